@@ -1,0 +1,32 @@
+"""Deep image prior for napari and for scripts: denoise, inpaint and super-resolve one image without training data.
+
+>>> from napari_dip import denoise
+>>> result = denoise(image, iterations=800, seed=0)  # doctest: +SKIP
+>>> result.image, result.stop_reason                 # doctest: +SKIP
+
+Importing this package is cheap: torch is loaded with the first name that needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from napari_dip.settings import PRESETS, Settings
+
+if TYPE_CHECKING:
+    from napari_dip.core.solve import Progress, Result
+    from napari_dip.restore import Run, denoise, inpaint, iterate, superresolve
+
+__all__ = ["PRESETS", "Progress", "Result", "Run", "Settings", "denoise", "inpaint", "iterate", "superresolve"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(importlib.import_module("napari_dip.restore"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

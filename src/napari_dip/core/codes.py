@@ -1,0 +1,55 @@
+"""The code z: what the generator is fed, drawn or laid out once and then kept."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from napari_dip.settings import Settings
+
+Shape = tuple[int, ...]
+
+
+def make_code(settings: Settings, shape: Shape, guide: Tensor | None, rng: torch.Generator) -> Tensor:
+    """The code (1, Z, *shape), float32 on the CPU, so that one seed means one code on every device.
+
+    Raises
+    ------
+    ValueError
+        If ``code="guide"`` and there is no guide.
+    """
+    if settings.code == "guide":
+        if guide is None:
+            raise ValueError("code='guide' needs a guide image: give guide=, or choose code='uniform'")
+        return guide
+    if settings.code == "mesh":
+        return mesh(shape)
+    if settings.code == "fourier":
+        return fourier_features(shape, settings.code_channels)
+    code = torch.empty(1, settings.code_channels, *shape)
+    if settings.code == "uniform":
+        return code.uniform_(0, settings.code_scale, generator=rng)
+    return code.normal_(0, settings.code_scale, generator=rng)
+
+
+def mesh(shape: Shape) -> Tensor:
+    """The coordinates of the pixels, 0 to 1 along each axis: (1, ndim, *shape), the last axis first."""
+    axes = [torch.linspace(0, 1, n) if n > 1 else torch.zeros(1) for n in shape]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1])[None]
+
+
+def fourier_features(shape: Shape, channels: int) -> Tensor:
+    """Sines and cosines of the coordinates at frequencies from one to the Nyquist limit: (1, channels, *shape).
+
+    Tancik et al., "Fourier Features Let Networks Learn High Frequency Functions" (2020), with frequencies in
+    geometric progression. Channels go round sine and cosine, then the axes, then the frequencies.
+    """
+    coordinates = mesh(shape)[0]
+    per_frequency = 2 * len(shape)
+    count = math.ceil(channels / per_frequency)
+    highest = max(1.0, max(shape) / 4)
+    frequencies = [highest ** (i / max(1, count - 1)) for i in range(count)]
+    waves = [wave(2 * math.pi * f * x) for f in frequencies for x in coordinates for wave in (torch.sin, torch.cos)]
+    return torch.stack(waves[:channels])[None]

@@ -1,0 +1,71 @@
+"""Where a run is computed, why there, and giving the memory back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Device:
+    """A compute device (`name`, as torch spells it) and the sentence that says why it was taken (`reason`)."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def choose(wanted: str) -> Device:
+    """The device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Raises
+    ------
+    ValueError
+        If it is not spelt so, or is not there.
+    """
+    gpus = torch.cuda.device_count()
+    if wanted == "auto":
+        if gpus:
+            return Device("cuda:0", f"GPU {torch.cuda.get_device_name(0)}, the first of {gpus}")
+        if torch.backends.mps.is_available():
+            return Device("mps", "the GPU of this Mac; there is no CUDA GPU")
+        return Device("cpu", "no CUDA GPU was found")
+    if wanted == "cpu":
+        return Device("cpu", "chosen by the user")
+    if wanted == "mps":
+        if not torch.backends.mps.is_available():
+            raise ValueError("device='mps' is not there: this needs a Mac with Apple silicon; use device='auto'")
+        return Device("mps", "chosen by the user")
+    kind, _, number = wanted.partition(":")
+    if kind != "cuda" or (":" in wanted and not number.isdecimal()):
+        raise ValueError(f"device={wanted!r} is not known: use auto, cpu, cuda, cuda:1 or mps")
+    if int(number or 0) >= gpus:
+        found = f"{gpus} CUDA GPU{'s' if gpus > 1 else ''}" if gpus else "no CUDA GPU"
+        raise ValueError(f"device={wanted!r} is not there: torch {torch.__version__} found {found}; use device='auto'")
+    name = f"cuda:{int(number or 0)}"
+    return Device(name, f"GPU {torch.cuda.get_device_name(name)}, chosen by the user")
+
+
+def available() -> list[str]:
+    """The names of the devices that are there."""
+    names = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    return [*names, "mps"] if torch.backends.mps.is_available() else names
+
+
+def give_back(device: str) -> None:
+    """Hand cached memory of a GPU back to its other users."""
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    elif device == "mps":
+        torch.mps.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out: torch says so in several ways, one for each allocator."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in words or "can't allocate memory" in words)

@@ -1,0 +1,27 @@
+"""The untrained generators f, by name."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from napari_dip.core.generators.hourglass import Hourglass
+from napari_dip.settings import Settings
+
+GENERATORS = {"hourglass": Hourglass}
+
+
+def make_generator(settings: Settings, code_channels: int, channels: int, shape: tuple[int, ...]) -> Hourglass:
+    """A generator for images (1, channels, *shape) with freshly made, not yet drawn weights."""
+    return GENERATORS[settings.generator](settings, code_channels, channels, shape)
+
+
+def draw_weights(generator: nn.Module, rng: torch.Generator) -> None:
+    """Draw all weights as torch does by default (He et al. 2015), but from `rng`, so that a seed decides them."""
+    for layer in generator.modules():
+        weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
+        if isinstance(weight, nn.Parameter) and weight.ndim > 2:
+            bound = weight[0].numel() ** -0.5  # 1 / sqrt(fan in)
+            nn.init.uniform_(weight, -bound, bound, generator=rng)
+            if isinstance(bias, nn.Parameter):
+                nn.init.uniform_(bias, -bound, bound, generator=rng)

@@ -1,0 +1,181 @@
+"""The hourglass with skips: the generator of Ulyanov, Vedaldi, Lempitsky (2018), in 2-D and 3-D.
+
+code ──┬────────── down 0 ──┬────────── down 1 ── ...      each down halves the image,
+       └─ skip 0 ──┐        └─ skip 1 ──┐                  each up doubles it and
+image ── up 0 ─────┴──────── up 1 ──────┴─────── ...       joins the skip of its scale
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from napari_dip.core.operators import Downsample
+from napari_dip.settings import Settings
+
+Shape = tuple[int, ...]
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "leaky_relu": lambda: nn.LeakyReLU(0.2, inplace=True),
+    "swish": lambda: nn.SiLU(inplace=True),
+    "elu": lambda: nn.ELU(inplace=True),
+}
+_BY_NDIM: dict[str, tuple[Any, ...]] = {
+    "conv": (nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    "transposed": (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    "norm": (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
+    "average": (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+    "maximum": (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
+    "linear": ("linear", "bilinear", "trilinear"),
+}
+
+
+def halvings(shape: Shape, scales: int, smallest: int = 2) -> list[Shape]:
+    """Which axes each scale halves: one tuple of 1 and 2 per scale, the finest first.
+
+    An axis is halved as long as both halves keep at least `smallest` pixels; where no axis can be halved any more the
+    hourglass ends, so a small image gets fewer scales, and a thin one is halved along its length alone.
+    """
+    size = list(shape)
+    factors: list[Shape] = []
+    for _ in range(scales):
+        factor = tuple(2 if n >= 2 * smallest else 1 for n in size)
+        if max(factor) == 1 and factors:
+            break
+        factors.append(factor)
+        size = [math.ceil(n / f) for n, f in zip(size, factor, strict=True)]
+    return factors
+
+
+class Hourglass(nn.Module):
+    """The hourglass for images of one shape.
+
+    Parameters
+    ----------
+    settings : Settings
+        `channels`, `channels_up`, `scales`, `skip_channels`, the filter sizes, `pointwise_up`, `upsampling`,
+        `downsampling`, `padding`, `activation`, `normalisation` and `output` are read.
+    code_channels, channels : int
+        Of the code and of the image.
+    shape : tuple of int
+        Spatial shape of the image. `canvas` is the shape its code must have: each axis rounded up so that it can be
+        halved all the way down, and wide enough for reflection at the coarsest scale. The output is cropped back.
+    """
+
+    def __init__(self, settings: Settings, code_channels: int, channels: int, shape: Shape) -> None:
+        super().__init__()
+        widths = [settings.filter_size_skip]
+        for sizes in (settings.filter_size, settings.filter_size_up):
+            widths += per_scale(sizes, settings.scales)
+        smallest = max(2, max(widths) // 2 + 1)  # a filter of width w reflects w // 2 pixels, and norms need two
+        factors = halvings(shape, settings.scales, smallest)
+        scales = len(factors)
+        whole = [math.prod(f[axis] for f in factors) for axis in range(len(shape))]
+        self.shape = shape
+        self.canvas = tuple(w * max(smallest, math.ceil(n / w)) for n, w in zip(shape, whole, strict=True))
+
+        down = per_scale(settings.channels, scales)
+        up = tuple(u or d for u, d in zip(per_scale(settings.channels_up, scales), down, strict=True))
+        skip = per_scale(settings.skip_channels, scales)
+        filter_down = per_scale(settings.filter_size, scales)
+        filter_up = per_scale(settings.filter_size_up, scales)
+        upsampling = per_scale(settings.upsampling, scales)
+        downsampling = per_scale(settings.downsampling, scales)
+        layers = _Layers(settings, len(shape))
+
+        self.downs = nn.ModuleList()
+        self.skips = nn.ModuleList()
+        self.ups = nn.ModuleList()
+        self.joins = nn.ModuleList()
+        arriving = code_channels
+        for i in range(scales):
+            self.skips.append(layers.conv(arriving, skip[i], settings.filter_size_skip) if skip[i] else nn.Module())
+            self.downs.append(
+                nn.Sequential(
+                    layers.shrink(arriving, down[i], filter_down[i], factors[i], downsampling[i]),
+                    layers.conv(down[i], down[i], filter_down[i]),
+                )
+            )
+            arriving = down[i]
+            deeper = up[i + 1] if i + 1 < scales else down[i]
+            self.ups.append(layers.grow(deeper, factors[i], upsampling[i]))
+            join = [layers.norm(skip[i] + deeper), layers.conv(skip[i] + deeper, up[i], filter_up[i])]
+            if settings.pointwise_up:
+                join.append(layers.conv(up[i], up[i], 1))
+            self.joins.append(nn.Sequential(*join))
+        self.last = _BY_NDIM["conv"][len(shape) - 1](up[0], channels, 1)
+        self.output = nn.Sigmoid() if settings.output == "sigmoid" else nn.Identity()
+
+    def forward(self, code: Tensor) -> Tensor:
+        """From a code (1, Z, *canvas) to an image (1, C, *shape)."""
+        features = code
+        skipped: list[Tensor | None] = []
+        for down, skip in zip(self.downs, self.skips, strict=True):
+            skipped.append(skip(features) if isinstance(skip, nn.Sequential) else None)
+            features = down(features)
+        for up, join, bypass in zip(reversed(self.ups), reversed(self.joins), reversed(skipped), strict=True):
+            features = up(features)
+            if bypass is not None:
+                features = torch.cat([bypass, features], dim=1)
+            features = join(features)
+        image: Tensor = self.output(self.last(features))
+        return crop(image, self.shape)
+
+
+class _Layers:
+    """Makes the layers of one hourglass: what is common to all of them is said here once."""
+
+    def __init__(self, settings: Settings, ndim: int) -> None:
+        self.ndim = ndim
+        self.activation = ACTIVATIONS[settings.activation]
+        self.normalise = settings.normalisation == "batch"
+        self.padding = "reflect" if settings.padding == "reflection" else "zeros"
+
+    def of(self, kind: str) -> Any:
+        return _BY_NDIM[kind][self.ndim - 1]
+
+    def norm(self, channels: int) -> nn.Module:
+        # always the statistics of the image at hand, also at the end: there is no other image
+        return self.of("norm")(channels, track_running_stats=False) if self.normalise else nn.Identity()
+
+    def plain_conv(self, arriving: int, leaving: int, size: int, stride: Shape | int = 1) -> nn.Module:
+        return self.of("conv")(  # type: ignore[no-any-return]
+            arriving, leaving, size, stride, padding=size // 2, padding_mode=self.padding if size > 1 else "zeros"
+        )
+
+    def conv(self, arriving: int, leaving: int, size: int) -> nn.Sequential:
+        return nn.Sequential(self.plain_conv(arriving, leaving, size), self.norm(leaving), self.activation())
+
+    def shrink(self, arriving: int, leaving: int, size: int, factor: Shape, how: str) -> nn.Sequential:
+        if how == "stride":
+            steps = [self.plain_conv(arriving, leaving, size, factor)]
+        elif how in ("average", "maximum"):
+            steps = [self.plain_conv(arriving, leaving, size), self.of(how)(factor, factor)]
+        else:
+            steps = [self.plain_conv(arriving, leaving, size), Downsample(factor, how)]
+        return nn.Sequential(*steps, self.norm(leaving), self.activation())
+
+    def grow(self, channels: int, factor: Shape, how: str) -> nn.Module:
+        if max(factor) == 1:
+            return nn.Identity()
+        if how == "transposed":
+            width = tuple(f + 2 for f in factor)  # with one pixel cut from each side this gives f times the size
+            return self.of("transposed")(channels, channels, width, factor, padding=1)  # type: ignore[no-any-return]
+        mode = "nearest" if how == "nearest" else self.of("linear")
+        return nn.Upsample(scale_factor=tuple(float(f) for f in factor), mode=mode)
+
+
+def per_scale(value: Any, scales: int) -> tuple[Any, ...]:
+    """A knob as one value for each of the first `scales` scales."""
+    return value[:scales] if isinstance(value, tuple) else (value,) * scales
+
+
+def crop(image: Tensor, shape: Shape) -> Tensor:
+    """The middle of an image (1, C, *canvas), with the spatial shape `shape`."""
+    for axis, n in enumerate(shape, start=2):
+        image = image.narrow(axis, (image.shape[axis] - n) // 2, n)
+    return image

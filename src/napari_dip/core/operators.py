@@ -1,0 +1,162 @@
+"""The instrument A: how a measurement comes about from the image that is sought.
+
+An operator is a `torch.nn.Module` that maps an image (1, C, *S) to what would be measured, and knows the shape an
+image must have (`image_shape`) for a given shape of the measurement. All are linear; autograd gives the adjoint.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Shape = tuple[int, ...]
+
+
+class Operator(nn.Module):
+    """Base of the operators; on its own the identity: the image is measured as it is (denoising)."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image
+
+    def image_shape(self, measured: Shape) -> Shape:
+        """Spatial shape of the image whose measurement has the spatial shape `measured`."""
+        return measured
+
+
+Identity = Operator
+
+
+class Mask(Operator):
+    """Only some pixels are measured; the others read zero.
+
+    Parameters
+    ----------
+    known : Tensor of bool, (1, C or 1, *S)
+        True where a pixel is measured.
+    """
+
+    known: Tensor
+
+    def __init__(self, known: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("known", known)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image * self.known
+
+
+class Downsample(Operator):
+    """A coarser grid: each axis is low-pass filtered and sampled at every `factor`-th position.
+
+    The grids share their outline: a coarse pixel covers `factor` fine ones and its filter is centred on them. Beyond
+    the border the edge value continues. Filters sum to one, so the mean of a flat image is kept.
+
+    Parameters
+    ----------
+    factor : sequence of int
+        Fine pixels per coarse pixel, one per spatial axis; 1 leaves an axis as it is.
+    kernel : {"lanczos2", "lanczos3", "bicubic", "gaussian", "box"}
+        Lanczos (Duchon 1979) with two or three lobes; Keys' cubic (1981, a = -0.5), both stretched by the factor;
+        a Gaussian whose standard deviation is half a coarse pixel; the mean over the coarse pixel (camera binning).
+    """
+
+    def __init__(self, factor: Sequence[int], kernel: str = "lanczos2") -> None:
+        super().__init__()
+        if any(int(f) != f or f < 1 for f in factor):
+            raise ValueError(f"factor={tuple(factor)} must be whole numbers of at least 1")
+        self.factor = tuple(int(f) for f in factor)
+        self.kernel = kernel
+        for axis, f in enumerate(self.factor):
+            self.register_buffer(f"taps{axis}", taps(kernel, f))
+
+    def forward(self, image: Tensor) -> Tensor:
+        ndim = len(self.factor)
+        convolve = _CONVOLVE[ndim]
+        channels = image.shape[1]
+        for axis, f in enumerate(self.factor):
+            if f == 1:
+                continue
+            weights: Tensor = getattr(self, f"taps{axis}")
+            n = len(weights)
+            border = (n - f) // 2
+            along = [1] * ndim
+            along[axis] = n
+            stride = [1] * ndim
+            stride[axis] = f
+            edges = [0, 0] * ndim
+            edges[2 * (ndim - 1 - axis)] = edges[2 * (ndim - 1 - axis) + 1] = border  # F.pad counts from the last axis
+            image = F.pad(image, edges, mode="replicate") if border else image
+            filters = weights.to(image).reshape(1, 1, *along).expand(channels, 1, *along)
+            image = convolve(image, filters, stride=stride, groups=channels)
+        return image
+
+    def image_shape(self, measured: Shape) -> Shape:
+        return tuple(n * f for n, f in zip(measured, self.factor, strict=True))
+
+
+class Compose(Operator):
+    """Several operators, the first one applied first: ``Compose(Downsample(...), Mask(...))``."""
+
+    def __init__(self, *operators: Operator) -> None:
+        super().__init__()
+        self.operators = nn.ModuleList(operators)
+
+    def forward(self, image: Tensor) -> Tensor:
+        for operator in self.operators:
+            image = operator(image)
+        return image
+
+    def image_shape(self, measured: Shape) -> Shape:
+        for operator in reversed(self.operators):
+            measured = operator.image_shape(measured)  # type: ignore[operator]
+        return measured
+
+
+_CONVOLVE: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+
+def _lanczos(lobes: int) -> Callable[[float], float]:
+    def sinc(x: float) -> float:
+        return math.sin(math.pi * x) / (math.pi * x) if x else 1.0
+
+    return lambda x: sinc(x) * sinc(x / lobes) if abs(x) < lobes else 0.0
+
+
+def _cubic(x: float) -> float:
+    x = abs(x)
+    if x < 1:
+        return 1.5 * x**3 - 2.5 * x**2 + 1
+    return -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x < 2 else 0.0
+
+
+#: name -> (profile over the distance in coarse pixels, half its width in coarse pixels)
+KERNELS: dict[str, tuple[Callable[[float], float], float]] = {
+    "lanczos2": (_lanczos(2), 2),
+    "lanczos3": (_lanczos(3), 3),
+    "bicubic": (_cubic, 2),
+    "gaussian": (lambda x: math.exp(-2 * x * x), 2),
+    "box": (lambda x: 1.0, 0.5),
+}
+
+
+def taps(kernel: str, factor: int) -> Tensor:
+    """Weights of a low-pass kernel on the fine grid, centred on a coarse pixel, with sum one.
+
+    Their number has the parity of the factor: a coarse pixel is centred on a fine one where the factor is odd, between
+    two where it is even.
+
+    Raises
+    ------
+    ValueError
+        If the kernel is not known.
+    """
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel={kernel!r} is not known: choose one of {', '.join(KERNELS)}")
+    profile, half_width = KERNELS[kernel]
+    count = 2 * math.ceil(half_width * factor - factor / 2) + factor
+    weights = torch.tensor([profile((i - (count - 1) / 2) / factor) for i in range(count)], dtype=torch.float64)
+    return (weights / weights.sum()).float()

@@ -1,0 +1,37 @@
+"""What is asked: explain this observation, seen through this operator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_dip.core.operators import Operator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One image to restore: minimise ``D(A f(z), y) + weight * R(f(z))`` over the weights of f.
+
+    Parameters
+    ----------
+    observation : float32 array (C, *S)
+        The measurement y, scaled to about 0..1 and zero where it is not known.
+    operator : Operator
+        The instrument A, from an image (1, C, *image) to a measurement (1, C, *S).
+    known : float
+        Fraction of the observation that was measured, in (0, 1].
+    guide : float32 array (G, *image), optional
+        The code for ``code="guide"``.
+    """
+
+    observation: npt.NDArray[np.float32]
+    operator: Operator
+    known: float = 1.0
+    guide: npt.NDArray[np.float32] | None = None
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Spatial shape of the image that is sought."""
+        return self.operator.image_shape(self.observation.shape[1:])

@@ -1,0 +1,208 @@
+"""The state of one run, and the one step that moves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_dip.core import device as devices
+from napari_dip.core.averaging import RunningAverage
+from napari_dip.core.codes import make_code
+from napari_dip.core.fidelity import Gaussian
+from napari_dip.core.generators import draw_weights, make_generator
+from napari_dip.core.problem import Problem
+from napari_dip.core.regularizers import REGULARISERS
+from napari_dip.settings import Settings
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a run needs to go on exactly where it was: about four times the memory of its weights."""
+
+    iteration: int
+    weights: dict[str, Tensor]
+    optimiser: dict[str, Any]
+    random: Tensor
+    average: Tensor | None
+    average_weight: float
+    losses: tuple[float, ...]
+
+
+class Search:
+    """The search for the weights that explain one problem.
+
+    Attributes
+    ----------
+    iteration : int
+        Steps made so far.
+    losses : list of float
+        Of all steps, once they are read: reading waits for the GPU.
+    """
+
+    def __init__(self, problem: Problem, settings: Settings, device: str) -> None:
+        self.problem = problem
+        self.settings = settings
+        self.device = device
+        self.iteration = 0
+        self._losses: list[float] = []
+        self._unread: list[Tensor] = []
+        self._average = RunningAverage(settings.average)
+
+    def begin(self, state: State | None = None) -> None:
+        """Make the generator and its code on the device, fresh from the seed or as a state left them."""
+        settings, problem = self.settings, self.problem
+        shape, channels = problem.image_shape, len(problem.observation)
+        rng = torch.Generator().manual_seed(settings.seed)
+        code_channels = {"mesh": len(shape), "guide": 0 if problem.guide is None else len(problem.guide)}
+        with torch.random.fork_rng(devices=[]):  # layers draw weights as they are made; ours are drawn below
+            generator = make_generator(
+                settings, code_channels.get(settings.code, settings.code_channels), channels, shape
+            )
+        draw_weights(generator, rng)
+        guide = None if problem.guide is None else _pad(problem.guide, generator.canvas)
+        code = make_code(settings, generator.canvas, guide, rng)
+        self._random = torch.Generator(self.device).manual_seed(int(torch.randint(2**62, (), generator=rng)))
+        self._generator: torch.nn.Module = generator.to(self.device)
+        self._generator.to(memory_format=_layout(len(shape)))  # type: ignore[call-overload]
+        self._code = code.to(self.device, memory_format=_layout(len(shape)))
+        self._noise = torch.empty_like(self._code)
+        self._observation = torch.from_numpy(problem.observation)[None].to(self.device)
+        self._operator = problem.operator.to(self.device)
+        self._fidelity = Gaussian(problem.known)
+        self._regulariser = REGULARISERS[settings.regulariser] if settings.regulariser_weight else None
+        self.restart_optimiser()
+        if state is not None:
+            self.iteration = state.iteration
+            self._losses = list(state.losses)
+            self.restore(state)
+
+    def step(self) -> None:
+        """One iteration: perturb, predict, compare, move the weights, average."""
+        self._add_weight_noise()
+        code = self._noisy_code()
+        first: list[Tensor] = []
+
+        def loss_and_gradients() -> Tensor:
+            self._optimiser.zero_grad()
+            image = self._generator(code)
+            loss: Tensor = self._fidelity(self._operator(image), self._observation)
+            if self._regulariser is not None:
+                loss = loss + self.settings.regulariser_weight * self._regulariser(image)
+            loss.backward()  # type: ignore[no-untyped-call]
+            if not first:  # L-BFGS asks several times; the first is the iterate itself
+                first.extend((image.detach(), loss.detach()))
+            return loss
+
+        self._optimiser.step(loss_and_gradients)  # type: ignore[arg-type]
+        self._average.add(first[0])
+        self._unread.append(first[1])
+        self.iteration += 1
+
+    @property
+    def losses(self) -> list[float]:
+        """Of all steps so far. Waits for the GPU."""
+        if self._unread:
+            self._losses += torch.stack(self._unread).tolist()
+            self._unread.clear()
+        return self._losses
+
+    def image(self) -> npt.NDArray[np.float32]:
+        """What is restored so far, (C, *S). Waits for the GPU."""
+        if self._average.total is None:
+            with torch.no_grad():
+                return np.asarray(self._generator(self._code)[0].cpu().numpy())
+        return np.asarray(self._average.value()[0].cpu().numpy())
+
+    def restart_optimiser(self, slower: float = 1.0) -> None:
+        """A fresh optimiser, its step length multiplied by `slower`."""
+        self._optimiser: torch.optim.Optimizer
+        if self.settings.optimiser == "adam":
+            self._optimiser = torch.optim.Adam(self._generator.parameters(), self.settings.learning_rate * slower)
+        else:
+            self._optimiser = torch.optim.LBFGS(
+                self._generator.parameters(),
+                slower,
+                max_iter=1,
+                max_eval=25,
+                history_size=10,
+                line_search_fn="strong_wolfe",
+            )
+
+    def state(self, device: str | None = None) -> State:
+        """A copy of the state, on a device (by default where it is)."""
+        place = _copy_to(device or self.device)
+        return State(
+            iteration=self.iteration,
+            weights=place(self._generator.state_dict()),
+            optimiser=place(self._optimiser.state_dict()),
+            random=self._random.get_state(),
+            average=place(self._average.total),
+            average_weight=self._average.weight,
+            losses=tuple(self.losses),
+        )
+
+    def restore(self, state: State) -> None:
+        """Go back to the weights, optimiser, random numbers and average of a state; steps stay counted."""
+        place = _copy_to(self.device)
+        self._generator.load_state_dict(state.weights)
+        self._optimiser.load_state_dict(place(state.optimiser))
+        self._random.set_state(state.random)
+        self._average.total = place(state.average)
+        self._average.weight = state.average_weight
+
+    def drop_gradients(self) -> None:
+        """Make room after memory ran out."""
+        self._unread = [loss for loss in self._unread if loss.numel()]
+        if hasattr(self, "_optimiser"):
+            self._optimiser.zero_grad(set_to_none=True)
+        devices.give_back(self.device)
+
+    def close(self) -> None:
+        """Let go of every tensor and give the device's memory back, also if a traceback still holds this object."""
+        self.__dict__ = {"device": self.device}
+        devices.give_back(self.device)
+
+    def _noisy_code(self) -> Tensor:
+        if not self.settings.code_noise:
+            return self._code
+        self._noise.normal_(generator=self._random)
+        return torch.add(self._code, self._noise, alpha=self.settings.code_noise)
+
+    def _add_weight_noise(self) -> None:
+        if not self.settings.weight_noise:
+            return
+        with torch.no_grad():
+            for weight in self._generator.parameters():
+                if weight.ndim > 2 and weight.numel() > 1:
+                    noise = torch.empty_like(weight).normal_(generator=self._random)
+                    weight.add_(noise * weight.std() * self.settings.weight_noise)
+
+
+def _layout(ndim: int) -> torch.memory_format:
+    return {2: torch.channels_last, 3: torch.channels_last_3d}.get(ndim, torch.contiguous_format)
+
+
+def _copy_to(device: str) -> Callable[[Any], Any]:
+    """A function that copies all tensors in nested dicts and lists to a device."""
+
+    def copy(tree: Any) -> Any:
+        if isinstance(tree, Tensor):
+            return tree.detach().to(device, copy=True)
+        if isinstance(tree, dict):
+            return {key: copy(value) for key, value in tree.items()}
+        return [copy(value) for value in tree] if isinstance(tree, (list, tuple)) else tree
+
+    return copy
+
+
+def _pad(guide: npt.NDArray[np.float32], canvas: tuple[int, ...]) -> Tensor:
+    """A guide (G, *image) as a code (1, G, *canvas), continued by reflection, the image in the middle."""
+    before = [(c - n) // 2 for c, n in zip(canvas, guide.shape[1:], strict=True)]
+    after = [c - n - b for c, n, b in zip(canvas, guide.shape[1:], before, strict=True)]
+    return torch.from_numpy(np.pad(guide, [(0, 0), *zip(before, after, strict=True)], mode="symmetric"))[None]

@@ -1,0 +1,243 @@
+"""The loop: fit the generator to one observation, and say at every moment what it makes of it.
+
+`iterate` is the whole protocol. Scripts, the command line, the tests and the dock widgets consume its stream of
+`Progress` and take the `Result` at its end; there are no callbacks and no queues.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from napari_dip.core import device as devices
+from napari_dip.core.guard import Event, Guard
+from napari_dip.core.problem import Problem
+from napari_dip.core.search import Search, State
+from napari_dip.settings import Settings
+
+Image = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes
+    ----------
+    image : array
+        What is restored so far: of the slice at hand, in the units and axes of the input.
+    iteration, iterations : int
+        Steps made and steps at the most, of this slice.
+    slice, slices : int
+        Index of the slice at hand and the number of slices (0 and 1 for a single image).
+    loss : float
+        Of the latest iterate, in the scaled intensities of the generator.
+    rate : float
+        Iterations a second, since this slice began.
+    snapshot : bool
+        Whether this is one of those that ``snapshot_every`` asks for.
+    """
+
+    image: Image
+    iteration: int
+    iterations: int
+    loss: float
+    rate: float
+    slice: int = 0
+    slices: int = 1
+    snapshot: bool = False
+
+    @property
+    def fraction(self) -> float:
+        """Share of the whole run that is done, 0 to 1."""
+        return (self.slice + self.iteration / self.iterations) / self.slices
+
+    @property
+    def seconds_left(self) -> float:
+        """Time left if all goes on as it has, in seconds."""
+        later = (self.slices - self.slice - 1) * self.iterations
+        return (self.iterations - self.iteration + later) / self.rate if self.rate else float("inf")
+
+
+@dataclass(frozen=True)
+class History:
+    """What happened: the loss of every iteration (float32, 1-D), and the events."""
+
+    loss: npt.NDArray[np.float32]
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The restored image and how it came about.
+
+    Attributes
+    ----------
+    image : array
+        In the units and axes of the input.
+    iterations : int
+        Steps made in all (summed over the slices of a stack, and over the runs that it continues).
+    stop_reason : str
+        A sentence that says why the run ended.
+    history : History
+        Loss and events.
+    settings : Settings
+        All knobs, with what ``auto`` became.
+    device : Device
+        Where it was computed, and why there.
+    seconds : float
+        Wall-clock time.
+    complete : bool
+        False if the run was stopped, gave up or ran out of memory before its last iteration.
+    record : dict
+        Provenance, fit for JSON: all of the above and the versions of the software.
+    """
+
+    image: Image
+    iterations: int
+    stop_reason: str
+    history: History
+    settings: Settings
+    device: devices.Device
+    seconds: float
+    complete: bool
+    states: tuple[State | None, ...] = field(default=(), repr=False)
+    record: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+class OutOfMemory(MemoryError):
+    """Memory ran out before the first iteration was made."""
+
+
+def iterate(
+    problem: Problem,
+    settings: Settings,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    state: State | None = None,
+    interval: float = 0.25,
+    snapshot_every: int = 0,
+) -> Generator[Progress, None, Result]:
+    """Fit the generator to the observation of one problem.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is measured, and through which instrument.
+    settings : Settings
+        How to fit.
+    should_stop : callable
+        Asked before every iteration; true ends the run with what there is. It may block, which pauses the run.
+    state : State, optional
+        Of an earlier result: the run goes on from there for ``settings.iterations`` more.
+    interval : float
+        Seconds between two `Progress`, at the least; 0 for one every iteration. Each costs a copy of the image to the
+        host, and waits for the GPU.
+    snapshot_every : int
+        A `Progress` at each multiple of so many iterations, whatever the interval; 0 for none.
+
+    Yields
+    ------
+    Progress
+        With the image (C, *S) so far, in scaled intensities.
+
+    Returns
+    -------
+    Result
+        With the image (C, *S), in scaled intensities.
+
+    Raises
+    ------
+    OutOfMemory
+        Before the first iteration is done. Later the run ends with what there is.
+    Diverged
+        If the loss never was finite.
+    """
+    device = devices.choose(settings.device)
+    threads = torch.get_num_threads()
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    began = time.perf_counter()
+    search = Search(problem, settings, device.name)
+    events: list[Event] = []
+    try:
+        reason = ""
+        try:
+            search.begin(state)
+            reason = yield from _steps(search, settings.iterations, should_stop, interval, snapshot_every, events)
+        except Exception as error:
+            if not devices.is_out_of_memory(error):
+                raise
+            failure = str(error).split("\n")[0]
+        # out of memory goes on here, outside the except block: the traceback would keep every tensor alive
+        if not reason:
+            search.drop_gradients()
+            if search.iteration == 0:
+                raise OutOfMemory(f"memory ran out on {device} before the first iteration ({failure}); {_SMALLER}")
+            reason = f"memory ran out on {device} after {search.iteration} iterations ({failure}); {_SMALLER}"
+            events.append(Event(search.iteration, "out of memory", reason))
+        return Result(
+            image=search.image(),
+            iterations=search.iteration,
+            stop_reason=reason,
+            history=History(np.array(search.losses, np.float32), tuple(events)),
+            settings=settings,
+            device=device,
+            seconds=time.perf_counter() - began,
+            complete=reason.startswith(_FINISHED),
+            states=(search.state(device="cpu"),),
+        )
+    finally:
+        search.close()
+        torch.set_num_threads(threads)
+
+
+_FINISHED = "finished"
+_SMALLER = "use fewer channels, a smaller image, or device='cpu'"
+
+
+def _steps(
+    search: Search,
+    count: int,
+    should_stop: Callable[[], bool],
+    interval: float,
+    snapshot_every: int,
+    events: list[Event],
+) -> Generator[Progress, None, str]:
+    """Make `count` more steps; returns the sentence that says why the run ended."""
+    guard = Guard(search)
+    first, last = search.iteration, search.iteration + count
+    began = shown = time.perf_counter()
+    while search.iteration < last:
+        asked = time.perf_counter()
+        stopping = should_stop()  # may wait, which must not count as slowness
+        began += time.perf_counter() - asked
+        if not stopping:
+            search.step()
+        if stopping or guard.due(search) or search.iteration == last:
+            event = guard.check(search)  # waits for the GPU
+            if event:
+                events.append(event)
+            if event and event.kind == "gave up":
+                return event.message
+        if stopping:
+            return f"stopped by the user after {search.iteration} of {last} iterations"
+        now = time.perf_counter()
+        snapshot = snapshot_every > 0 and search.iteration % snapshot_every == 0
+        if snapshot or now - shown >= interval:
+            shown = now
+            yield Progress(
+                image=search.image(),  # waits for the GPU
+                iteration=search.iteration,
+                iterations=last,
+                loss=search.losses[-1],
+                rate=(search.iteration - first) / (now - began),
+                snapshot=snapshot,
+            )
+    return f"{_FINISHED} all {last} iterations"

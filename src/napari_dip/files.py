@@ -1,0 +1,236 @@
+"""Read and write images: TIFF, PNG, JPEG and NumPy's own format, with calibration and record.
+
+A TIFF or a PNG holds the record of a restoration inside (see `tiff`; in a PNG it is the text named napari-dip). JPEG
+and .npy have no place for it: there it lies beside the image, as ``OUT.json``, together with axes and pixel sizes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_dip.picture import Array, Picture, guess_axes, make_picture, record_in
+from napari_dip.screen import for_screen, read_screen, write_jpeg, write_png
+from napari_dip.tiff import read_tiff, write_tiff
+
+Path_ = str | os.PathLike[str]
+
+ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".npy")
+
+#: What formats for the screen can hold.
+SCREEN: dict[str, tuple[str, ...]] = {".png": ("uint8", "uint16"), ".jpg": ("uint8",), ".jpeg": ("uint8",)}
+_BESIDE = (".jpg", ".jpeg", ".npy")  # no place for a record inside
+
+
+def read(path: Path_) -> Picture:
+    """Read an image file.
+
+    Parameters
+    ----------
+    path : path
+        Of a file that ends in one of `ENDINGS`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown ending.
+    OSError
+        If it cannot be read; the message says why and what to do.
+    """
+    path = Path(path)
+    ending = _ending(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name an image file in it")
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is not there; check the name")
+    try:
+        if ending in (".tif", ".tiff"):
+            return read_tiff(path)
+        if ending == ".png":
+            return read_screen(path)
+        return _read_npy(path) if ending == ".npy" else _read_jpeg(path)
+    except MemoryError:
+        raise
+    except Exception as error:  # readers of broken files raise anything, from struct.error to SyntaxError
+        remedy = "check that it is complete, and that its ending says what it is"
+        if "imagecodecs" in str(error):
+            remedy = "pip install imagecodecs, or save it without this compression"
+        raise OSError(f"{path} cannot be read ({_why(error)}); {remedy}") from error
+
+
+def write(
+    path: Path_,
+    values: Array,
+    like: Picture,
+    *,
+    factors: Mapping[str, int] | None = None,
+    record: dict[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a restored image with the calibration of the one that it was made from.
+
+    Until it is complete the file has another name in the same folder, so that a failure leaves nothing, or what was
+    there before.
+
+    Parameters
+    ----------
+    path : path
+        Ends in one of `ENDINGS`, which decides the format.
+    values : array
+        With the axes of `like`. PNG (8 or 16 bits) and JPEG (8 bits) hold whole numbers: where `like` is of such a
+        type, values are rounded and clipped to it; otherwise the smallest becomes 0 and the largest the format's
+        largest, and a warning says so.
+    like : Picture
+        The image that was restored.
+    factors : mapping, optional
+        Axis -> factor of a super-resolution: the pixel size is divided by it.
+    record : dict, optional
+        Of the restoration.
+    overwrite : bool
+        Replace a file that is there.
+
+    Raises
+    ------
+    FileExistsError
+        If the file is there, and `overwrite` is not set.
+    ValueError
+        For an unknown ending.
+    OSError
+        If it cannot be written.
+    """
+    path = Path(path)
+    check(path, overwrite=overwrite)
+    held = SCREEN.get(_ending(path))
+    values = values if held is None else for_screen(values, like.values.dtype, held, path.name)
+    _put(path, like.restored(values, factors or {}, record or {}), overwrite=overwrite)
+
+
+def check(path: Path_, *, overwrite: bool = False) -> None:
+    """Raise what `write` would raise because of the name, the folder, or a file that is there."""
+    path = Path(path)
+    ending = _ending(path)
+    for target in (path, _beside(path)) if ending in _BESIDE else (path,):
+        if target.is_dir():
+            raise IsADirectoryError(f"{target} is a folder; name a file in it")
+        if target.exists() and not target.is_file():
+            raise FileExistsError(f"{target} is no plain file and is not replaced; name another one")
+        if target.exists() and not overwrite:
+            raise FileExistsError(f"{target} exists; name another file, or say overwrite (--overwrite)")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path.parent} is not a folder, so {path.name} cannot be written there; make it first")
+
+
+def rehearse(
+    path: Path_,
+    like: Picture,
+    dtype: npt.DTypeLike,
+    *,
+    factors: Mapping[str, int] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Raise what `write` would raise, before a long run: a black image of the result's size is written, and deleted."""
+    path = Path(path)
+    check(path, overwrite=overwrite)
+    held = SCREEN.get(_ending(path))
+    shape = [n * (factors or {}).get(axis, 1) for axis, n in zip(like.axes, like.values.shape, strict=True)]
+    values = np.zeros(shape, dtype if held is None else held[-1])
+    with warnings.catch_warnings(action="ignore"):  # they come with the real one
+        _put(path, like.restored(values, factors or {}, {}), overwrite=overwrite, keep=False)
+
+
+def _put(path: Path, picture: Picture, *, overwrite: bool, keep: bool = True) -> None:
+    """Write all files of a picture under temporary names; then, if they are to be kept, give them their own."""
+    targets = {path: _writer(path)}
+    if _ending(path) in _BESIDE:
+        targets[_beside(path)] = _write_sheet
+    parts: dict[Path, Path] = {}
+    try:
+        for target, writer in targets.items():
+            target = Path(os.path.realpath(target))  # a link stays, and what it names is replaced
+            part = target.with_name(f".napari-dip-{os.getpid()}{target.suffix}")
+            parts[part] = target
+            with open(part, "w+b") as file:
+                writer(file, picture)
+        if keep:
+            check(path, overwrite=overwrite)  # again: a run takes its time
+            for part, target in parts.items():
+                os.replace(part, target)
+    except (MemoryError, FileExistsError):
+        raise
+    except Exception as error:  # writers raise anything for what their format cannot hold
+        raise OSError(
+            f"{path} cannot be written ({_why(error)}); name another folder, or a .tif, which holds any image"
+        ) from error
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+
+
+def _writer(path: Path) -> Callable[[BinaryIO, Picture], None]:
+    ending = _ending(path)
+    if ending in (".tif", ".tiff"):
+        return partial(write_tiff, ome=path.stem.lower().endswith(".ome"))
+    return {".png": write_png, ".npy": _write_npy}.get(ending, write_jpeg)
+
+
+def _ending(path: Path) -> str:
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
+        raise ValueError(f"{path} ends in none of {', '.join(ENDINGS)}, which say what format it has; rename it")
+    return ending
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def _why(error: Exception) -> str:
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return words.strip().rstrip(".") or type(error).__name__
+
+
+def _read_jpeg(path: Path) -> Picture:
+    sheet = _read_sheet(path)
+    sheet.pop("axes", None)
+    return replace(read_screen(path), record=record_in(sheet.get("notes", "")), **sheet)
+
+
+def _read_npy(path: Path) -> Picture:
+    values = np.load(path, allow_pickle=False)
+    if not isinstance(values, np.ndarray):
+        raise ValueError("it is an archive of arrays")
+    sheet = _read_sheet(path)
+    axes = sheet.pop("axes", "")
+    return make_picture(values, axes if len(axes) == values.ndim else guess_axes(values.shape), **sheet)
+
+
+def _write_npy(file: BinaryIO, picture: Picture) -> None:
+    np.save(file, picture.samples())
+
+
+def _read_sheet(path: Path) -> dict[str, Any]:
+    """What lies beside an image: axes, pixel sizes and record."""
+    try:
+        text = _beside(path).read_text(encoding="utf-8")
+        sheet = json.loads(text)
+        return {
+            "axes": sheet["axes"],
+            "pixel_size": dict(sheet["pixel_size"]),
+            "unit": str(sheet["unit"]),
+            "notes": text,
+        }
+    except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is another program's
+        return {}
+
+
+def _write_sheet(file: BinaryIO, picture: Picture) -> None:
+    file.write(json.dumps({"napari-dip": picture.record, **picture.sheet()}, indent=1).encode())

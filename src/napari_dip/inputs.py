@@ -1,0 +1,198 @@
+"""What a user hands in, checked and brought to one shape: slices (N, C, *S).
+
+Every refusal names the argument, its value and the remedy. What is odd but valid passes: any real number type, byte
+order and memory layout, NaN and infinite pixels (they count as missing).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Slices:
+    """An image as a row of slices that are restored one by one.
+
+    Attributes
+    ----------
+    values : array (N, C, *S)
+        In the type of the input; a view where numpy can make one.
+    missing : bool array (N, C, *S)
+        True where a pixel is masked, NaN or infinite.
+    leading : tuple of int
+        The leading axes that N stands for.
+    channel_axis : int or None
+        Where the channels stood in the input, counted from its first axis.
+    """
+
+    values: Array
+    missing: npt.NDArray[np.bool_]
+    leading: tuple[int, ...]
+    channel_axis: int | None
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial axes of a slice."""
+        return self.values.ndim - 2
+
+    def layout(self, values: Array) -> Array:
+        """Values (N, C, *any) in the axes of the input."""
+        values = values.reshape(self.leading + values.shape[1:])
+        channels = len(self.leading)
+        if self.channel_axis is None:
+            return values.squeeze(channels)
+        return np.moveaxis(values, channels, self.channel_axis)
+
+    def layout_one(self, values: Array) -> Array:
+        """One slice (C, *any) in the axes of the input, without the leading ones."""
+        if self.channel_axis is None:
+            first: Array = values[0]
+            return first
+        return np.moveaxis(values, 0, self.channel_axis - len(self.leading))
+
+
+def read_slices(image: Any, mask: Any, channel_axis: int | None, leading_axes: int) -> Slices:
+    """Check an image and its mask and cut them into slices.
+
+    Parameters
+    ----------
+    image : array-like
+        Real numbers; leading axes first, then the spatial ones, with the channels anywhere after the leading axes.
+    mask : array-like of bool or integers, or None
+        True or non-zero where a pixel is missing. In the shape of the image, of the image without its channels, or of
+        one slice without channels.
+    channel_axis : int or None
+        Axis of the channels, which are restored together.
+    leading_axes : int
+        How many leading axes are not spatial: each of their slices is restored on its own.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the image or the mask cannot be restored; the message says why and what to do.
+    """
+    array = np.asarray(image)
+    if array.dtype == bool:
+        raise TypeError(
+            "image is boolean, which has nothing to restore; if it is a measurement, use image.astype('uint8')"
+        )
+    if np.issubdtype(array.dtype, np.complexfloating):
+        raise TypeError(f"image is complex ({array.dtype}); restore np.abs(image), or its parts one by one")
+    if not np.issubdtype(array.dtype, np.number) or array.dtype.kind == "m":
+        raise TypeError(f"image must be an array of numbers, not of {array.dtype} ({type(image).__name__})")
+    if array.size == 0:
+        raise ValueError(f"image is empty (shape {array.shape}); there must be at least one pixel")
+    channel_axis = _channel_axis(array, channel_axis, leading_axes)
+    spatial = array.ndim - leading_axes - (channel_axis is not None)
+    if spatial not in (2, 3):
+        raise ValueError(
+            f"image of shape {array.shape} with leading_axes={leading_axes} and channel_axis={channel_axis} has "
+            f"{max(spatial, 0)} spatial axes; it must have two (an image) or three (a volume)"
+        )
+    if channel_axis is None and spatial == 3 and array.shape[-1] <= 4:
+        raise ValueError(
+            f"image of shape {array.shape} looks like colour; say channel_axis=-1 (as a volume it would be "
+            f"{array.shape[-1]} pixels wide)"
+        )
+    channels_first = array if channel_axis is None else np.moveaxis(array, channel_axis, leading_axes)
+    if channel_axis is None:
+        channels_first = np.expand_dims(array, leading_axes)
+    leading, (channels, *shape) = channels_first.shape[:leading_axes], channels_first.shape[leading_axes:]
+    if channels > math.prod(shape):
+        raise ValueError(
+            f"channel_axis={channel_axis} gives {channels} channels of {math.prod(shape)} pixels; "
+            f"that is more channels than pixels, so name another axis of shape {array.shape}"
+        )
+    values = channels_first.reshape(math.prod(leading), channels, *shape)
+    missing = ~np.isfinite(values)
+    if mask is not None:
+        missing |= _mask(mask, array.shape, leading, shape, channel_axis).reshape(math.prod(leading), -1, *shape)
+    if missing.all():
+        if mask is not None:
+            raise ValueError("mask hides every pixel that has a value; True means missing, so perhaps use ~mask")
+        raise ValueError("image has no finite pixel; NaN and infinite pixels count as missing")
+    return Slices(values, missing, leading, channel_axis)
+
+
+def _channel_axis(array: Array, axis: int | None, leading_axes: int) -> int | None:
+    if not isinstance(leading_axes, (int, np.integer)) or not 0 <= leading_axes < array.ndim:
+        raise ValueError(f"leading_axes={leading_axes} must be a whole number from 0 to {max(0, array.ndim - 2)}")
+    if axis is None:
+        return None
+    if not isinstance(axis, (int, np.integer)) or not -array.ndim <= axis < array.ndim:
+        raise ValueError(f"channel_axis={axis} is not an axis of an image of shape {array.shape}")
+    axis = int(axis) % array.ndim
+    if axis < leading_axes:
+        raise ValueError(f"channel_axis={axis} is one of leading_axes={leading_axes}; channels come after them")
+    return axis
+
+
+def _mask(
+    mask: Any, image_shape: tuple[int, ...], leading: tuple[int, ...], shape: Sequence[int], channel_axis: int | None
+) -> npt.NDArray[np.bool_]:
+    """The mask as bool (*leading, C or 1, *shape)."""
+    array = np.asarray(mask)
+    if array.dtype != bool and not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"mask must be boolean or integer (non-zero = missing), not {array.dtype}; use mask > 0")
+    array = array != 0
+    slices_shape = leading + tuple(shape)
+    if array.shape == slices_shape:
+        return np.expand_dims(array, len(leading))
+    if array.shape == tuple(shape):
+        return np.broadcast_to(array, (*leading, 1, *shape))
+    if array.shape == image_shape and channel_axis is not None:
+        return np.moveaxis(array, channel_axis, len(leading))
+    accepted = {slices_shape: None, tuple(shape): None, image_shape: None}
+    raise ValueError(f"mask has shape {array.shape}, but the image needs {' or '.join(map(str, accepted))}")
+
+
+def read_factor(factor: Any, ndim: int) -> tuple[int, ...]:
+    """The factor of a super-resolution, one whole number per spatial axis.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no whole number, below one, one on all axes, or of the wrong length.
+    """
+    each = tuple(factor) if isinstance(factor, (tuple, list, np.ndarray)) else (factor,) * ndim
+    if len(each) != ndim:
+        raise ValueError(f"factor={factor} must be one whole number, or one for each of the {ndim} spatial axes")
+    for f in each:
+        if isinstance(f, bool) or not isinstance(f, (int, np.integer)):
+            raise TypeError(f"factor={factor!r} must be a whole number, such as 4")
+        if f < 1:
+            raise ValueError(f"factor={factor} must be at least 1 along each axis")
+    if max(each) == 1:
+        raise ValueError(f"factor={factor} enlarges nothing; use at least 2 along one axis, or denoise")
+    return tuple(int(f) for f in each)
+
+
+def read_guide(guide: Any, slices: Slices, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """A guide image as a code (G, *shape) from 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If it has another spatial shape than the restored image.
+    """
+    array = np.asarray(guide, dtype=np.float64)
+    if array.shape == shape:
+        array = array[None]
+    elif array.ndim == len(shape) + 1:
+        axis = -1 if slices.channel_axis is None else slices.channel_axis - len(slices.leading)
+        array = np.moveaxis(array, axis, 0)
+    if array.shape[1:] != shape:
+        raise ValueError(f"guide has shape {np.shape(guide)}, but the restored image is {shape}; resample it to that")
+    finite = array[np.isfinite(array)]
+    if finite.size == 0 or finite.min() == finite.max():
+        raise ValueError("guide shows nothing: it has no two different finite values")
+    array = np.where(np.isfinite(array), array, finite.mean())
+    return np.asarray((array - finite.min()) / (finite.max() - finite.min()), dtype=np.float32)

@@ -1,0 +1,161 @@
+"""What can be said on the command line. The options that are knobs come from walking `knobs`."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import napari_dip
+from napari_dip.inputs import read_factor
+from napari_dip.settings import PRESETS, TASKS, Knob, knobs, presets_for, settings_for
+
+KERNELS = ("lanczos2", "lanczos3", "bicubic", "gaussian", "box")  # those of core.operators, which imports torch
+
+_DOES = {
+    "denoise": "Remove noise from an image.",
+    "inpaint": "Fill the holes of an image.",
+    "superresolve": "Enlarge an image by whole factors.",
+}
+_ABOUT = (
+    "IN and OUT are .tif, .tiff, .png, .jpg, .jpeg or .npy. Pixel sizes, units, axes and transparency are kept, and "
+    "the record of how the result came about is in OUT, or in OUT.json beside it (.jpg, .npy). Each z slice, time "
+    "and channel is restored on its own, the colours of RGB together. Ctrl-C ends the run and keeps the result so far."
+)
+
+
+def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """The arguments, and the knobs that were given.
+
+    Raises
+    ------
+    SystemExit
+        With status 2, after saying what is wrong, or 0 after ``--help`` and ``--version``.
+    """
+    parser, commands = _parsers()
+    args, unknown = parser.parse_known_args(argv)
+    command = commands[args.task]
+    if unknown:
+        command.error(_unknown(unknown[0], command))
+    changes = {name: value for name, value in vars(args).items() if name in knobs()}
+    if args.mask is None and (args.mask_label is not None or args.mask_is_known):
+        command.error("--mask-label and --mask-is-known say how to read a mask; give it with --mask")
+    if args.guide is not None:
+        changes.setdefault("code", "guide")
+    try:
+        if (settings_for(args.task, on_cpu=True, **changes).code == "guide") != (args.guide is not None):
+            raise ValueError("--code guide and --guide FILE go together; give both, or leave out --code")
+        if args.task == "superresolve":
+            read_factor(args.factor, len(args.factor) if isinstance(args.factor, tuple) else 2)
+    except (TypeError, ValueError) as error:
+        command.error(str(error))
+    return args, changes
+
+
+def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
+    parser = _Parser(prog="napari-dip", description=napari_dip.__doc__.partition("\n")[0], epilog=_ABOUT)
+    parser.add_argument("--version", action="version", version=f"napari-dip {napari_dip.__version__}")
+    subparsers = parser.add_subparsers(dest="task", metavar="TASK", required=True)
+    commands = {task: subparsers.add_parser(task, help=_DOES[task], **_texts(task)) for task in TASKS}
+    for task, command in commands.items():
+        _add_arguments(command, task)
+        _add_knobs(command, task)
+    return parser, commands
+
+
+def _texts(task: str) -> dict[str, Any]:
+    needs = {"inpaint": " --mask MASK", "superresolve": " --factor N"}.get(task, "")
+    usage = f"napari-dip {task} IN OUT{needs} [options]"  # the whole list would drown an error
+    return {"usage": usage, "description": _DOES[task], "epilog": _ABOUT, "allow_abbrev": False}
+
+
+def _add_arguments(command: _Parser, task: str) -> None:
+    """What defines the problem, and how it is run."""
+    add = command.add_argument
+    add("source", metavar="IN", help="The image to restore.")
+    add("target", metavar="OUT", help="The file to write. PNG and JPEG hold whole numbers only; TIFF holds any.")
+    where = "not zero where a pixel is missing; NaN and infinite pixels of IN count as missing too"
+    add("--mask", metavar="MASK", help=f"An image of the size of IN, or of one of its slices: {where}.")
+    add("--mask-label", metavar="N", type=int, help="Only the pixels of MASK that have this value are missing.")
+    add("--mask-is-known", action="store_true", help="The other way round: MASK shows the pixels that are known.")
+    if task == "superresolve":
+        add("--factor", metavar="N[,N...]", type=_several(int, "4 or 4,2"), required=True, help=_FACTOR)
+        add("--kernel", choices=KERNELS, default="lanczos2", help="How the instrument blurs before it samples.")
+    add("--guide", metavar="FILE", help="An image of the size of OUT that guides the restoration (--code guide).")
+    add("--volume", action="store_true", help="z is space: one 3-D generator instead of one for each z slice.")
+    add("--overwrite", action="store_true", help="Replace OUT if it exists.")
+    add("--quiet", action="store_true", help="No progress bar.")
+
+
+_FACTOR = "Fine pixels per pixel of IN: for all axes of space, or one for each: y,x, with --volume z,y,x."
+
+
+def _add_knobs(command: _Parser, task: str) -> None:
+    """One option for each knob of the task."""
+    groups = {
+        False: command.add_argument_group("settings"),
+        True: command.add_argument_group("advanced settings"),
+    }
+    for name, knob in knobs().items():
+        if task in knob.tasks:
+            option = f"--{name.replace('_', '-')}"
+            groups[knob.advanced].add_argument(
+                option, dest=name, default=argparse.SUPPRESS, help=_help(task, name, knob), **_reading(name, knob)
+            )
+
+
+def _reading(name: str, knob: Knob) -> dict[str, Any]:
+    """How argparse reads the value of a knob; `Settings` checks it."""
+    if knob.kind == "bool":
+        return {"action": argparse.BooleanOptionalAction}
+    choices = "NAME" if name == "preset" else f"{{{','.join(knob.choices)}}}"
+    kinds: dict[str, dict[str, Any]] = {
+        "int": {"type": int, "metavar": "N"},
+        "float": {"type": float, "metavar": "X"},
+        "text": {"metavar": "NAME"},
+        "choice": {"metavar": choices},
+        "ints": {"type": _several(int, "16 or 16,32,64"), "metavar": "N[,N...]"},
+        "choices": {"type": _several(str, "one name or several"), "metavar": f"{choices}[,...]"},
+    }
+    return kinds[knob.kind]
+
+
+def _help(task: str, name: str, knob: Knob) -> str:
+    notes = [f"one of auto, {', '.join(presets_for(task))}"] if name == "preset" else []
+    if knob.kind in ("int", "ints", "float"):
+        notes.append(f"{knob.min:.10g} to {knob.max:.10g}{f' {knob.unit}' if knob.unit else ''}")
+    defaults = {str(getattr(PRESETS[preset], name)) for preset in presets_for(task)}
+    default = "auto" if name == "preset" else defaults.pop() if len(defaults) == 1 else "from the preset"
+    return f"{knob.help} ({'; '.join([*notes, f'default: {default}'])})".replace("%", "%%")
+
+
+def _several(kind: Callable[[str], Any], example: str) -> Callable[[str], Any]:
+    """A reader of one value, or of several with commas between them as a tuple."""
+
+    def read(text: str) -> Any:
+        try:
+            values = tuple(kind(part.strip()) for part in text.split(","))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} must be like {example}") from None
+        return values if len(values) > 1 else values[0]
+
+    return read
+
+
+def _unknown(word: str, command: _Parser) -> str:
+    """What to say of a word that nothing took."""
+    if not word.startswith("-"):
+        return f"{word!r} is one word too many; quote a name that has spaces"
+    close = difflib.get_close_matches(word.partition("=")[0], command.option_strings(), n=1, cutoff=0.5)
+    return f"unknown option {word}: " + (f"did you mean {close[0]}?" if close else "see --help for those there are")
+
+
+class _Parser(argparse.ArgumentParser):
+    def option_strings(self) -> list[str]:
+        return [word for action in self._actions for word in action.option_strings]
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(2, f"napari-dip: error: {message}\n")

@@ -1,0 +1,161 @@
+"""An image with what its file knows about it: axes, pixel size, transparency, and the record of its restoration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+#: The order of the axes of every `Picture`; letters that are not in it come first.
+ORDER = "TCZYXS"
+
+#: unit -> metres
+LENGTHS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "µm": 1e-6, "nm": 1e-9, "Å": 1e-10, "pm": 1e-12, "inch": 0.0254}
+
+_SPELLINGS = {
+    **dict.fromkeys(("um", "micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"), "µm"),
+    **dict.fromkeys(("nanometer", "nanometers", "nanometre", "nanometres"), "nm"),
+    **dict.fromkeys(("millimeter", "millimeters", "millimetre", "millimetres"), "mm"),
+    **dict.fromkeys(("centimeter", "centimeters", "centimetre", "centimetres"), "cm"),
+    **dict.fromkeys(("meter", "meters", "metre", "metres"), "m"),
+    **dict.fromkeys(("in", "inches"), "inch"),
+    **dict.fromkeys(("pixel", "pixels", "none", "null", "reference frame"), ""),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """An image as read from a file.
+
+    Attributes
+    ----------
+    values : array
+        Without the alpha channel; in native byte order.
+    axes : str
+        One letter for each axis, in the order of `ORDER`: time, channel, z, y, x, and S for the samples of a colour.
+        Pages that the file does not name are z, then time.
+    alpha : array or None
+        Opacity, with the axes of `values` but S.
+    pixel_size : dict of float
+        Axis -> distance between two pixels, as far as it is known; T is in seconds.
+    unit : str
+        Of the distances along Z, Y and X, such as "µm"; empty for pixels.
+    notes : str
+        The text that the file carried: ImageJ's Info, or the description in OME.
+    record : dict
+        Of the restoration that made the image; empty if none did.
+    display : dict
+        How a viewer showed it, for the file format that it came from: colour tables, ranges, labels of slices.
+    """
+
+    values: Array
+    axes: str
+    alpha: Array | None = None
+    pixel_size: dict[str, float] = field(default_factory=dict)
+    unit: str = ""
+    notes: str = ""
+    record: dict[str, Any] = field(default_factory=dict)
+    display: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def slice_axes(self) -> str:
+        """The axes without that of the colours."""
+        return self.axes.replace("S", "")
+
+    @property
+    def slice_shape(self) -> tuple[int, ...]:
+        """The shape without the colours."""
+        return self.values.shape[: len(self.slice_axes)]
+
+    def restored(self, values: Array, factors: Mapping[str, int], record: dict[str, Any]) -> Picture:
+        """This picture with other values, on a grid that is finer by `factors` (axis -> factor)."""
+        alpha = self.alpha
+        if alpha is not None:
+            for axis, factor in factors.items():
+                alpha = alpha.repeat(factor, self.slice_axes.index(axis))
+        sizes = {axis: size / factors.get(axis, 1) for axis, size in self.pixel_size.items()}
+        return replace(self, values=values, alpha=alpha, pixel_size=sizes, record=record)
+
+    @property
+    def sample_axes(self) -> str:
+        """The axes of `samples`."""
+        return self.axes if self.alpha is None else self.slice_axes + "S"
+
+    def samples(self) -> Array:
+        """The values with the alpha channel as their last sample."""
+        if self.alpha is None:
+            return self.values
+        colours = self.values if "S" in self.axes else self.values[..., None]
+        return np.concatenate([colours, self.alpha[..., None].astype(colours.dtype)], axis=-1)
+
+    def sheet(self) -> dict[str, Any]:
+        """Axes and pixel sizes, fit for JSON."""
+        return {"axes": self.sample_axes, "pixel_size": self.pixel_size, "unit": self.unit}
+
+    def text(self) -> str:
+        """The record as JSON, followed by the notes of the file that the image came from."""
+        head = json.dumps({"napari-dip": self.record}, indent=1) if self.record else ""
+        return "\n".join(filter(None, (head, self.notes)))
+
+
+def make_picture(values: Array, axes: str, *, has_alpha: bool = False, **rest: Any) -> Picture:
+    """A `Picture` of values as a file holds them: axes are named and ordered, and alpha is split off.
+
+    Raises
+    ------
+    ValueError
+        If it is no image.
+    """
+    if values.size == 0:
+        raise ValueError(f"it is empty, of shape {values.shape}")
+    axes = _named(axes)
+    if not {"Y", "X"} <= set(axes):
+        raise ValueError(f"an image has at least two axes, y and x, but this has shape {values.shape}")
+    order = sorted(range(len(axes)), key=lambda i: ORDER.find(axes[i]))
+    values = np.transpose(values, order).astype(values.dtype.newbyteorder("="), copy=False)
+    axes = "".join(axes[i] for i in order)
+    alpha = None
+    if has_alpha:
+        values, alpha = values[..., :-1], values[..., -1]
+    if axes.endswith("S") and values.shape[-1] == 1:
+        values, axes = values[..., 0], axes[:-1]
+    if "notes" in rest:
+        rest["record"] = record_in(rest["notes"])
+    return Picture(values=values, axes=axes, alpha=alpha, **rest)
+
+
+def guess_axes(shape: tuple[int, ...]) -> str:
+    """Axes of an array that names none: at most four values along the last of three or more axes are colours."""
+    colours = "S" if len(shape) > 2 and shape[-1] <= 4 else ""
+    return "YX"[-len(shape) :].rjust(len(shape) - len(colours), "Q") + colours
+
+
+def _named(axes: str) -> str:
+    """The axes with a name for those (I, Q) that the file leaves open."""
+    unknown = axes.count("Q") + axes.count("I")
+    free = [letter for letter in "TCZ" if letter not in axes]
+    if free == ["T", "C", "Z"] and unknown < 3:
+        free.remove("C")
+    names = iter(["Q"] * (unknown - len(free)) + free[max(0, len(free) - unknown) :])
+    return "".join(next(names) if letter in "QI" else letter for letter in axes)
+
+
+def unit_name(text: str) -> str:
+    """A unit of length as it is spelt in `LENGTHS`; other units stay as they are."""
+    text = text.strip().replace("\\u00B5", "µ").replace("\\u00b5", "µ").replace("μ", "µ")  # Greek mu to micro sign
+    return _SPELLINGS.get(text.lower(), text)
+
+
+def record_in(text: str) -> dict[str, Any]:
+    """The record that a text begins with, or an empty one."""
+    try:
+        found, _ = json.JSONDecoder().raw_decode(text)
+        return dict(found["napari-dip"])
+    except (ValueError, KeyError, TypeError):
+        return {}

@@ -1,0 +1,73 @@
+"""The presets as a table: what each changes in the defaults of `Settings`, and the tasks it is for.
+
+Rows named ``original-...`` are the settings of the notebooks that came with Ulyanov, Vedaldi, Lempitsky, "Deep Image
+Prior" (CVPR 2018), one per figure. They scale intensities and treat borders as this package does, so figures agree
+with the published ones within the spread of their runs. Rows named after a task alone are this package's own:
+``small`` for a CPU, ``large`` for a GPU; `AUTO` says which one a task starts from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_SMALL: dict[str, Any] = dict(channels=32)
+_LARGE: dict[str, Any] = dict(channels=128)
+
+#: name -> (tasks, changes)
+TABLE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "denoise-small": (("denoise",), dict(_SMALL, iterations=900)),
+    "denoise-large": (("denoise",), dict(_LARGE, iterations=2000)),
+    "inpaint-small": (("inpaint",), dict(_SMALL, iterations=1500)),
+    "inpaint-large": (("inpaint",), dict(_LARGE, iterations=3000)),
+    "superresolve-small": (("superresolve",), dict(_SMALL, iterations=1000)),
+    "superresolve-large": (("superresolve",), dict(_LARGE, iterations=2000)),
+    "original-denoise": (("denoise",), dict(iterations=3000)),
+    "original-denoise-strong": (("denoise",), dict(iterations=3000, code_noise=1 / 20)),
+    "original-jpeg": (
+        ("denoise",),
+        dict(iterations=2400, channels=(8, 16, 32, 64, 128), skip_channels=(0, 0, 0, 4, 4), code_channels=3),
+    ),
+    "original-inpaint-text": (
+        ("inpaint",),
+        dict(iterations=6000, skip_channels=128, upsampling="nearest", code_noise=0.03, average=0.0),
+    ),
+    "original-inpaint-hole": (
+        ("inpaint",),
+        dict(iterations=5000, skip_channels=0, upsampling="nearest", code="mesh", code_noise=0.03, average=0.0),
+    ),
+    "original-inpaint-region": (
+        ("inpaint",),
+        dict(
+            iterations=3000,
+            scales=6,
+            channels=(16, 32, 64, 128, 128, 128),
+            skip_channels=0,
+            filter_size=5,
+            upsampling="nearest",
+            code_channels=1,
+            code_noise=0.0,
+            weight_noise=1 / 50,
+            average=0.0,
+        ),
+    ),
+    "original-inpaint-half": (
+        ("inpaint",),
+        dict(iterations=11000, learning_rate=0.001, code_noise=0.03, average=0.0),
+    ),
+    "original-inpaint-sparse": (
+        ("inpaint",),
+        dict(
+            iterations=1000,
+            channels=(16, 32, 64, 128, 128),
+            skip_channels=0,
+            downsampling="average",
+            code_noise=0.0,
+            average=0.0,
+        ),
+    ),
+    "original-superresolve-4": (("superresolve",), dict(iterations=2000, code_noise=0.03, average=0.0)),
+    "original-superresolve-8": (("superresolve",), dict(iterations=4000, code_noise=0.05, average=0.0)),
+}
+
+#: task -> (preset on a CPU, preset on an accelerator)
+AUTO = {task: (f"{task}-small", f"{task}-large") for task in ("denoise", "inpaint", "superresolve")}

@@ -1,0 +1,417 @@
+"""The front door: an array in, a `Result` out. Axes, checks and scaling live here, so that the window, a script and
+the command line cannot differ.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from napari_dip import record
+from napari_dip.core import device as devices
+from napari_dip.core import solve
+from napari_dip.core.guard import Diverged
+from napari_dip.core.intensity import Scaling, to_dtype
+from napari_dip.core.operators import Compose, Downsample, Identity, Mask
+from napari_dip.core.problem import Problem
+from napari_dip.core.search import State
+from napari_dip.core.solve import History, Progress, Result
+from napari_dip.inputs import Slices, read_factor, read_guide, read_slices
+from napari_dip.settings import TASKS, Settings, settings_for
+
+Array = npt.NDArray[Any]
+_STATES_AT_MOST = 2**30  # bytes of states that a result keeps for going on
+
+
+def denoise(image: Any, mask: Any = None, **options: Any) -> Result:
+    """Remove noise from an image.
+
+    Parameters
+    ----------
+    image : array-like, (*leading, *S) or with channels
+        Any real number type. Two spatial axes are an image, three a volume.
+    mask : array-like of bool or integers, optional
+        True or non-zero where a pixel is missing, such as a hot one; NaN and infinite pixels count as missing too.
+    **options
+        The options of `iterate`, and every knob of `Settings` (``iterations=800, seed=0, ...``).
+
+    Returns
+    -------
+    Result
+        Its `image` has the shape and the units of the input.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not fit; the message says what to do.
+    MemoryError
+        If memory runs out before the first iteration.
+
+    Notes
+    -----
+    Ulyanov, Vedaldi, Lempitsky, "Deep Image Prior" (2018).
+    """
+    return _result(iterate("denoise", image, mask, **options))
+
+
+def inpaint(image: Any, mask: Any = None, **options: Any) -> Result:
+    """Fill the holes of an image.
+
+    Parameters
+    ----------
+    image, **options
+        As for `denoise`.
+    mask : array-like of bool or integers, optional
+        True or non-zero where a pixel is missing; NaN and infinite pixels count as missing too.
+
+    Returns
+    -------
+    Result
+        Known pixels keep their measured value, unless ``keep_known=False``.
+    """
+    return _result(iterate("inpaint", image, mask, **options))
+
+
+def superresolve(image: Any, factor: Any, mask: Any = None, **options: Any) -> Result:
+    """Enlarge an image by whole factors, adding the detail that a deep image prior makes plausible.
+
+    Parameters
+    ----------
+    image, mask, **options
+        As for `denoise`.
+    factor : int or sequence of int
+        Fine pixels per pixel of the input, for all spatial axes or one for each.
+
+    Returns
+    -------
+    Result
+        Its `image` is `factor` times the input's size; the outlines of the two coincide.
+    """
+    return _result(iterate("superresolve", image, mask, factor=factor, **options))
+
+
+def iterate(
+    task: str,
+    image: Any,
+    mask: Any = None,
+    *,
+    factor: Any = None,
+    kernel: str = "lanczos2",
+    guide: Any = None,
+    channel_axis: int | None = None,
+    leading_axes: int = 0,
+    intensity_range: tuple[float, float] | None = None,
+    resume: Result | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    interval: float = 0.25,
+    snapshot_every: int = 0,
+    settings: Settings | None = None,
+    **knobs: Any,
+) -> Run:
+    """Restore step by step: ``for progress in iterate("denoise", image): ...``
+
+    Parameters
+    ----------
+    task : {"denoise", "inpaint", "superresolve"}
+        What to do.
+    image, mask, factor
+        As for `denoise`, `inpaint` and `superresolve`.
+    kernel : {"lanczos2", "lanczos3", "bicubic", "gaussian", "box"}
+        How the instrument blurs before it samples coarsely (super-resolution); box is camera binning.
+    guide : array-like, optional
+        An image of the size of the restored one that serves as the code, with ``code="guide"``.
+    channel_axis : int, optional
+        Axis of channels that are restored together by one generator, such as -1 for RGB.
+    leading_axes : int
+        That many leading axes (time, z, channel) are no space: their slices are restored one after the other, each
+        from the same seed, with one intensity scaling.
+    intensity_range : (float, float), optional
+        The two intensities that become 0 and 1 for the generator; by default the smallest and largest known pixel.
+    resume : Result, optional
+        Of an earlier run on the same image: goes on from there for ``iterations`` more.
+    should_stop : callable
+        Asked before every iteration; true ends the run with what there is. It may block, which pauses the run.
+    interval : float
+        Seconds between two `Progress` at the least; 0 for each iteration.
+    snapshot_every : int
+        A `Progress` at each multiple of so many iterations, whatever the interval; 0 for none.
+    settings : Settings, optional
+        Those of an earlier result, say; by default the task's preset for the device.
+    **knobs
+        Changes to the settings, by name.
+
+    Returns
+    -------
+    Run
+        An iterator of `Progress`; when it is exhausted, its `result` is the `Result`.
+    """
+    if task not in TASKS:
+        raise ValueError(f"task={task!r} is not known: choose one of {', '.join(TASKS)}")
+    slices = read_slices(image, mask, channel_axis, leading_axes)
+    if task == "inpaint" and not slices.missing.any():
+        raise ValueError("mask hides nothing and no pixel is NaN, so there is no hole to fill; True means missing")
+    if task == "superresolve" and factor is None:
+        raise ValueError("factor is needed for super-resolution, such as factor=2")
+    if task != "superresolve" and factor is not None:
+        raise ValueError(f"factor={factor} is for super-resolution; leave it out, or use task='superresolve'")
+    if settings is None and resume is not None:
+        settings = resume.settings
+    settings = settings_here(task, **knobs) if settings is None else settings.changed(**knobs)
+    devices.choose(settings.device)  # refuses one that is not there now, not after the first next()
+    factors = read_factor(factor, slices.ndim) if factor is not None else None
+    shape = tuple(n * f for n, f in zip(slices.values.shape[2:], factors or (1,) * slices.ndim, strict=True))
+    if settings.code == "guide" and guide is None:
+        raise ValueError("code='guide' needs a guide image: give guide=, or choose another code")
+    if guide is not None and settings.code != "guide":
+        raise ValueError(f"guide is not used with code={settings.code!r}; say code='guide'")
+    job = _Job(
+        task=task,
+        slices=slices,
+        factors=factors,
+        kernel=kernel,
+        guide=read_guide(guide, slices, shape) if guide is not None else None,
+        scaling=_scaling(slices, intensity_range),
+        shape=shape,
+        settings=settings,
+    )
+    if factors:
+        Downsample(factors, kernel)  # refuses an unknown kernel now, not after the first next()
+    if resume is not None:
+        _check_resume(resume, job)
+    pace = {"should_stop": should_stop, "interval": interval, "snapshot_every": snapshot_every}
+    return Run(_stream(job, resume.states if resume else (), pace))
+
+
+def settings_here(task: str, **knobs: Any) -> Settings:
+    """The settings of a task on this machine: its preset for the device that ``device`` means, and the changes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an unknown knob or preset, a value out of range, or a device that is not there.
+    """
+    device = devices.choose(settings_for(task, on_cpu=True, **knobs).device)
+    return settings_for(task, on_cpu=device.name == "cpu", **knobs)
+
+
+class Run:
+    """A restoration under way: an iterator of `Progress`, and the `Result` when it is exhausted."""
+
+    def __init__(self, stream: Generator[Progress, None, Result]) -> None:
+        self._stream = stream
+        self._result: Result | None = None
+
+    def __iter__(self) -> Iterator[Progress]:
+        return self
+
+    def __next__(self) -> Progress:
+        try:
+            return next(self._stream)
+        except StopIteration as end:
+            self._result = end.value or self._result
+            raise StopIteration from None
+
+    @property
+    def result(self) -> Result:
+        """The result.
+
+        Raises
+        ------
+        RuntimeError
+            If the run is not exhausted yet.
+        """
+        if self._result is None:
+            raise RuntimeError("the run has no result yet: exhaust it first, as in `for progress in run: ...`")
+        return self._result
+
+    def close(self) -> None:
+        """Abandon the run and give its memory back."""
+        self._stream.close()
+
+
+def _result(run: Run) -> Result:
+    for _ in run:
+        pass
+    return run.result
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """A task with its checked arguments."""
+
+    task: str
+    slices: Slices
+    factors: tuple[int, ...] | None
+    kernel: str
+    guide: npt.NDArray[np.float32] | None
+    scaling: Scaling | None  # None: all known pixels are equal
+    shape: tuple[int, ...]
+    settings: Settings
+
+    def problem(self, index: int) -> Problem:
+        assert self.scaling is not None
+        missing = self.slices.missing[index]
+        observation = self.scaling.apply(self.slices.values[index])
+        observation[missing] = 0
+        operator = Downsample(self.factors, self.kernel) if self.factors else Identity()
+        if missing.any():
+            mask = Mask(torch.from_numpy(~missing)[None])
+            operator = Compose(operator, mask) if self.factors else mask
+        return Problem(observation=observation, operator=operator, known=1 - float(missing.mean()), guide=self.guide)
+
+    def finish(self, index: int, image: npt.NDArray[np.float32]) -> Array:
+        """A restored slice (C, *shape) in the units of the input, in the type of the result."""
+        assert self.scaling is not None
+        restored = self.scaling.undo(image)
+        values, missing = self.slices.values[index], self.slices.missing[index]
+        if self.task == "inpaint" and self.settings.keep_known:
+            restored = np.where(missing, restored, values)
+        result = to_dtype(restored, self.dtype)
+        if self.task == "inpaint" and self.settings.keep_known and self.dtype == values.dtype:
+            result[~missing] = values[~missing]  # bit by bit, also where float64 cannot hold them
+        return result
+
+    def trivial(self, index: int) -> Array | None:
+        """The slice, if there is nothing to fit in it."""
+        values, missing = self.slices.values[index], self.slices.missing[index]
+        if missing.all():
+            warnings.warn(f"slice {index} has no known pixel and stays empty", stacklevel=2)
+            return np.full((len(values), *self.shape), self.empty)
+        known = values[~missing]
+        if self.scaling is None or known.min() == known.max():
+            what = "the image" if len(self.slices.values) == 1 else f"slice {index}"
+            warnings.warn(f"{what} has one value only and comes back as it is", stacklevel=2)
+            return np.full((len(values), *self.shape), known[0]).astype(self.dtype)
+        if self.task == "inpaint" and self.settings.keep_known and not missing.any():
+            same: Array = values.astype(self.dtype)
+            return same
+        return None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.slices.values.dtype if self.settings.output_dtype == "input" else np.dtype(np.float32)
+
+    @property
+    def empty(self) -> Array:
+        """What stands where nothing was restored: NaN, or 0 in integers."""
+        return np.array(np.nan if self.dtype.kind == "f" else 0, self.dtype)
+
+
+def _scaling(slices: Slices, intensity_range: tuple[float, float] | None) -> Scaling | None:
+    """One affine scaling for all slices, from known pixels only; None if they are all equal."""
+    if intensity_range is not None:
+        low, high = (float(v) for v in intensity_range)
+        if not (np.isfinite([low, high]).all() and low < high):
+            raise ValueError(f"intensity_range={intensity_range} must be two finite numbers, the smaller one first")
+        return Scaling(low, high)
+    known = slices.values[~slices.missing]
+    low, high = float(known.min()), float(known.max())
+    return Scaling(low, high) if low < high else None
+
+
+def _check_resume(resume: Result, job: _Job) -> None:
+    """Raise unless an earlier result can be continued by this job."""
+    if not resume.states or resume.record.get("input", {}).get("sha256") != record.fingerprint(job.slices.values):
+        why = "is of another image" if resume.states else "did not keep its state"
+        raise ValueError(f"resume= {why}, so it cannot go on; start a new run")
+    for name, value in job.settings.as_dict().items():
+        before = getattr(resume.settings, name)
+        if name not in ("iterations", "output_dtype", "keep_known", "threads") and value != before:
+            raise ValueError(
+                f"{name}={value!r} was {before!r} in the run to be continued; start a new run to change it"
+            )
+
+
+def _stream(job: _Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> Generator[Progress, None, Result]:
+    """Restore slice after slice; `pace` holds what `solve.iterate` is told about stopping and showing."""
+    count = len(job.slices.values)
+    channels = job.slices.values.shape[1]
+    image = np.full((count, channels, *job.shape), job.empty, dtype=job.dtype)
+    done: list[Result] = []
+    kept: list[State | None] = [None] * count
+    device = devices.choose(job.settings.device)
+    began = time.perf_counter()
+    reason, complete = "", True
+    for index in range(count):
+        trivial = job.trivial(index)
+        if trivial is not None:
+            image[index] = trivial
+            continue
+        state = states[index] if states else None
+        steps = solve.iterate(job.problem(index), job.settings, state=state, **pace)
+        try:
+            while True:
+                progress = next(steps)
+                so_far = job.slices.layout_one(job.finish(index, progress.image))
+                yield replace(progress, image=so_far, slice=index, slices=count)
+        except StopIteration as end:
+            result: Result = end.value
+        except (MemoryError, Diverged) as error:
+            if not done:
+                raise
+            reason, complete = str(error), False
+            break
+        finally:
+            steps.close()
+        image[index] = job.finish(index, result.image)
+        kept[index] = result.states[0]
+        done.append(result)
+        reason, complete = result.stop_reason, result.complete
+        if not complete:
+            break
+    if count > 1 and not complete:
+        reason += f", in slice {index + 1} of {count}; the slices after it are empty"
+    elif not done:
+        reason = "finished at once: there was nothing to fit"
+    result = Result(
+        image=job.slices.layout(image),
+        iterations=sum(r.iterations for r in done),
+        stop_reason=reason,
+        history=History(
+            np.concatenate([r.history.loss for r in done] or [np.zeros(0, np.float32)]),
+            tuple(event for r in done for event in r.history.events),
+        ),
+        settings=job.settings,
+        device=device,
+        seconds=time.perf_counter() - began,
+        complete=complete,
+        states=tuple(kept) if _size(kept) <= _STATES_AT_MOST and any(kept) else (),
+    )
+    return replace(result, record=_record(job, result))
+
+
+def _record(job: _Job, result: Result) -> dict[str, Any]:
+    return {
+        "task": job.task,
+        "factor": list(job.factors) if job.factors else None,
+        "kernel": job.kernel if job.factors else None,
+        "missing_pixels": int(job.slices.missing.sum()),
+        "intensity_range": [job.scaling.low, job.scaling.high] if job.scaling else None,
+        "input": {
+            "shape": list(job.slices.layout(job.slices.values).shape),
+            "dtype": str(job.slices.values.dtype),
+            "channel_axis": job.slices.channel_axis,
+            "leading_axes": len(job.slices.leading),
+            "sha256": record.fingerprint(job.slices.values),
+        },
+        "settings": result.settings.as_dict(),
+        "device": {"name": result.device.name, "reason": result.device.reason},
+        "iterations": result.iterations,
+        "seconds": round(result.seconds, 3),
+        "stop_reason": result.stop_reason,
+        "events": [{"iteration": e.iteration, "kind": e.kind, "message": e.message} for e in result.history.events],
+        "software": record.software(),
+        "finished": record.now(),
+    }
+
+
+def _size(states: list[State | None]) -> int:
+    """Bytes of all weights and what the optimiser keeps for them."""
+    return sum(4 * w.numel() * w.element_size() for s in states if s is not None for w in s.weights.values())

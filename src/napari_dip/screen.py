@@ -1,0 +1,124 @@
+"""PNG and JPEG: whole numbers of 8 or 16 bits, one image, made for the screen."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from napari_dip.core.intensity import Scaling, to_dtype
+from napari_dip.picture import LENGTHS, Array, Picture, make_picture
+
+_JPEG_SIDE = 65500
+KEYWORD = "napari-dip"  # of the text in a PNG that is the record
+_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # samples -> as a PNG's header says it
+
+
+def read_screen(path: Path) -> Picture:
+    """A PNG or JPEG, upright, with palettes as colours."""
+    with Image.open(path) as opened:
+        raw = opened.tile[0].args if opened.format == "PNG" and opened.tile else None
+        ppi = opened.info.get("dpi", (0, 0)) if opened.format == "PNG" else (0, 0)
+        text = getattr(opened, "text", {}).get(KEYWORD, "")
+        if isinstance(raw, str) and raw in ("LA;16B", "RGB;16B", "RGBA;16B"):
+            values, has_alpha = _read_deep(path, raw), raw != "RGB;16B"
+        else:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode in ("P", "PA") or "transparency" in image.info:
+                image = image.convert("LA" if image.mode == "L" else "RGBA")
+            elif image.mode not in ("L", "LA", "RGB", "RGBA") and not image.mode.startswith("I"):
+                image = image.convert("L" if image.mode == "1" else "RGB")
+            values, has_alpha = np.array(image), image.mode in ("LA", "RGBA")
+    if values.dtype == np.int32:  # how some versions of Pillow hand out 16-bit grey
+        values = values.astype(np.uint16)
+    sizes = {axis: 0.0254 / LENGTHS["µm"] / float(n) for axis, n in zip("XY", ppi, strict=True) if n}
+    axes = "YX" if values.ndim == 2 else "YXS"
+    return make_picture(values, axes, has_alpha=has_alpha, pixel_size=sizes, unit="µm" if sizes else "", notes=text)
+
+
+def write_png(file: BinaryIO, picture: Picture) -> None:
+    """Write 8 or 16 bits, grey or colour, with or without alpha: Pillow has no 16-bit colour."""
+    values = _one_image(picture, "PNG")
+    if picture.alpha is not None:
+        alpha = _alpha(picture.alpha, values.dtype)
+        values = np.concatenate([np.atleast_3d(values), alpha[..., None]], axis=-1)
+    height, width, samples = np.atleast_3d(values).shape
+    header = struct.pack(">IIBBBBB", width, height, 8 * values.itemsize, _COLOUR_TYPES[samples], 0, 0, 0)
+    rows = values.astype(values.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
+    rows = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))  # filter 2: less the row above, modulo 256
+    rows = np.pad(rows, ((0, 0), (1, 0)), constant_values=2)
+    file.write(b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header))
+    per_metre = [1 / (picture.pixel_size.get(axis, 0) * LENGTHS.get(picture.unit, 0) or np.inf) for axis in "XY"]
+    if all(1 <= n < 2**32 - 1 for n in per_metre):
+        file.write(_chunk(b"pHYs", struct.pack(">IIB", *(round(n) for n in per_metre), 1)))
+    if picture.text():
+        file.write(_chunk(b"iTXt", KEYWORD.encode() + bytes(5) + picture.text().encode()))
+    file.write(_chunk(b"IDAT", zlib.compress(rows.tobytes())) + _chunk(b"IEND", b""))
+
+
+def write_jpeg(file: BinaryIO, picture: Picture) -> None:
+    """Write 8 bits, grey or colour, without chroma subsampling."""
+    values = _one_image(picture, "JPEG")
+    if max(values.shape) > _JPEG_SIDE:
+        raise ValueError(f"a JPEG has at most {_JPEG_SIDE} pixels along a side, not {max(values.shape)}")
+    if picture.alpha is not None and (picture.alpha != picture.alpha.max()).any():
+        warnings.warn("JPEG has no transparency: the alpha channel is left out", stacklevel=2)
+    Image.fromarray(values).save(file, format="JPEG", quality=95, subsampling=0)
+
+
+def for_screen(values: Array, source: np.dtype[Any], held: tuple[str, ...], name: str) -> Array:
+    """Values in a type that a format holds: rounded and clipped to that of the source, or else stretched."""
+    if values.dtype in held:
+        return values
+    if source in held:
+        return to_dtype(values.astype(np.float64), source)
+    target = np.dtype(held[-1])
+    top = np.iinfo(target).max
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    warnings.warn(
+        f"{name} holds whole numbers from 0 to {top}: {low:g} is written as 0 and {high:g} as {top}; .tif keeps values",
+        stacklevel=3,
+    )
+    if low == high:
+        return np.zeros(values.shape, target)
+    return to_dtype(Scaling(low, high).apply(values).astype(np.float64) * top, target)
+
+
+def _read_deep(path: Path, raw: str) -> Array:
+    """A PNG with 16-bit colours, of which Pillow keeps the high bytes only: decode the low bytes on their own."""
+
+    def decode(mode: str) -> Array:
+        with Image.open(path) as image:
+            image.tile = [image.tile[0]._replace(args=mode)]
+            return np.array(image)
+
+    if raw == "LA;16B":  # four bytes a pixel, as 8-bit RGBA has
+        return decode("RGBA").view(">u2")
+    return decode(raw).astype(np.uint16) << 8 | decode(raw.replace("16B", "16L"))
+
+
+def _one_image(picture: Picture, name: str) -> Array:
+    samples = picture.values.shape[-1] if "S" in picture.axes else 1
+    if picture.slice_axes != "YX":
+        raise ValueError(f"a {name} is one image, not a stack with axes {picture.axes}")
+    if samples not in (1, 3):
+        raise ValueError(f"a {name} is grey or RGB; it has no {samples} colours")
+    return np.ascontiguousarray(picture.values)
+
+
+def _alpha(alpha: Array, dtype: np.dtype[Any]) -> Array:
+    """Opacity from one type's full range to another's; floats are from 0 to 1."""
+    if alpha.dtype == dtype:
+        return alpha
+    top = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1
+    return to_dtype(alpha.astype(np.float64) / top * np.iinfo(dtype).max, dtype)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

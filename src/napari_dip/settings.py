@@ -1,0 +1,312 @@
+"""Every knob of a restoration, declared once.
+
+`Settings` is what the keyword arguments, the command line, the form in the window and the record of a result are all
+made from: they walk ``fields(Settings)`` and read the metadata that `knob` leaves there. A new knob is one line here
+plus its use. What defines the problem itself (the mask, the factor) is an argument of the task, not a knob.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal, cast
+
+from napari_dip import presets
+
+TASKS = ("denoise", "inpaint", "superresolve")
+
+#: A knob that is one value for all scales, or a tuple with one value for each scale, the finest first.
+IntPerScale = int | tuple[int, ...]
+NamePerScale = str | tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knob:
+    """What is known of one knob besides its name and default: bounds, choices and the words a user reads."""
+
+    help: str
+    kind: Literal["int", "float", "bool", "text", "choice", "ints", "choices"]
+    min: float = -math.inf
+    max: float = math.inf
+    step: float = 1
+    choices: tuple[str, ...] = ()
+    unit: str = ""
+    advanced: bool = True
+    tasks: tuple[str, ...] = TASKS
+
+
+def knob(default: Any, help: str, kind: str, **rest: Any) -> Any:
+    """Declare a field of `Settings`: its default, its help text, its kind and its bounds."""
+    return field(default=default, metadata={"knob": Knob(help=help, kind=cast(Any, kind), **rest)})
+
+
+def knobs() -> dict[str, Knob]:
+    """Name -> `Knob` of every field of `Settings`, in the order in which they are shown."""
+    return {entry.name: entry.metadata["knob"] for entry in fields(Settings)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a deep image prior is fitted; every value is checked when it is made.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value out of its range or of the wrong kind; the message names the knob, the value and the remedy.
+    """
+
+    preset: str = knob(
+        "auto",
+        "The named settings that the others start from; auto takes the task's default for this device.",
+        "choice",
+        choices=("auto", *presets.TABLE),
+        advanced=False,
+    )
+    iterations: int = knob(2000, "Optimiser steps, at the most.", "int", min=1, max=1_000_000, step=100, advanced=False)
+    learning_rate: float = knob(
+        0.01,
+        "Step length of Adam. (L-BFGS finds its own by line search.)",
+        "float",
+        min=1e-7,
+        max=10,
+        step=0.001,
+    )
+    channels: IntPerScale = knob(
+        128,
+        "Feature channels of the generator on the way down: one number, or one per scale, the finest first. "
+        "More is slower and fits finer detail.",
+        "ints",
+        min=1,
+        max=4096,
+        advanced=False,
+    )
+    scales: int = knob(
+        5,
+        "How often the generator halves the image; fewer where the image is too small for it.",
+        "int",
+        min=1,
+        max=10,
+    )
+    skip_channels: IntPerScale = knob(
+        4,
+        "Channels that bypass the coarser scales, one number or one per scale; 0 for none (for large holes).",
+        "ints",
+        min=0,
+        max=4096,
+    )
+    average: float = knob(
+        0.99,
+        "Running average of the iterates: the weight of the past, 0 for the last iterate alone.",
+        "float",
+        min=0,
+        max=0.99999,
+        step=0.001,
+    )
+    seed: int = knob(
+        0,
+        "Decides every random number: the same seed on the same machine gives the same image.",
+        "int",
+        min=0,
+        max=2**31 - 1,
+        advanced=False,
+    )
+    device: str = knob(
+        "auto",
+        "Where to compute: auto (the first CUDA GPU, else the CPU), cpu, cuda, cuda:1 or mps.",
+        "text",
+        advanced=False,
+    )
+    generator: str = knob("hourglass", "The architecture of the untrained network.", "choice", choices=("hourglass",))
+    channels_up: IntPerScale = knob(
+        0,
+        "Feature channels on the way up, one number or one per scale; 0 for the same as on the way down.",
+        "ints",
+        min=0,
+        max=4096,
+    )
+    filter_size: IntPerScale = knob(
+        3, "Width of the filters on the way down, odd, one number or one per scale.", "ints", min=1, max=15, unit="px"
+    )
+    filter_size_up: IntPerScale = knob(
+        3, "Width of the filters on the way up, odd, one number or one per scale.", "ints", min=1, max=15, unit="px"
+    )
+    filter_size_skip: int = knob(
+        1, "Width of the filters of the skip channels, odd.", "int", min=1, max=15, step=2, unit="px"
+    )
+    pointwise_up: bool = knob(True, "A second, 1x1 convolution after each upsampling.", "bool")
+    upsampling: NamePerScale = knob(
+        "bilinear",
+        "How features grow to the next finer scale, one name or one per scale.",
+        "choices",
+        choices=("nearest", "bilinear", "transposed"),
+    )
+    downsampling: NamePerScale = knob(
+        "stride",
+        "How features shrink to the next coarser scale, one name or one per scale.",
+        "choices",
+        choices=("stride", "average", "maximum", "lanczos2", "lanczos3"),
+    )
+    padding: str = knob("reflection", "What filters see beyond the border.", "choice", choices=("reflection", "zero"))
+    activation: str = knob(
+        "leaky_relu", "Nonlinearity after each convolution.", "choice", choices=("leaky_relu", "swish", "elu")
+    )
+    normalisation: str = knob("batch", "Normalisation after each convolution.", "choice", choices=("batch", "none"))
+    output: str = knob(
+        "sigmoid",
+        "sigmoid keeps the result inside the range of the observation; linear may leave it.",
+        "choice",
+        choices=("sigmoid", "linear"),
+    )
+    code: str = knob(
+        "uniform",
+        "The fixed input of the generator: noise, a mesh grid, Fourier features, or a guide image.",
+        "choice",
+        choices=("uniform", "normal", "mesh", "fourier", "guide"),
+    )
+    code_channels: int = knob(
+        32, "Channels of the code. (A mesh grid and a guide have their own number.)", "int", min=1, max=1024
+    )
+    code_scale: float = knob(
+        0.1, "Height of the uniform code, standard deviation of the normal one.", "float", min=1e-6, max=100, step=0.05
+    )
+    code_noise: float = knob(
+        1 / 30,
+        "Standard deviation of the noise added to the code, anew at every iteration.",
+        "float",
+        min=0,
+        max=10,
+        step=0.01,
+    )
+    weight_noise: float = knob(
+        0.0,
+        "Noise added to the filters at every iteration, as a fraction of their standard deviation.",
+        "float",
+        min=0,
+        max=1,
+        step=0.01,
+    )
+    regulariser: str = knob(
+        "none",
+        "Penalty on the restored image: total variation, or Tikhonov (mean squared gradient).",
+        "choice",
+        choices=("none", "tv", "tikhonov"),
+    )
+    regulariser_weight: float = knob(
+        0.0, "Weight of the regulariser against the mean square error.", "float", min=0, max=1e6, step=0.001
+    )
+    optimiser: str = knob("adam", "What moves the weights.", "choice", choices=("adam", "lbfgs"))
+    keep_known: bool = knob(
+        True,
+        "Known pixels keep their measured value, and only the holes are filled; off: everything is restored.",
+        "bool",
+        advanced=False,
+        tasks=("inpaint",),
+    )
+    output_dtype: str = knob(
+        "float32",
+        "Type of the result: float32, or that of the input, rounded and clipped to its range.",
+        "choice",
+        choices=("float32", "input"),
+    )
+    threads: int = knob(
+        0, "CPU threads; 0 for all (in the window: all but one, which keeps it alive).", "int", min=0, max=1024
+    )
+
+    def __post_init__(self) -> None:
+        for name, knob in knobs().items():
+            object.__setattr__(self, name, _checked(name, getattr(self, name), knob))
+        for name in ("filter_size", "filter_size_up", "filter_size_skip"):
+            for size in _as_tuple(getattr(self, name)):
+                if size % 2 == 0:
+                    raise ValueError(f"{name}={size} must be odd, so that filters have a centre; use {size + 1}")
+        for name in knobs():
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != self.scales:
+                raise ValueError(
+                    f"{name}={value} has {len(value)} values for scales={self.scales}; give one number for all "
+                    "scales, or one per scale"
+                )
+
+    def changed(self, **changes: Any) -> Settings:
+        """A copy with some knobs changed.
+
+        Raises
+        ------
+        TypeError
+            For a name that is no knob; the message suggests the one that was meant.
+        """
+        check_names(changes)
+        return replace(self, **changes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The knobs as plain values, fit for JSON."""
+        return asdict(self)
+
+
+def check_names(changes: dict[str, Any]) -> None:
+    """Raise a `TypeError` with a suggestion for the first name that is no knob."""
+    names = list(knobs())
+    for name in changes:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]!r}?" if close else f"the knobs are {', '.join(names)}"
+            raise TypeError(f"unknown setting {name!r}: {hint}")
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _checked(name: str, value: Any, knob: Knob) -> Any:
+    """`value` as the plain Python type of its knob, or the error that says what is wrong with it."""
+    if knob.kind in ("ints", "choices") and isinstance(value, (list, tuple)):
+        single = replace(knob, kind="int" if knob.kind == "ints" else "choice")
+        return tuple(_checked(name, item, single) for item in value)
+    if knob.kind in ("choice", "choices"):
+        if not isinstance(value, str) or value not in knob.choices:
+            close = difflib.get_close_matches(str(value), knob.choices, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(knob.choices)}"
+            raise ValueError(f"{name}={value!r} is not known: {hint}")
+        return value
+    if knob.kind == "text":
+        if not isinstance(value, str):
+            raise TypeError(f"{name}={value!r} must be a text, such as {Settings.__dataclass_fields__[name].default!r}")
+        return value
+    if knob.kind == "bool":
+        if type(value).__name__ not in ("bool", "bool_"):
+            raise TypeError(f"{name}={value!r} must be True or False")
+        return bool(value)
+    whole = knob.kind in ("int", "ints")
+    wanted = "a whole number" if whole else "a number"
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral if whole else numbers.Real):
+        raise TypeError(f"{name}={value!r} must be {wanted}")
+    number = int(cast(Any, value)) if whole else float(value)
+    if not knob.min <= number <= knob.max:  # false for NaN too
+        raise ValueError(f"{name}={value!r} must be {wanted} from {knob.min:g} to {knob.max:g}")
+    return number
+
+
+#: Every preset by name, as plain settings.
+PRESETS = {name: Settings(preset=name, **changes) for name, (_, changes) in presets.TABLE.items()}
+
+
+def settings_for(task: str, *, on_cpu: bool, **changes: Any) -> Settings:
+    """The settings of a task: its preset (the one named in `changes`, or the task's own), with the changes on top.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an unknown name or preset, or a value out of range.
+    """
+    check_names(changes)
+    name = changes.get("preset", "auto")
+    if name == "auto":
+        name = presets.AUTO[task][0 if on_cpu else 1]
+    return Settings(preset=name).changed(**{**PRESETS[name].as_dict(), **changes, "preset": name})
+
+
+def presets_for(task: str) -> list[str]:
+    """The names of the presets made for a task."""
+    return [name for name, (tasks, _) in presets.TABLE.items() if task in tasks]

@@ -1,0 +1,140 @@
+"""One run in a worker thread: start, pause, stop; what it sends to the window, and when it is over."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from napari.qt.threading import create_worker
+from qtpy.QtCore import QObject, Signal
+
+from napari_dip.core.solve import Result
+from napari_dip.restore import Run
+
+INTERVAL = 0.3  # seconds between two looks at the image: each costs the window a redraw
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: with a result, or with the sentence that says why there is none."""
+
+    result: Result | None
+    error: str = ""
+
+
+class Job(QObject):
+    """Runs what `make_run` makes, in a worker of napari's.
+
+    `progressed` carries a `Progress`; its receiver calls `taken` when it is done with it, and none is sent before
+    that: a preview that comes too early is skipped, a snapshot waits. `ended` carries the `Outcome`, always, once.
+
+    Parameters
+    ----------
+    name : str
+        What napari calls the run when it asks whether to close the window all the same.
+    make_run : callable
+        From a ``should_stop`` to a `Run`; called in the worker.
+    """
+
+    progressed = Signal(object)
+    ended = Signal(object)
+    _current: ClassVar[Job | None] = None  # one at a time: two would share the processor, the memory and the warnings
+
+    def __init__(self, name: str, make_run: Callable[[Callable[[], bool]], Run]) -> None:
+        super().__init__()
+        self._name = name
+        self._make_run = make_run
+        self._stopped = threading.Event()
+        self._may_run = threading.Event()
+        self._may_run.set()
+        self._free = threading.Event()
+        self._free.set()
+        self._worker: Any = None
+
+    def start(self) -> None:
+        """Start the worker.
+
+        Raises
+        ------
+        RuntimeError
+            If another run is under way.
+        """
+        if Job._current is not None and Job._current.running:
+            raise RuntimeError("another restoration is running; stop it, or wait until it is done")
+        Job._current = self  # also keeps it alive if its widget is closed
+        self._worker = create_worker(self, _start_thread=False)
+        self._worker.returned.connect(self._on_returned)
+        self._worker.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether the worker is at work, also while it is paused."""
+        return self._worker is not None and self._worker.is_running
+
+    def _on_returned(self, outcome: Outcome) -> None:
+        if Job._current is self:
+            Job._current = None
+        self.ended.emit(outcome)
+
+    @property
+    def paused(self) -> bool:
+        """Whether the run waits for `resume`."""
+        return not self._may_run.is_set()
+
+    def pause(self) -> None:
+        """Wait before the next iteration."""
+        self._may_run.clear()
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._may_run.set()
+
+    def stop(self) -> None:
+        """End the run before the next iteration, also if it is paused, with what there is."""
+        self._stopped.set()
+        self._may_run.set()
+        self._free.set()
+
+    def taken(self) -> None:
+        """Tell that the last `Progress` is dealt with."""
+        self._free.set()
+
+    def _should_stop(self) -> bool:
+        while not self._may_run.wait(0.1) and not self._worker.abort_requested:
+            pass
+        return self._stopped.is_set() or self._worker.abort_requested
+
+    def __repr__(self) -> str:
+        return self._name
+
+    def __call__(self) -> Outcome:
+        """In the worker: nothing may be raised here, for napari would swallow a RuntimeError without a word."""
+        error = ""
+        try:
+            return Outcome(self._consume())
+        except MemoryError as problem:
+            error = str(problem) or "memory ran out"
+        except (ValueError, TypeError, ArithmeticError) as problem:
+            error = str(problem)
+        except Exception as problem:
+            _log.exception("a restoration failed")
+            error = f"{type(problem).__name__}: {problem}"
+        # outside the except block, so that the traceback and the tensors it holds are gone
+        gc.collect()
+        return Outcome(None, error)
+
+    def _consume(self) -> Result:
+        run = self._make_run(self._should_stop)
+        for progress in run:
+            if progress.snapshot:
+                while not self._free.wait(0.1) and not self._worker.abort_requested:
+                    pass
+            if self._free.is_set() and not self._stopped.is_set():
+                self._free.clear()
+                self.progressed.emit(progress)
+        return run.result

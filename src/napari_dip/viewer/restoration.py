@@ -1,0 +1,150 @@
+"""One restoration of a layer: how it is computed, and the layers that come of it. The widgets and scripts share it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from napari_dip.core.solve import Progress, Result
+from napari_dip.restore import Run, iterate
+from napari_dip.settings import Settings
+from napari_dip.viewer import layers
+from napari_dip.viewer.layers import Geometry, Source
+
+METADATA = "napari-dip"  # the key of the record in ``layer.metadata``
+DONE = {"denoise": "denoised", "inpaint": "inpainted", "superresolve": "super-resolved"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restoration:
+    """A task on a source, ready to run.
+
+    Attributes
+    ----------
+    factors : tuple of int, or None
+        Of a super-resolution, one per spatial axis.
+    mask_name : str or None
+        Of the Labels layer that the source's mask came from; for the record.
+    """
+
+    task: str
+    source: Source
+    settings: Settings
+    factors: tuple[int, ...] | None = None
+    kernel: str = "lanczos2"
+    mask_name: str | None = None
+    resume: Result | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the restored layer."""
+        return f"{self.source.name} {DONE[self.task]}"
+
+    def start(self, should_stop: Callable[[], bool], interval: float, snapshot_every: int = 0) -> Run:
+        """Check the arguments and make the run."""
+        settings = self.settings
+        if self.source.rgb and np.issubdtype(self.source.image.dtype, np.integer):
+            settings = settings.changed(output_dtype="input")  # napari shows float colours from 0 to 1 only
+        if settings.threads == 0:  # one is left to the window: sharing it stalls both at every barrier
+            settings = settings.changed(threads=max(1, (os.cpu_count() or 2) - 1))
+        return iterate(
+            self.task,
+            **self.source.arguments,
+            factor=self.factors,
+            kernel=self.kernel,
+            settings=settings,
+            resume=self.resume,
+            should_stop=should_stop,
+            interval=interval,
+            snapshot_every=snapshot_every,
+        )
+
+    def continued(self, result: Result, iterations: int) -> Restoration:
+        """The restoration that goes on from a result of this one."""
+        return replace(self, resume=result, settings=result.settings.changed(iterations=iterations))
+
+    def show_result(self, viewer: Any, result: Result) -> Any:
+        """Add the restored layer, with the record of how it was made."""
+        record = {**result.record, "source_layer": self.source.name, "mask_layer": self.mask_name}
+        image = layers.with_alpha(self.source, result.image)
+        return layers.show(viewer, image, self._place(self.source.geometry), self.name, {METADATA: record})
+
+    def show_preview(self, viewer: Any, progress: Progress, layer: Any | None) -> Any:
+        """Add the preview layer, or show the progress in it."""
+        image, geometry = self._slice(progress)
+        if layer is None:
+            return layers.show(viewer, image, geometry, f"{self.name} (preview)")
+        layer.data = image
+        layer.translate = geometry.translate
+        return layer
+
+    def show_snapshot(self, viewer: Any, progress: Progress) -> Any:
+        """Add the progress as a layer of its own."""
+        image, geometry = self._slice(progress)
+        name = f"{self.name}, {self._slice_name(progress)}iteration {progress.iteration}"
+        return layers.show(viewer, image, geometry, name, self._snapshot_record(progress))
+
+    def show_in_stack(self, viewer: Any, progress: Progress, layer: Any | None, every: int) -> Any:
+        """Add the progress to a layer with a leading axis of iterations, or make that layer."""
+        image, geometry = self._slice(progress)
+        if layer is not None:
+            layer.data = np.concatenate([layer.data, image[None]])
+            return layer
+        place = dict(geometry.place)
+        place["rotate"], place["shear"] = _lead(place["rotate"]), _lead(np.asarray(_shear_matrix(place["shear"])))
+        place["affine"] = _lead(place["affine"])
+        place["units"] = ("pixel", *place["units"])
+        place["axis_labels"] = ("iteration", *place["axis_labels"])
+        stacked = Geometry(
+            scale=(float(every), *geometry.scale),
+            translate=(float(progress.iteration), *geometry.translate),
+            place=place,
+            look=geometry.look,
+        )
+        name = f"{self.name}, {self._slice_name(progress)}iterations"
+        return layers.show(viewer, image[None], stacked, name, self._snapshot_record(progress))
+
+    def _slice(self, progress: Progress) -> tuple[np.ndarray, Geometry]:
+        """The image of a progress in the axes of the source, and where it lies."""
+        leading = (1,) * self.source.arguments["leading_axes"]
+        image = progress.image.reshape(leading + progress.image.shape)
+        return image, self._place(self.source.slice_geometry(progress.slice))
+
+    def _place(self, geometry: Geometry) -> Geometry:
+        return geometry.finer(self.factors) if self.factors else geometry
+
+    def _slice_name(self, progress: Progress) -> str:
+        return f"slice {progress.slice}, " if progress.slices > 1 else ""
+
+    def _snapshot_record(self, progress: Progress) -> dict[str, Any]:
+        record = {
+            "task": self.task,
+            "source_layer": self.source.name,
+            "mask_layer": self.mask_name,
+            "settings": self.settings.as_dict(),
+            "iteration": progress.iteration,
+            "slice": progress.slice,
+        }
+        return {METADATA: record}
+
+
+def _lead(matrix: np.ndarray) -> np.ndarray:
+    """A square matrix with one axis more in front, which it leaves alone."""
+    n = len(matrix)
+    led = np.eye(n + 1)
+    led[1:, 1:] = matrix
+    return led
+
+
+def _shear_matrix(shear: np.ndarray) -> np.ndarray:
+    """napari's shear, a vector of the upper triangle or a matrix, as a matrix."""
+    if shear.ndim == 2:
+        return shear
+    n = int((1 + np.sqrt(1 + 8 * len(shear))) / 2)
+    matrix = np.eye(n)
+    matrix[np.triu_indices(n, k=1)] = shear
+    return matrix

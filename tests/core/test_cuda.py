@@ -1,0 +1,146 @@
+"""On a GPU: the same restoration within noise, the reason for the device, going on, and all memory given back."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from tests.core.tiny import finish, noisy, picture, psnr, run, tiny
+from torch import Tensor
+
+from napari_dip.core import search, solve
+from napari_dip.core.fidelity import Gaussian
+from napari_dip.core.operators import Compose, Downsample, Mask
+from napari_dip.core.problem import Problem
+
+pytestmark = pytest.mark.cuda
+
+LARGER = {"channels": 16, "scales": 3, "code_channels": 16, "iterations": 300, "device": "cuda"}
+
+
+def masked_problem() -> Problem:
+    """Half of the pixels of a coarse picture."""
+    known = np.random.default_rng(0).random((16, 16)) < 0.5
+    operator = Compose(Downsample((2, 2)), Mask(torch.from_numpy(known)[None, None]))
+    return Problem(
+        observation=(picture(16, 16) * known).astype(np.float32)[None], operator=operator, known=float(known.mean())
+    )
+
+
+def denoising(*shape: int) -> Problem:
+    return Problem(observation=noisy(*shape).astype(np.float32)[None], operator=Compose())
+
+
+@pytest.fixture
+def allocated() -> Iterator[None]:
+    """Memory of the GPU after the test is what it was before."""
+
+    def now() -> int:
+        gc.collect()
+        torch.cuda.synchronize()
+        return torch.cuda.memory_allocated()
+
+    # the libraries' own workspaces, once made, stay
+    run(denoising(8, 8), tiny(device="cuda", iterations=2))
+    before = now()
+    yield
+    assert now() == before
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (12, 16, 16)], ids=str)
+def test_cpu_and_gpu_agree_within_noise(shape: tuple[int, ...]) -> None:
+    truth = picture(*shape)
+    on_gpu = psnr(run(denoising(*shape), tiny(**LARGER)).image[0], truth)
+    on_cpu = psnr(run(denoising(*shape), tiny(**{**LARGER, "device": "cpu"})).image[0], truth)
+    assert on_gpu == pytest.approx(on_cpu, abs=1.0)
+    assert on_gpu > psnr(noisy(*shape), truth) + 2
+
+
+def test_the_first_loss_is_that_of_the_cpu() -> None:
+    losses = [run(masked_problem(), tiny(device=d, iterations=1, code_noise=0.0)).history.loss for d in ("cpu", "cuda")]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+
+
+def test_the_result_gives_the_reason_for_the_gpu() -> None:
+    result = run(denoising(8, 8), tiny(device="cuda", iterations=1))
+    assert result.device.name == "cuda:0"
+    assert torch.cuda.get_device_name(0) in result.device.reason
+    assert "chosen by the user" in result.device.reason
+    assert "first" in run(denoising(8, 8), tiny(device="auto", iterations=1)).device.reason
+
+
+def test_global_random_numbers_of_the_gpu_are_left_alone() -> None:
+    before = torch.cuda.get_rng_state()
+    run(denoising(8, 8), tiny(device="cuda", weight_noise=0.01))
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "lbfgs"])
+def test_a_run_goes_on_on_the_gpu(optimiser: str) -> None:
+    settings = tiny(device="cuda", optimiser=optimiser, iterations=15)
+    half = run(masked_problem(), settings)
+    (state,) = half.states
+    assert all(weight.device.type == "cpu" for weight in state.weights.values())
+    both = run(masked_problem(), settings, state=state)
+    whole = run(masked_problem(), settings.changed(iterations=30))
+    assert both.iterations == 30
+    np.testing.assert_allclose(both.history.loss, whole.history.loss, rtol=0.05, atol=1e-4)
+
+
+def test_going_on_does_not_wait_for_the_gpu_at_every_weight() -> None:
+    """Adam counts its steps on the host; a count that a state brought to the GPU is waited for, weight by weight."""
+    (state,) = run(denoising(8, 8), tiny(device="cuda")).states
+    going_on = search.Search(denoising(8, 8), tiny(device="cuda"), "cuda:0")
+    going_on.begin(state)
+    counts = [moments["step"] for moments in going_on._optimiser.state.values()]
+    going_on.close()
+    assert counts
+    assert all(count.device.type == "cpu" for count in counts)
+
+
+@pytest.mark.parametrize("end", ["finished", "stopped", "closed"])
+def test_a_run_gives_the_memory_back(allocated: None, end: str) -> None:
+    case = masked_problem()
+    asked = iter([False] * 7 + [True] * 99)
+    should_stop = (lambda: next(asked)) if end == "stopped" else (lambda: False)
+    steps = solve.iterate(case, tiny(device="cuda"), interval=0, should_stop=should_stop)
+    next(steps)
+    result = steps.close() if end == "closed" else finish(steps)
+    assert case.operator.operators[1].known.device.type == "cpu"  # type: ignore[index,union-attr]
+    del steps, result
+
+
+@pytest.mark.parametrize("at", [0, 7])
+def test_an_error_gives_the_memory_back_while_it_is_looked_at(
+    allocated: None, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(Gaussian):
+        asked = 0
+
+        def forward(self, predicted: Tensor, observed: Tensor) -> Tensor:
+            self.asked += 1
+            if self.asked > at:
+                raise ValueError("on purpose")
+            return super().forward(predicted, observed)
+
+    monkeypatch.setattr(search, "Gaussian", Failing)
+    before = torch.cuda.memory_allocated()
+    with pytest.raises(ValueError, match="on purpose") as caught:
+        run(masked_problem(), tiny(device="cuda"))
+    gc.collect()
+    assert caught.tb is not None
+    assert torch.cuda.memory_allocated() == before
+
+
+def test_running_out_of_memory_says_so_and_gives_the_memory_back(allocated: None) -> None:
+    free, total = torch.cuda.mem_get_info()
+    del free
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 2**26) / total)
+    try:
+        with pytest.raises(MemoryError, match="cuda:0.*fewer channels"):
+            run(denoising(1024, 1024), tiny(device="cuda", channels=128))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)

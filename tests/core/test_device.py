@@ -1,0 +1,88 @@
+"""Where a run is computed: what may be asked for, and the reason that is given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+from tests.core.tiny import problem, run, tiny
+
+from napari_dip.core import device
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Pretend that there are so many GPUs, and no other accelerator."""
+
+    def gpus(count: int) -> None:
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda which: f"Model {str(which)[-1]}")
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+    return gpus
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted", "name", "why"),
+    [
+        (0, "auto", "cpu", "no CUDA GPU"),
+        (0, "cpu", "cpu", "chosen by the user"),
+        (2, "auto", "cuda:0", "Model 0.*first of 2"),
+        (2, "cuda", "cuda:0", "Model 0.*chosen by the user"),
+        (2, "cuda:1", "cuda:1", "Model 1.*chosen by the user"),
+        (2, "cpu", "cpu", "chosen by the user"),
+    ],
+)
+def test_the_device_comes_with_its_reason(
+    gpus: Callable[[int], None], count: int, wanted: str, name: str, why: str
+) -> None:
+    gpus(count)
+    chosen = device.choose(wanted)
+    assert str(chosen) == chosen.name == name
+    assert re.search(why, chosen.reason)
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted", "words"),
+    [
+        (0, "cuda", "no CUDA GPU.*device='auto'"),
+        (2, "cuda:2", "2 CUDA GPUs.*device='auto'"),
+        (1, "cuda:99", "1 CUDA GPU;.*device='auto'"),
+        (0, "mps", "Apple"),
+        (1, "gpu", "cuda:1"),
+        (1, "cuda:", "cuda:1"),
+        (1, "cuda:-1", "cuda:1"),
+        (1, "cuda0", "cuda:1"),
+        (1, "CPU", "cpu"),
+        (1, "", "cpu"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused_with_a_remedy(
+    gpus: Callable[[int], None], count: int, wanted: str, words: str
+) -> None:
+    gpus(count)
+    with pytest.raises(ValueError, match=f"^device={wanted!r}.*{words}"):
+        device.choose(wanted)
+
+
+def test_the_result_says_where_it_was_computed() -> None:
+    result = run(problem(), tiny(iterations=1, device="cpu"))
+    assert result.device == device.Device("cpu", "chosen by the user")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_it"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory."), True),
+        (RuntimeError("MPS backend out of memory"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("shape mismatch"), False),
+        (ValueError("out of memory"), False),
+    ],
+    ids=repr,
+)
+def test_out_of_memory_is_told_from_other_errors(error: Exception, is_it: bool) -> None:
+    assert device.is_out_of_memory(error) is is_it

@@ -1,0 +1,80 @@
+"""The distance D sees measured pixels alone; the penalty R sees roughness alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from tests.core.tiny import problem, run, tiny
+
+from napari_dip.core.fidelity import Gaussian
+from napari_dip.core.operators import Compose, Downsample, Mask, Operator
+from napari_dip.core.regularizers import REGULARISERS, tikhonov, total_variation
+
+MISSING = torch.zeros(1, 1, 4, 6, dtype=torch.bool)
+MISSING[..., 1:3, 2:5] = True
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def loss_and_gradient(image: torch.Tensor, operator: Operator, known: float) -> tuple[torch.Tensor, torch.Tensor]:
+    image = image.clone().requires_grad_()
+    observed = random(1, 1, 4, 6, seed=1) * ~MISSING
+    loss = Gaussian(known)(operator(image), observed)
+    loss.backward()
+    return loss.detach(), image.grad
+
+
+def test_masked_pixels_influence_neither_loss_nor_gradient() -> None:
+    image, known = random(1, 1, 4, 6), 1 - float(MISSING.float().mean())
+    loss, gradient = loss_and_gradient(image, Mask(~MISSING), known)
+    loss_else, gradient_else = loss_and_gradient(torch.where(MISSING, 9.0, image), Mask(~MISSING), known)
+    assert torch.equal(loss, loss_else)
+    assert torch.equal(gradient, gradient_else)
+    assert not gradient[MISSING].any()
+    assert gradient[~MISSING].all()
+
+
+def test_what_only_masked_pixels_see_has_no_gradient() -> None:
+    operator = Compose(Downsample((2, 2), "box"), Mask(~MISSING))
+    _, gradient = loss_and_gradient(random(1, 1, 8, 12), operator, 0.75)
+    fine = MISSING.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert not gradient[fine].any()
+    assert gradient[~fine].all()
+
+
+def test_the_loss_is_the_mean_over_known_pixels() -> None:
+    image, observed = random(1, 1, 4, 6), random(1, 1, 4, 6, seed=1)
+    known = ~MISSING
+    loss = Gaussian(float(known.float().mean()))(image * known, observed * known)
+    expected = np.mean((image - observed)[known].numpy() ** 2)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    assert float(Gaussian()(image, image)) == 0
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (1, 7), (1, 1), (2, 3, 4)])
+@pytest.mark.parametrize("regulariser", REGULARISERS.values(), ids=REGULARISERS)
+def test_a_flat_image_costs_nothing(regulariser: Callable[..., torch.Tensor], shape: tuple[int, ...]) -> None:
+    assert float(regulariser(torch.full((1, 2, *shape), 3.0))) == 0
+
+
+@pytest.mark.parametrize(("regulariser", "price"), [(total_variation, 0.5), (tikhonov, 0.25)])
+@pytest.mark.parametrize("axis", [2, 3, 4])
+def test_a_ramp_costs_its_slope(regulariser: Callable[..., torch.Tensor], price: float, axis: int) -> None:
+    shape = [1, 1, 1, 1, 1]
+    shape[axis] = -1
+    ramp = (0.5 * torch.arange(6.0)).reshape(shape).expand(1, 2, *(6 if a == axis else 3 for a in (2, 3, 4)))
+    assert float(regulariser(ramp)) == pytest.approx(price)
+
+
+@pytest.mark.parametrize(("name", "weights"), [("tv", (0, 0.1, 10)), ("tikhonov", (0, 1, 100))])
+def test_more_weight_makes_a_smoother_image(name: str, weights: tuple[float, ...]) -> None:
+    roughness = []
+    for weight in weights:
+        settings = tiny(iterations=60, regulariser=name, regulariser_weight=weight, average=0.5)
+        roughness.append(float(REGULARISERS[name](torch.from_numpy(run(problem(), settings).image)[None])))
+    assert roughness[0] > roughness[1] > roughness[2]

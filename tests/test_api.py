@@ -1,0 +1,647 @@
+"""The front door: what goes in, in which shape and type it comes out, what it promises, and what it refuses."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.bad_inputs import QUICK, Case, bad, dot, odd, plain
+from tests.core.tiny import noisy, picture, psnr
+
+import napari_dip
+from napari_dip import Result, Run, Settings, denoise, inpaint, iterate, record, superresolve
+from napari_dip.core import search
+from napari_dip.core.guard import Diverged
+
+FAST = {**QUICK, "iterations": 6}
+SOURCE = Path(napari_dip.__file__).parent
+
+
+def stack(*shape: int) -> np.ndarray:
+    """Different noisy pictures, (N, H, W), 100 to 200."""
+    return np.stack([100 + 100 * noisy(*shape[1:], seed=seed) for seed in range(shape[0])])
+
+
+def stop_after(steps: int) -> Callable[[], bool]:
+    """A `should_stop` that lets so many iterations pass."""
+    asked = iter([False] * steps)
+    return lambda: next(asked, True)
+
+
+# ------------------------------------------------------------------------------------------------- bad and odd inputs
+
+
+@pytest.mark.parametrize("case", bad("api"), ids=str)
+def test_what_cannot_be_restored_is_refused_with_a_remedy(case: Case) -> None:
+    with pytest.raises(case.error) as caught:
+        iterate(case.task, case.image(), case.mask(), **{**QUICK, **case.options})  # before the first next()
+    for words in case.words:
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("case", odd("api"), ids=str)
+def test_what_is_odd_but_valid_is_restored(case: Case) -> None:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        run = iterate(case.task, case.image(), case.mask(), **{**QUICK, **case.options})
+        for progress in run:
+            assert np.isfinite(progress.image).all()
+    assert [str(w.message) for w in said if case.warning not in str(w.message)] == []
+    assert bool(said) == bool(case.warning)
+    factor = case.options.get("factor", 1)
+    assert run.result.image.shape == tuple(n * factor for n in np.shape(case.image()))
+    assert run.result.image.dtype == np.float32
+    assert np.isfinite(run.result.image).all()
+    assert run.result.complete
+
+
+# -------------------------------------------------------------------------------------------------- shapes and types
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "shown"),
+    [
+        ((12, 9), {}, (12, 9)),
+        ((12, 9, 3), {"channel_axis": -1}, (12, 9, 3)),
+        ((12, 9, 3), {"channel_axis": 2}, (12, 9, 3)),
+        ((3, 12, 9), {"channel_axis": 0}, (3, 12, 9)),
+        ((12, 3, 9), {"channel_axis": 1}, (12, 3, 9)),
+        ((5, 8, 6), {}, (5, 8, 6)),
+        ((2, 5, 8, 6), {"channel_axis": 0}, (2, 5, 8, 6)),
+        ((2, 12, 9), {"leading_axes": 1}, (12, 9)),
+        ((2, 1, 12, 9), {"leading_axes": 2}, (12, 9)),
+        ((2, 12, 9, 3), {"leading_axes": 1, "channel_axis": -1}, (12, 9, 3)),
+        ((2, 3, 12, 9), {"leading_axes": 1, "channel_axis": 1}, (3, 12, 9)),
+        ((2, 5, 8, 6), {"leading_axes": 1}, (5, 8, 6)),
+    ],
+    ids=str,
+)
+def test_a_result_has_the_axes_of_the_input(
+    shape: tuple[int, ...], options: dict[str, Any], shown: tuple[int, ...]
+) -> None:
+    image = noisy(*shape)
+    run = iterate("denoise", image, interval=0, **FAST, **options)
+    for progress in run:
+        assert progress.image.shape == shown
+    assert run.result.image.shape == shape
+    assert np.isfinite(run.result.image).all()
+
+
+def test_channels_stay_in_their_places() -> None:
+    """Red is bright, green dark, blue between: also after a short run, wherever the channel axis is."""
+    image = np.stack([picture(12, 12) + level for level in (20, 0, 10)])
+    settings = {**FAST, "iterations": 150}
+    first = denoise(image, channel_axis=0, **settings).image
+    last = denoise(np.moveaxis(image, 0, -1), channel_axis=-1, **settings).image
+    for means in (first.mean((1, 2)), last.mean((0, 1))):
+        np.testing.assert_allclose(means, image.mean((1, 2)), atol=4)
+
+
+@pytest.mark.parametrize(
+    ("factor", "options", "shape", "expected"),
+    [
+        (2, {}, (6, 5), (12, 10)),
+        ((1, 3), {}, (6, 5), (6, 15)),
+        ([4, 2], {"kernel": "box"}, (6, 5), (24, 10)),
+        (np.int64(2), {}, (6, 5), (12, 10)),
+        (np.array([2, 3]), {"kernel": "gaussian"}, (6, 5), (12, 15)),
+        (2, {"channel_axis": -1}, (6, 5, 3), (12, 10, 3)),
+        (2, {"leading_axes": 1}, (2, 6, 5), (2, 12, 10)),
+        ((1, 2, 2), {"kernel": "bicubic"}, (4, 6, 5), (4, 12, 10)),
+        (2, {"kernel": "lanczos3"}, (4, 6, 5), (8, 12, 10)),
+    ],
+    ids=str,
+)
+def test_superresolution_enlarges_by_its_factors(
+    factor: Any, options: dict[str, Any], shape: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    result = superresolve(noisy(*shape), factor, **FAST, **options)
+    assert result.image.shape == expected
+    assert np.isfinite(result.image).all()
+
+
+def test_the_units_are_those_of_the_input() -> None:
+    image = 1000 + 50 * picture(16, 16)
+    result = denoise(image, **{**FAST, "iterations": 150}).image
+    assert abs(result.mean() - image.mean()) < 5
+    assert image.min() <= result.min() < result.max() <= image.max()  # a sigmoid keeps to the range
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint64", "int64", "float16", "float64", ">u2", ">f4"])
+def test_the_type_of_the_input_comes_back_on_request(dtype: str) -> None:
+    image = (100 * picture(9, 12)).astype(dtype)
+    as_float = denoise(image, **FAST).image
+    same = denoise(image, output_dtype="input", **FAST).image
+    assert as_float.dtype == np.float32
+    assert same.dtype == dtype
+    if same.dtype.kind in "iu":
+        np.testing.assert_allclose(same.astype(float), np.rint(as_float), atol=0.01)
+    else:
+        np.testing.assert_allclose(same.astype(float), as_float, rtol=1e-3)
+
+
+def test_integers_are_clipped_to_their_range() -> None:
+    """A linear output leaves the range of the image, which here is all that the type can hold."""
+    image = np.where(picture(12, 12) > 0.5, 65535, 0).astype(np.uint16)
+    knobs = {**FAST, "iterations": 40, "output": "linear", "average": 0.0, "learning_rate": 0.05}
+    as_float, same = denoise(image, **knobs).image, denoise(image, output_dtype="input", **knobs).image
+    assert as_float.min() < 0 or as_float.max() > 65535
+    np.testing.assert_array_equal(same, np.clip(np.rint(as_float.astype(float)), 0, 65535))
+
+
+# -------------------------------------------------------------------------------------------------- source and layout
+
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "Fortran": np.asfortranarray,
+    "negative strides": lambda image: np.ascontiguousarray(image[::-1, ::-1])[::-1, ::-1],
+    "a crop": lambda image: np.pad(image, 3)[3:-3, 3:-3],
+    "transposed": lambda image: np.ascontiguousarray(image.T).T,
+    "big-endian": lambda image: image.astype(">f8"),
+    "float16": lambda image: image.astype(np.float16),
+    "float32": lambda image: image.astype(np.float32),
+    "int64": lambda image: image.astype(np.int64),
+    "uint64": lambda image: image.astype(np.uint64),
+    "big-endian int16": lambda image: image.astype(">i2"),
+}
+
+
+@pytest.mark.parametrize("task", ["denoise", "inpaint"])
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_neither_type_nor_layout_matters_and_the_source_is_left_alone(layout: Any, task: str) -> None:
+    image = layout(plain())
+    image.flags.writeable = False
+    before, strides = image.copy(), image.strides
+    result = iterate(task, image, dot(), **FAST)
+    expected = iterate(task, plain(), dot(), **FAST)
+    for _ in result, expected:
+        list(_)
+    np.testing.assert_allclose(result.result.image, expected.result.image, rtol=1e-4, atol=1e-2)
+    np.testing.assert_array_equal(image, before)
+    assert (image.dtype, image.strides) == (before.dtype, strides)
+
+
+def test_the_result_shares_no_memory_with_the_source() -> None:
+    image = plain().astype(np.float32)
+    for result in (denoise(image, **FAST), inpaint(image, dot(), output_dtype="input", **FAST)):
+        assert not np.shares_memory(result.image, image)
+        assert result.image.flags.writeable
+    with pytest.warns(UserWarning, match="one value"):
+        assert not np.shares_memory(denoise(np.ones((4, 4), np.float32), **FAST).image, image)
+
+
+# -------------------------------------------------------------------------------------------------------------- masks
+
+
+@pytest.mark.parametrize("make", [np.asarray, lambda m: m.astype(np.uint8) * 255, lambda m: m.tolist()])
+def test_a_mask_is_accepted_in_every_shape(make: Any) -> None:
+    image = np.stack([stack(3, 9, 12), stack(3, 9, 12) + 3]).transpose(0, 2, 3, 1)  # (2, 9, 12, 3)
+    options = {"leading_axes": 1, "channel_axis": -1, **FAST}
+    expected = inpaint(image, dot(), **options).image
+    for mask in (np.stack([dot()] * 2), np.broadcast_to(dot()[None, :, :, None], image.shape)):
+        assert np.array_equal(inpaint(image, make(mask), **options).image, expected)
+
+
+def test_masks_may_differ_between_slices_and_channels() -> None:
+    image = np.stack([plain(), plain()[::-1]])
+    mask = np.stack([dot(), np.roll(dot(), 2)])
+    for options in ({"leading_axes": 1}, {"channel_axis": 0}):
+        result = inpaint(image, mask, **options, **FAST).image
+        assert np.array_equal(result[~mask], image[~mask].astype(np.float32))
+        assert not np.any(result[mask] == image[mask])
+
+
+@pytest.mark.parametrize("task", ["denoise", "inpaint", "superresolve"])
+def test_what_is_under_the_mask_never_matters(task: str) -> None:
+    options = {**FAST, "factor": 2} if task == "superresolve" else FAST
+    images = []
+    for value in (0.0, 50.0, 1e9, -1e300, np.nan, np.inf, -np.inf):
+        image = plain()
+        image[dot()] = value
+        run = iterate(task, image, dot(), **options)
+        list(run)
+        images.append(run.result.image)
+    assert all(np.array_equal(image, images[0]) for image in images)
+
+
+def test_pixels_that_are_not_finite_count_as_missing() -> None:
+    holed = plain()
+    holed[dot()] = [np.nan, np.inf]
+    expected = inpaint(plain(), dot(), **FAST)
+    result = inpaint(holed, **FAST)
+    assert np.array_equal(result.image, expected.image)
+    assert result.record["missing_pixels"] == expected.record["missing_pixels"] == 2
+
+
+@pytest.mark.parametrize("dtype", ["float64", "uint8", "int64", "uint64", ">i8"])
+def test_inpainting_keeps_known_pixels_exactly(dtype: str) -> None:
+    image = plain().astype(dtype)
+    if image.dtype.itemsize == 8 and image.dtype.kind in "iu":
+        image = (image * 2**50 + image.dtype.type(2**61 + 1)).astype(dtype)  # beyond what float64 can hold
+    result = inpaint(image, dot(), output_dtype="input", **FAST).image
+    assert result.dtype == dtype
+    assert np.array_equal(result[~dot()], image[~dot()])
+    for progress in (run := iterate("inpaint", image, dot(), interval=0, **FAST)):
+        assert np.array_equal(progress.image[~dot()], image[~dot()].astype(np.float32))
+    assert np.array_equal(run.result.image[~dot()], image[~dot()].astype(np.float32))
+
+
+def test_inpainting_keeps_known_pixels_that_float64_cannot_tell_apart() -> None:
+    image = plain().astype(np.int64) + 2**62
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = inpaint(image, dot(), output_dtype="input", **FAST).image
+    assert np.array_equal(result[~dot()], image[~dot()])
+
+
+def test_inpainting_restores_known_pixels_too_on_request() -> None:
+    free = inpaint(plain(), dot(), keep_known=False, **FAST).image
+    kept = inpaint(plain(), dot(), **FAST).image
+    assert not np.any(free[~dot()] == plain()[~dot()].astype(np.float32))
+    assert np.array_equal(free[dot()], kept[dot()])
+
+
+# ------------------------------------------------------------------------------------------------------------- stacks
+
+
+@pytest.mark.parametrize("options", [{}, {"channel_axis": -1}], ids=["gray", "colour"])
+def test_a_slice_of_a_stack_is_restored_as_on_its_own_with_one_scaling(options: dict[str, Any]) -> None:
+    image = stack(3, 9, 12)
+    if options:
+        image = np.stack([image, image[::-1]], -1)
+    image[1] *= 2
+    result = denoise(image, leading_axes=1, **options, **FAST)
+    low, high = result.record["intensity_range"]
+    assert (low, high) == (image.min(), image.max())
+    assert result.iterations == len(result.history.loss) == 3 * FAST["iterations"]
+    for one, restored in zip(image, result.image, strict=True):
+        assert np.array_equal(denoise(one, intensity_range=(low, high), **options, **FAST).image, restored)
+
+
+def test_progress_counts_slices() -> None:
+    shown = list(iterate("denoise", stack(3, 9, 12), leading_axes=1, interval=0, **FAST))
+    assert [(p.slice, p.iteration) for p in shown] == [(s, i) for s in range(3) for i in range(1, 7)]
+    fractions = [p.fraction for p in shown]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+    assert {p.slices for p in shown} == {3}
+
+
+@pytest.mark.parametrize(("output", "empty"), [("float32", np.nan), ("input", 0)])
+def test_slices_that_a_stopped_run_did_not_reach_are_empty(output: str, empty: float) -> None:
+    image = stack(4, 9, 12).astype(np.uint8)
+    result = denoise(image, leading_axes=1, output_dtype=output, should_stop=stop_after(9), **FAST)
+    whole = denoise(image, leading_axes=1, output_dtype=output, **FAST)
+    assert np.array_equal(result.image[0], whole.image[0])
+    assert np.isfinite(result.image[1]).all()
+    assert result.image[1].any()
+    np.testing.assert_array_equal(result.image[2:], empty)
+    assert not result.complete
+    assert result.iterations == 9
+    for words in ("stopped", "slice 2 of 4", "empty"):
+        assert words in result.stop_reason
+
+
+def test_a_slice_at_which_no_step_was_made_is_empty_too() -> None:
+    """A stop between two slices leaves no untrained image that looks like a result."""
+    result = denoise(stack(3, 9, 12), leading_axes=1, should_stop=stop_after(6), **FAST)
+    assert np.isfinite(result.image[0]).all()
+    assert np.isnan(result.image[1:]).all()
+
+
+def test_slices_with_nothing_to_fit_are_passed_over() -> None:
+    image = stack(4, 9, 12)
+    image[1] = 130
+    image[3] = np.nan
+    with pytest.warns(UserWarning, match="one value only|no known pixel") as said:
+        result = denoise(image, leading_axes=1, **FAST)
+    assert {str(w.message).split(" has ")[1] for w in said} == {
+        "one value only and comes back as it is",
+        "no known pixel and stays empty",
+    }
+    assert (result.image[1] == 130).all()
+    assert np.isnan(result.image[3]).all()
+    assert result.iterations == 2 * FAST["iterations"]
+    assert result.complete
+
+
+def test_a_slice_that_has_no_hole_is_kept() -> None:
+    image, mask = stack(2, 9, 12), np.stack([dot(), np.zeros_like(dot())])
+    assert np.array_equal(inpaint(image, mask, leading_axes=1, **FAST).image[1], image[1].astype(np.float32))
+
+
+def test_an_error_in_a_later_slice_keeps_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    make, made = search.make_generator, []
+
+    def make_generator(*rest: Any) -> Any:
+        made.append(1)
+        if len(made) == 2:
+            raise MemoryError("on purpose")
+        return make(*rest)
+
+    monkeypatch.setattr(search, "make_generator", make_generator)
+    result = denoise(stack(3, 9, 12), leading_axes=1, **FAST)
+    assert np.isfinite(result.image[0]).all()
+    assert np.isnan(result.image[1:]).all()
+    assert "memory ran out" in result.stop_reason
+    assert "slice 2 of 3" in result.stop_reason
+
+
+def test_a_flat_image_comes_back_with_a_warning() -> None:
+    for image in (np.full((6, 8), 7, np.uint8), np.full((6, 8), -0.25)):
+        with pytest.warns(UserWarning, match="one value"):
+            result = superresolve(image, 2, output_dtype="input", **FAST)
+        assert result.image.dtype == image.dtype
+        assert result.image.shape == (12, 16)
+        assert (result.image == image[0, 0]).all()
+        assert result.iterations == 0
+        assert "nothing to fit" in result.stop_reason
+
+
+# -------------------------------------------------------------------------------------------------- run, stop, resume
+
+
+def test_a_run_has_no_result_before_its_end() -> None:
+    run = iterate("denoise", plain(), interval=0, **FAST)
+    assert isinstance(run, Run)
+    with pytest.raises(RuntimeError, match="exhaust"):
+        run.result  # noqa: B018
+    next(run)
+    with pytest.raises(RuntimeError, match="exhaust"):
+        run.result  # noqa: B018
+    list(run)
+    assert run.result.complete
+    assert list(run) == []
+    assert run.result is run.result
+
+
+def test_a_closed_run_has_no_result() -> None:
+    run = iterate("denoise", plain(), interval=0, **FAST)
+    next(run)
+    run.close()
+    assert list(run) == []
+    with pytest.raises(RuntimeError, match="exhaust"):
+        run.result  # noqa: B018
+
+
+def test_a_stop_before_the_first_iteration_still_has_a_result() -> None:
+    result = denoise(plain(), should_stop=lambda: True, **FAST)
+    assert result.image.shape == (9, 12)
+    assert np.isfinite(result.image).all()
+    assert result.iterations == 0
+    assert not result.complete
+
+
+@pytest.mark.parametrize("task", ["denoise", "inpaint", "superresolve"])
+def test_resuming_is_the_same_as_not_having_stopped(task: str) -> None:
+    def run(iterations: int, **options: Any) -> Result:
+        knobs = {**QUICK, "iterations": iterations, **({"factor": 2} if task == "superresolve" else {})}
+        steps = iterate(task, stack(2, 9, 12), dot(), leading_axes=1, **knobs, **options)
+        list(steps)
+        return steps.result
+
+    both, whole = run(8, resume=run(5)), run(13)
+    assert np.array_equal(both.image, whole.image)
+    assert np.array_equal(both.history.loss, whole.history.loss)
+    assert both.iterations == whole.iterations == 26
+
+
+def test_resuming_takes_the_settings_of_the_result() -> None:
+    half = denoise(plain(), seed=7, average=0.5, **FAST)
+    both = denoise(plain(), resume=half)
+    assert both.settings == half.settings
+    assert np.array_equal(both.image, denoise(plain(), seed=7, average=0.5, **{**FAST, "iterations": 12}).image)
+
+
+def test_a_stopped_stack_is_finished_by_resuming() -> None:
+    half = denoise(stack(3, 9, 12), leading_axes=1, should_stop=stop_after(9), **FAST)
+    both = denoise(stack(3, 9, 12), leading_axes=1, resume=half)
+    assert np.isfinite(both.image).all()
+    assert both.complete
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("image", {"image": plain() + 1}),
+        ("image", {"image": plain().astype(np.float32)}),
+        ("seed", {"seed": 1}),
+        ("channels", {"channels": 5}),
+        ("learning_rate", {"learning_rate": 0.02}),
+        ("mask", {"mask": np.roll(dot(), 1)}),
+        ("mask", {"mask": None}),
+        ("factor", {"factor": 3}),
+        ("factor", {"factor": (2, 1)}),
+        ("kernel", {"kernel": "box"}),
+        ("intensity_range", {"intensity_range": (0, 500)}),
+        ("task", {"task": "denoise", "factor": None}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_only_the_same_problem_can_be_resumed(name: str, change: dict[str, Any]) -> None:
+    asked = {"task": "superresolve", "image": plain(), "mask": dot(), "factor": 2, **FAST}
+    half = iterate(**asked)
+    list(half)
+    with pytest.raises(ValueError, match=name):
+        iterate(**{**asked, **change}, resume=half.result)
+
+
+def test_only_with_the_same_guide_can_be_resumed() -> None:
+    half = denoise(plain(), code="guide", guide=plain()[::-1], **FAST)
+    with pytest.raises(ValueError, match="guide"):
+        denoise(plain(), code="guide", guide=plain(), resume=half, **FAST)
+
+
+def test_a_result_without_state_cannot_be_resumed() -> None:
+    with pytest.warns(UserWarning, match="one value"):
+        flat = denoise(np.ones((8, 8)), **FAST)
+    with pytest.raises(ValueError, match="state"):
+        denoise(np.ones((8, 8)), resume=flat)
+
+
+def test_a_run_that_diverges_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search.Gaussian, "forward", lambda self, a, b: (a - b).mean() * torch.nan)
+    with pytest.raises(Diverged, match="learning_rate"):
+        denoise(plain(), **{**FAST, "iterations": 100})
+
+
+def test_a_guide_is_used() -> None:
+    knobs = {**FAST, "code": "guide", "iterations": 40}
+    guides = {"gray": picture(9, 12), "colour": np.stack([picture(9, 12)] * 3, -1), "with a NaN": picture(9, 12)}
+    guides["with a NaN"][0, 0] = np.nan
+    for guide in guides.values():
+        assert np.isfinite(denoise(noisy(9, 12), guide=guide, **knobs).image).all()
+    one, other = (
+        denoise(noisy(9, 12), guide=g, **knobs).image for g in (guides["gray"], picture(9, 12).T.reshape(9, 12))
+    )
+    assert not np.array_equal(one, other)
+
+
+# --------------------------------------------------------------------------------------------------- settings, record
+
+
+def test_settings_may_be_given_whole_and_changed() -> None:
+    settings = Settings(**FAST, seed=3)
+    by_name = denoise(plain(), **FAST, seed=3, preset="original-denoise", code_scale=0.1, skip_channels=4)
+    as_whole = denoise(plain(), settings=settings)
+    assert np.array_equal(as_whole.image, by_name.image)
+    assert denoise(plain(), settings=settings, iterations=2).iterations == 2
+    assert settings.iterations == FAST["iterations"]
+
+
+def test_a_result_says_what_auto_became() -> None:
+    result = denoise(plain(), **{**FAST, "device": "auto"})
+    assert result.settings.preset != "auto"
+    assert result.settings.device != "auto"
+    assert result.settings.device == result.device.name
+
+
+def test_a_record_is_json_and_repeats_the_run() -> None:
+    knobs = {**FAST, "channels": (4, 3), "weight_noise": 0.01, "seed": 5}
+    image = stack(2, 9, 12)
+    result = superresolve(image, (2, 1), dot(), leading_axes=1, kernel="box", **knobs)
+    told = json.loads(json.dumps(result.record, allow_nan=False))
+    again = iterate(
+        told["task"],
+        image,
+        dot(),
+        factor=told["factor"],
+        kernel=told["kernel"],
+        channel_axis=told["input"]["channel_axis"],
+        leading_axes=told["input"]["leading_axes"],
+        intensity_range=tuple(told["intensity_range"]),
+        settings=Settings(**told["settings"]),
+    )
+    list(again)
+    assert np.array_equal(again.result.image, result.image)
+    changing = ("seconds", "finished")
+    assert {k: v for k, v in again.result.record.items() if k not in changing} == {
+        k: v for k, v in result.record.items() if k not in changing
+    }
+
+
+@pytest.mark.parametrize("end", ["stopped", "resumed"])
+def test_the_record_of_a_longer_or_shorter_run_repeats_it_too(end: str) -> None:
+    if end == "stopped":
+        result = denoise(plain(), should_stop=stop_after(4), **FAST)
+    else:
+        result = denoise(plain(), resume=denoise(plain(), **FAST), iterations=3)
+    settings = Settings(**result.record["settings"]).changed(iterations=result.record["iterations"])
+    assert np.array_equal(denoise(plain(), settings=settings).image, result.image)
+
+
+def test_a_record_tells_what_was_done() -> None:
+    result = denoise(plain(), dot(), **FAST)
+    told = result.record
+    assert told["task"] == "denoise"
+    assert told["missing_pixels"] == 2
+    assert told["intensity_range"] == [plain()[~dot()].min(), plain()[~dot()].max()]
+    assert told["input"]["shape"] == [9, 12]
+    assert told["input"]["dtype"] == "float64"
+    assert told["input"]["sha256"] == record.fingerprint(plain()[None, None])
+    assert told["device"]["name"] == "cpu"
+    assert (told["iterations"], told["stop_reason"]) == (6, result.stop_reason)
+    assert told["events"] == []
+    assert (
+        told["software"]["torch"] == torch.__version__.split("+")[0] or told["software"]["torch"] == torch.__version__
+    )
+    assert told["finished"].endswith("+00:00")
+
+
+def test_records_of_different_masks_differ() -> None:
+    one, other = (
+        inpaint(plain(), mask, intensity_range=(0, 107), **FAST).record for mask in (dot(), np.roll(dot(), 1))
+    )
+    assert {**one, "seconds": 0, "finished": ""} != {**other, "seconds": 0, "finished": ""}
+
+
+def test_records_of_different_guides_differ() -> None:
+    one, other = (denoise(plain(), code="guide", guide=guide, **FAST).record for guide in (plain(), plain()[::-1]))
+    assert {**one, "seconds": 0, "finished": ""} != {**other, "seconds": 0, "finished": ""}
+
+
+def test_the_fingerprint_is_of_the_values() -> None:
+    image = plain()
+    same = [image.copy(), np.asfortranarray(image), image.astype(">f8"), np.pad(image, 1)[1:-1, 1:-1]]
+    other = [image + 1, image.T, image.reshape(-1), image.astype(np.float32), image[::-1]]
+    assert {record.fingerprint(a) for a in same} == {record.fingerprint(image)}
+    assert len({record.fingerprint(a) for a in [image, *other]}) == 6
+    assert record.fingerprint(np.zeros((0, 3))) != record.fingerprint(np.zeros((3, 0)))
+
+
+# ------------------------------------------------------------------------------------------------------------ package
+
+
+def test_importing_the_package_is_cheap() -> None:
+    code = "import sys, napari_dip; napari_dip.PRESETS; napari_dip.Settings(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "napari_dip" in loaded
+    assert not loaded & {"torch", "napari", "qtpy", "PyQt6", "magicgui", "scipy", "skimage", "npe2"}
+
+
+def test_public_names_are_there_and_others_are_not() -> None:
+    for name in napari_dip.__all__:
+        assert getattr(napari_dip, name).__doc__
+    assert set(napari_dip.__all__) <= set(dir(napari_dip))
+    assert napari_dip.__version__
+    with pytest.raises(AttributeError, match="sharpen"):
+        napari_dip.sharpen  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in sorted(SOURCE.rglob("*.py")) if "viewer" not in p.parts], ids=lambda p: p.name
+)
+def test_only_the_viewer_imports_the_window(path: Path) -> None:
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported |= {f"{node.module}.{alias.name}" for alias in node.names}
+    window = ("napari.", "qtpy", "magicgui", "superqt", "PyQt", "napari_dip.viewer")
+    assert not [name for name in imported if f"{name}.".startswith(window)]
+
+
+def test_the_core_needs_torch_and_numpy_alone() -> None:
+    allowed = {"torch", "numpy", "napari_dip", *sys.stdlib_module_names}
+    for path in sorted((SOURCE / "core").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert {name.partition(".")[0] for name in names} <= allowed, path
+    assert importlib.import_module("napari_dip.core")
+
+
+# ------------------------------------------------------------------------------------------------------- does it work
+
+WORKS = {"channels": 16, "scales": 3, "code_channels": 16, "skip_channels": 4, "device": "cpu"}
+
+
+def test_noise_is_removed() -> None:
+    truth, image = picture(32, 32), noisy(32, 32, sigma=0.15)
+    result = denoise(image, iterations=300, average=0.98, **WORKS)
+    assert psnr(result.image, truth) > psnr(image, truth) + 3
+
+
+def test_holes_are_filled_better_than_by_the_mean() -> None:
+    truth = picture(32, 32)
+    mask = np.random.default_rng(0).random(truth.shape) < 0.5
+    result = inpaint(truth, mask, iterations=300, average=0.98, **WORKS).image
+    assert psnr(result[mask], truth[mask]) > psnr(np.full(mask.sum(), truth[~mask].mean()), truth[mask]) + 6
+
+
+def test_enlarging_beats_repeating_pixels() -> None:
+    truth = picture(32, 32)
+    coarse = truth.reshape(16, 2, 16, 2).mean((1, 3))
+    result = superresolve(coarse, 2, kernel="box", iterations=400, average=0.98, **WORKS).image
+    assert psnr(result, truth) > psnr(coarse.repeat(2, 0).repeat(2, 1), truth) + 1

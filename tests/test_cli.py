@@ -1,0 +1,401 @@
+"""The command line: what can be said, what comes of it, and what a failure leaves behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_dip import files, options
+from napari_dip.cli import main
+from napari_dip.core.operators import KERNELS
+from napari_dip.picture import Picture
+from napari_dip.settings import TASKS, Settings, knobs, presets_for
+
+SOURCE = str(Path(files.__file__).resolve().parents[1])  # before a test changes the folder
+QUICK = ("--iterations", "3", "--channels", "4", "--scales", "2", "--threads", "1", "--device", "cpu", "--quiet")
+NEEDS = {"denoise": (), "inpaint": ("--mask", "m.png"), "superresolve": ("--factor", "2")}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where each test works, with an image in.tif and a mask m.png of its size."""
+    monkeypatch.chdir(tmp_path)
+    save("in.tif", noise(16, 16), "YX", pixel_size={"Y": 0.2, "X": 0.1}, unit="µm")
+    mask = np.zeros((16, 16), "uint8")
+    mask[3:6, 3:6], mask[9:12, 9:12] = 1, 2
+    save("m.png", mask, "YX")
+    return tmp_path
+
+
+def noise(*shape: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(0).integers(0, 200, shape, dtype="uint8")
+
+
+def save(name: str, values: np.ndarray[Any, Any], axes: str, **rest: Any) -> None:
+    files.write(name, values, Picture(values=values, axes=axes, **rest))
+
+
+def start(*words: str) -> subprocess.Popen[str]:
+    """A Python of its own, which imports the same package."""
+    return subprocess.Popen(
+        [sys.executable, *words],
+        env={**os.environ, "PYTHONPATH": SOURCE},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_knob_is_an_option_of_its_tasks(task: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, knob in knobs().items():
+        default = getattr(Settings(), name)
+        option = f"--{name.replace('_', '-')}"
+        words = [f"--no{option[1:]}"] if knob.kind == "bool" else [option, str(default)]
+        if name == "code":
+            words[1] = "mesh"
+        command = [task, "a.tif", "b.tif", *NEEDS[task], *words]
+        if task in knob.tasks:
+            _, changes = options.parse(command)
+            assert changes == {name: {"code": "mesh"}.get(name, False if knob.kind == "bool" else default)}
+        else:
+            with pytest.raises(SystemExit, match="2"):
+                options.parse(command)
+    with pytest.raises(SystemExit, match="0"):
+        options.parse([task, "--help"])
+    listed = "".join(capsys.readouterr().out.split()).partition("oneofauto,")[2].partition(";")[0]
+    assert listed.split(",") == presets_for(task)
+
+
+def test_only_what_was_said_is_passed_on() -> None:
+    _, changes = options.parse(["denoise", "a", "b"])
+    assert changes == {}
+    words = ["--channels", "4,8", "--scales", "2", "--upsampling", "nearest,bilinear", "--no-pointwise-up"]
+    _, changes = options.parse(["denoise", "a", "b", *words])
+    assert changes == {"channels": (4, 8), "scales": 2, "upsampling": ("nearest", "bilinear"), "pointwise_up": False}
+
+
+def test_the_kernels_are_those_of_the_operator() -> None:
+    assert tuple(KERNELS) == options.KERNELS
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ([], "TASK"),
+        (["sharpen", "in.tif", "out.tif"], "sharpen"),
+        (["denoise", "in.tif"], "OUT"),
+        (["denoise", "in.tif", "out.tif", "--itertions", "5"], "did you mean --iterations?"),
+        (["denoise", "in.tif", "out.tif", "--itertions=5"], "did you mean --iterations?"),
+        (["denoise", "in.tif", "out.tif", "another.tif"], "one word too many"),
+        (["denoise", "in.tif", "out.tif", "--iterations", "-5"], "iterations=-5"),
+        (["denoise", "in.tif", "out.tif", "--learning-rate", "nan"], "learning_rate=nan"),
+        (["denoise", "in.tif", "out.tif", "--channels", "4,x"], "16,32,64"),
+        (["denoise", "in.tif", "out.tif", "--channels", "4,8"], "scales=5"),
+        (["denoise", "in.tif", "out.tif", "--preset", "original-denoice"], "did you mean 'original-denoise'?"),
+        (["denoise", "in.tif", "out.tif", "--code", "guide"], "--guide FILE"),
+        (["denoise", "in.tif", "out.tif", "--mask-label", "1"], "--mask"),
+        (["denoise", "in.tif", "out.tif", "--factor", "2"], "--factor"),
+        (["superresolve", "in.tif", "out.tif"], "--factor"),
+        (["superresolve", "in.tif", "out.tif", "--factor", "1"], "enlarges nothing"),
+        (["superresolve", "in.tif", "out.tif", "--factor", "2,0"], "at least 1"),
+        (["superresolve", "in.tif", "out.tif", "--factor", "2", "--kernel", "lanczos9"], "lanczos9"),
+    ],
+)
+def test_a_command_that_makes_no_sense_is_status_2(
+    words: list[str], complaint: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    said = capsys.readouterr()
+    assert stopped.value.code == 2
+    assert said.out == ""
+    assert complaint in said.err.splitlines()[-1]
+    assert not (folder / "out.tif").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["denoise", "missing.tif", "out.tif"], "missing.tif is not there"),
+        (["denoise", "text.tif", "out.tif"], "text.tif cannot be read"),
+        (["denoise", "in.tif", "out.gif"], "out.gif ends in none of"),
+        (["denoise", "in.tif", "nowhere/out.tif"], "nowhere is not a folder"),
+        (["denoise", "in.tif", "text.tif/out.tif"], "text.tif is not a folder"),
+        (["denoise", "in.tif", "in.tif"], "in.tif exists"),
+        (["denoise", "in.tif", "text.tif"], "text.tif exists"),
+        (["denoise", "stack.npy", "out.png"], "not a stack"),
+        (["denoise", "bool.npy", "out.tif"], "image is boolean"),
+        (["denoise", "in.tif", "out.tif", "--volume"], "--volume needs a z axis"),
+        (["denoise", "in.tif", "out.tif", "--device", "abacus"], "device='abacus'"),
+        (["denoise", "in.tif", "out.tif", "--guide", "stack.npy"], "guide has shape (2, 16, 16)"),
+        (["inpaint", "in.tif", "out.tif"], "there is no hole"),
+        (["inpaint", "in.tif", "out.tif", "--mask", "m.png", "--mask-label", "7"], "--mask-label 7 is not in m.png"),
+        (["inpaint", "in.tif", "out.tif", "--mask", "stack.npy"], "a mask may only lack axes"),
+        (["superresolve", "in.tif", "out.tif", "--factor", "2,2,2"], "factor=(2, 2, 2)"),
+    ],
+)
+def test_an_expected_failure_is_status_1_and_one_line(
+    words: list[str], complaint: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "text.tif").write_text("no image")
+    np.save("stack.npy", noise(2, 16, 16))
+    np.save("bool.npy", noise(16, 16) > 9)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert main([*words[:3], *QUICK, *words[3:]]) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("napari-dip: error: ")
+    assert said.err.count("\n") == 1
+    assert complaint in said.err
+    assert said.out == ""
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ArithmeticError("the loss was\nnever finite"), OSError("disk full")])
+def test_a_failure_of_the_run_is_status_1_and_one_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("napari_dip.restore.iterate", fail)
+    assert main(["denoise", "in.tif", "out.tif", *QUICK]) == 1
+    assert capsys.readouterr().err in (
+        "napari-dip: error: memory ran out\n",
+        "napari-dip: error: the loss was never finite\n",
+        "napari-dip: error: disk full\n",
+    )
+
+
+def test_denoise_keeps_calibration_and_tells_how_it_went(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["denoise", "in.tif", "out.tif", "--seed", "7", *QUICK]) == 0
+    after = files.read("out.tif")
+    assert after.pixel_size == pytest.approx({"Y": 0.2, "X": 0.1})
+    assert after.unit == "µm"
+    assert after.values.dtype == np.float32
+    assert after.record["task"] == "denoise"
+    assert after.record["settings"]["seed"] == 7
+    assert after.record["settings"]["channels"] == 4
+    assert after.record["files"] == {"source": "in.tif"}
+    said = capsys.readouterr()
+    for word in ("out.tif", "finished all 3 iterations", "cpu (chosen by the user)", " s "):
+        assert word in said.out
+    assert said.err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        ((), lambda mask: mask != 0),
+        (("--mask-label", "2"), lambda mask: mask == 2),
+        (("--mask-is-known",), lambda mask: mask == 0),
+        (("--mask-label", "1", "--mask-is-known"), lambda mask: mask != 1),
+    ],
+)
+def test_inpaint_changes_what_the_mask_says(words: tuple[str, ...], missing: Any) -> None:
+    assert main(["inpaint", "in.tif", "out.tif", "--mask", "m.png", *words, "--output-dtype", "input", *QUICK]) == 0
+    hole = missing(files.read("m.png").values)
+    before, after = files.read("in.tif").values, files.read("out.tif")
+    np.testing.assert_array_equal(after.values[~hole], before[~hole])
+    assert (after.values[hole] != before[hole]).mean() > 0.8
+    assert after.record["missing_pixels"] == hole.sum()
+
+
+def test_inpaint_takes_nan_for_a_hole() -> None:
+    image = noise(16, 16).astype("float32")
+    image[4:7, 4:7] = np.nan
+    save("nan.tif", image, "YX")
+    assert main(["inpaint", "nan.tif", "out.tif", *QUICK]) == 0
+    assert np.isfinite(files.read("out.tif").values).all()
+
+
+def test_superresolve_divides_the_pixel_size() -> None:
+    assert main(["superresolve", "in.tif", "out.tif", "--factor", "2,3", "--kernel", "box", *QUICK]) == 0
+    after = files.read("out.tif")
+    assert after.values.shape == (32, 48)
+    assert after.pixel_size == pytest.approx({"Y": 0.1, "X": 0.1 / 3})
+    assert (after.record["factor"], after.record["kernel"]) == ([2, 3], "box")
+
+
+def test_each_slice_of_a_stack_is_restored_on_its_own_with_the_same_mask() -> None:
+    stack = noise(2, 16, 16)
+    save("zyx.tif", stack, "ZYX", pixel_size={"Z": 0.3, "Y": 0.2, "X": 0.1}, unit="µm")
+    assert main(["inpaint", "zyx.tif", "out.tif", "--mask", "m.png", *QUICK]) == 0
+    after = files.read("out.tif")
+    assert after.axes == "ZYX"
+    assert after.pixel_size == pytest.approx({"Z": 0.3, "Y": 0.2, "X": 0.1})
+    assert after.record["input"]["leading_axes"] == 1
+    hole = files.read("m.png").values != 0
+    np.testing.assert_array_equal(after.values[:, ~hole], stack[:, ~hole])
+
+
+def test_a_volume_is_restored_as_one_for_each_time_and_channel() -> None:
+    save("tzcyx.tif", noise(2, 2, 8, 9, 10), "TCZYX")
+    assert (
+        main(["superresolve", "tzcyx.tif", "out.tif", "--volume", "--factor", "2,1,1", *QUICK, "--iterations", "1"])
+        == 0
+    )
+    after = files.read("out.tif")
+    assert (after.axes, after.values.shape) == ("TCZYX", (2, 2, 16, 9, 10))
+    assert after.record["input"]["leading_axes"] == 2
+
+
+def test_colours_are_restored_together_and_transparency_is_kept() -> None:
+    alpha = noise(16, 16)
+    save("rgba.png", noise(16, 16, 3), "YXS", alpha=alpha)
+    assert main(["denoise", "rgba.png", "out.png", *QUICK]) == 0
+    after = files.read("out.png")
+    assert (after.axes, after.values.dtype) == ("YXS", np.uint8)
+    assert after.record["input"]["channel_axis"] == 2
+    np.testing.assert_array_equal(after.alpha, alpha)
+
+
+def test_an_odd_order_of_axes_is_understood() -> None:
+    tifffile.imwrite("syx.tif", noise(3, 16, 16), photometric="rgb", planarconfig="separate")
+    assert main(["denoise", "syx.tif", "out.tif", *QUICK]) == 0
+    after = files.read("out.tif")
+    assert (after.axes, after.values.shape) == ("YXS", (16, 16, 3))
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "npy", "ome.tif"])
+def test_other_formats_go_in_and_out(ending: str) -> None:
+    deep = noise(16, 16).astype("uint16" if ending != "jpg" else "uint8")
+    deep *= 1 if ending == "jpg" else 300
+    save(f"a.{ending}", deep, "YX")
+    assert main(["denoise", f"a.{ending}", f"out.{ending}", *QUICK]) == 0
+    after = files.read(f"out.{ending}")
+    assert after.values.dtype == (deep.dtype if ending in ("png", "jpg") else np.float32)
+    assert after.values.max() > deep.max() / 4
+    assert after.record["task"] == "denoise"
+
+
+def test_a_float_image_becomes_a_png_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    save("float.tif", noise(16, 16).astype("float32"), "YX")
+    assert main(["denoise", "float.tif", "out.png", *QUICK]) == 0
+    assert files.read("out.png").values.max() == 65535
+    said = capsys.readouterr().err
+    assert said.startswith("napari-dip: warning: out.png holds whole numbers")
+    assert said.count("\n") == 1
+
+
+def test_a_guide_guides() -> None:
+    assert main(["denoise", "in.tif", "out.tif", "--guide", "m.png", *QUICK]) == 0
+    after = files.read("out.tif")
+    assert after.record["settings"]["code"] == "guide"
+    assert after.record["files"]["guide"] == "m.png"
+
+
+def test_an_image_of_one_value_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    save("flat.tif", np.full((16, 16), 9, "uint8"), "YX")
+    assert main(["denoise", "flat.tif", "out.tif", *QUICK]) == 0
+    assert (files.read("out.tif").values == 9).all()
+    assert capsys.readouterr().err.splitlines() == [
+        "napari-dip: warning: the image has one value only and comes back as it is"
+    ]
+
+
+def test_overwriting_is_on_request_only() -> None:
+    before = Path("in.tif").read_bytes()
+    assert main(["denoise", "in.tif", "in.tif", *QUICK]) == 1
+    assert Path("in.tif").read_bytes() == before
+    assert main(["denoise", "in.tif", "in.tif", "--overwrite", *QUICK]) == 0
+    assert files.read("in.tif").record["task"] == "denoise"
+
+
+def test_the_bar_counts_over_all_slices(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    import napari_dip.restore
+
+    iterate = napari_dip.restore.iterate
+    monkeypatch.setattr("napari_dip.restore.iterate", lambda *args, **rest: iterate(*args, **{**rest, "interval": 0}))
+    np.save("stack.npy", noise(2, 16, 16))
+    assert main(["denoise", "stack.npy", "out.tif", *QUICK[:-1]]) == 0
+    bar = capsys.readouterr().err
+    assert "6/6" in bar
+    assert "slice 2 of 2" in bar
+    assert "loss=" in bar
+    assert "it/s" in bar or "s/it" in bar
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_and_keeps_the_result(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    main(["denoise", "in.tif", "warm.tif", *QUICK])
+    timer = threading.Timer(1, os.kill, (os.getpid(), number))
+    timer.start()
+    assert main(["denoise", "in.tif", "out.tif", *QUICK, "--iterations", "1000000"]) == 0
+    timer.join()
+    record = files.read("out.tif").record
+    assert 0 < record["iterations"] < 1000000
+    assert "stopped by the user after" in capsys.readouterr().out
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.parametrize(("times", "status", "sentence"), [(1, 1, "nothing is written"), (2, 130, "aborted")])
+def test_a_signal_before_the_first_iteration_writes_nothing(
+    times: int,
+    status: int,
+    sentence: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        for _ in range(times):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(files, "rehearse", interrupt)
+    assert main(["denoise", "in.tif", "out.tif", *QUICK]) == status
+    assert sentence in capsys.readouterr().err
+    assert {path.name for path in folder.iterdir()} == {"in.tif", "m.png"}
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_in_a_process_of_its_own_keeps_the_result(folder: Path) -> None:
+    words = ["denoise", "in.tif", "out.tif", *QUICK[:-1], "--iterations", "1000000"]
+    with start("-m", "napari_dip", *words) as process:
+        assert process.stderr is not None
+        said = ""
+        while "loss=" not in said:
+            letter = process.stderr.read(1)
+            assert letter, said
+            said += letter
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "stopped by the user after" in out
+    assert "Traceback" not in err
+    assert files.read("out.tif").record["stop_reason"].startswith("stopped by the user")
+    assert {path.name for path in folder.iterdir()} == {"in.tif", "m.png", "out.tif"}
+
+
+@pytest.mark.parametrize(
+    "words", [("--help",), ("--version",), ("denoise", "--help"), ("denoise", "a", "b", "--seed", "x")]
+)
+def test_help_and_usage_errors_come_without_torch(words: tuple[str, ...]) -> None:
+    script = (
+        "import sys\nfrom napari_dip.cli import main\n"
+        f"try: main({words!r})\nexcept SystemExit: pass\n"
+        "print('torch' in sys.modules)"
+    )
+    with start("-W", "error", "-c", script) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out.splitlines()[-1] == "False"
+    assert "napari-dip" in out + err
+
+
+def test_the_package_is_a_program() -> None:
+    with start("-m", "napari_dip", "--version") as process:
+        out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out.split()[0]) == (0, "napari-dip")

@@ -1,0 +1,284 @@
+"""Every knob is checked by what it says of itself, and every preset is the row of the table that it is named after."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_dip import presets
+from napari_dip.settings import PRESETS, TASKS, Knob, Settings, check_names, knobs, presets_for, settings_for
+
+KNOBS = knobs()
+NUMBERS = {name: knob for name, knob in KNOBS.items() if knob.kind in ("int", "ints", "float")}
+WHOLE = {name: knob for name, knob in NUMBERS.items() if knob.kind != "float"}
+CHOICES = {name: knob for name, knob in KNOBS.items() if knob.kind in ("choice", "choices")}
+PER_SCALE = [name for name, knob in KNOBS.items() if knob.kind in ("ints", "choices")]
+
+each_number = pytest.mark.parametrize(("name", "knob"), NUMBERS.items(), ids=NUMBERS)
+each_whole = pytest.mark.parametrize(("name", "knob"), WHOLE.items(), ids=WHOLE)
+each_choice = pytest.mark.parametrize(("name", "knob"), CHOICES.items(), ids=CHOICES)
+each_knob = pytest.mark.parametrize(("name", "knob"), KNOBS.items(), ids=KNOBS)
+
+
+@each_knob
+def test_a_knob_says_what_it_is(name: str, knob: Knob) -> None:
+    assert knob.help.endswith((".", ")"))
+    assert set(knob.tasks) <= set(TASKS)
+    default = getattr(Settings(), name)
+    if name in NUMBERS:
+        assert math.isfinite(knob.min)
+        assert math.isfinite(knob.max)
+        assert knob.min <= default <= knob.max
+    if name in CHOICES:
+        assert default in knob.choices
+
+
+@each_number
+def test_bounds_are_included(name: str, knob: Knob) -> None:
+    for bound in (knob.min, knob.max):
+        bound -= name.startswith("filter_size") and bound % 2 == 0
+        assert getattr(Settings(**{name: int(bound) if name in WHOLE else bound}), name) == bound
+
+
+@each_number
+def test_what_is_out_of_bounds_is_refused_by_name(name: str, knob: Knob) -> None:
+    beyond = [math.floor(knob.min) - 1, math.ceil(knob.max) + 1]
+    for value in beyond if name in WHOLE else [*beyond, math.nan, math.inf, -math.inf]:
+        with pytest.raises(ValueError, match=f"^{name}="):
+            Settings(**{name: value})
+
+
+def test_what_no_float_can_hold_is_out_of_bounds_too() -> None:
+    with pytest.raises(ValueError, match="^learning_rate="):
+        Settings(learning_rate=10**400)
+
+
+@each_number
+@pytest.mark.parametrize("value", [True, "3", None, 1j, {}])
+def test_what_is_no_number_is_refused_by_name(name: str, knob: Knob, value: object) -> None:
+    with pytest.raises(TypeError, match=f"^{name}="):
+        Settings(**{name: value})
+
+
+@each_whole
+def test_whole_numbers_are_whole(name: str, knob: Knob) -> None:
+    with pytest.raises(TypeError, match=f"^{name}=.*whole number"):
+        Settings(**{name: knob.min + 0.5})
+
+
+@each_number
+def test_numpy_numbers_become_plain_ones(name: str, knob: Knob) -> None:
+    default = getattr(Settings(), name)
+    for kind in (np.int16, np.int64, np.uint32) if name in WHOLE else (np.float32, np.float64):
+        value = getattr(Settings(**{name: kind(default)}), name)
+        assert value == kind(default)
+        assert type(value) is (int if name in WHOLE else float)
+
+
+@each_choice
+def test_an_unknown_choice_is_refused_with_a_suggestion(name: str, knob: Knob) -> None:
+    with pytest.raises(ValueError, match=f"^{name}=.*did you mean {knob.choices[-1]!r}"):
+        Settings(**{name: knob.choices[-1] + "x"})
+    with pytest.raises(ValueError, match=f"^{name}=.*choose one of.*{knob.choices[-1]}"):
+        Settings(**{name: "?"})
+    with pytest.raises(ValueError, match=f"^{name}="):
+        Settings(**{name: 3})
+
+
+@pytest.mark.parametrize("name", [name for name, knob in KNOBS.items() if knob.kind == "bool"])
+def test_a_switch_takes_true_and_false_alone(name: str) -> None:
+    assert getattr(Settings(**{name: np.bool_(False)}), name) is False
+    for value in (0, 1, "yes", None):
+        with pytest.raises(TypeError, match=f"^{name}="):
+            Settings(**{name: value})
+
+
+def test_a_text_is_a_text() -> None:
+    with pytest.raises(TypeError, match="^device="):
+        Settings(device=0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", PER_SCALE)
+@pytest.mark.parametrize("count", [0, 1, 4, 6])
+def test_a_value_per_scale_needs_one_for_each(name: str, count: int) -> None:
+    value = getattr(Settings(), name)
+    with pytest.raises(ValueError, match=f"^{name}=.*{count} values for scales=5"):
+        Settings(**{name: (value,) * count})
+    assert getattr(Settings(**{name: [value] * 5}), name) == (value,) * 5
+    assert getattr(Settings(**{name: [value] * max(count, 1)}, scales=max(count, 1)), name) == (value,) * max(count, 1)
+
+
+@pytest.mark.parametrize("name", PER_SCALE)
+def test_each_value_per_scale_is_checked(name: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{name}="):
+        Settings(**{name: (getattr(Settings(), name),) * 4 + (-1,)})
+
+
+@pytest.mark.parametrize("name", ["filter_size", "filter_size_up", "filter_size_skip"])
+def test_filters_are_odd(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name}=4 must be odd"):
+        Settings(**{name: 4})
+    assert getattr(Settings(**{name: 5}), name) == 5
+
+
+def test_filters_are_odd_at_each_scale() -> None:
+    with pytest.raises(ValueError, match="filter_size=2 must be odd"):
+        Settings(filter_size=(3, 3, 3, 3, 2))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("iteratons", "iterations"),
+        ("lr_rate", "learning_rate"),
+        ("chanels", "channels"),
+        ("normalization", "normalisation"),
+    ],
+)
+def test_a_misspelt_knob_suggests_the_right_one(wrong: str, right: str) -> None:
+    for refuse in (check_names, lambda d: Settings().changed(**d), lambda d: settings_for("denoise", on_cpu=True, **d)):
+        with pytest.raises(TypeError, match=f"{wrong}.*did you mean '{right}'"):
+            refuse({wrong: 1})
+
+
+def test_a_name_like_no_knob_gets_the_list() -> None:
+    with pytest.raises(TypeError, match="xyzzy.*iterations, learning_rate"):
+        check_names({"xyzzy": 1})
+
+
+def test_changing_makes_a_checked_copy() -> None:
+    settings = Settings()
+    assert settings.changed(iterations=5).iterations == 5
+    assert settings.iterations == 2000
+    with pytest.raises(ValueError, match="^iterations="):
+        settings.changed(iterations=0)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_settings_survive_json(name: str) -> None:
+    assert Settings(**json.loads(json.dumps(PRESETS[name].as_dict()))) == PRESETS[name]
+
+
+# ---------------------------------------------------------------------------------------------------------- presets
+
+#: What the original notebooks have in common ("Figures to beat, and settings to start from").
+COMMON: dict[str, Any] = {
+    "optimiser": "adam",
+    "padding": "reflection",
+    "normalisation": "batch",
+    "activation": "leaky_relu",
+    "output": "sigmoid",
+    "code": "uniform",
+    "code_channels": 32,
+    "code_scale": 0.1,
+    "scales": 5,
+    "channels": 128,
+    "channels_up": 0,
+    "skip_channels": 4,
+    "filter_size": 3,
+    "filter_size_up": 3,
+    "filter_size_skip": 1,
+    "pointwise_up": True,
+    "upsampling": "bilinear",
+    "downsampling": "stride",
+    "learning_rate": 0.01,
+    "weight_noise": 0,
+    "regulariser": "none",
+    "average": 0,
+}
+#: A row of that table each: name -> (task, what differs).
+ROWS: dict[str, tuple[str, dict[str, Any]]] = {
+    "original-denoise": ("denoise", {"iterations": 3000, "code_noise": 1 / 30, "average": 0.99}),
+    "original-denoise-strong": ("denoise", {"iterations": 3000, "code_noise": 1 / 20, "average": 0.99}),
+    "original-jpeg": (
+        "denoise",
+        {
+            "iterations": 2400,
+            "code_noise": 1 / 30,
+            "channels": (8, 16, 32, 64, 128),
+            "skip_channels": (0, 0, 0, 4, 4),
+            "code_channels": 3,
+            "average": 0.99,  # it shares the notebook, and so the average, with denoising
+        },
+    ),
+    "original-superresolve-4": ("superresolve", {"iterations": 2000, "code_noise": 0.03}),
+    "original-superresolve-8": ("superresolve", {"iterations": 4000, "code_noise": 0.05}),
+    "original-inpaint-text": (
+        "inpaint",
+        {"iterations": 6000, "code_noise": 0.03, "skip_channels": 128, "upsampling": "nearest"},
+    ),
+    "original-inpaint-hole": (
+        "inpaint",
+        {"iterations": 5000, "code_noise": 0.03, "skip_channels": 0, "upsampling": "nearest", "code": "mesh"},
+    ),
+    "original-inpaint-region": (
+        "inpaint",
+        {
+            "iterations": 3000,
+            "code_noise": 0,
+            "scales": 6,
+            "channels": (16, 32, 64, 128, 128, 128),
+            "skip_channels": 0,
+            "filter_size": 5,
+            "pointwise_up": False,  # need1x1_up=False in inpainting.ipynb
+            "upsampling": "nearest",
+            "code_channels": 1,
+            "weight_noise": 1 / 50,
+        },
+    ),
+    "original-inpaint-half": ("inpaint", {"iterations": 11000, "code_noise": 0.03, "learning_rate": 0.001}),
+    "original-inpaint-sparse": (
+        "inpaint",
+        {
+            "iterations": 1000,
+            "code_noise": 0,
+            "channels": (16, 32, 64, 128, 128),
+            "skip_channels": 0,
+            "downsampling": "average",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_preset_has_the_published_values(name: str) -> None:
+    task, differing = ROWS[name]
+    settings = PRESETS[name].as_dict()
+    assert {knob: settings[knob] for knob in {**COMMON, **differing}} == {**COMMON, **differing}
+    assert name in presets_for(task)
+
+
+def test_every_published_row_is_a_preset() -> None:
+    assert {name for name in PRESETS if name.startswith("original-")} == set(ROWS)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_for_a_task(name: str) -> None:
+    tasks = [task for task in TASKS if name in presets_for(task)]
+    assert tasks
+    for task in tasks:
+        assert settings_for(task, on_cpu=True, preset=name) == PRESETS[name]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_auto_is_a_preset_of_the_task_and_differs_for_cpu_and_gpu(task: str) -> None:
+    cpu, gpu = (settings_for(task, on_cpu=on_cpu) for on_cpu in (True, False))
+    assert cpu != gpu
+    assert {cpu.preset, gpu.preset} == set(presets.AUTO[task]) <= set(presets_for(task))
+    assert settings_for(task, on_cpu=True, preset="auto") == cpu
+
+
+def test_changes_go_on_top_of_the_preset() -> None:
+    settings = settings_for("denoise", on_cpu=True, preset="original-denoise-strong", iterations=7)
+    assert settings == PRESETS["original-denoise-strong"].changed(iterations=7)
+    assert settings.preset == "original-denoise-strong"
+
+
+def test_changing_the_preset_changes_its_values() -> None:
+    """The record of a result names the preset, so the name must not be a mere label."""
+    assert Settings().changed(preset="original-denoise-strong").code_noise == 1 / 20
+    assert Settings().changed(preset="original-denoise-strong", code_noise=0.5).code_noise == 0.5

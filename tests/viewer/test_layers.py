@@ -1,0 +1,176 @@
+"""Places: what is read of a layer, where a result lies, and how a mask of another grid finds its pixels."""
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+
+from napari_dip.viewer import layers
+
+UM = ("um", "um")
+
+
+def corner(layer, shape):
+    """World position of the outer corner of the first and of the last pixel."""
+    return np.array([layer.data_to_world(np.full(layer.ndim, -0.5)), layer.data_to_world(np.array(shape) - 0.5)])
+
+
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+@pytest.fixture
+def image(viewer):
+    """A calibrated, rotated, sheared image with an affine and a look of its own."""
+    return viewer.add_image(
+        np.arange(48, dtype=np.uint16).reshape(6, 8),
+        name="cells",
+        scale=(0.5, 0.25),
+        translate=(3, -2),
+        rotate=30,
+        shear=[0.2],
+        affine=np.array([[1.1, 0.1, 4], [0, 0.9, 5], [0, 0, 1]]),
+        units=UM,
+        axis_labels=("y", "x"),
+        colormap="magma",
+        gamma=0.7,
+        contrast_limits=(3, 30),
+    )
+
+
+def test_a_result_lies_where_its_source_lies_and_looks_like_it(viewer, image):
+    source = layers.read(image)
+    shown = layers.show(viewer, source.image * 2.0, source.geometry, "restored", {"napari-dip": {"a": [1]}})
+    assert np.allclose(corner(shown, (6, 8)), corner(image, (6, 8)))
+    assert shown.units == image.units
+    assert shown.axis_labels == image.axis_labels
+    assert shown.colormap.name == "magma"
+    assert shown.gamma == 0.7
+    assert tuple(shown.contrast_limits) == (3, 30)
+    assert tuple(shown.contrast_limits_range) == tuple(image.contrast_limits_range)
+    assert shown.metadata == {"napari-dip": {"a": [1]}}
+
+
+@pytest.mark.parametrize("factors", [(2, 2), (4, 1), (3, 5)])
+def test_outlines_of_an_enlarged_image_coincide_with_its_source(viewer, image, factors):
+    source = layers.read(image)
+    shape = tuple(n * f for n, f in zip((6, 8), factors, strict=True))
+    shown = layers.show(viewer, np.zeros(shape), source.geometry.finer(factors), "fine")
+    assert np.allclose(corner(shown, shape), corner(image, (6, 8)))
+
+
+def test_a_new_layer_leaves_the_selection_and_the_names_alone(viewer, image):
+    source = layers.read(image)
+    viewer.layers.selection.active = image
+    first = layers.show(viewer, source.image, source.geometry, "cells")
+    second = layers.show(viewer, source.image, source.geometry, "cells")
+    assert viewer.layers.selection.active is image
+    assert len({image.name, first.name, second.name}) == 3
+
+
+def test_one_slice_of_a_stack_stays_in_its_place(viewer):
+    data = np.random.default_rng(0).random((3, 4, 6, 8))
+    stack = viewer.add_image(data, scale=(2, 5, 0.5, 0.25), translate=(1, 2, 3, 4), units=("s", "um", "um", "um"))
+    viewer.dims.set_point(0, 1 + 2 * 2)
+    viewer.dims.set_point(1, 2 + 5 * 3)
+    index = layers.in_view(viewer, stack)
+    assert index == (2, 3)
+    source = layers.read(stack, where=index)
+    assert np.array_equal(source.image, data[2:3, 3:4])
+    assert np.allclose(source.geometry.translate, stack.data_to_world((2, 3, 0, 0)))
+    assert source.arguments["leading_axes"] == 2
+
+
+def test_all_slices_are_read_in_order(viewer):
+    stack = viewer.add_image(np.random.default_rng(0).random((3, 4, 6, 8)), scale=(2, 5, 1, 1))
+    source = layers.read(stack)
+    assert source.image.shape == (3, 4, 6, 8)
+    assert np.allclose(source.slice_geometry(5).translate, stack.data_to_world((1, 1, 0, 0)))
+
+
+def test_a_level_of_a_multiscale_layer_has_the_outline_of_the_finest(viewer):
+    levels = [np.zeros((32, 48)), np.zeros((16, 24)), np.zeros((8, 12))]
+    layer = viewer.add_image(levels, multiscale=True, scale=(0.5, 0.5))
+    source = layers.read(layer, level=2)
+    shown = layers.show(viewer, source.image, source.geometry, "level")
+    assert source.image.shape == (8, 12)
+    assert np.allclose(corner(shown, (8, 12)), corner(layer, (32, 48)))
+
+
+def test_rgb_keeps_its_transparency(viewer):
+    layer = viewer.add_image(np.random.default_rng(0).integers(0, 255, (6, 8, 4), np.uint8), rgb=True)
+    source = layers.read(layer)
+    assert source.image.shape == (6, 8, 3)
+    assert source.arguments["channel_axis"] == -1
+    fine = layers.with_alpha(source, np.zeros((12, 16, 3), np.uint8))
+    assert np.array_equal(fine[::2, 1::2, 3], layer.data[..., 3])
+
+
+def test_a_mask_on_the_same_grid_is_taken_as_it_is(viewer, image):
+    marks = np.zeros((6, 8), int)
+    marks[1, 2], marks[4, 7] = 1, 2
+    place = {n: getattr(image, n) for n in ("scale", "translate", "rotate", "shear", "affine", "units")}
+    labels = viewer.add_labels(marks, **place)
+    assert np.array_equal(layers.align_mask(layers.read(image), labels, None, viewer), marks > 0)
+    assert np.array_equal(layers.align_mask(layers.read(image), labels, 2, viewer), marks == 2)
+
+
+@pytest.mark.parametrize("fine", [2, 3])
+def test_a_finer_mask_is_looked_up_at_pixel_centres(viewer, fine):
+    image = viewer.add_image(np.zeros((6, 8)), scale=(0.6, 0.6), translate=(5, 5))
+    marks = np.zeros((6, 8), int)
+    marks[2, 3] = 1
+    scale = 0.6 / fine
+    offset = 5 + 0.6 * (1 / fine - 1) / 2
+    labels = viewer.add_labels(np.kron(marks, np.ones((fine, fine), int)), scale=(scale,) * 2, translate=(offset,) * 2)
+    assert np.array_equal(layers.align_mask(layers.read(image), labels, None, viewer), marks > 0)
+
+
+def test_a_shifted_mask_moves_and_ends_at_its_border(viewer):
+    image = viewer.add_image(np.zeros((6, 8)))
+    labels = viewer.add_labels(np.ones((3, 3), int), translate=(4, -1))
+    expected = np.zeros((6, 8), bool)
+    expected[4:, :2] = True
+    assert np.array_equal(layers.align_mask(layers.read(image), labels, None, viewer), expected)
+
+
+def test_a_mask_in_other_units_is_aligned(viewer):
+    image = viewer.add_image(np.zeros((6, 8)), scale=(0.5, 0.5), units=UM)
+    marks = np.random.default_rng(0).integers(0, 2, (6, 8))
+    labels = viewer.add_labels(marks, scale=(500, 500), units=("nm", "nm"))
+    assert np.array_equal(layers.align_mask(layers.read(image), labels, None, viewer), marks > 0)
+
+
+def test_a_flat_mask_holds_for_all_slices_and_a_deep_one_for_its_own(viewer):
+    stack = viewer.add_image(np.zeros((3, 6, 8)), scale=(2, 1, 1))
+    marks = np.random.default_rng(0).integers(0, 2, (3, 6, 8))
+    flat = viewer.add_labels(marks[0])
+    deep = viewer.add_labels(marks, scale=(2, 1, 1))
+    source = layers.read(stack)
+    assert np.array_equal(layers.align_mask(source, flat, None, viewer), np.broadcast_to(marks[0] > 0, (3, 6, 8)))
+    assert np.array_equal(layers.align_mask(source, deep, None, viewer), marks > 0)
+    one = layers.read(stack, where=(1,))
+    assert np.array_equal(layers.align_mask(one, deep, None, viewer), marks[1:2] > 0)
+
+
+def test_of_a_mask_with_more_axes_the_slice_in_view_is_taken(viewer):
+    image = viewer.add_image(np.zeros((6, 8)))
+    marks = np.random.default_rng(0).integers(0, 2, (3, 6, 8))
+    labels = viewer.add_labels(marks)
+    viewer.dims.set_point(0, 2)
+    assert np.array_equal(layers.align_mask(layers.read(image), labels, None, viewer), marks[2] > 0)
+
+
+def test_only_images_are_read_and_only_labels_mask():
+    with pytest.raises(TypeError, match="labels layer; choose an image"):
+        layers.read(Labels(np.zeros((4, 4), int), name="cells"))
+    with pytest.raises(TypeError, match="image layer; choose a labels"):
+        layers.with_mask(layers.read(Image(np.zeros((4, 4)))), Image(np.zeros((4, 4)), name="a"), None, None)
+
+
+def test_reading_changes_nothing(image):
+    before = image.data.copy()
+    source = layers.read(image)
+    assert np.shares_memory(source.image, image.data)  # no copy is made
+    assert np.array_equal(image.data, before)

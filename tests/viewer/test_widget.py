@@ -1,0 +1,408 @@
+"""The dock widgets in a real window, by the menu and through the proxy, also when things go wrong."""
+
+import gc
+import threading
+import time
+import weakref
+
+import numpy as np
+import pytest
+import torch
+
+from napari_dip.core.fidelity import Gaussian
+from napari_dip.viewer.job import Job
+from napari_dip.viewer.restoration import METADATA
+
+QUICK = {"channels": "4", "scales": 2, "iterations": 5}
+LONG = {"channels": "4", "scales": 2, "iterations": 100_000}
+SLOW_MACHINE = 60_000  # ms
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    return make_napari_viewer()
+
+
+@pytest.fixture
+def picture():
+    return np.random.default_rng(0).normal(100, 10, (20, 24)).astype(np.float32)
+
+
+@pytest.fixture
+def dock(viewer, qtbot):
+    """Opens a widget by its name, as a script does, with settings that run in no time."""
+
+    def open_widget(name="Denoise", **knobs):
+        widget = viewer.window.add_plugin_dock_widget("napari-dip", name)[1]
+        widget._form.set(**(QUICK | knobs))
+        return widget
+
+    return open_widget
+
+
+@pytest.fixture
+def wait(qtbot):
+    def until(condition):
+        qtbot.waitUntil(condition, timeout=SLOW_MACHINE)
+
+    return until
+
+
+def restored(viewer):
+    """The layers that carry a full record."""
+    return [layer for layer in viewer.layers if "stop_reason" in layer.metadata.get(METADATA, {})]
+
+
+def status(widget):
+    return widget.status
+
+
+@pytest.mark.parametrize("name", ["Denoise", "Inpaint", "Super-resolve"])
+def test_each_widget_opens_and_says_what_to_do_next(viewer, dock, name):
+    widget = dock(name)
+    assert "Open an image" in widget._sentence.text()
+    assert not widget.run_button.isEnabled()
+
+
+@pytest.mark.parametrize("name", ["Denoise", "Inpaint", "Super-resolve"])
+def test_a_run_adds_one_layer_with_its_record(viewer, dock, wait, picture, name):
+    source = viewer.add_image(picture, name="cells", scale=(0.2, 0.2), units=("um", "um"))
+    before = picture.copy()
+    widget = dock(name)
+    if name == "Inpaint":
+        widget._new_mask.native.click()
+        viewer.layers["cells mask"].data[3:5, 3:5] = 1
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    (layer,) = restored(viewer)
+    record = layer.metadata[METADATA]
+    factor = 2 if name == "Super-resolve" else 1
+    assert layer.data.shape == tuple(factor * n for n in picture.shape)
+    assert layer.name.startswith("cells ")
+    assert layer.units == source.units
+    assert np.allclose(layer.scale, 0.2 / factor)
+    assert record["settings"]["iterations"] == record["iterations"] == 5
+    assert record["source_layer"] == "cells"
+    assert "finished" in status(widget)
+    assert not [other for other in viewer.layers if "preview" in other.name]
+    assert np.array_equal(source.data, before)
+    assert widget.more_button.isEnabled()
+
+
+def test_the_menu_opens_the_same_widget_with_the_real_viewer(viewer, wait, picture):
+    from app_model.types import Action  # noqa: F401  (napari's menus need it)
+    from napari._app_model import get_app_model
+
+    viewer.add_image(picture)
+    get_app_model().commands.execute_command("napari-dip.denoise")
+    docks = [dock for name, dock in viewer.window.dock_widgets.items() if "Denoise" in name]
+    widget = docks[0] if hasattr(docks[0], "run") else docks[0].widget()
+    widget._form.set(**QUICK)
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    assert len(restored(viewer)) == 1
+
+
+def test_the_image_follows_the_active_layer(viewer, dock, picture):
+    first, second = viewer.add_image(picture, name="a"), viewer.add_image(picture, name="b")
+    widget = dock()
+    for layer in (first, second):
+        viewer.layers.selection.active = layer
+        assert f"'{layer.name}'" in widget._sentence.text()
+    points = viewer.add_points(np.zeros((1, 2)))
+    assert viewer.layers.selection.active == points
+    assert "'b'" in widget._sentence.text()  # an image stays chosen
+
+
+def test_a_layer_that_is_no_image_is_named(viewer, dock):
+    viewer.add_points(np.zeros((1, 2)), name="spots")
+    widget = dock()
+    assert "'spots' is a points layer" in widget._sentence.text()
+
+
+def test_a_wrong_value_is_said_before_the_run(viewer, dock, picture):
+    viewer.add_image(picture)
+    widget = dock()
+    widget._form.set(channels="16, x")
+    assert "channels='16, x'" in widget._sentence.text()
+    assert not widget.run_button.isEnabled()
+    widget._form.set(channels="16")
+    assert widget.run_button.isEnabled()
+
+
+def test_stop_keeps_the_result_and_more_iterations_go_on(viewer, dock, wait, picture):
+    viewer.add_image(picture, name="cells")
+    widget = dock(**LONG)
+    widget.run_button.click()
+    wait(lambda: "iteration" in status(widget))
+    widget.stop_button.click()
+    wait(lambda: not widget.running)
+    assert "stopped by the user" in status(widget)
+    (first,) = restored(viewer)
+    steps = first.metadata[METADATA]["iterations"]
+    widget._form.set(iterations=7)
+    widget.more_button.click()
+    wait(lambda: not widget.running)
+    assert [layer.metadata[METADATA]["iterations"] for layer in restored(viewer)] == [steps, steps + 7]
+
+
+def test_pause_waits_and_resume_goes_on_and_stop_ends_a_pause(viewer, dock, wait, qtbot, picture):
+    viewer.add_image(picture)
+    widget = dock(**LONG)
+    widget.run_button.click()
+    wait(lambda: "iteration" in status(widget))
+    widget.pause_button.click()
+    assert widget.pause_button.text() == "Resume"
+    qtbot.wait(700)
+    said = status(widget)
+    qtbot.wait(700)
+    assert status(widget) == said
+    widget.pause_button.click()
+    wait(lambda: status(widget) != said)
+    widget.pause_button.click()
+    widget.stop_button.click()
+    wait(lambda: not widget.running)
+    assert len(restored(viewer)) == 1
+
+
+def test_stop_before_the_first_iteration_shows_nothing(viewer, dock, wait, picture):
+    viewer.add_image(picture)
+    widget = dock(**LONG)
+    widget.run()
+    widget.stop()
+    wait(lambda: not widget.running)
+    assert len(restored(viewer)) <= 1  # the worker may have been quicker
+    assert widget.run_button.isEnabled()
+
+
+@pytest.mark.parametrize("kept_as", ["new layers", "one stack"])
+def test_snapshots_come_back_at_exact_iterations(viewer, dock, wait, picture, kept_as):
+    viewer.add_image(picture, name="cells", scale=(0.5, 0.5), units=("um", "um"))
+    widget = dock(iterations=9)
+    widget._every.value, widget._kept_as.value = 3, kept_as
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    kept = [layer for layer in viewer.layers if "iteration" in layer.name]
+    (final,) = restored(viewer)
+    if kept_as == "one stack":
+        (stack,) = kept
+        assert stack.data.shape == (3, *picture.shape)
+        assert np.allclose(stack.data_to_world((1, 0, 0)), (6, 0, 0))
+        assert np.array_equal(stack.data[2], final.data)
+        assert str(stack.units[-1]) == "micrometer"
+    else:
+        assert [layer.metadata[METADATA]["iteration"] for layer in kept] == [3, 6, 9]
+        assert np.array_equal(kept[2].data, final.data)
+
+
+def test_the_slice_in_view_or_all_of_them(viewer, dock, wait):
+    data = np.random.default_rng(0).random((3, 16, 18)).astype(np.float32)
+    viewer.add_image(data, name="stack", scale=(2, 1, 1))
+    viewer.dims.set_point(0, 4)
+    widget = dock()
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    widget._where.value = "all slices, one after the other"
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    one, every = restored(viewer)
+    assert one.data.shape == (1, 16, 18)
+    assert np.allclose(one.translate, (4, 0, 0))
+    assert every.data.shape == (3, 16, 18)
+    assert np.isfinite(every.data).all()
+
+
+def test_a_multiscale_layer_is_restored_at_the_chosen_level(viewer, dock, wait, picture):
+    viewer.add_image([picture, picture[::2, ::2]], multiscale=True)
+    widget = dock()
+    widget._level.value = 1
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    assert restored(viewer)[0].data.shape == (10, 12)
+
+
+def test_rgb_stays_rgb_in_its_own_type(viewer, dock, wait):
+    viewer.add_image(np.random.default_rng(0).integers(0, 255, (16, 18, 3), np.uint8), rgb=True)
+    widget = dock()
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    (layer,) = restored(viewer)
+    assert layer.rgb
+    assert layer.data.dtype == np.uint8
+
+
+def test_nan_pixels_count_as_missing(viewer, dock, wait, picture):
+    picture[4:6, 4:6] = np.nan
+    viewer.add_image(picture)
+    widget = dock("Inpaint")
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    (layer,) = restored(viewer)
+    assert np.isfinite(layer.data).all()
+    assert np.array_equal(layer.data[np.isfinite(picture)], picture[np.isfinite(picture)])
+
+
+def test_a_second_run_is_refused_with_a_sentence(viewer, dock, wait, picture):
+    viewer.add_image(picture)
+    widget, other = dock(**LONG), dock("Super-resolve")
+    widget.run_button.click()
+    widget.run()  # the same widget: nothing happens
+    other.run_button.click()
+    assert "another restoration is running" in status(other)
+    assert not other.running
+    widget.stop()
+    wait(lambda: not widget.running)
+    other.run_button.click()
+    wait(lambda: not other.running)
+    assert "finished" in status(other)
+
+
+@pytest.mark.parametrize("victim", ["source", "mask", "preview", "all"])
+def test_layers_deleted_during_a_run_cost_nothing(viewer, dock, wait, picture, victim):
+    source = viewer.add_image(picture, name="cells")
+    mask = viewer.add_labels((np.arange(picture.size).reshape(picture.shape) % 7 == 0).astype(int))
+    viewer.layers.selection.active = source
+    widget = dock("Inpaint", **LONG)
+    widget._mask.value = mask
+    widget.run_button.click()
+    wait(lambda: any("preview" in layer.name for layer in viewer.layers))
+    if victim == "all":
+        viewer.layers.clear()
+    else:
+        preview = next(layer for layer in viewer.layers if "preview" in layer.name)
+        viewer.layers.remove({"source": source, "mask": mask, "preview": preview}[victim])
+    seen = status(widget)
+    wait(lambda: status(widget) != seen)
+    widget.stop()
+    wait(lambda: not widget.running)
+    (layer,) = restored(viewer)
+    assert layer.data.shape == picture.shape
+    assert not [other for other in viewer.layers if "preview" in other.name]
+
+
+def test_the_selection_may_change_during_a_run(viewer, dock, wait, picture):
+    viewer.add_image(picture, name="cells")
+    other = viewer.add_image(picture, name="other")
+    viewer.layers.selection.active = viewer.layers["cells"]
+    widget = dock(**LONG)
+    widget.run_button.click()
+    wait(lambda: "iteration" in status(widget))
+    viewer.layers.selection.active = other
+    widget.stop()
+    wait(lambda: not widget.running)
+    assert restored(viewer)[0].metadata[METADATA]["source_layer"] == "cells"
+
+
+@pytest.mark.parametrize("after", [0, 8])
+def test_running_out_of_memory_is_a_sentence_and_keeps_what_there_is(viewer, dock, wait, picture, monkeypatch, after):
+    calls = []
+
+    def forward(self, predicted, observed):
+        calls.append(1)
+        if len(calls) > after:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return (predicted - observed).square().mean()
+
+    viewer.add_image(picture)
+    widget = dock(iterations=50)
+    with monkeypatch.context() as patch:
+        patch.setattr(Gaussian, "forward", forward)
+        widget.run_button.click()
+        wait(lambda: not widget.running)
+    assert "memory ran out" in status(widget)
+    assert "Traceback" not in status(widget)
+    assert len(restored(viewer)) == (after > 0)
+    widget.run_button.click()  # ready again
+    wait(lambda: not widget.running)
+    assert "finished" in status(widget)
+
+
+def test_an_unforeseen_error_is_a_sentence_too(viewer, dock, wait, picture, monkeypatch):
+    def forward(self, predicted, observed):
+        raise RuntimeError("something odd")
+
+    viewer.add_image(picture)
+    widget = dock()
+    monkeypatch.setattr(Gaussian, "forward", forward)
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    assert "something odd" in status(widget)
+    assert widget.run_button.isEnabled()
+
+
+def test_closing_the_dock_ends_the_run_and_keeps_the_result(viewer, dock, wait, picture):
+    viewer.add_image(picture)
+    widget = dock(**LONG)
+    widget.run_button.click()
+    wait(lambda: "iteration" in status(widget))
+    viewer.window.remove_dock_widget(widget)
+    wait(lambda: len(restored(viewer)) == 1)
+    assert Job._current is None
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_closing_the_window_ends_the_run(make_napari_viewer, wait, picture, paused):
+    viewer = make_napari_viewer()
+    viewer.add_image(picture)
+    widget = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")[1]
+    widget._form.set(**LONG)
+    widget.run_button.click()
+    wait(lambda: "iteration" in status(widget))
+    if paused:
+        widget.pause_button.click()
+    job = widget._job
+    viewer.close()
+    wait(lambda: not job.running)
+
+
+def test_the_widget_dies_with_its_dock(viewer, dock, qtbot):
+    widget = dock()
+    gone = weakref.ref(widget)
+    viewer.window.remove_dock_widget(widget)
+    widget.deleteLater()
+    del widget
+    for _ in range(3):
+        qtbot.wait(10)
+        gc.collect()
+    assert gone() is None or not gone()._connections
+    viewer.add_image(np.zeros((4, 4)))  # and no event of the viewer reaches it any more
+
+
+def test_a_script_restores_a_layer_without_a_form(viewer, picture):
+    from napari_dip.viewer import restore_layer
+
+    layer = viewer.add_image(picture, name="cells", scale=(0.5, 0.5))
+    mask = viewer.add_labels((picture > 105).astype(int), scale=(0.5, 0.5))
+    quick = {"channels": 4, "scales": 2, "iterations": 4}
+    assert restore_layer(viewer, "denoise", layer, **quick).data.shape == picture.shape
+    filled = restore_layer(viewer, "inpaint", "cells", mask, **quick)
+    assert np.array_equal(filled.data[picture <= 105], picture[picture <= 105])
+    assert restore_layer(viewer, "superresolve", layer, factor=(2, 3), **quick).data.shape == (40, 72)
+    with pytest.raises(TypeError, match="labels layer; choose an image"):
+        restore_layer(viewer, "denoise", mask, **quick)
+    with pytest.raises(TypeError, match="did you mean 'iterations'"):
+        restore_layer(viewer, "denoise", layer, iteration=4)
+    with pytest.raises(ValueError, match="mask hides nothing"):
+        restore_layer(viewer, "inpaint", layer, **quick)
+
+
+def test_window_and_script_give_the_same_image(viewer, dock, wait, picture):
+    from napari_dip import denoise
+
+    viewer.add_image(picture)
+    widget = dock()
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    record = restored(viewer)[0].metadata[METADATA]
+    again = denoise(picture, channels=4, scales=2, iterations=5, threads=record["settings"]["threads"])
+    assert np.array_equal(restored(viewer)[0].data, again.image)
+
+
+def test_no_thread_is_left(viewer, dock, wait, picture):
+    viewer.add_image(picture)
+    widget = dock()
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    time.sleep(0.1)
+    assert Job._current is None
+    assert all("napari-dip" not in thread.name for thread in threading.enumerate())
