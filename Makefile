@@ -1,0 +1,50 @@
+# Two commands: `make demo` shows the plugin at work, `make test` checks everything. Both install into .venv first.
+
+VENV := .venv
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
+	echo $$p && break; done)
+SCREEN := xvfb-run -a -s "-screen 0 1400x900x24"
+# napari remembers the geometry of its window; here it starts afresh each time
+FRESH = NAPARI_CONFIG="$$(mktemp -d)/settings.yaml" NAPARI_ENSURE_PLUGIN_MAIN_THREAD=1
+
+.PHONY: demo test lint types format clean
+
+demo: $(VENV)/installed
+ifeq ($(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin Windows_NT,$(shell uname -s) $(OS)),)
+	$(FRESH) $(SCREEN) $(VENV)/bin/python examples/demo.py --close
+else
+	$(FRESH) $(VENV)/bin/python examples/demo.py
+endif
+
+test: lint types
+	$(FRESH) $$(command -v xvfb-run >/dev/null && echo '$(SCREEN)') $(VENV)/bin/python -m pytest
+
+lint: $(VENV)/installed-for-tests
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(VENV)/installed-for-tests
+	$(VENV)/bin/mypy
+
+format: $(VENV)/installed-for-tests
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist demo.png
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; install it, or say make PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and alone, so that its pinned build is there before anything asks for any
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt scripts/system-libraries
+	scripts/system-libraries
+	$(VENV)/bin/pip install -q -c constraints.txt pip torch
+	$(VENV)/bin/pip install -q -c constraints.txt -e ".[all]"
+	touch $@
+
+$(VENV)/installed-for-tests: $(VENV)/installed
+	$(VENV)/bin/pip install -q -c constraints.txt --group dev
+	touch $@
