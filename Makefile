@@ -18,7 +18,7 @@ else
 endif
 
 test: lint types
-	$(FRESH) $$(command -v xvfb-run >/dev/null && echo '$(SCREEN)') $(VENV)/bin/python -m pytest
+	$(FRESH) $(if $(shell command -v xvfb-run 2>/dev/null),$(SCREEN)) $(VENV)/bin/python -m pytest
 
 lint: $(VENV)/installed-for-tests
 	$(VENV)/bin/ruff check .
@@ -34,17 +34,15 @@ format: $(VENV)/installed-for-tests
 clean:
 	rm -rf $(VENV) build dist demo.png
 
-$(VENV)/bin/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; install it, or say make PYTHON=/path/to/python3"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-
 # torch first and alone, so that its pinned build is there before anything asks for any
-$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt scripts/system-libraries
-	scripts/system-libraries
-	$(VENV)/bin/pip install -q -c constraints.txt pip torch
-	$(VENV)/bin/pip install -q -c constraints.txt -e ".[all]"
+$(VENV)/installed: pyproject.toml constraints.txt scripts/system-libraries
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; install it, or say make PYTHON=/path/to/python3"; exit 1; }
+	scripts/system-libraries $(PYTHON)
+	test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install -q -c constraints.txt pip torch
+	$(VENV)/bin/python -m pip install -q -c constraints.txt --build-constraint constraints.txt -e ".[all]"
 	touch $@
 
 $(VENV)/installed-for-tests: $(VENV)/installed
-	$(VENV)/bin/pip install -q -c constraints.txt --group dev
+	$(VENV)/bin/python -m pip install -q -c constraints.txt --group dev
 	touch $@

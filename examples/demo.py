@@ -23,7 +23,7 @@ def psnr(truth: np.ndarray, image: np.ndarray) -> float:
 def run(widget) -> None:
     """Press Run, and wait with a progress bar on the terminal until the run is over."""
     widget.run_button.click()
-    with tqdm(total=100, desc="Denoise", bar_format="{desc} {percentage:3.0f}% |{bar}| {postfix}") as bar:
+    with tqdm(total=100, desc="Denoise", position=0, bar_format="{desc} {percentage:3.0f}% |{bar}| {postfix}") as bar:
         while widget.running:
             QApplication.processEvents()
             time.sleep(0.005)
@@ -52,7 +52,7 @@ def main() -> int:
     truth.visible = True
     viewer.layers.move(viewer.layers.index(truth), len(viewer.layers))
     grid = viewer.canvas.grid if hasattr(viewer, "canvas") else viewer.grid  # napari 0.9 moved it
-    grid.shape, grid.stride, grid.enabled = (1, -1), -1, True
+    grid.shape, grid.stride, grid.enabled = (2, 2), 1, True
     viewer.reset_view()
     for _ in range(50):
         QApplication.processEvents()
@@ -60,7 +60,7 @@ def main() -> int:
     viewer.screenshot(options.screenshot, canvas_only=False, flash=False)
     before, after = psnr(truth.data, noisy.data), psnr(truth.data, restored[0].data)
     print(f"{widget.status}\nPSNR {before:.1f} dB before, {after:.1f} dB after ({after - before:+.1f} dB)")
-    print(f"from left to right: noisy, restored, true; see {options.screenshot}")
+    print(f"noisy, restored and true image, side by side: see {options.screenshot}")
     if options.close:
         viewer.close()
     else:

@@ -233,6 +233,13 @@ def test_what_is_under_the_mask_never_matters(task: str) -> None:
     assert all(np.array_equal(image, images[0]) for image in images)
 
 
+def test_the_loss_is_the_mean_square_error_of_known_pixels_in_units_of_their_range() -> None:
+    mask = plain() > 70
+    result = inpaint(plain(), mask, keep_known=False, average=0.0, **FAST)
+    error = (result.image - plain())[~mask] / np.ptp(plain()[~mask])
+    assert result.history.loss[-1] == pytest.approx(np.mean(error**2), rel=1e-4)
+
+
 def test_pixels_that_are_not_finite_count_as_missing() -> None:
     holed = plain()
     holed[dot()] = [np.nan, np.inf]

@@ -56,12 +56,21 @@ def test_units_survive(tmp_path: Path, unit: str, ending: str, dtype: str) -> No
 @pytest.mark.parametrize("unit", ["um", "micron", "\\u00B5m", "micrometer"])
 def test_imagej_is_understood_and_understands(tmp_path: Path, unit: str) -> None:
     display = {"mode": "composite", "Ranges": (0.0, 9.0, 1.0, 8.0), "Labels": [f"slice {i}" for i in range(12)]}
+    tables = list(np.arange(2 * 3 * 256).reshape(2, 3, 256).astype("uint8"))
     tifffile.imwrite(
         tmp_path / "a.tif",
         values((3, 2, 2, 5, 4), "uint16"),
         imagej=True,
         resolution=(10, 8),
-        metadata={"axes": "TZCYX", "unit": unit, "spacing": 0.5, "finterval": 1.5, "Info": "by hand", **display},
+        metadata={
+            "axes": "TZCYX",
+            "unit": unit,
+            "spacing": 0.5,
+            "finterval": 1.5,
+            "Info": "by hand",
+            "LUTs": tables,
+            **display,
+        },
     )
     picture = files.read(tmp_path / "a.tif")
     assert (picture.axes, picture.unit, picture.notes) == ("TCZYX", "µm", "by hand")
@@ -75,6 +84,7 @@ def test_imagej_is_understood_and_understands(tmp_path: Path, unit: str) -> None
         assert tif.pages.first.resolution == pytest.approx((10, 8))
     assert (meta["unit"], meta["spacing"], meta["finterval"]) == ("micron", 0.5, 1.5)
     assert {name: meta[name] for name in display} == display
+    np.testing.assert_array_equal(meta["LUTs"], tables)
     assert meta["Info"].endswith("by hand")
 
 
@@ -317,7 +327,7 @@ def test_what_a_format_cannot_hold_is_known_before_the_run(
     tmp_path: Path, name: str, shape: tuple[int, ...], dtype: str
 ) -> None:
     like = make_picture(values(shape, dtype), guess_axes(shape))
-    with pytest.raises(OSError, match=f"{name} cannot be written .*name another folder, or a .tif"):
+    with pytest.raises(OSError, match=f"{name} cannot be written .*a plain .tif holds any image"):
         files.rehearse(tmp_path / name, like, dtype)
     assert listing(tmp_path) == set()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import threading
 import warnings
 from argparse import Namespace
@@ -105,7 +106,13 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: _Stop) -> int:
         return FAILED
     names = {name: Path(path).name for name in ("source", "mask", "guide") if (path := getattr(args, name)) is not None}
     record = {**result.record, "files": names}
-    files.write(args.target, result.image, picture, factors=factors, record=record, overwrite=args.overwrite)
+    try:
+        files.write(args.target, result.image, picture, factors=factors, record=record, overwrite=args.overwrite)
+    except OSError as error:  # all was well before the run: never lose hours for what happened since
+        with tempfile.NamedTemporaryFile(prefix="napari-dip-", suffix=".npy", delete=False) as spare:
+            np.save(spare, result.image)
+        print(f"napari-dip: error: {_one_line(error)}; the result is kept in {spare.name}", file=sys.stderr)
+        return FAILED
     print(
         f"{args.target} is written: {result.stop_reason}. It took {result.seconds:.1f} s for {result.iterations} "
         f"iterations on {result.device.name} ({result.device.reason})."

@@ -62,7 +62,9 @@ def read(path: Path_) -> Picture:
         raise
     except Exception as error:  # readers of broken files raise anything, from struct.error to SyntaxError
         remedy = "check that it is complete, and that its ending says what it is"
-        if "imagecodecs" in str(error):
+        if isinstance(error, PermissionError):
+            remedy = "change its permissions, or read a copy"
+        elif "imagecodecs" in str(error):
             remedy = "pip install imagecodecs, or save it without this compression"
         raise OSError(f"{path} cannot be read ({_why(error)}); {remedy}") from error
 
@@ -167,9 +169,8 @@ def _put(path: Path, picture: Picture, *, overwrite: bool, keep: bool = True) ->
     except (MemoryError, FileExistsError):
         raise
     except Exception as error:  # writers raise anything for what their format cannot hold
-        raise OSError(
-            f"{path} cannot be written ({_why(error)}); name another folder, or a .tif, which holds any image"
-        ) from error
+        remedy = "name another folder" if isinstance(error, OSError) else "a plain .tif holds any image"
+        raise OSError(f"{path} cannot be written ({_why(error)}); {remedy}") from error
     finally:
         for part in parts:
             part.unlink(missing_ok=True)

@@ -360,10 +360,11 @@ def _stream(job: _Job, states: tuple[State | None, ...], pace: dict[str, Any]) -
             break
         finally:
             steps.close()
-        image[index] = job.finish(index, result.image)
-        kept[index] = result.states[0]
-        done.append(result)
         reason, complete = result.stop_reason, result.complete
+        if result.iterations or count == 1:  # a slice that was not begun stays empty
+            image[index] = job.finish(index, result.image)
+            kept[index] = result.states[0]
+            done.append(result)
         if not complete:
             break
     if count > 1 and not complete:

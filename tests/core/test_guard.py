@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -209,6 +210,19 @@ def hole_problem() -> Problem:
     missing = np.zeros((12, 12), bool)
     missing[3:6, 3:6] = True
     return holed(missing)
+
+
+def test_what_an_iteration_remembers_for_its_gradient_is_gone_with_the_next(spoil: Spoil) -> None:
+    losses: list[weakref.ref[Tensor]] = []
+
+    def plan(i: int, loss: Tensor) -> Tensor:
+        assert not any(earlier() is not None for earlier in losses)
+        losses.append(weakref.ref(loss))
+        return loss
+
+    spoil(plan)
+    run(problem(), tiny())
+    assert len(losses) == 20
 
 
 @pytest.mark.usefixtures("nothing_alive")

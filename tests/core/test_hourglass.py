@@ -12,7 +12,7 @@ from tests.core.tiny import tiny
 from torch import Tensor
 
 from napari_dip.core.generators import draw_weights, make_generator
-from napari_dip.core.generators.hourglass import Hourglass, crop, halvings
+from napari_dip.core.generators.hourglass import ACTIVATIONS, Hourglass, crop, halvings
 from napari_dip.settings import Settings, knobs
 
 SHAPES = [(1, 1000), (7, 7), (3, 3), (33, 17), (1, 1), (2, 5), (64, 65), (5, 33, 20), (1, 9, 9), (1, 1, 1), (3, 3, 3)]
@@ -154,6 +154,15 @@ def test_sigmoid_keeps_the_image_between_zero_and_one_and_linear_does_not(paddin
     assert linear.min() < 0
     assert linear.max() > 1
     torch.testing.assert_close(sigmoid, linear.sigmoid())
+
+
+@pytest.mark.parametrize(
+    ("name", "at_minus_one"),
+    [("leaky_relu", -0.2), ("swish", -1 / (1 + math.e)), ("elu", 1 / math.e - 1)],
+)
+def test_activations_are_the_published_ones(name: str, at_minus_one: float) -> None:
+    values = ACTIVATIONS[name]()(torch.tensor([-1.0, 0.0, 20.0]))
+    torch.testing.assert_close(values, torch.tensor([at_minus_one, 0.0, 20.0]))
 
 
 def test_the_seed_decides_the_weights_and_nothing_else_does() -> None:

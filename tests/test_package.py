@@ -1,0 +1,97 @@
+"""What is shipped: the manifest, what it names, and the wheel."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import import_module
+from importlib.metadata import entry_points, metadata, requires
+from pathlib import Path
+
+import pytest
+from napari._app_model.constants import MenuId
+from npe2 import PluginManifest
+
+import napari_dip
+
+PACKAGE = Path(napari_dip.__file__).parent
+ROOT = PACKAGE.parent.parent
+
+pytestmark = pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="needs a checkout")
+
+
+@pytest.fixture(scope="module")
+def manifest() -> PluginManifest:
+    return PluginManifest.from_file(PACKAGE / "napari.yaml")
+
+
+def test_napari_finds_the_manifest() -> None:
+    (entry,) = entry_points(group="napari.manifest", name="napari-dip")
+    assert entry.value == "napari_dip:napari.yaml"
+    assert (ROOT / "napari.yaml").read_text() == (PACKAGE / "napari.yaml").read_text()
+
+
+def test_npe2_has_no_complaint() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "npe2", "validate", "napari-dip"], capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "valid" in run.stdout
+
+
+def test_every_command_leads_to_something_callable(manifest: PluginManifest) -> None:
+    for command in manifest.contributions.commands or ():
+        module, name = str(command.python_name).split(":")
+        assert callable(getattr(import_module(module), name)), command.id
+
+
+def test_every_command_is_reachable(manifest: PluginManifest) -> None:
+    contributions = manifest.contributions
+    reached = {item.command for item in (*(contributions.widgets or ()), *(contributions.sample_data or ()))}
+    assert reached == {command.id for command in contributions.commands or ()}
+
+
+def test_menus_are_some_that_napari_lets_plugins_add_to(manifest: PluginManifest) -> None:
+    own = {submenu.id for submenu in manifest.contributions.submenus or ()}
+    theirs = set(manifest.contributions.menus) - own
+    assert theirs == {"napari/layers/filter"}
+    assert theirs <= {str(menu) for menu in MenuId.contributables()}
+    (submenu,) = own
+    shown = [item.command for item in manifest.contributions.menus[submenu]]
+    assert shown == [widget.command for widget in manifest.contributions.widgets or ()]
+
+
+def test_the_wheel_has_the_manifest_and_the_marker_of_types(tmp_path: Path) -> None:
+    wheel_builder = pytest.importorskip("hatchling.builders.wheel").WheelBuilder
+    (wheel,) = wheel_builder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"napari_dip/napari.yaml", "napari_dip/py.typed"} <= set(names)
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert all(name.startswith(("napari_dip/", "napari_dip-")) for name in names)
+
+
+def test_the_version_is_said_once() -> None:
+    assert metadata("napari-dip")["Version"] == napari_dip.__version__
+
+
+def test_a_window_is_an_extra_and_napari_has_no_upper_bound() -> None:
+    needed = [line for line in requires("napari-dip") or () if "extra ==" not in line]
+    assert not [line for line in needed if line.lower().startswith(("pyqt", "pyside"))]
+    assert not [line for line in needed if line.startswith("napari") and "<" in line]
+    assert [line for line in requires("napari-dip") or () if line.startswith("napari[all]")]
+
+
+def test_pins_cover_what_is_asked_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = project["dependency-groups"]
+    asked = [*project["project"]["dependencies"], *groups["test"], *(x for x in groups["dev"] if isinstance(x, str))]
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    assert pins["torch"] == "2.13.0"
+    assert not [name for name in map(_bare, asked) if name not in {_bare(pin) for pin in pins}]
+
+
+def _bare(requirement: str) -> str:
+    """The name of a requirement, normalised."""
+    return requirement.split(">")[0].split("=")[0].strip().lower().replace("_", "-")
