@@ -67,8 +67,8 @@ def read_slices(image: Any, mask: Any, channel_axis: int | None, leading_axes: i
     image : array-like
         Real numbers; leading axes first, then the spatial ones, with the channels anywhere after the leading axes.
     mask : array-like of bool or integers, or None
-        True or non-zero where a pixel is missing. In the shape of the image, of the image without its channels, or of
-        one slice without channels.
+        True or non-zero where a pixel is missing (as is what numpy.ma masks). In the shape of the image, of the image
+        without its channels, or of one slice without channels.
     channel_axis : int or None
         Axis of the channels, which are restored together.
     leading_axes : int
@@ -79,7 +79,12 @@ def read_slices(image: Any, mask: Any, channel_axis: int | None, leading_axes: i
     TypeError, ValueError
         If the image or the mask cannot be restored; the message says why and what to do.
     """
-    array = np.asarray(image)
+    try:
+        array = np.asarray(image)
+    except ValueError as error:
+        raise ValueError(f"image is no array: {error}") from None
+    if array.ndim == 0 and np.issubdtype(array.dtype, np.number):
+        raise ValueError("image is a single number; it must have two spatial axes (an image) or three (a volume)")
     if array.dtype == bool:
         raise TypeError(
             "image is boolean, which has nothing to restore; if it is a measurement, use image.astype('uint8')"
@@ -113,6 +118,11 @@ def read_slices(image: Any, mask: Any, channel_axis: int | None, leading_axes: i
         )
     values = channels_first.reshape(math.prod(leading), channels, *shape)
     missing = ~np.isfinite(values)
+    if isinstance(image, np.ma.MaskedArray):
+        masked = np.ma.getmaskarray(image)
+        missing |= (masked if channel_axis is None else np.moveaxis(masked, channel_axis, leading_axes)).reshape(
+            values.shape
+        )
     if mask is not None:
         missing |= _mask(mask, array.shape, leading, shape, channel_axis).reshape(math.prod(leading), -1, *shape)
     if missing.all():

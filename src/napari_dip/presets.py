@@ -43,6 +43,7 @@ TABLE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
             channels=(16, 32, 64, 128, 128, 128),
             skip_channels=0,
             filter_size=5,
+            pointwise_up=False,
             upsampling="nearest",
             code_channels=1,
             code_noise=0.0,

@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 def fingerprint(values: npt.NDArray[Any]) -> str:
     """SHA-256 of an array's values in C order, little-endian, with its type and shape."""
+    if values.dtype.kind == "f" and values.dtype.itemsize > 8:  # long doubles have undefined bytes
+        values = values.astype(np.float64)
     plain = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
     digest = hashlib.sha256(f"{plain.dtype.str}{plain.shape}".encode())
     digest.update(plain.data if plain.size else b"")

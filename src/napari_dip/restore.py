@@ -17,6 +17,7 @@ import torch
 from napari_dip import record
 from napari_dip.core import device as devices
 from napari_dip.core import solve
+from napari_dip.core.codes import NO_GUIDE
 from napari_dip.core.guard import Diverged
 from napari_dip.core.intensity import Scaling, to_dtype
 from napari_dip.core.operators import Compose, Downsample, Identity, Mask
@@ -24,7 +25,7 @@ from napari_dip.core.problem import Problem
 from napari_dip.core.search import State
 from napari_dip.core.solve import History, Progress, Result
 from napari_dip.inputs import Slices, read_factor, read_guide, read_slices
-from napari_dip.settings import TASKS, Settings, settings_for
+from napari_dip.settings import TASKS, Settings, check_names, settings_for
 
 Array = npt.NDArray[Any]
 _STATES_AT_MOST = 2**30  # bytes of states that a result keeps for going on
@@ -163,12 +164,14 @@ def iterate(
         raise ValueError(f"factor={factor} is for super-resolution; leave it out, or use task='superresolve'")
     if settings is None and resume is not None:
         settings = resume.settings
+    check_names(knobs, also=("mask", "factor", "kernel", "guide", "channel_axis", "leading_axes", "intensity_range"))
     settings = settings_here(task, **knobs) if settings is None else settings.changed(**knobs)
-    devices.choose(settings.device)  # refuses one that is not there now, not after the first next()
+    device = devices.choose(settings.device)
+    settings = settings.changed(device=device.name)
     factors = read_factor(factor, slices.ndim) if factor is not None else None
     shape = tuple(n * f for n, f in zip(slices.values.shape[2:], factors or (1,) * slices.ndim, strict=True))
     if settings.code == "guide" and guide is None:
-        raise ValueError("code='guide' needs a guide image: give guide=, or choose another code")
+        raise ValueError(NO_GUIDE)
     if guide is not None and settings.code != "guide":
         raise ValueError(f"guide is not used with code={settings.code!r}; say code='guide'")
     job = _Job(
@@ -180,6 +183,7 @@ def iterate(
         scaling=_scaling(slices, intensity_range),
         shape=shape,
         settings=settings,
+        device=device,
     )
     if factors:
         Downsample(factors, kernel)  # refuses an unknown kernel now, not after the first next()
@@ -254,12 +258,13 @@ class _Job:
     scaling: Scaling | None  # None: all known pixels are equal
     shape: tuple[int, ...]
     settings: Settings
+    device: devices.Device
 
     def problem(self, index: int) -> Problem:
         assert self.scaling is not None
         missing = self.slices.missing[index]
-        observation = self.scaling.apply(self.slices.values[index])
-        observation[missing] = 0
+        known = np.where(missing, self.scaling.low, self.slices.values[index])  # what is missing may be any number
+        observation = np.where(missing, np.float32(0), self.scaling.apply(known))
         operator = Downsample(self.factors, self.kernel) if self.factors else Identity()
         if missing.any():
             mask = Mask(torch.from_numpy(~missing)[None])
@@ -284,15 +289,29 @@ class _Job:
         if missing.all():
             warnings.warn(f"slice {index} has no known pixel and stays empty", stacklevel=2)
             return np.full((len(values), *self.shape), self.empty)
-        known = values[~missing]
+        known, result = values[~missing], None
+        keep = self.task == "inpaint" and self.settings.keep_known
         if self.scaling is None or known.min() == known.max():
             what = "the image" if len(self.slices.values) == 1 else f"slice {index}"
             warnings.warn(f"{what} has one value only and comes back as it is", stacklevel=2)
-            return np.full((len(values), *self.shape), known[0]).astype(self.dtype)
-        if self.task == "inpaint" and self.settings.keep_known and not missing.any():
-            same: Array = values.astype(self.dtype)
-            return same
-        return None
+            result = np.full((len(values), *self.shape), known[0])
+            if keep:  # 64-bit integers may differ although their scaling cannot tell
+                result[~missing] = known
+        elif keep and not missing.any():
+            result = values
+        return None if result is None else np.asarray(result.astype(self.dtype))
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """What defines the problem besides the image: a run that goes on must have it in common with the first."""
+        return {
+            "task": self.task,
+            "mask": record.fingerprint(self.slices.missing),
+            "factor": list(self.factors) if self.factors else None,
+            "kernel": self.kernel if self.factors else None,
+            "guide": record.fingerprint(self.guide) if self.guide is not None else None,
+            "intensity_range": [self.scaling.low, self.scaling.high] if self.scaling else None,
+        }
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -307,7 +326,10 @@ class _Job:
 def _scaling(slices: Slices, intensity_range: tuple[float, float] | None) -> Scaling | None:
     """One affine scaling for all slices, from known pixels only; None if they are all equal."""
     if intensity_range is not None:
-        low, high = (float(v) for v in intensity_range)
+        try:
+            low, high = (float(v) for v in intensity_range)
+        except (TypeError, ValueError):
+            low = high = np.nan
         if not (np.isfinite([low, high]).all() and low < high):
             raise ValueError(f"intensity_range={intensity_range} must be two finite numbers, the smaller one first")
         return Scaling(low, high)
@@ -321,6 +343,9 @@ def _check_resume(resume: Result, job: _Job) -> None:
     if not resume.states or resume.record.get("input", {}).get("sha256") != record.fingerprint(job.slices.values):
         why = "is of another image" if resume.states else "did not keep its state"
         raise ValueError(f"resume= {why}, so it cannot go on; start a new run")
+    for name, value in job.definition.items():
+        if value != resume.record[name]:
+            raise ValueError(f"{name} is not that of the run to be continued; start a new run to change it")
     for name, value in job.settings.as_dict().items():
         before = getattr(resume.settings, name)
         if name not in ("iterations", "output_dtype", "keep_known", "threads") and value != before:
@@ -336,7 +361,6 @@ def _stream(job: _Job, states: tuple[State | None, ...], pace: dict[str, Any]) -
     image = np.full((count, channels, *job.shape), job.empty, dtype=job.dtype)
     done: list[Result] = []
     kept: list[State | None] = [None] * count
-    device = devices.choose(job.settings.device)
     began = time.perf_counter()
     reason, complete = "", True
     for index in range(count):
@@ -380,7 +404,7 @@ def _stream(job: _Job, states: tuple[State | None, ...], pace: dict[str, Any]) -
             tuple(event for r in done for event in r.history.events),
         ),
         settings=job.settings,
-        device=device,
+        device=job.device,
         seconds=time.perf_counter() - began,
         complete=complete,
         states=tuple(kept) if _size(kept) <= _STATES_AT_MOST and any(kept) else (),
@@ -390,11 +414,8 @@ def _stream(job: _Job, states: tuple[State | None, ...], pace: dict[str, Any]) -
 
 def _record(job: _Job, result: Result) -> dict[str, Any]:
     return {
-        "task": job.task,
-        "factor": list(job.factors) if job.factors else None,
-        "kernel": job.kernel if job.factors else None,
+        **job.definition,
         "missing_pixels": int(job.slices.missing.sum()),
-        "intensity_range": [job.scaling.low, job.scaling.high] if job.scaling else None,
         "input": {
             "shape": list(job.slices.layout(job.slices.values).shape),
             "dtype": str(job.slices.values.dtype),

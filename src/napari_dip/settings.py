@@ -238,6 +238,8 @@ class Settings:
             For a name that is no knob; the message suggests the one that was meant.
         """
         check_names(changes)
+        if "preset" in changes and changes["preset"] in PRESETS:
+            changes = {**PRESETS[changes["preset"]].as_dict(), **changes}
         return replace(self, **changes)
 
     def as_dict(self) -> dict[str, Any]:
@@ -245,12 +247,12 @@ class Settings:
         return asdict(self)
 
 
-def check_names(changes: dict[str, Any]) -> None:
+def check_names(changes: dict[str, Any], also: tuple[str, ...] = ()) -> None:
     """Raise a `TypeError` with a suggestion for the first name that is no knob."""
     names = list(knobs())
     for name in changes:
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+            close = difflib.get_close_matches(name, [*names, *also], n=1, cutoff=0.5)
             hint = f"did you mean {close[0]!r}?" if close else f"the knobs are {', '.join(names)}"
             raise TypeError(f"unknown setting {name!r}: {hint}")
 
@@ -282,10 +284,9 @@ def _checked(name: str, value: Any, knob: Knob) -> Any:
     wanted = "a whole number" if whole else "a number"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral if whole else numbers.Real):
         raise TypeError(f"{name}={value!r} must be {wanted}")
-    number = int(cast(Any, value)) if whole else float(value)
-    if not knob.min <= number <= knob.max:  # false for NaN too
+    if not knob.min <= cast(Any, value) <= knob.max:  # false for NaN too
         raise ValueError(f"{name}={value!r} must be {wanted} from {knob.min:g} to {knob.max:g}")
-    return number
+    return int(cast(Any, value)) if whole else float(value)
 
 
 #: Every preset by name, as plain settings.

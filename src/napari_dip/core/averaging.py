@@ -14,16 +14,16 @@ class RunningAverage:
 
     def __init__(self, decay: float) -> None:
         self.decay = decay
-        self.total: Tensor | None = None
+        self.mean: Tensor | None = None
         self.weight = 0.0
 
     def add(self, image: Tensor) -> None:
         """Take in the next image (any shape, the same each time)."""
-        if self.total is None:
-            self.total = image.clone()
-        else:
-            self.total.mul_(self.decay).add_(image)
         self.weight = self.decay * self.weight + 1
+        if self.mean is None or self.decay == 0:
+            self.mean = image.clone()
+        else:
+            self.mean.lerp_(image, 1 / self.weight)  # a sum would outgrow the digits of float32
 
     def value(self) -> Tensor:
         """The average so far.
@@ -33,6 +33,6 @@ class RunningAverage:
         ValueError
             If nothing was added yet.
         """
-        if self.total is None:
+        if self.mean is None:
             raise ValueError("the average of no images is not defined: add one first")
-        return self.total / self.weight
+        return self.mean.clone()

@@ -10,6 +10,7 @@ from torch import Tensor
 from napari_dip.settings import Settings
 
 Shape = tuple[int, ...]
+NO_GUIDE = "code='guide' needs a guide image: give guide=, or choose another code"
 
 
 def make_code(settings: Settings, shape: Shape, guide: Tensor | None, rng: torch.Generator) -> Tensor:
@@ -22,7 +23,7 @@ def make_code(settings: Settings, shape: Shape, guide: Tensor | None, rng: torch
     """
     if settings.code == "guide":
         if guide is None:
-            raise ValueError("code='guide' needs a guide image: give guide=, or choose code='uniform'")
+            raise ValueError(NO_GUIDE)
         return guide
     if settings.code == "mesh":
         return mesh(shape)
@@ -41,7 +42,7 @@ def mesh(shape: Shape) -> Tensor:
 
 
 def fourier_features(shape: Shape, channels: int) -> Tensor:
-    """Sines and cosines of the coordinates at frequencies from one to the Nyquist limit: (1, channels, *shape).
+    """Sines and cosines of the coordinates at frequencies from one to half the Nyquist limit: (1, channels, *shape).
 
     Tancik et al., "Fourier Features Let Networks Learn High Frequency Functions" (2020), with frequencies in
     geometric progression. Channels go round sine and cosine, then the axes, then the frequencies.
@@ -49,7 +50,12 @@ def fourier_features(shape: Shape, channels: int) -> Tensor:
     coordinates = mesh(shape)[0]
     per_frequency = 2 * len(shape)
     count = math.ceil(channels / per_frequency)
-    highest = max(1.0, max(shape) / 4)
-    frequencies = [highest ** (i / max(1, count - 1)) for i in range(count)]
-    waves = [wave(2 * math.pi * f * x) for f in frequencies for x in coordinates for wave in (torch.sin, torch.cos)]
+    highest = [max(1.0, n / 4) for n in reversed(shape)]
+    steps = [i / max(1, count - 1) for i in range(count)]
+    waves = [
+        wave(2 * math.pi * h**step * x)
+        for step in steps
+        for h, x in zip(highest, coordinates, strict=True)
+        for wave in (torch.sin, torch.cos)
+    ]
     return torch.stack(waves[:channels])[None]

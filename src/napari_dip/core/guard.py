@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from napari_dip.core.search import Search
+from napari_dip.core.search import Search, State
 
 EVERY = 10  # iterations between two looks: reading the loss waits for the GPU, a copy of the state costs memory traffic
 JUMP = 10**0.5  # a rise of the mean square error by 5 dB
@@ -32,18 +32,36 @@ class Guard:
     loss good again.
     """
 
-    def __init__(self, search: Search) -> None:
-        self.good = search.state()
+    def __init__(self) -> None:
+        self.good: State | None = None
         self.level = math.inf
-        self.seen = len(search.losses)
+        self.seen = 0
         self.returns = 0
+
+    def begin(self, search: Search) -> None:
+        """Take the state of a search as good."""
+        self.good, self.seen = search.state(), len(search.losses)
+
+    def forget(self) -> None:
+        """Let go of the good state and its tensors."""
+        self.good = None
 
     def due(self, search: Search) -> bool:
         """Whether it is time to look."""
         return search.iteration % EVERY == 0
 
-    def check(self, search: Search) -> Event | None:
+    def rescue(self, search: Search) -> None:
+        """Go back to the last good state if the search has left the finite numbers since the last look."""
+        if self.good is not None and not all(map(math.isfinite, search.losses[self.seen :])):
+            search.restore(self.good)
+
+    def check(self, search: Search, last: bool = False) -> Event | None:
         """Look at the loss since the last look: keep the state, or go back and say so.
+
+        Parameters
+        ----------
+        last : bool
+            Whether no look will follow, so that this is the time to give up.
 
         Raises
         ------
@@ -51,7 +69,7 @@ class Guard:
             If it gives up with no good iterate at all.
         """
         recent = search.losses[self.seen :]
-        if not recent:
+        if not recent or self.good is None:
             return None
         self.seen += len(recent)
         level = sum(recent) / len(recent)
@@ -63,13 +81,13 @@ class Guard:
             f"the loss rose to {level:.3g} from {self.level:.3g}" if math.isfinite(level) else "the loss was not finite"
         )
         search.restore(self.good)
-        if self.returns < PATIENCE:
+        if self.returns < PATIENCE and not (last and self.good.iteration == 0):
             slower = 0.5**self.returns
             search.restart_optimiser(slower)
             message = f"{what}: back to iteration {self.good.iteration}, step length times {slower:g}"
             return Event(search.iteration, "returned", message)
         message = (
-            f"gave up after {search.iteration} iterations: {what}, {PATIENCE} times in a row; "
+            f"gave up after {search.iteration} iterations: {what}, {self.returns} times in a row; "
             f"lower learning_rate={search.settings.learning_rate:g}, or try another seed={search.settings.seed}"
         )
         if self.good.iteration == 0:

@@ -31,9 +31,10 @@ class Scaling:
 
 
 def to_dtype(values: npt.NDArray[np.float64], dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
-    """Cast intensities; to an integer type rounded and clipped to its range, NaN as 0."""
+    """Cast intensities, clipped to the range of the type; to an integer type rounded, NaN as 0."""
     if np.issubdtype(dtype, np.floating):
-        return values.astype(dtype)
+        widest = np.finfo(dtype.name)
+        return np.clip(values, float(widest.min), float(widest.max)).astype(dtype)
     limits = np.iinfo(dtype.name)
     # 64-bit limits round up as float64: stay one step inside so that the cast cannot wrap round
     top = np.nextafter(float(limits.max), 0) if float(limits.max) > limits.max else float(limits.max)

@@ -46,7 +46,7 @@ class Mask(Operator):
         self.register_buffer("known", known)
 
     def forward(self, image: Tensor) -> Tensor:
-        return image * self.known
+        return torch.where(self.known, image, 0)
 
 
 class Downsample(Operator):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from napari_dip.core import device as devices
 from napari_dip.core.averaging import RunningAverage
-from napari_dip.core.codes import make_code
+from napari_dip.core.codes import NO_GUIDE, make_code
 from napari_dip.core.fidelity import Gaussian
 from napari_dip.core.generators import draw_weights, make_generator
 from napari_dip.core.problem import Problem
@@ -59,38 +60,40 @@ class Search:
         settings, problem = self.settings, self.problem
         shape, channels = problem.image_shape, len(problem.observation)
         rng = torch.Generator().manual_seed(settings.seed)
-        code_channels = {"mesh": len(shape), "guide": 0 if problem.guide is None else len(problem.guide)}
+        known_channels = {"mesh": len(shape), "guide": 0 if problem.guide is None else len(problem.guide)}
+        code_channels = known_channels.get(settings.code, settings.code_channels)
+        if code_channels == 0:
+            raise ValueError(NO_GUIDE)
         with torch.random.fork_rng(devices=[]):  # layers draw weights as they are made; ours are drawn below
-            generator = make_generator(
-                settings, code_channels.get(settings.code, settings.code_channels), channels, shape
-            )
+            generator = make_generator(settings, code_channels, channels, shape)
         draw_weights(generator, rng)
         guide = None if problem.guide is None else _pad(problem.guide, generator.canvas)
         code = make_code(settings, generator.canvas, guide, rng)
         self._random = torch.Generator(self.device).manual_seed(int(torch.randint(2**62, (), generator=rng)))
         self._generator: torch.nn.Module = generator.to(self.device)
-        self._generator.to(memory_format=_layout(len(shape)))  # type: ignore[call-overload]
+        if settings.optimiser == "adam":  # L-BFGS reads all weights as one vector, so they must be contiguous
+            self._generator.to(memory_format=_layout(len(shape)))  # type: ignore[call-overload]
         self._code = code.to(self.device, memory_format=_layout(len(shape)))
         self._noise = torch.empty_like(self._code)
         self._observation = torch.from_numpy(problem.observation)[None].to(self.device)
-        self._operator = problem.operator.to(self.device)
+        self._operator = copy.deepcopy(problem.operator).to(self.device)  # Module.to moves in place
         self._fidelity = Gaussian(problem.known)
         self._regulariser = REGULARISERS[settings.regulariser] if settings.regulariser_weight else None
         self.restart_optimiser()
         if state is not None:
+            self.restore(state)
             self.iteration = state.iteration
             self._losses = list(state.losses)
-            self.restore(state)
 
     def step(self) -> None:
         """One iteration: perturb, predict, compare, move the weights, average."""
         self._add_weight_noise()
-        code = self._noisy_code()
+        self._fed = self._noisy_code()  # no variable of the closure, which a traceback would keep
         first: list[Tensor] = []
 
         def loss_and_gradients() -> Tensor:
             self._optimiser.zero_grad()
-            image = self._generator(code)
+            image = self._generator(self._fed)
             loss: Tensor = self._fidelity(self._operator(image), self._observation)
             if self._regulariser is not None:
                 loss = loss + self.settings.regulariser_weight * self._regulariser(image)
@@ -114,9 +117,9 @@ class Search:
 
     def image(self) -> npt.NDArray[np.float32]:
         """What is restored so far, (C, *S). Waits for the GPU."""
-        if self._average.total is None:
+        if self._average.mean is None:
             with torch.no_grad():
-                return np.asarray(self._generator(self._code)[0].cpu().numpy())
+                return np.array(self._generator(self._code)[0].cpu().numpy())
         return np.asarray(self._average.value()[0].cpu().numpy())
 
     def restart_optimiser(self, slower: float = 1.0) -> None:
@@ -142,7 +145,7 @@ class Search:
             weights=place(self._generator.state_dict()),
             optimiser=place(self._optimiser.state_dict()),
             random=self._random.get_state(),
-            average=place(self._average.total),
+            average=place(self._average.mean),
             average_weight=self._average.weight,
             losses=tuple(self.losses),
         )
@@ -153,12 +156,11 @@ class Search:
         self._generator.load_state_dict(state.weights)
         self._optimiser.load_state_dict(place(state.optimiser))
         self._random.set_state(state.random)
-        self._average.total = place(state.average)
+        self._average.mean = place(state.average)
         self._average.weight = state.average_weight
 
     def drop_gradients(self) -> None:
         """Make room after memory ran out."""
-        self._unread = [loss for loss in self._unread if loss.numel()]
         if hasattr(self, "_optimiser"):
             self._optimiser.zero_grad(set_to_none=True)
         devices.give_back(self.device)
@@ -195,7 +197,9 @@ def _copy_to(device: str) -> Callable[[Any], Any]:
         if isinstance(tree, Tensor):
             return tree.detach().to(device, copy=True)
         if isinstance(tree, dict):
-            return {key: copy(value) for key, value in tree.items()}
+            # Adam counts its steps on the host, whatever the device: reading a count from a GPU would wait for it
+            on_host = _copy_to("cpu") if device != "cpu" else copy
+            return {key: on_host(value) if key == "step" else copy(value) for key, value in tree.items()}
         return [copy(value) for value in tree] if isinstance(tree, (list, tuple)) else tree
 
     return copy

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
@@ -165,14 +166,18 @@ def iterate(
         torch.set_num_threads(settings.threads)
     began = time.perf_counter()
     search = Search(problem, settings, device.name)
-    events: list[Event] = []
+    guard, events = Guard(), list[Event]()
     try:
-        reason = ""
+        complete, reason = False, ""
         try:
             search.begin(state)
-            reason = yield from _steps(search, settings.iterations, should_stop, interval, snapshot_every, events)
+            guard.begin(search)
+            complete, reason = yield from _steps(
+                search, guard, settings.iterations, should_stop, interval, snapshot_every, events
+            )
         except Exception as error:
             if not devices.is_out_of_memory(error):
+                traceback.clear_frames(error.__traceback__)  # their variables would keep every tensor alive
                 raise
             failure = str(error).split("\n")[0]
         # out of memory goes on here, outside the except block: the traceback would keep every tensor alive
@@ -180,6 +185,7 @@ def iterate(
             search.drop_gradients()
             if search.iteration == 0:
                 raise OutOfMemory(f"memory ran out on {device} before the first iteration ({failure}); {_SMALLER}")
+            guard.rescue(search)
             reason = f"memory ran out on {device} after {search.iteration} iterations ({failure}); {_SMALLER}"
             events.append(Event(search.iteration, "out of memory", reason))
         return Result(
@@ -190,28 +196,28 @@ def iterate(
             settings=settings,
             device=device,
             seconds=time.perf_counter() - began,
-            complete=reason.startswith(_FINISHED),
+            complete=complete,
             states=(search.state(device="cpu"),),
         )
     finally:
         search.close()
+        guard.forget()
         torch.set_num_threads(threads)
 
 
-_FINISHED = "finished"
 _SMALLER = "use fewer channels, a smaller image, or device='cpu'"
 
 
 def _steps(
     search: Search,
+    guard: Guard,
     count: int,
     should_stop: Callable[[], bool],
     interval: float,
     snapshot_every: int,
     events: list[Event],
-) -> Generator[Progress, None, str]:
-    """Make `count` more steps; returns the sentence that says why the run ended."""
-    guard = Guard(search)
+) -> Generator[Progress, None, tuple[bool, str]]:
+    """Make `count` more steps; returns whether all were made, and the sentence that says why the run ended."""
     first, last = search.iteration, search.iteration + count
     began = shown = time.perf_counter()
     while search.iteration < last:
@@ -221,23 +227,26 @@ def _steps(
         if not stopping:
             search.step()
         if stopping or guard.due(search) or search.iteration == last:
-            event = guard.check(search)  # waits for the GPU
+            event = guard.check(search, last=search.iteration == last)  # waits for the GPU
             if event:
                 events.append(event)
             if event and event.kind == "gave up":
-                return event.message
+                return False, event.message
         if stopping:
-            return f"stopped by the user after {search.iteration} of {last} iterations"
+            return False, f"stopped by the user after {search.iteration} of {last} iterations"
         now = time.perf_counter()
         snapshot = snapshot_every > 0 and search.iteration % snapshot_every == 0
         if snapshot or now - shown >= interval:
+            image = search.image()  # waits for the GPU
+            if not np.isfinite(image).all():
+                continue  # the next look will go back
             shown = now
             yield Progress(
-                image=search.image(),  # waits for the GPU
+                image=image,
                 iteration=search.iteration,
                 iterations=last,
                 loss=search.losses[-1],
                 rate=(search.iteration - first) / (now - began),
                 snapshot=snapshot,
             )
-    return f"{_FINISHED} all {last} iterations"
+    return True, f"finished all {last} iterations"
