@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.bad_inputs import QUICK, Case, bad, dot, odd, plain
-from tests.core.tiny import noisy, picture, psnr
 
 import napari_dip
 from napari_dip import Result, Run, Settings, denoise, inpaint, iterate, record, superresolve
 from napari_dip.core import search
 from napari_dip.core.guard import Diverged
+from tests.bad_inputs import QUICK, Case, bad, dot, odd, plain
+from tests.core.tiny import noisy, picture, psnr
 
 FAST = {**QUICK, "iterations": 6}
 SOURCE = Path(napari_dip.__file__).parent

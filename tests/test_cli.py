@@ -19,6 +19,8 @@ from napari_dip.cli import main
 from napari_dip.core.operators import KERNELS
 from napari_dip.picture import Picture
 from napari_dip.settings import TASKS, Settings, knobs, presets_for
+from tests import bad_inputs
+from tests.bad_inputs import Case, bad, odd
 
 SOURCE = str(Path(files.__file__).resolve().parents[1])  # before a test changes the folder
 QUICK = ("--iterations", "3", "--channels", "4", "--scales", "2", "--threads", "1", "--device", "cpu", "--quiet")
@@ -399,3 +401,37 @@ def test_the_package_is_a_program() -> None:
     with start("-m", "napari_dip", "--version") as process:
         out, _ = process.communicate(timeout=60)
     assert (process.returncode, out.split()[0]) == (0, "napari-dip")
+
+
+def run_case(case: Case) -> int:
+    """Save what a case hands in, and run its command; the exit status."""
+    np.save("case.npy", case.image())
+    words = [case.task, "case.npy", "out.npy", "--quiet"]
+    mask = case.mask()
+    if mask is not None:
+        np.save("case-mask.npy", mask)
+        words += ["--mask", "case-mask.npy"]
+    for name, value in {**bad_inputs.QUICK, "threads": 1, **case.options}.items():
+        text = ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+        words += [f"--{name.replace('_', '-')}", text]
+    try:
+        return main(words)
+    except SystemExit as end:
+        return int(end.code or 0)
+
+
+@pytest.mark.parametrize("case", bad("cli"), ids=str)
+def test_bad_input_is_one_clear_line_and_no_file(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_case(case) in (1, 2)
+    said = capsys.readouterr().err
+    error = next(line for line in said.splitlines() if "error" in line)
+    assert all(word in error for word in (case.cli_words or case.words)), error
+    assert "Traceback" not in said
+    assert not Path("out.npy").exists()
+
+
+@pytest.mark.parametrize("case", odd("cli"), ids=str)
+def test_odd_but_valid_input_works(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_case(case) == 0
+    assert case.warning in capsys.readouterr().err
+    assert np.isfinite(np.load("out.npy")).all()

@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 import torch
-from tests.core.tiny import problem, run, tiny
 
 from napari_dip.core.codes import fourier_features, make_code, mesh
 from napari_dip.settings import Settings
+from tests.core.tiny import problem, run, tiny
 
 SHAPES = [(8, 9), (5, 6, 7), (1, 12)]
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from tests.core.tiny import finish, noisy, picture, psnr, run, tiny
 from torch import Tensor
 
 from napari_dip.core import search, solve
 from napari_dip.core.fidelity import Gaussian
 from napari_dip.core.operators import Compose, Downsample, Mask
 from napari_dip.core.problem import Problem
+from tests.core.tiny import finish, noisy, picture, psnr, run, tiny
 
 pytestmark = pytest.mark.cuda
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.core.tiny import problem, run, tiny
 
 from napari_dip.core import device
+from tests.core.tiny import problem, run, tiny
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from tests.core.tiny import problem, run, tiny
 
 from napari_dip.core.fidelity import Gaussian
 from napari_dip.core.operators import Compose, Downsample, Mask, Operator
 from napari_dip.core.regularizers import REGULARISERS, tikhonov, total_variation
+from tests.core.tiny import problem, run, tiny
 
 MISSING = torch.zeros(1, 1, 4, 6, dtype=torch.bool)
 MISSING[..., 1:3, 2:5] = True

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.core.tiny import finish, holed, live_tensors, problem, run, tiny
 from torch import Tensor
 
 from napari_dip.core import search, solve
 from napari_dip.core.fidelity import Gaussian
 from napari_dip.core.guard import EVERY, PATIENCE, Diverged
 from napari_dip.core.problem import Problem
+from tests.core.tiny import finish, holed, live_tensors, problem, run, tiny
 
 Plan = Callable[[int, Tensor], Tensor]
 Spoil = Callable[[Plan], None]

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.random import mtrand
-from tests.core.tiny import finish, holed, picture, problem, psnr, run, tiny
 
 from napari_dip.core import solve
 from napari_dip.core.operators import Downsample
 from napari_dip.core.search import State
+from tests.core.tiny import finish, holed, picture, problem, psnr, run, tiny
 
 #: Knobs that draw random numbers, keep an average, or move otherwise.
 WAYS: dict[str, dict[str, Any]] = {

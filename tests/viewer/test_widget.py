@@ -12,6 +12,7 @@ import torch
 from napari_dip.core.fidelity import Gaussian
 from napari_dip.viewer.job import Job
 from napari_dip.viewer.restoration import METADATA
+from tests.bad_inputs import bad, odd
 
 QUICK = {"channels": "4", "scales": 2, "iterations": 5}
 LONG = {"channels": "4", "scales": 2, "iterations": 100_000}
@@ -406,3 +407,58 @@ def test_no_thread_is_left(viewer, dock, wait, picture):
     time.sleep(0.1)
     assert Job._current is None
     assert all("napari-dip" not in thread.name for thread in threading.enumerate())
+
+
+def start_case(viewer, dock, case):
+    """Hand a case's image, mask and knobs to its widget, and press Run."""
+    image = viewer.add_image(case.image(), name="image")
+    mask = case.mask()
+    widget = dock({"denoise": "Denoise", "inpaint": "Inpaint", "superresolve": "Super-resolve"}[case.task])
+    if mask is not None:
+        widget._mask.value = viewer.add_labels(np.asarray(mask).astype(int), name="mask")
+        viewer.layers.selection.active = image
+    knobs = {name: value for name, value in case.options.items() if name != "factor"}
+    widget._form.set(**{"iterations": 3, **knobs})
+    if image.ndim > 2:
+        widget._where.value = "all slices, one after the other"
+    widget.run()
+    return widget
+
+
+@pytest.mark.parametrize("case", bad("widget"), ids=str)
+def test_bad_input_is_a_sentence_and_no_layer(viewer, dock, wait, case):
+    widget = start_case(viewer, dock, case)
+    wait(lambda: not widget.running)
+    assert all(word in status(widget) + widget._sentence.text() for word in case.words)
+    assert not restored(viewer)
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+@pytest.mark.parametrize("case", odd("widget"), ids=str)
+def test_odd_but_valid_input_works(viewer, dock, wait, case):
+    widget = start_case(viewer, dock, case)
+    wait(lambda: not widget.running)
+    assert "finished" in status(widget)
+    assert np.isfinite(restored(viewer)[0].data).all()
+
+
+def test_a_boolean_image_is_refused_with_a_sentence(viewer, dock, wait, picture):
+    viewer.add_image(picture > 100)
+    widget = dock()
+    widget.run()
+    wait(lambda: not widget.running)
+    assert "boolean" in status(widget)
+
+
+def test_a_guide_is_asked_for_when_the_code_is_one(viewer, dock, wait, picture):
+    source = viewer.add_image(picture, name="dim")
+    flash = viewer.add_image(picture + 50, name="flash")
+    viewer.layers.selection.active = source
+    widget = dock()
+    assert not widget._guide.native.isVisibleTo(widget)
+    widget._form.set(code="guide")
+    assert widget._guide.native.isVisibleTo(widget)
+    widget._guide.value = flash
+    widget.run()
+    wait(lambda: not widget.running)
+    assert "finished" in status(widget)

@@ -84,6 +84,11 @@ class SettingsForm(QWidget):
         changes = {name: self._value(name) for name in self._touched()}
         return self._filled.changed(**changes)
 
+    @property
+    def wants_guide(self) -> bool:
+        """Whether the code is to be a guide image."""
+        return bool(self._rows["code"].value == "guide")
+
     def set(self, **values: Any) -> None:
         """Write values into the rows, as if typed."""
         for name, value in values.items():

@@ -56,6 +56,12 @@ class Job(QObject):
         self._free.set()
         self._worker: Any = None
 
+    @staticmethod
+    def check_free() -> None:
+        """Raise a `RuntimeError` if another run is under way."""
+        if Job._current is not None and Job._current.running:
+            raise RuntimeError("another restoration is running; stop it, or wait until it is done")
+
     def start(self) -> None:
         """Start the worker.
 
@@ -64,8 +70,7 @@ class Job(QObject):
         RuntimeError
             If another run is under way.
         """
-        if Job._current is not None and Job._current.running:
-            raise RuntimeError("another restoration is running; stop it, or wait until it is done")
+        self.check_free()
         Job._current = self  # also keeps it alive if its widget is closed
         self._worker = create_worker(self, _start_thread=False)
         self._worker.returned.connect(self._on_returned)

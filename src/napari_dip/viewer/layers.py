@@ -144,6 +144,12 @@ def read(layer: Any, *, where: str | tuple[int, ...] = ALL, level: int = 0) -> S
     )
 
 
+def pixels(layer: Any) -> np.ndarray:
+    """The pixels of an image layer, of the finest level if it is multiscale."""
+    check_source(layer)
+    return np.asarray(layer.data[0] if layer.multiscale else layer.data)
+
+
 def in_view(viewer: Any, layer: Any, level: int = 0) -> tuple[int, ...]:
     """The index along each leading axis of the slice of a layer that the viewer shows, at a multiscale level."""
     position = layer.world_to_data(_in_layer_units(viewer, layer, viewer.dims.point))

@@ -29,6 +29,8 @@ class Restoration:
         Of a super-resolution, one per spatial axis.
     mask_name : str or None
         Of the Labels layer that the source's mask came from; for the record.
+    guide : array, or None
+        The code for ``code="guide"``, of the size of a restored slice.
     """
 
     task: str
@@ -37,6 +39,7 @@ class Restoration:
     factors: tuple[int, ...] | None = None
     kernel: str = "lanczos2"
     mask_name: str | None = None
+    guide: np.ndarray | None = None
     resume: Result | None = None
 
     @property
@@ -56,6 +59,7 @@ class Restoration:
             **self.source.arguments,
             factor=self.factors,
             kernel=self.kernel,
+            guide=self.guide if settings.code == "guide" else None,
             settings=settings,
             resume=self.resume,
             should_stop=should_stop,

@@ -26,6 +26,7 @@ def restore_layer(
     level: int = 0,
     factor: Any = None,
     kernel: str = "lanczos2",
+    guide: Any = None,
     **settings: Any,
 ) -> Any:
     """Restore an image layer and add the result as a new layer; the window stays alive meanwhile.
@@ -45,6 +46,8 @@ def restore_layer(
         Of a multiscale layer; 0 is the finest.
     factor, kernel
         As for `napari_dip.superresolve`.
+    guide : napari.layers.Image, optional
+        For ``code="guide"``: as large as the restored image, pixel on pixel.
     **settings
         Knobs of `napari_dip.Settings`.
 
@@ -72,6 +75,7 @@ def restore_layer(
         factors=None if factor is None else read_factor(factor, 2),
         kernel=kernel,
         mask_name=None if mask is None else mask.name,
+        guide=None if guide is None else layers.pixels(guide),
     )
     restoration.start(lambda: True, INTERVAL).close()  # refuses what is not fit, here rather than in the worker
     outcome: list[Outcome] = []

@@ -92,7 +92,14 @@ class RestoreWidget(QWidget):
             text="New mask to paint on",
             tooltip="Adds an empty Labels layer over the image.",
         )
-        self._rows = Rows([self._image, self._level, self._where, *self._own_rows()])
+        self._guide = ComboBox(
+            name="guide",
+            label="Guide",
+            choices=self._images,
+            nullable=True,
+            tooltip="The image that serves as the code: as large as the restored one, pixel on pixel.",
+        )
+        self._rows = Rows([self._image, self._level, self._where, *self._own_rows(), self._guide])
         self._preview_on = CheckBox(
             name="preview", label="Live preview", value=True, tooltip="A layer that shows the image so far."
         )
@@ -164,7 +171,7 @@ class RestoreWidget(QWidget):
         self._image.changed.connect(self._describe)
         self._new_mask.changed.connect(self._add_mask)
         self.destroyed.connect(partial(_disconnect, self._connections))
-        for row in (self._level, self._where, self._mask, self._label, self._every, *self._extra_rows()):
+        for row in (self._level, self._where, self._mask, self._label, self._guide, self._every, *self._extra_rows()):
             row.changed.connect(self._describe)
 
     def _extra_rows(self) -> list[Any]:
@@ -173,8 +180,8 @@ class RestoreWidget(QWidget):
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers that there are; napari calls this too."""
-        self._image.reset_choices()
-        self._mask.reset_choices()
+        for row in (self._image, self._mask, self._guide):
+            row.reset_choices()
         self._describe()
 
     def _images(self, _: Any = None) -> list[tuple[str, Any]]:
@@ -224,6 +231,7 @@ class RestoreWidget(QWidget):
         self._rows.show_row(self._where, layer is not None and layer.ndim > 2)
         self._rows.show_row(self._label, self._mask.value is not None)
         self._output.show_row(self._kept_as, self._every.value > 0)
+        self._rows.show_row(self._guide, self._form.wants_guide)
         try:
             sentence, ready = self._plan(layer), True
         except (ValueError, TypeError) as error:
@@ -314,14 +322,12 @@ class RestoreWidget(QWidget):
         if self._job is not None:
             return
         try:
+            Job.check_free()
             self._restoration = self._read(resume)
             job = Job(
                 self._restoration.name,
                 partial(self._restoration.start, interval=INTERVAL, snapshot_every=self._every.value),
             )
-            job.progressed.connect(self._on_progress)
-            job.ended.connect(self._on_ended)
-            job.start()
         except (ValueError, TypeError, RuntimeError) as error:
             return self._say(str(error), failed=True)
         self._job = job
@@ -330,6 +336,9 @@ class RestoreWidget(QWidget):
         self._bar.setValue(0)
         self._say("Starting...")
         self._show_state()
+        job.progressed.connect(self._on_progress)
+        job.ended.connect(self._on_ended)
+        job.start()  # last: it may be over before the next line
         return None
 
     def _read(self, resume: Result | None) -> Restoration:
@@ -350,6 +359,7 @@ class RestoreWidget(QWidget):
             source=source,
             settings=settings,
             mask_name=None if mask is None else mask.name,
+            guide=None if self._guide.value is None else layers.pixels(self._guide.value),
             **self._problem(),
         )
 
