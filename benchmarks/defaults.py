@@ -101,23 +101,18 @@ def measure(case: Case, with_original: bool, device: str) -> None:
         case.seconds[label], case.iterations[label] = result.seconds, result.iterations
 
 
-def table(done: list[Case]) -> str:
-    """Markdown: a row an image, a mean a task."""
-    lines = []
-    for task in dict.fromkeys(case.task for case in done):
-        rows = [case for case in done if case.task == task]
-        columns = list(rows[0].psnr)
-        timed = list(rows[0].seconds)
-        head = [task, *columns, *(f"{name}: iterations, s" for name in timed)]
-        lines += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-        for case in rows:
-            cells = [case.name, *(f"{case.psnr[c]:.2f}" for c in columns)]
-            cells += [f"{case.iterations[c]}, {case.seconds[c]:.0f}" for c in timed]
-            lines.append("| " + " | ".join(cells) + " |")
-        means = [f"{np.mean([case.psnr[c] for case in rows]):.2f}" for c in columns]
-        means += [f"{np.mean([case.seconds[c] for case in rows]):.0f}" for c in timed]
-        lines += ["| mean | " + " | ".join(means) + " |", ""]
-    return "\n".join(lines)
+def table(rows: list[Case]) -> str:
+    """Markdown: a row an image, and their mean."""
+    columns, timed = list(rows[0].psnr), list(rows[0].seconds)
+    head = [rows[0].task, *columns, *(f"{name}: iterations, s" for name in timed)]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for case in rows:
+        cells = [case.name, *(f"{case.psnr[c]:.2f}" for c in columns)]
+        cells += [f"{case.iterations[c]}, {case.seconds[c]:.0f}" for c in timed]
+        lines.append("| " + " | ".join(cells) + " |")
+    means = [f"{np.mean([case.psnr[c] for case in rows]):.2f}" for c in columns]
+    means += [f"{np.mean([case.seconds[c] for case in rows]):.0f}" for c in timed]
+    return "\n".join([*lines, "| mean | " + " | ".join(means) + " |"])
 
 
 def hardware(device: str) -> str:
@@ -146,16 +141,16 @@ def main() -> None:
         done.append(case)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
     where = f"commit {commit.strip()}, {hardware(options.device)}, torch {torch.__version__}"
-    text = f"# Defaults on 128x128 centres\n\nPSNR in dB; {where}.\n\n{table(done)}"
-    print(text)
-    name = "defaults-original" if options.original else "defaults"
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.md").write_text(text)
-    plain = [
-        {k: v for k, v in asdict(case).items() if k in ("task", "name", "psnr", "seconds", "iterations")}
-        for case in done
-    ]
-    (RESULTS / f"{name}.json").write_text(json.dumps({"where": where, "cases": plain}, indent=1) + "\n")
+    for task in dict.fromkeys(case.task for case in done):
+        rows = [case for case in done if case.task == task]
+        text = f"# Default of {task} on 128x128 centres\n\nPSNR in dB; {where}.\n\n{table(rows)}\n"
+        print(text)
+        file = RESULTS / f"{task}{'-original' if options.original else ''}.md"
+        file.write_text(text)
+        keep = ("name", "psnr", "seconds", "iterations")
+        plain = [{key: value for key, value in asdict(case).items() if key in keep} for case in rows]
+        file.with_suffix(".json").write_text(json.dumps({"where": where, "images": plain}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import napari_dip
 PACKAGE = Path(napari_dip.__file__).parent
 ROOT = PACKAGE.parent.parent
 
-pytestmark = pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="needs a checkout")
+pytestmark = pytest.mark.skipif(not (ROOT / "napari.yaml").exists(), reason="needs a checkout")
 
 
 @pytest.fixture(scope="module")

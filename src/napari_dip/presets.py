@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-_SMALL: dict[str, Any] = dict(channels=32)
+_SMALL: dict[str, Any] = dict(channels=(16, 32, 64, 64, 64), code_channels=16)
 _LARGE: dict[str, Any] = dict(channels=128)
 
 #: name -> (tasks, changes)
@@ -19,7 +19,7 @@ TABLE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "denoise-large": (("denoise",), dict(_LARGE, iterations=2000)),
     "inpaint-small": (("inpaint",), dict(_SMALL, iterations=1500)),
     "inpaint-large": (("inpaint",), dict(_LARGE, iterations=3000)),
-    "superresolve-small": (("superresolve",), dict(_SMALL, iterations=1000)),
+    "superresolve-small": (("superresolve",), dict(channels=32, iterations=1200)),
     "superresolve-large": (("superresolve",), dict(_LARGE, iterations=2000)),
     "original-denoise": (("denoise",), dict(iterations=3000)),
     "original-denoise-strong": (("denoise",), dict(iterations=3000, code_noise=1 / 20)),

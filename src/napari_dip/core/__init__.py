@@ -1,1 +1,7 @@
 """The numerics: torch and numpy only. Everything here works in 2-D and 3-D, on batches of one image."""
+
+import os
+
+# Read when torch is loaded. By default its threads spin while they wait for each other, which stalls a run tenfold and
+# more as soon as anything else needs one of the processors; an idle machine loses little (benchmarks/NOTES.md).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -45,9 +45,9 @@ def holes() -> list[LayerData]:
 
 
 def low_resolution() -> list[LayerData]:
-    """The same kind of cell through a camera with pixels four times too large; factor 4 brings back their grid."""
+    """Cells of a tissue through a camera whose pixels are four times too large."""
     factor, exposure = 4, 40
-    photons = _cell((192, 192), peak=45, blur=0.9) * exposure
+    photons = _tissue((192, 192), peak=45) * exposure
     coarse = _expose(_downsample(_downsample(photons, factor).T, factor).T, seed=3)
     pixel = _PIXEL * factor
     corner = pixel * (1 / factor - 1) / 2  # of the fine grid whose outline is that of the coarse one
@@ -143,27 +143,40 @@ def _defects(shape: tuple[int, ...]) -> Image:
     """Labels of what a camera misses: 1 dead pixels, 2 dead columns, 3 dust."""
     rng = np.random.default_rng(6)
     y, x = np.indices(shape)
-    mask = (rng.random(shape) < 0.03).astype(np.uint8)
+    mask = (rng.random(shape) < 0.08).astype(np.uint8)
     mask[:, rng.choice(shape[1], 4, replace=False)] = 2
-    for _ in range(7):
+    for _ in range(8):
         centre, radius = rng.uniform(0.1, 0.9, 2) * shape, rng.uniform(2.5, 6)
         mask[(y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2] = 3
     return mask
 
 
-def _cell(shape: tuple[int, ...], peak: float, blur: float = 1.3, seed: int = 0) -> Image:
-    """Expected photons from a cell: filaments from its centre, vesicles, a nucleus and haze.
+def _tissue(shape: tuple[int, int], peak: float) -> Image:
+    """Expected photons (Y, X) from a sheet of cells with sharp membranes and nuclei."""
+    rng = np.random.default_rng(7)
+    pitch = shape[-1] / 5
+    rows = np.stack(np.meshgrid(*2 * [np.arange(-0.5, 6)], indexing="ij")).reshape(2, -1)
+    centres = pitch * (rows + rng.uniform(-0.3, 0.3, rows.shape))  # (2, cells)
+    away = np.indices(shape)[:, None] - centres[:, :, None, None]  # (2, cells, Y, X)
+    nearest, second = np.sort(np.hypot(*away), axis=0)[:2]
+    membranes = _inside((5 + nearest - second) / 2)
+    turn = np.exp(1j * rng.uniform(0, math.pi, (len(centres[0]), 1, 1)))
+    along = (away[0] + 1j * away[1]) * turn
+    long, short = pitch * rng.uniform(0.2, 0.3, (2, len(turn), 1, 1))
+    nuclei = _inside(2 * short * (1 - np.hypot(along.real / long, along.imag / short)))
+    brightness = rng.uniform(0.35, 1, turn.shape)
+    return _BACKGROUND + peak * np.maximum(0.1 + 0.6 * membranes, (brightness * nuclei).max(axis=0))
 
-    Parameters
-    ----------
-    shape : tuple of int
-        (Y, X) or (Z, Y, X).
-    peak : float
-        Of the photons above the background.
-    blur : float
-        Standard deviation of the microscope's point spread function, in pixels.
-    """
-    rng = np.random.default_rng(seed)
+
+def _inside(depth: Image) -> Image:
+    """From 0 outside to 1 inside of an edge; the depth is in pixels."""
+    return 0.5 + 0.5 * np.tanh(depth)
+
+
+def _cell(shape: tuple[int, ...], peak: float) -> Image:
+    """Expected photons (Y, X) or (Z, Y, X) from a cell: filaments from its centre, vesicles, a nucleus and haze."""
+    rng = np.random.default_rng(0)
+    blur = 1.3  # of the microscope, standard deviation in pixels
     size = np.array(shape)
     width = shape[-1]
     centre = size * np.array([0.5, 0.56, 0.46])[-len(shape) :]
@@ -199,6 +212,5 @@ def _nucleus(rng: np.random.Generator, centre: Image, shape: tuple[int, ...]) ->
     """A mottled ellipsoid with a soft edge."""
     radius = np.array([0.4, 0.13, 0.16])[-len(shape) :] * shape
     away = [(i - c) / r for i, c, r in zip(np.indices(shape), centre, radius, strict=True)]
-    inside = 1 / (1 + np.exp(10 * (np.sqrt(sum(a**2 for a in away)) - 1)))
     mottle = gaussian(rng.normal(size=shape), 2.5)
-    return inside * (1 + 0.25 * mottle / mottle.std())
+    return _inside(5 - 5 * np.sqrt(sum(a**2 for a in away))) * (1 + 0.25 * mottle / mottle.std())
