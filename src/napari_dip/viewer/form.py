@@ -18,6 +18,7 @@ from napari_dip.restore import settings_here
 from napari_dip.settings import Knob, Settings, knobs, presets_for
 
 _DECIMALS = 6  # what a float row can hold
+_LABEL_WIDTH = 96  # pixels, so that the blocks of rows line up
 
 
 class Rows(QWidget):
@@ -33,6 +34,7 @@ class Rows(QWidget):
                 row.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
                 row.native.setMinimumContentsLength(6)
             label = QLabel("" if isinstance(row, PushButton) else row.label)
+            label.setMinimumWidth(_LABEL_WIDTH)
             label.setToolTip(row.tooltip or "")
             self._layout.addRow(label, row.native)
             if isinstance(row, CheckBox):
