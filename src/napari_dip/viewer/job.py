@@ -52,6 +52,7 @@ class Job(QObject):
         self._stopped = threading.Event()
         self._may_run = threading.Event()
         self._may_run.set()
+        self._over = threading.Event()
         self._free = threading.Event()
         self._free.set()
         self._worker: Any = None
@@ -78,8 +79,8 @@ class Job(QObject):
 
     @property
     def running(self) -> bool:
-        """Whether the worker is at work, also while it is paused."""
-        return self._worker is not None and self._worker.is_running
+        """Whether the run is under way, from `start` on, also while it is paused."""
+        return self._worker is not None and not self._over.is_set()
 
     def _on_returned(self, outcome: Outcome) -> None:
         if Job._current is self:
@@ -118,7 +119,14 @@ class Job(QObject):
         return self._name
 
     def __call__(self) -> Outcome:
-        """In the worker: nothing may be raised here, for napari would swallow a RuntimeError without a word."""
+        """What the worker does."""
+        try:
+            return self._outcome()
+        finally:
+            self._over.set()
+
+    def _outcome(self) -> Outcome:
+        """The outcome of the run; raises nothing, for napari would swallow a RuntimeError without a word."""
         error = ""
         try:
             return Outcome(self._consume())
