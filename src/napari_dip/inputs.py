@@ -127,7 +127,9 @@ def read_slices(image: Any, mask: Any, channel_axis: int | None, leading_axes: i
         missing |= _mask(mask, array.shape, leading, shape, channel_axis).reshape(math.prod(leading), -1, *shape)
     if missing.all():
         if mask is not None:
-            raise ValueError("mask hides every pixel that has a value; True means missing, so perhaps use ~mask")
+            raise ValueError(
+                "mask hides every pixel that has a value; it marks what is missing, so perhaps it is the wrong way round"
+            )
         raise ValueError("image has no finite pixel; NaN and infinite pixels count as missing")
     return Slices(values, missing, leading, channel_axis)
 

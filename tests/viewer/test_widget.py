@@ -462,3 +462,18 @@ def test_a_guide_is_asked_for_when_the_code_is_one(viewer, dock, wait, picture):
     widget.run()
     wait(lambda: not widget.running)
     assert "finished" in status(widget)
+
+
+def test_more_iterations_go_on_with_the_last_run_that_gave_a_result(viewer, dock, wait, picture):
+    viewer.add_image(picture, name="cells")
+    widget = dock()
+    widget.run()
+    wait(lambda: not widget.running)
+    viewer.add_image(np.full((8, 8), np.nan), name="blank")
+    widget.run()
+    wait(lambda: not widget.running)
+    assert "no finite pixel" in status(widget)
+    widget.more_button.click()
+    wait(lambda: not widget.running)
+    assert [layer.metadata[METADATA]["source_layer"] for layer in restored(viewer)] == ["cells", "cells"]
+    assert restored(viewer)[1].metadata[METADATA]["iterations"] == 10

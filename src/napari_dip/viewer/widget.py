@@ -54,7 +54,7 @@ class RestoreWidget(QWidget):
         self._viewer = viewer
         self._job: Job | None = None
         self._restoration: Restoration | None = None
-        self._result: Result | None = None
+        self._last: tuple[Restoration, Result] | None = None  # what "more iterations" goes on with
         self._preview: Any = None
         self._stacks: dict[int, Any] = {}
         self._activity: Any = None
@@ -84,9 +84,8 @@ class RestoreWidget(QWidget):
             "NaN and infinite pixels always count as missing.",
         )
         self._label = SpinBox(
-            name="label", label="Label", min=0, max=2**31 - 1, tooltip="The label that means missing."
+            name="label", label="Label (0: every)", min=0, max=2**31 - 1, tooltip="The label that means missing."
         )
-        self._label.native.setSpecialValueText("every label")
         self._new_mask = PushButton(
             name="new_mask",
             text="New mask to paint on",
@@ -111,7 +110,6 @@ class RestoreWidget(QWidget):
             step=50,
             tooltip="Keeps the image after each so many iterations; 0 for none.",
         )
-        self._every.native.setSpecialValueText("no snapshots")
         self._kept_as = ComboBox(name="kept_as", label="Keep as", choices=[AS_LAYERS, AS_STACK])
         self._output = Rows([self._preview_on, self._every, self._kept_as])
 
@@ -238,7 +236,7 @@ class RestoreWidget(QWidget):
             sentence, ready = str(error), False
         self._sentence.setText(sentence)
         self.run_button.setEnabled(ready)
-        self.more_button.setEnabled(ready and self._resumable() is not None)
+        self.more_button.setEnabled(ready and self._last is not None)
 
     def _plan(self, layer: Any) -> str:
         if layer is None:
@@ -266,8 +264,9 @@ class RestoreWidget(QWidget):
 
     def _slice_in_view(self, layer: Any) -> str:
         index = layers.in_view(self._viewer, layer, self._level.value)
-        names = layer.axis_labels
-        return "slice " + ", ".join(f"{name} = {i}" for name, i in zip(names, index, strict=False))
+        if layer.axis_labels[0].lstrip("-").isdecimal():  # nobody named the axes
+            return "slice " + ", ".join(map(str, index))
+        return "slice " + ", ".join(f"{name} = {i}" for name, i in zip(layer.axis_labels, index, strict=False))
 
     def _shape(self, layer: Any) -> tuple[int, ...]:
         data = layer.data[self._level.value] if layer.multiscale else layer.data
@@ -278,11 +277,13 @@ class RestoreWidget(QWidget):
 
     def run(self) -> None:
         """Restore the chosen layer with the settings of the form."""
-        self._start(resume=None)
+        self._start()
 
     def more(self) -> None:
         """Go on with the last run, for as many iterations as the form says."""
-        self._start(resume=self._resumable())
+        if self._last is not None:
+            restoration, result = self._last
+            self._start(restoration.continued(result, self._form.settings().iterations))
 
     def pause_or_resume(self) -> None:
         """Pause the run, or go on with it."""
@@ -315,15 +316,13 @@ class RestoreWidget(QWidget):
         """Share of the run that is done, 0 to 1."""
         return self._bar.value() / _STEPS
 
-    def _resumable(self) -> Result | None:
-        return self._result if self._result is not None and self._result.states else None
-
-    def _start(self, resume: Result | None) -> None:
+    def _start(self, restoration: Restoration | None = None) -> None:
+        """Start what is given, or else what the form asks for."""
         if self._job is not None:
             return
         try:
             Job.check_free()
-            self._restoration = self._read(resume)
+            self._restoration = restoration or self._read()
             job = Job(
                 self._restoration.name,
                 partial(self._restoration.start, interval=INTERVAL, snapshot_every=self._every.value),
@@ -341,11 +340,9 @@ class RestoreWidget(QWidget):
         job.start()  # last: it may be over before the next line
         return None
 
-    def _read(self, resume: Result | None) -> Restoration:
+    def _read(self) -> Restoration:
         """What the form asks for, read from the layers now: what happens to them later does not matter."""
         settings = self._form.settings()
-        if resume is not None and self._restoration is not None:
-            return self._restoration.continued(resume, settings.iterations)
         layer = self._image.value
         layers.check_source(layer)
         level = self._level.value if layer.multiscale else 0
@@ -395,8 +392,9 @@ class RestoreWidget(QWidget):
         value = round(progress.fraction * _STEPS)
         self._bar.setValue(value)
         slice_name = f"slice {progress.slice + 1} of {progress.slices}, " if progress.slices > 1 else ""
+        paused = "Paused. " if self._job is not None and self._job.paused else ""
         self._say(
-            f"{slice_name}iteration {progress.iteration} of {progress.iterations}, {progress.rate:.1f} a second, "
+            f"{paused}{slice_name}iteration {progress.iteration} of {progress.iterations}, {progress.rate:.1f} a second, "
             f"{_duration(progress.seconds_left)} left"
         )
         if self._activity is not None and value > self._activity.n:
@@ -418,7 +416,7 @@ class RestoreWidget(QWidget):
             elif result.iterations == 0 and not result.complete:
                 self._say("Stopped before the first iteration; there is nothing to show.")
             elif restoration is not None:
-                self._result = result
+                self._last = (restoration, result) if result.states else None
                 layer = restoration.show_result(self._viewer, result)
                 self._bar.setValue(_STEPS if result.complete else self._bar.value())
                 events = "".join(f" {event.message}." for event in result.history.events)
@@ -443,11 +441,11 @@ class RestoreWidget(QWidget):
         self.run_button.setEnabled(not running)
         self.pause_button.setEnabled(running)
         self.stop_button.setEnabled(running)
-        self.more_button.setEnabled(not running and self._resumable() is not None)
+        self.more_button.setEnabled(not running and self._last is not None)
         paused = running and self._job is not None and self._job.paused
         self.pause_button.setText("Resume" if paused else "Pause")
         if paused:
-            self._say("Paused. " + self._status.text())
+            self._say("Paused. " + self._status.text().removeprefix("Paused. "))
 
     def _say(self, text: str, failed: bool = False) -> None:
         """Tell the user, under the progress bar."""
