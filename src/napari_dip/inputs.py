@@ -128,7 +128,7 @@ def read_slices(image: Any, mask: Any, channel_axis: int | None, leading_axes: i
     if missing.all():
         if mask is not None:
             raise ValueError(
-                "mask hides every pixel that has a value; it marks what is missing, so perhaps it is the wrong way round"
+                "mask hides every pixel that has a value; perhaps it marks the known ones, the wrong way round"
             )
         raise ValueError("image has no finite pixel; NaN and infinite pixels count as missing")
     return Slices(values, missing, leading, channel_axis)

@@ -394,8 +394,8 @@ class RestoreWidget(QWidget):
         slice_name = f"slice {progress.slice + 1} of {progress.slices}, " if progress.slices > 1 else ""
         paused = "Paused. " if self._job is not None and self._job.paused else ""
         self._say(
-            f"{paused}{slice_name}iteration {progress.iteration} of {progress.iterations}, {progress.rate:.1f} a second, "
-            f"{_duration(progress.seconds_left)} left"
+            f"{paused}{slice_name}iteration {progress.iteration} of {progress.iterations}, "
+            f"{progress.rate:.1f} a second, {_duration(progress.seconds_left)} left"
         )
         if self._activity is not None and value > self._activity.n:
             self._activity.update(value - self._activity.n)
