@@ -1,0 +1,256 @@
+"""One run: a task with its checked arguments, its slices restored one after the other, and the record of it all."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from napari_dip import record
+from napari_dip.core import device as devices
+from napari_dip.core import solve
+from napari_dip.core.guard import Diverged
+from napari_dip.core.intensity import Scaling, to_dtype
+from napari_dip.core.operators import Compose, Downsample, Identity, Mask
+from napari_dip.core.problem import Problem
+from napari_dip.core.search import State
+from napari_dip.core.solve import History, Progress, Result
+from napari_dip.inputs import Slices
+from napari_dip.settings import Settings
+
+Array = npt.NDArray[Any]
+_STATES_AT_MOST = 2**30  # bytes of states that a result keeps for going on
+
+
+class Run:
+    """A restoration under way: an iterator of `Progress`, and the `Result` when it is exhausted."""
+
+    def __init__(self, stream: Generator[Progress, None, Result]) -> None:
+        self._stream = stream
+        self._result: Result | None = None
+
+    def __iter__(self) -> Iterator[Progress]:
+        return self
+
+    def __next__(self) -> Progress:
+        try:
+            return next(self._stream)
+        except StopIteration as end:
+            self._result = end.value or self._result
+            raise StopIteration from None
+
+    @property
+    def result(self) -> Result:
+        """The result.
+
+        Raises
+        ------
+        RuntimeError
+            If the run is not exhausted yet.
+        """
+        if self._result is None:
+            raise RuntimeError("the run has no result yet: exhaust it first, as in `for progress in run: ...`")
+        return self._result
+
+    def close(self) -> None:
+        """Abandon the run and give its memory back."""
+        self._stream.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A task with its checked arguments."""
+
+    task: str
+    slices: Slices
+    factors: tuple[int, ...] | None
+    kernel: str
+    guide: npt.NDArray[np.float32] | None
+    scaling: Scaling | None  # None: all known pixels are equal
+    shape: tuple[int, ...]
+    settings: Settings
+    device: devices.Device
+
+    def problem(self, index: int) -> Problem:
+        assert self.scaling is not None
+        missing = self.slices.missing[index]
+        known = np.where(missing, self.scaling.low, self.slices.values[index])  # what is missing may be any number
+        observation = np.where(missing, np.float32(0), self.scaling.apply(known))
+        operator = Downsample(self.factors, self.kernel) if self.factors else Identity()
+        if missing.any():
+            mask = Mask(torch.from_numpy(~missing)[None])
+            operator = Compose(operator, mask) if self.factors else mask
+        return Problem(observation=observation, operator=operator, known=1 - float(missing.mean()), guide=self.guide)
+
+    def finish(self, index: int, image: npt.NDArray[np.float32]) -> Array:
+        """A restored slice (C, *shape) in the units of the input, in the type of the result."""
+        assert self.scaling is not None
+        restored = self.scaling.undo(image)
+        values, missing = self.slices.values[index], self.slices.missing[index]
+        if self.task == "inpaint" and self.settings.keep_known:
+            restored = np.where(missing, restored, values)
+        result = to_dtype(restored, self.dtype)
+        if self.task == "inpaint" and self.settings.keep_known and self.dtype == values.dtype:
+            result[~missing] = values[~missing]  # bit by bit, also where float64 cannot hold them
+        return result
+
+    def trivial(self, index: int) -> Array | None:
+        """The slice, if there is nothing to fit in it."""
+        values, missing = self.slices.values[index], self.slices.missing[index]
+        if missing.all():
+            warnings.warn(f"slice {index} has no known pixel and stays empty", stacklevel=2)
+            return np.full((len(values), *self.shape), self.empty)
+        known, result = values[~missing], None
+        keep = self.task == "inpaint" and self.settings.keep_known
+        if self.scaling is None or known.min() == known.max():
+            what = "the image" if len(self.slices.values) == 1 else f"slice {index}"
+            warnings.warn(f"{what} has one value only and comes back as it is", stacklevel=2)
+            result = np.full((len(values), *self.shape), known[0])
+            if keep:  # 64-bit integers may differ although their scaling cannot tell
+                result[~missing] = known
+        elif keep and not missing.any():
+            result = values
+        return None if result is None else np.asarray(result.astype(self.dtype))
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """What defines the problem besides the image: a run that goes on must have it in common with the first."""
+        return {
+            "task": self.task,
+            "mask": record.fingerprint(self.slices.missing),
+            "factor": list(self.factors) if self.factors else None,
+            "kernel": self.kernel if self.factors else None,
+            "guide": record.fingerprint(self.guide) if self.guide is not None else None,
+            "intensity_range": [self.scaling.low, self.scaling.high] if self.scaling else None,
+        }
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.slices.values.dtype if self.settings.output_dtype == "input" else np.dtype(np.float32)
+
+    @property
+    def empty(self) -> Array:
+        """What stands where nothing was restored: NaN, or 0 in integers."""
+        return np.array(np.nan if self.dtype.kind == "f" else 0, self.dtype)
+
+
+def scaling_of(slices: Slices, intensity_range: tuple[float, float] | None) -> Scaling | None:
+    """One affine scaling for all slices, from known pixels only; None if they are all equal."""
+    if intensity_range is not None:
+        try:
+            low, high = (float(v) for v in intensity_range)
+        except (TypeError, ValueError):
+            low = high = np.nan
+        if not (np.isfinite([low, high]).all() and low < high):
+            raise ValueError(f"intensity_range={intensity_range} must be two finite numbers, the smaller one first")
+        return Scaling(low, high)
+    known = slices.values[~slices.missing]
+    low, high = float(known.min()), float(known.max())
+    return Scaling(low, high) if low < high else None
+
+
+def check_resume(resume: Result, job: Job) -> None:
+    """Raise unless an earlier result can be continued by this job."""
+    if not resume.states or resume.record.get("input", {}).get("sha256") != record.fingerprint(job.slices.values):
+        why = "is of another image" if resume.states else "did not keep its state"
+        raise ValueError(f"resume= {why}, so it cannot go on; start a new run")
+    for name, value in job.definition.items():
+        if value != resume.record[name]:
+            raise ValueError(f"{name} is not that of the run to be continued; start a new run to change it")
+    for name, value in job.settings.as_dict().items():
+        before = getattr(resume.settings, name)
+        if name not in ("iterations", "output_dtype", "keep_known", "threads") and value != before:
+            raise ValueError(
+                f"{name}={value!r} was {before!r} in the run to be continued; start a new run to change it"
+            )
+
+
+def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> Generator[Progress, None, Result]:
+    """Restore slice after slice; `pace` holds what `solve.iterate` is told about stopping and showing."""
+    count = len(job.slices.values)
+    channels = job.slices.values.shape[1]
+    image = np.full((count, channels, *job.shape), job.empty, dtype=job.dtype)
+    done: list[Result] = []
+    kept: list[State | None] = [None] * count
+    began = time.perf_counter()
+    reason, complete = "", True
+    for index in range(count):
+        trivial = job.trivial(index)
+        if trivial is not None:
+            image[index] = trivial
+            continue
+        state = states[index] if states else None
+        steps = solve.iterate(job.problem(index), job.settings, state=state, **pace)
+        try:
+            while True:
+                progress = next(steps)
+                so_far = job.slices.layout_one(job.finish(index, progress.image))
+                yield replace(progress, image=so_far, slice=index, slices=count)
+        except StopIteration as end:
+            result: Result = end.value
+        except (MemoryError, Diverged) as error:
+            if not done:
+                raise
+            reason, complete = str(error), False
+            break
+        finally:
+            steps.close()
+        reason, complete = result.stop_reason, result.complete
+        if result.iterations or count == 1:  # a slice that was not begun stays empty
+            image[index] = job.finish(index, result.image)
+            kept[index] = result.states[0]
+            done.append(result)
+        if not complete:
+            break
+    if count > 1 and not complete:
+        reason += f", in slice {index + 1} of {count}; the slices after it are empty"
+    elif not done:
+        reason = "finished at once: there was nothing to fit"
+    result = Result(
+        image=job.slices.layout(image),
+        iterations=sum(r.iterations for r in done),
+        stop_reason=reason,
+        history=History(
+            np.concatenate([r.history.loss for r in done] or [np.zeros(0, np.float32)]),
+            tuple(event for r in done for event in r.history.events),
+        ),
+        settings=job.settings,
+        device=job.device,
+        seconds=time.perf_counter() - began,
+        complete=complete,
+        states=tuple(kept) if _size(kept) <= _STATES_AT_MOST and any(kept) else (),
+    )
+    return replace(result, record=_record(job, result))
+
+
+def _record(job: Job, result: Result) -> dict[str, Any]:
+    return {
+        **job.definition,
+        "missing_pixels": int(job.slices.missing.sum()),
+        "input": {
+            "shape": list(job.slices.layout(job.slices.values).shape),
+            "dtype": str(job.slices.values.dtype),
+            "channel_axis": job.slices.channel_axis,
+            "leading_axes": len(job.slices.leading),
+            "sha256": record.fingerprint(job.slices.values),
+        },
+        "settings": result.settings.as_dict(),
+        "device": {"name": result.device.name, "reason": result.device.reason},
+        "iterations": result.iterations,
+        "seconds": round(result.seconds, 3),
+        "stop_reason": result.stop_reason,
+        "events": [{"iteration": e.iteration, "kind": e.kind, "message": e.message} for e in result.history.events],
+        "software": record.software(),
+        "finished": record.now(),
+    }
+
+
+def _size(states: list[State | None]) -> int:
+    """Bytes of all weights and what the optimiser keeps for them."""
+    return sum(4 * w.numel() * w.element_size() for s in states if s is not None for w in s.weights.values())
