@@ -23,6 +23,8 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
+    if name == "viewer":  # light by itself: napari is loaded with what is taken from it
+        return importlib.import_module("napari_dip.viewer")
     if name in __all__:
         return getattr(importlib.import_module("napari_dip.restore"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

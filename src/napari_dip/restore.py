@@ -144,7 +144,8 @@ def iterate(
         raise ValueError(f"task={task!r} is not known: choose one of {', '.join(TASKS)}")
     slices = read_slices(image, mask, channel_axis, leading_axes)
     if task == "inpaint" and not slices.missing.any():
-        raise ValueError("mask hides nothing and no pixel is NaN, so there is no hole to fill; True means missing")
+        what = "mask is not given" if mask is None else "mask hides nothing"
+        raise ValueError(f"{what} and no pixel is NaN, so there is no hole to fill; a mask marks what is missing")
     if task == "superresolve" and factor is None:
         raise ValueError("factor is needed for super-resolution, such as factor=2")
     if task != "superresolve" and factor is not None:

@@ -285,7 +285,7 @@ def _checked(name: str, value: Any, knob: Knob) -> Any:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral if whole else numbers.Real):
         raise TypeError(f"{name}={value!r} must be {wanted}")
     if not knob.min <= cast(Any, value) <= knob.max:  # false for NaN too
-        raise ValueError(f"{name}={value!r} must be {wanted} from {knob.min:g} to {knob.max:g}")
+        raise ValueError(f"{name}={value!r} must be {wanted} from {knob.min:.10g} to {knob.max:.10g}")
     return int(cast(Any, value)) if whole else float(value)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import napari_dip
 from napari_dip.core.fidelity import Gaussian
 from napari_dip.viewer.job import Job
 from napari_dip.viewer.restoration import METADATA
@@ -383,7 +384,7 @@ def test_a_script_restores_a_layer_without_a_form(viewer, picture):
         restore_layer(viewer, "denoise", mask, **quick)
     with pytest.raises(TypeError, match="did you mean 'iterations'"):
         restore_layer(viewer, "denoise", layer, iteration=4)
-    with pytest.raises(ValueError, match="mask hides nothing"):
+    with pytest.raises(ValueError, match="mask is not given"):
         restore_layer(viewer, "inpaint", layer, **quick)
 
 
@@ -477,3 +478,58 @@ def test_more_iterations_go_on_with_the_last_run_that_gave_a_result(viewer, dock
     wait(lambda: not widget.running)
     assert [layer.metadata[METADATA]["source_layer"] for layer in restored(viewer)] == ["cells", "cells"]
     assert restored(viewer)[1].metadata[METADATA]["iterations"] == 10
+
+
+def test_the_sample_with_holes_is_inpainted_and_not_its_truth(viewer):
+    viewer.open_sample("napari-dip", "holes")
+    widget = viewer.window.add_plugin_dock_widget("napari-dip", "Inpaint")[1]
+    assert widget._image.value.name == "fluorescence with holes"
+    assert widget._mask.value.name == "holes"
+
+
+@pytest.mark.parametrize("name", ["Denoise", "Super-resolve"])
+def test_labels_mask_nothing_unless_they_are_chosen(viewer, dock, picture, name):
+    viewer.add_image(picture)
+    viewer.add_labels(np.ones(picture.shape, int), name="cells")
+    widget = dock(name)
+    assert widget._mask.value is None
+    widget._mask.value = viewer.layers["cells"]
+    assert "'cells'" in widget._sentence.text()
+
+
+def test_the_choice_of_the_image_does_not_jump_to_what_a_run_adds(viewer, dock, wait, picture):
+    viewer.add_image(picture, name="cells")
+    idle, widget = dock("Denoise"), dock("Inpaint")
+    widget._new_mask.native.click()
+    viewer.layers["cells mask"].data[3:5, 3:5] = 1
+    seen = set()
+    viewer.layers.events.inserted.connect(lambda: seen.add(idle._image.value.name))
+    widget._every.value = 2
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    assert {widget._image.value.name, idle._image.value.name} | seen == {"cells"}
+
+
+def test_a_failure_is_forgotten_with_its_image(viewer, dock, wait, picture):
+    viewer.add_image(picture > 100)
+    widget = dock()
+    widget.run()
+    wait(lambda: not widget.running)
+    assert "boolean" in status(widget)
+    viewer.add_image(picture)
+    assert status(widget) == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"task": "sharpen"}, "task='sharpen'"),
+        ({"layer": "nuclei"}, "no layer 'nuclei'"),
+        ({"where": (9,)}, "where="),
+        ({"level": 3}, "level=3"),
+    ],
+)
+def test_a_script_with_a_wrong_argument_is_told_so(viewer, arguments, words):
+    viewer.add_image(np.zeros((3, 8, 8)), name="stack")
+    with pytest.raises(ValueError, match=words):
+        napari_dip.viewer.restore_layer(viewer, **({"task": "denoise", "layer": "stack"} | arguments))

@@ -18,7 +18,7 @@ from napari_dip.restore import settings_here
 from napari_dip.settings import Knob, Settings, knobs, presets_for
 
 _DECIMALS = 6  # what a float row can hold
-_LABEL_WIDTH = 96  # pixels, so that the blocks of rows line up
+_LABEL_WIDTH = 112  # pixels, so that the blocks of rows line up
 
 
 class Rows(QWidget):

@@ -106,7 +106,7 @@ def check_source(layer: Any) -> None:
     if layer is None:
         raise TypeError("no image is chosen: open one, or take one from File > Open Sample > napari-dip")
     if not isinstance(layer, Image):
-        raise TypeError(f"layer '{layer}' is a {kind(layer)} layer; choose an image layer")
+        raise TypeError(f"'{getattr(layer, 'name', 'layer')}' is a {kind(layer)} layer; choose an image layer")
 
 
 def read(layer: Any, *, where: str | tuple[int, ...] = ALL, level: int = 0) -> Source:
@@ -121,7 +121,10 @@ def read(layer: Any, *, where: str | tuple[int, ...] = ALL, level: int = 0) -> S
         Of a multiscale layer; 0 is the finest.
     """
     check_source(layer)
-    data = layer.data[level] if layer.multiscale else layer.data
+    levels = layer.data if layer.multiscale else [layer.data]
+    if not 0 <= level < len(levels):
+        raise ValueError(f"level={level} is not one of the {len(levels)} levels of '{layer.name}', counted from 0")
+    data = levels[level]
     geometry = _geometry(layer)
     shape = data.shape[: layer.ndim]
     if layer.multiscale:
@@ -130,7 +133,9 @@ def read(layer: Any, *, where: str | tuple[int, ...] = ALL, level: int = 0) -> S
         geometry = geometry.cut(tuple((s - 1) / 2 for s in step), step)
     leading = layer.ndim - 2
     if where != ALL and leading:
-        index = tuple(min(max(0, int(i)), n - 1) for i, n in zip(where, shape[:leading], strict=True))
+        index = tuple(where)
+        if len(index) != leading or not all(0 <= i < n for i, n in zip(index, shape, strict=False)):
+            raise ValueError(f"where={where} must be an index along each leading axis of shape {shape[:leading]}")
         data = data[tuple(slice(i, i + 1) for i in index)]
         geometry = geometry.cut((*(float(i) for i in index), 0.0, 0.0), (1.0,) * layer.ndim)
     image = np.asarray(data)
@@ -157,13 +162,14 @@ def in_view(viewer: Any, layer: Any, level: int = 0) -> tuple[int, ...]:
     if layer.multiscale:
         shapes = [np.array(layer.data[k].shape[: layer.ndim - 2]) for k in (0, level)]
         index = index * shapes[1] // shapes[0]
-    return tuple(int(i) for i in index)
+    shape = (layer.data[level] if layer.multiscale else layer.data).shape
+    return tuple(min(max(0, int(i)), n - 1) for i, n in zip(index, shape, strict=False))
 
 
 def with_mask(source: Source, labels: Any, label: int | None, viewer: Any) -> Source:
     """A source with the pixels missing that a Labels layer marks: see `align_mask`."""
     if not isinstance(labels, Labels):
-        raise TypeError(f"mask '{labels}' is a {kind(labels)} layer; choose a labels layer")
+        raise TypeError(f"mask '{getattr(labels, 'name', '')}' is a {kind(labels)} layer; choose a labels layer")
     return replace(source, missing=align_mask(source, labels, label, viewer))
 
 
@@ -225,6 +231,22 @@ def _look_up(marked: np.ndarray, matrix: np.ndarray, index: tuple[int, ...], sha
 
 def show(viewer: Any, image: np.ndarray, geometry: Geometry, name: str, metadata: dict[str, Any] | None = None) -> Any:
     """Add an image as a new layer; what the user had selected stays selected."""
+    _showing.append(name)
+    try:
+        return _add(viewer, image, geometry, name, metadata)
+    finally:
+        _showing.pop()
+
+
+_showing: list[str] = []  # layers that are being added now, and so become active for a moment
+
+
+def showing() -> bool:
+    """Whether a layer is being added that the user did not add."""
+    return bool(_showing)
+
+
+def _add(viewer: Any, image: np.ndarray, geometry: Geometry, name: str, metadata: dict[str, Any] | None) -> Any:
     active = viewer.layers.selection.active
     look = dict(geometry.look)
     limits_range = look.pop("contrast_limits_range", None)

@@ -81,7 +81,7 @@ class Restoration:
         """Add the preview layer, or show the progress in it."""
         image, geometry = self._slice(progress)
         if layer is None:
-            return layers.show(viewer, image, geometry, f"{self.name} (preview)")
+            return layers.show(viewer, image, geometry, f"{self.name} (preview)", {METADATA: {"preview": True}})
         layer.data = image
         layer.translate = geometry.translate
         return layer
@@ -134,6 +134,11 @@ class Restoration:
             "slice": progress.slice,
         }
         return {METADATA: record}
+
+
+def is_preview(layer: Any) -> bool:
+    """Whether a layer is the preview of a run."""
+    return bool(layer.metadata.get(METADATA, {}).get("preview", False))
 
 
 def _lead(matrix: np.ndarray) -> np.ndarray:

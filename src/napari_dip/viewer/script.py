@@ -10,6 +10,7 @@ from qtpy.QtCore import QEventLoop
 
 from napari_dip.inputs import read_factor
 from napari_dip.restore import settings_here
+from napari_dip.settings import TASKS
 from napari_dip.viewer import layers
 from napari_dip.viewer.job import INTERVAL, Job, Outcome
 from napari_dip.viewer.restoration import Restoration
@@ -22,7 +23,7 @@ def restore_layer(
     mask: Any = None,
     *,
     label: int | None = None,
-    where: str | tuple[int, ...] = layers.ALL,
+    where: str | int | tuple[int, ...] = layers.ALL,
     level: int = 0,
     factor: Any = None,
     kernel: str = "lanczos2",
@@ -40,7 +41,7 @@ def restore_layer(
         Marks missing pixels; aligned through the world.
     label : int, optional
         The label that means missing; by default every non-zero one.
-    where : "all" or tuple of int
+    where : "all", int or tuple of int
         All slices along the leading axes, one after the other, or the one at this index along each.
     level : int
         Of a multiscale layer; 0 is the finest.
@@ -63,8 +64,10 @@ def restore_layer(
     RuntimeError
         If the run fails, or another one is under way.
     """
-    layer = viewer.layers[layer] if isinstance(layer, str) else layer
-    mask = viewer.layers[mask] if isinstance(mask, str) else mask
+    if task not in TASKS:
+        raise ValueError(f"task={task!r} is not known: choose one of {', '.join(TASKS)}")
+    layer, mask = _by_name(viewer, layer), _by_name(viewer, mask)
+    where = (where,) if isinstance(where, int) else where
     source = layers.read(layer, where=where, level=level)
     if mask is not None:
         source = layers.with_mask(source, mask, label, viewer)
@@ -98,3 +101,13 @@ def restore_layer(
     if outcome[0].result is None:
         raise RuntimeError(outcome[0].error)
     return restoration.show_result(viewer, outcome[0].result)
+
+
+def _by_name(viewer: Any, layer: Any) -> Any:
+    """A layer, or the one of this name."""
+    if not isinstance(layer, str):
+        return layer
+    names = [other.name for other in viewer.layers]
+    if layer not in names:
+        raise ValueError(f"there is no layer {layer!r}; the layers are {', '.join(map(repr, names)) or 'none'}")
+    return viewer.layers[layer]

@@ -30,7 +30,7 @@ from napari_dip.core.solve import Progress, Result
 from napari_dip.viewer import layers
 from napari_dip.viewer.form import Rows, SettingsForm
 from napari_dip.viewer.job import INTERVAL, Job, Outcome
-from napari_dip.viewer.restoration import Restoration
+from napari_dip.viewer.restoration import Restoration, is_preview
 
 IN_VIEW, ALL_SLICES = "the slice in view", "all slices, one after the other"
 AS_LAYERS, AS_STACK = "new layers", "one stack"
@@ -58,6 +58,7 @@ class RestoreWidget(QWidget):
         self._preview: Any = None
         self._stacks: dict[int, Any] = {}
         self._activity: Any = None
+        self._failed_with: Any = None  # the image that the failure under the progress bar is about
         self._form = SettingsForm(self.task)
         self._build()
         self._watch()
@@ -183,19 +184,26 @@ class RestoreWidget(QWidget):
         self._describe()
 
     def _images(self, _: Any = None) -> list[tuple[str, Any]]:
-        return [(layer.name, layer) for layer in self._viewer.layers if isinstance(layer, Image)]
+        """What lies on top comes first, and so is the default; what is hidden, such as a ground truth, comes last."""
+        top_down = list(self._viewer.layers)[::-1]
+        images = [layer for layer in top_down if isinstance(layer, Image) and not is_preview(layer)]
+        return [(layer.name, layer) for layer in sorted(images, key=lambda layer: not layer.visible)]
 
     def _masks(self, _: Any = None) -> list[tuple[str, Any]]:
         return [(layer.name, layer) for layer in self._viewer.layers if isinstance(layer, Labels)]
 
     def _follow_active(self, event: Any = None) -> None:
-        """Choose the layer that the user selects, unless a run adds layers of its own."""
+        """Choose the layer that the user selects; the layers that runs add are not selected by the user."""
         active = self._viewer.layers.selection.active
-        if active is None or self._job is not None:
+        if active is None or self._job is not None or layers.showing():
             return
-        for row in (self._image, self._mask):
+        for row in self._followers():
             if active in row.choices:
                 row.value = active
+
+    def _followers(self) -> list[Any]:
+        """The rows that take the active layer."""
+        return [self._image]
 
     def _add_mask(self) -> None:
         """A new, empty Labels layer over the image, ready to be painted on."""
@@ -223,6 +231,8 @@ class RestoreWidget(QWidget):
         if self._job is not None:
             return
         layer = self._image.value
+        if self._failed_with is not None and layer != self._failed_with:
+            self._say("")  # that was about another image
         if layer is not None and layer.multiscale:
             self._level.max = len(layer.data) - 1
         self._rows.show_row(self._level, layer is not None and layer.multiscale)
@@ -449,6 +459,7 @@ class RestoreWidget(QWidget):
 
     def _say(self, text: str, failed: bool = False) -> None:
         """Tell the user, under the progress bar."""
+        self._failed_with = self._image.value if failed else None
         self._status.setText(text)
         self._status.setStyleSheet("font-weight: bold" if failed else "")
 
@@ -467,8 +478,13 @@ class InpaintWidget(RestoreWidget):
     def _own_rows(self) -> list[Any]:
         return [self._mask, self._label, self._new_mask]
 
+    def _followers(self) -> list[Any]:
+        return [self._image, self._mask]
+
     def _verb(self, layer: Any) -> str:
         mask = self._mask.value
+        if mask is None and layer.dtype.kind != "f":
+            raise ValueError("Choose a Labels layer that marks what is missing, or press 'New mask to paint on'.")
         if mask is None:
             return "Fill the NaN pixels (choose or add a mask for others) of"
         which = f"label {self._label.value}" if self._label.value else "every label"
@@ -503,7 +519,8 @@ class SuperresolveWidget(RestoreWidget):
         sizes = [
             f"{scale / factor:.4g} {unit:~}" for scale, unit in zip(layer.scale[-2:], layer.units[-2:], strict=True)
         ]
-        return f"Enlarge {factor} times along y and x, to pixels of {' x '.join(sizes)},"
+        missing = f", without what '{self._mask.value.name}' marks," if self._mask.value is not None else ","
+        return f"Enlarge {factor} times along y and x, to pixels of {' x '.join(sizes)}{missing}"
 
 
 def _disconnect(connections: list[tuple[Any, Any]]) -> None:
