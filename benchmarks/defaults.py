@@ -89,14 +89,15 @@ def restore(case: Case, **knobs: Any) -> Result:
     return run(case.observed, **case.arguments, **knobs)
 
 
-def measure(case: Case, with_original: bool, device: str) -> None:
+def measure(case: Case, with_original: bool, **knobs: Any) -> None:
     """Fill in what each method gives."""
     name, image = case.classical
     if case.observed.shape == case.truth.shape:
         case.psnr["input"] = psnr(case.truth, case.observed)
     case.psnr[name] = psnr(case.truth, image)
-    for label, knobs in [("default", {}), *([("original", {"preset": case.original})] if with_original else [])]:
-        result = restore(case, device=device, **knobs)
+    presets = {"default": "auto", **({"original": case.original} if with_original else {})}
+    for label, preset in presets.items():
+        result = restore(case, preset=preset, **knobs)
         case.psnr[label] = psnr(case.truth, result.image)
         case.seconds[label], case.iterations[label] = result.seconds, result.iterations
 
@@ -130,13 +131,15 @@ def main() -> None:
     parser.add_argument("--task", choices=["denoise", "inpaint", "superresolve"], help="this task alone")
     parser.add_argument("--images", nargs="+", help="these names alone, such as 02 house butterfly")
     parser.add_argument("--original", action="store_true", help="also the original preset: hours on a CPU")
+    parser.add_argument("--iterations", type=int, help="so many for all presets, for a quick look: nothing is written")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     done = []
     for case in cases(options.data):
         if options.task not in (None, case.task) or (options.images and case.name not in options.images):
             continue
-        measure(case, options.original, options.device)
+        knobs = {"iterations": options.iterations} if options.iterations else {}
+        measure(case, options.original, device=options.device, **knobs)
         print(case.task, case.name, {k: round(v, 2) for k, v in case.psnr.items()}, case.seconds, flush=True)
         done.append(case)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
@@ -146,6 +149,8 @@ def main() -> None:
         rows = [case for case in done if case.task == task]
         text = f"# Default of {task} on 128x128 centres\n\nPSNR in dB; {where}.\n\n{table(rows)}\n"
         print(text)
+        if options.iterations:
+            continue
         file = RESULTS / f"{task}{'-original' if options.original else ''}.md"
         file.write_text(text)
         keep = ("name", "psnr", "seconds", "iterations")
