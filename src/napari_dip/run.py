@@ -93,10 +93,10 @@ class Job:
         assert self.scaling is not None
         restored = self.scaling.undo(image)
         values, missing = self.slices.values[index], self.slices.missing[index]
-        if self.task == "inpaint" and self.settings.keep_known:
+        if self.keeps_known:
             restored = np.where(missing, restored, values)
         result = to_dtype(restored, self.dtype)
-        if self.task == "inpaint" and self.settings.keep_known and self.dtype == values.dtype:
+        if self.keeps_known and self.dtype == values.dtype:
             result[~missing] = values[~missing]  # bit by bit, also where float64 cannot hold them
         return result
 
@@ -107,16 +107,20 @@ class Job:
             warnings.warn(f"slice {index} has no known pixel and stays empty", stacklevel=2)
             return np.full((len(values), *self.shape), self.empty)
         known, result = values[~missing], None
-        keep = self.task == "inpaint" and self.settings.keep_known
         if self.scaling is None or known.min() == known.max():
             what = "the image" if len(self.slices.values) == 1 else f"slice {index}"
             warnings.warn(f"{what} has one value only and comes back as it is", stacklevel=2)
             result = np.full((len(values), *self.shape), known[0])
-            if keep:  # 64-bit integers may differ although their scaling cannot tell
+            if self.keeps_known:  # 64-bit integers may differ although their scaling cannot tell
                 result[~missing] = known
-        elif keep and not missing.any():
+        elif self.keeps_known and not missing.any():
             result = values
         return None if result is None else np.asarray(result.astype(self.dtype))
+
+    @property
+    def keeps_known(self) -> bool:
+        """Whether known pixels come back as they were measured."""
+        return self.task == "inpaint" and self.settings.keep_known
 
     @property
     def definition(self) -> dict[str, Any]:
