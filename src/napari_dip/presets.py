@@ -13,6 +13,12 @@ from typing import Any
 _SMALL: dict[str, Any] = dict(channels=(16, 32, 64, 64, 64), code_channels=16)
 _LARGE: dict[str, Any] = dict(channels=128)
 
+
+def _original(**changes: Any) -> dict[str, Any]:
+    """What all notebooks have in common: they run to their end."""
+    return dict(stop="iterations", **changes)
+
+
 #: name -> (tasks, changes)
 TABLE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "denoise-small": (("denoise",), dict(_SMALL, iterations=900)),
@@ -21,23 +27,23 @@ TABLE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "inpaint-large": (("inpaint",), dict(_LARGE, iterations=3000)),
     "superresolve-small": (("superresolve",), dict(channels=32, iterations=1200)),
     "superresolve-large": (("superresolve",), dict(_LARGE, iterations=2000)),
-    "original-denoise": (("denoise",), dict(iterations=3000)),
-    "original-denoise-strong": (("denoise",), dict(iterations=3000, code_noise=1 / 20)),
+    "original-denoise": (("denoise",), _original(iterations=3000)),
+    "original-denoise-strong": (("denoise",), _original(iterations=3000, code_noise=1 / 20)),
     "original-jpeg": (
         ("denoise",),
-        dict(iterations=2400, channels=(8, 16, 32, 64, 128), skip_channels=(0, 0, 0, 4, 4), code_channels=3),
+        _original(iterations=2400, channels=(8, 16, 32, 64, 128), skip_channels=(0, 0, 0, 4, 4), code_channels=3),
     ),
     "original-inpaint-text": (
         ("inpaint",),
-        dict(iterations=6000, skip_channels=128, upsampling="nearest", code_noise=0.03, average=0.0),
+        _original(iterations=6000, skip_channels=128, upsampling="nearest", code_noise=0.03, average=0.0),
     ),
     "original-inpaint-hole": (
         ("inpaint",),
-        dict(iterations=5000, skip_channels=0, upsampling="nearest", code="mesh", code_noise=0.03, average=0.0),
+        _original(iterations=5000, skip_channels=0, upsampling="nearest", code="mesh", code_noise=0.03, average=0.0),
     ),
     "original-inpaint-region": (
         ("inpaint",),
-        dict(
+        _original(
             iterations=3000,
             scales=6,
             channels=(16, 32, 64, 128, 128, 128),
@@ -53,11 +59,11 @@ TABLE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     ),
     "original-inpaint-half": (
         ("inpaint",),
-        dict(iterations=11000, learning_rate=0.001, code_noise=0.03, average=0.0),
+        _original(iterations=11000, learning_rate=0.001, code_noise=0.03, average=0.0),
     ),
     "original-inpaint-sparse": (
         ("inpaint",),
-        dict(
+        _original(
             iterations=1000,
             channels=(16, 32, 64, 128, 128),
             skip_channels=0,
@@ -66,8 +72,8 @@ TABLE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
             average=0.0,
         ),
     ),
-    "original-superresolve-4": (("superresolve",), dict(iterations=2000, code_noise=0.03, average=0.0)),
-    "original-superresolve-8": (("superresolve",), dict(iterations=4000, code_noise=0.05, average=0.0)),
+    "original-superresolve-4": (("superresolve",), _original(iterations=2000, code_noise=0.03, average=0.0)),
+    "original-superresolve-8": (("superresolve",), _original(iterations=4000, code_noise=0.05, average=0.0)),
 }
 
 #: task -> (preset on a CPU, preset on an accelerator)

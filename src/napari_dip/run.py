@@ -17,10 +17,12 @@ from napari_dip.core import device as devices
 from napari_dip.core import solve
 from napari_dip.core.guard import Diverged
 from napari_dip.core.intensity import Scaling, to_dtype
+from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Compose, Downsample, Identity, Mask
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import State
 from napari_dip.core.solve import History, Progress, Result
+from napari_dip.core.stopping import Choice
 from napari_dip.inputs import Slices
 from napari_dip.settings import Settings
 
@@ -76,6 +78,7 @@ class Job:
     shape: tuple[int, ...]
     settings: Settings
     device: devices.Device
+    noise: Noise | None = None  # in the units of the input
 
     def problem(self, index: int) -> Problem:
         assert self.scaling is not None
@@ -86,7 +89,13 @@ class Job:
         if missing.any():
             mask = Mask(torch.from_numpy(~missing)[None])
             operator = Compose(operator, mask) if self.factors else mask
-        return Problem(observation=observation, operator=operator, known=1 - float(missing.mean()), guide=self.guide)
+        return Problem(
+            observation=observation,
+            operator=operator,
+            known=1 - float(missing.mean()),
+            guide=self.guide,
+            noise=self.noise.scaled(self.scaling) if self.noise is not None else None,
+        )
 
     def finish(self, index: int, image: npt.NDArray[np.float32]) -> Array:
         """A restored slice (C, *shape) in the units of the input, in the type of the result."""
@@ -99,6 +108,20 @@ class Job:
         if self.keeps_known and self.dtype == values.dtype:
             result[~missing] = values[~missing]  # bit by bit, also where float64 cannot hold them
         return result
+
+    def uncertainty(self, index: int, spread: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The spread (C, *shape) of a slice in the units of the input, float32; NaN where the measurement is kept."""
+        spread = self._difference(spread)
+        return np.where(self.slices.missing[index], spread, np.float32(np.nan)) if self.keeps_known else spread
+
+    def residual(self, index: int, residual: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The residual (C, *S) of a slice in the units of the input, float32, NaN where nothing was measured."""
+        return np.where(self.slices.missing[index], np.float32(np.nan), self._difference(residual))
+
+    def _difference(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Differences of intensities in the units of the input, float32."""
+        assert self.scaling is not None
+        return (values * np.float64(self.scaling.high - self.scaling.low)).astype(np.float32)
 
     def trivial(self, index: int) -> Array | None:
         """The slice, if there is nothing to fit in it."""
@@ -169,7 +192,7 @@ def check_resume(resume: Result, job: Job) -> None:
             raise ValueError(f"{name} is not that of the run to be continued; start a new run to change it")
     for name, value in job.settings.as_dict().items():
         before = getattr(resume.settings, name)
-        if name not in ("iterations", "output_dtype", "keep_known", "threads") and value != before:
+        if name not in ("iterations", "stop", "output_dtype", "keep_known", "threads") and value != before:
             raise ValueError(
                 f"{name}={value!r} was {before!r} in the run to be continued; start a new run to change it"
             )
@@ -180,6 +203,10 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
     count = len(job.slices.values)
     channels = job.slices.values.shape[1]
     image = np.full((count, channels, *job.shape), job.empty, dtype=job.dtype)
+    last = image.copy()
+    residual = np.full(job.slices.values.shape, np.nan, np.float32)
+    uncertainty = np.full(image.shape, np.nan, np.float32) if job.settings.uncertainty else None
+    marks = [0] * count
     done: list[Result] = []
     kept: list[State | None] = [None] * count
     began = time.perf_counter()
@@ -187,7 +214,7 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
     for index in range(count):
         trivial = job.trivial(index)
         if trivial is not None:
-            image[index] = trivial
+            image[index] = last[index] = trivial
             continue
         state = states[index] if states else None
         steps = solve.iterate(job.problem(index), job.settings, state=state, **pace)
@@ -208,6 +235,11 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
         reason, complete = result.stop_reason, result.complete
         if result.iterations or count == 1:  # a slice that was not begun stays empty
             image[index] = job.finish(index, result.image)
+            last[index] = job.finish(index, result.last)
+            residual[index] = job.residual(index, result.residual)
+            if uncertainty is not None and result.uncertainty is not None:
+                uncertainty[index] = job.uncertainty(index, result.uncertainty)
+            marks[index] = result.marks[0]
             kept[index] = result.states[0]
             done.append(result)
         if not complete:
@@ -218,6 +250,12 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
         reason = "finished at once: there was nothing to fit"
     result = Result(
         image=job.slices.layout(image),
+        last=job.slices.layout(last),
+        residual=job.slices.layout(residual),
+        uncertainty=None if uncertainty is None else job.slices.layout(uncertainty),
+        noise=job.noise,
+        rule=done[0].rule if done else Choice("iterations", "there was nothing to fit"),
+        marks=tuple(marks),
         iterations=sum(r.iterations for r in done),
         stop_reason=reason,
         history=History(
@@ -249,10 +287,18 @@ def _record(job: Job, result: Result) -> dict[str, Any]:
         "iterations": result.iterations,
         "seconds": round(result.seconds, 3),
         "stop_reason": result.stop_reason,
+        "stop_rule": {"name": result.rule.name, "reason": result.rule.reason},
+        "marks": list(result.marks),
+        "noise": None if result.noise is None else _plain(result.noise),
+        "uncertainty": None if result.uncertainty is None else "spread of the iterates",
         "events": [{"iteration": e.iteration, "kind": e.kind, "message": e.message} for e in result.history.events],
         "software": record.software(),
         "finished": record.now(),
     }
+
+
+def _plain(noise: Noise) -> dict[str, Any]:
+    return {name: value for name, value in vars(noise).items() if name != "autocorrelation"}
 
 
 def _size(states: list[State | None]) -> int:

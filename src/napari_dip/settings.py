@@ -65,6 +65,15 @@ class Settings:
         advanced=False,
     )
     iterations: int = knob(2000, "Optimiser steps, at the most.", "int", min=1, max=1_000_000, step=100, advanced=False)
+    stop: str = knob(
+        "auto",
+        "What ends the run and marks the image to return: the residual is down to the noise (discrepancy), pixels held "
+        "out are predicted best, the iterates vary least (variance, windowed or exponential), or the iterations are "
+        "used up; auto chooses by the noise and says why.",
+        "choice",
+        choices=("auto", "discrepancy", "held-out", "variance", "variance-exponential", "iterations"),
+        advanced=False,
+    )
     learning_rate: float = knob(
         0.01,
         "Step length of Adam. (L-BFGS finds its own by line search.)",
@@ -103,6 +112,9 @@ class Settings:
         min=0,
         max=0.99999,
         step=0.001,
+    )
+    uncertainty: bool = knob(
+        False, "Also return the standard deviation of each pixel, as a map in the units of the image.", "bool"
     )
     seed: int = knob(
         0,

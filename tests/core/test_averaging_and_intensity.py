@@ -17,16 +17,33 @@ def averaged(images: torch.Tensor, decay: float) -> torch.Tensor:
     average = RunningAverage(decay)
     for image in images:
         average.add(image)
-    return average.value()
+    assert average.mean is not None
+    return average.mean
 
 
-@pytest.mark.parametrize("decay", [0, 0.5, 0.9, 0.99999])
+@pytest.mark.parametrize("decay", [0, 0.5, 0.9, 0.99999, 1])
 @pytest.mark.parametrize("count", [1, 2, 30])
 def test_the_average_is_its_formula(decay: float, count: int) -> None:
     images = torch.rand(count, 3, 4, generator=torch.Generator().manual_seed(0))
     weights = decay ** np.arange(count - 1, -1, -1.0)
     expected = np.tensordot(weights, images.double().numpy(), 1) / weights.sum()
     np.testing.assert_allclose(averaged(images, decay).numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.99, 1.0])
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_the_spread_is_its_formula(decay: float, count: int) -> None:
+    images = 5 + torch.rand(count, 3, 4, generator=torch.Generator().manual_seed(0))
+    average = RunningAverage(decay, spread=True)
+    for image in images:
+        average.add(image)
+    weights = decay ** np.arange(count - 1, -1, -1.0)
+    many = images.double().numpy()
+    mean = np.average(many, 0, weights)
+    expected = np.sqrt(np.average((many - mean) ** 2, 0, weights))
+    spread = average.spread()
+    assert spread is not None
+    np.testing.assert_allclose(spread.numpy(), expected, atol=1e-6)
 
 
 def test_decay_zero_is_the_last_image_whatever_was_before() -> None:
@@ -41,22 +58,16 @@ def test_a_constant_sequence_has_no_bias_that_16_bits_would_show(decay: float, c
     image, average = torch.linspace(0.1, 1, 101), RunningAverage(decay)
     for _ in range(count):
         average.add(image)
-    torch.testing.assert_close(average.value(), image, rtol=0, atol=2.0**-17)
+    assert average.mean is not None
+    torch.testing.assert_close(average.mean, image, rtol=0, atol=2.0**-17)
 
 
-def test_adding_leaves_the_image_alone_and_the_average_apart() -> None:
-    image, average = torch.ones(3), RunningAverage(0.5)
+@pytest.mark.parametrize("decay", [0, 0.5])
+def test_adding_leaves_the_image_alone(decay: float) -> None:
+    image, average = torch.ones(3), RunningAverage(decay)
     average.add(image)
-    average.add(image)
-    before = average.value()
     average.add(torch.zeros(3))
     assert image.tolist() == [1, 1, 1]
-    assert before.tolist() == [1, 1, 1]
-
-
-def test_the_average_of_nothing_is_an_error() -> None:
-    with pytest.raises(ValueError, match="add one first"):
-        RunningAverage(0.9).value()
 
 
 @pytest.mark.parametrize("dtype", INTEGERS + FLOATS)

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
 class RunningAverage:
     """Exponential average of a sequence of images, without the bias of its start.
 
-    The average after n images is ``sum_k d^(n-k) x_k / sum_k d^(n-k)`` with decay d; d = 0 is the last image alone.
-    One image and one number of memory, whatever the length.
+    The average after n images is ``sum_k d^(n-k) x_k / sum_k d^(n-k)`` with decay d: d = 0 is the last image alone,
+    d = 1 the plain mean. The variance about it has the same weights (Welford 1962, West 1979). One image of memory,
+    two with the variance, whatever the length.
+
+    Parameters
+    ----------
+    decay : float
+        Weight of the past, 0 to 1.
+    spread : bool
+        Whether to keep the variance too.
     """
 
-    def __init__(self, decay: float) -> None:
+    def __init__(self, decay: float, spread: bool = False) -> None:
         self.decay = decay
+        self.keeps_spread = spread
         self.mean: Tensor | None = None
+        self.variance: Tensor | None = None
         self.weight = 0.0
 
     def add(self, image: Tensor) -> None:
@@ -22,17 +33,14 @@ class RunningAverage:
         self.weight = self.decay * self.weight + 1
         if self.mean is None or self.decay == 0:
             self.mean = image.clone()
-        else:
-            self.mean.lerp_(image, 1 / self.weight)  # a sum would outgrow the digits of float32
+            self.variance = torch.zeros_like(image) if self.keeps_spread else None
+            return
+        share = 1 / self.weight
+        if self.variance is not None:
+            step = image - self.mean
+            self.variance.addcmul_(step, step, value=share).mul_(1 - share)
+        self.mean.lerp_(image, share)  # a sum would outgrow the digits of float32
 
-    def value(self) -> Tensor:
-        """The average so far.
-
-        Raises
-        ------
-        ValueError
-            If nothing was added yet.
-        """
-        if self.mean is None:
-            raise ValueError("the average of no images is not defined: add one first")
-        return self.mean.clone()
+    def spread(self) -> Tensor | None:
+        """The standard deviation about the average, if it is kept."""
+        return None if self.variance is None else self.variance.sqrt()

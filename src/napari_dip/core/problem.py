@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Operator
 
 
@@ -24,14 +27,23 @@ class Problem:
         Fraction of the observation that was measured, in (0, 1].
     guide : float32 array (G, *image), optional
         The code for ``code="guide"``.
+    noise : Noise, optional
+        Of the observation, in its scaled intensities.
     """
 
     observation: npt.NDArray[np.float32]
     operator: Operator
     known: float = 1.0
     guide: npt.NDArray[np.float32] | None = None
+    noise: Noise | None = None
 
     @property
     def image_shape(self) -> tuple[int, ...]:
         """Spatial shape of the image that is sought."""
         return self.operator.image_shape(self.observation.shape[1:])
+
+    def residual(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """What the observation (C, *S) has that an image (C, *image) does not explain; zero where not known."""
+        with torch.no_grad():
+            expected = copy.deepcopy(self.operator).cpu()(torch.from_numpy(image)[None])[0]
+        return np.asarray(self.observation - expected.numpy())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,8 +31,19 @@ class State:
     optimiser: dict[str, Any]
     random: Tensor
     average: Tensor | None
+    average_variance: Tensor | None
     average_weight: float
     losses: tuple[float, ...]
+    rule: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """An image (1, C, *image) of a run, its spread if that is kept, and the iteration that it is of."""
+
+    iteration: int
+    image: Tensor
+    spread: Tensor | None
 
 
 class Search:
@@ -44,6 +55,8 @@ class Search:
         Steps made so far.
     losses : list of float
         Of all steps, once they are read: reading waits for the GPU.
+    observation, iterate : Tensor (1, C, *S), Tensor (1, C, *image)
+        What is fitted, and the latest that the generator made.
     """
 
     def __init__(self, problem: Problem, settings: Settings, device: str) -> None:
@@ -53,7 +66,7 @@ class Search:
         self.iteration = 0
         self._losses: list[float] = []
         self._unread: list[Tensor] = []
-        self._average = RunningAverage(settings.average)
+        self._average = RunningAverage(settings.average, spread=settings.uncertainty)
 
     def begin(self, state: State | None = None) -> None:
         """Make the generator and its code on the device, fresh from the seed or as a state left them."""
@@ -75,7 +88,7 @@ class Search:
             self._generator.to(memory_format=_layout(len(shape)))  # type: ignore[call-overload]
         self._code = code.to(self.device, memory_format=_layout(len(shape)))
         self._noise = torch.empty_like(self._code)
-        self._observation = torch.from_numpy(problem.observation)[None].to(self.device)
+        self.observation = torch.from_numpy(problem.observation)[None].to(self.device)
         self._operator = copy.deepcopy(problem.operator).to(self.device)  # Module.to moves in place
         self._fidelity = Gaussian(problem.known)
         self._regulariser = REGULARISERS[settings.regulariser] if settings.regulariser_weight else None
@@ -94,7 +107,7 @@ class Search:
         def loss_and_gradients() -> Tensor:
             self._optimiser.zero_grad()
             image = self._generator(self._fed)
-            loss: Tensor = self._fidelity(self._operator(image), self._observation)
+            loss: Tensor = self._fidelity(self._operator(image), self.observation)
             if self._regulariser is not None:
                 loss = loss + self.settings.regulariser_weight * self._regulariser(image)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -103,7 +116,8 @@ class Search:
             return loss
 
         self._optimiser.step(loss_and_gradients)  # type: ignore[arg-type]
-        self._average.add(first[0])
+        self.iterate = first[0]
+        self._average.add(self.iterate)
         self._unread.append(first[1])
         self.iteration += 1
 
@@ -115,12 +129,26 @@ class Search:
             self._unread.clear()
         return self._losses
 
-    def image(self) -> npt.NDArray[np.float32]:
-        """What is restored so far, (C, *S). Waits for the GPU."""
+    @property
+    def average(self) -> Tensor:
+        """What is restored so far, (1, C, *image): to look at, not to keep."""
         if self._average.mean is None:
             with torch.no_grad():
-                return np.array(self._generator(self._code)[0].cpu().numpy())
-        return np.asarray(self._average.value()[0].cpu().numpy())
+                return torch.as_tensor(self._generator(self._code))
+        return self._average.mean
+
+    def expected(self) -> Tensor:
+        """What the instrument would see of it, (1, C, *S)."""
+        with torch.no_grad():
+            return torch.as_tensor(self._operator(self.average))
+
+    def mark(self) -> Mark:
+        """A copy of what is restored so far."""
+        return Mark(self.iteration, self.average.clone(), self._average.spread())
+
+    def image(self) -> npt.NDArray[np.float32]:
+        """What is restored so far, (C, *image), on the host. Waits for the GPU."""
+        return on_host(self.average)
 
     def restart_optimiser(self, slower: float = 1.0) -> None:
         """A fresh optimiser, its step length multiplied by `slower`."""
@@ -139,24 +167,26 @@ class Search:
 
     def state(self, device: str | None = None) -> State:
         """A copy of the state, on a device (by default where it is)."""
-        place = _copy_to(device or self.device)
+        place = copy_to(device or self.device)
         return State(
             iteration=self.iteration,
             weights=place(self._generator.state_dict()),
             optimiser=place(self._optimiser.state_dict()),
             random=self._random.get_state(),
             average=place(self._average.mean),
+            average_variance=place(self._average.variance),
             average_weight=self._average.weight,
             losses=tuple(self.losses),
         )
 
     def restore(self, state: State) -> None:
         """Go back to the weights, optimiser, random numbers and average of a state; steps stay counted."""
-        place = _copy_to(self.device)
+        place = copy_to(self.device)
         self._generator.load_state_dict(state.weights)
         self._optimiser.load_state_dict(place(state.optimiser))
         self._random.set_state(state.random)
         self._average.mean = place(state.average)
+        self._average.variance = place(state.average_variance)
         self._average.weight = state.average_weight
 
     def drop_gradients(self) -> None:
@@ -186,11 +216,16 @@ class Search:
                     weight.add_(noise * weight.std() * self.settings.weight_noise)
 
 
+def on_host(image: Tensor) -> npt.NDArray[np.float32]:
+    """An image (1, C, *S) as an array (C, *S) of its own."""
+    return np.array(image[0].cpu().numpy())
+
+
 def _layout(ndim: int) -> torch.memory_format:
     return {2: torch.channels_last, 3: torch.channels_last_3d}.get(ndim, torch.contiguous_format)
 
 
-def _copy_to(device: str) -> Callable[[Any], Any]:
+def copy_to(device: str) -> Callable[[Any], Any]:
     """A function that copies all tensors in nested dicts and lists to a device."""
 
     def copy(tree: Any) -> Any:
@@ -198,7 +233,7 @@ def _copy_to(device: str) -> Callable[[Any], Any]:
             return tree.detach().to(device, copy=True)
         if isinstance(tree, dict):
             # Adam counts its steps on the host, whatever the device: reading a count from a GPU would wait for it
-            on_host = _copy_to("cpu") if device != "cpu" else copy
+            on_host = copy_to("cpu") if device != "cpu" else copy
             return {key: on_host(value) if key == "step" else copy(value) for key, value in tree.items()}
         return [copy(value) for value in tree] if isinstance(tree, (list, tuple)) else tree
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,11 @@ import numpy.typing as npt
 import torch
 
 from napari_dip.core import device as devices
+from napari_dip.core import stopping
 from napari_dip.core.guard import Event, Guard
+from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import Search, State
+from napari_dip.core.search import Search, State, copy_to, on_host
 from napari_dip.settings import Settings
 
 Image = npt.NDArray[Any]
@@ -81,7 +83,21 @@ class Result:
     Attributes
     ----------
     image : array
-        In the units and axes of the input.
+        In the units and axes of the input: what the stopping rule marked, else the image at the end.
+    last : array
+        The image at the end of the run, like `image`.
+    residual : array
+        Observation minus what the instrument would see of the fitted image, in the units and axes of the input; NaN
+        where that is not known.
+    uncertainty : array or None
+        Standard deviation at each pixel, like `image`, if the settings ask for it: of the iterates about their
+        running average, weighted as they are in it.
+    noise : Noise or None
+        Of the observation, in the units of the input; None if it is not known.
+    rule : Choice
+        The stopping rule and why it was taken (of the first slice that was fitted).
+    marks : tuple of int
+        The iteration that `image` is of, for each slice; 0 where nothing was fitted.
     iterations : int
         Steps made in all (summed over the slices of a stack, and over the runs that it continues).
     stop_reason : str
@@ -95,12 +111,19 @@ class Result:
     seconds : float
         Wall-clock time.
     complete : bool
-        False if the run was stopped, gave up or ran out of memory before its last iteration.
+        False if the run was stopped, gave up or ran out of memory before its last iteration or its stopping rule
+        ended it.
     record : dict
         Provenance, fit for JSON: all of the above and the versions of the software.
     """
 
     image: Image
+    last: Image
+    residual: Image
+    uncertainty: Image | None = None
+    noise: Noise | None = None
+    rule: stopping.Choice
+    marks: tuple[int, ...]
     iterations: int
     stop_reason: str
     history: History
@@ -151,7 +174,7 @@ def iterate(
     Returns
     -------
     Result
-        With the image (C, *S), in scaled intensities.
+        With its images (C, *S) in scaled intensities; the residual is zero where the observation is not known.
 
     Raises
     ------
@@ -165,15 +188,20 @@ def iterate(
     if settings.threads:
         torch.set_num_threads(settings.threads)
     began = time.perf_counter()
-    search = Search(problem, settings, device.name)
+    choice = stopping.choose(problem, settings)
+    rule = stopping.RULES[choice.name](problem, settings)
+    search = Search(rule.problem, settings, device.name)
     guard, events = Guard(), list[Event]()
     try:
         complete, reason = False, ""
         try:
             search.begin(state)
             guard.begin(search)
+            rule.begin(search)
+            if state is not None and state.rule.get("name") == choice.name:
+                rule.resume(copy_to(search.device)(state.rule["state"]))
             complete, reason = yield from _steps(
-                search, guard, settings.iterations, should_stop, interval, snapshot_every, events
+                search, guard, rule, settings.iterations, should_stop, interval, snapshot_every, events
             )
         except Exception as error:
             if not devices.is_out_of_memory(error):
@@ -188,8 +216,18 @@ def iterate(
             guard.rescue(search)
             reason = f"memory ran out on {device} after {search.iteration} iterations ({failure}); {_SMALLER}"
             events.append(Event(search.iteration, "out of memory", reason))
+        last = search.mark()
+        # whoever stops a run by hand wants what is on the screen
+        mark = last if rule.mark is None or reason.startswith(_STOPPED) else rule.mark
+        image = on_host(mark.image)
         return Result(
-            image=search.image(),
+            image=image,
+            last=on_host(last.image),
+            residual=problem.residual(image),
+            uncertainty=None if mark.spread is None else on_host(mark.spread),
+            noise=problem.noise,
+            rule=choice,
+            marks=(mark.iteration,),
             iterations=search.iteration,
             stop_reason=reason,
             history=History(np.array(search.losses, np.float32), tuple(events)),
@@ -197,27 +235,33 @@ def iterate(
             device=device,
             seconds=time.perf_counter() - began,
             complete=complete,
-            states=(search.state(device="cpu"),),
+            states=(replace(search.state("cpu"), rule={"name": choice.name, "state": copy_to("cpu")(rule.state())}),),
         )
     finally:
         search.close()
         guard.forget()
+        rule.forget()
         torch.set_num_threads(threads)
 
 
+_STOPPED = "stopped by the user"
 _SMALLER = "use fewer channels, a smaller image, or device='cpu'"
 
 
 def _steps(
     search: Search,
     guard: Guard,
+    rule: stopping.Rule,
     count: int,
     should_stop: Callable[[], bool],
     interval: float,
     snapshot_every: int,
     events: list[Event],
 ) -> Generator[Progress, None, tuple[bool, str]]:
-    """Make `count` more steps; returns whether all were made, and the sentence that says why the run ended."""
+    """Make `count` more steps, or fewer if the rule ends the run.
+
+    Returns whether it came to such an end, and the sentence that says why it ended.
+    """
     first, last = search.iteration, search.iteration + count
     began = shown = time.perf_counter()
     while search.iteration < last:
@@ -226,14 +270,19 @@ def _steps(
         began += time.perf_counter() - asked
         if not stopping:
             search.step()
+            rule.update(search)
         if stopping or guard.due(search) or search.iteration == last:
             event = guard.check(search, last=search.iteration == last)  # waits for the GPU
             if event:
                 events.append(event)
+                rule.restart()
             if event and event.kind == "gave up":
                 return False, event.message
+            if not (event or stopping or rule.ended) and (reason := rule.look(search)):
+                rule.ended = True
+                return True, reason
         if stopping:
-            return False, f"stopped by the user after {search.iteration} of {last} iterations"
+            return False, f"{_STOPPED} after {search.iteration} of {last} iterations"
         now = time.perf_counter()
         snapshot = snapshot_every > 0 and search.iteration % snapshot_every == 0
         if snapshot or now - shown >= interval:
@@ -249,4 +298,4 @@ def _steps(
                 rate=(search.iteration - first) / (now - began),
                 snapshot=snapshot,
             )
-    return True, f"finished all {last} iterations"
+    return True, f"finished all {last} iterations" + ("" if rule.ended else rule.remark())

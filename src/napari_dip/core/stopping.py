@@ -1,0 +1,306 @@
+"""When to stop: rules that mark the best image of a run, and say when looking further is in vain.
+
+A deep image prior makes structure first and noise later, so its best image comes before its last. All rules have one
+shape: a rule may take something out of the problem before the run (`problem`), sees every iteration (`update`, which
+never waits for a GPU), and at every look marks the running average if that is the best so far and returns the
+sentence that ends the run, or nothing (`look`).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_dip.core.noise import INDEPENDENT
+from napari_dip.core.operators import Compose, Mask
+from napari_dip.core.problem import Problem
+from napari_dip.core.search import Mark, Search
+from napari_dip.settings import Settings
+
+RATIO = 0.95  # of the noise: the running average lags behind the iterate, which has fitted some noise by then
+HELD_OUT = 0.03  # fraction of the known pixels
+BLOCK = 7  # pixels along each axis of what is held out together where neighbours share noise
+ENOUGH = 200  # held-out pixels; the mean square error of fewer is left to chance
+WATCHED = 1024  # pixels whose variance is followed: a window of 100 iterations of them takes 0.4 MB
+WINDOW = 100  # iterations, of the windowed variance
+NEWEST = 0.1  # weight of the newest iterate in the exponential variance
+WARM_UP = 200  # iterations: variances have minima before that mean nothing
+PATIENCE = 300  # iterations without a better image
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A rule, as the knob ``stop`` names it, and the sentence that says why it was taken."""
+
+    name: str
+    reason: str
+
+
+class Rule:
+    """Base of the rules; on its own "iterations": the run goes to its end, and its last image is the result.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is asked.
+    settings : Settings
+        With the seed of what a rule draws.
+
+    Attributes
+    ----------
+    problem : Problem
+        What is to be fitted: less than was asked if the rule holds something out.
+    mark : Mark or None
+        The best image so far.
+    ended : bool
+        Whether the rule has ended a run. One that goes on nevertheless is the user's, and its last image counts.
+    """
+
+    def __init__(self, problem: Problem, settings: Settings) -> None:
+        self.problem = problem
+        self.mark: Mark | None = None
+        self.ended = False
+
+    def begin(self, search: Search) -> None:
+        """Lay out what is needed where the search computes."""
+
+    def update(self, search: Search) -> None:
+        """See one iteration, without waiting for the GPU."""
+
+    def look(self, search: Search) -> str:
+        """Mark the image if it is the best so far; returns why the run ends here, or nothing. Waits for the GPU."""
+        return ""
+
+    def restart(self) -> None:
+        """Forget the latest iterates: the search has gone back. A mark was made while all was well, and stays."""
+
+    def remark(self) -> str:
+        """What there is to add when the iterations are used up before the rule has ended the run."""
+        return ""
+
+    def forget(self) -> None:
+        """Let go of every tensor."""
+        self.__dict__.clear()
+
+    def state(self) -> dict[str, Any]:
+        """What it takes to go on: tensors and numbers."""
+        return {"mark": self.mark and vars(self.mark), "ended": self.ended}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from the state of an earlier run, its tensors being where the search computes."""
+        self.mark = Mark(**state["mark"]) if state["mark"] and not state["ended"] else None
+        self.ended = state["ended"]
+
+
+class Discrepancy(Rule):
+    """Stop where the residual is as small as the noise: what is left then is noise, and what comes next fits it.
+
+    Compares the mean of (y - A x)^2, x being the running average, with the mean of the variance that noise has at A x
+    (Morozov 1966). Right whatever the correlation of the noise, and as good as its variance is known.
+    """
+
+    def __init__(self, problem: Problem, settings: Settings) -> None:
+        super().__init__(problem, settings)
+        if problem.noise is None:
+            raise ValueError("stop='discrepancy' needs the noise of the observation; take another rule")
+        self.noise = problem.noise
+        self.ratio = math.inf
+
+    def look(self, search: Search) -> str:
+        noise, expected = self.noise, search.expected()
+        # where a pixel is not known both images are zero, and so is the residual
+        error = (search.observation - expected).square().mean() / self.problem.known
+        variance = (noise.gain * (expected - noise.offset).clamp_min(0)).mean() + noise.read_noise**2
+        self.ratio = float(error / variance.clamp_min(1e-12))
+        if self.ratio > RATIO:
+            return ""
+        self.mark = search.mark()
+        return f"stopped at iteration {search.iteration}: the residual is down to {self.ratio:.2f} of the noise"
+
+    def remark(self) -> str:
+        return f", where the residual is {self.ratio:.2f} of the noise: more iterations would show more"
+
+
+class Lowest(Rule):
+    """Base of the rules that mark the lowest value of a score, and end the run when no lower one comes."""
+
+    what = "the score"
+    warm_up = 0
+
+    def __init__(self, problem: Problem, settings: Settings) -> None:
+        super().__init__(problem, settings)
+        self.lowest = math.inf
+
+    def score(self, search: Search) -> Tensor | None:
+        """The value to be made small; None while there is none."""
+        raise NotImplementedError
+
+    def look(self, search: Search) -> str:
+        score = self.score(search) if search.iteration >= self.warm_up else None
+        if score is None:
+            return ""
+        if (value := float(score)) < self.lowest:
+            self.lowest, self.mark = value, search.mark()
+        if self.mark is None or search.iteration - self.mark.iteration < PATIENCE:
+            return ""
+        return f"took iteration {self.mark.iteration}, where {self.what} was lowest, and stopped {PATIENCE} later"
+
+    def remark(self) -> str:
+        return "" if self.mark is None else f", and took {self.mark.iteration}, where {self.what} was lowest"
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "lowest": self.lowest}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        super().resume(state)
+        self.lowest = state["lowest"]
+
+
+class HeldOut(Lowest):
+    """Leave some pixels out of the loss, and take the image that predicts them best.
+
+    Unbiased where noise is independent between what is held out and what is fitted: single pixels of white noise,
+    blocks of correlated noise.
+    """
+
+    what = "the error of the pixels held out"
+
+    def __init__(self, problem: Problem, settings: Settings) -> None:
+        super().__init__(problem, settings)
+        known = where_known(problem)
+        correlated = problem.noise is not None and problem.noise.correlation >= INDEPENDENT
+        held = _draw(np.asarray(known.any(0)), BLOCK if correlated else 1, settings.seed)
+        self.held = held & known
+        if not self.held.any() or not (known & ~held).any():
+            raise ValueError("stop='held-out' needs more known pixels than there are; take stop='iterations'")
+        self.observation, self.operator = problem.observation, problem.operator
+        self.problem = replace(
+            problem,
+            observation=np.where(held, np.float32(0), problem.observation),
+            operator=Compose(problem.operator, Mask(torch.from_numpy(~held)[None, None])),
+            known=float((known & ~held).mean()),
+        )
+
+    def begin(self, search: Search) -> None:
+        self._operator = copy.deepcopy(self.operator).to(search.device)  # Module.to moves in place
+        self._truth = torch.from_numpy(self.observation)[None].to(search.device)
+        self._held = torch.from_numpy(self.held)[None].to(search.device)
+        self._count = int(self.held.sum())
+
+    def score(self, search: Search) -> Tensor:
+        with torch.no_grad():
+            error = self._operator(search.average) - self._truth
+        return torch.sum(error.square() * self._held) / self._count
+
+
+class WindowedVariance(Lowest):
+    """Take the image around which the iterates vary least: structure is made before, noise after.
+
+    ES-WMV of Wang et al., "Early Stopping for Deep Image Prior" (2021), on a random subset of the pixels.
+    """
+
+    what = "the variance of the iterates"
+    warm_up = WARM_UP
+
+    def begin(self, search: Search) -> None:
+        size = math.prod((len(self.problem.observation), *self.problem.image_shape))
+        rng = torch.Generator().manual_seed(search.settings.seed)
+        self._watched = torch.randperm(size, generator=rng)[:WATCHED].to(search.device)
+        self._window = torch.zeros(WINDOW, len(self._watched), device=search.device)
+        self._seen = 0
+
+    def update(self, search: Search) -> None:
+        self._window[self._seen % WINDOW] = search.iterate.reshape(-1)[self._watched]
+        self._seen += 1
+
+    def score(self, search: Search) -> Tensor | None:
+        return torch.var(self._window, 0, correction=0).mean() if self._seen >= WINDOW else None
+
+    def restart(self) -> None:
+        self._seen = 0
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "window": self._window, "seen": self._seen}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        super().resume(state)
+        self._window, self._seen = state["window"], state["seen"]
+
+
+class ExponentialVariance(WindowedVariance):
+    """The same with a variance that forgets exponentially: ES-EMV of Wang et al. (2021). Keeps two rows, no window."""
+
+    def begin(self, search: Search) -> None:
+        super().begin(search)
+        self._window = self._window[:2]  # mean and variance
+
+    def update(self, search: Search) -> None:
+        mean, variance = self._window
+        step = search.iterate.reshape(-1)[self._watched] - mean
+        if self._seen:
+            mean += NEWEST * step
+            variance += NEWEST * step.square()
+            variance *= 1 - NEWEST
+        else:
+            mean += step
+        self._seen += 1
+
+    def score(self, search: Search) -> Tensor:
+        return self._window[1].mean()
+
+    def restart(self) -> None:
+        self._seen = 0
+        self._window.zero_()
+
+
+RULES: dict[str, type[Rule]] = {
+    "iterations": Rule,
+    "discrepancy": Discrepancy,
+    "held-out": HeldOut,
+    "variance": WindowedVariance,
+    "variance-exponential": ExponentialVariance,
+}
+
+
+def choose(problem: Problem, settings: Settings) -> Choice:
+    """The rule that ``stop`` means for a problem, and why."""
+    if settings.stop != "auto":
+        return Choice(settings.stop, "chosen by the user")
+    noise = problem.noise
+    if noise is None:
+        return Choice("iterations", "the noise of the image is not known")
+    if noise.warning:
+        return Choice("iterations", f"the noise of the image is uncertain: {noise.warning}")
+    if problem.known < 0.5 or math.prod(problem.image_shape) > math.prod(problem.observation.shape[1:]):
+        return Choice("iterations", "most pixels of the result are not measured, so that fitting noise harms less")
+    if noise.correlation >= INDEPENDENT:
+        return Choice(
+            "discrepancy",
+            f"neighbouring pixels share noise ({noise.correlation:.1f}), so that they would foretell each other's",
+        )
+    return Choice("discrepancy", "the noise is known")
+
+
+def where_known(problem: Problem) -> npt.NDArray[np.bool_]:
+    """True where the observation (C, *S) was measured: all operators keep a flat image, but for what is masked."""
+    flat = torch.ones(1, len(problem.observation), *problem.image_shape)
+    return np.asarray(copy.deepcopy(problem.operator).cpu()(flat)[0].numpy() > 0.5)
+
+
+def _draw(known: npt.NDArray[np.bool_], block: int, seed: int) -> npt.NDArray[np.bool_]:
+    """Pixels (*S) to hold out: blocks that begin at random known pixels and cover about `HELD_OUT` of these."""
+    rng = np.random.default_rng(seed)
+    size = tuple(min(block, max(1, n // 4)) for n in known.shape)
+    places = np.argwhere(known)
+    corners = rng.permutation(places)[: max(1, round(HELD_OUT * len(places) / math.prod(size)))]
+    held = np.zeros(known.shape, bool)
+    for offset in np.ndindex(size):
+        held[tuple(np.minimum(corners + offset, np.array(known.shape) - 1).T)] = True
+    return held

@@ -1,0 +1,204 @@
+"""The rules: what they mark, when they end a run and why, and that a run goes on as if it had not stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_dip.core import stopping
+from napari_dip.core.noise import Noise
+from napari_dip.core.operators import Downsample
+from napari_dip.core.problem import Problem
+from napari_dip.core.search import State
+from napari_dip.core.stopping import RATIO, HeldOut
+from tests.core.tiny import holed, picture, problem, psnr, run, tiny
+
+WHITE = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
+SHARED = replace(WHITE, correlation=0.6)
+LEARNS: dict[str, Any] = {"channels": 8, "learning_rate": 0.02, "average": 0.9}
+RULES = ("discrepancy", "held-out", "variance", "variance-exponential")
+each_rule = pytest.mark.parametrize("stop", RULES)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rules at the scale of tiny runs."""
+    for name, value in (("WARM_UP", 20), ("WINDOW", 10), ("PATIENCE", 40), ("HELD_OUT", 0.1)):
+        monkeypatch.setattr(stopping, name, value)
+    for rule in (stopping.WindowedVariance, stopping.ExponentialVariance):
+        monkeypatch.setattr(rule, "warm_up", 20)
+
+
+def noisy_problem(noise: Noise | None = WHITE) -> Problem:
+    return replace(problem(24, 24), noise=noise)
+
+
+def state_of(result: Any) -> State:
+    (state,) = result.states
+    return state
+
+
+# ------------------------------------------------------------------------------------------------------ ends and marks
+
+
+@each_rule
+def test_a_rule_ends_the_run_and_says_why(stop: str) -> None:
+    result = run(noisy_problem(), tiny(stop=stop, iterations=1000, **LEARNS))
+    assert result.complete
+    assert 0 < result.marks[0] <= result.iterations < 1000
+    assert str(result.marks[0]) in result.stop_reason
+    assert result.rule.name == stop
+
+
+@each_rule
+def test_the_image_is_the_running_average_at_the_mark(stop: str) -> None:
+    case, settings = noisy_problem(), tiny(stop=stop, iterations=1000, **LEARNS)
+    result = run(case, settings)
+    assert np.array_equal(result.image, run(case, settings.changed(iterations=result.marks[0])).last)
+    assert np.array_equal(result.image, result.last) == (result.marks[0] == result.iterations)
+
+
+@each_rule
+def test_going_on_is_the_same_as_not_having_stopped(stop: str) -> None:
+    case, settings = noisy_problem(), tiny(stop=stop, iterations=1000, **LEARNS)
+    whole = run(case, settings)
+    half = run(case, settings.changed(iterations=30))
+    both = run(case, settings, state=state_of(half))
+    assert (both.marks, both.iterations, both.stop_reason) == (whole.marks, whole.iterations, whole.stop_reason)
+    assert np.array_equal(both.image, whole.image)
+
+
+@each_rule
+def test_a_run_that_goes_on_after_its_rule_ended_it_goes_to_its_end(stop: str) -> None:
+    case, settings = noisy_problem(), tiny(stop=stop, iterations=1000, **LEARNS)
+    first = run(case, settings)
+    longer = run(case, settings.changed(iterations=20), state=state_of(first))
+    assert longer.iterations == first.iterations + 20 == longer.marks[0]
+    assert np.array_equal(longer.image, longer.last)
+    assert longer.stop_reason == f"finished all {longer.iterations} iterations"
+
+
+def test_the_image_on_the_screen_counts_when_the_user_stops() -> None:
+    asked = iter([False] * 120 + [True])
+    settings = tiny(stop="variance-exponential", iterations=1000, **LEARNS)
+    result = run(noisy_problem(), settings, should_stop=lambda: next(asked))
+    assert result.marks == (120,)
+    assert np.array_equal(result.image, result.last)
+
+
+def test_a_rule_that_finds_nothing_leaves_the_last_image_and_says_what_is_left() -> None:
+    result = run(noisy_problem(), tiny(stop="discrepancy", iterations=5))
+    assert result.marks == (5,)
+    assert np.array_equal(result.image, result.last)
+    assert "finished all 5 iterations" in result.stop_reason
+    assert "of the noise" in result.stop_reason
+
+
+# ---------------------------------------------------------------------------------------------------------- the rules
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [WHITE, replace(WHITE, gain=0.02, read_noise=0.0), replace(WHITE, gain=0.01, offset=-0.5, read_noise=0.05)],
+    ids=["white", "photon", "both"],
+)
+def test_the_discrepancy_stops_where_the_residual_is_down_to_the_noise(noise: Noise) -> None:
+    result = run(noisy_problem(noise), tiny(stop="discrepancy", iterations=1000, **LEARNS))
+    expected = noise.variance(noisy_problem().observation - result.residual).mean()
+    assert 0.8 * RATIO * expected < np.mean(result.residual**2) <= RATIO * expected
+
+
+def test_the_discrepancy_is_of_known_pixels_alone() -> None:
+    missing = np.zeros((24, 24), bool)
+    missing[:, :10] = True
+    result = run(replace(holed(missing), noise=WHITE), tiny(stop="discrepancy", iterations=1000, **LEARNS))
+    assert 0.8 * RATIO < np.mean(result.residual[0][~missing] ** 2) / 0.01 <= RATIO
+
+
+def test_the_discrepancy_without_the_noise_is_an_error_with_a_remedy() -> None:
+    with pytest.raises(ValueError, match="another rule"):
+        run(noisy_problem(None), tiny(stop="discrepancy"))
+
+
+@pytest.mark.parametrize("noise", [WHITE, SHARED], ids=["pixels", "blocks"])
+def test_what_is_held_out_does_not_influence_the_fit(noise: Noise) -> None:
+    case, settings = noisy_problem(noise), tiny(stop="held-out", seed=4)
+    held = HeldOut(case, settings).held
+    spoilt = replace(case, observation=np.where(held, 99, case.observation).astype(np.float32))
+    assert np.array_equal(run(case, settings).last, run(spoilt, settings).last)
+    assert 0 < held.mean() < 0.2
+    other = HeldOut(case, settings.changed(seed=5)).held
+    assert not np.array_equal(held, other)
+
+
+def test_held_out_pixels_are_known_and_the_others_stay_known() -> None:
+    missing = np.random.default_rng(0).random((24, 24)) < 0.5
+    rule = HeldOut(holed(missing), tiny(stop="held-out"))
+    assert not (rule.held[0] & missing).any()
+    assert rule.problem.known == pytest.approx((~missing & ~rule.held[0]).mean())
+
+
+def test_held_out_blocks_are_blocks_where_neighbours_share_noise() -> None:
+    single, blocks = (HeldOut(replace(problem(64, 64), noise=noise), tiny()).held[0] for noise in (WHITE, SHARED))
+    inside = [(h[1:] & h[:-1]).sum() / h.sum() for h in (single, blocks)]
+    assert inside[0] < 0.3
+    assert inside[1] > 0.7
+
+
+@pytest.mark.parametrize("stop", ["variance", "variance-exponential"])
+def test_the_variance_is_that_of_the_iterates(stop: str) -> None:
+    images = torch.rand(30, 1, 1, 4, 5, generator=torch.Generator().manual_seed(0))
+    case = problem(4, 5)
+    rule = stopping.RULES[stop](case, tiny())
+
+    class Watched:
+        settings, device = tiny(), "cpu"
+
+    search: Any = Watched()
+    rule.begin(search)
+    mean, variance = images[0].double(), torch.zeros(1, 1, 4, 5, dtype=torch.float64)
+    for i, image in enumerate(images.double()):
+        search.iterate = images[i]
+        rule.update(search)
+        step = image - mean
+        mean, variance = mean + 0.1 * step, 0.9 * (variance + 0.1 * step**2)
+    expected = images[-10:].double().var(0, correction=0) if stop == "variance" else variance
+    assert float(rule.score(search)) == pytest.approx(float(expected.mean()), rel=1e-5)  # type: ignore[attr-defined]
+
+
+def test_pixels_held_out_find_a_better_image_than_the_last() -> None:
+    case = noisy_problem()
+    settings = tiny(stop="held-out", iterations=600, channels=16, learning_rate=0.02, average=0.9)
+    result = run(case, settings)
+    whole = run(case, settings.changed(stop="iterations"))
+    truth = picture(24, 24)
+    assert psnr(result.image[0], truth) > psnr(whole.image[0], truth)
+
+
+# --------------------------------------------------------------------------------------------------------------- auto
+
+
+@pytest.mark.parametrize(
+    ("case", "name", "words"),
+    [
+        (noisy_problem(None), "iterations", "not known"),
+        (noisy_problem(replace(WHITE, warning="it is flat")), "iterations", "it is flat"),
+        (noisy_problem(SHARED), "discrepancy", "0.6"),
+        (replace(problem(operator=Downsample((2, 2))), noise=WHITE), "iterations", "not measured"),
+    ],
+    ids=["no noise", "warning", "shared", "fine grid"],
+)
+def test_auto_says_what_it_chose_and_why(case: Problem, name: str, words: str) -> None:
+    choice = stopping.choose(case, tiny(stop="auto"))
+    assert choice.name == name
+    assert words in choice.reason
+    assert run(case, tiny(stop="auto", iterations=2)).rule == choice
+
+
+def test_the_users_rule_is_taken() -> None:
+    for stop in RULES:
+        assert stopping.choose(noisy_problem(None), tiny(stop=stop)).name == stop
