@@ -16,7 +16,7 @@ import numpy as np
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
-from benchmarks.defaults import hardware
+from benchmarks.report import hardware
 from napari_dip.viewer.samples import fluorescence
 
 

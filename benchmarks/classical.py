@@ -1,0 +1,121 @@
+"""The classical methods, told the true noise.
+
+Their weights come from it or, where there is no rule (total variation), from scikit-image's calibration on the noisy
+image itself (Batson and Royer, "Noise2Self", 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from benchmarks.images import FACTOR, Array, Case
+
+
+class Missing(RuntimeError):
+    """A package that a method needs is not installed."""
+
+
+def input_itself(case: Case) -> Array:
+    return case.observed.astype(np.float64)
+
+
+def non_local_means(case: Case) -> Array:
+    from skimage.restoration import denoise_nl_means
+
+    sigma, axis = case.noise.sigma, case.arguments.get("channel_axis")
+    image = case.observed.astype(np.float64)
+    return denoise_nl_means(image, h=0.8 * sigma, sigma=sigma, patch_size=5, patch_distance=10, channel_axis=axis)
+
+
+def wavelet(case: Case) -> Array:
+    from skimage.restoration import denoise_wavelet
+
+    try:
+        return denoise_wavelet(
+            case.observed.astype(np.float64),
+            sigma=case.noise.sigma,
+            method="BayesShrink",
+            channel_axis=case.arguments.get("channel_axis"),
+        )
+    except ImportError as error:
+        raise Missing("wavelets need the package pywavelets: pip install --group bench") from error
+
+
+def total_variation(case: Case) -> Array:
+    from skimage.restoration import calibrate_denoiser, denoise_tv_chambolle
+
+    axis = case.arguments.get("channel_axis")
+    image = case.observed.astype(np.float64) / case.noise.sigma
+    choices = {"weight": np.geomspace(0.3, 4, 8), "channel_axis": [axis]}
+    tried, losses = calibrate_denoiser(image, denoise_tv_chambolle, choices, extra_output=True)[1]
+    best = tried[int(np.argmin(losses))]  # the calibrated function itself leaves the pattern of its masks
+    return denoise_tv_chambolle(image, **best) * case.noise.sigma
+
+
+def bm3d(case: Case, times: float = 1) -> Array:
+    return _bm3d(case.observed.astype(np.float64), times * case.noise.sigma)
+
+
+def bm3d_doubled(case: Case) -> Array:
+    """For noise that neighbours share, which BM3D takes for structure."""
+    return bm3d(case, 2)
+
+
+def bm3d_stabilised(case: Case) -> Array:
+    """BM3D on counts transformed to unit variance, and the unbiased way back (Makitalo and Foi 2013)."""
+    from napari_dip.core.stabilise import Stabiliser
+
+    there_and_back = Stabiliser(case.noise)
+    stable = np.asarray(there_and_back.forward(case.observed.astype(np.float64)))
+    return np.asarray(there_and_back.inverse(_bm3d(stable, 1.0)))
+
+
+def _bm3d(image: Array, sigma: float) -> Array:
+    """BM3D (Dabov et al. 2007), with intensities from 0 to 1, which is what its thresholds were made for."""
+    try:
+        import bm3d as package
+    except ImportError as error:
+        raise Missing("BM3D needs the package bm3d: pip install --group bench") from error
+    low, span = image.min(), np.ptp(image)
+    run = package.bm3d_rgb if image.ndim == 3 else package.bm3d
+    return np.asarray(run((image - low) / span, sigma / span)) * span + low
+
+
+def biharmonic(case: Case) -> Array:
+    from skimage.restoration import inpaint_biharmonic
+
+    return inpaint_biharmonic(case.observed.astype(np.float64), case.arguments["mask"])
+
+
+def bicubic(case: Case) -> Array:
+    from skimage.transform import resize
+
+    return resize(case.observed, tuple(FACTOR * n for n in case.observed.shape), order=3, mode="edge")
+
+
+#: task -> name -> classical method
+METHODS: dict[str, dict[str, Callable[[Case], Array]]] = {
+    "denoise": {
+        "noisy": input_itself,
+        "NLM": non_local_means,
+        "wavelet": wavelet,
+        "TV": total_variation,
+        "BM3D": bm3d,
+        "BM3D, 2 sigma": bm3d_doubled,
+        "VST + BM3D": bm3d_stabilised,
+    },
+    "inpaint": {"masked": input_itself, "biharmonic": biharmonic},
+    "superresolve": {"bicubic": bicubic},
+}
+#: what they need besides scikit-image
+PACKAGES = ("bm3d", "pywt")
+#: those that make a difference only where noise depends on the signal, or neighbours share it
+REAL_NOISE = ("BM3D, 2 sigma", "VST + BM3D")
+
+
+def names(case: Case) -> list[str]:
+    """The names of the methods that a case is compared with."""
+    synthetic = case.noise.gain == 0
+    return [name for name in METHODS[case.task] if not (synthetic and name in REAL_NOISE)]

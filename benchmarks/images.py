@@ -1,0 +1,209 @@
+"""The images of the benchmark: truth, observation, and what a tuned classical method may know of the noise.
+
+FOLDER holds the sets as folders. Those whose files are missing are left out.
+
+| set | files | the observation |
+|---|---|---|
+| `grey-15`, `-25`, `-50` | `grey/*.png` | the image with white Gaussian noise of that sigma, seed 0 |
+| `fmd` | `fmd/{raw,gt}/*.png` | one frame; the truth is the mean of fifty |
+| `w2s` | `w2s/{raw,clean}_*.tif` | one frame; compared after an affine fit |
+| `biosr` | `biosr/*_{raw,clean}.tiff` | one frame at low light; compared after an affine fit |
+| `colour` | `colour/*_{noisy,GT}.png` | sigma 25, 8 bits |
+| `inpainting` | `inpainting/*_{masked,GT}.png` | half of the pixels missing (zero) |
+| `superresolution` | `superresolution/*_GT.bmp` | luminance, a quarter of the size by a Lanczos filter |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_dip.core.noise import Noise
+
+Array = npt.NDArray[np.float64]
+SETS = {
+    "denoise": ("grey-15", "grey-25", "grey-50", "fmd", "w2s", "biosr", "colour"),
+    "inpaint": ("inpainting",),
+    "superresolve": ("superresolution",),
+}
+FACTOR = 4
+
+
+@dataclass
+class Case:
+    """One image: what is known of it, and what is to be made of it.
+
+    Attributes
+    ----------
+    truth, observed : arrays, (H, W) or (H, W, 3)
+        In counts; `observed` as it would be read from its file, so that 8 bits stay 8 bits.
+    noise : Noise
+        The true one, for the methods that must be told.
+    arguments : dict
+        Of the task: the mask, the factor, the channel axis.
+    affine : bool
+        Whether gain and offset are fitted before a comparison.
+    data_range : float
+        The peak of PSNR and SSIM.
+    original : str
+        The preset of the original notebooks.
+    """
+
+    group: str
+    name: str
+    task: str
+    truth: Array
+    observed: npt.NDArray[Any]
+    noise: Noise
+    original: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    affine: bool = False
+    data_range: float = 255.0
+
+
+def cases(folder: Path, task: str | None = None, wanted: tuple[str, ...] = (), crop: int = 0) -> Iterator[Case]:
+    """The images of a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        With the sets.
+    task : {"denoise", "inpaint", "superresolve"}, optional
+        This one alone.
+    wanted : tuple of str
+        Sets, images or `set/image`, with wildcards: those alone. Empty for all.
+    crop : int
+        So many pixels a side from the middle; 0 for whole images.
+    """
+    for kind, groups in SETS.items():
+        if task not in (None, kind):
+            continue
+        for group in groups:
+            for case in _READERS[group.split("-")[0]](folder, group, crop):
+                names = (group, case.name, f"{group}/{case.name}")
+                if not wanted or any(fnmatch(name, pattern) for name in names for pattern in wanted):
+                    yield case
+
+
+def _read(path: Path, crop: int) -> npt.NDArray[Any]:
+    """The middle of an image, in its own type."""
+    from skimage import io
+
+    image = np.squeeze(io.imread(path))
+    if not crop:
+        return image
+    top, left = (max(n // 2 - crop // 2, 0) for n in image.shape[:2])
+    return np.ascontiguousarray(image[top : top + crop, left : left + crop])
+
+
+def _white(sigma: float) -> Noise:
+    return Noise(gain=0, offset=0, read_noise=sigma, sigma=sigma)
+
+
+def _grey(folder: Path, group: str, crop: int) -> Iterator[Case]:
+    sigma = float(group.split("-")[1])
+    for path in sorted((folder / "grey").glob("*.png")):
+        truth = _read(path, crop).astype(np.float64)
+        observed = truth + np.random.default_rng(0).normal(0, sigma, truth.shape)
+        original = "original-denoise-strong" if sigma > 25 else "original-denoise"
+        yield Case(group, path.stem, "denoise", truth, observed, _white(sigma), original)
+
+
+def _pairs(folder: Path, group: str, crop: int) -> Iterator[Case]:
+    """Real measurements with a better one of the same field."""
+    if group == "fmd":
+        pairs = [(path.stem, path, folder / "fmd/gt" / path.name) for path in (folder / "fmd/raw").glob("*.png")]
+    else:
+        raws = list((folder / group).glob("*raw*.tif*"))
+        names = [path.stem.replace("raw", "").strip("_") for path in raws]
+        pairs = [
+            (name, raw, raw.with_name(raw.name.replace("raw", "clean"))) for name, raw in zip(names, raws, strict=True)
+        ]
+    for name, raw, clean in sorted(pairs):
+        observed, known = _read(raw, crop), _read(clean, crop)
+        truth, affine = known.astype(np.float64), group != "fmd"
+        yield Case(
+            group,
+            name,
+            "denoise",
+            truth,
+            observed,
+            fit_noise(observed, truth, affine),
+            "original-denoise",
+            affine=affine,
+            data_range=255.0 if known.dtype == np.uint8 else float(np.ptp(truth)),
+        )
+
+
+def _colour(folder: Path, group: str, crop: int) -> Iterator[Case]:
+    for path in sorted((folder / "colour").glob("*_noisy.png")):
+        name = path.stem.removesuffix("_noisy")
+        truth = _read(path.with_name(f"{name}_GT.png"), crop).astype(np.float64)
+        observed = _read(path, crop)
+        yield Case(
+            group, name, "denoise", truth, observed, _white(25), "original-denoise", arguments={"channel_axis": -1}
+        )
+
+
+def _inpainting(folder: Path, group: str, crop: int) -> Iterator[Case]:
+    for path in sorted((folder / "inpainting").glob("*_masked.png")):
+        name = path.stem.removesuffix("_masked")
+        truth = _read(path.with_name(f"{name}_GT.png"), crop).astype(np.float64)
+        observed = _read(path, crop)
+        mask = {"mask": observed == 0}
+        yield Case(group, name, "inpaint", truth, observed, _white(0), "original-inpaint-half", arguments=mask)
+
+
+def _superresolution(folder: Path, group: str, crop: int) -> Iterator[Case]:
+    import torch
+    from skimage import color
+
+    from napari_dip.core.operators import Downsample
+
+    for path in sorted((folder / "superresolution").glob("*_GT.bmp")):
+        truth = color.rgb2ycbcr(_read(path, crop))[..., 0]
+        truth = truth[: truth.shape[0] // FACTOR * FACTOR, : truth.shape[1] // FACTOR * FACTOR]
+        down = Downsample((FACTOR, FACTOR), "lanczos2")
+        coarse = down(torch.from_numpy(truth).float()[None, None])[0, 0].double().numpy()
+        name, factor = path.stem.removesuffix("_GT"), {"factor": FACTOR}
+        yield Case(group, name, "superresolve", truth, coarse, _white(0), "original-superresolve-4", arguments=factor)
+
+
+_READERS = {
+    "grey": _grey,
+    "fmd": _pairs,
+    "w2s": _pairs,
+    "biosr": _pairs,
+    "colour": _colour,
+    "inpainting": _inpainting,
+    "superresolution": _superresolution,
+}
+
+
+def fit_noise(observed: npt.NDArray[Any], truth: Array, affine: bool) -> Noise:
+    """The noise of a measurement whose truth is known: its variance as a line over the mean.
+
+    Squared errors are fitted against the truth by least squares, weighted by the variance that the last fit gave;
+    saturated pixels are left out. With `affine` the truth is first given the gain and offset of the measurement. What
+    the line leaves at the darkest pixel counts as read noise, so that the offset is that pixel's.
+    """
+    counts, mean = observed.astype(np.float64).ravel(), truth.ravel()
+    fair = counts < np.iinfo(observed.dtype).max if observed.dtype.kind in "ui" else np.ones(counts.shape, bool)
+    if affine:
+        slope, intercept = np.polyfit(mean[fair], counts[fair], 1)
+        mean = slope * mean + intercept
+    squares, mean = (counts - mean)[fair] ** 2, mean[fair]
+    variance = np.full(mean.shape, squares.mean())
+    floor = 0.01 * squares.mean()
+    for _ in range(10):
+        gain, constant = np.polyfit(mean, squares, 1, w=1 / variance)
+        variance = np.maximum(gain * mean + constant, floor)
+    gain, dark = max(float(gain), 0.0), float(mean.min())
+    read = float(np.sqrt(max(gain * dark + constant, floor))) if gain else float(np.sqrt(squares.mean()))
+    return Noise(gain=gain, offset=dark, read_noise=read, sigma=float(np.sqrt(squares.mean())))

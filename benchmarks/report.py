@@ -1,0 +1,162 @@
+"""What comes out: tables in Markdown, everything as JSON, and a picture of the crops side by side."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.images import Array, Case
+from napari_dip.core.comparison import Comparison, compare
+
+TILE = 256  # pixels at the least, of the side of an image in the picture
+HEAD = 22  # pixels of the line above it
+
+
+@dataclass
+class Row:
+    """What each method gives on one case."""
+
+    case: Case
+    figures: dict[str, Comparison] = field(default_factory=dict)
+    images: dict[str, Array] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def add(self, label: str, image: Array, seconds: float, memory: int, notes: dict[str, Any]) -> None:
+        """Take in an image that a method made."""
+        case = self.case
+        if image.shape == case.truth.shape:
+            axis = case.arguments.get("channel_axis")
+            self.figures[label] = compare(
+                image, case.truth, affine=case.affine, channel_axis=axis, data_range=case.data_range
+            )
+        self.images[label], self.seconds[label], self.memory[label] = image, seconds, memory
+        if notes:
+            self.notes[label] = notes
+
+
+def write(folder: Path, name: str, title: str, rows: list[Row], where: dict[str, str]) -> str:
+    """Write `name`.md, .json and .png; returns the Markdown."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = f"# {title}\n\n{', '.join(f'{key} {value}' for key, value in where.items())}.\n\n{tables(rows)}\n"
+    if rows[0].case.affine:
+        text += "\nEach image was given the gain and offset closest to the truth before it was compared.\n"
+    (folder / f"{name}.md").write_text(text + f"\n![side by side]({name}.png)\n")
+    images = [
+        {
+            "name": row.case.name,
+            "noise": {key: getattr(row.case.noise, key) for key in ("gain", "offset", "read_noise", "sigma")},
+            "methods": {
+                label: {
+                    **asdict(figure),
+                    "seconds": round(row.seconds[label], 3),
+                    "memory_mb": round(row.memory[label] / 2**20, 1),
+                    **row.notes.get(label, {}),
+                }
+                for label, figure in row.figures.items()
+            },
+        }
+        for row in rows
+    ]
+    (folder / f"{name}.json").write_text(json.dumps({**where, "images": images}, indent=1) + "\n")
+    picture(rows).save(folder / f"{name}.png")
+    return text
+
+
+# --------------------------------------------------------------------------------------------------------------- tables
+
+
+def tables(rows: list[Row]) -> str:
+    """PSNR and SSIM, an image a row, their mean, the best in bold; seconds and memory, a method a row; our runs."""
+    labels = list(dict.fromkeys(label for row in rows for label in row.figures))
+    psnr = _table("PSNR, dB", labels, {r.case.name: {k: f.psnr for k, f in r.figures.items()} for r in rows}, 2)
+    ssim = _table("SSIM", labels, {r.case.name: {k: f.ssim for k, f in r.figures.items()} for r in rows}, 3)
+    cost = ["| method | s, mean | s, longest | memory, MB |", "|---" * 4 + "|"]
+    for label in labels:
+        seconds = [row.seconds[label] for row in rows if label in row.seconds]
+        memory = max(row.memory.get(label, 0) for row in rows) / 2**20
+        if max(seconds) > 0:
+            cost.append(f"| {label} | {np.mean(seconds):.1f} | {max(seconds):.1f} | {memory:.0f} |")
+    runs = [
+        f"| {row.case.name} | {label} | " + "; ".join(f"{key}: {value}" for key, value in notes.items()) + " |"
+        for row in rows
+        for label, notes in row.notes.items()
+    ]
+    parts = [psnr, ssim] + (["\n".join(cost)] if len(cost) > 2 else [])
+    return "\n\n".join([*parts, "\n".join(["| image | run | |", "|---|---|---|", *runs])] if runs else parts)
+
+
+def _table(corner: str, columns: list[str], cells: dict[str, dict[str, float]], digits: int) -> str:
+    means = {
+        c: float(np.mean([row[c] for row in cells.values()])) for c in columns if all(c in r for r in cells.values())
+    }
+    lines = ["| " + " | ".join([corner, *columns]) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name, row in {**cells, "mean": means}.items():
+        best = max(row.values(), default=0)
+        texts = [f"{row[c]:.{digits}f}" if c in row else "" for c in columns]
+        bold = [f"**{t}**" if t == f"{best:.{digits}f}" else t for t in texts]
+        lines.append("| " + " | ".join([name, *bold]) + " |")
+    return "\n".join(lines)
+
+
+# -------------------------------------------------------------------------------------------------------------- picture
+
+
+def picture(rows: list[Row]) -> Any:
+    """The crops side by side: an image a row, the truth first, each with its method and PSNR; one grey scale a row."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(size=14)
+    labels = list(dict.fromkeys(label for row in rows for label in row.images))
+    times = [max(1, round(TILE / row.case.truth.shape[1])) for row in rows]
+    sizes = [tuple(n * t for n in row.case.truth.shape[:2]) for row, t in zip(rows, times, strict=True)]
+    width = max(size[1] for size in sizes)
+    sheet = Image.new("RGB", ((width + 4) * (len(labels) + 1), sum(size[0] + HEAD + 4 for size in sizes)), "white")
+    draw, top = ImageDraw.Draw(sheet), 0
+    for row, size in zip(rows, sizes, strict=True):
+        low, high = np.percentile(row.case.truth, [0.5, 99.8])
+        shown = {f"{row.case.name}: truth": row.case.truth}
+        for label in labels:
+            figure = row.figures.get(label)
+            shown[f"{label}  {figure.psnr:.2f}" if figure else label] = row.images.get(label, np.full((1, 1), high))
+            if figure:
+                shown[f"{label}  {figure.psnr:.2f}"] = figure.gain * row.images[label] + figure.offset
+        for column, (label, image) in enumerate(shown.items()):
+            grey = (255 * np.clip((image - low) / (high - low), 0, 1)).astype(np.uint8)
+            tile = Image.fromarray(grey).resize((size[1], size[0]), Image.Resampling.NEAREST)
+            draw.text((column * (width + 4) + 2, top + 2), label, fill="black", font=font)
+            sheet.paste(tile, (column * (width + 4), top + HEAD))
+        top += size[0] + HEAD + 4
+    return sheet
+
+
+# ---------------------------------------------------------------------------------------------------------------- where
+
+
+def where(device: str = "auto") -> dict[str, str]:
+    """The commit, with a plus if files differ from it, the hardware and the versions that matter."""
+    import torch
+
+    here = Path(__file__).parent
+    git = ["git", "-C", str(here), "describe", "--always", "--exclude=*", "--dirty=+"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    return {"commit": commit or "unknown", "on": hardware(device), "torch": torch.__version__}
+
+
+def hardware(device: str = "auto") -> str:
+    """The processor or the GPU, and the number of threads."""
+    import torch
+
+    if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
+        return torch.cuda.get_device_name(0)
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads"
