@@ -493,6 +493,86 @@ def test_a_guide_is_used() -> None:
     assert not np.array_equal(one, other)
 
 
+# ------------------------------------------------------------------------------------- residual, uncertainty, stopping
+
+
+@pytest.mark.parametrize("task", ["denoise", "superresolve"])
+def test_the_residual_is_what_the_image_leaves_unexplained(task: str) -> None:
+    image = np.stack([stack(2, 8, 12)] * 3, -1)
+    mask = np.zeros((8, 12), bool)
+    mask[3, 4] = True
+    run = iterate(
+        task,
+        image,
+        mask,
+        factor=2 if task == "superresolve" else None,
+        kernel="box",
+        leading_axes=1,
+        channel_axis=-1,
+        **FAST,
+    )
+    list(run)
+    result = run.result
+    assert (result.residual.shape, result.residual.dtype) == (image.shape, np.float32)
+    missing = np.broadcast_to(mask[None, :, :, None], image.shape)
+    assert np.array_equal(np.isnan(result.residual), missing)
+    expected = result.image
+    if task == "superresolve":
+        expected = expected.reshape(2, 8, 2, 12, 2, 3).mean((2, 4))
+    np.testing.assert_allclose(result.residual[~missing], (image - expected)[~missing], atol=1e-3)
+
+
+def test_known_pixels_that_are_kept_have_a_residual_but_no_uncertainty() -> None:
+    result = inpaint(plain(), dot(), uncertainty=True, **FAST)
+    assert np.abs(result.residual[~dot()]).max() > 1
+    assert np.array_equal(np.isnan(result.uncertainty), ~dot())
+
+
+@pytest.mark.parametrize(
+    ("knobs", "source"),
+    [({"runs": 2}, "runs"), ({"optimiser": "sgld"}, "samples"), ({}, "iterates")],
+    ids=["runs", "samples", "iterates"],
+)
+def test_the_uncertainty_is_in_the_units_of_the_image(knobs: dict[str, Any], source: str) -> None:
+    maps = []
+    for scale in (1, 1000):
+        result = denoise(scale * stack(2, 9, 12) + 7, leading_axes=1, uncertainty=True, **knobs, **FAST)
+        assert (result.uncertainty.shape, result.uncertainty.dtype) == (result.image.shape, np.float32)
+        assert result.record["uncertainty"] == source
+        maps.append(result.uncertainty)
+    np.testing.assert_allclose(maps[1], 1000 * maps[0], rtol=0.02)
+    assert (maps[0] > 0).all()
+    assert denoise(plain(), **FAST).uncertainty is None
+
+
+def test_slices_that_were_not_reached_have_no_residual_and_no_uncertainty() -> None:
+    result = denoise(stack(3, 9, 12), leading_axes=1, uncertainty=True, should_stop=stop_after(9), **FAST)
+    for values in (result.residual, result.uncertainty):
+        assert np.isfinite(values[:2]).all()
+        assert np.isnan(values[2]).all()
+
+
+def test_the_runs_of_every_slice_are_gone_on_with() -> None:
+    half = denoise(stack(2, 9, 12), leading_axes=1, runs=2, **FAST)
+    both = denoise(stack(2, 9, 12), leading_axes=1, resume=half)
+    whole = denoise(stack(2, 9, 12), leading_axes=1, runs=2, **{**FAST, "iterations": 12})
+    np.testing.assert_allclose(both.image, whole.image, atol=1e-3)
+    assert both.iterations == whole.iterations == 48
+
+
+def test_a_record_tells_the_rule_its_reason_and_its_mark() -> None:
+    told = denoise(plain(), stop="held-out", **FAST).record
+    assert told["stop_rule"] == {"name": "held-out", "reason": "chosen by the user"}
+    assert told["marks"] == [6]
+
+
+def test_the_image_at_the_end_stays_beside_the_one_that_is_marked() -> None:
+    result = denoise(100 + 50 * noisy(24, 24), stop="held-out", **{**FAST, "iterations": 600, "learning_rate": 0.03})
+    assert result.last.shape == result.image.shape
+    assert result.marks[0] < result.iterations
+    assert not np.array_equal(result.last, result.image)
+
+
 # --------------------------------------------------------------------------------------------------- settings, record
 
 

@@ -14,7 +14,7 @@ import torch
 
 from napari_dip import record
 from napari_dip.core import device as devices
-from napari_dip.core import solve
+from napari_dip.core import ensemble
 from napari_dip.core.guard import Diverged
 from napari_dip.core.intensity import Scaling, to_dtype
 from napari_dip.core.noise import Noise
@@ -206,9 +206,9 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
     last = image.copy()
     residual = np.full(job.slices.values.shape, np.nan, np.float32)
     uncertainty = np.full(image.shape, np.nan, np.float32) if job.settings.uncertainty else None
-    marks = [0] * count
     done: list[Result] = []
-    kept: list[State | None] = [None] * count
+    runs = job.settings.runs
+    kept: list[State | None] = [None] * (count * runs)
     began = time.perf_counter()
     reason, complete = "", True
     for index in range(count):
@@ -216,8 +216,8 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
         if trivial is not None:
             image[index] = last[index] = trivial
             continue
-        state = states[index] if states else None
-        steps = solve.iterate(job.problem(index), job.settings, state=state, **pace)
+        own = slice(index * runs, (index + 1) * runs)
+        steps = ensemble.iterate(job.problem(index), job.settings, states=states[own], **pace)
         try:
             while True:
                 progress = next(steps)
@@ -239,8 +239,7 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
             residual[index] = job.residual(index, result.residual)
             if uncertainty is not None and result.uncertainty is not None:
                 uncertainty[index] = job.uncertainty(index, result.uncertainty)
-            marks[index] = result.marks[0]
-            kept[index] = result.states[0]
+            kept[own] = result.states
             done.append(result)
         if not complete:
             break
@@ -255,7 +254,7 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
         uncertainty=None if uncertainty is None else job.slices.layout(uncertainty),
         noise=job.noise,
         rule=done[0].rule if done else Choice("iterations", "there was nothing to fit"),
-        marks=tuple(marks),
+        marks=tuple(mark for r in done for mark in r.marks),
         iterations=sum(r.iterations for r in done),
         stop_reason=reason,
         history=History(
@@ -290,11 +289,16 @@ def _record(job: Job, result: Result) -> dict[str, Any]:
         "stop_rule": {"name": result.rule.name, "reason": result.rule.reason},
         "marks": list(result.marks),
         "noise": None if result.noise is None else _plain(result.noise),
-        "uncertainty": None if result.uncertainty is None else "spread of the iterates",
+        "uncertainty": None if result.uncertainty is None else _source(result.settings),
         "events": [{"iteration": e.iteration, "kind": e.kind, "message": e.message} for e in result.history.events],
         "software": record.software(),
         "finished": record.now(),
     }
+
+
+def _source(settings: Settings) -> str:
+    """What the uncertainty is the spread of."""
+    return "runs" if settings.runs > 1 else "samples" if settings.optimiser == "sgld" else "iterates"
 
 
 def _plain(noise: Noise) -> dict[str, Any]:

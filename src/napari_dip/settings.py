@@ -113,6 +113,21 @@ class Settings:
         max=0.99999,
         step=0.001,
     )
+    tail: float = knob(
+        0.0,
+        "Plain average over this last share of the iterations, in place of the running average; 0 for none.",
+        "float",
+        min=0,
+        max=1,
+        step=0.1,
+    )
+    runs: int = knob(
+        1,
+        "Runs from different seeds that are averaged: better, and slower, by each one.",
+        "int",
+        min=1,
+        max=1000,
+    )
     uncertainty: bool = knob(
         False, "Also return the standard deviation of each pixel, as a map in the units of the image.", "bool"
     )
@@ -208,7 +223,12 @@ class Settings:
     regulariser_weight: float = knob(
         0.0, "Weight of the regulariser against the mean square error.", "float", min=0, max=1e6, step=0.001
     )
-    optimiser: str = knob("adam", "What moves the weights.", "choice", choices=("adam", "lbfgs"))
+    optimiser: str = knob(
+        "adam",
+        "What moves the weights. sgld adds noise that makes them samples of the posterior, and averages the last half.",
+        "choice",
+        choices=("adam", "lbfgs", "sgld"),
+    )
     keep_known: bool = knob(
         True,
         "Known pixels keep their measured value, and only the holes are filled; off: everything is restored.",

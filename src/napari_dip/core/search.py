@@ -17,6 +17,7 @@ from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.codes import NO_GUIDE, make_code
 from napari_dip.core.fidelity import Gaussian
 from napari_dip.core.generators import draw_weights, make_generator
+from napari_dip.core.langevin import Langevin
 from napari_dip.core.problem import Problem
 from napari_dip.core.regularizers import REGULARISERS
 from napari_dip.settings import Settings
@@ -84,7 +85,7 @@ class Search:
         code = make_code(settings, generator.canvas, guide, rng)
         self._random = torch.Generator(self.device).manual_seed(int(torch.randint(2**62, (), generator=rng)))
         self._generator: torch.nn.Module = generator.to(self.device)
-        if settings.optimiser == "adam":  # L-BFGS reads all weights as one vector, so they must be contiguous
+        if settings.optimiser != "lbfgs":  # that reads all weights as one vector, so they must be contiguous
             self._generator.to(memory_format=_layout(len(shape)))  # type: ignore[call-overload]
         self._code = code.to(self.device, memory_format=_layout(len(shape)))
         self._noise = torch.empty_like(self._code)
@@ -93,9 +94,11 @@ class Search:
         self._fidelity = Gaussian(problem.known)
         self._regulariser = REGULARISERS[settings.regulariser] if settings.regulariser_weight else None
         self.restart_optimiser()
+        self._tail = settings.iterations - round(tail_of(settings) * settings.iterations)
         if state is not None:
             self.restore(state)
             self.iteration = state.iteration
+            self._tail += state.iteration
             self._losses = list(state.losses)
 
     def step(self) -> None:
@@ -117,6 +120,8 @@ class Search:
 
         self._optimiser.step(loss_and_gradients)  # type: ignore[arg-type]
         self.iterate = first[0]
+        if self.iteration == self._tail:
+            self._average = RunningAverage(1, spread=self.settings.uncertainty)
         self._average.add(self.iterate)
         self._unread.append(first[1])
         self.iteration += 1
@@ -155,6 +160,10 @@ class Search:
         self._optimiser: torch.optim.Optimizer
         if self.settings.optimiser == "adam":
             self._optimiser = torch.optim.Adam(self._generator.parameters(), self.settings.learning_rate * slower)
+        elif self.settings.optimiser == "sgld":
+            self._optimiser = Langevin(
+                self._generator.parameters(), self.settings.learning_rate * slower, self._temperature(), self._random
+            )
         else:
             self._optimiser = torch.optim.LBFGS(
                 self._generator.parameters(),
@@ -200,6 +209,11 @@ class Search:
         self.__dict__ = {"device": self.device}
         devices.give_back(self.device)
 
+    def _temperature(self) -> Callable[[Tensor], Tensor | float]:
+        """Of the posterior, from the loss: with the variance of the noise, or of the residual if that is not known."""
+        noise, count = self.problem.noise, self.problem.observation.size * self.problem.known
+        return lambda loss: 2 * (loss if noise is None else noise.sigma**2) / count
+
     def _noisy_code(self) -> Tensor:
         if not self.settings.code_noise:
             return self._code
@@ -214,6 +228,11 @@ class Search:
                 if weight.ndim > 2 and weight.numel() > 1:
                     noise = torch.empty_like(weight).normal_(generator=self._random)
                     weight.add_(noise * weight.std() * self.settings.weight_noise)
+
+
+def tail_of(settings: Settings) -> float:
+    """The last share of a run that is averaged uniformly; half of it, after the burn-in, if the run samples."""
+    return settings.tail or (0.5 if settings.optimiser == "sgld" else 0.0)
 
 
 def on_host(image: Tensor) -> npt.NDArray[np.float32]:

@@ -36,13 +36,15 @@ class Progress:
     image : array
         What is restored so far: of the slice at hand, in the units and axes of the input.
     iteration, iterations : int
-        Steps made and steps at the most, of this slice.
+        Steps made and steps at the most, of this run.
     slice, slices : int
         Index of the slice at hand and the number of slices (0 and 1 for a single image).
+    run, runs : int
+        Index of the run at hand and the number of runs of each slice.
     loss : float
         Of the latest iterate, in the scaled intensities of the generator.
     rate : float
-        Iterations a second, since this slice began.
+        Iterations a second, since this run began.
     snapshot : bool
         Whether this is one of those that ``snapshot_every`` asks for.
     """
@@ -54,17 +56,19 @@ class Progress:
     rate: float
     slice: int = 0
     slices: int = 1
+    run: int = 0
+    runs: int = 1
     snapshot: bool = False
 
     @property
     def fraction(self) -> float:
         """Share of the whole run that is done, 0 to 1."""
-        return (self.slice + self.iteration / self.iterations) / self.slices
+        return (self.slice + (self.run + self.iteration / self.iterations) / self.runs) / self.slices
 
     @property
     def seconds_left(self) -> float:
         """Time left if all goes on as it has, in seconds."""
-        later = (self.slices - self.slice - 1) * self.iterations
+        later = ((self.slices - self.slice) * self.runs - self.run - 1) * self.iterations
         return (self.iterations - self.iteration + later) / self.rate if self.rate else float("inf")
 
 
@@ -90,14 +94,15 @@ class Result:
         Observation minus what the instrument would see of the fitted image, in the units and axes of the input; NaN
         where that is not known.
     uncertainty : array or None
-        Standard deviation at each pixel, like `image`, if the settings ask for it: of the iterates about their
-        running average, weighted as they are in it.
+        Standard deviation at each pixel, like `image`, if the settings ask for it: between the runs if there are
+        several, else of the iterates about their average, weighted as they are in it; these are samples of the
+        posterior with ``optimiser="sgld"``. NaN where a known pixel is kept.
     noise : Noise or None
         Of the observation, in the units of the input; None if it is not known.
     rule : Choice
         The stopping rule and why it was taken (of the first slice that was fitted).
     marks : tuple of int
-        The iteration that `image` is of, for each slice; 0 where nothing was fitted.
+        The iteration that `image` is of, for each slice that was fitted, and for each of its runs.
     iterations : int
         Steps made in all (summed over the slices of a stack, and over the runs that it continues).
     stop_reason : str

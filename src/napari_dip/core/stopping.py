@@ -21,7 +21,7 @@ from torch import Tensor
 from napari_dip.core.noise import INDEPENDENT
 from napari_dip.core.operators import Compose, Mask
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import Mark, Search
+from napari_dip.core.search import Mark, Search, tail_of
 from napari_dip.settings import Settings
 
 RATIO = 0.95  # of the noise: the running average lags behind the iterate, which has fitted some noise by then
@@ -102,23 +102,22 @@ class Rule:
 class Discrepancy(Rule):
     """Stop where the residual is as small as the noise: what is left then is noise, and what comes next fits it.
 
-    Compares the mean of (y - A x)^2, x being the running average, with the mean of the variance that noise has at A x
-    (Morozov 1966). Right whatever the correlation of the noise, and as good as its variance is known.
+    Compares the mean of (y - A x)^2, x being the running average, with the mean variance of the noise (Morozov 1966).
+    Right whatever the correlation of the noise, and as good as its variance is known. A mean of squares over variances
+    pixel by pixel leaves the decision to the dark ones, whose variance is known least.
     """
 
     def __init__(self, problem: Problem, settings: Settings) -> None:
         super().__init__(problem, settings)
         if problem.noise is None:
             raise ValueError("stop='discrepancy' needs the noise of the observation; take another rule")
-        self.noise = problem.noise
+        self.variance = max(problem.noise.sigma**2, 1e-12)
         self.ratio = math.inf
 
     def look(self, search: Search) -> str:
-        noise, expected = self.noise, search.expected()
         # where a pixel is not known both images are zero, and so is the residual
-        error = (search.observation - expected).square().mean() / self.problem.known
-        variance = (noise.gain * (expected - noise.offset).clamp_min(0)).mean() + noise.read_noise**2
-        self.ratio = float(error / variance.clamp_min(1e-12))
+        error = (search.observation - search.expected()).square().mean() / self.problem.known
+        self.ratio = float(error) / self.variance
         if self.ratio > RATIO:
             return ""
         self.mark = search.mark()
@@ -273,6 +272,8 @@ def choose(problem: Problem, settings: Settings) -> Choice:
     """The rule that ``stop`` means for a problem, and why."""
     if settings.stop != "auto":
         return Choice(settings.stop, "chosen by the user")
+    if tail_of(settings):
+        return Choice("iterations", "the average of the tail of a run needs the whole run")
     noise = problem.noise
     if noise is None:
         return Choice("iterations", "the noise of the image is not known")

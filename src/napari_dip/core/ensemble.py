@@ -1,0 +1,119 @@
+"""Several runs of one problem, each from a seed of its own: their mean is better than any, and their spread says how
+far they agree. One image and one number of memory more, whatever the number of runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_dip.core import solve
+from napari_dip.core.averaging import RunningAverage
+from napari_dip.core.guard import Diverged
+from napari_dip.core.problem import Problem
+from napari_dip.core.search import State
+from napari_dip.core.solve import History, Image, Progress, Result
+from napari_dip.settings import Settings
+
+
+def iterate(
+    problem: Problem, settings: Settings, *, states: tuple[State | None, ...] = (), **pace: Any
+) -> Generator[Progress, None, Result]:
+    """Fit one problem as often as ``settings.runs`` says, and average.
+
+    Parameters
+    ----------
+    problem, settings, **pace
+        As for `solve.iterate`.
+    states : tuple of State or None
+        Of an earlier result, one for each run.
+
+    Yields
+    ------
+    Progress
+        Its image is the mean of the runs so far, the one at hand counting by how far it has come.
+
+    Returns
+    -------
+    Result
+        Image, last and residual are of the mean, the uncertainty is the standard deviation between the runs. A run
+        that was stopped or failed is left out, unless it is the first.
+    """
+    runs = settings.runs
+    if runs == 1:
+        return (yield from solve.iterate(problem, settings, state=states[0] if states else None, **pace))
+    image, last = RunningAverage(1, spread=True), RunningAverage(1)
+    done: list[Result] = []
+    kept: list[State | None] = [None] * runs
+    ending = ""
+    for run, seed in enumerate(seeds(settings.seed, runs)):
+        steps = solve.iterate(problem, settings.changed(seed=seed), state=states[run] if states else None, **pace)
+        try:
+            while True:
+                progress = next(steps)
+                yield replace(progress, image=_blend(image, progress), run=run, runs=runs)
+        except StopIteration as end:
+            result: Result = end.value
+        except (MemoryError, Diverged) as error:
+            if not done:
+                raise
+            ending = str(error)
+            break
+        finally:
+            steps.close()
+        kept[run] = result.states[0]
+        if result.complete or not done:
+            image.add(torch.from_numpy(result.image))
+            last.add(torch.from_numpy(result.last))
+            done.append(result)
+        if not result.complete:
+            ending = result.stop_reason
+            break
+    assert image.mean is not None
+    assert last.mean is not None
+    mean, count = image.mean.numpy(), len(done)
+    reason = (
+        f"{ending}, in run {run + 1} of {runs}"
+        if ending
+        else f"averaged {runs} runs, the last of which {done[-1].stop_reason}"
+    )
+    return replace(
+        done[0],
+        image=mean,
+        last=last.mean.numpy(),
+        residual=problem.residual(mean),
+        uncertainty=_between(image, count) if settings.uncertainty and count > 1 else done[0].uncertainty,
+        marks=tuple(r.marks[0] for r in done),
+        iterations=sum(r.iterations for r in done),
+        stop_reason=reason,
+        history=History(
+            np.concatenate([r.history.loss for r in done]), tuple(event for r in done for event in r.history.events)
+        ),
+        settings=settings,
+        seconds=sum(r.seconds for r in done),
+        complete=not ending,
+        states=tuple(kept),
+    )
+
+
+def seeds(seed: int, runs: int) -> list[int]:
+    """The seeds of the runs: the first is the one given, the others are drawn from it."""
+    return [seed, *(int(np.random.SeedSequence([seed, run]).generate_state(1)[0] >> 1) for run in range(1, runs))]
+
+
+def _blend(finished: RunningAverage, progress: Progress) -> Image:
+    if finished.mean is None:
+        return progress.image
+    share = progress.iteration / progress.iterations
+    weight = finished.weight
+    return np.asarray((weight * finished.mean.numpy() + share * progress.image) / (weight + share))
+
+
+def _between(images: RunningAverage, count: int) -> Image:
+    """The standard deviation between runs, without the bias of their small number."""
+    assert images.variance is not None
+    return np.sqrt(images.variance.numpy() * count / (count - 1))

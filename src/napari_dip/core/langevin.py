@@ -1,0 +1,63 @@
+"""Sampling instead of fitting: an optimiser whose steps are noisy by just so much that it draws from the posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Langevin(torch.optim.Optimizer):
+    """Stochastic gradient Langevin dynamics (Welling, Teh 2011) for a deep image prior (Cheng et al. 2019).
+
+    Draws weights with probability ``exp(-loss / temperature)``. The steps are preconditioned by the root mean square
+    of the gradients as in Li et al., "Preconditioned Stochastic Gradient Langevin Dynamics" (2016), without the term
+    for the change of the preconditioner, as there.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        What is sampled.
+    step_length : float
+        Of the drift, in units of the preconditioned gradient.
+    temperature : callable
+        The temperature from the loss at hand. For a mean square error over n pixels with noise of variance v it is
+        ``2 v / n``.
+    random : torch.Generator
+        On the device of the weights.
+    """
+
+    FORGETS = 0.99  # weight of the past in the mean square of the gradients
+    FLOOR = 1e-5  # of the root mean square: bounds the noise where the gradient vanishes
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        step_length: float,
+        temperature: Callable[[Tensor], Tensor | float],
+        random: torch.Generator,
+    ) -> None:
+        super().__init__(parameters, {"step_length": step_length})
+        self._temperature = temperature
+        self._random = random
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
+        with torch.enable_grad():
+            loss = closure()
+        temperature = self._temperature(loss.detach())
+        for group in self.param_groups:
+            length = group["step_length"]
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                state: dict[str, Any] = self.state[weight]
+                square = state.setdefault("square", weight.grad.square())
+                square.lerp_(weight.grad.square(), 1 - self.FORGETS)
+                slowness = square.sqrt().add_(self.FLOOR)
+                noise = torch.empty_like(weight).normal_(generator=self._random)
+                weight.addcdiv_(weight.grad, slowness, value=-length)
+                weight.add_(noise * (2 * length * temperature / slowness).sqrt())
+        return loss

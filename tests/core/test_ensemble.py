@@ -1,0 +1,162 @@
+"""Averages of runs, of the tail of a run and of samples: each is its formula, and their spreads are what they say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_dip.core import ensemble, solve
+from napari_dip.core.guard import Diverged
+from napari_dip.core.langevin import Langevin
+from napari_dip.core.noise import Noise
+from tests.core.tiny import finish, picture, problem, psnr, run, tiny
+
+WHITE = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
+
+
+def several(runs: int = 3, **rest: Any) -> solve.Result:
+    changes = {name: rest.pop(name) for name in list(rest) if name not in ("states", "should_stop")}
+    return finish(ensemble.iterate(problem(), tiny(runs=runs, **changes), **rest))
+
+
+def single(seed: int, **changes: Any) -> solve.Result:
+    return run(problem(), tiny(seed=seed, **changes))
+
+
+# ------------------------------------------------------------------------------------------------------- several runs
+
+
+def test_the_image_is_the_mean_of_the_runs_and_the_uncertainty_their_spread() -> None:
+    result = several(uncertainty=True)
+    each = np.stack([single(seed).image for seed in ensemble.seeds(0, 3)]).astype(np.float64)
+    np.testing.assert_allclose(result.image, each.mean(0), atol=1e-6)
+    np.testing.assert_allclose(result.uncertainty, each.std(0, ddof=1), atol=1e-6)
+    np.testing.assert_allclose(result.residual, problem().observation - result.image, atol=1e-6)
+    assert (result.iterations, len(result.history.loss), result.marks) == (60, 60, (20, 20, 20))
+    assert result.complete
+    assert result.stop_reason == "averaged 3 runs, the last of which finished all 20 iterations"
+
+
+def test_the_first_seed_is_the_one_given_and_all_differ() -> None:
+    assert ensemble.seeds(7, 1) == [7]
+    assert ensemble.seeds(7, 4)[0] == 7
+    assert len({*ensemble.seeds(7, 50), *ensemble.seeds(8, 50)}) == 100
+    assert all(0 <= seed < 2**31 for seed in ensemble.seeds(2**31 - 1, 50))
+
+
+def test_one_run_is_a_plain_run() -> None:
+    assert np.array_equal(several(1).image, single(0).image)
+
+
+def test_progress_is_over_all_runs_and_shows_their_mean() -> None:
+    shown = list(ensemble.iterate(problem(), tiny(runs=3), interval=0))
+    assert [(p.run, p.iteration) for p in shown] == [(r, i) for r in range(3) for i in range(1, 21)]
+    fractions = [p.fraction for p in shown]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+    assert shown[-1].seconds_left == 0
+    np.testing.assert_allclose(shown[-1].image, several().image, atol=1e-6)
+
+
+def test_a_run_that_is_stopped_is_left_out() -> None:
+    asked = iter([False] * 27 + [True])
+    result = several(should_stop=lambda: next(asked))
+    assert np.array_equal(result.image, single(0).image)
+    assert not result.complete
+    assert "stopped by the user" in result.stop_reason
+    assert "run 2 of 3" in result.stop_reason
+
+
+def test_a_stop_in_the_first_run_gives_what_there_is() -> None:
+    asked = iter([False] * 7 + [True])
+    assert np.array_equal(several(should_stop=lambda: next(asked)).image, single(0, iterations=7).image)
+
+
+def test_going_on_goes_on_with_every_run() -> None:
+    both = several(iterations=8, states=several(iterations=12).states)
+    np.testing.assert_array_equal(both.image, several().image)
+
+
+def test_a_run_that_diverges_keeps_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = solve.iterate
+
+    def iterate(case: Any, settings: Any, **rest: Any) -> Any:
+        if settings.seed != 0:
+            raise Diverged("on purpose")
+        return (yield from plain(case, settings, **rest))
+
+    monkeypatch.setattr(solve, "iterate", iterate)
+    result = several()
+    assert np.array_equal(result.image, single(0).image)
+    assert "on purpose" in result.stop_reason
+    assert not result.complete
+
+
+# ---------------------------------------------------------------------------------------------------- tail, trajectory
+
+
+def iterates(**changes: Any) -> np.ndarray:
+    shown = solve.iterate(problem(), tiny(average=0.0, **changes), interval=0)
+    return np.stack([progress.image for progress in shown]).astype(np.float64)
+
+
+@pytest.mark.parametrize(("tail", "count"), [(1.0, 20), (0.5, 10), (0.04, 1)])
+def test_the_tail_is_averaged_plainly(tail: float, count: int) -> None:
+    images = iterates()[-count:]
+    result = run(problem(), tiny(tail=tail, uncertainty=True))
+    np.testing.assert_allclose(result.image, images.mean(0), atol=1e-6)
+    np.testing.assert_allclose(result.uncertainty, images.std(0), atol=1e-5)
+
+
+def test_the_spread_of_the_trajectory_is_about_its_running_average() -> None:
+    images, weights = iterates(), 0.9 ** np.arange(19, -1, -1.0)
+    mean = np.average(images, 0, weights)
+    expected = np.sqrt(np.average((images - mean) ** 2, 0, weights))
+    result = run(problem(), tiny(average=0.9, uncertainty=True))
+    np.testing.assert_allclose(result.uncertainty, expected, atol=1e-5)
+    assert run(problem(), tiny()).uncertainty is None
+
+
+# --------------------------------------------------------------------------------------------------------- sampling
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.04])
+def test_langevin_steps_draw_from_the_posterior_of_a_quadratic(temperature: float) -> None:
+    """Loss (w^2) / 2 at temperature T is a Gaussian of variance T, whatever the scale of the preconditioner."""
+    random = torch.Generator().manual_seed(0)
+    weight = torch.nn.Parameter(torch.randn(2000, generator=random))
+    langevin = Langevin([weight], 0.01, lambda loss: temperature, random)
+
+    def closure() -> torch.Tensor:
+        langevin.zero_grad()
+        loss = weight.square().sum() / 2
+        loss.backward()
+        return loss
+
+    total, count = 0.0, 0
+    for i in range(1200):
+        langevin.step(closure)
+        if i >= 800:
+            total, count = total + float(weight.detach().var()), count + 1
+    assert total / count == pytest.approx(temperature, rel=0.15)
+
+
+def test_samples_are_averaged_after_the_burn_in_and_repeat_themselves() -> None:
+    case, settings = replace(problem(), noise=WHITE), tiny(optimiser="sgld", uncertainty=True, iterations=60)
+    first, again = run(case, settings), run(case, settings)
+    assert np.array_equal(first.image, again.image)
+    assert first.uncertainty is not None
+    assert (first.uncertainty > 0).all()
+    assert first.rule.name == "iterations"
+    other = run(problem(), settings)  # the noise is not known: its variance is that of the residual
+    assert np.isfinite(other.image).all()
+
+
+def test_samples_find_the_picture() -> None:
+    case = replace(problem(24, 24), noise=WHITE)
+    result = run(case, tiny(optimiser="sgld", channels=8, iterations=300))
+    assert psnr(result.image[0], picture(24, 24)) > psnr(case.observation[0], picture(24, 24))
