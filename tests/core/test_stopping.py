@@ -145,6 +145,18 @@ def test_held_out_blocks_are_blocks_where_neighbours_share_noise() -> None:
     assert inside[1] > 0.7
 
 
+def test_held_out_pixels_choose_among_images_whose_residual_is_like_the_noise() -> None:
+    """Noise said to be far larger than it is ends the run early, said to be far smaller it marks nothing."""
+    settings = tiny(stop="held-out", iterations=200, **LEARNS)
+    early = run(noisy_problem(replace(WHITE, sigma=0.3)), settings)
+    assert np.mean(early.residual**2) > 0.6 * 0.3**2
+    assert "far below the noise" in early.stop_reason
+    never = run(noisy_problem(replace(WHITE, sigma=0.01)), settings)
+    assert never.marks == (200,)
+    uncertain = run(noisy_problem(replace(WHITE, sigma=0.3, warning="it is flat")), settings)
+    assert uncertain.marks > early.marks
+
+
 @pytest.mark.parametrize("stop", ["variance", "variance-exponential"])
 def test_the_variance_is_that_of_the_iterates(stop: str) -> None:
     images = torch.rand(30, 1, 1, 4, 5, generator=torch.Generator().manual_seed(0))
@@ -183,10 +195,14 @@ def test_pixels_held_out_find_a_better_image_than_the_last() -> None:
     [
         (noisy_problem(None), "iterations", "not known"),
         (noisy_problem(replace(WHITE, warning="it is flat")), "iterations", "it is flat"),
+        (noisy_problem(replace(SHARED, warning="it is flat")), "iterations", "it is flat"),
+        (noisy_problem(WHITE), "discrepancy", "small"),
+        (replace(problem(64, 64), noise=WHITE), "held-out", "independent"),
+        (replace(problem(64, 64), noise=replace(WHITE, warning="it is flat")), "held-out", "independent"),
         (noisy_problem(SHARED), "discrepancy", "0.6"),
         (replace(problem(operator=Downsample((2, 2))), noise=WHITE), "iterations", "not measured"),
     ],
-    ids=["no noise", "warning", "shared", "fine grid"],
+    ids=["no noise", "warning", "shared warning", "small", "white", "white warning", "shared", "fine grid"],
 )
 def test_auto_says_what_it_chose_and_why(case: Problem, name: str, words: str) -> None:
     choice = stopping.choose(case, tiny(stop="auto"))

@@ -25,6 +25,7 @@ from napari_dip.core.search import Mark, Search, tail_of
 from napari_dip.settings import Settings
 
 RATIO = 0.95  # of the noise: the running average lags behind the iterate, which has fitted some noise by then
+MOST, LEAST = 1.15, 0.75  # of the noise: the residual of images that pixels held out may choose from
 HELD_OUT = 0.03  # fraction of the known pixels
 BLOCK = 7  # pixels along each axis of what is held out together where neighbours share noise
 ENOUGH = 200  # held-out pixels; the mean square error of fewer is left to chance
@@ -111,13 +112,10 @@ class Discrepancy(Rule):
         super().__init__(problem, settings)
         if problem.noise is None:
             raise ValueError("stop='discrepancy' needs the noise of the observation; take another rule")
-        self.variance = max(problem.noise.sigma**2, 1e-12)
         self.ratio = math.inf
 
     def look(self, search: Search) -> str:
-        # where a pixel is not known both images are zero, and so is the residual
-        error = (search.observation - search.expected()).square().mean() / self.problem.known
-        self.ratio = float(error) / self.variance
+        self.ratio = _ratio(search)
         if self.ratio > RATIO:
             return ""
         self.mark = search.mark()
@@ -166,7 +164,8 @@ class HeldOut(Lowest):
     """Leave some pixels out of the loss, and take the image that predicts them best.
 
     Unbiased where noise is independent between what is held out and what is fitted: single pixels of white noise,
-    blocks of correlated noise.
+    blocks of correlated noise. Where the noise is known, only images count whose residual is between `MOST` and `LEAST`
+    of it: that is wide enough for an estimate that is a fifth wrong, and keeps out chance minima.
     """
 
     what = "the error of the pixels held out"
@@ -192,6 +191,16 @@ class HeldOut(Lowest):
         self._truth = torch.from_numpy(self.observation)[None].to(search.device)
         self._held = torch.from_numpy(self.held)[None].to(search.device)
         self._count = int(self.held.sum())
+
+    def look(self, search: Search) -> str:
+        noise = self.problem.noise
+        ratio = _ratio(search) if noise is not None and not noise.warning else 1.0
+        if ratio > MOST:
+            return ""
+        reason = super().look(search)
+        if ratio >= LEAST or self.mark is None:
+            return reason
+        return f"took iteration {self.mark.iteration}, where {self.what} was lowest: the residual is far below the noise"
 
     def score(self, search: Search) -> Tensor:
         with torch.no_grad():
@@ -277,16 +286,27 @@ def choose(problem: Problem, settings: Settings) -> Choice:
     noise = problem.noise
     if noise is None:
         return Choice("iterations", "the noise of the image is not known")
-    if noise.warning:
-        return Choice("iterations", f"the noise of the image is uncertain: {noise.warning}")
     if problem.known < 0.5 or math.prod(problem.image_shape) > math.prod(problem.observation.shape[1:]):
         return Choice("iterations", "most pixels of the result are not measured, so that fitting noise harms less")
     if noise.correlation >= INDEPENDENT:
+        if noise.warning:
+            return Choice("iterations", f"the noise is uncertain ({noise.warning}) and shared by neighbours")
         return Choice(
-            "discrepancy",
-            f"neighbouring pixels share noise ({noise.correlation:.1f}), so that they would foretell each other's",
+            "discrepancy", f"neighbouring pixels share noise ({noise.correlation:.1f}) and would foretell each other's"
         )
-    return Choice("discrepancy", "the noise is known")
+    if HELD_OUT * problem.known * problem.observation[0].size >= ENOUGH:
+        return Choice("held-out", "noise is independent from pixel to pixel")
+    if noise.warning:
+        return Choice("iterations", f"the noise is uncertain ({noise.warning}) and the image small")
+    return Choice("discrepancy", "the image is too small to hold pixels out")
+
+
+def _ratio(search: Search) -> float:
+    """The mean square of the residual over the variance of the noise. Waits for the GPU."""
+    assert search.problem.noise is not None
+    # where a pixel is not known both images are zero, and so is the residual
+    error = (search.observation - search.expected()).square().mean() / search.problem.known
+    return float(error) / max(search.problem.noise.sigma**2, 1e-12)
 
 
 def where_known(problem: Problem) -> npt.NDArray[np.bool_]:
