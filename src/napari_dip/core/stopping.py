@@ -200,7 +200,8 @@ class HeldOut(Lowest):
         reason = super().look(search)
         if ratio >= LEAST or self.mark is None:
             return reason
-        return f"took iteration {self.mark.iteration}, where {self.what} was lowest: the residual is far below the noise"
+        what = f"{self.what} was lowest before the residual fell far below the noise"
+        return f"took iteration {self.mark.iteration}, where {what}"
 
     def score(self, search: Search) -> Tensor:
         with torch.no_grad():
