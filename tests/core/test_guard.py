@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_dip.core import search, solve
+from napari_dip.core import search, solve, stopping
 from napari_dip.core.fidelity import Gaussian
 from napari_dip.core.guard import EVERY, PATIENCE, Diverged
+from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
 from tests.core.tiny import finish, holed, live_tensors, problem, run, tiny
 
@@ -138,6 +140,20 @@ def test_progress_shows_finite_images_alone(spoil: Spoil) -> None:
     spoil(nan_from(22, 22))
     for progress in solve.iterate(problem(), tiny(iterations=40), interval=0):
         assert np.isfinite(progress.image).all(), progress.iteration
+
+
+@pytest.mark.parametrize("stop", ["discrepancy", "held-out", "variance", "variance-exponential"])
+def test_a_return_spoils_no_rule(spoil: Spoil, monkeypatch: pytest.MonkeyPatch, stop: str) -> None:
+    for rule in (stopping.WindowedVariance, stopping.ExponentialVariance):
+        monkeypatch.setattr(rule, "warm_up", 0)
+    monkeypatch.setattr(stopping, "WINDOW", 10)
+    spoil(nan_from(35, 35))
+    case = replace(problem(), noise=Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1))
+    result = run(case, tiny(stop=stop, iterations=100, channels=8))
+    assert kinds(result) == ["returned"]
+    assert np.isfinite(result.image).all()
+    assert result.marks[0] not in range(31, 41)
+    assert result.complete
 
 
 def test_an_ordinary_run_is_never_led_back() -> None:
