@@ -1,0 +1,104 @@
+"""How much of a hole its surroundings determine."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage  # type: ignore[import-untyped]
+
+from napari_dip.core.noise import Noise
+
+Array = npt.NDArray[np.float64]
+
+_NEAR = 16  # pixels around a hole that count as its surroundings, at the least
+
+
+def hole_ratio(missing: npt.ArrayLike, image: npt.ArrayLike, noise: Noise | None = None) -> Array:
+    """Distance of each missing pixel from the nearest known one, over the correlation length of what surrounds it.
+
+    Below 1 the surroundings determine most of what is missing; well above 1 nothing of it.
+
+    Parameters
+    ----------
+    missing : array-like of bool, (Y, X) or (Z, Y, X)
+        True where there is a hole.
+    image : array-like of the same shape
+        What is missing in it, or not finite, may be anything.
+    noise : Noise, optional
+        Of the image; without it the noise is taken for white.
+
+    Returns
+    -------
+    float64 array of the same shape
+        0 where the image is known. Pixels count as cubes.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or nothing is known.
+    """
+    values, hidden = np.asarray(image, np.float64), np.asarray(missing, bool)
+    if values.shape != hidden.shape or values.ndim not in (2, 3):
+        raise ValueError(f"missing has shape {hidden.shape} and image {values.shape}: same shapes, of 2 or 3 axes")
+    known = ~hidden & np.isfinite(values)
+    if not known.any():
+        raise ValueError("missing hides every pixel, so that nothing surrounds the hole")
+    distance = np.where(hidden, ndimage.distance_transform_edt(~known), 0.0)
+    deepest = distance.max()
+    if deepest == 0:
+        return distance
+    # the surroundings of the deep holes: single pixels elsewhere say nothing of them
+    deep = distance > deepest / 2
+    around = known & (ndimage.distance_transform_edt(~deep) <= max(3 * deepest, _NEAR))
+    return np.asarray(distance / correlation_length(np.where(known, values, 0), around, noise))
+
+
+def hole_warning(missing: npt.ArrayLike, image: npt.ArrayLike, noise: Noise | None = None) -> str:
+    """A sentence if a hole is larger than what its surroundings determine, else an empty one.
+
+    Parameters and errors are those of `hole_ratio`; it warns from a ratio of 1.
+    """
+    ratio = hole_ratio(missing, image, noise)
+    if ratio.max() < 1:
+        return ""
+    place = tuple(int(i) for i in np.unravel_index(int(ratio.argmax()), ratio.shape))
+    share = np.count_nonzero(ratio >= 1) / np.count_nonzero(ratio)
+    return (
+        f"The hole around {place} reaches {ratio.max():.1f} times as far from what is known as its structure does: "
+        f"{share:.0%} of the missing pixels are invented rather than determined"
+    )
+
+
+def correlation_length(image: Array, known: npt.NDArray[np.bool_], noise: Noise | None = None) -> float:
+    """The distance at which the structure of an image has lost half of its correlation, in pixels.
+
+    Noise is subtracted from the autocovariance: what is given, or else what is alone in its middle (white noise), which
+    is then continued from its neighbours. Structure that is no stronger than its noise has a length of one pixel.
+    """
+    shape, axes = [2 * n for n in image.shape], range(image.ndim)  # room for the lags not to wrap round
+
+    def lags(a: Array) -> Array:
+        return np.asarray(np.fft.irfftn(np.abs(np.fft.rfftn(a, shape, axes)) ** 2, shape, axes))
+
+    weight = known.astype(np.float64)
+    centred = np.where(known, image - image[known].mean(), 0)
+    pairs = lags(weight)
+    covariance = np.divide(lags(centred), pairs, out=np.zeros(pairs.shape), where=pairs > 0.5)
+    if noise is not None:
+        level = noise.variance(image[known]).mean()
+        middle = [n // 2 for n in noise.autocorrelation.shape] if noise.autocorrelation.size > 1 else []
+        for lag, part in np.ndenumerate(noise.autocorrelation) if middle else [((0,) * image.ndim, 1.0)]:
+            place = tuple(i - m for i, m in zip(lag, middle, strict=True)) if middle else lag
+            covariance[place] -= level * part
+    radius = np.sqrt(sum(np.ix_(*((np.fft.fftfreq(n) * n) ** 2 for n in shape)), np.zeros(())))
+    rings = np.rint(radius).astype(int).ravel()
+    top = max(min(n for n in image.shape if n > 1) // 2, 2)
+    sums = [np.bincount(rings, (part * pairs).ravel())[: top + 1] for part in (covariance, np.ones(pairs.shape))]
+    curve = np.divide(sums[0], sums[1], out=np.zeros(top + 1), where=sums[1] > 0.5)
+    if noise is None:
+        curve[0] = min(curve[0], max(2 * curve[1] - curve[2], curve[1]))
+    if curve[0] <= 0 or (half := np.flatnonzero(curve < curve[0] / 2)).size == 0:
+        return 1.0 if curve[0] <= 0 else float(top)
+    after = int(half[0])
+    part = (curve[after - 1] - curve[0] / 2) / (curve[after - 1] - curve[after])
+    return max(float(after - 1 + part), 1.0)

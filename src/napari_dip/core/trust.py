@@ -1,0 +1,318 @@
+"""How far to trust a restored image: what its residual has lost, what noise alone becomes, how far it may be off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage  # type: ignore[import-untyped]
+
+from napari_dip.core.noise import INDEPENDENT, Noise
+
+Array = npt.NDArray[np.float64]
+
+# Thresholds of the verdict, calibrated on structure that was removed on purpose: benchmarks/NOTES.md.
+_SCALES = (0.0, 1.0, 2.0, 4.0, 8.0)  # pixels: the bands of structure lie between neighbours
+_SURE = 5.0  # standard deviations of what noise alone gives
+_LOST = 0.04  # of the contrast of a band: less is not worth telling, and within what the noise is known to
+_EXCESS = 2.0  # times the largest local energy of noise alone; real noise is rarely as regular as its model
+_CLIP = 3.5  # standard deviations: a hot pixel is no structure
+_BALANCE = 0.3  # by which the variance of the residual may be off
+_PLACE = (1.0, 6.0)  # pixels: structure is smoothed by the first, its energy averaged over the second
+_FIELDS = 16  # of noise alone, that the places are compared with
+_LARGEST = {2: 256, 3: 64}  # pixels a side of such a field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A judgement of a residual, with its figures.
+
+    Attributes
+    ----------
+    sentence : str
+        For a reader.
+    ok : bool
+        Whether no structure is seen in the residual.
+    lost : float
+        Fraction of the contrast that is missing in the band of sizes where that is surest; 0 if it is in none.
+    size : float
+        Of that structure, in pixels; 0 for none.
+    excess : float
+        The largest energy of smooth structure anywhere in the residual, over the largest in noise alone; about 1.
+    place : tuple of int
+        The pixel where that is.
+    balance : float
+        Variance of the residual over that of the noise: 1 is right, less is noise that stayed in the image.
+    correlation : float
+        Of direct neighbours in the residual, less that in the noise: above 0 for structure, below for noise that
+        stayed.
+    """
+
+    sentence: str
+    ok: bool
+    lost: float
+    size: float
+    excess: float
+    place: tuple[int, ...]
+    balance: float
+    correlation: float
+
+
+def residual_verdict(
+    observation: npt.ArrayLike, restored: npt.ArrayLike, noise: Noise, *, mask: npt.ArrayLike | None = None
+) -> Verdict:
+    """Judge whether what a restoration removed is noise.
+
+    Parameters
+    ----------
+    observation : array-like, (Y, X) or (Z, Y, X)
+        As measured. Pixels that are not finite or, of an integer type, saturated are left out.
+    restored : array-like of the same shape
+        In the same units.
+    noise : Noise
+        Of the observation. With a wrong one every verdict is wrong.
+    mask : array-like of bool, optional
+        True for pixels to leave out.
+
+    Returns
+    -------
+    Verdict
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or no pixel remains.
+
+    Notes
+    -----
+    The residual over the standard deviation of the noise should be noise and nothing else. It is held against
+
+    * the restored structure, in four bands of sizes (1 to 13 pixels): what a blur or a loss of contrast took away is
+      in the residual in proportion to what it left. How far noise alone correlates follows from its autocorrelation.
+      Noise that stayed in the image correlates with the residual too; it is told by its missing energy;
+    * the energy of its smooth part from place to place, against fields of noise with the same autocorrelation: what was
+      removed altogether is nowhere else.
+
+    It cannot see structure fainter than the noise over its extent (a line of twice the noise's standard deviation is
+    seen in white noise, not in noise that neighbours share), nor anything that was added to the image where
+    the noise hides it: for that there is `noise_only_observation`. What moved or bleached while it was measured counts
+    as removed.
+    """
+    measured, image = np.asarray(observation), np.asarray(restored, np.float64)
+    if measured.shape != image.shape or image.ndim not in (2, 3):
+        raise ValueError(
+            f"observation has shape {measured.shape} and restored {image.shape}: both must be the same, of 2 or 3 axes"
+        )
+    fair = np.isfinite(measured) & np.isfinite(image)
+    if measured.dtype.kind in "ui":
+        fair &= measured < np.iinfo(measured.dtype.name).max
+    if mask is not None:
+        fair &= ~np.broadcast_to(np.asarray(mask, bool), image.shape)
+    if not fair.any():
+        raise ValueError("no pixel is left to judge: mask marks what to leave out as True; did you mean ~mask?")
+    image = np.where(fair, image, image[fair].mean())
+    deviation = np.sqrt(np.maximum(noise.variance(image), np.finfo(np.float64).tiny))
+    residual = np.where(fair, (measured - image) / deviation, 0.0)
+    spectrum = _spectrum(noise, image.shape)
+    lost, size = _missing_contrast(residual, image, deviation, spectrum * fair.mean())
+    excess, place = _brightest(residual, noise)
+    balance = float(np.mean(residual[fair] ** 2))
+    correlation = _neighbours(residual, fair) - noise.correlation
+    ok = lost == 0 and excess < _EXCESS and balance < 1 + _BALANCE
+    if lost:
+        sentence = f"Structure was removed: {lost:.0%} of the contrast at {size:.0f} pixels is in the residual"
+    elif excess >= _EXCESS:
+        sentence = f"Structure was removed: the residual around {place} has {excess:.1f} times the energy of noise"
+    elif not ok:
+        sentence = (
+            f"The residual has {balance:.1f} times the variance of the noise: structure was removed, or the noise is "
+            "stronger than estimated"
+        )
+    elif balance < 1 - _BALANCE:
+        sentence = f"No structure in the residual, but only {balance:.0%} of the noise: the rest is still in the image"
+    else:
+        sentence = f"No structure in the residual: it is noise, with {balance:.0%} of the variance expected"
+    return Verdict(
+        sentence=sentence,
+        ok=ok,
+        lost=lost,
+        size=size,
+        excess=excess,
+        place=place,
+        balance=balance,
+        correlation=correlation,
+    )
+
+
+def _missing_contrast(residual: Array, image: Array, deviation: Array, spectrum: Array) -> tuple[float, float]:
+    """Fraction of the contrast that the residual has of the image's structure, where it is surest, and its size."""
+    waves = np.fft.fftn(residual)
+    squared = sum(np.ix_(*((2 * np.pi * np.fft.fftfreq(n)) ** 2 for n in image.shape)), np.zeros(()))
+    surest, lost, size = _SURE, 0.0, 0.0
+    for fine, coarse in pairwise(_SCALES):
+        band = np.exp(-(fine**2) * squared / 2) - np.exp(-(coarse**2) * squared / 2)
+        left = ndimage.gaussian_filter(image, fine) - ndimage.gaussian_filter(image, coarse)
+        structure = np.fft.fftn(left / deviation)
+        energy = np.sum(np.abs(structure) ** 2)
+        if energy == 0:
+            continue
+        expected = np.sum(band**2 * spectrum) * image.size  # energy of noise alone, and how far chance moves it
+        chance = np.sqrt(2 * np.sum((band**2 * spectrum) ** 2)) * image.size
+        kept = max(1 - np.sqrt(np.sum(np.abs(band * waves) ** 2) / expected), 0)  # amplitude of the noise that stayed
+        shared = np.sum((band * waves * np.conj(structure)).real) - kept * (1 - kept) * expected
+        sure = shared / np.hypot(np.sqrt(np.sum((band * np.abs(structure)) ** 2 * spectrum) * image.size), chance / 2)
+        part = shared / (energy + max(shared, 0))  # of the contrast that was there
+        if sure > surest and part > _LOST:
+            surest, lost, size = sure, float(part), 2.355 * float(np.sqrt(max(fine, 0.5) * coarse))
+    return lost, size
+
+
+def _brightest(residual: Array, noise: Noise) -> tuple[float, tuple[int, ...]]:
+    """The largest local energy of smooth structure over the largest in noise alone, and its place."""
+
+    def energy(field: Array) -> Array:
+        smooth = ndimage.gaussian_filter(np.clip(field, -_CLIP, _CLIP), _PLACE[0])
+        return np.asarray(ndimage.gaussian_filter(smooth**2, _PLACE[1]))
+
+    rng = np.random.default_rng(0)
+    shape = tuple(min(n, _LARGEST[residual.ndim]) for n in residual.shape)
+    highest = np.mean([energy(unit_noise(noise, shape, rng)).max() for _ in range(_FIELDS)])
+    here = energy(residual)
+    place = np.unravel_index(int(here.argmax()), here.shape)
+    return float(here.max() / highest), tuple(int(p) for p in place)
+
+
+def _neighbours(residual: Array, fair: npt.NDArray[np.bool_]) -> float:
+    """Correlation of direct neighbours, averaged over the axes."""
+    found = []
+    for axis in range(residual.ndim):
+        first, second = (np.delete(residual, end, axis) for end in (-1, 0))
+        both = np.delete(fair, -1, axis) & np.delete(fair, 0, axis)
+        power = np.sqrt(np.sum(first[both] ** 2) * np.sum(second[both] ** 2))
+        if power > 0:
+            found.append(np.sum(first[both] * second[both]) / power)
+    return float(np.mean(found)) if found else 0.0
+
+
+# --------------------------------------------------------------------------------------------------- noise-only control
+
+
+def unit_noise(noise: Noise, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Gaussian noise of variance 1 with a noise's autocorrelation, which wraps round at the border."""
+    white = rng.normal(size=shape)
+    if noise.autocorrelation.size == 1:
+        return white
+    return np.asarray(np.fft.ifftn(np.fft.fftn(white) * np.sqrt(_spectrum(noise, shape))).real)
+
+
+def _spectrum(noise: Noise, shape: tuple[int, ...]) -> Array:
+    """Power of the noise at each frequency, 1 on average."""
+    around = noise.autocorrelation
+    if around.size == 1:
+        return np.ones(shape)
+    if around.ndim != len(shape):
+        raise ValueError(f"noise.autocorrelation has {around.ndim} axes and the image {len(shape)}: they must agree")
+    middle = tuple(a // 2 for a in around.shape)
+    centred = np.zeros(shape)
+    for lag, value in np.ndenumerate(around):  # a field narrower than the autocorrelation wraps it round
+        centred[tuple((i - m) % n for i, m, n in zip(lag, middle, shape, strict=True))] += value
+    power = np.maximum(np.fft.fftn(centred).real, 0)
+    return np.asarray(power / power.mean())
+
+
+def noise_only_observation(noise: Noise, shape: tuple[int, ...], level: float, rng: np.random.Generator) -> Array:
+    """A measurement of nothing: what a camera with this noise makes of an even level.
+
+    Restored with the same settings as the image, it shows what the prior makes out of noise: see `invented`.
+
+    Parameters
+    ----------
+    noise : Noise
+        Its variance at `level` and its autocorrelation are kept. Independent noise is photons and read noise;
+        noise that neighbours share is Gaussian.
+    shape : tuple of int
+        Of the image.
+    level : float
+        In counts, such as the median of the image.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    float64 array of `shape`
+        In counts, not rounded and not clipped.
+    """
+    if noise.gain > 0 and abs(noise.correlation) < INDEPENDENT:
+        photons = rng.poisson(max(level - noise.offset, 0) / noise.gain, shape)
+        return noise.gain * photons + min(level, noise.offset) + rng.normal(0, noise.read_noise, shape)
+    return level + np.sqrt(noise.variance(level)) * unit_noise(noise, shape, rng)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invention:
+    """What a restoration makes out of noise alone.
+
+    Attributes
+    ----------
+    strength : float
+        Standard deviation of what should be even, relative to that of the noise.
+    counts : float
+        The same in counts.
+    sentence : str
+        For a reader.
+    """
+
+    strength: float
+    counts: float
+    sentence: str
+
+
+def invented(restored_control: npt.ArrayLike, noise: Noise) -> Invention:
+    """The structure that a restoration made out of pure noise.
+
+    Parameters
+    ----------
+    restored_control : array-like
+        What became of a `noise_only_observation`; the truth is even, so all that varies was made up. A good restoration
+        of n pixels has little more than the noise's standard deviation over sqrt(n), in its mean, which does not count.
+    noise : Noise
+        Of the observation.
+    """
+    image = np.asarray(restored_control, np.float64)
+    counts = float(np.nanstd(image))
+    strength = counts / float(np.sqrt(noise.variance(float(np.nanmean(image)))))
+    sentence = (
+        f"Out of noise alone these settings make structure of {strength:.2f} times its standard deviation: "
+        f"what differs from its surroundings by less than {3 * counts:.3g} counts may be made up"
+    )
+    return Invention(strength=strength, counts=counts, sentence=sentence)
+
+
+# ---------------------------------------------------------------------------------------------------------- uncertainty
+
+
+def calibration(uncertainty: npt.ArrayLike, restored: npt.ArrayLike, truth: npt.ArrayLike) -> float:
+    """Fraction of the true values that lie within two uncertainties of the restored ones.
+
+    About 0.95 if the uncertainty is the standard deviation of a normal error; less if it is too small.
+
+    Parameters
+    ----------
+    uncertainty, restored, truth : array-like of one shape
+        In the same units; pixels where one of them is not finite are left out.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, an uncertainty is negative or no pixel is finite.
+    """
+    spread, image, target = (np.asarray(a, np.float64) for a in (uncertainty, restored, truth))
+    if not spread.shape == image.shape == target.shape:
+        raise ValueError(f"uncertainty {spread.shape}, restored {image.shape}, truth {target.shape}: shapes must agree")
+    fair = np.isfinite(spread) & np.isfinite(image) & np.isfinite(target)
+    if not fair.any():
+        raise ValueError("uncertainty, restored and truth have no pixel in common where all three are finite")
+    if (spread[fair] < 0).any():
+        raise ValueError("uncertainty has negative values; it must be a standard deviation")
+    return float(np.mean(np.abs(image - target)[fair] <= 2 * spread[fair]))
