@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip.core import stopping
+from napari_dip.core import solve, stopping
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample
 from napari_dip.core.problem import Problem
@@ -214,3 +214,23 @@ def test_auto_says_what_it_chose_and_why(case: Problem, name: str, words: str) -
 def test_the_users_rule_is_taken() -> None:
     for stop in RULES:
         assert stopping.choose(noisy_problem(None), tiny(stop=stop)).name == stop
+
+
+def test_the_last_progress_shows_where_the_rule_ended_the_run() -> None:
+    shown = []
+    steps = solve.iterate(noisy_problem(), tiny(stop="discrepancy", iterations=1000, **LEARNS), interval=0)
+    while True:
+        try:
+            shown.append(next(steps))
+        except StopIteration as end:
+            result = end.value
+            break
+    assert shown[-1].iteration == result.iterations
+    assert np.array_equal(shown[-1].image, result.image)
+
+
+def test_a_rule_that_cannot_be_leaves_the_number_of_threads_alone() -> None:
+    before = torch.get_num_threads()
+    with pytest.raises(ValueError, match="another rule"):
+        run(noisy_problem(None), tiny(stop="discrepancy", threads=before + 1))
+    assert torch.get_num_threads() == before

@@ -17,11 +17,11 @@ import numpy.typing as npt
 import torch
 
 from napari_dip.core import device as devices
-from napari_dip.core import stopping
 from napari_dip.core.guard import Event, Guard
 from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import Search, State, copy_to, on_host
+from napari_dip.core.stopping import RULES, Choice, Rule, choose
 from napari_dip.settings import Settings
 
 Image = npt.NDArray[Any]
@@ -127,7 +127,7 @@ class Result:
     residual: Image
     uncertainty: Image | None = None
     noise: Noise | None = None
-    rule: stopping.Choice
+    rule: Choice
     marks: tuple[int, ...]
     iterations: int
     stop_reason: str
@@ -189,12 +189,12 @@ def iterate(
         If the loss never was finite.
     """
     device = devices.choose(settings.device)
+    choice = choose(problem, settings)
+    rule = RULES[choice.name](problem, settings)
     threads = torch.get_num_threads()
     if settings.threads:
         torch.set_num_threads(settings.threads)
     began = time.perf_counter()
-    choice = stopping.choose(problem, settings)
-    rule = stopping.RULES[choice.name](problem, settings)
     search = Search(rule.problem, settings, device.name)
     guard, events = Guard(), list[Event]()
     try:
@@ -256,7 +256,7 @@ _SMALLER = "use fewer channels, a smaller image, or device='cpu'"
 def _steps(
     search: Search,
     guard: Guard,
-    rule: stopping.Rule,
+    rule: Rule,
     count: int,
     should_stop: Callable[[], bool],
     interval: float,
@@ -269,7 +269,8 @@ def _steps(
     """
     first, last = search.iteration, search.iteration + count
     began = shown = time.perf_counter()
-    while search.iteration < last:
+    reason = ""
+    while search.iteration < last and not reason:
         asked = time.perf_counter()
         stopping = should_stop()  # may wait, which must not count as slowness
         began += time.perf_counter() - asked
@@ -283,9 +284,8 @@ def _steps(
                 rule.restart()
             if event and event.kind == "gave up":
                 return False, event.message
-            if not (event or stopping or rule.ended) and (reason := rule.look(search)):
-                rule.ended = True
-                return True, reason
+            if not (event or stopping or rule.ended):
+                reason = rule.look(search)
         if stopping:
             return False, f"{_STOPPED} after {search.iteration} of {last} iterations"
         now = time.perf_counter()
@@ -303,4 +303,7 @@ def _steps(
                 rate=(search.iteration - first) / (now - began),
                 snapshot=snapshot,
             )
-    return True, f"finished all {last} iterations" + ("" if rule.ended else rule.remark())
+    if not reason:
+        return True, f"finished all {last} iterations" + ("" if rule.ended else rule.remark())
+    rule.ended = True
+    return True, reason
