@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.core import patches as calm
 from napari_dip.core.intensity import Scaling
 
 #: Below this correlation between direct neighbours, noise counts as independent from pixel to pixel.
@@ -61,3 +63,232 @@ class Noise:
             read_noise=self.read_noise / step,
             sigma=self.sigma / step,
         )
+
+    def __str__(self) -> str:
+        """One sentence for a window."""
+        strength = f"photon noise, gain {self.gain:.3g}" if self.gain > 0 else f"noise of sigma {self.sigma:.3g}"
+        shared = self.correlation >= INDEPENDENT
+        words = [strength, f"neighbouring pixels share noise ({self.correlation:.1f})" if shared else _INDEPENDENTLY]
+        if self.impulses:
+            words.append(f"{100 * self.impulses:.2g} % of the pixels hot or dead")
+        return ", ".join(words) + (f"; {self.warning}" if self.warning else "")
+
+
+_INDEPENDENTLY = "neighbours independent"
+_CLIPPED = "much of the image is at a limit of its range: the noise is a guess"
+#: With fewer patches than this, nothing but a rough level can be told.
+_ENOUGH = 100
+
+
+def estimate_noise(
+    image: npt.ArrayLike,
+    *,
+    mask: npt.ArrayLike | None = None,
+    gain: float | None = None,
+    offset: float | None = None,
+    read_noise: float | None = None,
+    channel_axis: int | None = None,
+) -> Noise:
+    """Estimate the noise of one image from that image alone.
+
+    Parameters
+    ----------
+    image : array-like of real numbers
+        With two or three spatial axes, and channels where `channel_axis` says; these are taken to have the same noise.
+        NaN and infinite pixels are left out.
+    mask : array-like of bool, optional
+        True where a pixel is to be left out; in the shape of the image, with or without the channels.
+    gain, offset, read_noise : float, optional
+        What is known of the camera: counts per photo-electron (0: the noise does not depend on the signal), counts at
+        no light, and standard deviation at no light in counts. The rest is estimated around it.
+    channel_axis : int, optional
+        Axis of the channels.
+
+    Returns
+    -------
+    Noise
+        All in the units of the image ("counts"). The variance alone cannot tell the offset from the read noise: unless
+        either is given, the offset is 0, or what makes the read noise 0 if that is higher.
+
+    Raises
+    ------
+    ValueError
+        If the image has not two or three spatial axes or no pixel to estimate from, the mask does not fit, or a given
+        value is not finite or is negative.
+
+    Notes
+    -----
+    The method is described in `napari_dip.core.patches`. It reads the noise from the calmest patches of 8x8 pixels. So
+    it overestimates where no patch is calm, as with fine texture all over (up to 8 % of sigma), and takes real grain of
+    the sample for noise. It cannot see a correlation beyond two pixels, nor a fixed pattern of the camera. The gain is
+    a guess where noise that does not depend on the signal outweighs that of the photons, and where contrast is low.
+
+    References
+    ----------
+    A. Foi, M. Trimeche, V. Katkovnik, K. Egiazarian, "Practical Poissonian-Gaussian noise modeling and fitting for
+    single-image raw-data", IEEE Transactions on Image Processing 17, 2008.
+    G. Chen, F. Zhu, P. A. Heng, "An efficient statistical method for image noise level estimation", ICCV 2015.
+    """
+    for name, value in (("gain", gain), ("offset", offset), ("read_noise", read_noise)):
+        if value is not None and not np.isfinite(value):
+            raise ValueError(f"{name}={value} is not a number; leave it out to have it estimated")
+        if value is not None and value < 0 and name != "offset":
+            raise ValueError(f"{name}={value} is negative; leave it out to have it estimated")
+    channels, known = _read(image, mask, channel_axis)
+    clipped = _clipped(channels, known, np.asarray(image).dtype)
+    values = np.where(known, channels, channels[known].mean()).astype(np.float64)
+    patches = calm.cut(values, known, clipped)
+    if len(patches) < _ENOUGH or not patches.power.any():
+        return _rough(values, known, gain, offset, read_noise)
+    used, warning = _unclipped(patches)
+    fit = calm.fit(used, _line(gain, offset, read_noise))
+    gain, offset, read_noise = _in_words(fit.slope, fit.constant, gain, offset, read_noise)
+    if fit.calm < 0.03:
+        warning = warning or "hardly any part of the image is free of structure: the noise may be weaker"
+    mirrored = np.pad(fit.autocorrelation, [(n - 1, 0) for n in fit.autocorrelation.shape], mode="reflect")
+    neighbours = [np.take(fit.autocorrelation, 1, axis).flat[0] for axis, n in enumerate(mirrored.shape) if n > 1]
+    noise = Noise(
+        gain=gain,
+        offset=offset,
+        read_noise=read_noise,
+        sigma=0.0,
+        correlation=float(np.mean(neighbours)),
+        autocorrelation=mirrored,
+        warning=warning,
+    )
+    return replace(noise, sigma=float(np.sqrt(noise.variance(patches.mean).mean())))
+
+
+def _read(
+    image: npt.ArrayLike, mask: npt.ArrayLike | None, channel_axis: int | None
+) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
+    """Channels (C, *S), and True where a pixel is known."""
+    values = np.asarray(image)
+    if values.dtype.kind not in "iufb":
+        raise ValueError(f"image of type {values.dtype} does not hold real numbers; convert it")
+    if values.dtype.kind == "b":
+        values = values.astype(np.uint8)
+    space = values.ndim - (channel_axis is not None)
+    if space not in (2, 3):
+        raise ValueError(f"image of shape {values.shape} has {space} spatial axes; hand in one image or volume")
+    channels = values[None] if channel_axis is None else np.moveaxis(values, channel_axis, 0)
+    known = np.isfinite(channels)
+    if mask is not None:
+        missing = np.asarray(mask).astype(bool)
+        if channel_axis is not None and missing.ndim == values.ndim:
+            missing = np.moveaxis(missing, channel_axis, 0)
+        if missing.shape not in (channels.shape, channels.shape[1:]):
+            raise ValueError(f"mask of shape {missing.shape} does not fit the image of shape {values.shape}")
+        known &= ~missing
+    if not known.any():
+        raise ValueError("image has no known pixel; mask fewer pixels")
+    return channels, known
+
+
+def _clipped(
+    channels: npt.NDArray[np.generic], known: npt.NDArray[np.bool_], dtype: np.dtype[np.generic]
+) -> npt.NDArray[np.bool_]:
+    """Pixels at a limit of the type, or at an end of the data where more pile up than at any value beside it."""
+    levels, counts = np.unique(channels[known], return_counts=True)
+    clipped = np.zeros(channels.shape, bool)
+    if len(levels) < 3:
+        return clipped
+    limits = (np.iinfo(dtype.name).min, np.iinfo(dtype.name).max) if dtype.kind in "iu" else ()
+    for end, count, beside in ((levels[0], counts[0], counts[1:4]), (levels[-1], counts[-1], counts[-4:-1])):
+        if end in limits or (count > 3 * beside.max() and count > 1e-3 * known.sum()):
+            clipped |= channels == end
+    return clipped
+
+
+def _unclipped(patches: calm.Patches) -> tuple[calm.Patches, str]:
+    """Patches of intensities at which hardly a pixel is clipped, and what to say if these are few.
+
+    Whole ranges of intensity are left out, not the patches with a clipped pixel: those are the noisier ones.
+    """
+    order = np.argsort(patches.mean, kind="stable")
+    groups = np.array_split(order, min(50, len(patches)))
+    share = np.empty(len(patches))
+    for group in groups:
+        share[group] = patches.clipped[group].mean()
+    for most in (0.01, 0.03, 0.1):
+        keep = share <= most
+        if keep.sum() >= max(_ENOUGH, 0.1 * len(patches)) and patches.power[keep].any():
+            few = most > 0.01 or keep.mean() < 0.5
+            return patches.only(keep), _CLIPPED if few else ""
+    return patches, _CLIPPED
+
+
+def _line(gain: float | None, offset: float | None, read_noise: float | None) -> calm.Line:
+    """A line through variances against intensities that keeps to what is given."""
+    if gain is not None:
+        return partial(_constant, slope=gain)
+    if offset is not None and read_noise is not None:
+        return partial(_slope, offset=offset, constant=read_noise**2)
+    if offset is not None:
+        return partial(_above, offset=offset)
+    return calm.straight_line
+
+
+def _constant(intensity: calm.Array, variance: calm.Array, error: calm.Array, slope: float) -> tuple[float, float]:
+    above = variance - slope * intensity
+    return slope, _weighted_median(above, 1 / (error * variance))
+
+
+def _slope(
+    intensity: calm.Array, variance: calm.Array, error: calm.Array, offset: float, constant: float
+) -> tuple[float, float]:
+    photons = np.maximum(intensity - offset, np.finfo(float).eps * (1 + abs(offset)))
+    slope = max(_weighted_median((variance - constant) / photons, photons / (error * variance)), 0.0)
+    return slope, constant - slope * offset
+
+
+def _above(intensity: calm.Array, variance: calm.Array, error: calm.Array, offset: float) -> tuple[float, float]:
+    """A line that is not negative at the offset."""
+    slope, constant = calm.straight_line(intensity, variance, error)
+    return (slope, constant) if slope * offset + constant >= 0 else _slope(intensity, variance, error, offset, 0.0)
+
+
+def _weighted_median(values: calm.Array, weight: calm.Array) -> float:
+    order = np.argsort(values)
+    total = np.cumsum(weight[order])
+    return float(values[order][np.searchsorted(total, total[-1] / 2)])
+
+
+def _in_words(
+    slope: float, constant: float, gain: float | None, offset: float | None, read_noise: float | None
+) -> tuple[float, float, float]:
+    """Gain, offset and read noise of a line, keeping what is given."""
+    gain = slope if gain is None else gain
+    if read_noise is not None:
+        known = (read_noise**2 - constant) / gain if gain else 0.0
+        return gain, known if offset is None else offset, read_noise
+    if offset is None:
+        offset = max(-constant / gain, 0.0) if gain else 0.0
+    return gain, offset, float(np.sqrt(max(constant + gain * offset, 0.0)))
+
+
+def _rough(
+    values: calm.Array,
+    known: npt.NDArray[np.bool_],
+    gain: float | None,
+    offset: float | None,
+    read_noise: float | None,
+) -> Noise:
+    """From differences of neighbours, where there is no room for patches: taken as independent, of one strength."""
+    steps = [np.empty(0)]
+    for axis in range(1, values.ndim):
+        both = np.take(known, range(1, known.shape[axis]), axis) & np.take(known, range(known.shape[axis] - 1), axis)
+        steps.append(np.abs(np.diff(values, axis=axis))[both])
+    # the quartile of the absolute value of a Gaussian of unit variance is 0.3186
+    differences = np.concatenate(steps)
+    sigma = float(np.quantile(differences, 0.25)) / 0.3186 / np.sqrt(2) if differences.size else 0.0
+    given = _in_words(0.0, sigma**2, gain, offset, read_noise)
+    noise = Noise(
+        gain=given[0],
+        offset=given[1],
+        read_noise=given[2],
+        sigma=0.0,
+        autocorrelation=np.ones((1,) * (values.ndim - 1)),
+        warning="too little of the image is there to estimate its noise by: the noise is a guess",
+    )
+    return replace(noise, sigma=float(np.sqrt(noise.variance(values[known]).mean())))

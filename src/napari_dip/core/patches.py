@@ -1,0 +1,261 @@
+"""What small patches tell of the noise in one image: its power at each frequency, and its variance at each intensity.
+
+The calmest patches show hardly anything but noise. Which they are is not known beforehand, so all is estimated in turn:
+the scale of the lowest component in the distribution of the power of patches (after Liu, Tanaka and Okutomi 2013; Chen,
+Zhu and Heng 2015), the line through these scales against the mean intensity (Foi, Trimeche, Katkovnik and Egiazarian
+2008), and the spectrum of the noise, which says how much of its power the higher frequencies hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.fft import dctn  # type: ignore[import-untyped]
+from scipy.special import gammainc, gammaincinv  # type: ignore[import-untyped]
+
+Array = npt.NDArray[np.float64]
+
+#: Pixels along a patch; along the first axis of a volume half as many, for slices are few and far apart.
+SIZE = 8
+#: Patches of 8x8 in all: more of them gain little and cost time.
+COUNT = 16000
+#: Noise of pixels further apart than this counts as independent.
+REACH = 2
+_RINGS = 8
+#: How far the rings, from low to high frequencies, are trusted to show noise alone.
+_TRUST = np.array([0, 0.1, 0.3, 0.6, 1, 1, 1, 1])
+_BINS = 30
+_FEWEST = 30  # patches in a bin
+_ROUNDS = 6
+
+Line = Callable[[Array, Array, Array], tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Patches of an image.
+
+    Attributes
+    ----------
+    mean : float64 array (P,)
+        Mean intensity.
+    power : float64 array (P, F)
+        Square of each coefficient of the orthonormal cosine transform, the constant one set to 0.
+    clipped : float64 array (P,)
+        Fraction of pixels at a limit of the range.
+    shape : tuple of int
+        Pixels along each axis, of product F.
+    """
+
+    mean: Array
+    power: Array
+    clipped: Array
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    def only(self, keep: npt.NDArray[np.bool_]) -> Patches:
+        return Patches(self.mean[keep], self.power[keep], self.clipped[keep], self.shape)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Noise of variance ``slope * mean + constant``, its autocorrelation, and how many patches showed nothing else.
+
+    `autocorrelation` has one axis per spatial axis, distances from 0 upwards. `calm` is a fraction of all patches.
+    """
+
+    slope: float
+    constant: float
+    autocorrelation: Array
+    calm: float
+
+
+def cut(channels: Array, known: npt.NDArray[np.bool_], clipped: npt.NDArray[np.bool_]) -> Patches:
+    """Patches on a regular grid that have no unknown pixel.
+
+    Parameters
+    ----------
+    channels : float64 array (C, *S)
+    known, clipped : bool array (C, *S)
+        Unknown pixels may have any finite value.
+    """
+    space = channels.shape[1:]
+    size = (SIZE // 2, SIZE, SIZE) if len(space) == 3 else (SIZE,) * len(space)
+    shape = tuple(min(a, b) for a, b in zip(size, space, strict=True))
+    axes = tuple(range(1, len(shape) + 1))
+    places = len(channels) * np.prod([n - b + 1 for n, b in zip(space, shape, strict=True)])
+    step = max(1, int(np.ceil((places / (COUNT * SIZE**2 / np.prod(shape))) ** (1 / len(shape)))))
+    grid = (slice(None), *(slice(None, None, step) for _ in shape))
+
+    def windows(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        return np.lib.stride_tricks.sliding_window_view(values, shape, axis=axes)[grid].reshape(-1, *shape)
+
+    whole = windows(known).all(axis=axes)
+    pixels = windows(channels)[whole].astype(np.float64)
+    mean = pixels.mean(axis=axes)
+    power = np.square(dctn(pixels - mean.reshape(-1, *(1 for _ in shape)), axes=axes, norm="ortho"))
+    power = power.reshape(len(pixels), int(np.prod(shape)))
+    power[:, 0] = 0
+    return Patches(mean, power, windows(clipped)[whole].mean(axis=axes), shape)
+
+
+def fit(patches: Patches, line: Line) -> Fit:
+    """Fit the noise of patches.
+
+    Parameters
+    ----------
+    patches : Patches
+        Of more than one pixel each, and not all without any power.
+    line : callable
+        From intensities, variances there and their standard errors to slope and constant: `straight_line`, or what
+        is known of either.
+    """
+    mean, power = patches.mean, patches.power
+    radius, design = _radius(patches.shape), _power_of_distance(patches.shape)
+    ring = _rings(radius)
+    high = radius >= 0.55
+    colour = np.ones(power.shape[1])  # power of the noise by frequency, 1 on average
+    autocorrelation = np.eye(1, design.shape[1])[0]
+    slope, variance = 0.0, None
+    for _ in range(_ROUNDS):
+        level = power[:, high].sum(axis=1) / colour[high].sum()
+        freedom = colour[high].sum() ** 2 / np.square(colour[high]).sum()
+        before = np.full(len(mean), max(np.median(level), np.finfo(float).tiny)) if variance is None else variance
+        shape = 1 / (2 / freedom + _tails(slope, before) / power.shape[1])
+        slope, constant = line(*_level_by_intensity(mean, level, before, shape))
+        if slope == 0 and line is straight_line:  # no bright patches to wait for: the calmest wherever they are
+            constant = _lowest_scale(level, np.full(len(level), freedom / 2))[0]
+        variance = slope * mean + constant
+        variance = np.maximum(variance, max(0.01 * np.maximum(variance, 0).mean(), np.finfo(float).tiny))
+        spectrum = _spectrum(power / variance[:, None], colour, ring, _tails(slope, variance))
+        trusted = _TRUST[ring] > 0
+        weight = np.sqrt(_TRUST[ring][trusted]) / (spectrum[trusted] + 0.05)
+        distances = np.linalg.lstsq(design[trusted] * weight[:, None], spectrum[trusted] * weight, rcond=None)[0]
+        if distances[0] > 0:
+            autocorrelation = distances / distances[0]
+            colour = np.maximum(design @ autocorrelation, 0.01)
+    reach = tuple(min(REACH + 1, n) for n in patches.shape)
+    calm = np.mean(level < variance) / np.mean(gammainc(shape, shape))
+    return Fit(slope, constant, autocorrelation.reshape(reach), float(min(calm, 1)))
+
+
+def straight_line(intensity: Array, variance: Array, error: Array) -> tuple[float, float]:
+    """Slope and constant of a robust line; a slope that does not stand out of its error, or is negative, is 0.
+
+    Structure can only add to a variance, so what lies above the line counts less than what lies below.
+    """
+    columns = np.stack([intensity, np.ones_like(intensity)], axis=1)
+    line = np.full_like(variance, np.median(variance))
+    doubt = np.ones_like(variance)
+    for _ in range(30):
+        spread = error * np.maximum(line, 0.05 * np.median(variance))
+        weight = np.sqrt(doubt) / spread
+        solution = np.linalg.lstsq(columns * weight[:, None], variance * weight, rcond=None)[0]
+        line = np.maximum(columns @ solution, 0.02 * np.median(variance))
+        away = (variance - line) / spread
+        doubt = 1 / (1 + np.square(away / np.where(away > 0, 2, 4)))
+    slope, constant = (float(value) for value in solution)
+    normal = (columns * weight[:, None]).T @ (columns * weight[:, None])
+    scatter = max(1.0, float(np.sqrt(np.mean(np.minimum(doubt * np.square(away), 9)))))
+    certain = slope > 3 * scatter * np.sqrt(np.linalg.pinv(normal)[0, 0])
+    low, high = np.quantile(intensity, (0.1, 0.9))
+    matters = slope * (high - low) > 0.1 * float(np.median(variance))
+    return (slope, constant) if len(variance) > 2 and certain and matters else (0.0, float(np.median(variance)))
+
+
+def _level_by_intensity(mean: Array, level: Array, before: Array, shape: Array) -> tuple[Array, Array, Array]:
+    """In bins of the mean intensity: intensity, variance and its relative standard error."""
+    count = int(np.clip(len(mean) // _FEWEST, 1, _BINS))
+    parts = (1 - np.cos(np.linspace(0, np.pi, count + 1))) / 2  # finer at the ends, where a line is held
+    edges = np.unique(np.quantile(mean, parts))
+    place = np.clip(np.searchsorted(edges, mean, side="right") - 1, 0, max(len(edges) - 2, 0))
+    rows = []
+    for index in range(max(len(edges) - 1, 1)):
+        inside = place == index
+        if inside.sum() >= min(_FEWEST, len(mean) // count):
+            scale, kept = _lowest_scale(level[inside] / before[inside], shape[inside])
+            error = np.sqrt(4 / (np.median(shape[inside]) * max(kept, 1)) + 0.03**2)
+            rows.append((mean[inside].mean(), max(scale * before[inside].mean(), np.finfo(float).tiny), error))
+    intensity, variance, errors = np.array(rows).T
+    return intensity, variance, errors
+
+
+def _lowest_scale(level: Array, shape: Array, start: float = 0.1, cut: float = 1.0) -> tuple[float, int]:
+    """Scale of the lowest component of gamma distributed levels, and how many levels it was read from.
+
+    What lies above `cut` times the scale is left out, for it may be structure; the mean of a gamma distribution that
+    is cut off there says what the rest amounts to. Begins with the quantile `start`.
+    """
+    middle = float(np.median(shape))
+    scale = float(np.quantile(level, start)) / (gammaincinv(middle, start) / middle)
+    kept = np.ones(len(level), bool)
+    for _ in range(60):
+        kept = level < scale * cut
+        if kept.sum() < 5:
+            break
+        expected = gammainc(shape[kept] + 1, shape[kept] * cut) / gammainc(shape[kept], shape[kept] * cut)
+        before, scale = scale, float(level[kept].sum() / expected.sum())
+        if abs(scale - before) < 1e-4 * scale:
+            break
+    return scale, int(kept.sum())
+
+
+def _spectrum(power: Array, colour: Array, ring: npt.NDArray[np.intp], tails: Array) -> Array:
+    """Power of the noise at each frequency, from patches that are calm at all the others.
+
+    To choose patches by other frequencies than the one that is read keeps the choice from lowering what is read.
+    """
+    size = np.bincount(ring)
+    rings = np.stack([power[:, ring == r].sum(axis=1) for r in range(len(size))], axis=1)
+    even = power / np.maximum(colour, 0.05)
+    evened = np.stack([even[:, ring == r].sum(axis=1) for r in range(len(size))], axis=1)
+    spectrum = np.zeros(power.shape[1])
+    for r in range(len(size)):
+        others = evened.sum(axis=1) - evened[:, r]
+        calm = others <= np.quantile(others, 0.15)
+        level = rings[calm, r] / size[r]
+        shape = np.full(len(level), 1 / (2 / size[r] + np.median(tails[calm]) / power.shape[1]))
+        scale, _ = _lowest_scale(level, shape, start=0.3, cut=1.3)
+        kept = power[calm][level <= scale * 1.3][:, ring == r].mean(axis=0)
+        spectrum[ring == r] = scale * kept / max(kept.mean(), np.finfo(float).tiny)
+    return spectrum
+
+
+def _tails(slope: float, variance: Array) -> Array:
+    """Excess kurtosis of photon noise: the power of a patch of few photons varies more than that of Gaussian noise."""
+    return np.minimum(slope**2 / variance, 20)
+
+
+def _radius(shape: tuple[int, ...]) -> Array:
+    """Distance of each coefficient from the constant one, 1 where one axis oscillates from pixel to pixel."""
+    squares = np.meshgrid(*(np.square(np.arange(n) / n) for n in shape), indexing="ij")
+    return np.asarray(np.sqrt(sum(squares)).ravel())
+
+
+def _rings(radius: Array) -> npt.NDArray[np.intp]:
+    """Which of the rings, of about equal numbers of frequencies, each coefficient belongs to; the constant one to 0."""
+    edges = np.quantile(radius[1:], np.linspace(0, 1, _RINGS + 1))
+    return np.clip(np.searchsorted(edges, radius, side="right") - 1, 0, _RINGS - 1)
+
+
+def _power_of_distance(shape: tuple[int, ...]) -> Array:
+    """Expected power of each coefficient (rows) per autocorrelation at each distance from 0 upwards (columns).
+
+    That is the autocorrelation of the cosine itself, counted twice where a distance stands for both directions.
+    """
+
+    def along(n: int) -> Array:
+        basis = np.sqrt(2 / n) * np.cos(np.pi * np.outer(np.arange(n), np.arange(n) + 0.5) / n)
+        basis[0] /= np.sqrt(2)
+        distances = range(min(REACH + 1, n))
+        return np.stack([(2 if d else 1) * (basis[:, d:] * basis[:, : n - d]).sum(axis=1) for d in distances], axis=1)
+
+    design = np.ones((1, 1))
+    for n in shape:
+        design = np.kron(design, along(n))
+    return design

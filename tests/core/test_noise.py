@@ -1,0 +1,159 @@
+"""The noise that was added to an image is the noise that is found in it."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy.ndimage import convolve, gaussian_filter
+
+from napari_dip.core.intensity import Scaling
+from napari_dip.core.noise import Noise, estimate_noise
+
+KERNELS = {0.0: np.ones((1, 1)), 0.3: np.array([[0, 0.16, 0], [0.16, 1, 0.16], [0, 0.16, 0]]), 0.5: np.ones((2, 2))}
+
+
+def scene(size: int = 256, seed: int = 0) -> npt.NDArray[np.float64]:
+    """Cells with sharp edges, a smooth glow and fine lines, 0..1."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size]
+    image = np.zeros((size, size))
+    for row, column, radius, glow in random.uniform((0, 0, 6, 10), (size, size, 24, 40), (12, 4)):
+        distance = np.hypot(y - row, x - column)
+        image += 0.5 * (distance < radius) + np.exp(-((distance / glow) ** 2))
+    for row, slope in random.uniform((0, -0.5), (size, 0.5), (10, 2)):
+        image += np.abs(y - row - slope * x) < 1
+    image = gaussian_filter(image, 1)
+    return image / image.max()
+
+
+def photons(
+    gain: float, peak: float, background: float, read_noise: float, shared: float = 0.0, seed: int = 0
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """A scene in counts above an offset of 100, and the noise that is in it."""
+    random = np.random.default_rng(seed)
+    light = scene(seed=seed) * peak + background
+    noise = gain * (random.poisson(light) - light) + random.normal(0, read_noise, light.shape)
+    kernel = KERNELS[shared]
+    noise = convolve(noise, kernel / np.sqrt(np.square(kernel).sum()), mode="wrap")
+    return 100 + gain * light + noise, noise
+
+
+@pytest.mark.parametrize("shared", KERNELS)
+@pytest.mark.parametrize(
+    ("gain", "peak", "background", "read_noise"), [(0.5, 400, 20, 2), (2, 100, 10, 5), (5, 30, 1, 0), (20, 100, 20, 20)]
+)
+def test_photon_noise_is_found(gain: float, peak: float, background: float, read_noise: float, shared: float) -> None:
+    image, noise = photons(gain, peak, background, read_noise, shared)
+    found = estimate_noise(image)
+    assert found.gain == pytest.approx(gain, rel=0.15)
+    assert found.sigma == pytest.approx(noise.std(), rel=0.05)
+    assert found.correlation == pytest.approx(float((noise[1:] * noise[:-1]).mean() / noise.var()), abs=0.1)
+    assert not found.warning
+
+
+@pytest.mark.parametrize("sigma", [3, 20])
+@pytest.mark.parametrize("shared", KERNELS)
+def test_noise_that_ignores_the_signal_has_no_gain(sigma: float, shared: float) -> None:
+    kernel = KERNELS[shared]
+    noise = convolve(np.random.default_rng(1).normal(0, sigma, (256, 256)), kernel / np.linalg.norm(kernel))
+    found = estimate_noise(200 * scene() + noise)
+    assert found.sigma == pytest.approx(sigma, rel=0.07)
+    assert found.gain * 200 < 0.3 * sigma**2
+
+
+def test_a_volume_and_its_slices_have_the_same_noise() -> None:
+    random = np.random.default_rng(0)
+    volume = np.stack([scene(96, seed=3)] * 12) * 100 + random.normal(0, 10, (12, 96, 96))
+    found = estimate_noise(volume)
+    assert found.sigma == pytest.approx(10, rel=0.05)
+    assert found.autocorrelation.ndim == 3
+    assert abs(found.correlation) < 0.05
+
+
+def test_the_unit_of_the_image_is_the_unit_of_its_noise() -> None:
+    image, _ = photons(2, 100, 10, 5)
+    counts, scaled = estimate_noise(image), estimate_noise(Scaling(100, 300).apply(image).astype(np.float64))
+    expected = counts.scaled(Scaling(100, 300))
+    assert scaled.gain == pytest.approx(expected.gain, rel=1e-3)
+    assert scaled.sigma == pytest.approx(expected.sigma, rel=1e-3)
+
+
+def test_pixels_that_are_missing_or_saturated_are_left_out() -> None:
+    image, noise = photons(2, 100, 10, 5)
+    spoilt = image.copy()
+    spoilt[:40, :60] = np.nan
+    spoilt[100:140] = np.inf
+    mask = np.zeros(image.shape, bool)
+    mask[200:220, 100:] = True
+    spoilt[mask] = np.random.default_rng(0).uniform(0, 1e4, mask.sum())
+    assert estimate_noise(spoilt, mask=mask).sigma == pytest.approx(noise.std(), rel=0.05)
+    shown = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    assert estimate_noise(shown).gain == pytest.approx(2, rel=0.15)
+
+
+def test_what_is_given_is_kept() -> None:
+    image, noise = photons(2, 100, 10, 5)
+    given = estimate_noise(image, gain=2.2, offset=99)
+    assert (given.gain, given.offset) == (2.2, 99)
+    assert given.sigma == pytest.approx(noise.std(), rel=0.05)
+    both = estimate_noise(image, offset=100, read_noise=5)
+    assert (both.offset, both.read_noise) == (100, 5)
+    assert both.gain == pytest.approx(2, rel=0.1)
+    assert estimate_noise(image, read_noise=5).offset == pytest.approx(100, abs=10)
+    assert estimate_noise(image, gain=0).gain == 0
+
+
+def test_the_same_image_gives_the_same_noise_in_any_type_and_channel_order() -> None:
+    image = np.rint(photons(2, 100, 10, 5)[0]).astype(np.uint16)
+    one, other = estimate_noise(image), estimate_noise(image.astype(np.float32))
+    assert one == other
+    pair = estimate_noise(np.stack([image, image], -1), channel_axis=-1)
+    assert pair.sigma == pytest.approx(one.sigma, rel=0.02)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (4, 6), (8, 8), (1, 64), (2, 3, 4), (3, 40, 40)])
+def test_any_size_has_an_answer(shape: tuple[int, ...]) -> None:
+    random = np.random.default_rng(0)
+    for image in (random.normal(5, 1, shape), np.zeros(shape), random.random(shape) > 0.5):
+        found = estimate_noise(image)
+        assert np.isfinite(found.sigma)
+        assert found.autocorrelation.ndim == len(shape)
+
+
+def test_hardly_any_pixel_left_is_said() -> None:
+    image, noise = photons(2, 100, 10, 5)
+    found = estimate_noise(image, mask=np.random.default_rng(0).random(image.shape) > 0.3)
+    assert "guess" in found.warning
+    assert found.sigma == pytest.approx(noise.std(), rel=0.5)
+
+
+@pytest.mark.parametrize(
+    ("noise", "sentence"),
+    [
+        (Noise(gain=4.2, offset=3, read_noise=0, sigma=8), "photon noise, gain 4.2, neighbours independent"),
+        (Noise(gain=0, offset=0, read_noise=25, sigma=25), "noise of sigma 25, neighbours independent"),
+        (
+            Noise(gain=0, offset=0, read_noise=9, sigma=9, correlation=0.62, impulses=0.01, warning="guess"),
+            "noise of sigma 9, neighbouring pixels share noise (0.6), 1 % of the pixels hot or dead; guess",
+        ),
+    ],
+)
+def test_noise_is_one_sentence(noise: Noise, sentence: str) -> None:
+    assert str(noise) == sentence
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"image": np.zeros(5)}, "spatial axes"),
+        ({"image": np.full((9, 9), np.nan)}, "no known pixel"),
+        ({"image": np.zeros((9, 9), complex)}, "real numbers"),
+        ({"image": np.zeros((9, 9)), "mask": np.zeros((9, 8))}, "mask of shape"),
+        ({"image": np.zeros((9, 9)), "gain": -1}, "gain=-1"),
+        ({"image": np.zeros((9, 9)), "read_noise": np.nan}, "read_noise=nan"),
+    ],
+)
+def test_what_cannot_be_estimated_is_refused(arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        estimate_noise(**arguments)
