@@ -6,7 +6,9 @@ image itself (Batson and Royer, "Noise2Self", 2019).
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -32,15 +34,9 @@ def non_local_means(case: Case) -> Array:
 def wavelet(case: Case) -> Array:
     from skimage.restoration import denoise_wavelet
 
-    try:
-        return denoise_wavelet(
-            case.observed.astype(np.float64),
-            sigma=case.noise.sigma,
-            method="BayesShrink",
-            channel_axis=case.arguments.get("channel_axis"),
-        )
-    except ImportError as error:
-        raise Missing("wavelets need the package pywavelets: pip install --group bench") from error
+    _package("pywt")
+    image, axis = case.observed.astype(np.float64), case.arguments.get("channel_axis")
+    return denoise_wavelet(image, sigma=case.noise.sigma, method="BayesShrink", channel_axis=axis)
 
 
 def total_variation(case: Case) -> Array:
@@ -65,6 +61,7 @@ def bm3d_doubled(case: Case) -> Array:
 
 def bm3d_stabilised(case: Case) -> Array:
     """BM3D on counts transformed to unit variance, and the unbiased way back (Makitalo and Foi 2013)."""
+    _package("bm3d")
     from napari_dip.core.stabilise import Stabiliser
 
     there_and_back = Stabiliser(case.noise)
@@ -74,13 +71,18 @@ def bm3d_stabilised(case: Case) -> Array:
 
 def _bm3d(image: Array, sigma: float) -> Array:
     """BM3D (Dabov et al. 2007), with intensities from 0 to 1, which is what its thresholds were made for."""
-    try:
-        import bm3d as package
-    except ImportError as error:
-        raise Missing("BM3D needs the package bm3d: pip install --group bench") from error
+    package = _package("bm3d")
     low, span = image.min(), np.ptp(image)
     run = package.bm3d_rgb if image.ndim == 3 else package.bm3d
     return np.asarray(run((image - low) / span, sigma / span)) * span + low
+
+
+def _package(name: str) -> Any:
+    """A package that only the benchmark needs."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise Missing(f"what needs the package {PACKAGES[name]}: pip install --group bench") from error
 
 
 def biharmonic(case: Case) -> Array:
@@ -109,8 +111,8 @@ METHODS: dict[str, dict[str, Callable[[Case], Array]]] = {
     "inpaint": {"masked": input_itself, "biharmonic": biharmonic},
     "superresolve": {"bicubic": bicubic},
 }
-#: what they need besides scikit-image
-PACKAGES = ("bm3d", "pywt")
+#: what they need besides scikit-image: name of the module -> of the package
+PACKAGES = {"bm3d": "bm3d", "pywt": "pywavelets"}
 #: those that make a difference only where noise depends on the signal, or neighbours share it
 REAL_NOISE = ("BM3D, 2 sigma", "VST + BM3D")
 

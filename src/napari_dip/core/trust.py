@@ -95,10 +95,10 @@ def residual_verdict(
     * the energy of its smooth part from place to place, against fields of noise with the same autocorrelation: what was
       removed altogether is nowhere else.
 
-    Every denoising costs some of the finest detail: up to a quarter of the contrast at 2 pixels, 15 % at 3, 8 % at 7 and
-    5 % at 13 passes as ok. It cannot see structure fainter than the noise over its extent (a line of twice the noise's
-    standard deviation is seen in white noise, not in noise that neighbours share), nor anything that was added to the
-    image where the noise hides it: for that there is `noise_only_observation`. `restored` must be of this very
+    Every denoising costs some of the finest detail: up to a quarter of the contrast at 2 pixels, 15 % at 3, 8 % at 7
+    and 5 % at 13 passes as ok. It cannot see structure fainter than the noise over its extent (a line of twice the
+    noise's standard deviation is seen in white noise, not in noise that neighbours share), nor anything that was added
+    to the image where the noise hides it: for that there is `noise_only_observation`. `restored` must be of this very
     measurement: against another one, whatever bleached or moved in between counts as removed.
     """
     measured, image = np.asarray(observation), np.asarray(restored, np.float64)

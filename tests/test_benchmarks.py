@@ -1,0 +1,189 @@
+"""The benchmark, end to end, on a folder of tiny images."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_dip.core.noise import Noise
+from tests.core.tiny import picture
+
+benchmarks = pytest.importorskip("benchmarks", reason="needs a checkout")
+
+from benchmarks import classical, images, methods, report  # noqa: E402
+from benchmarks.__main__ import main  # noqa: E402
+
+SIZE = 40
+
+
+def save(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.clip(np.rint(image), 0, 255).astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One image of each kind."""
+    folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    truth = 20 + 200 * picture(SIZE, SIZE)
+    photons = 4.0 * rng.poisson(truth / 4)
+    colours = np.stack([truth, 240 - truth, truth], axis=-1)
+    save(folder / "grey/a.png", truth)
+    save(folder / "grey/b.png", truth.T)
+    save(folder / "fmd/gt/cell.png", truth)
+    save(folder / "fmd/raw/cell.png", photons)
+    save(folder / "w2s/clean_1.tif", truth)
+    save(folder / "w2s/raw_1.tif", 0.5 * photons + 10)
+    save(folder / "colour/hat_GT.png", colours)
+    save(folder / "colour/hat_noisy.png", colours + rng.normal(0, 25, colours.shape))
+    save(folder / "inpainting/house_GT.png", truth)
+    save(folder / "inpainting/house_masked.png", truth * (rng.random(truth.shape) < 0.5))
+    save(folder / "superresolution/bird_GT.bmp", colours)
+    return folder
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process for each method takes seconds to start."""
+    monkeypatch.setattr(methods, "measure", methods.run)
+    for package in classical.PACKAGES:  # whether installed or not, and they are slow
+        monkeypatch.setitem(sys.modules, package, None)
+
+
+def quality(data: Path, results: Path, *options: str) -> int:
+    few = ("--iterations", "2", "--device", "cpu", "--results", str(results))
+    return main(["quality", "--data", str(data), *few, *options])
+
+
+def found(results: Path, name: str) -> dict[str, Any]:
+    """What each method gave on the first image."""
+    text = json.loads((results / f"{name}.json").read_text())
+    assert {"commit", "on", "torch"} <= set(text)
+    return text["images"][0]["methods"]
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize(
+    ("group", "methods"),
+    [
+        ("fmd", {"noisy", "NLM", "TV", "ours"}),
+        ("w2s", {"noisy", "NLM", "TV", "ours"}),
+        ("colour", {"noisy", "NLM", "TV", "ours"}),
+        ("inpainting", {"masked", "biharmonic", "ours"}),
+        ("superresolution", {"bicubic", "ours"}),
+    ],
+)
+def test_each_set_has_a_table_figures_and_a_picture(
+    data: Path, tmp_path: Path, group: str, methods: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert quality(data, tmp_path, "--images", group) == 0
+    figures = found(tmp_path, f"quality-{group}")
+    assert set(figures) == methods
+    assert all(np.isfinite(figure["psnr"]) and 0 < figure["ssim"] <= 1 for figure in figures.values())
+    assert figures["ours"]["iterations"] == 2
+    assert figures["ours"]["stop"]
+    table = (tmp_path / f"quality-{group}.md").read_text()
+    assert "| mean |" in table
+    assert table.split("\n\n![")[0] in capsys.readouterr().out
+    with Image.open(tmp_path / f"quality-{group}.png") as sheet:
+        assert sheet.width > len(figures) * SIZE
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_the_best_iterate_is_at_least_as_good_as_the_last(data: Path, tmp_path: Path) -> None:
+    quality(data, tmp_path, "--images", "grey-25/a", "--crop", "32", "--oracle", "--original", "--iterations", "21")
+    figures = found(tmp_path, "quality-grey-25-32")
+    for name in ("ours", "original"):
+        assert figures[f"{name}, best"]["psnr"] >= figures[name]["psnr"]
+        assert figures[name]["best iteration"] in (10, 20, 21)
+
+
+def test_images_are_chosen_by_set_name_and_pattern(data: Path) -> None:
+    def names(*wanted: str, task: str | None = None) -> list[str]:
+        return [f"{case.group}/{case.name}" for case in images.cases(data, task, wanted)]
+
+    greys = [f"grey-{sigma}/{name}" for sigma in (15, 25, 50) for name in "ab"]
+    assert names(task="denoise") == [*greys, "fmd/cell", "w2s/1", "colour/hat"]
+    assert names("grey-25") == ["grey-25/a", "grey-25/b"]
+    assert names("a", "house") == ["grey-15/a", "grey-25/a", "grey-50/a", "inpainting/house"]
+    assert names("grey-*/b", task="denoise") == ["grey-15/b", "grey-25/b", "grey-50/b"]
+    assert names("b", task="inpaint") == []
+
+
+def test_noise_is_white_and_the_same_each_time(data: Path) -> None:
+    first, again = (next(images.cases(data, "denoise", ("grey-50/a",))) for _ in range(2))
+    assert np.array_equal(first.observed, again.observed)
+    assert np.std(first.observed - first.truth) == pytest.approx(50, rel=0.05)
+
+
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize(("gain", "read"), [(4, 3), (0.5, 10), (0, 20)])
+def test_the_true_noise_is_fitted(gain: float, read: float, affine: bool) -> None:
+    rng, truth = np.random.default_rng(0), 50 + 400 * picture(192, 192)
+    photons = gain * rng.poisson(truth / gain) if gain else truth
+    noise = images.fit_noise(photons + rng.normal(0, read, truth.shape), 3 * truth - 7 if affine else truth, affine)
+    assert noise.gain == pytest.approx(gain, rel=0.1, abs=0.2)
+    assert noise.sigma == pytest.approx(np.sqrt(gain * truth.mean() + read**2), rel=0.03)
+    np.testing.assert_allclose(noise.variance([100, 400]), gain * np.array([100, 400]) + read**2, rtol=0.1)
+
+
+def test_the_best_of_a_row_is_bold_and_the_mean_needs_all() -> None:
+    noise = Noise(gain=0, offset=0, read_noise=25, sigma=25)
+    cases = [images.Case("grey-25", name, "denoise", np.eye(9), np.eye(9), noise, "original-denoise") for name in "ab"]
+    rows = [report.Row(case) for case in cases]
+    rows[0].add("good", 0.95 * np.eye(9), 1.0, 2**20, {})
+    rows[0].add("bad", -300.0 * np.eye(9), 2.0, 2**21, {"stop": "at once"})
+    rows[1].add("good", 0.9 * np.eye(9), 3.0, 0, {})
+    psnr, ssim, *_ = (table.splitlines() for table in report.tables(rows).split("\n\n"))
+    for lines in (psnr, ssim):
+        assert [line.count("**") // 2 for line in lines] == [0, 0, 1, 1, 1]
+        assert all(line.split(" | ")[1].startswith("**") for line in lines[2:])
+        assert lines[4].split(" | ")[2] == " |"
+    table = report.tables(rows)
+    assert "| good | 2.0 | 3.0 | 1 |" in table
+    assert "stop: at once" in table
+
+
+def test_a_method_runs_in_a_process_of_its_own_which_is_watched(data: Path) -> None:
+    case = next(images.cases(data, "denoise", ("grey-25/a",)))
+    outcome = methods.measure("NLM", case)
+    assert outcome.images["NLM"].shape == case.truth.shape
+    assert outcome.seconds > 0
+    assert outcome.memory >= 0
+    with pytest.raises(RuntimeError, match="KeyError"):
+        methods.measure("no such method", case)
+
+
+def test_what_classical_methods_gave_is_kept(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def measure(name: str, case: images.Case, **options: Any) -> methods.Outcome:
+        asked.append(name)
+        return methods.run(name, case, **options)
+
+    monkeypatch.setattr(methods, "measure", measure)
+    for _ in range(2):
+        quality(data, tmp_path, "--images", "inpainting", "--cache", str(tmp_path / "cache"))
+    assert asked == ["masked", "biharmonic", "ours", "ours"]
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_method_whose_package_is_missing_is_left_out_and_named(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert quality(data, tmp_path, "--images", "grey-15/a", "--classical") == 0
+    left_out = capsys.readouterr().err
+    assert "bm3d: pip install --group bench" in left_out
+    assert "pywavelets: pip install --group bench" in left_out
+    assert set(found(tmp_path, "quality-grey-15")) == {"noisy", "NLM", "TV"}
+
+
+def test_a_folder_without_images_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert quality(tmp_path, tmp_path) == 1
+    assert "benchmarks/images.py" in capsys.readouterr().err
