@@ -1,1 +1,4 @@
-"""Measurements on real images: run from a checkout, never by the tests. Results lie in ``benchmarks/results/``."""
+"""Measurements, run from a checkout; results lie in ``benchmarks/results/``, what was tried in ``NOTES.md``.
+
+``python -m benchmarks quality --data FOLDER`` on real images; ``python -m benchmarks.window`` on the window.
+"""

@@ -45,9 +45,8 @@ def ours(case: Case, oracle: bool = False, **knobs: Any) -> Outcome:
     seconds, result = time.perf_counter() - began, run.result
     outcome = Outcome({"ours": result.image.astype(np.float64)}, _notes(result), seconds)
     if oracle:
-        settings = result.settings.changed(**({"stop": "iterations"} if hasattr(result.settings, "stop") else {}))
-        outcome.images[BEST["ours"]], iteration, _ = _best(case, settings=settings)
-        outcome.notes["best iteration"] = iteration
+        to_the_end = result.settings.changed(stop="iterations")
+        outcome.images[BEST["ours"]], outcome.notes["best iteration"], _ = _best(case, settings=to_the_end)
     return outcome
 
 
@@ -60,9 +59,15 @@ def original(case: Case, **knobs: Any) -> Outcome:
 
 
 def _notes(result: Any) -> dict[str, Any]:
-    keep = {"iterations": result.iterations, "stop": result.stop_reason, "device": result.device.name}
-    names = [name for name in ("preset", "method", "code", "noise") if hasattr(result.settings, name)]
-    return {**keep, **{name: getattr(result.settings, name) for name in names}}
+    keep = {
+        "iterations": result.iterations,
+        "rule": result.rule.name,
+        "marked": list(result.marks),
+        "stop": result.stop_reason,
+        "device": result.device.name,
+    }
+    settings = result.settings.as_dict()
+    return {**keep, **{name: settings[name] for name in ("preset", "method", "code", "noise") if name in settings}}
 
 
 def _best(case: Case, **options: Any) -> tuple[Array, int, Any]:
