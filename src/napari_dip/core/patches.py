@@ -255,7 +255,7 @@ def _power_of_distance(shape: tuple[int, ...]) -> Array:
         distances = range(min(REACH + 1, n))
         return np.stack([(2 if d else 1) * (basis[:, d:] * basis[:, : n - d]).sum(axis=1) for d in distances], axis=1)
 
-    design = np.ones((1, 1))
+    design: Array = np.ones((1, 1))
     for n in shape:
-        design = np.kron(design, along(n))
+        design = np.asarray(np.kron(design, along(n)), np.float64)
     return design
