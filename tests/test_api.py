@@ -18,8 +18,9 @@ import torch
 
 import napari_dip
 from napari_dip import Result, Run, Settings, denoise, inpaint, iterate, record, superresolve
-from napari_dip.core import search
+from napari_dip.core import ensemble, search
 from napari_dip.core.guard import Diverged
+from napari_dip.core.problem import Problem
 from tests.bad_inputs import QUICK, Case, bad, dot, odd, plain
 from tests.core.tiny import noisy, picture, psnr
 
@@ -560,6 +561,47 @@ def test_the_runs_of_every_slice_are_gone_on_with() -> None:
     assert both.iterations == whole.iterations == 48
 
 
+def grainy(*shape: int, gain: float = 4.0) -> np.ndarray:
+    """Photons of a picture, times a gain, above an offset of 10 counts."""
+    return 10 + gain * np.random.default_rng(0).poisson(20 + 100 * picture(*shape)).astype(float)
+
+
+def test_the_noise_is_that_of_the_image_in_its_units() -> None:
+    result = denoise(grainy(64, 64), **FAST)
+    assert result.noise.sigma == pytest.approx(np.sqrt(4 * (grainy(64, 64).mean() - 10)), rel=0.15)
+    assert result.record["noise"]["sigma"] == result.noise.sigma
+    assert result.rule.name == "held-out"
+
+
+def test_the_values_of_a_camera_override_the_estimate() -> None:
+    result = denoise(grainy(64, 64), gain=4.0, offset=10.0, read_noise=0.0, **FAST)
+    assert (result.noise.gain, result.noise.offset, result.noise.read_noise) == (4, 10, 0)
+    assert result.record["camera"] == {"gain": 4, "offset": 10, "read_noise": 0}
+    assert denoise(grainy(64, 64), gain=3.0, **FAST).noise.gain == 3
+    with pytest.raises(ValueError, match="gain"):
+        iterate("denoise", grainy(64, 64), gain=-1.0, **FAST)
+
+
+def test_one_noise_serves_all_slices_at_the_mean_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    problems, plain_iterate = [], ensemble.iterate
+
+    def watched(problem: Problem, *rest: Any, **pace: Any) -> Any:
+        problems.append(problem)
+        return plain_iterate(problem, *rest, **pace)
+
+    monkeypatch.setattr(ensemble, "iterate", watched)
+    image = np.stack([grainy(64, 64), 3 * grainy(64, 64) - 20])
+    denoise(image, leading_axes=1, gain=4.0, offset=10.0, read_noise=0.0, **FAST)
+    for one, problem in zip(image, problems, strict=True):
+        expected = 4 * (one.mean() - 10) / np.ptp(image) ** 2
+        assert problem.noise is not None
+        assert problem.noise.sigma**2 == pytest.approx(expected, rel=0.05)
+
+
+def test_a_line_has_no_noise_that_could_be_known() -> None:
+    assert denoise(plain()[:1], **FAST).noise is None
+
+
 def test_a_record_tells_the_rule_its_reason_and_its_mark() -> None:
     told = denoise(plain(), stop="held-out", **FAST).record
     assert told["stop_rule"] == {"name": "held-out", "reason": "chosen by the user"}
@@ -567,7 +609,7 @@ def test_a_record_tells_the_rule_its_reason_and_its_mark() -> None:
 
 
 def test_the_image_at_the_end_stays_beside_the_one_that_is_marked() -> None:
-    result = denoise(100 + 50 * noisy(24, 24), stop="held-out", **{**FAST, "iterations": 600, "learning_rate": 0.03})
+    result = denoise(noisy(24, 24), stop="variance-exponential", **{**FAST, "iterations": 600, "learning_rate": 0.03})
     assert result.last.shape == result.image.shape
     assert result.marks[0] < result.iterations
     assert not np.array_equal(result.last, result.image)

@@ -12,7 +12,7 @@ from napari_dip.core.codes import NO_GUIDE
 from napari_dip.core.operators import Downsample
 from napari_dip.core.solve import Progress, Result
 from napari_dip.inputs import read_factor, read_guide, read_slices
-from napari_dip.run import Job, Run, check_resume, scaling_of, stream
+from napari_dip.run import Job, Run, check_resume, noise_of, scaling_of, stream
 from napari_dip.settings import TASKS, Settings, check_names, settings_for
 
 __all__ = ["Progress", "Result", "Run", "denoise", "inpaint", "iterate", "settings_here", "superresolve"]
@@ -96,6 +96,9 @@ def iterate(
     channel_axis: int | None = None,
     leading_axes: int = 0,
     intensity_range: tuple[float, float] | None = None,
+    gain: float | None = None,
+    offset: float | None = None,
+    read_noise: float | None = None,
     resume: Result | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     interval: float = 0.25,
@@ -122,6 +125,9 @@ def iterate(
         from the same seed, with one intensity scaling.
     intensity_range : (float, float), optional
         The two intensities that become 0 and 1 for the generator; by default the smallest and largest known pixel.
+    gain, offset, read_noise : float, optional
+        Of the camera, where they are known: counts per photo-electron, counts at no light, and standard deviation at
+        no light in counts. Those not given are estimated from the image.
     resume : Result, optional
         Of an earlier run on the same image: goes on from there for ``iterations`` more.
     should_stop : callable
@@ -162,6 +168,8 @@ def iterate(
         raise ValueError(NO_GUIDE)
     if guide is not None and settings.code != "guide":
         raise ValueError(f"guide is not used with code={settings.code!r}; say code='guide'")
+    given = {"gain": gain, "offset": offset, "read_noise": read_noise}
+    camera = {name: float(value) for name, value in given.items() if value is not None}
     job = Job(
         task=task,
         slices=slices,
@@ -172,6 +180,8 @@ def iterate(
         shape=shape,
         settings=settings,
         device=device,
+        camera=camera,
+        noise=noise_of(slices, camera),
     )
     if factors:
         Downsample(factors, kernel)  # refuses an unknown kernel now, not after the first next()

@@ -17,7 +17,7 @@ from napari_dip.core import device as devices
 from napari_dip.core import ensemble
 from napari_dip.core.guard import Diverged
 from napari_dip.core.intensity import Scaling, to_dtype
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise import Noise, estimate_noise
 from napari_dip.core.operators import Compose, Downsample, Identity, Mask
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import State
@@ -27,6 +27,7 @@ from napari_dip.inputs import Slices
 from napari_dip.settings import Settings
 
 Array = npt.NDArray[Any]
+_PLANES = 16  # at the most, that the noise is estimated from
 _STATES_AT_MOST = 2**30  # bytes of states that a result keeps for going on
 
 
@@ -78,7 +79,8 @@ class Job:
     shape: tuple[int, ...]
     settings: Settings
     device: devices.Device
-    noise: Noise | None = None  # in the units of the input
+    camera: dict[str, float]  # what is known of its noise
+    noise: Noise | None  # in the units of the input
 
     def problem(self, index: int) -> Problem:
         assert self.scaling is not None
@@ -94,8 +96,18 @@ class Job:
             operator=operator,
             known=1 - float(missing.mean()),
             guide=self.guide,
-            noise=self.noise.scaled(self.scaling) if self.noise is not None else None,
+            noise=self.noise_in(index),
         )
+
+    def noise_in(self, index: int) -> Noise | None:
+        """The noise of a slice in scaled intensities: that of all slices, at the mean of this one."""
+        if self.noise is None or self.scaling is None:
+            return None
+        values, missing = self.slices.values, self.slices.missing
+        everywhere = self.noise.variance(values[~missing].mean())
+        here = self.noise.variance(values[index][~missing[index]].mean())
+        share = float(np.sqrt(here / everywhere)) if everywhere > 0 else 1.0
+        return replace(self.noise, sigma=self.noise.sigma * share).scaled(self.scaling)
 
     def finish(self, index: int, image: npt.NDArray[np.float32]) -> Array:
         """A restored slice (C, *shape) in the units of the input, in the type of the result."""
@@ -154,6 +166,7 @@ class Job:
             "factor": list(self.factors) if self.factors else None,
             "kernel": self.kernel if self.factors else None,
             "guide": record.fingerprint(self.guide) if self.guide is not None else None,
+            "camera": self.camera,
             "intensity_range": [self.scaling.low, self.scaling.high] if self.scaling else None,
         }
 
@@ -180,6 +193,17 @@ def scaling_of(slices: Slices, intensity_range: tuple[float, float] | None) -> S
     known = slices.values[~slices.missing]
     low, high = float(known.min()), float(known.max())
     return Scaling(low, high) if low < high else None
+
+
+def noise_of(slices: Slices, camera: dict[str, float]) -> Noise | None:
+    """One noise for all slices, estimated around what is known of the camera; None for a line, or nothing known."""
+    space = [n for n in slices.values.shape[2:] if n > 1]
+    planes, missing = (a.reshape(-1, *space) for a in (slices.values, slices.missing))
+    some = np.flatnonzero(~missing.reshape(len(planes), -1).all(1))
+    some = some[:: -(-len(some) // _PLANES) or 1]  # evenly spaced
+    if len(space) < 2 or not some.size:
+        return None
+    return estimate_noise(planes[some], mask=missing[some], channel_axis=0, **camera)
 
 
 def check_resume(resume: Result, job: Job) -> None:

@@ -14,7 +14,7 @@ from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import State
-from napari_dip.core.stopping import RATIO, HeldOut
+from napari_dip.core.stopping import RATIO, RATIO_SHARED, HeldOut
 from tests.core.tiny import holed, picture, problem, psnr, run, tiny
 
 WHITE = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
@@ -101,11 +101,14 @@ def test_a_rule_that_finds_nothing_leaves_the_last_image_and_says_what_is_left()
 # ---------------------------------------------------------------------------------------------------------- the rules
 
 
+@pytest.mark.parametrize(("noise", "ratio"), [(WHITE, RATIO), (SHARED, RATIO_SHARED)], ids=["white", "shared"])
 @pytest.mark.parametrize("sigma", [0.1, 0.15])
-def test_the_discrepancy_stops_where_the_residual_is_down_to_the_noise(sigma: float) -> None:
-    case = noisy_problem(replace(WHITE, sigma=sigma))
+def test_the_discrepancy_stops_where_the_residual_is_down_to_the_noise(
+    noise: Noise, ratio: float, sigma: float
+) -> None:
+    case = noisy_problem(replace(noise, sigma=sigma))
     result = run(case, tiny(stop="discrepancy", iterations=1000, **LEARNS))
-    assert 0.8 * RATIO < np.mean(result.residual**2) / sigma**2 <= RATIO
+    assert 0.8 * ratio < np.mean(result.residual**2) / sigma**2 <= ratio
 
 
 def test_the_discrepancy_is_of_known_pixels_alone() -> None:
@@ -200,7 +203,7 @@ def test_pixels_held_out_find_a_better_image_than_the_last() -> None:
         (replace(problem(64, 64), noise=WHITE), "held-out", "independent"),
         (replace(problem(64, 64), noise=replace(WHITE, warning="it is flat")), "held-out", "independent"),
         (noisy_problem(SHARED), "discrepancy", "0.6"),
-        (replace(problem(operator=Downsample((2, 2))), noise=WHITE), "iterations", "not measured"),
+        (replace(problem(64, 64, operator=Downsample((2, 2))), noise=WHITE), "held-out", "independent"),
     ],
     ids=["no noise", "warning", "shared warning", "small", "white", "white warning", "shared", "fine grid"],
 )

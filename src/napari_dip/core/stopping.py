@@ -25,10 +25,11 @@ from napari_dip.core.search import Mark, Search, tail_of
 from napari_dip.settings import Settings
 
 RATIO = 0.95  # of the noise: the running average lags behind the iterate, which has fitted some noise by then
-MOST, LEAST = 1.15, 0.75  # of the noise: the residual of images that pixels held out may choose from
+RATIO_SHARED = 1.0  # the same where neighbours share noise: it is fitted early and fast, so that late costs more
+MOST, LEAST = 1.15, 0.8  # of the noise: the residual of images that pixels held out may choose from
 HELD_OUT = 0.03  # fraction of the known pixels
 BLOCK = 7  # pixels along each axis of what is held out together where neighbours share noise
-ENOUGH = 200  # held-out pixels; the mean square error of fewer is left to chance
+ENOUGH = 100  # held-out pixels; the mean square error of fewer is left to chance
 WATCHED = 1024  # pixels whose variance is followed: a window of 100 iterations of them takes 0.4 MB
 WINDOW = 100  # iterations, of the windowed variance
 NEWEST = 0.1  # weight of the newest iterate in the exponential variance
@@ -112,11 +113,12 @@ class Discrepancy(Rule):
         super().__init__(problem, settings)
         if problem.noise is None:
             raise ValueError("stop='discrepancy' needs the noise of the observation; take another rule")
+        self.enough = RATIO_SHARED if problem.noise.correlation >= INDEPENDENT else RATIO
         self.ratio = math.inf
 
     def look(self, search: Search) -> str:
         self.ratio = _ratio(search)
-        if self.ratio > RATIO:
+        if self.ratio > self.enough:
             return ""
         self.mark = search.mark()
         return f"stopped at iteration {search.iteration}: the residual is down to {self.ratio:.2f} of the noise"
@@ -165,7 +167,7 @@ class HeldOut(Lowest):
 
     Unbiased where noise is independent between what is held out and what is fitted: single pixels of white noise,
     blocks of correlated noise. Where the noise is known, only images count whose residual is between `MOST` and `LEAST`
-    of it: that is wide enough for an estimate that is a fifth wrong, and keeps out chance minima.
+    of it: that is wide enough for a variance that is a seventh wrong, and keeps out chance minima.
     """
 
     what = "the error of the pixels held out"
@@ -287,8 +289,6 @@ def choose(problem: Problem, settings: Settings) -> Choice:
     noise = problem.noise
     if noise is None:
         return Choice("iterations", "the noise of the image is not known")
-    if problem.known < 0.5 or math.prod(problem.image_shape) > math.prod(problem.observation.shape[1:]):
-        return Choice("iterations", "most pixels of the result are not measured, so that fitting noise harms less")
     if noise.correlation >= INDEPENDENT:
         if noise.warning:
             return Choice("iterations", f"the noise is uncertain ({noise.warning}) and shared by neighbours")
