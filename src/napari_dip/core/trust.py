@@ -17,6 +17,8 @@ Array = npt.NDArray[np.float64]
 _SCALES = (0.0, 1.0, 2.0, 4.0, 8.0)  # pixels: the bands of structure lie between neighbours
 _LOST = (0.25, 0.15, 0.08, 0.05)  # of the contrast of each band: less of the finest is what any denoising costs
 _SURE = 5.0  # standard deviations of what noise alone gives
+_KNOWN = 0.06  # of the energy of the noise in a band: what its estimate may be wrong by
+_LEAST = 0.1  # standard deviation of the noise at any pixel, over that of the whole image
 _EXCESS = 2.0  # times the largest local energy of noise alone; real noise is rarely as regular as its model
 _CLIP = 3.5  # standard deviations: a hot pixel is no structure
 _BALANCE = 0.3  # by which the variance of the residual may be off
@@ -114,7 +116,9 @@ def residual_verdict(
     if not fair.any():
         raise ValueError("no pixel is left to judge: mask marks what to leave out as True; did you mean ~mask?")
     image = np.where(fair, image, image[fair].mean())
-    deviation = np.sqrt(np.maximum(noise.variance(image), np.finfo(np.float64).tiny))
+    # an estimate may leave no noise at all in the dark; an integer has at least that of its rounding
+    least = max((_LEAST * noise.sigma) ** 2, 1 / 12 if measured.dtype.kind in "ui" else np.finfo(np.float64).tiny)
+    deviation = np.sqrt(np.maximum(noise.variance(image), least))
     residual = np.where(fair, (measured - image) / deviation, 0.0)
     spectrum = _spectrum(noise, image.shape)
     lost, size = _missing_contrast(residual, image, deviation, spectrum * fair.mean())
@@ -165,7 +169,7 @@ def _missing_contrast(residual: Array, image: Array, deviation: Array, spectrum:
         shared = np.sum((band * waves * np.conj(structure)).real) - kept * (1 - kept) * expected
         sure = shared / np.hypot(np.sqrt(np.sum((band * np.abs(structure)) ** 2 * spectrum) * image.size), chance / 2)
         part = shared / (energy + max(shared, 0))  # of the contrast that was there
-        if sure > _SURE and part > worst * allowed:
+        if sure > _SURE and shared > _KNOWN * expected and part > worst * allowed:
             worst, lost, size = part / allowed, float(part), 2.355 * float(np.sqrt(max(fine, 0.5) * coarse))
     return lost, size
 
