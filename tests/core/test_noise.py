@@ -13,7 +13,7 @@ from napari_dip.core.noise import Noise, estimate_noise
 KERNELS = {0.0: np.ones((1, 1)), 0.3: np.array([[0, 0.16, 0], [0.16, 1, 0.16], [0, 0.16, 0]]), 0.5: np.ones((2, 2))}
 
 
-def scene(size: int = 256, seed: int = 0) -> npt.NDArray[np.float64]:
+def scene(size: int = 192, seed: int = 0) -> npt.NDArray[np.float64]:
     """Cells with sharp edges, a smooth glow and fine lines, 0..1."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:size, :size]
@@ -56,7 +56,7 @@ def test_photon_noise_is_found(gain: float, peak: float, background: float, read
 @pytest.mark.parametrize("shared", KERNELS)
 def test_noise_that_ignores_the_signal_has_no_gain(sigma: float, shared: float) -> None:
     kernel = KERNELS[shared]
-    noise = convolve(np.random.default_rng(1).normal(0, sigma, (256, 256)), kernel / np.linalg.norm(kernel))
+    noise = convolve(np.random.default_rng(1).normal(0, sigma, (192, 192)), kernel / np.linalg.norm(kernel))
     found = estimate_noise(200 * scene() + noise)
     assert found.sigma == pytest.approx(sigma, rel=0.07)
     assert found.gain * 200 < 0.5 * sigma**2

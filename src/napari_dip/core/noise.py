@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dip.core import patches as calm
+from napari_dip.core.impulses import filled, isolated
 from napari_dip.core.intensity import Scaling
 
 #: Below this correlation between direct neighbours, noise counts as independent from pixel to pixel.
@@ -76,6 +77,9 @@ class Noise:
 
 _INDEPENDENTLY = "neighbours independent"
 _CLIPPED = "much of the image is at a limit of its range: the noise is a guess"
+#: Fewer isolated pixels than this fraction may be chance.
+_IMPULSES = 1e-3
+_PASSES = 4
 #: With fewer patches than this, nothing but a rough level can be told.
 _ENOUGH = 100
 
@@ -135,8 +139,27 @@ def estimate_noise(
         if value is not None and value < 0 and name != "offset":
             raise ValueError(f"{name}={value} is negative; leave it out to have it estimated")
     channels, known = _read(image, mask, channel_axis)
-    clipped = _clipped(channels, known, np.asarray(image).dtype)
     values = np.where(known, channels, channels[known].mean()).astype(np.float64)
+    bad = np.zeros(values.shape, bool)
+    for _ in range(_PASSES):
+        low, high = piled(channels, known & ~bad)
+        noise = _estimate(filled(values, bad), known, low | high, gain, offset, read_noise)
+        before, bad = bad, isolated(values, noise) & known
+        impulses = float(bad.sum() / known.sum())
+        if impulses < _IMPULSES or np.mean(before != bad) < _IMPULSES:
+            break
+    return replace(noise, impulses=impulses if impulses >= _IMPULSES else 0.0)
+
+
+def _estimate(
+    values: calm.Array,
+    known: npt.NDArray[np.bool_],
+    clipped: npt.NDArray[np.bool_],
+    gain: float | None,
+    offset: float | None,
+    read_noise: float | None,
+) -> Noise:
+    """Of channels (C, *S) without impulses."""
     patches = calm.cut(values, known, clipped)
     if len(patches) < _ENOUGH or not patches.power.any():
         return _rough(values, known, gain, offset, read_noise)
@@ -185,19 +208,21 @@ def _read(
     return channels, known
 
 
-def _clipped(
-    channels: npt.NDArray[np.generic], known: npt.NDArray[np.bool_], dtype: np.dtype[np.generic]
-) -> npt.NDArray[np.bool_]:
-    """Pixels at a limit of the type, or at an end of the data where more pile up than at any value beside it."""
-    levels, counts = np.unique(channels[known], return_counts=True)
-    clipped = np.zeros(channels.shape, bool)
+def piled(
+    values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Known pixels at the lower and at the upper limit of the range.
+
+    That of the type, or an end of the data where more pixels pile up than at any value beside it.
+    """
+    levels, counts = np.unique(values[known], return_counts=True)
     if len(levels) < 3:
-        return clipped
-    limits = (np.iinfo(dtype.name).min, np.iinfo(dtype.name).max) if dtype.kind in "iu" else ()
-    for end, count, beside in ((levels[0], counts[0], counts[1:4]), (levels[-1], counts[-1], counts[-4:-1])):
-        if end in limits or (count > 3 * beside.max() and count > 1e-3 * known.sum()):
-            clipped |= channels == end
-    return clipped
+        return np.zeros(values.shape, bool), np.zeros(values.shape, bool)
+    limits = (np.iinfo(values.dtype.name).min, np.iinfo(values.dtype.name).max) if values.dtype.kind in "iu" else ()
+    most = max(3 * counts[1:4].max(), 1e-3 * counts.sum()), max(3 * counts[-4:-1].max(), 1e-3 * counts.sum())
+    low = known & (values == levels[0]) & (levels[0] in limits or counts[0] > most[0])
+    high = known & (values == levels[-1]) & (levels[-1] in limits or counts[-1] > most[1])
+    return low, high
 
 
 def _unclipped(patches: calm.Patches) -> tuple[calm.Patches, str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.special import gammaln, xlogy  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
-from napari_dip.core.noise import Noise
+if TYPE_CHECKING:
+    from napari_dip.core.noise import Noise
 
 Array = npt.NDArray[np.float64]
 

@@ -1,0 +1,63 @@
+"""Pixels that stand out of everything around them: hot, dead, salt and pepper."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage  # type: ignore[import-untyped]
+
+from napari_dip.core.stabilise import Stabiliser
+
+if TYPE_CHECKING:
+    from napari_dip.core.noise import Noise
+
+#: Standard deviations above or below the surroundings.
+_FAR = 5.0
+#: Of the height of a pixel, what its neighbours may have of it. A spot of 2 pixels' width gives them half.
+_SHARED = 0.35
+
+_BESIDE = np.ones((3, 3), bool)
+_BESIDE[1, 1] = False
+_AROUND = np.ones((5, 5), bool)
+_AROUND[1:-1, 1:-1] = False
+
+
+def isolated(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bool_]:
+    """Single pixels, or pairs, far from their surroundings.
+
+    A pixel is compared with the median at two pixels' distance. What an instrument images is as wide as its point
+    spread function, so if more than one neighbour goes along, it is a small structure.
+
+    Parameters
+    ----------
+    values : float64 array (..., Y, X)
+        Each plane is looked at on its own.
+    noise : Noise
+        In the same units.
+    """
+    stabiliser = Stabiliser(noise)
+    # below no light the transform ends, which would hide dead pixels: its tangent goes on
+    missing = np.maximum(noise.offset - values, 0) / stabiliser.unit if noise.gain > 0 else np.zeros(values.shape)
+    stable = stabiliser.forward(np.maximum(values, noise.offset) if noise.gain > 0 else values)
+    stable -= missing / np.sqrt(stabiliser.dark)
+    flat = (1,) * (values.ndim - 2)
+    beside, around = _BESIDE.reshape(*flat, 3, 3), _AROUND.reshape(*flat, 5, 5)
+    height = stable - ndimage.median_filter(stable, footprint=around, mode="mirror")
+    level = stable - height
+    above = ndimage.rank_filter(stable, rank=-2, footprint=beside, mode="mirror") - level
+    below = ndimage.rank_filter(stable, rank=1, footprint=beside, mode="mirror") - level
+    hot = (height > _FAR) & (above < _SHARED * height + 0.5)
+    dead = (height < -_FAR) & (below > _SHARED * height - 0.5)
+    return np.asarray(hot | dead)
+
+
+def filled(values: npt.NDArray[np.float64], bad: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Each bad pixel replaced by the nearest good one of its plane, which has the same noise; (..., Y, X)."""
+    result = values.copy()
+    for place in np.ndindex(values.shape[:-2]):
+        if bad[place].any() and not bad[place].all():
+            nearest = ndimage.distance_transform_edt(bad[place], return_distances=False, return_indices=True)
+            result[place] = values[place][tuple(nearest)]
+    return result

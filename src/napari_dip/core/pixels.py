@@ -1,0 +1,56 @@
+"""Pixels that measured nothing: hot, dead and saturated ones, and what is not a number."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_dip.core.impulses import isolated
+from napari_dip.core.noise import Noise, estimate_noise, piled
+
+
+def find_bad_pixels(
+    image: npt.ArrayLike, *, noise: Noise | None = None, channel_axis: int | None = None, leading_axes: int = 0
+) -> npt.NDArray[np.bool_]:
+    """Find pixels that measured nothing, as a mask to inpaint by.
+
+    Parameters
+    ----------
+    image : array-like of real numbers
+        Leading axes first, then two or three spatial ones, with the channels where `channel_axis` says.
+    noise : Noise, optional
+        Of the image; by default estimated, for each of its slices.
+    channel_axis : int, optional
+        Axis of the channels, which are looked at one by one.
+    leading_axes : int
+        How many leading axes are not spatial.
+
+    Returns
+    -------
+    bool array
+        In the shape of the image. True where a pixel stands alone, five standard deviations of its noise or more from
+        the median of its surroundings and hardly shared by its neighbours (hot, dead, salt, pepper), is at the upper
+        limit of the type or at the highest value if many pixels are (saturated), or is no finite number. Spots of two
+        pixels' width are spared; a line that ends within one pixel is not.
+
+    Raises
+    ------
+    ValueError
+        As `estimate_noise`.
+    """
+    values = np.asarray(image)
+    if leading_axes:
+        inner = None if channel_axis is None else channel_axis % values.ndim - leading_axes
+        slices = values.reshape(-1, *values.shape[leading_axes:])
+        found = [find_bad_pixels(each, noise=noise, channel_axis=inner) for each in slices]
+        return np.array(found, bool).reshape(values.shape)
+    finite = np.isfinite(values)
+    if not finite.any():
+        return np.asarray(~finite)
+    noise = estimate_noise(values, channel_axis=channel_axis) if noise is None else noise
+    filled = np.where(finite, values, np.median(values[finite])).astype(np.float64)
+    if channel_axis is None:
+        alone = isolated(filled, noise)
+    else:
+        alone = np.moveaxis(isolated(np.moveaxis(filled, channel_axis, 0), noise), 0, channel_axis)
+    return np.asarray(alone | piled(values, finite)[1] | ~finite)
