@@ -100,6 +100,12 @@ class Expected(nn.Module):
         self.stabiliser = stabiliser
         self.register_buffer("correction", torch.from_numpy(stabiliser.correction).float(), persistent=False)
 
+    def stabilised(self, y: Tensor) -> Tensor:
+        """`Stabiliser.forward` for tensors."""
+        table = self.stabiliser
+        photons = (y - table.offset) / table.unit
+        return 2 * (photons + table.dark).clamp(min=0).sqrt() if table.signal_dependent else photons
+
     def forward(self, x: Tensor) -> Tensor:
         table = self.stabiliser
         photons: Tensor = (x - table.offset) / table.unit
@@ -108,7 +114,7 @@ class Expected(nn.Module):
         lit = photons.clamp(min=0)
         root = (lit + table.dark).sqrt()
         place = root.reciprocal() / table.step
-        before = place.detach().floor().clamp(0, _NODES - 2).long()
+        before = place.detach().nan_to_num().clamp(0, _NODES - 2).long()  # a diverged run must not break a GPU
         low, high = self.correction[before], self.correction[before + 1]
         corrected = low + (high - low) * (place - before)
         expected: Tensor = 2 * root + corrected + table.slope_in_the_dark * (photons - lit)
