@@ -18,7 +18,7 @@ import torch
 
 import napari_dip
 from napari_dip import Result, Run, Settings, denoise, inpaint, iterate, record, superresolve
-from napari_dip.core import ensemble, search
+from napari_dip.core import ensemble, fidelity, search
 from napari_dip.core.guard import Diverged
 from napari_dip.core.problem import Problem
 from tests.bad_inputs import QUICK, Case, bad, dot, odd, plain
@@ -477,7 +477,7 @@ def test_a_result_without_state_cannot_be_resumed() -> None:
 
 
 def test_a_run_that_diverges_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search.Gaussian, "forward", lambda self, a, b: (a - b).mean() * torch.nan)
+    monkeypatch.setattr(fidelity.Gaussian, "forward", lambda self, a, b: (a - b).mean() * torch.nan)
     with pytest.raises(Diverged, match="learning_rate"):
         denoise(plain(), **{**FAST, "iterations": 100})
 
@@ -596,6 +596,15 @@ def test_one_noise_serves_all_slices_at_the_mean_of_each(monkeypatch: pytest.Mon
         expected = 4 * (one.mean() - 10) / np.ptp(image) ** 2
         assert problem.noise is not None
         assert problem.noise.sigma**2 == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "poisson-gaussian", "impulse"])
+def test_each_kind_of_noise_has_its_fidelity(noise: str) -> None:
+    image, knobs = grainy(64, 64), {**FAST, "iterations": 60, "channels": 8, "stop": "iterations"}
+    result = denoise(image, noise=noise, **knobs)
+    truth = 10 + 4 * (20 + 100 * picture(64, 64))
+    assert psnr(result.image, truth) > psnr(np.full_like(truth, truth.mean()), truth)
+    assert np.array_equal(result.image, denoise(image, **knobs).image) == (noise == "gaussian")
 
 
 def test_a_line_has_no_noise_that_could_be_known() -> None:

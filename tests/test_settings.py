@@ -146,7 +146,7 @@ def test_a_misspelt_knob_suggests_the_right_one(wrong: str, right: str) -> None:
 
 
 def test_a_name_like_no_knob_gets_the_list() -> None:
-    with pytest.raises(TypeError, match="xyzzy.*iterations, stop, learning_rate"):
+    with pytest.raises(TypeError, match="xyzzy.*iterations, stop, noise, learning_rate"):
         check_names({"xyzzy": 1})
 
 

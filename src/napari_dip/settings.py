@@ -74,6 +74,13 @@ class Settings:
         choices=("auto", "discrepancy", "held-out", "variance", "variance-exponential", "iterations"),
         advanced=False,
     )
+    noise: str = knob(
+        "auto",
+        "How far an image is from the measurement: mean square error (gaussian, which auto takes), the same after "
+        "photon noise is stabilised (poisson-gaussian), or with little weight on outliers (impulse).",
+        "choice",
+        choices=("auto", "gaussian", "poisson-gaussian", "impulse"),
+    )
     learning_rate: float = knob(
         0.01,
         "Step length of Adam. (L-BFGS finds its own by line search.)",

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_dip.core import search, solve, stopping
+from napari_dip.core import fidelity, search, solve, stopping
 from napari_dip.core.fidelity import Gaussian
 from napari_dip.core.guard import EVERY, PATIENCE, Diverged
 from napari_dip.core.noise import Noise
@@ -37,7 +37,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> Spoil:
                 self.asked += 1
                 return plan(self.asked - 1, loss)
 
-        monkeypatch.setattr(search, "Gaussian", Spoiled)
+        monkeypatch.setattr(fidelity, "Gaussian", Spoiled)
 
     return spoil
 

@@ -118,6 +118,17 @@ def test_the_discrepancy_is_of_known_pixels_alone() -> None:
     assert 0.8 * RATIO < np.mean(result.residual[0][~missing] ** 2) / 0.01 <= RATIO
 
 
+def test_the_discrepancy_leaves_impulses_out() -> None:
+    """Hot pixels make the residual larger than the noise for as long as they are not fitted."""
+    case = noisy_problem(replace(WHITE, impulses=6 / 576))
+    hot = case.observation.copy()
+    hot[0, 2::4, 7] += 3  # six of them
+    settings = tiny(stop="discrepancy", iterations=300, noise="impulse", **LEARNS, output="linear")
+    result = run(replace(case, observation=hot), settings)
+    assert np.mean(result.residual**2) > WHITE.sigma**2
+    assert result.iterations < 300
+
+
 def test_the_discrepancy_without_the_noise_is_an_error_with_a_remedy() -> None:
     with pytest.raises(ValueError, match="another rule"):
         run(noisy_problem(None), tiny(stop="discrepancy"))

@@ -15,7 +15,7 @@ from torch import Tensor
 from napari_dip.core import device as devices
 from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.codes import NO_GUIDE, make_code
-from napari_dip.core.fidelity import Gaussian
+from napari_dip.core.fidelity import make_fidelity
 from napari_dip.core.generators import draw_weights, make_generator
 from napari_dip.core.langevin import Langevin
 from napari_dip.core.problem import Problem
@@ -91,7 +91,8 @@ class Search:
         self._noise = torch.empty_like(self._code)
         self.observation = torch.from_numpy(problem.observation)[None].to(self.device)
         self._operator = copy.deepcopy(problem.operator).to(self.device)  # Module.to moves in place
-        self._fidelity = Gaussian(problem.known)
+        kind = "gaussian" if settings.noise == "auto" else settings.noise
+        self._fidelity = make_fidelity(kind, problem.noise, problem.known).to(self.device)
         self._regulariser = REGULARISERS[settings.regulariser] if settings.regulariser_weight else None
         self.restart_optimiser()
         self._tail = settings.iterations - round(tail_of(settings) * settings.iterations)

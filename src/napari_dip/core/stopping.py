@@ -303,11 +303,15 @@ def choose(problem: Problem, settings: Settings) -> Choice:
 
 
 def _ratio(search: Search) -> float:
-    """The mean square of the residual over the variance of the noise. Waits for the GPU."""
-    assert search.problem.noise is not None
+    """The mean square of the residual over the variance of the noise, impulses left out. Waits for the GPU."""
+    noise = search.problem.noise
+    assert noise is not None
     # where a pixel is not known both images are zero, and so is the residual
-    error = (search.observation - search.expected()).square().mean() / search.problem.known
-    return float(error) / max(search.problem.noise.sigma**2, 1e-12)
+    square = (search.observation - search.expected()).square().flatten()
+    known = search.problem.known * len(square)
+    impulses = round(noise.impulses * known)
+    error = square.sum() - square.topk(impulses).values.sum()
+    return float(error) / (known - impulses) / max(noise.sigma**2, 1e-12)
 
 
 def where_known(problem: Problem) -> npt.NDArray[np.bool_]:
