@@ -76,7 +76,7 @@ def test_the_unit_of_the_image_is_the_unit_of_its_noise() -> None:
     counts, scaled = estimate_noise(image), estimate_noise(Scaling(100, 300).apply(image).astype(np.float64))
     expected = counts.scaled(Scaling(100, 300))
     assert scaled.gain == pytest.approx(expected.gain, rel=1e-3)
-    assert scaled.sigma == pytest.approx(expected.sigma, rel=1e-3)
+    assert scaled.sigma == pytest.approx(expected.sigma, rel=3e-3)
 
 
 def test_pixels_that_are_missing_or_saturated_are_left_out() -> None:
@@ -90,6 +90,12 @@ def test_pixels_that_are_missing_or_saturated_are_left_out() -> None:
     assert estimate_noise(spoilt, mask=mask).sigma == pytest.approx(noise.std(), rel=0.05)
     shown = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     assert estimate_noise(shown).gain == pytest.approx(2, rel=0.15)
+
+
+def test_no_pixel_is_without_noise() -> None:
+    found = estimate_noise(photons(5, 30, 1, 0)[0])
+    assert found.variance(-1e4) > 0
+    assert found.variance(found.offset) < 0.01 * found.sigma**2
 
 
 def test_what_is_given_is_kept() -> None:

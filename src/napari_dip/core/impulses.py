@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _FAR = 5.0
 #: Of the height of a pixel, what its neighbours may have of it. A spot of 2 pixels' width gives them half.
 _SHARED = 0.35
+#: Times the range of the neighbours but the two extreme ones: fine texture reaches further than noise.
+_VARIED = 2.0
 
 _BESIDE = np.ones((3, 3), bool)
 _BESIDE[1, 1] = False
@@ -48,8 +50,9 @@ def isolated(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bo
     level = stable - height
     above = ndimage.rank_filter(stable, rank=-2, footprint=beside, mode="mirror") - level
     below = ndimage.rank_filter(stable, rank=1, footprint=beside, mode="mirror") - level
-    hot = (height > _FAR) & (above < _SHARED * height + 0.5)
-    dead = (height < -_FAR) & (below > _SHARED * height - 0.5)
+    far = np.abs(height) > np.maximum(_FAR, _VARIED * (above - below))
+    hot = far & (height > 0) & (above < _SHARED * height + 0.5)
+    dead = far & (height < 0) & (below > _SHARED * height - 0.5)
     return np.asarray(hot | dead)
 
 

@@ -80,6 +80,8 @@ _CLIPPED = "much of the image is at a limit of its range: the noise is a guess"
 #: Fewer isolated pixels than this fraction may be chance.
 _IMPULSES = 1e-3
 _PASSES = 4
+#: Read noise of an image in which photons are all that is seen, in parts of sigma.
+_LEAST = 0.05
 #: With fewer patches than this, nothing but a rough level can be told.
 _ENOUGH = 100
 
@@ -112,7 +114,7 @@ def estimate_noise(
     -------
     Noise
         All in the units of the image ("counts"). The variance alone cannot tell the offset from the read noise: unless
-        either is given, the offset is 0, or what makes the read noise 0 if that is higher.
+        either is given, the offset is 0, or what leaves no read noise if that is higher.
 
     Raises
     ------
@@ -165,7 +167,10 @@ def _estimate(
         return _rough(values, known, gain, offset, read_noise)
     used, warning = _unclipped(patches)
     fit = calm.fit(used, _line(gain, offset, read_noise))
+    measured = read_noise is not None
     gain, offset, read_noise = _in_words(fit.slope, fit.constant, gain, offset, read_noise)
+    if not measured:  # no pixel is without noise, if only of the rounding: what divides by it must not fail in the dark
+        read_noise = max(read_noise, _LEAST * float(np.sqrt(np.mean(fit.slope * patches.mean + fit.constant).clip(0))))
     if fit.calm < 0.03:
         warning = warning or "hardly any part of the image is free of structure: the noise may be weaker"
     mirrored = np.pad(fit.autocorrelation, [(n - 1, 0) for n in fit.autocorrelation.shape], mode="reflect")
