@@ -11,6 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 _SMALL: dict[str, Any] = dict(channels=(16, 32, 64, 64, 64), code_channels=16)
+_SELF: dict[str, Any] = dict(
+    code="self", generator="unet", optimiser="muon", learning_rate=0.02, channels=32, scales=4, padding="zero"
+)
 _LARGE: dict[str, Any] = dict(channels=128)
 
 
@@ -21,6 +24,7 @@ def _original(**changes: Any) -> dict[str, Any]:
 
 #: name -> (tasks, changes)
 TABLE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "denoise-self": (("denoise",), dict(_SELF, iterations=500)),
     "denoise-small": (("denoise",), dict(_SMALL, iterations=1500)),
     "denoise-large": (("denoise",), dict(_LARGE, iterations=2000)),
     "inpaint-small": (("inpaint",), dict(_SMALL, iterations=1500)),

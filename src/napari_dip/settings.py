@@ -152,7 +152,13 @@ class Settings:
         "text",
         advanced=False,
     )
-    generator: str = knob("hourglass", "The architecture of the untrained network.", "choice", choices=("hourglass",))
+    generator: str = knob(
+        "hourglass",
+        "The architecture of the untrained network: the hourglass with skips, or the U-Net of self-guided fits.",
+        "choice",
+        choices=("hourglass", "unet"),
+    )
+    blocks: int = knob(1, "Residual blocks per scale of the U-Net, on each way.", "int", min=1, max=16)
     channels_up: IntPerScale = knob(
         0,
         "Feature channels on the way up, one number or one per scale; 0 for the same as on the way down.",
@@ -195,9 +201,10 @@ class Settings:
     )
     code: str = knob(
         "uniform",
-        "The fixed input of the generator: noise, a mesh grid, Fourier features, or a guide image.",
+        "What the generator is fed: fixed noise, a mesh grid, Fourier features, a guide image; or the measurement "
+        "itself, made noisier (self; with the U-Net).",
         "choice",
-        choices=("uniform", "normal", "mesh", "fourier", "guide"),
+        choices=("uniform", "normal", "mesh", "fourier", "guide", "self"),
     )
     code_channels: int = knob(
         32, "Channels of the code. (A mesh grid and a guide have their own number.)", "int", min=1, max=1024
@@ -213,6 +220,24 @@ class Settings:
         max=10,
         step=0.01,
     )
+    recorruption: float = knob(
+        0.7,
+        "Noise added to the measurement that a self-guided generator is fed, as a fraction of its own.",
+        "float",
+        min=0.01,
+        max=10,
+        step=0.1,
+    )
+    crop: int = knob(
+        64,
+        "Side of the crops that a self-guided generator is fitted on; as many pixels in a volume.",
+        "int",
+        min=8,
+        max=4096,
+        step=16,
+        unit="px",
+    )
+    batch: int = knob(4, "Crops in an iteration of a self-guided fit.", "int", min=1, max=1024)
     weight_noise: float = knob(
         0.0,
         "Noise added to the filters at every iteration, as a fraction of their standard deviation.",
@@ -232,9 +257,10 @@ class Settings:
     )
     optimiser: str = knob(
         "adam",
-        "What moves the weights. sgld adds noise that makes them samples of the posterior, and averages the last half.",
+        "What moves the weights. muon orthogonalises the momentum: faster where neighbours do not share noise. "
+        "sgld adds noise that makes them samples of the posterior, and averages the last half.",
         "choice",
-        choices=("adam", "lbfgs", "sgld"),
+        choices=("adam", "muon", "lbfgs", "sgld"),
     )
     keep_known: bool = knob(
         True,
@@ -249,6 +275,12 @@ class Settings:
         "choice",
         choices=("float32", "input"),
     )
+    precision: str = knob(
+        "auto",
+        "Digits of the convolutions: auto takes bfloat16 for self-guided fits where the processor computes in it.",
+        "choice",
+        choices=("auto", "float32", "bfloat16"),
+    )
     threads: int = knob(
         0, "CPU threads; 0 for all (in the window: all but one, which keeps it alive).", "int", min=0, max=1024
     )
@@ -260,6 +292,11 @@ class Settings:
             for size in _as_tuple(getattr(self, name)):
                 if size % 2 == 0:
                     raise ValueError(f"{name}={size} must be odd, so that filters have a centre; use {size + 1}")
+        if (self.code == "self") != (self.generator == "unet"):
+            raise ValueError(
+                f"code={self.code!r} does not go with generator={self.generator!r}: code='self' and generator='unet' "
+                "need each other; take preset='denoise-self' for both, or another preset for neither"
+            )
         for name in knobs():
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != self.scales:

@@ -185,7 +185,7 @@ def test_memory_out_while_the_generator_is_made_is_an_error_with_a_remedy(
     def make_generator(*_: Any) -> None:
         raise kind(words)
 
-    monkeypatch.setattr(search, "make_generator", make_generator)
+    monkeypatch.setattr(search, "fresh_generator", make_generator)
     with pytest.raises(MemoryError, match="fewer channels"):
         run(problem(), tiny())
 

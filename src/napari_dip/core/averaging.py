@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -44,3 +46,11 @@ class RunningAverage:
     def spread(self) -> Tensor | None:
         """The standard deviation about the average, if it is kept."""
         return None if self.variance is None else self.variance.sqrt()
+
+    def state(self) -> dict[str, Any]:
+        """All there is to know of it."""
+        return {"mean": self.mean, "variance": self.variance, "weight": self.weight}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a state."""
+        self.mean, self.variance, self.weight = state["mean"], state["variance"], state["weight"]

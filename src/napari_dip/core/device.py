@@ -55,6 +55,14 @@ def available() -> list[str]:
     return [*names, "mps"] if torch.backends.mps.is_available() else names
 
 
+def has_bfloat16(device: str) -> bool:
+    """Whether a device computes convolutions in bfloat16 faster than in float32."""
+    if device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    asks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return device == "cpu" and any(bool(ask()) for ask in asks if ask is not None)
+
+
 def give_back(device: str) -> None:
     """Hand cached memory of a GPU back to its other users."""
     if device.startswith("cuda"):

@@ -47,3 +47,8 @@ class Problem:
         with torch.no_grad():
             expected = copy.deepcopy(self.operator).cpu()(torch.from_numpy(image)[None])[0]
         return np.asarray(self.observation - expected.numpy())
+
+    def known_pixels(self) -> npt.NDArray[np.bool_]:
+        """True where the observation (C, *S) was measured: all operators keep a flat image, but for what is masked."""
+        flat = torch.ones(1, len(self.observation), *self.image_shape)
+        return np.asarray(copy.deepcopy(self.operator).cpu()(flat)[0].numpy() > 0.5)

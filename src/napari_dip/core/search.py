@@ -16,8 +16,9 @@ from napari_dip.core import device as devices
 from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.codes import NO_GUIDE, make_code
 from napari_dip.core.fidelity import make_fidelity
-from napari_dip.core.generators import draw_weights, make_generator
+from napari_dip.core.generators import fresh_generator
 from napari_dip.core.langevin import Langevin
+from napari_dip.core.muon import Muon
 from napari_dip.core.problem import Problem
 from napari_dip.core.regularizers import REGULARISERS
 from napari_dip.settings import Settings
@@ -31,9 +32,7 @@ class State:
     weights: dict[str, Tensor]
     optimiser: dict[str, Any]
     random: Tensor
-    average: Tensor | None
-    average_variance: Tensor | None
-    average_weight: float
+    average: dict[str, Any]
     losses: tuple[float, ...]
     rule: dict[str, Any] = field(default_factory=dict)
 
@@ -70,30 +69,16 @@ class Search:
         self._average = RunningAverage(settings.average, spread=settings.uncertainty)
 
     def begin(self, state: State | None = None) -> None:
-        """Make the generator and its code on the device, fresh from the seed or as a state left them."""
-        settings, problem = self.settings, self.problem
-        shape, channels = problem.image_shape, len(problem.observation)
+        """Make all that the search needs on the device, fresh from the seed or as a state left it."""
+        problem, settings = self.problem, self.settings
         rng = torch.Generator().manual_seed(settings.seed)
-        known_channels = {"mesh": len(shape), "guide": 0 if problem.guide is None else len(problem.guide)}
-        code_channels = known_channels.get(settings.code, settings.code_channels)
-        if code_channels == 0:
-            raise ValueError(NO_GUIDE)
-        with torch.random.fork_rng(devices=[]):  # layers draw weights as they are made; ours are drawn below
-            generator = make_generator(settings, code_channels, channels, shape)
-        draw_weights(generator, rng)
-        guide = None if problem.guide is None else _pad(problem.guide, generator.canvas)
-        code = make_code(settings, generator.canvas, guide, rng)
-        self._random = torch.Generator(self.device).manual_seed(int(torch.randint(2**62, (), generator=rng)))
-        self._generator: torch.nn.Module = generator.to(self.device)
-        if settings.optimiser != "lbfgs":  # that reads all weights as one vector, so they must be contiguous
-            self._generator.to(memory_format=_layout(len(shape)))  # type: ignore[call-overload]
-        self._code = code.to(self.device, memory_format=_layout(len(shape)))
-        self._noise = torch.empty_like(self._code)
         self.observation = torch.from_numpy(problem.observation)[None].to(self.device)
         self._operator = copy.deepcopy(problem.operator).to(self.device)  # Module.to moves in place
-        kind = "gaussian" if settings.noise == "auto" else settings.noise
-        self._fidelity = make_fidelity(kind, problem.noise, problem.known).to(self.device)
         self._regulariser = REGULARISERS[settings.regulariser] if settings.regulariser_weight else None
+        self.lay_out(rng)
+        self._random = torch.Generator(self.device).manual_seed(int(torch.randint(2**62, (), generator=rng)))
+        if settings.optimiser != "lbfgs":  # that reads all weights as one vector, so they must be contiguous
+            self._generator.to(memory_format=_layout(len(problem.image_shape)))  # type: ignore[call-overload]
         self.restart_optimiser()
         self._tail = settings.iterations - round(tail_of(settings) * settings.iterations)
         if state is not None:
@@ -102,16 +87,31 @@ class Search:
             self._tail += state.iteration
             self._losses = list(state.losses)
 
+    def lay_out(self, rng: torch.Generator) -> None:
+        """Make the generator and its code on the device."""
+        settings, problem = self.settings, self.problem
+        shape, channels = problem.image_shape, len(problem.observation)
+        known_channels = {"mesh": len(shape), "guide": 0 if problem.guide is None else len(problem.guide)}
+        code_channels = known_channels.get(settings.code, settings.code_channels)
+        if code_channels == 0:
+            raise ValueError(NO_GUIDE)
+        self._generator = fresh_generator(settings, code_channels, channels, shape, rng).to(self.device)
+        guide = None if problem.guide is None else _pad(problem.guide, self._generator.canvas)
+        code = make_code(settings, self._generator.canvas, guide, rng)
+        self._code = code.to(self.device, memory_format=_layout(len(shape)))
+        self._noise = torch.empty_like(self._code)
+        kind = "gaussian" if settings.noise == "auto" else settings.noise
+        self._fidelity = make_fidelity(kind, problem.noise, problem.known).to(self.device)
+
     def step(self) -> None:
         """One iteration: perturb, predict, compare, move the weights, average."""
         self._add_weight_noise()
-        self._fed = self._noisy_code()  # no variable of the closure, which a traceback would keep
+        self.feed()
         first: list[Tensor] = []
 
         def loss_and_gradients() -> Tensor:
             self._optimiser.zero_grad()
-            image = self._generator(self._fed)
-            loss: Tensor = self._fidelity(self._operator(image), self.observation)
+            image, loss = self.compare()
             if self._regulariser is not None:
                 loss = loss + self.settings.regulariser_weight * self._regulariser(image)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -121,11 +121,33 @@ class Search:
 
         self._optimiser.step(loss_and_gradients)  # type: ignore[arg-type]
         self.iterate = first[0]
+        self.remember()
+        self._unread.append(first[1])
+        self.iteration += 1
+
+    def feed(self) -> None:
+        """Choose what the generator is fed in this iteration."""
+        self._fed = self._noisy_code()  # no variable of the closure, which a traceback would keep
+
+    def compare(self) -> tuple[Tensor, Tensor]:
+        """The image that the generator makes of it, and how far that is from the observation."""
+        with self.precision():
+            image = self._generator(self._fed)
+        image = image.float()
+        return image, self._fidelity(self._operator(image), self.observation)
+
+    def remember(self) -> None:
+        """Average the iterates."""
         if self.iteration == self._tail:
             self._average = RunningAverage(1, spread=self.settings.uncertainty)
         self._average.add(self.iterate)
-        self._unread.append(first[1])
-        self.iteration += 1
+
+    def precision(self) -> torch.autocast:
+        """The digits that the generator computes with."""
+        device, wanted = torch.device(self.device).type, self.settings.precision
+        if wanted == "auto" and self.settings.code == "self" and devices.has_bfloat16(self.device):
+            wanted = "bfloat16"
+        return torch.autocast(device, torch.bfloat16, enabled=wanted == "bfloat16")
 
     @property
     def losses(self) -> list[float]:
@@ -159,15 +181,16 @@ class Search:
     def restart_optimiser(self, slower: float = 1.0) -> None:
         """A fresh optimiser, its step length multiplied by `slower`."""
         self._optimiser: torch.optim.Optimizer
+        weights, rate = self._generator.parameters(), self.settings.learning_rate * slower
         if self.settings.optimiser == "adam":
-            self._optimiser = torch.optim.Adam(self._generator.parameters(), self.settings.learning_rate * slower)
+            self._optimiser = torch.optim.Adam(weights, rate)
+        elif self.settings.optimiser == "muon":
+            self._optimiser = Muon(weights, rate)
         elif self.settings.optimiser == "sgld":
-            self._optimiser = Langevin(
-                self._generator.parameters(), self.settings.learning_rate * slower, self._temperature(), self._random
-            )
+            self._optimiser = Langevin(weights, rate, self._temperature(), self._random)
         else:
             self._optimiser = torch.optim.LBFGS(
-                self._generator.parameters(),
+                weights,
                 slower,
                 max_iter=1,
                 max_eval=25,
@@ -183,9 +206,7 @@ class Search:
             weights=place(self._generator.state_dict()),
             optimiser=place(self._optimiser.state_dict()),
             random=self._random.get_state(),
-            average=place(self._average.mean),
-            average_variance=place(self._average.variance),
-            average_weight=self._average.weight,
+            average=place(self.averages()),
             losses=tuple(self.losses),
         )
 
@@ -195,9 +216,15 @@ class Search:
         self._generator.load_state_dict(state.weights)
         self._optimiser.load_state_dict(place(state.optimiser))
         self._random.set_state(state.random)
-        self._average.mean = place(state.average)
-        self._average.variance = place(state.average_variance)
-        self._average.weight = state.average_weight
+        self.restore_averages(place(state.average))
+
+    def averages(self) -> dict[str, Any]:
+        """The state of what is averaged."""
+        return self._average.state()
+
+    def restore_averages(self, averages: dict[str, Any]) -> None:
+        """Go back to such a state."""
+        self._average.restore(averages)
 
     def drop_gradients(self) -> None:
         """Make room after memory ran out."""

@@ -21,6 +21,7 @@ from napari_dip.core.guard import Event, Guard
 from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import Search, State, copy_to, on_host
+from napari_dip.core.selfguided import SelfGuided
 from napari_dip.core.stopping import RULES, Choice, Rule, choose
 from napari_dip.settings import Settings
 
@@ -195,7 +196,7 @@ def iterate(
     if settings.threads:
         torch.set_num_threads(settings.threads)
     began = time.perf_counter()
-    search = Search(rule.problem, settings, device.name)
+    search = (SelfGuided if settings.code == "self" else Search)(rule.problem, settings, device.name)
     guard, events = Guard(), list[Event]()
     try:
         complete, reason = False, ""
@@ -249,6 +250,7 @@ def iterate(
         torch.set_num_threads(threads)
 
 
+_AT_MOST = 10  # times the cost of an image passes before the next is made: a tenth of the time goes to looking
 _STOPPED = "stopped by the user"
 _SMALLER = "use fewer channels, a smaller image, or device='cpu'"
 
@@ -269,6 +271,7 @@ def _steps(
     """
     first, last = search.iteration, search.iteration + count
     began = shown = time.perf_counter()
+    cost = 0.0
     reason = ""
     while search.iteration < last and not reason:
         asked = time.perf_counter()
@@ -290,11 +293,12 @@ def _steps(
             return False, f"{_STOPPED} after {search.iteration} of {last} iterations"
         now = time.perf_counter()
         snapshot = snapshot_every > 0 and search.iteration % snapshot_every == 0
-        if snapshot or now - shown >= interval:
+        if snapshot or now - shown >= max(interval, _AT_MOST * cost):
             image = search.image()  # waits for the GPU
+            shown = time.perf_counter()
+            cost = shown - now
             if not np.isfinite(image).all():
                 continue  # the next look will go back
-            shown = now
             yield Progress(
                 image=image,
                 iteration=search.iteration,

@@ -284,6 +284,8 @@ def choose(problem: Problem, settings: Settings) -> Choice:
     """The rule that ``stop`` means for a problem, and why."""
     if settings.stop != "auto":
         return Choice(settings.stop, "chosen by the user")
+    if settings.code == "self":
+        return Choice("iterations", "a self-guided fit does not fall back to the noise")
     if tail_of(settings):
         return Choice("iterations", "the average of the tail of a run needs the whole run")
     noise = problem.noise

@@ -6,22 +6,36 @@ import torch
 from torch import nn
 
 from napari_dip.core.generators.hourglass import Hourglass
+from napari_dip.core.generators.unet import UNet
 from napari_dip.settings import Settings
 
-GENERATORS = {"hourglass": Hourglass}
+GENERATORS: dict[str, type[Hourglass | UNet]] = {"hourglass": Hourglass, "unet": UNet}
 
 
-def make_generator(settings: Settings, code_channels: int, channels: int, shape: tuple[int, ...]) -> Hourglass:
+def make_generator(settings: Settings, code_channels: int, channels: int, shape: tuple[int, ...]) -> Hourglass | UNet:
     """A generator for images (1, channels, *shape) with freshly made, not yet drawn weights."""
     return GENERATORS[settings.generator](settings, code_channels, channels, shape)
 
 
+def fresh_generator(
+    settings: Settings, code_channels: int, channels: int, shape: tuple[int, ...], rng: torch.Generator
+) -> Hourglass | UNet:
+    """A generator for images (1, channels, *shape), its weights drawn from `rng`, on the CPU."""
+    with torch.random.fork_rng(devices=[]):  # layers draw weights as they are made; ours are drawn below
+        generator = make_generator(settings, code_channels, channels, shape)
+    draw_weights(generator, rng)
+    return generator
+
+
 def draw_weights(generator: nn.Module, rng: torch.Generator) -> None:
-    """Draw all weights as torch does by default (He et al. 2015), but from `rng`, so that a seed decides them."""
+    """Draw all weights as torch does by default (He et al. 2015), but from `rng`, so that a seed decides them.
+
+    Times the `gain` of a layer that has one.
+    """
     for layer in generator.modules():
         weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
         if isinstance(weight, nn.Parameter) and weight.ndim > 2:
-            bound = weight[0].numel() ** -0.5  # 1 / sqrt(fan in)
+            bound = getattr(layer, "gain", 1) * weight[0].numel() ** -0.5  # 1 / sqrt(fan in)
             nn.init.uniform_(weight, -bound, bound, generator=rng)
             if isinstance(bias, nn.Parameter):
                 nn.init.uniform_(bias, -bound, bound, generator=rng)

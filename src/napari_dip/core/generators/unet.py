@@ -1,0 +1,88 @@
+"""The residual U-Net: a generator that is fed an image and makes it better, for self-guided fits, in 2-D and 3-D.
+
+image ── head ── block ──┬─────────────────── + ── block ── tail ──(-)── image      each down halves the image,
+                         └─ down ── ... ── up ┘              what is taken away     each up doubles it
+
+No normalisation: statistics of a crop are not those of the image.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from napari_dip.core.generators.hourglass import ACTIVATIONS, halvings, per_scale
+from napari_dip.settings import Settings
+
+Shape = tuple[int, ...]
+_CONV: tuple[Any, ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED: tuple[Any, ...] = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+class UNet(nn.Module):
+    """A U-Net of residual blocks for images of any size that is a multiple of `multiple` along each axis.
+
+    Parameters
+    ----------
+    settings : Settings
+        `channels`, `scales`, `blocks`, `filter_size`, `padding` and `activation` are read. The scales count the finest.
+    code_channels, channels : int
+        Of what it is fed, whose first channels are the image, and of the image.
+    shape : tuple of int
+        Spatial shape of the whole image: axes that are too short for it are not halved.
+    """
+
+    def __init__(self, settings: Settings, code_channels: int, channels: int, shape: Shape) -> None:
+        super().__init__()
+        factors = halvings(shape, settings.scales - 1, 4) if settings.scales > 1 else []
+        widths = per_scale(settings.channels, len(factors) + 1)
+        sizes = per_scale(settings.filter_size, len(factors) + 1)
+        self.channels = channels
+        self.multiple = tuple(math.prod(f[axis] for f in factors) for axis in range(len(shape)))
+        self.canvas = tuple(m * math.ceil(n / m) for m, n in zip(self.multiple, shape, strict=True))
+        conv, transposed = _CONV[len(shape) - 1], _TRANSPOSED[len(shape) - 1]
+        mode = "reflect" if settings.padding == "reflection" else "zeros"
+
+        def same(arriving: int, leaving: int, size: int, gain: float = 1) -> nn.Module:
+            layer: nn.Module = conv(arriving, leaving, size, padding=size // 2, padding_mode=mode)
+            layer.gain = gain  # type: ignore[assignment]
+            return layer
+
+        def blocks(i: int) -> nn.Sequential:
+            return nn.Sequential(*(_Block(settings, same, widths[i], sizes[i]) for _ in range(settings.blocks)))
+
+        self.head = same(code_channels, widths[0], sizes[0])
+        self.before = nn.ModuleList(blocks(i) for i in range(len(factors)))
+        self.downs = nn.ModuleList(conv(widths[i], widths[i + 1], f, f) for i, f in enumerate(factors))
+        self.middle = blocks(len(factors))
+        self.ups = nn.ModuleList(transposed(widths[i + 1], widths[i], f, f) for i, f in enumerate(factors))
+        self.after = nn.ModuleList(blocks(i) for i in range(len(factors)))
+        self.tail = same(widths[0], channels, sizes[0], gain=0.1)  # begins near the identity
+
+    def forward(self, code: Tensor) -> Tensor:  # (N, Z, *S) -> (N, C, *S)
+        features = self.head(code)
+        kept = []
+        for before, down in zip(self.before, self.downs, strict=True):
+            kept.append(before(features))
+            features = down(kept[-1])
+        features = self.middle(features)
+        for up, skipped, after in reversed(list(zip(self.ups, kept, self.after, strict=True))):
+            features = after(up(features) + skipped)
+        image: Tensor = code[:, : self.channels] - self.tail(features)
+        return image
+
+
+class _Block(nn.Module):
+    """Adds a correction of two filters to its input."""
+
+    def __init__(self, settings: Settings, same: Any, width: int, size: int) -> None:
+        super().__init__()
+        self.correction = nn.Sequential(
+            same(width, width, size), ACTIVATIONS[settings.activation](), same(width, width, size, gain=0.3)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.add(features, self.correction(features))

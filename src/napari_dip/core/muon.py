@@ -1,0 +1,92 @@
+"""Orthogonalised momentum: an optimiser that moves all directions of a filter bank alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon (Jordan et al. 2024) for filter banks, Adam (Kingma and Ba 2015) for all else.
+
+    A filter bank is a weight of more than two axes seen as a matrix, one row an output channel. Its momentum is brought
+    near the closest orthogonal matrix by a Newton-Schulz iteration; matrices of one shape go through it together.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+    learning_rate : float
+        Length of a step of the filter banks, as a spectral norm.
+    adam_learning_rate : float
+        Of all else.
+    """
+
+    MOMENTUM = 0.95
+    BETAS = (0.9, 0.999)
+    FLOOR = 1e-8
+    QUINTIC = (3.4445, -4.7750, 2.0315)  # a x + b x^3 + c x^5, five times over, takes 0.01..1 to about 0.7..1.2
+
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], learning_rate: float, adam_learning_rate: float = 1e-3
+    ) -> None:
+        parameters = list(parameters)
+        banks = [p for p in parameters if _is_bank(p)]
+        rest = [p for p in parameters if not _is_bank(p)]
+        groups = [{"params": banks, "lr": learning_rate}, {"params": rest, "lr": adam_learning_rate}]
+        super().__init__([group for group in groups if group["params"]], {})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
+        with torch.enable_grad():
+            loss = closure()
+        for group in self.param_groups:
+            moved = [p for p in group["params"] if p.grad is not None]
+            if moved and _is_bank(moved[0]):
+                self._move_banks(moved, group["lr"])
+            elif moved:
+                self._move_rest(moved, group["lr"])
+        return loss
+
+    def _move_banks(self, weights: list[nn.Parameter], rate: float) -> None:
+        alike: dict[torch.Size, list[nn.Parameter]] = {}
+        for weight in weights:
+            alike.setdefault(weight.shape, []).append(weight)
+        for shape, bank in alike.items():
+            steps = []
+            for weight in bank:
+                assert weight.grad is not None
+                momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+                momentum.lerp_(weight.grad, 1 - self.MOMENTUM)
+                steps.append(weight.grad.lerp(momentum, self.MOMENTUM).flatten(1))  # Nesterov's
+            for weight, step in zip(bank, self._orthogonal(torch.stack(steps)), strict=True):
+                tall = max(1.0, step.shape[0] / step.shape[1]) ** 0.5
+                weight.add_(step.reshape(shape), alpha=-rate * tall)
+
+    def _move_rest(self, weights: list[nn.Parameter], rate: float) -> None:
+        for weight in weights:
+            assert weight.grad is not None
+            state = self.state[weight]
+            mean = state.setdefault("mean", torch.zeros_like(weight))
+            square = state.setdefault("square", torch.zeros_like(weight))
+            state["step"] = count = state.get("step", 0) + 1
+            mean.lerp_(weight.grad, 1 - self.BETAS[0])
+            square.lerp_(weight.grad.square(), 1 - self.BETAS[1])
+            slowness = (square / (1 - self.BETAS[1] ** count)).sqrt_().add_(self.FLOOR)
+            weight.addcdiv_(mean, slowness, value=-rate / (1 - self.BETAS[0] ** count))
+
+    def _orthogonal(self, matrices: Tensor) -> Tensor:  # (B, m, n)
+        x: Tensor = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
+        tall = x.shape[1] > x.shape[2]
+        x = x.mT if tall else x
+        a, b, c = self.QUINTIC
+        for _ in range(5):
+            square = x @ x.mT
+            x = a * x + (b * square + c * square @ square) @ x
+        return x.mT if tall else x
+
+
+def _is_bank(weight: Tensor) -> bool:
+    """Whether a weight is a filter bank between several channels: there is nothing to orthogonalise in one row."""
+    return weight.ndim > 2 and min(weight.shape[:2]) > 1

@@ -1,0 +1,295 @@
+"""The self-guided fit: the generator is fed the measurement itself, made noisier, and learns to take noise away.
+
+From a measurement y with noise of known variance V come pairs that are noisy independently of each other: the code
+``y + a n`` and the target ``y - n / a``, where n is fresh noise of variance V (Recorrupted-to-Recorrupted: Pang, Zheng,
+Quan, Ji, CVPR 2021). A generator that predicts the target from the code predicts the clean image, for the noise of the
+target cannot be predicted. n and -n go together: what is random in the loss and does not depend on the weights cancels.
+Fitted on crops, flipped and turned, with weights averaged over the iterations; in the end it is fed y itself.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage  # type: ignore[import-untyped]
+from torch import Tensor, nn
+from torch.nn.utils import vector_to_parameters
+
+from napari_dip.core.averaging import RunningAverage
+from napari_dip.core.generators import fresh_generator
+from napari_dip.core.generators.unet import UNet
+from napari_dip.core.noise import Noise
+from napari_dip.core.problem import Problem
+from napari_dip.core.search import Mark, Search
+from napari_dip.settings import Settings
+
+NO_NOISE = "code='self' needs the noise of the image, which is not known here; use code='uniform'"
+_TILE = 2**20  # pixels that are predicted at a time
+_HALO = 64  # pixels around a tile that its prediction looks at
+FAINT = 0.03
+_SMOOTH = 6  # pixels over which the estimated error is averaged
+
+
+class SelfGuided(Search):
+    """The search for the weights that take the noise out of one image. For operators that keep the pixels.
+
+    Parameters
+    ----------
+    problem : Problem
+        With its noise.
+    settings : Settings
+    device : str
+    """
+
+    def __init__(self, problem: Problem, settings: Settings, device: str) -> None:
+        super().__init__(problem, settings, device)
+        if problem.noise is None:
+            raise ValueError(NO_NOISE)
+        if problem.image_shape != problem.observation.shape[1:]:
+            raise ValueError("code='self' cannot enlarge an image; use code='uniform' for super-resolution")
+        self.model = Stabilised(problem.noise, problem.observation)
+        self._weights = RunningAverage(settings.average)
+        self._predicted: tuple[int, Tensor] | None = None
+
+    def lay_out(self, rng: torch.Generator) -> None:
+        """Make the generator, the photons and where they are known, on the device."""
+        shape, channels = self.problem.image_shape, len(self.problem.observation)
+        unet = fresh_generator(self.settings, channels, channels, shape, rng).to(self.device)
+        assert isinstance(unet, UNet)
+        self._generator, self._multiple = unet, unet.multiple
+        self._smooth = copy.deepcopy(self._generator)
+        known = self.problem.known_pixels()
+        filled = self.problem.observation
+        if not known.all():  # the nearest known pixel stands in
+            nearest = [ndimage.distance_transform_edt(~k, return_distances=False, return_indices=True) for k in known]
+            filled = np.stack([f[tuple(i)] for f, i in zip(filled, nearest, strict=True)])
+        pad = [(0, c - n) for c, n in zip(unet.canvas, shape, strict=True)]
+        before_and_after = [(0, 0), *pad]
+        photons = np.pad(self.model.photons(filled), before_and_after, mode="symmetric")
+        self._photons = torch.from_numpy(photons).float().to(self.device)  # (C, *canvas)
+        self._known = torch.from_numpy(np.pad(known, before_and_after)).float().to(self.device)
+        self._middle = self.model.stabilise(self._photons).mean()
+        side = round(self.settings.crop ** (2 / len(shape)))  # as many pixels in a volume as in an image
+        self._crop = tuple(
+            min(c, max(m, side // m * m)) for c, m in zip(self._photons.shape[1:], self._multiple, strict=True)
+        )
+        alike = len(set(self._crop[-2:])) == 1
+        self._turns = list(turns(len(shape), swap=alike))
+        self._spectra: dict[tuple[int, ...], Tensor] = {}
+
+    def feed(self) -> None:
+        """Draw crops, turn them, and make of each two codes and two targets: (2 batch, C, *crop) photons."""
+        rng = np.random.default_rng((self.settings.seed, self.iteration))  # on the host: a corner is no tensor
+        photons, known = [], []
+        for _ in range(self.settings.batch):
+            corner = [rng.integers(n - c + 1) for n, c in zip(self._photons.shape[1:], self._crop, strict=True)]
+            turn = self._turns[rng.integers(len(self._turns))]
+            place = (slice(None), *(slice(i, i + c) for i, c in zip(corner, self._crop, strict=True)))
+            photons.append(turn.do(self._photons[place]))
+            known.append(turn.do(self._known[place]))
+        once, where = torch.stack(photons), torch.stack(known)
+        noise, strength = self._noise_like(once), self.settings.recorruption
+        self._fed = self._to_generator(torch.cat([once + strength * noise, once - strength * noise]))
+        self._targets = torch.cat([once - noise / strength, once + noise / strength])
+        self._where = torch.cat([where, where])
+
+    def compare(self) -> tuple[Tensor, Tensor]:
+        """What the generator makes of the codes, and how far that is from the targets."""
+        with self.precision():
+            image = self._generator(self._fed)
+        image = image.float()
+        predicted = self._from_generator(image)
+        # by the variance at what is predicted, which does not depend on the target: no bias
+        weight = self._where / self.model.variance(predicted.detach()).clamp(min=self.model.dimmest)
+        loss = ((predicted - self._targets).square() * weight).sum() / self._where.sum().clamp(min=1)
+        return image, loss
+
+    def remember(self) -> None:
+        """Average the weights: images of crops have nothing in common."""
+        self._weights.add(_vector(self._generator))
+
+    @property
+    def average(self) -> Tensor:
+        """What is restored so far, (1, C, *image): one pass over the image, kept until the next iteration."""
+        if self._predicted is None or self._predicted[0] != self.iteration:
+            self._predicted = self.iteration, self._scaled(self._predict(self._photons))
+        return self._predicted[1]
+
+    def mark(self) -> Mark:
+        """What is restored so far, averaged over all turns of the image, and its estimated error."""
+        image, spread = torch.zeros_like(self._photons), None
+        everywhere = list(turns(self._photons.ndim - 1, swap=len(set(self._multiple[-2:])) == 1))
+        for turn in everywhere:
+            image += turn.undo(self._predict(turn.do(self._photons))) / len(everywhere)
+        if self.settings.uncertainty:
+            spread = self._scaled(self._expected_error(image), difference=True)
+        return Mark(self.iteration, self._scaled(image), spread)
+
+    def averages(self) -> dict[str, Any]:
+        return self._weights.state()
+
+    def restore_averages(self, averages: dict[str, Any]) -> None:
+        self._weights.restore(averages)
+        self._predicted = None
+
+    def _noise_like(self, photons: Tensor) -> Tensor:
+        """Noise as it is in photons (N, C, *S), its variance from the measured pixels: right on the average."""
+        assert self.problem.noise is not None
+        noise = torch.empty_like(photons).normal_(generator=self._random)
+        shape = tuple(photons.shape[2:])
+        if shape not in self._spectra:
+            self._spectra[shape] = spectrum(self.problem.noise.autocorrelation, shape).to(self.device)
+        if self._spectra[shape].numel() > 1:
+            axes = tuple(range(2, photons.ndim))
+            noise = torch.fft.ifftn(torch.fft.fftn(noise, dim=axes) * self._spectra[shape], dim=axes).real
+        return noise * self.model.variance(photons).sqrt()
+
+    def _to_generator(self, photons: Tensor) -> Tensor:
+        seen = self.model.stabilise(photons) - self._middle
+        return seen.contiguous(memory_format=torch.channels_last if seen.ndim == 4 else torch.channels_last_3d)
+
+    def _from_generator(self, image: Tensor) -> Tensor:
+        return self.model.undo(image + self._middle)
+
+    @torch.no_grad()
+    def _predict(self, photons: Tensor) -> Tensor:
+        """The clean photons (C, *canvas), by the averaged weights, in tiles that overlap."""
+        weights = self._weights.mean
+        if weights is None:
+            weights = _vector(self._generator)
+        vector_to_parameters(weights, self._smooth.parameters())
+        result = torch.empty_like(photons)
+        for inner, outer, within in tiles(tuple(photons.shape[1:]), max(self._multiple)):
+            with self.precision():
+                image = self._smooth(self._to_generator(photons[(slice(None), *outer)][None]))
+            place: tuple[Any, ...] = (slice(None), *inner)
+            result[place] = self._from_generator(image.float())[0][(slice(None), *within)]
+        return result
+
+    @torch.no_grad()
+    def _expected_error(self, image: Tensor) -> Tensor:
+        """Root of the expected square error at each pixel, averaged over its surroundings, in photons.
+
+        Stein's unbiased risk estimate (1981): the square of the residual holds the error and the noise, less what the
+        generator has taken over of the noise, which probes tell (Ramani, Blu, Unser 2008).
+        """
+        variance = self.model.variance(image).clamp(min=self.model.dimmest)
+        taken = torch.zeros_like(image)
+        probes, step = 4, 0.3
+        for _ in range(probes):
+            noise = self._noise_like(self._photons[None])[0]
+            change = self._predict(self._photons + step * noise) - self._predict(self._photons - step * noise)
+            taken += change * noise / (2 * step * probes)
+        error = ((image - self._photons).square() + 2 * taken) / variance - 1
+        sigma = (0, *(min(_SMOOTH, n / 4) for n in error.shape[1:]))
+        known = self._known.cpu().numpy()
+        around = ndimage.gaussian_filter(known, sigma) + 1e-6
+        smooth = ndimage.gaussian_filter(error.cpu().numpy() * known, sigma) / around
+        typical = max(float((error * self._known).sum() / self._known.sum().clamp(min=1)), 1e-3)
+        share = torch.from_numpy(np.maximum(smooth, typical / 4)).to(image)
+        return (share * variance).sqrt()
+
+    def _scaled(self, photons: Tensor, difference: bool = False) -> Tensor:
+        """Photons (C, *canvas) as scaled intensities (1, C, *image)."""
+        inside = (slice(None), *(slice(n) for n in self.problem.image_shape))
+        return self.model.intensities(photons[inside][None], difference)
+
+
+class Stabilised:
+    """Intensities as photons, and photons as what the generator sees: noise of unit variance.
+
+    Without photon noise the photons are intensities in units of sigma.
+    """
+
+    def __init__(self, noise: Noise, observation: npt.NDArray[np.float32]) -> None:
+        span = float(np.ptp(observation))
+        # a gain that hardly changes the variance over the image would only cost digits
+        self.lit = noise.gain * span > 0.05 * noise.read_noise**2 and noise.gain > 0
+        self.unit = noise.gain if self.lit else max(noise.sigma, 1e-6)
+        self.offset = noise.offset if self.lit else 0.0
+        self.read_variance = (noise.read_noise / self.unit) ** 2 if self.lit else 1.0
+        #: Variance below which no pixel counts for more.
+        self.dimmest = self.read_variance + 0.5 if self.lit else 1.0
+
+    def photons(self, intensities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return np.asarray((intensities - self.offset) / self.unit)
+
+    def intensities(self, photons: Tensor, difference: bool = False) -> Tensor:
+        return photons * self.unit + (0.0 if difference else self.offset)
+
+    def variance(self, photons: Tensor) -> Tensor:
+        return (photons + self.read_variance).clamp(min=0) if self.lit else torch.ones_like(photons)
+
+    def stabilise(self, photons: Tensor) -> Tensor:
+        if not self.lit:
+            return photons
+        return 2 * (photons + 3 / 8 + self.read_variance).clamp(min=0.01).sqrt()
+
+    def undo(self, stabilised: Tensor) -> Tensor:
+        """The algebraic inverse: the loss is taken in photons, so that nothing needs to be unbiased here."""
+        if not self.lit:
+            return stabilised
+        return stabilised.clamp(min=0.05).square() / 4 - 3 / 8 - self.read_variance
+
+
+class Turn:
+    """A flip along some axes of an image (C, *S), after a swap of its last two."""
+
+    def __init__(self, flipped: tuple[int, ...], swapped: bool) -> None:
+        self.flipped = flipped
+        self.swapped = swapped
+
+    def do(self, image: Tensor) -> Tensor:
+        image = image.transpose(-1, -2) if self.swapped else image
+        return image.flip(self.flipped)
+
+    def undo(self, image: Tensor) -> Tensor:
+        image = image.flip(self.flipped)
+        return image.transpose(-1, -2) if self.swapped else image
+
+
+def _vector(generator: nn.Module) -> Tensor:
+    """All weights in a row."""
+    return torch.cat([weight.detach().reshape(-1) for weight in generator.parameters()])
+
+
+def turns(ndim: int, swap: bool) -> Iterator[Turn]:
+    """All flips, and with `swap` all again after a swap of the last two axes: 8 of an image, 16 of a volume."""
+    for swapped in (False, True) if swap else (False,):
+        for flips in itertools.product((False, True), repeat=ndim):
+            yield Turn(tuple(axis for axis, flipped in enumerate(flips, start=1) if flipped), swapped)
+
+
+def tiles(shape: tuple[int, ...], multiple: int) -> Iterator[tuple[tuple[slice, ...], ...]]:
+    """Cut an image: what each tile is the prediction of, what it is predicted from, and where in that it lies."""
+    side = max(multiple, round(_TILE ** (1 / len(shape))) // multiple * multiple)
+    halo = math.ceil(_HALO / multiple) * multiple
+    for corner in itertools.product(*(range(0, n, side) for n in shape)):
+        inner = tuple(slice(c, min(c + side, n)) for c, n in zip(corner, shape, strict=True))
+        outer = tuple(slice(max(0, i.start - halo), min(n, i.stop + halo)) for i, n in zip(inner, shape, strict=True))
+        within = tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
+        yield inner, outer, within
+
+
+def spectrum(autocorrelation: npt.NDArray[np.float64], shape: tuple[int, ...]) -> Tensor:
+    """What white noise (*shape) is multiplied by in Fourier space to get an autocorrelation; a single 1 if it is white.
+
+    A correlation below `FAINT` is none: it may come from the estimate, and costs a transform in each iteration.
+    """
+    middle = tuple(n // 2 for n in autocorrelation.shape)
+    beside = autocorrelation.copy()
+    beside[middle] = 0
+    if autocorrelation.ndim != len(shape) or np.abs(beside).max() < FAINT:
+        return torch.ones(())
+    kernel = np.zeros(shape)
+    for place in np.ndindex(autocorrelation.shape):
+        kernel[tuple((i - m) % n for i, m, n in zip(place, middle, shape, strict=True))] += autocorrelation[place]
+    power = np.maximum(np.fft.fftn(kernel).real, 0)
+    return torch.from_numpy(np.sqrt(power / power.mean())).float()
