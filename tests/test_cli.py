@@ -24,6 +24,7 @@ from tests.bad_inputs import Case, bad, odd
 
 SOURCE = str(Path(files.__file__).resolve().parents[1])  # before a test changes the folder
 QUICK = ("--iterations", "3", "--channels", "4", "--scales", "2", "--threads", "1", "--device", "cpu", "--quiet")
+ENDLESS = ("--iterations", "1000000", "--stop", "iterations")
 NEEDS = {"denoise": (), "inpaint": ("--mask", "m.png"), "superresolve": ("--factor", "2")}
 
 
@@ -333,7 +334,7 @@ def test_a_signal_ends_the_run_and_keeps_the_result(number: int, capsys: pytest.
     main(["denoise", "in.tif", "warm.tif", *QUICK])
     timer = threading.Timer(1, os.kill, (os.getpid(), number))
     timer.start()
-    assert main(["denoise", "in.tif", "out.tif", *QUICK, "--iterations", "1000000"]) == 0
+    assert main(["denoise", "in.tif", "out.tif", *QUICK, *ENDLESS]) == 0
     timer.join()
     record = files.read("out.tif").record
     assert 0 < record["iterations"] < 1000000
@@ -364,7 +365,7 @@ def test_a_signal_before_the_first_iteration_writes_nothing(
 
 
 def test_ctrl_c_in_a_process_of_its_own_keeps_the_result(folder: Path) -> None:
-    words = ["denoise", "in.tif", "out.tif", *QUICK[:-1], "--iterations", "1000000"]
+    words = ["denoise", "in.tif", "out.tif", *QUICK[:-1], *ENDLESS]
     with start("-m", "napari_dip", *words) as process:
         assert process.stderr is not None
         said = ""

@@ -15,18 +15,38 @@ from typing import TYPE_CHECKING, Any
 from napari_dip.settings import PRESETS, Settings
 
 if TYPE_CHECKING:
+    from napari_dip.core.noise import Noise
+    from napari_dip.core.pixels import find_bad_pixels
     from napari_dip.core.solve import Progress, Result
     from napari_dip.restore import Run, denoise, inpaint, iterate, superresolve
+    from napari_dip.trust import estimate_noise
 
-__all__ = ["PRESETS", "Progress", "Result", "Run", "Settings", "denoise", "inpaint", "iterate", "superresolve"]
+_RESTORE = ("Progress", "Result", "Run", "denoise", "inpaint", "iterate", "superresolve")
+_TRUST = ("Noise", "estimate_noise", "find_bad_pixels")
+__all__ = [
+    "PRESETS",
+    "Noise",
+    "Progress",
+    "Result",
+    "Run",
+    "Settings",
+    "denoise",
+    "estimate_noise",
+    "find_bad_pixels",
+    "inpaint",
+    "iterate",
+    "superresolve",
+    "trust",
+]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name == "viewer":  # light by itself: napari is loaded with what is taken from it
-        return importlib.import_module("napari_dip.viewer")
-    if name in __all__:
-        return getattr(importlib.import_module("napari_dip.restore"), name)
+    if name in ("trust", "viewer"):  # viewer is light by itself: napari is loaded with what is taken from it
+        return importlib.import_module(f"napari_dip.{name}")
+    for module, names in (("restore", _RESTORE), ("trust", _TRUST)):
+        if name in names:
+            return getattr(importlib.import_module(f"napari_dip.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

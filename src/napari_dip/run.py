@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_dip import record
+from napari_dip import doubts, record
 from napari_dip.core import device as devices
 from napari_dip.core import ensemble
 from napari_dip.core.guard import Diverged
@@ -129,6 +129,12 @@ class Job:
     def residual(self, index: int, residual: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The residual (C, *S) of a slice in the units of the input, float32, NaN where nothing was measured."""
         return np.where(self.slices.missing[index], np.float32(np.nan), self._difference(residual))
+
+    def enlarged(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Values (N, C, *S) of the observation's pixels on the grid of the restored image."""
+        for axis, factor in enumerate(self.factors or (), start=2):
+            values = values.repeat(factor, axis)
+        return values
 
     def _difference(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Differences of intensities in the units of the input, float32."""
@@ -271,6 +277,9 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
         reason += f", in slice {index + 1} of {count}; the slices after it are empty"
     elif not done:
         reason = "finished at once: there was nothing to fit"
+    ratios = doubts.hole_ratios(job.slices, job.noise) if job.slices.missing.any() else None
+    if uncertainty is not None and ratios is not None:
+        uncertainty = np.maximum(uncertainty, job.enlarged(doubts.undetermined(job.slices, ratios)))
     result = Result(
         image=job.slices.layout(image),
         last=job.slices.layout(last),
@@ -289,6 +298,8 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
         device=job.device,
         seconds=time.perf_counter() - began,
         complete=complete,
+        verdict=doubts.judge(job.slices, residual, job.noise),
+        warnings=tuple(doubts.warnings_of(job.slices, job.noise, ratios)),
         states=tuple(kept) if _size(kept) <= _STATES_AT_MOST and any(kept) else (),
     )
     return replace(result, record=_record(job, result))
@@ -313,6 +324,8 @@ def _record(job: Job, result: Result) -> dict[str, Any]:
         "stop_rule": {"name": result.rule.name, "reason": result.rule.reason},
         "marks": list(result.marks),
         "noise": None if result.noise is None else _plain(result.noise),
+        "residual_verdict": None if result.verdict is None else asdict(result.verdict),
+        "warnings": list(result.warnings),
         "uncertainty": None if result.uncertainty is None else _source(result.settings),
         "events": [{"iteration": e.iteration, "kind": e.kind, "message": e.message} for e in result.history.events],
         "software": record.software(),

@@ -7,18 +7,23 @@ What each measure tells, what it cannot, and its measured figures are in docs/tr
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip import doubts
+from napari_dip.core import comparison
 from napari_dip.core.comparison import Comparison
 from napari_dip.core.noise import Noise
 from napari_dip.core.pixels import find_bad_pixels
-from napari_dip.core.resolution import FourierCorrelation
+from napari_dip.core.resolution import FourierCorrelation, fourier_correlation
 from napari_dip.core.solve import Progress, Result
-from napari_dip.core.trust import Invention, Verdict, calibration
+from napari_dip.core.trust import Invention, Verdict, calibration, invented, noise_only_observation
+from napari_dip.inputs import Slices, read_slices
+from napari_dip.restore import iterate
+from napari_dip.run import noise_of
 
 __all__ = [
     "Control",
@@ -60,13 +65,69 @@ class Control:
 
 
 def verdict(result: Result) -> Verdict:
-    """Whether what a restoration removed is noise; of several slices and channels, the worst one's verdict."""
-    raise NotImplementedError
+    """Judge whether what a restoration removed is noise: `result.verdict`, or the reason why there is none.
+
+    Parameters
+    ----------
+    result : Result
+        Of any task. A super-resolved image is judged on the pixels that were measured, an inpainted one on what the
+        generator makes of the known pixels.
+
+    Returns
+    -------
+    Verdict
+        Of several slices and channels the worst one's, which the sentence names; `place` is in the axes of the input.
+
+    Raises
+    ------
+    ValueError
+        If the noise is not known or none was found, or nothing was fitted.
+
+    Notes
+    -----
+    What it holds the residual against, and what it cannot see: `napari_dip.core.trust.residual_verdict`.
+    """
+    if result.verdict is None:
+        why = "nothing was fitted"
+        if result.noise is None or result.noise.sigma == 0:
+            why = "no noise was found in the image (a line has too few pixels); give that of the camera, read_noise=..."
+        raise ValueError(f"result has no residual to judge: {why}")
+    return result.verdict
 
 
 def noise_control(result: Result, image: npt.ArrayLike, **options: Any) -> Control:
-    """Run a restoration again, on pure noise: all that it shows is made up."""
-    raise NotImplementedError
+    """Run a restoration again, on pure noise: all that varies in what comes of it is made up.
+
+    Parameters
+    ----------
+    result : Result
+        Of the restoration; its settings, its stopping rule, its scaling of intensities and its noise are taken over.
+    image : array-like
+        What was restored: its mean is the level of the noise, its axes are those of `result`.
+    **options
+        Those of `iterate_noise_control`.
+
+    Returns
+    -------
+    Control
+        It takes as long as one slice of the restoration.
+
+    Raises
+    ------
+    ValueError
+        If the noise is not known, nothing was fitted, or `image` is not what `result` was made of.
+
+    Notes
+    -----
+    It answers what these settings make of noise where there is nothing. Beside real structure more may be made up.
+    """
+    steps = iterate_noise_control(result, image, **options)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            control: Control = end.value
+            return control
 
 
 def iterate_noise_control(
@@ -77,8 +138,70 @@ def iterate_noise_control(
     should_stop: Callable[[], bool] = lambda: False,
     interval: float = 0.25,
 ) -> Generator[Progress, None, Control]:
-    """`noise_control` step by step: yields `Progress`, and returns the `Control`."""
-    raise NotImplementedError
+    """`noise_control` step by step.
+
+    Parameters
+    ----------
+    result, image
+        As for `noise_control`.
+    guide : array-like, optional
+        That of the restoration, if it had one.
+    should_stop, interval
+        As for `napari_dip.iterate`.
+
+    Yields
+    ------
+    Progress
+        Of the restoration of the noise.
+
+    Returns
+    -------
+    Control
+    """
+    made, noise, shape = result.record["input"], result.noise, result.residual.shape
+    if np.shape(image) != shape:
+        raise ValueError(f"image has shape {np.shape(image)} and the result is of {shape}: hand in what was restored")
+    if noise is None or not np.isfinite(result.residual).any():
+        raise ValueError("result has no fit or no noise to control: a line, or an image of one value, has neither")
+    slices = read_slices(image, None, made["channel_axis"], made["leading_axes"])
+    missing = read_slices(result.residual, None, made["channel_axis"], made["leading_axes"]).missing
+    observation = _noise_like(slices, noise, float(slices.values[~missing].mean()), result.settings.seed)
+    hidden = next(each for each in missing if not each.all())  # of the first slice that was fitted
+    inner = None if slices.channel_axis is None else slices.channel_axis - len(slices.leading)
+    run = iterate(
+        result.record["task"],
+        slices.layout_one(observation),
+        slices.layout_one(hidden) if hidden.any() else None,
+        **({"factor": result.record["factor"], "kernel": result.record["kernel"]} if result.record["factor"] else {}),
+        guide=guide,
+        channel_axis=inner,
+        intensity_range=result.record["intensity_range"],
+        gain=noise.gain,
+        offset=noise.offset,
+        read_noise=noise.read_noise,
+        should_stop=should_stop,
+        interval=interval,
+        settings=result.settings.changed(stop=result.rule.name, uncertainty=False, output_dtype="float32"),
+    )
+    yield from run
+    control = run.result
+    made_up = control.image
+    if result.record["task"] == "inpaint" and result.settings.keep_known:
+        made_up = np.where(slices.layout_one(hidden), made_up, np.nan)
+    return Control(
+        image=control.image,
+        observation=slices.layout_one(observation),
+        invention=invented(made_up, noise),
+        result=control,
+    )
+
+
+def _noise_like(slices: Slices, noise: Noise, level: float, seed: int) -> npt.NDArray[np.float64]:
+    """Noise about a level in the shape of a slice, (C, *S)."""
+    shape = slices.values.shape[1:]
+    rng = np.random.default_rng(seed)
+    space = tuple(n for n in shape[1:] if n > 1)  # noise is estimated without axes of one pixel
+    return np.stack([noise_only_observation(noise, space, level, rng).reshape(shape[1:]) for _ in range(shape[0])])
 
 
 def estimate_noise(
@@ -91,22 +214,83 @@ def estimate_noise(
     channel_axis: int | None = None,
     leading_axes: int = 0,
 ) -> Noise:
-    """Estimate the noise of one image, stack or volume from nothing else, as a restoration does before it begins."""
-    raise NotImplementedError
+    """Estimate the noise of one image, stack or volume from nothing else, as a restoration does before it begins.
+
+    Parameters
+    ----------
+    image : array-like, (*leading, *S) or with channels
+        Any real number type. NaN, infinite and saturated pixels are left out.
+    mask : array-like of bool or integers, optional
+        True or non-zero where a pixel is left out; in the shapes that `napari_dip.iterate` takes.
+    gain, offset, read_noise : float, optional
+        What is known of the camera: counts per photo-electron, counts at no light, and standard deviation at no light
+        in counts. The rest is estimated around it.
+    channel_axis, leading_axes : int
+        As for `napari_dip.iterate`. All channels and slices are taken to have the same noise, which is estimated from
+        at most sixteen of them, evenly spaced.
+
+    Returns
+    -------
+    Noise
+        In the units of the image; as a string, one sentence.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not fit, or the image is a line; the message says what to do.
+
+    Notes
+    -----
+    Method, sources and limits: `napari_dip.core.noise.estimate_noise`.
+    """
+    given = {"gain": gain, "offset": offset, "read_noise": read_noise}
+    slices = read_slices(image, mask, channel_axis, leading_axes)
+    noise = noise_of(slices, {name: value for name, value in given.items() if value is not None})
+    if noise is None:
+        raise ValueError(f"image of shape {np.shape(image)} is a line, from which no noise can be told; give an image")
+    return noise
 
 
 def hole_map(
     image: Any, mask: Any = None, noise: Noise | None = None, *, channel_axis: int | None = None, leading_axes: int = 0
 ) -> npt.NDArray[np.float64]:
-    """Distance of each missing pixel from the nearest known one, over the correlation length of what surrounds it."""
-    raise NotImplementedError
+    """Distance of each missing pixel from the nearest known one, over the correlation length of what surrounds it.
+
+    Parameters
+    ----------
+    image : array-like, (*leading, *S) or with channels
+        What is missing in it may be anything. NaN and infinite pixels are missing too.
+    mask : array-like of bool or integers, optional
+        True or non-zero where a pixel is missing; in the shapes that `napari_dip.iterate` takes.
+    noise : Noise, optional
+        Of the image; without it the noise is taken for white.
+    channel_axis, leading_axes : int
+        As for `napari_dip.iterate`.
+
+    Returns
+    -------
+    float64 array in the shape of the image
+        0 where it is known. Below 1 the surroundings determine most of what is missing; well above 1 nothing of it;
+        infinite in a slice of which nothing is known.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not fit; the message says what to do.
+    """
+    slices = read_slices(image, mask, channel_axis, leading_axes)
+    return np.asarray(slices.layout(doubts.hole_ratios(slices, noise)))
 
 
 def hole_warning(
     image: Any, mask: Any = None, noise: Noise | None = None, *, channel_axis: int | None = None, leading_axes: int = 0
 ) -> str:
-    """A sentence if a hole is larger than what its surroundings determine, else an empty one."""
-    raise NotImplementedError
+    """A sentence if a hole is larger than what its surroundings determine, else an empty one.
+
+    Parameters and errors are those of `hole_map`; it warns from 1, and of the largest hole only.
+    """
+    slices = read_slices(image, mask, channel_axis, leading_axes)
+    return doubts.hole_sentence(slices, noise, doubts.hole_ratios(slices, noise))
 
 
 def resolution(
@@ -119,8 +303,56 @@ def resolution(
     channel_axis: int | None = None,
     leading_axes: int = 0,
 ) -> FourierCorrelation:
-    """To which detail one image (or two of the same field) can be told from its noise, in units of the pixel size."""
-    raise NotImplementedError
+    """To which detail one image (or two of the same field) can be told from its noise, by Fourier ring correlation.
+
+    Before and after a restoration call it on either image; of a super-resolved one the pixels are smaller.
+
+    Parameters
+    ----------
+    image : array-like of finite real numbers, (*leading, *S) or with channels
+        At least 32 pixels along each spatial axis, or 16 if there is another image. In a volume shells are correlated.
+    other : array-like of the same shape, optional
+        A second measurement of the same field with its own noise; without it the image is split in two.
+    pixel_size : float or tuple of float
+        For all spatial axes, or for each.
+    threshold : {"1/7", "half-bit"}
+        Below which the halves count as different.
+    noise : Noise, optional
+        Of the image, for the caveat on noise that neighbours share.
+    channel_axis, leading_axes : int
+        As for `napari_dip.iterate`.
+
+    Returns
+    -------
+    FourierCorrelation
+        Of several slices and channels, that with the median resolution. As a string, one sentence.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not fit; the message says what to do.
+
+    Notes
+    -----
+    Method, sources and what it cannot see: `napari_dip.core.resolution.fourier_correlation`.
+    """
+    if other is not None and np.shape(other) != np.shape(image):
+        raise ValueError(f"other has shape {np.shape(other)} and image {np.shape(image)}: they must be the same")
+    first, second = (
+        None if each is None else read_slices(each, None, channel_axis, leading_axes).values for each in (image, other)
+    )
+    assert first is not None
+    found = [
+        fourier_correlation(
+            first[place],
+            None if second is None else second[place],
+            pixel_size=pixel_size,
+            threshold=threshold,
+            noise_correlation=0.0 if noise is None else noise.correlation,
+        )
+        for place in np.ndindex(*first.shape[:2])
+    ]
+    return sorted(found, key=lambda each: each.resolution)[len(found) // 2]
 
 
 def compare(
@@ -133,5 +365,60 @@ def compare(
     channel_axis: int | None = None,
     leading_axes: int = 0,
 ) -> Comparison:
-    """PSNR, SSIM and NRMSE against the truth; of several slices, their means."""
-    raise NotImplementedError
+    """PSNR, SSIM and NRMSE against the truth; of several slices the means.
+
+    Parameters
+    ----------
+    restored, truth : array-like of real numbers, of one shape
+        Finite where they are compared.
+    affine : bool
+        Whether each restored slice is first given the gain and offset that bring it closest to the truth.
+    mask : array-like of bool, optional
+        True where pixels are left out; in the shape of the image, with or without channels, or of one slice without.
+    data_range : float, optional
+        The peak, above 0, of all slices; by default 255 for a truth of 8-bit integers, else the difference of its
+        largest and smallest pixel.
+    channel_axis, leading_axes : int
+        As for `napari_dip.iterate`.
+
+    Returns
+    -------
+    Comparison
+        As a string, one sentence.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not fit; the message says what to do.
+
+    Notes
+    -----
+    Method and source: `napari_dip.core.comparison.compare`.
+    """
+    if leading_axes == 0:
+        return comparison.compare(
+            restored, truth, affine=affine, mask=mask, channel_axis=channel_axis, data_range=data_range
+        )
+    image, target = np.asarray(restored), np.asarray(truth)
+    if image.shape != target.shape:
+        raise ValueError(f"restored has shape {image.shape} and truth {target.shape}: they must be the same; crop one")
+    inner = None if channel_axis is None else channel_axis % image.ndim - leading_axes
+    hidden = None if mask is None else np.asarray(mask, bool)
+    leading, space = image.shape[:leading_axes], image.ndim - leading_axes - (channel_axis is not None)
+    if hidden is not None and hidden.ndim == space:
+        hidden = np.broadcast_to(hidden, leading + hidden.shape)
+    if data_range is None and target.dtype != np.uint8:
+        data_range = float(np.ptp(target[np.isfinite(target)]))
+    each = [
+        comparison.compare(
+            image[place],
+            target[place],
+            affine=affine,
+            mask=None if hidden is None else hidden[place],
+            channel_axis=inner,
+            data_range=data_range,
+        )
+        for place in np.ndindex(*leading)
+    ]
+    names = ("psnr", "ssim", "nrmse", "gain", "offset")
+    return replace(each[0], **{name: float(np.mean([getattr(one, name) for one in each])) for name in names})

@@ -69,6 +69,39 @@ def hole_warning(missing: npt.ArrayLike, image: npt.ArrayLike, noise: Noise | No
     )
 
 
+def spread_around(missing: npt.ArrayLike, image: npt.ArrayLike, where: npt.ArrayLike) -> Array:
+    """Standard deviation of what is known around missing pixels: how far one may be off that nothing determines.
+
+    Parameters
+    ----------
+    missing : array-like of bool, (Y, X) or (Z, Y, X)
+        True where there is a hole; not everywhere.
+    image : array-like of the same shape
+        In counts. What is missing in it may be anything.
+    where : array-like of bool, of the same shape
+        The pixels that are asked for, such as those of a `hole_ratio` of 1 and more.
+
+    Returns
+    -------
+    float64 array of the same shape
+        In counts; 0 where it is not asked for. Of the known pixels in a window that reaches twice as far as the
+        deepest of the pixels asked for, and 16 pixels at the least.
+    """
+    hidden, asked = np.asarray(missing, bool), np.asarray(where, bool)
+    if not asked.any():
+        return np.zeros(hidden.shape)
+    width = 2 * int(max(2 * ndimage.distance_transform_edt(hidden)[asked].max(), _NEAR)) + 1
+
+    def total(of: Array) -> Array:
+        return np.asarray(ndimage.uniform_filter(of, width, mode="constant"))
+
+    values = np.asarray(image, np.float64)
+    centred = np.where(hidden, 0, values - values[~hidden].mean())
+    share = np.maximum(total(~hidden * 1.0), np.finfo(np.float64).tiny)
+    variance = total(centred**2) / share - (total(centred) / share) ** 2
+    return np.where(asked, np.sqrt(np.maximum(variance, 0)), 0.0)
+
+
 def correlation_length(image: Array, known: npt.NDArray[np.bool_], noise: Noise | None = None) -> float:
     """The distance at which the structure of an image has lost half of its correlation, in pixels.
 

@@ -23,6 +23,7 @@ from napari_dip.core.problem import Problem
 from napari_dip.core.search import Search, State, copy_to, on_host
 from napari_dip.core.selfguided import SelfGuided
 from napari_dip.core.stopping import RULES, Choice, Rule, choose
+from napari_dip.core.trust import Verdict
 from napari_dip.settings import Settings
 
 Image = npt.NDArray[Any]
@@ -119,6 +120,10 @@ class Result:
     complete : bool
         False if the run was stopped, gave up or ran out of memory before its last iteration or its stopping rule
         ended it.
+    verdict : Verdict or None
+        On the residual, the worst of all slices and channels; None if nothing was fitted or no noise is known.
+    warnings : tuple of str
+        Sentences that say what not to rely on: the estimate of the noise, and holes that nothing determines.
     record : dict
         Provenance, fit for JSON: all of the above and the versions of the software.
     """
@@ -137,6 +142,8 @@ class Result:
     device: devices.Device
     seconds: float
     complete: bool
+    verdict: Verdict | None = None
+    warnings: tuple[str, ...] = ()
     states: tuple[State | None, ...] = field(default=(), repr=False)
     record: dict[str, Any] = field(default_factory=dict, repr=False)
 

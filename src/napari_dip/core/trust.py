@@ -119,7 +119,7 @@ def residual_verdict(
     # an estimate may leave no noise at all in the dark; an integer has at least that of its rounding
     least = max((_LEAST * noise.sigma) ** 2, 1 / 12 if measured.dtype.kind in "ui" else np.finfo(np.float64).tiny)
     deviation = np.sqrt(np.maximum(noise.variance(image), least))
-    residual = np.where(fair, (measured - image) / deviation, 0.0)
+    residual = np.where(fair, (measured - image) / deviation, 0.0).astype(np.float64)  # of long doubles too
     spectrum = _spectrum(noise, image.shape)
     lost, size = _missing_contrast(residual, image, deviation, spectrum * fair.mean())
     excess, place = _brightest(residual, noise)

@@ -1,0 +1,113 @@
+"""What a run says against its own result: the verdict on the residual, and the holes that nothing determines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_dip.core import holes
+from napari_dip.core.noise import Noise
+from napari_dip.core.pixels import find_bad_pixels
+from napari_dip.core.trust import Verdict, residual_verdict
+from napari_dip.inputs import Slices
+
+Array = npt.NDArray[Any]
+
+
+def judge(slices: Slices, residual: Array, noise: Noise | None) -> Verdict | None:
+    """The worst verdict on the residuals (N, C, *S) of all slices and channels; None if there is nothing to judge.
+
+    Its `place` is in the axes of the input, and its sentence names the slice and the channel if there are several.
+    """
+    found: list[Verdict] = []
+    if noise is None or noise.sigma == 0:  # whatever was removed would be infinitely more than that
+        return None
+    for index, channel in np.ndindex(*residual.shape[:2]):
+        measured, rest = slices.values[index, channel], residual[index, channel]
+        fitted = np.isfinite(rest)
+        if not fitted.any():
+            continue
+        shape = _long(measured.shape)  # as the noise was estimated
+        seen, image = measured.reshape(shape), np.where(fitted, measured - rest, np.nan).reshape(shape)
+        bad = find_bad_pixels(seen, noise=noise) if noise.impulses else None
+        try:
+            verdict = residual_verdict(seen, image, noise, mask=bad)
+        except (ValueError, MemoryError):  # no fair pixel is left, or no room: the result counts more
+            continue
+        place = np.unravel_index(np.ravel_multi_index(verdict.place, shape), measured.shape)
+        sentence = _where(slices, index, channel) + verdict.sentence
+        found.append(replace(verdict, sentence=sentence, place=_place(slices, index, channel, place)))
+    return max(found, key=lambda v: (not v.ok, v.lost, abs(v.balance - 1) if v.ok else v.excess), default=None)
+
+
+def warnings_of(slices: Slices, noise: Noise | None, ratios: npt.NDArray[np.float64] | None) -> Iterator[str]:
+    """Sentences that say what not to rely on."""
+    if noise is not None and noise.warning:
+        yield noise.warning[0].upper() + noise.warning[1:]
+    if ratios is not None and (sentence := hole_sentence(slices, noise, ratios)):
+        yield sentence
+
+
+def hole_ratios(slices: Slices, noise: Noise | None) -> npt.NDArray[np.float64]:
+    """`holes.hole_ratio` of all slices and channels, (N, C, *S); infinite in a slice of which nothing is known."""
+    ratios = np.zeros(slices.values.shape)
+    for index, channel, values, missing in _holed(slices):
+        if missing.all():
+            ratios[index, channel] = np.inf
+        else:
+            ratios[index, channel] = holes.hole_ratio(missing, values, noise).reshape(slices.values.shape[2:])
+    return ratios
+
+
+def hole_sentence(slices: Slices, noise: Noise | None, ratios: npt.NDArray[np.float64]) -> str:
+    """`holes.hole_warning` of the slice and channel with the largest hole; empty if there is none to warn of."""
+    worst = ""
+    for index, channel, values, missing in _holed(slices):
+        if ratios[index, channel].max() < max(1.0, ratios.max()):
+            continue
+        words = "No pixel is known" if missing.all() else holes.hole_warning(missing, values, noise)
+        worst = worst or _where(slices, index, channel) + words
+    return worst
+
+
+def undetermined(slices: Slices, ratios: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """What is at least uncertain, (N, C, *S): the spread around a hole where nothing determines it, 0 elsewhere."""
+    spread = np.zeros(slices.values.shape, np.float32)
+    for index, channel, values, missing in _holed(slices):
+        ratio = ratios[index, channel].reshape(missing.shape)
+        if not missing.all():
+            spread[index, channel] = holes.spread_around(missing, values, ratio >= 1).reshape(spread.shape[2:])
+    return spread
+
+
+def _holed(slices: Slices) -> Iterator[tuple[int, int, Array, npt.NDArray[np.bool_]]]:
+    """Index, channel, values and missing pixels of what has holes, without axes of one pixel."""
+    shape = slices.values.shape
+    inner = _long(shape[2:]) if len(_long(shape[2:])) > 1 else shape[2:]
+    for index, channel in np.ndindex(*shape[:2]):
+        missing = slices.missing[index, channel]
+        if missing.any():
+            yield index, channel, slices.values[index, channel].reshape(inner), missing.reshape(inner)
+
+
+def _long(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n for n in shape if n > 1)
+
+
+def _where(slices: Slices, index: int, channel: int) -> str:
+    """The beginning of a sentence about one of several slices or channels, counted from 0 like the array."""
+    count, channels = slices.values.shape[:2]
+    words = [f"slice {index}"] * (count > 1) + [f"channel {channel}"] * (channels > 1)
+    return f"In {', '.join(words)}: " if words else ""
+
+
+def _place(slices: Slices, index: int, channel: int, place: tuple[Any, ...]) -> tuple[int, ...]:
+    """A pixel of a slice in the axes of the input."""
+    found = [*(np.unravel_index(index, slices.leading) if slices.leading else ()), *place]
+    if slices.channel_axis is not None:
+        found.insert(slices.channel_axis, channel)
+    return tuple(int(i) for i in found)
