@@ -24,7 +24,7 @@ def _original(**changes: Any) -> dict[str, Any]:
 
 #: name -> (tasks, changes)
 TABLE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-    "denoise-self": (("denoise",), dict(_SELF, iterations=500)),
+    "denoise-self": (("denoise",), dict(_SELF, iterations=4000)),
     "denoise-small": (("denoise",), dict(_SMALL, iterations=1500)),
     "denoise-large": (("denoise",), dict(_LARGE, iterations=2000)),
     "inpaint-small": (("inpaint",), dict(_SMALL, iterations=1500)),
@@ -79,6 +79,14 @@ TABLE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "original-superresolve-4": (("superresolve",), _original(iterations=2000, code_noise=0.03, average=0.0)),
     "original-superresolve-8": (("superresolve",), _original(iterations=4000, code_noise=0.05, average=0.0)),
 }
+
+#: The preset of self-guided fits, and the knobs that mean nothing to them, or to nothing else.
+SELF = "denoise-self"
+SELF_ONLY = ("recorruption", "crop", "batch", "blocks")
+PRIOR_ONLY = (
+    *("skip_channels", "channels_up", "filter_size_up", "filter_size_skip", "pointwise_up", "upsampling"),
+    *("downsampling", "normalisation", "output", "code_channels", "code_scale", "code_noise", "weight_noise", "tail"),
+)
 
 #: task -> (preset on a CPU, preset on an accelerator)
 AUTO = {task: (f"{task}-small", f"{task}-large") for task in ("denoise", "inpaint", "superresolve")}

@@ -9,9 +9,12 @@ from typing import Any
 
 from napari_dip.core import device as devices
 from napari_dip.core.codes import NO_GUIDE
+from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample
-from napari_dip.core.solve import Progress, Result
+from napari_dip.core.solve import Progress, Result, method_of
+from napari_dip.core.stopping import Choice
 from napari_dip.inputs import read_factor, read_guide, read_slices
+from napari_dip.method import auto_preset
 from napari_dip.run import Job, Run, check_resume, noise_of, scaling_of, stream
 from napari_dip.settings import TASKS, Settings, check_names, settings_for
 
@@ -159,7 +162,16 @@ def iterate(
     if settings is None and resume is not None:
         settings = resume.settings
     check_names(knobs, also=("mask", "factor", "kernel", "guide", "channel_axis", "leading_axes", "intensity_range"))
-    settings = settings_here(task, **knobs) if settings is None else settings.changed(**knobs)
+    given = {"gain": gain, "offset": offset, "read_noise": read_noise}
+    camera = {name: float(value) for name, value in given.items() if value is not None}
+    noise = noise_of(slices, camera)
+    reason = "chosen by the user"
+    if settings is None:
+        if knobs.get("preset", "auto") == "auto":
+            reason = why_here(task, image_noise=noise, **knobs)
+        settings = settings_here(task, image_noise=noise, **knobs)
+    else:
+        settings = settings.changed(**knobs)
     device = devices.choose(settings.device)
     settings = settings.changed(device=device.name)
     factors = read_factor(factor, slices.ndim) if factor is not None else None
@@ -168,8 +180,6 @@ def iterate(
         raise ValueError(NO_GUIDE)
     if guide is not None and settings.code != "guide":
         raise ValueError(f"guide is not used with code={settings.code!r}; say code='guide'")
-    given = {"gain": gain, "offset": offset, "read_noise": read_noise}
-    camera = {name: float(value) for name, value in given.items() if value is not None}
     job = Job(
         task=task,
         slices=slices,
@@ -181,7 +191,8 @@ def iterate(
         settings=settings,
         device=device,
         camera=camera,
-        noise=noise_of(slices, camera),
+        noise=noise,
+        method=Choice(method_of(settings), reason),
     )
     if factors:
         Downsample(factors, kernel)  # refuses an unknown kernel now, not after the first next()
@@ -191,16 +202,32 @@ def iterate(
     return Run(stream(job, resume.states if resume else (), pace))
 
 
-def settings_here(task: str, **knobs: Any) -> Settings:
+def settings_here(task: str, *, image_noise: Noise | None = None, **knobs: Any) -> Settings:
     """The settings of a task on this machine: its preset for the device that ``device`` means, and the changes.
+
+    Parameters
+    ----------
+    task : {"denoise", "inpaint", "superresolve"}
+    image_noise : Noise, optional
+        What ``preset="auto"`` becomes depends on it.
+    **knobs
+        Changes to the settings, by name.
 
     Raises
     ------
     TypeError, ValueError
         For an unknown knob or preset, a value out of range, or a device that is not there.
     """
-    device = devices.choose(settings_for(task, on_cpu=True, **knobs).device)
-    return settings_for(task, on_cpu=device.name == "cpu", **knobs)
+    return settings_for(task, on_cpu=_on_cpu(task, knobs), image_noise=image_noise, **knobs)
+
+
+def why_here(task: str, *, image_noise: Noise | None = None, **knobs: Any) -> str:
+    """Why `settings_here` takes the preset that it takes for ``preset="auto"``, as part of a sentence."""
+    return auto_preset(task, on_cpu=_on_cpu(task, knobs), noise=image_noise, changes=knobs)[1]
+
+
+def _on_cpu(task: str, knobs: dict[str, Any]) -> bool:
+    return devices.choose(settings_for(task, on_cpu=True, **knobs).device).name == "cpu"
 
 
 def _result(run: Run) -> Result:

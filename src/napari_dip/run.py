@@ -79,6 +79,7 @@ class Job:
     shape: tuple[int, ...]
     settings: Settings
     device: devices.Device
+    method: Choice
     camera: dict[str, float]  # what is known of its noise
     noise: Noise | None  # in the units of the input
 
@@ -286,6 +287,7 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
         residual=job.slices.layout(residual),
         uncertainty=None if uncertainty is None else job.slices.layout(uncertainty),
         noise=job.noise,
+        method=job.method,
         rule=done[0].rule if done else Choice("iterations", "there was nothing to fit"),
         marks=tuple(mark for r in done for mark in r.marks),
         iterations=sum(r.iterations for r in done),
@@ -321,6 +323,7 @@ def _record(job: Job, result: Result) -> dict[str, Any]:
         "iterations": result.iterations,
         "seconds": round(result.seconds, 3),
         "stop_reason": result.stop_reason,
+        "method": {"name": result.method.name, "reason": result.method.reason},
         "stop_rule": {"name": result.rule.name, "reason": result.rule.reason},
         "marks": list(result.marks),
         "noise": None if result.noise is None else _plain(result.noise),

@@ -11,9 +11,13 @@ import difflib
 import math
 import numbers
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from napari_dip import presets
+from napari_dip.method import auto_preset
+
+if TYPE_CHECKING:
+    from napari_dip.core.noise import Noise
 
 TASKS = ("denoise", "inpaint", "superresolve")
 
@@ -68,10 +72,10 @@ class Settings:
     stop: str = knob(
         "auto",
         "What ends the run and marks the image to return: the residual is down to the noise (discrepancy), pixels held "
-        "out are predicted best, the iterates vary least (variance, windowed or exponential), or the iterations are "
-        "used up; auto chooses by the noise and says why.",
+        "out are predicted best, the iterates vary least (variance, windowed or exponential), a self-guided fit has "
+        "fitted each pixel often (passes), or the iterations are used up; auto chooses by the noise and says why.",
         "choice",
-        choices=("auto", "discrepancy", "held-out", "variance", "variance-exponential", "iterations"),
+        choices=("auto", "discrepancy", "held-out", "variance", "variance-exponential", "passes", "iterations"),
         advanced=False,
     )
     noise: str = knob(
@@ -369,8 +373,10 @@ def _checked(name: str, value: Any, knob: Knob) -> Any:
 PRESETS = {name: Settings(preset=name, **changes) for name, (_, changes) in presets.TABLE.items()}
 
 
-def settings_for(task: str, *, on_cpu: bool, **changes: Any) -> Settings:
+def settings_for(task: str, *, on_cpu: bool, image_noise: Noise | None = None, **changes: Any) -> Settings:
     """The settings of a task: its preset (the one named in `changes`, or the task's own), with the changes on top.
+
+    The task's own depends on where it is computed, and on the noise of the image if that is known.
 
     Raises
     ------
@@ -380,7 +386,7 @@ def settings_for(task: str, *, on_cpu: bool, **changes: Any) -> Settings:
     check_names(changes)
     name = changes.get("preset", "auto")
     if name == "auto":
-        name = presets.AUTO[task][0 if on_cpu else 1]
+        name, _ = auto_preset(task, on_cpu=on_cpu, noise=image_noise, changes=changes)
     return Settings(preset=name).changed(**{**PRESETS[name].as_dict(), **changes, "preset": name})
 
 

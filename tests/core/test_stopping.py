@@ -15,6 +15,7 @@ from napari_dip.core.operators import Downsample
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import State
 from napari_dip.core.stopping import RATIO, RATIO_SHARED, HeldOut
+from napari_dip.settings import PRESETS
 from tests.core.tiny import holed, picture, problem, psnr, run, tiny
 
 WHITE = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
@@ -209,7 +210,7 @@ def test_pixels_held_out_find_a_better_image_than_the_last() -> None:
     [
         (noisy_problem(None), "iterations", "not known"),
         (noisy_problem(replace(WHITE, warning="it is flat")), "iterations", "it is flat"),
-        (noisy_problem(replace(SHARED, warning="it is flat")), "iterations", "it is flat"),
+        (noisy_problem(replace(SHARED, warning="it is flat")), "discrepancy", "0.6"),
         (noisy_problem(WHITE), "discrepancy", "small"),
         (replace(problem(64, 64), noise=WHITE), "held-out", "independent"),
         (replace(problem(64, 64), noise=replace(WHITE, warning="it is flat")), "held-out", "independent"),
@@ -226,8 +227,15 @@ def test_auto_says_what_it_chose_and_why(case: Problem, name: str, words: str) -
 
 
 def test_the_users_rule_is_taken() -> None:
-    for stop in RULES:
+    for stop in set(RULES) - {"passes"}:
         assert stopping.choose(noisy_problem(None), tiny(stop=stop)).name == stop
+
+
+def test_a_rule_of_the_other_method_is_refused() -> None:
+    with pytest.raises(ValueError, match="stop='passes'.*stop='auto'"):
+        stopping.choose(noisy_problem(), tiny(stop="passes"))
+    with pytest.raises(ValueError, match="stop='variance'.*code='self'"):
+        stopping.choose(noisy_problem(), PRESETS["denoise-self"].changed(stop="variance"))
 
 
 def test_the_last_progress_shows_where_the_rule_ended_the_run() -> None:

@@ -49,6 +49,11 @@ class Noise:
     impulses: float = 0.0
     warning: str = ""
 
+    @property
+    def independent(self) -> bool:
+        """Whether the noise of neighbouring pixels counts as independent."""
+        return self.correlation < INDEPENDENT
+
     def variance(self, mean: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Variance of the noise where the mean is as given, counts squared."""
         photons = np.maximum(np.asarray(mean, np.float64) - self.offset, 0)

@@ -101,6 +101,8 @@ class Result:
         posterior with ``optimiser="sgld"``. NaN where a known pixel is kept.
     noise : Noise or None
         Of the observation, in the units of the input; None if it is not known.
+    method : Choice
+        "self-guided" or "prior" (the generator is fed something fixed), and why.
     rule : Choice
         The stopping rule and why it was taken (of the first slice that was fitted).
     marks : tuple of int
@@ -133,6 +135,7 @@ class Result:
     residual: Image
     uncertainty: Image | None = None
     noise: Noise | None = None
+    method: Choice
     rule: Choice
     marks: tuple[int, ...]
     iterations: int
@@ -146,6 +149,11 @@ class Result:
     warnings: tuple[str, ...] = ()
     states: tuple[State | None, ...] = field(default=(), repr=False)
     record: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """What ``auto`` chose and why, as sentences."""
+        return {"method": str(self.method), "stop": str(self.rule)}
 
 
 class OutOfMemory(MemoryError):
@@ -239,6 +247,7 @@ def iterate(
             residual=problem.residual(image),
             uncertainty=None if mark.spread is None else on_host(mark.spread),
             noise=problem.noise,
+            method=Choice(method_of(settings), "chosen by the user"),
             rule=choice,
             marks=(mark.iteration,),
             iterations=search.iteration,
@@ -255,6 +264,11 @@ def iterate(
         guard.forget()
         rule.forget()
         torch.set_num_threads(threads)
+
+
+def method_of(settings: Settings) -> str:
+    """The method in the words of `Result.method`."""
+    return "self-guided" if settings.code == "self" else "prior"
 
 
 _AT_MOST = 10  # times the cost of an image passes before the next is made: a tenth of the time goes to looking
@@ -276,6 +290,7 @@ def _steps(
 
     Returns whether it came to such an end, and the sentence that says why it ended.
     """
+    count = count if rule.ended else rule.at_most(count)
     first, last = search.iteration, search.iteration + count
     began = shown = time.perf_counter()
     cost = 0.0

@@ -34,15 +34,19 @@ WATCHED = 1024  # pixels whose variance is followed: a window of 100 iterations 
 WINDOW = 100  # iterations, of the windowed variance
 NEWEST = 0.1  # weight of the newest iterate in the exponential variance
 WARM_UP = 200  # iterations: variances have minima before that mean nothing
+PASSES = 110  # times that each pixel is fitted
 PATIENCE = 300  # iterations without a better image
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A rule, as the knob ``stop`` names it, and the sentence that says why it was taken."""
+    """What was chosen, such as a rule as the knob ``stop`` names it, and the sentence that says why."""
 
     name: str
     reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name}, because {self.reason}" if " " in self.reason else self.name
 
 
 class Rule:
@@ -67,8 +71,13 @@ class Rule:
 
     def __init__(self, problem: Problem, settings: Settings) -> None:
         self.problem = problem
+        self.settings = settings
         self.mark: Mark | None = None
         self.ended = False
+
+    def at_most(self, iterations: int) -> int:
+        """How many of so many iterations it may take."""
+        return iterations
 
     def begin(self, search: Search) -> None:
         """Lay out what is needed where the search computes."""
@@ -125,6 +134,20 @@ class Discrepancy(Rule):
 
     def remark(self) -> str:
         return f", where the residual is {self.ratio:.2f} of the noise: more iterations would show more"
+
+
+class Passes(Rule):
+    """Stop a self-guided fit when each pixel has been in a crop `PASSES` times: more fits the noise of small images."""
+
+    def at_most(self, iterations: int) -> int:
+        pixels, settings = math.prod(self.problem.image_shape), self.settings
+        seen = settings.batch * min(pixels, settings.crop**2)
+        return min(iterations, math.ceil(PASSES * pixels / seen))
+
+    def look(self, search: Search) -> str:
+        if search.iteration < self.at_most(search.settings.iterations):
+            return ""
+        return f"stopped at iteration {search.iteration}: each pixel has been fitted {PASSES} times"
 
 
 class Lowest(Rule):
@@ -277,23 +300,25 @@ RULES: dict[str, type[Rule]] = {
     "held-out": HeldOut,
     "variance": WindowedVariance,
     "variance-exponential": ExponentialVariance,
+    "passes": Passes,
 }
 
 
 def choose(problem: Problem, settings: Settings) -> Choice:
     """The rule that ``stop`` means for a problem, and why."""
+    guided = settings.code == "self"
+    if (settings.stop == "passes") > guided or (settings.stop.startswith("variance") and guided):
+        raise ValueError(f"stop={settings.stop!r} does not go with code={settings.code!r}; use stop='auto'")
     if settings.stop != "auto":
         return Choice(settings.stop, "chosen by the user")
     if settings.code == "self":
-        return Choice("iterations", "a self-guided fit does not fall back to the noise")
+        return Choice("passes", "a self-guided fit falls late and little")
     if tail_of(settings):
         return Choice("iterations", "the average of the tail of a run needs the whole run")
     noise = problem.noise
     if noise is None:
         return Choice("iterations", "the noise of the image is not known")
     if noise.correlation >= INDEPENDENT:
-        if noise.warning:
-            return Choice("iterations", f"the noise is uncertain ({noise.warning}) and shared by neighbours")
         return Choice(
             "discrepancy", f"neighbouring pixels share noise ({noise.correlation:.1f}) and would foretell each other's"
         )

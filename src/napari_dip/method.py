@@ -1,0 +1,63 @@
+"""How to restore: the preset that ``auto`` takes, by the task, the device, the noise, and what the user has chosen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_dip import presets
+
+if TYPE_CHECKING:
+    from napari_dip.core.noise import Noise
+
+
+def auto_preset(task: str, *, on_cpu: bool, noise: Noise | None, changes: dict[str, Any]) -> tuple[str, str]:
+    """The name of a preset, and the reason for it as part of a sentence.
+
+    Parameters
+    ----------
+    task : str
+    on_cpu : bool
+        Whether it is computed on a CPU.
+    noise : Noise or None
+        Of the image; None if it is not known.
+    changes : dict
+        The settings that the user has chosen: they may ask for what only one method has.
+    """
+    prior = presets.AUTO[task][0 if on_cpu else 1]
+    if task != "denoise":
+        return prior, f"it is the default for this task on a {'CPU' if on_cpu else 'GPU'}"
+    wish = _wish(changes)
+    if wish:
+        name = presets.SELF if wish[0] == "self-guided" else prior
+        return name, f"{wish[1]} needs it"
+    if noise is None:
+        return prior, "the noise of the image is not known, which a self-guided fit needs"
+    if not noise.independent:
+        return (
+            prior,
+            f"neighbouring pixels share noise ({noise.correlation:.1f}), which a self-guided fit takes for detail",
+        )
+    if noise.warning:
+        return prior, f"a self-guided fit needs the noise, and that is uncertain: {noise.warning}"
+    return presets.SELF, "noise is independent from pixel to pixel, and known"
+
+
+def _wish(changes: dict[str, Any]) -> tuple[str, str] | None:
+    """The method that a choice of the user's needs, and that choice."""
+    for name, value in changes.items():
+        stated = f"{name}={value!r}"
+        if name in presets.SELF_ONLY or (name, value) in (
+            ("code", "self"),
+            ("generator", "unet"),
+            ("optimiser", "muon"),
+        ):
+            return "self-guided", stated
+        if (
+            name in presets.PRIOR_ONLY
+            or name in ("code", "generator")
+            or (name == "optimiser" and value != "muon")
+            or (name == "stop" and value not in ("auto", "iterations"))
+            or (name == "noise" and value not in ("auto", "gaussian"))
+        ):
+            return "prior", stated
+    return None

@@ -1,0 +1,175 @@
+"""The self-guided fit: what it is fed and aims at, what comes out, and that it goes on, stops and repeats like any."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_dip.core import selfguided
+from napari_dip.core.noise import Noise
+from napari_dip.core.operators import Downsample, Identity
+from napari_dip.core.problem import Problem
+from napari_dip.core.selfguided import SelfGuided, Stabilised, spectrum, tiles, turns
+from napari_dip.settings import PRESETS, Settings
+from tests.core.tiny import holed, noisy, picture, psnr, run
+
+WHITE = Noise(gain=0, offset=0, read_noise=0.1, sigma=0.1)
+PHOTONS = Noise(gain=0.02, offset=0.1, read_noise=0.02, sigma=0.1)
+
+
+def small(**changes: Any) -> Settings:
+    return PRESETS["denoise-self"].changed(
+        **{"channels": 8, "scales": 3, "crop": 16, "batch": 2, "iterations": 20, "device": "cpu", **changes}
+    )
+
+
+def case(*shape: int, noise: Noise | None = WHITE) -> Problem:
+    observation = noisy(*(shape or (24, 24)), sigma=0.1).astype(np.float32)[None]
+    return Problem(observation=observation, operator=Identity(), noise=noise)
+
+
+def begun(problem: Problem, **changes: Any) -> SelfGuided:
+    search = SelfGuided(problem, small(**changes), "cpu")
+    search.begin()
+    return search
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (17, 30), (5, 40), (9, 12, 14)])
+def test_noise_is_removed_whatever_the_shape(shape: tuple[int, ...]) -> None:
+    problem, truth = case(*shape), picture(*shape)
+    result = run(problem, small(iterations=150, stop="iterations"))
+    assert result.image.shape == (1, *shape)
+    assert psnr(result.image[0], truth) > psnr(problem.observation[0], truth) + 2
+
+
+def test_photon_noise_is_removed_and_the_mean_stays() -> None:
+    truth = 5 + 40 * picture(48, 48)
+    counts = np.random.default_rng(0).poisson(truth).astype(np.float32)
+    noise = Noise(gain=1, offset=0, read_noise=0.1, sigma=float(np.sqrt(truth.mean())))
+    problem = Problem(observation=counts[None], operator=Identity(), noise=noise)
+    image = run(problem, small(iterations=200, stop="iterations", channels=16)).image[0]
+    assert psnr(image, truth) > psnr(counts, truth) + 5
+    assert image.mean() == pytest.approx(counts.mean(), rel=0.02)
+
+
+def test_codes_and_targets_are_noisy_independently_of_each_other() -> None:
+    flat = np.full((1, 64, 64), 0.5, np.float32)
+    measured = flat + 0.1 * np.random.default_rng(0).normal(size=flat.shape).astype(np.float32)
+    search = begun(replace(case(64, 64), observation=measured), crop=64, batch=1)
+    together = []
+    for _ in range(20):
+        search.feed()
+        code, target = search._fed.flatten(1), (search._targets - search._middle).flatten(1)
+        together.append((code * target).mean().item() / (code.std() * target.std()).item())
+        search.iteration += 1
+    assert abs(np.mean(together)) < 0.03  # the measurement alone would give 0.37
+
+
+def test_codes_come_in_pairs_whose_mean_is_the_measurement() -> None:
+    search = begun(case(noise=PHOTONS), crop=24, batch=3)
+    search.feed()
+    with_noise, against = search._targets.chunk(2)
+    middle = ((with_noise + against) / 2).flatten(1).sort().values
+    photons = search._photons[:, :24, :24].flatten().sort().values
+    assert torch.allclose(middle, photons.expand_as(middle), atol=1e-4)
+
+
+def test_noise_of_a_known_autocorrelation_has_it() -> None:
+    kernel = np.outer([0.2, 0.6, 1, 0.6, 0.2], [0.2, 0.6, 1, 0.6, 0.2])
+    factor = spectrum(kernel, (64, 64))
+    white = torch.randn(50, 64, 64, generator=torch.Generator().manual_seed(0))
+    coloured = torch.fft.ifft2(torch.fft.fft2(white) * factor).real
+    assert coloured.std().item() == pytest.approx(1, abs=0.03)
+    assert (coloured * coloured.roll(1, -1)).mean().item() == pytest.approx(0.6, abs=0.04)
+    assert spectrum(np.ones((1, 1)), (64, 64)).numel() == 1
+
+
+@pytest.mark.parametrize("noise", [WHITE, PHOTONS])
+def test_the_way_to_the_generator_and_back_changes_nothing(noise: Noise) -> None:
+    values = np.linspace(0.1, 3, 50, dtype=np.float32)[None]
+    model = Stabilised(noise, values)
+    photons = torch.from_numpy(model.photons(values)).float()
+    assert torch.allclose(model.undo(model.stabilise(photons)), photons, atol=1e-4)
+    assert torch.allclose(model.intensities(photons), torch.from_numpy(values), atol=1e-5)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("swap", [True, False])
+def test_turns_are_all_different_and_undone(ndim: int, swap: bool) -> None:
+    image = torch.arange(4**ndim).reshape(1, *(4,) * ndim)
+    every = list(turns(ndim, swap))
+    assert len({tuple(turn.do(image).flatten().tolist()) for turn in every}) == len(every) == 2**ndim * (1 + swap)
+    for turn in every:
+        assert torch.equal(turn.undo(turn.do(image)), image)
+
+
+def test_tiles_cover_each_pixel_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selfguided, "_TILE", 32**2)
+    seen = np.zeros((72, 104), int)
+    for inner, outer, within in tiles(seen.shape, 8):
+        seen[inner] += 1
+        assert np.array_equal(
+            np.arange(seen.size).reshape(seen.shape)[outer][within], np.arange(seen.size).reshape(seen.shape)[inner]
+        )
+        assert all((part.stop - part.start) % 8 == 0 for part in outer)
+    assert (seen == 1).all()
+
+
+def test_a_large_image_is_predicted_in_tiles_without_seams(monkeypatch: pytest.MonkeyPatch) -> None:
+    search = begun(case(160, 168), precision="float32")
+    whole = search._predict(search._photons)
+    monkeypatch.setattr(selfguided, "_TILE", 64**2)
+    assert torch.allclose(search._predict(search._photons), whole, atol=1e-4)
+
+
+def test_missing_pixels_do_not_matter() -> None:
+    missing = np.random.default_rng(3).random((24, 24)) < 0.1
+    problem = replace(holed(missing), noise=WHITE)
+    spoilt = replace(problem, observation=np.where(missing, np.float32(0.7), problem.observation))
+    settings = small(iterations=5, stop="iterations")
+    assert np.array_equal(run(problem, settings).image, run(spoilt, settings).image)
+
+
+def test_same_seed_same_image_another_seed_another() -> None:
+    settings = small(stop="iterations")
+    one, same, other = (run(case(), s).image for s in (settings, settings, settings.changed(seed=1)))
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+def test_a_run_goes_on_as_if_it_had_not_stopped() -> None:
+    half = run(case(), small(iterations=10, stop="iterations"))
+    whole = run(case(), small(iterations=10, stop="iterations"), state=half.states[0])
+    assert np.array_equal(whole.image, run(case(), small(iterations=20, stop="iterations")).image)
+
+
+def test_it_stops_when_each_pixel_was_fitted_often_enough() -> None:
+    result = run(case(), small(iterations=4000))
+    assert result.rule.name == "passes"
+    assert result.complete
+    assert result.iterations == -(-110 * 24 * 24 // (2 * 16 * 16))
+    assert "110 times" in result.stop_reason
+    assert run(case(), small(iterations=7)).iterations == 7
+
+
+def test_the_uncertainty_is_about_the_error() -> None:
+    problem, truth = case(48, 48), picture(48, 48)
+    result = run(problem, small(iterations=100, uncertainty=True, stop="iterations"))
+    assert result.uncertainty is not None
+    error = np.sqrt(np.mean((result.image[0] - truth) ** 2))
+    assert 0.5 < np.sqrt(np.mean(result.uncertainty**2)) / error < 2
+
+
+def test_what_it_cannot_do_is_refused() -> None:
+    with pytest.raises(ValueError, match="noise.*code='uniform'"):
+        run(case(noise=None), small())
+    with pytest.raises(ValueError, match="enlarge.*code='uniform'"):
+        run(replace(case(), operator=Downsample((2, 2))), small())
+    with pytest.raises(ValueError, match="generator='unet'"):
+        Settings(code="self")
+    with pytest.raises(ValueError, match="denoise-self"):
+        Settings(generator="unet")

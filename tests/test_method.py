@@ -1,0 +1,64 @@
+"""What `auto` chooses, and why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_dip import denoise
+from napari_dip.core.noise import Noise
+from napari_dip.method import auto_preset
+from napari_dip.restore import settings_here
+
+WHITE = Noise(gain=0, offset=0, read_noise=10, sigma=10)
+SHARED = replace(WHITE, correlation=0.6)
+
+
+@pytest.mark.parametrize(
+    ("noise", "changes", "name", "words"),
+    [
+        (None, {}, "denoise-small", "not known"),
+        (WHITE, {}, "denoise-self", "independent"),
+        (WHITE, {"iterations": 10, "channels": 8, "seed": 3, "runs": 2}, "denoise-self", "independent"),
+        (SHARED, {}, "denoise-small", "share noise (0.6)"),
+        (replace(WHITE, warning="it is clipped"), {}, "denoise-small", "it is clipped"),
+        (WHITE, {"code": "mesh"}, "denoise-small", "code='mesh'"),
+        (WHITE, {"optimiser": "sgld"}, "denoise-small", "optimiser='sgld'"),
+        (WHITE, {"stop": "discrepancy"}, "denoise-small", "stop='discrepancy'"),
+        (WHITE, {"skip_channels": 8}, "denoise-small", "skip_channels=8"),
+        (WHITE, {"noise": "impulse"}, "denoise-small", "noise='impulse'"),
+        (SHARED, {"code": "self", "generator": "unet"}, "denoise-self", "code='self'"),
+        (None, {"crop": 32}, "denoise-self", "crop=32"),
+    ],
+)
+def test_the_method_follows_the_noise_and_the_users_wishes(
+    noise: Noise | None, changes: dict[str, Any], name: str, words: str
+) -> None:
+    chosen, reason = auto_preset("denoise", on_cpu=True, noise=noise, changes=changes)
+    assert chosen == name
+    assert words in reason
+    settings = settings_here("denoise", image_noise=noise, device="cpu", **changes)
+    assert settings.preset == name
+    assert all(getattr(settings, key) == value for key, value in changes.items())
+
+
+def test_other_tasks_keep_their_prior() -> None:
+    for task in ("inpaint", "superresolve"):
+        assert auto_preset(task, on_cpu=True, noise=WHITE, changes={})[0] == f"{task}-small"
+        assert auto_preset(task, on_cpu=False, noise=WHITE, changes={})[0] == f"{task}-large"
+
+
+def test_a_result_says_what_was_chosen_and_why() -> None:
+    rows, columns = np.mgrid[:96, :96] / 96
+    truth = 100 + 50 * np.sin(5 * rows) * np.cos(4 * columns)
+    white = truth + np.random.default_rng(0).normal(0, 10, truth.shape)
+    cheap: dict[str, Any] = {"iterations": 3, "channels": 4, "device": "cpu"}
+    result = denoise(white, **cheap)
+    assert result.method.name == "self-guided"
+    assert result.choices["method"] == f"self-guided, because {result.method.reason}"
+    assert result.record["method"] == {"name": "self-guided", "reason": result.method.reason}
+    kept = denoise(white, preset="denoise-small", **cheap)
+    assert (kept.method.name, kept.method.reason) == ("prior", "chosen by the user")
