@@ -108,6 +108,9 @@ def test_the_kernels_are_those_of_the_operator() -> None:
         (["denoise", "in.tif", "out.tif", "--code", "guide"], "--guide FILE"),
         (["denoise", "in.tif", "out.tif", "--mask-label", "1"], "--mask"),
         (["denoise", "in.tif", "out.tif", "--factor", "2"], "--factor"),
+        (["denoise", "in.tif", "out.tif", "--affine"], "--truth"),
+        (["noise", "in.tif", "--mask-is-known"], "--mask"),
+        (["noise", "in.tif", "out.tif"], "one word too many"),
         (["superresolve", "in.tif", "out.tif"], "--factor"),
         (["superresolve", "in.tif", "out.tif", "--factor", "1"], "enlarges nothing"),
         (["superresolve", "in.tif", "out.tif", "--factor", "2,0"], "at least 1"),
@@ -382,8 +385,150 @@ def test_ctrl_c_in_a_process_of_its_own_keeps_the_result(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"in.tif", "m.png", "out.tif"}
 
 
+# ------------------------------------------------------------------------------------------------ how far to trust it
+
+
+def test_the_noise_of_an_image_is_said_in_a_sentence_and_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["noise", "in.tif", "--read-noise", "2.5", "--offset", "3"]) == 0
+    first, *figures = capsys.readouterr().out.splitlines()
+    assert first.startswith("Noise: ")
+    assert dict(line.split("  ", 1) for line in figures).keys() == {
+        "gain",
+        "offset",
+        "read noise",
+        "sigma",
+        "correlation",
+        "impulses",
+    }
+    assert "offset       3 counts" in figures[1]
+    assert "read noise   2.5 counts" in figures[2]
+
+
+def test_bad_pixels_are_written_as_a_mask_to_inpaint_by(capsys: pytest.CaptureFixture[str]) -> None:
+    image = np.random.default_rng(0).normal(100, 2, (2, 24, 24))
+    image[1, 5, 7] = 300
+    save("hot.tif", image.astype("float32"), "ZYX", pixel_size={"Y": 0.2, "X": 0.2}, unit="µm")
+    assert main(["noise", "hot.tif", "--bad-pixels", "bad.tif"]) == 0
+    bad = files.read("bad.tif")
+    assert np.argwhere(bad.values).tolist() == [[1, 5, 7]]
+    assert (bad.axes, bad.pixel_size) == ("ZYX", pytest.approx({"Y": 0.2, "X": 0.2}))
+    assert "bad.tif is written: 1 bad pixels" in capsys.readouterr().out
+    assert main(["inpaint", "hot.tif", "out.tif", "--mask", "bad.tif", *QUICK]) == 0
+    assert main(["noise", "hot.tif", "--bad-pixels", "bad.tif"]) == 1
+    assert "bad.tif exists" in capsys.readouterr().err
+    assert main(["noise", "hot.tif", "--bad-pixels", "bad.tif", "--overwrite"]) == 0
+
+
+def test_the_camera_reaches_the_run() -> None:
+    assert main(["denoise", "in.tif", "out.tif", "--gain", "0.5", "--offset", "-2", "--read-noise", "1", *QUICK]) == 0
+    assert files.read("out.tif").record["camera"] == {"gain": 0.5, "offset": -2, "read_noise": 1}
+
+
 @pytest.mark.parametrize(
-    "words", [("--help",), ("--version",), ("denoise", "--help"), ("denoise", "a", "b", "--seed", "x")]
+    ("target", "uncertainty", "residual"),
+    [
+        ("out.tif", "out-uncertainty.tif", "out-residual.tif"),
+        ("out.ome.tif", "out-uncertainty.ome.tif", "out-residual.ome.tif"),
+        ("out.png", "out-uncertainty.tif", "out-residual.tif"),
+        ("out.npy", "out-uncertainty.npy", "out-residual.npy"),
+    ],
+)
+def test_uncertainty_and_residual_lie_beside_the_result(target: str, uncertainty: str, residual: str) -> None:
+    words = ["superresolve", "in.tif", target, "--factor", "2", "--uncertainty", "--residual", *QUICK]
+    assert main(words) == 0
+    fine, coarse = files.read(uncertainty), files.read(residual)
+    assert (fine.values.shape, coarse.values.shape) == ((32, 32), (16, 16))
+    assert fine.pixel_size == pytest.approx({"Y": 0.1, "X": 0.05})
+    assert coarse.pixel_size == pytest.approx({"Y": 0.2, "X": 0.1})
+    assert (fine.values >= 0).all()
+    assert (coarse.values < 0).any()
+    assert (fine.record["shows"], coarse.record["shows"]) == ("uncertainty", "residual")
+
+
+@pytest.mark.parametrize("word", ["--uncertainty", "--residual"])
+def test_what_lies_beside_the_result_is_not_overwritten(
+    word: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / f"out-{word[2:]}.tif").write_text("mine")
+    assert main(["denoise", "in.tif", "out.tif", word, *QUICK]) == 1
+    assert f"out-{word[2:]}.tif exists" in capsys.readouterr().err
+    assert not (folder / "out.tif").exists()
+    assert main(["denoise", "in.tif", "out.tif", word, "--overwrite", *QUICK]) == 0
+
+
+def test_a_run_tells_its_noise_its_choices_and_its_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["denoise", "in.tif", "out.tif", "--stop", "iterations", *QUICK]) == 0
+    record = files.read("out.tif").record
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in said[1:5]] == ["Noise", "Method", "Stopping rule", "Residual"]
+    assert said[4] == f"Residual: {record['residual_verdict']['sentence']}."
+    assert [line.removeprefix("Warning: ").rstrip(".") for line in said[5:]] == record["warnings"]
+
+
+def test_a_hole_that_nothing_determines_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inpaint", "in.tif", "out.tif", "--mask", "m.png", *QUICK]) == 0
+    assert "Warning: The hole around" in capsys.readouterr().out
+
+
+def test_the_truth_and_the_resolution_are_measured_before_and_after(capsys: pytest.CaptureFixture[str]) -> None:
+    save("large.tif", noise(40, 40), "YX", pixel_size={"Y": 0.2, "X": 0.2}, unit="µm")
+    save("truth.tif", noise(40, 40) + np.uint8(3), "YX")
+    assert main(["denoise", "large.tif", "out.tif", "--truth", "truth.tif", "--resolution", *QUICK]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("Before", "After"))]
+    assert [line.split()[0] for line in said] == ["Before:", "Before:", "After:", "After:"]
+    assert "PSNR 38.59 dB" in said[0]
+    assert "in µm" in said[1]
+    assert "PSNR" in said[2]
+    assert "cannot tell structure from invention" in said[3]
+    assert main(["denoise", "large.tif", "affine.tif", "--truth", "truth.tif", "--affine", *QUICK]) == 0
+    assert "PSNR inf dB, SSIM 1.000, NRMSE 0.000, after times 1 plus 3" in capsys.readouterr().out
+
+
+def test_pixels_that_are_missing_are_not_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    stack = noise(2, 40, 40)
+    save("truth.tif", stack, "ZYX")
+    mask = np.zeros((40, 40), "uint8")
+    mask[4:8, 4:8] = 1
+    stack[:, mask != 0] = 255
+    save("stack.tif", stack, "ZYX")
+    save("mask.tif", mask, "YX")
+    words = ["--mask", "mask.tif", "--truth", "truth.tif", "--resolution"]
+    assert main(["denoise", "stack.tif", "out.tif", *words, *QUICK]) == 0
+    assert "Before: PSNR inf dB" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["denoise", "in.tif", "out.tif", "--truth", "small.png"], "--truth has the shape (8, 8)"),
+        (["superresolve", "in.tif", "out.tif", "--factor", "2", "--truth", "in.tif"], "will have (32, 32)"),
+        (["denoise", "in.tif", "out.tif", "--resolution"], "32 pixels or more"),
+        (["denoise", "in.tif", "out.tif", "--gain", "-1"], "gain=-1"),
+        (["noise", "in.tif", "--gain", "nan"], "gain=nan"),
+    ],
+)
+def test_what_cannot_be_measured_fails_before_the_run(
+    words: list[str], complaint: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save("small.png", noise(8, 8), "YX")
+    assert main([*words, *(QUICK if words[0] != "noise" else ())]) == 1
+    said = capsys.readouterr()
+    assert complaint in said.err
+    assert said.out == ""
+    assert not (folder / "out.tif").exists()
+
+
+def test_the_noise_control_says_what_is_made_up(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["denoise", "in.tif", "out.tif", "--noise-control", *QUICK]) == 0
+    assert "Noise-only control: Out of noise alone" in capsys.readouterr().out.splitlines()[-1]
+
+
+# ------------------------------------------------------------------------------------------------------- the program
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--help",), ("--version",), ("denoise", "--help"), ("noise", "--help"), ("denoise", "a", "b", "--seed", "x")],
 )
 def test_help_and_usage_errors_come_without_torch(words: tuple[str, ...]) -> None:
     script = (

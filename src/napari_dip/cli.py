@@ -6,33 +6,29 @@ for a command that makes no sense, 130 if a second Ctrl-C broke it off.
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import tempfile
-import threading
-import warnings
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
-from napari_dip import files
+from napari_dip import files, report
 from napari_dip.inputs import Array, read_factor
 from napari_dip.options import parse
 from napari_dip.picture import Picture
 from napari_dip.settings import settings_for
+from napari_dip.terminal import Bar, Stop, one_line, one_line_warnings
 
 if TYPE_CHECKING:
     from napari_dip.core.solve import Result
-    from napari_dip.restore import Run
 
 DONE, FAILED, ABORTED = 0, 1, 130
+
+Factors = dict[str, int] | None  # axis -> factor of a super-resolution
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,17 +51,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args, changes = parse(argv)
     try:
-        with _one_line_warnings(), _Stop() as stop:
-            return _restore(args, changes, stop)
+        with one_line_warnings(), Stop() as stop:
+            return _noise(args) if args.task == "noise" else _restore(args, changes, stop)
     except KeyboardInterrupt:
         print("napari-dip: aborted; nothing is written", file=sys.stderr)
         return ABORTED
     except (OSError, ValueError, TypeError, MemoryError, ArithmeticError) as error:
-        print(f"napari-dip: error: {_one_line(error) or 'memory ran out'}", file=sys.stderr)
+        print(f"napari-dip: error: {one_line(error) or 'memory ran out'}", file=sys.stderr)
         return FAILED
 
 
-def _restore(args: Namespace, changes: dict[str, Any], stop: _Stop) -> int:
+def _noise(args: Namespace) -> int:
+    """Say what the noise of an image is; write its bad pixels."""
+    if args.bad_pixels is not None:
+        files.check(args.bad_pixels, overwrite=args.overwrite)
+    picture = files.read(args.source)
+    mask = None if args.mask is None else _read_mask(args, picture)
+    axes = _axes(picture, _spatial_axes(picture, args))
+    from napari_dip import trust  # imports torch: seconds
+
+    noise = trust.estimate_noise(picture.values, mask, **report.camera(args), **axes)
+    print(*report.describe(noise), sep="\n")
+    if args.bad_pixels is not None:
+        bad = trust.find_bad_pixels(picture.values, noise=noise, **axes)
+        bad = np.asarray(bad.any(axis=-1)) if "S" in picture.axes else bad
+        marked = replace(picture, values=np.uint8(255) * bad, axes=picture.slice_axes, alpha=None, display={})
+        files.write(args.bad_pixels, marked.values, marked, overwrite=args.overwrite)
+        print(f"{args.bad_pixels} is written: {bad.sum()} bad pixels ({bad.mean():.2%}).")
+    return DONE
+
+
+def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
     """Read, restore, write; all that can fail without computing comes first."""
     files.check(args.target, overwrite=args.overwrite)
     picture = files.read(args.source)
@@ -74,50 +90,112 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: _Stop) -> int:
     spatial = _spatial_axes(picture, args)
     if Path(args.target).suffix.lower() in files.SCREEN and picture.values.dtype.kind in "iu":
         changes.setdefault("output_dtype", "input")
-    keeps_type = settings_for(args.task, on_cpu=True, **changes).output_dtype == "input"
-    factors = None
+    settings = settings_for(args.task, on_cpu=True, **changes)
+    factors: Factors = None
     if args.task == "superresolve":
         factors = dict(zip(spatial, read_factor(args.factor, len(spatial)), strict=True))
-    files.rehearse(
-        args.target,
-        picture,
-        picture.values.dtype if keeps_type else np.float32,
-        factors=factors,
-        overwrite=args.overwrite,
+    kind = picture.values.dtype if settings.output_dtype == "input" else np.dtype(np.float32)
+    files.rehearse(args.target, picture, kind, factors=factors, overwrite=args.overwrite)
+    extras: dict[str, Factors] = {"uncertainty": factors} if settings.uncertainty else {}  # name -> those of its grid
+    extras |= {"residual": None} if args.residual else {}
+    for name, finer in extras.items():
+        path, opaque = report.beside(args.target, name), replace(picture, alpha=None)
+        files.rehearse(path, opaque, np.float32, factors=finer, overwrite=args.overwrite)
+    axes = _axes(picture, spatial)
+    measures = report.Measures(
+        picture=picture,
+        axes=axes,
+        factors=factors or {},
+        task=args.task,
+        missing=np.zeros(picture.slice_shape, bool) if mask is None else mask,
+        truth=None if args.truth is None else files.read(args.truth).values,
+        affine=args.affine,
+        resolution=args.resolution,
     )
+    before = measures.before()
     from napari_dip.restore import iterate  # imports torch: seconds
 
     tty = sys.stderr.isatty()
+    interval = float("inf") if args.quiet else 0.25 if tty else 5
     run = iterate(
         args.task,
         picture.values,
         mask,
         **({"factor": args.factor, "kernel": args.kernel} if factors else {}),
         guide=guide,
-        channel_axis=-1 if "S" in picture.axes else None,
-        leading_axes=len(picture.slice_axes) - len(spatial),
+        **report.camera(args),
+        **axes,
         should_stop=stop.asked,
-        interval=float("inf") if args.quiet else 0.25 if tty else 5,
+        interval=interval,
         **changes,
     )
-    result = _follow(run, quiet=args.quiet, tty=tty)
+    with Bar(quiet=args.quiet, tty=tty) as bar:
+        for progress in run:
+            bar.show(progress)
+        result = run.result
+        if result.complete:
+            bar.fill(result.iterations)
     if result.iterations == 0 and not result.complete:
         print(f"napari-dip: {result.stop_reason}, before there was a result; nothing is written", file=sys.stderr)
         return FAILED
-    names = {name: Path(path).name for name in ("source", "mask", "guide") if (path := getattr(args, name)) is not None}
-    record = {**result.record, "files": names}
+    if not _write(args, result, picture, factors, extras):
+        return FAILED
+    print(*report.account(result), *before, *measures.after(result.image), sep="\n")
+    if args.noise_control:
+        _control(result, picture, guide, stop, Bar(quiet=args.quiet, tty=tty), interval)
+    return DONE if result.complete or stop.asked() else FAILED
+
+
+def _write(args: Namespace, result: Result, picture: Picture, factors: Factors, extras: dict[str, Factors]) -> bool:
+    """Write the restored image, and the images beside it; returns whether that could be done."""
+    given = {name: getattr(args, name) for name in ("source", "mask", "guide", "truth")}
+    record = {**result.record, "files": {name: Path(path).name for name, path in given.items() if path is not None}}
     try:
         files.write(args.target, result.image, picture, factors=factors, record=record, overwrite=args.overwrite)
     except OSError as error:  # all was well before the run: never lose hours for what happened since
         with tempfile.NamedTemporaryFile(prefix="napari-dip-", suffix=".npy", delete=False) as spare:
             np.save(spare, result.image)
-        print(f"napari-dip: error: {_one_line(error)}; the result is kept in {spare.name}", file=sys.stderr)
-        return FAILED
+        print(f"napari-dip: error: {one_line(error)}; the result is kept in {spare.name}", file=sys.stderr)
+        return False
     print(
         f"{args.target} is written: {result.stop_reason}. It took {result.seconds:.1f} s for {result.iterations} "
         f"iterations on {result.device.name} ({result.device.reason})."
     )
-    return DONE if result.complete or stop.asked() else FAILED
+    for name, finer in extras.items():
+        path, shown = report.beside(args.target, name), {**record, "shows": name}
+        files.write(
+            path,
+            getattr(result, name),
+            replace(picture, alpha=None),
+            factors=finer,
+            record=shown,
+            overwrite=args.overwrite,
+        )
+        print(f"{path} is written.")
+    return True
+
+
+def _control(result: Result, picture: Picture, guide: Array | None, stop: Stop, bar: Bar, interval: float) -> None:
+    """Restore pure noise with the settings of a result, and say what was made of it."""
+    from napari_dip import trust
+
+    steps = trust.iterate_noise_control(result, picture.values, guide=guide, should_stop=stop.asked, interval=interval)
+    with bar:
+        while not stop.asked():
+            try:
+                bar.show(next(steps), "noise-only control")
+            except StopIteration as end:
+                print(f"Noise-only control: {end.value.invention.sentence}.")
+                return
+    print("Noise-only control: left out, as the run was stopped.")
+
+
+def _axes(picture: Picture, spatial: str) -> dict[str, Any]:
+    """How the API names the axes of a picture."""
+    return {
+        "channel_axis": -1 if "S" in picture.axes else None,
+        "leading_axes": len(picture.slice_axes) - len(spatial),
+    }
 
 
 def _spatial_axes(picture: Picture, args: Namespace) -> str:
@@ -151,63 +229,3 @@ def _read_mask(args: Namespace, picture: Picture) -> Array:
         raise ValueError(f"{args.mask} has the size {given}, but {args.source} has {wanted}; a mask may only lack axes")
     absent = [i for i, axis in enumerate(picture.slice_axes) if axis not in given]
     return np.broadcast_to(np.expand_dims(marked, absent), picture.slice_shape)
-
-
-def _follow(run: Run, *, quiet: bool, tty: bool) -> Result:
-    """Exhaust a run behind a progress bar."""
-    with tqdm(
-        disable=quiet, file=sys.stderr, unit="it", dynamic_ncols=tty, mininterval=0.1 if tty else 5, smoothing=0.1
-    ) as bar:
-        for progress in run:
-            bar.total = progress.iterations * progress.slices
-            if progress.slices > 1:
-                bar.set_description(f"slice {progress.slice + 1} of {progress.slices}", refresh=False)
-            bar.set_postfix(loss=f"{progress.loss:.3g}", refresh=False)
-            bar.update(progress.slice * progress.iterations + progress.iteration - bar.n)
-        if run.result.complete:
-            bar.total = bar.total or run.result.iterations
-            bar.update(bar.total - bar.n)
-    return run.result
-
-
-class _Stop:
-    """Ctrl-C (or SIGTERM) as a wish: the first one ends the run with what there is, the second aborts at once."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        self._before: dict[int, Any] = {}
-
-    def asked(self) -> bool:
-        """Whether the run shall end."""
-        return self._asked
-
-    def __enter__(self) -> _Stop:
-        if threading.current_thread() is threading.main_thread():  # no other may set handlers
-            self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-        # straight to the terminal: the bar may be in the middle of a print, which Python does not let us enter again
-        os.write(2, b"\nnapari-dip: stopping after this iteration; once more aborts without a result\n")
-
-
-@contextmanager
-def _one_line_warnings() -> Iterator[None]:
-    """Warnings as a line on stderr, above the bar."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = lambda message, *_, **__: tqdm.write(
-            f"napari-dip: warning: {_one_line(message)}", file=sys.stderr
-        )
-        yield
-
-
-def _one_line(message: object) -> str:
-    return " ".join(str(message).split())

@@ -19,6 +19,7 @@ _DOES = {
     "inpaint": "Fill the holes of an image.",
     "superresolve": "Enlarge an image by whole factors.",
 }
+_NOISE = "Say what the noise of an image is, and which of its pixels are bad."
 _ABOUT = (
     "IN and OUT are .tif, .tiff, .png, .jpg, .jpeg or .npy. Pixel sizes, units, axes and transparency are kept, and "
     "the record of how the result came about is in OUT, or in OUT.json beside it (.jpg, .npy). Each z slice, time "
@@ -39,9 +40,13 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
     command = commands[args.task]
     if unknown:
         command.error(_unknown(unknown[0], command))
-    changes = {name: value for name, value in vars(args).items() if name in knobs()}
     if args.mask is None and (args.mask_label is not None or args.mask_is_known):
         command.error("--mask-label and --mask-is-known say how to read a mask; give it with --mask")
+    if args.task == "noise":
+        return args, {}
+    changes = {name: value for name, value in vars(args).items() if name in knobs()}
+    if args.affine and args.truth is None:
+        command.error("--affine says how to compare with the truth; give it with --truth")
     if args.guide is not None:
         changes.setdefault("code", "guide")
     try:
@@ -61,7 +66,16 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     commands = {task: subparsers.add_parser(task, help=_DOES[task], **_texts(task)) for task in TASKS}
     for task, command in commands.items():
         _add_arguments(command, task)
+        _add_trust(command)
         _add_knobs(command, task)
+    usage = "napari-dip noise IN [options]"
+    commands["noise"] = subparsers.add_parser("noise", help=_NOISE, usage=usage, description=_NOISE, allow_abbrev=False)
+    commands["noise"].add_argument("source", metavar="IN", help="The image.")
+    _add_reading(commands["noise"])
+    commands["noise"].add_argument(
+        "--bad-pixels", metavar="MASK", help="Write where pixels are hot, dead, saturated or NaN: a mask for inpaint."
+    )
+    commands["noise"].add_argument("--overwrite", action="store_true", help="Replace MASK if it exists.")
     return parser, commands
 
 
@@ -76,17 +90,41 @@ def _add_arguments(command: _Parser, task: str) -> None:
     add = command.add_argument
     add("source", metavar="IN", help="The image to restore.")
     add("target", metavar="OUT", help="The file to write. PNG and JPEG hold whole numbers only; TIFF holds any.")
-    where = "not zero where a pixel is missing; NaN and infinite pixels of IN count as missing too"
-    add("--mask", metavar="MASK", help=f"An image of the size of IN, or of one of its slices: {where}.")
-    add("--mask-label", metavar="N", type=int, help="Only the pixels of MASK that have this value are missing.")
-    add("--mask-is-known", action="store_true", help="The other way round: MASK shows the pixels that are known.")
+    _add_reading(command)
     if task == "superresolve":
         add("--factor", metavar="N[,N...]", type=_several(int, "4 or 4,2"), required=True, help=_FACTOR)
         add("--kernel", choices=KERNELS, default="lanczos2", help="How the instrument blurs before it samples.")
     add("--guide", metavar="FILE", help="An image of the size of OUT that guides the restoration (--code guide).")
-    add("--volume", action="store_true", help="z is space: one 3-D generator instead of one for each z slice.")
-    add("--overwrite", action="store_true", help="Replace OUT if it exists.")
+    add("--overwrite", action="store_true", help="Replace OUT, and what is written beside it, if it exists.")
     add("--quiet", action="store_true", help="No progress bar.")
+
+
+def _add_reading(command: _Parser) -> None:
+    """How IN is read, and what is known of it."""
+    add = command.add_argument
+    where = "not zero where a pixel is missing; NaN and infinite pixels of IN count as missing too"
+    add("--mask", metavar="MASK", help=f"An image of the size of IN, or of one of its slices: {where}.")
+    add("--mask-label", metavar="N", type=int, help="Only the pixels of MASK that have this value are missing.")
+    add("--mask-is-known", action="store_true", help="The other way round: MASK shows the pixels that are known.")
+    add("--volume", action="store_true", help="z is space: one volume instead of one image for each z slice.")
+    camera = command.add_argument_group("the camera, where it is known; what is not given is estimated from IN")
+    camera.add_argument("--gain", metavar="X", type=float, help="Counts per photo-electron.")
+    camera.add_argument("--offset", metavar="X", type=float, help="Counts at no light.")
+    camera.add_argument("--read-noise", metavar="X", type=float, help="Standard deviation at no light, in counts.")
+
+
+def _add_trust(command: _Parser) -> None:
+    """What is said of the result, and written beside it."""
+    add = command.add_argument_group("how far to trust the result (--uncertainty writes OUT-uncertainty)").add_argument
+    add("--residual", action="store_true", help="Write what was removed beside OUT, as OUT-residual.")
+    add(
+        "--noise-control",
+        action="store_true",
+        help="Restore pure noise too, and say what is made of it; twice as long.",
+    )
+    add("--truth", metavar="FILE", help="Compare with the true image: PSNR, SSIM, NRMSE, before and after.")
+    add("--affine", action="store_true", help="Fit gain and offset before comparing, for a truth of another exposure.")
+    add("--resolution", action="store_true", help="Fourier ring correlation (--volume: shells), before and after.")
 
 
 _FACTOR = "Fine pixels per pixel of IN: for all axes of space, or one for each: y,x, with --volume z,y,x."

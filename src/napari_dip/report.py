@@ -1,0 +1,141 @@
+"""What the command line says of an image and of its restoration, in plain sentences, and the files beside OUT."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_dip import files
+from napari_dip.inputs import Array
+from napari_dip.picture import Picture
+
+if TYPE_CHECKING:
+    from napari_dip.core.noise import Noise
+    from napari_dip.core.solve import Result
+
+
+_CHOICES = {"method": "Method", "stop": "Stopping rule"}
+
+
+def camera(args: Namespace) -> dict[str, Any]:
+    """What was said of the camera."""
+    return {name: getattr(args, name) for name in ("gain", "offset", "read_noise") if getattr(args, name) is not None}
+
+
+def beside(target: str, name: str) -> Path:
+    """The file beside OUT that shows something else of the result; TIFF where OUT could not hold signed fractions."""
+    path = Path(target)
+    stem, dot_ome = (path.stem[:-4], path.stem[-4:]) if path.stem.lower().endswith(".ome") else (path.stem, "")
+    ending = ".tif" if path.suffix.lower() in files.SCREEN else dot_ome + path.suffix
+    return path.with_name(f"{stem}-{name}{ending}")
+
+
+def describe(noise: Noise) -> Iterator[str]:
+    """The noise of an image: a sentence, and its figures one by one."""
+    yield f"Noise: {noise}."
+    yield f"gain         {noise.gain:.4g} counts per photo-electron"
+    yield f"offset       {noise.offset:.4g} counts at no light"
+    yield f"read noise   {noise.read_noise:.4g} counts, standard deviation at no light"
+    yield f"sigma        {noise.sigma:.4g} counts, standard deviation over the whole image"
+    yield f"correlation  {noise.correlation:.2f} between neighbouring pixels"
+    yield f"impulses     {noise.impulses:.2%} of the pixels hot or dead"
+
+
+def account(result: Result) -> Iterator[str]:
+    """What was found and chosen in a run, why, and what it says against its own result."""
+    if result.noise is not None:
+        yield f"Noise: {result.noise}."
+    yield from (f"{_CHOICES.get(name, name)}: {sentence}." for name, sentence in result.choices.items())
+    if result.verdict is not None:
+        yield f"Residual: {result.verdict.sentence}."
+    yield from (f"Warning: {sentence}." for sentence in result.warnings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """What is measured of an image before its restoration, and after it.
+
+    Attributes
+    ----------
+    picture : Picture
+        What is restored.
+    axes : dict
+        Its `channel_axis` and `leading_axes`.
+    factors : dict
+        Axis -> factor of a super-resolution, for the axes of space.
+    task : str
+        What is done to it.
+    missing : bool array
+        True where a pixel of the picture is not known; without the axis of colours.
+    truth : array or None
+        To compare with, in the axes and the size of the result.
+    affine : bool
+        Whether a gain and an offset are fitted before that.
+    resolution : bool
+        Whether that is measured.
+    """
+
+    picture: Picture
+    axes: dict[str, Any]
+    factors: dict[str, int]
+    task: str
+    missing: Array
+    truth: Array | None
+    affine: bool
+    resolution: bool
+
+    def before(self) -> list[str]:
+        """Sentences about the picture; holes and coarser pixels have nothing that could be compared with the truth.
+
+        Raises
+        ------
+        ValueError
+            If the picture cannot be measured, or the truth is of another size than the result.
+        """
+        values, said = self.picture.values, []
+        wanted = [n * self.factors.get(axis, 1) for axis, n in zip(self.picture.axes, values.shape, strict=True)]
+        if self.truth is not None and list(self.truth.shape) != wanted:
+            raise ValueError(f"--truth has the shape {self.truth.shape}, but the result will have {tuple(wanted)}")
+        if self.truth is not None and self.task == "denoise":
+            said += [f"Before: {self._compared(values)}."]
+        if self.resolution and self.task != "inpaint":
+            said += [f"Before: {self._resolved(self._filled(), {})}."]
+        return said
+
+    def after(self, image: Array) -> list[str]:
+        """Sentences about the restored image."""
+        said = [] if self.truth is None else [f"After: {self._compared(image)}."]
+        if self.resolution:
+            from napari_dip.core.resolution import RESTORED
+
+            said += [f"After: {self._resolved(image, self.factors)}. {RESTORED}"]
+        return said
+
+    def _compared(self, image: Array) -> str:
+        from napari_dip import trust
+
+        assert self.truth is not None
+        left_out = self.missing if self.task == "denoise" and self.missing.any() else None
+        return str(trust.compare(image, self.truth, affine=self.affine, mask=left_out, **self.axes))
+
+    def _resolved(self, image: Array, factors: dict[str, int]) -> str:
+        from napari_dip import trust
+
+        space = self.picture.slice_axes[self.axes["leading_axes"] :]
+        known = all(axis in self.picture.pixel_size for axis in space) and self.picture.unit
+        sizes = [self.picture.pixel_size[axis] if known else 1.0 for axis in space]
+        pixel_size = tuple(size / factors.get(axis, 1) for axis, size in zip(space, sizes, strict=True))
+        found = trust.resolution(image, pixel_size=pixel_size, **self.axes)
+        return f"{found} (Fourier correlation at 1/7, in {self.picture.unit if known else 'pixels of IN'})"
+
+    def _filled(self) -> Array:
+        """The picture with something even where pixels are missing."""
+        missing = self.missing if "S" not in self.picture.axes else self.missing[..., None]
+        missing = missing | ~np.isfinite(self.picture.values)
+        known = self.picture.values[~missing]
+        return np.where(missing, np.median(known), self.picture.values) if missing.any() else self.picture.values

@@ -1,0 +1,91 @@
+"""What a command shows on a terminal while it works, and how Ctrl-C ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
+
+if TYPE_CHECKING:
+    from napari_dip.core.solve import Progress
+
+
+class Bar:
+    """A progress bar over all slices and runs."""
+
+    def __init__(self, *, quiet: bool, tty: bool) -> None:
+        self._options: dict[str, Any] = {"disable": quiet, "dynamic_ncols": tty, "mininterval": 0.1 if tty else 5}
+
+    def __enter__(self) -> Bar:
+        self._bar = tqdm(file=sys.stderr, unit="it", smoothing=0.1, **self._options)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def show(self, progress: Progress, what: str = "") -> None:
+        """Move to where a run is."""
+        self._bar.total = progress.iterations * progress.slices * progress.runs
+        if progress.slices > 1:
+            what = f"slice {progress.slice + 1} of {progress.slices}"
+        if what:
+            self._bar.set_description(what, refresh=False)
+        self._bar.set_postfix(loss=f"{progress.loss:.3g}", refresh=False)
+        self._bar.update(round(progress.fraction * self._bar.total) - self._bar.n)
+
+    def fill(self, iterations: int) -> None:
+        """All is done."""
+        self._bar.total = self._bar.total or iterations
+        self._bar.update(self._bar.total - self._bar.n)
+
+
+class Stop:
+    """Ctrl-C (or SIGTERM) as a wish: the first one ends the run with what there is, the second aborts at once."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before: dict[int, Any] = {}
+
+    def asked(self) -> bool:
+        """Whether the run shall end."""
+        return self._asked
+
+    def __enter__(self) -> Stop:
+        if threading.current_thread() is threading.main_thread():  # no other may set handlers
+            self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        # straight to the terminal: the bar may be in the middle of a print, which Python does not let us enter again
+        os.write(2, b"\nnapari-dip: stopping after this iteration; once more aborts without a result\n")
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Warnings as a line on stderr, above the bar."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_, **__: tqdm.write(
+            f"napari-dip: warning: {one_line(message)}", file=sys.stderr
+        )
+        yield
+
+
+def one_line(message: object) -> str:
+    """A message without line breaks."""
+    return " ".join(str(message).split())
