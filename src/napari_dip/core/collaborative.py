@@ -1,0 +1,165 @@
+"""The non-local collaborative estimate: similar patches of one image denoise each other, no network needed.
+
+A group of k similar patches of n pixels, the columns of Y, is replaced by linear combinations of its members, Y Theta.
+The weights that minimise the squared error follow from the products of the clean patches, which are not known: the
+first step puts an unbiased estimate in their place (Stein's), the second those of the first step's result. For white
+noise of variance s^2 both are ``Theta = I - n s^2 A^-1``, with A the products of the noisy patches in the first step,
+and those of the first result plus ``n s^2 I`` in the second; here with columns of Theta that sum to one, so that
+a constant brightness passes as it is. This is NL-Ridge (Herbreteau and Kervrann, ICIP 2022).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_STEP = 4  # pixels from one reference patch to the next
+_REACH = 18  # pixels from a reference patch to the furthest of its group, along each axis
+_REFERENCES = 1024  # matched at a time; 1024 of them measure 6 MB of distances
+_VALUES = 2**22  # pixels of groups in one batch of solves, 16 MB an array
+_ROUNDING = 1e-6  # of float32, in parts of the largest product
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Pixels along a patch, and patches in a group."""
+
+    side: int
+    count: int
+
+
+#: Of both steps, up to which sigma in parts of the intensity range of the image (Herbreteau and Kervrann 2022).
+_SIZES = (
+    (15 / 255, _Groups(7, 18), _Groups(7, 55)),
+    (35 / 255, _Groups(9, 18), _Groups(9, 90)),
+    (float("inf"), _Groups(11, 20), _Groups(9, 120)),
+)
+
+
+def nonlocal_ridge(image: Tensor, sigma: float) -> Tensor:
+    """Take white noise out of an image by non-local ridge regression.
+
+    Parameters
+    ----------
+    image : float tensor (C, Y, X) or (C, Z, Y, X)
+        In any units, on any device. Channels share one choice of similar patches and of weights; slices along Z are
+        estimated each on its own.
+    sigma : float
+        Standard deviation of the noise in these units, the same for all pixels and channels; 0 gives the image back.
+
+    Returns
+    -------
+    float32 tensor of the same shape
+        Bit by bit the same for the same image, device and number of threads on a CPU.
+
+    Raises
+    ------
+    ValueError
+        If the image has not two or three spatial axes, or sigma is negative or not a number.
+
+    References
+    ----------
+    S. Herbreteau, C. Kervrann, "Towards a unified view of unsupervised non-local methods for image denoising: the
+    NL-Ridge approach", ICIP 2022.
+    """
+    if image.ndim not in (3, 4):
+        raise ValueError(f"image has the shape {tuple(image.shape)}; give it channels and two or three spatial axes")
+    if not 0 <= sigma < float("inf"):
+        raise ValueError(f"sigma={sigma} is not a standard deviation; give a number of 0 or more")
+    if image.ndim == 4:
+        return torch.stack([nonlocal_ridge(plane, sigma) for plane in image.unbind(1)], dim=1)
+    noisy = image.detach().float()
+    if sigma == 0 or not noisy.numel():
+        return noisy
+    level = noisy.mean()
+    noisy = (noisy - level) / sigma
+    first, second = _sizes(noisy)
+    pilot = _estimate(noisy, noisy, first, known=False)
+    return _estimate(noisy, pilot, second, known=True) * sigma + level
+
+
+def _sizes(noisy: Tensor) -> tuple[_Groups, _Groups]:
+    """Sizes that suit noise of unit variance in an image (C, H, W)."""
+    smooth = F.avg_pool2d(noisy, [min(8, n) for n in noisy.shape[1:]])
+    ratio = 1 / float(smooth.amax() - smooth.amin()) if smooth.amax() > smooth.amin() else float("inf")
+    return next((first, second) for most, first, second in _SIZES if ratio <= most)
+
+
+def _estimate(noisy: Tensor, guide: Tensor, groups: _Groups, *, known: bool) -> Tensor:
+    """One step for images (C, H, W) with noise of unit variance: groups and weights by the guide, pixels of noisy."""
+    height, width = noisy.shape[1:]
+    side = groups.side
+    noisy, guide = _extended(noisy, side), _extended(guide, side)
+    channels, *extended = noisy.shape
+    down, across = (n - side + 1 for n in extended)  # places of a patch; a multiple of the step, plus one
+    count = min(groups.count, min(down, _REACH + 1) * min(across, _REACH + 1))
+    strip = _STEP * max(1, _REFERENCES * _STEP // across)
+    batch = max(1, _VALUES // (count * channels * side**2))
+    total, weight = torch.zeros_like(noisy), torch.zeros_like(noisy[:1])
+    for top in range(0, down, strip):
+        bottom = min(top + strip, down)
+        low, high = max(top - _REACH, 0), min(bottom + _REACH, down)
+        near = _similar(guide, top, bottom, side, count) - low * across
+        rows = slice(low, high + side - 1)
+        patches = _patches(noisy[:, rows], side)
+        guides = _patches(guide[:, rows], side) if known else patches
+        sums, weights = torch.zeros_like(patches), torch.zeros_like(patches[:, :1])
+        for places in near.split(batch):
+            theta = _weights(guides[places], known=known)
+            trust = 1 / theta.square().sum(-1, keepdim=True)  # the inverse of the variance of what comes out
+            sums.index_add_(0, places.flatten(), (trust * (theta @ patches[places])).flatten(0, 1))
+            weights.index_add_(0, places.flatten(), trust.flatten(0, 1))
+        shape = (rows.stop - low, extended[1])
+        total[:, rows] += F.fold(sums.T, shape, side)
+        weight[:, rows] += F.fold(weights.T.expand(side**2, -1), shape, side)
+    return (total / weight)[:, :height, :width]
+
+
+def _extended(image: Tensor, side: int) -> Tensor:
+    """(C, H, W), mirrored beyond its far ends until a grid of patches covers it."""
+    for axis in (1, 2):
+        size = image.shape[axis]
+        places = torch.arange(max(size, side) + (side - max(size, side)) % _STEP, device=image.device)
+        image = image.index_select(axis, size - 1 - (places % (2 * size) - size + 0.5).abs().sub(0.5).long())
+    return image
+
+
+def _patches(image: Tensor, side: int) -> Tensor:
+    """All patches of (C, H, W) in the order of their places, as (places, C * side * side)."""
+    return F.unfold(image[None], side)[0].T.contiguous()
+
+
+def _similar(guide: Tensor, top: int, bottom: int, side: int, count: int) -> Tensor:
+    """Places (references, count) of the patches most like each reference patch between two rows of the grid."""
+    span = 2 * _REACH + 1
+    across = guide.shape[2] - side + 1
+    here = guide[:, top : bottom - (bottom - 1 - top) % _STEP + side - 1, :, None]
+    beyond = F.pad(guide, [_REACH] * 4, value=float("inf"))  # a patch that leaves the image is like no other
+    distances = []
+    for y in range(top, top + span):
+        there = beyond[:, y : y + here.shape[1]].unfold(2, span, 1)  # C, rows, columns, shifts along the row
+        difference = (there - here).square_().sum(0)
+        distances.append(F.avg_pool2d(difference.permute(2, 0, 1)[None], side, _STEP)[0].permute(1, 2, 0))
+    distance = torch.stack(distances, dim=2)  # rows and columns of the grid, shifts down and right
+    distance[:, :, _REACH, _REACH] = -1  # itself comes first, even where all are alike: so every pixel has an estimate
+    nearest = distance.flatten(2).topk(count, largest=False, sorted=False).indices
+    rows = torch.arange(top, bottom, _STEP, device=guide.device)[:, None, None]
+    columns = torch.arange(0, across, _STEP, device=guide.device)[:, None]
+    down, right = nearest // span - _REACH, nearest % span - _REACH
+    return ((rows + down) * across + columns + right).flatten(0, 1)
+
+
+def _weights(patches: Tensor, *, known: bool) -> Tensor:
+    """Symmetric weights (B, k, k), of rows that sum to one, for groups of patches (B, k, n)."""
+    count, pixels = patches.shape[1:]
+    patches = patches - patches.mean((1, 2), keepdim=True)  # changes nothing but rounding
+    products = patches @ patches.mT
+    diagonal = products.diagonal(dim1=1, dim2=2)
+    diagonal += (pixels if known else 0) + _ROUNDING * (diagonal.amax(1, keepdim=True) + pixels)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky_ex(products).L)
+    sums = inverse.sum(2, keepdim=True)
+    shrinkage = inverse - sums @ sums.mT / sums.sum(1, keepdim=True)
+    return torch.eye(count, device=patches.device) - pixels * shrinkage
