@@ -72,6 +72,15 @@ def test_the_wheel_has_the_manifest_and_the_marker_of_types(tmp_path: Path) -> N
     assert all(name.startswith(("napari_dip/", "napari_dip-")) for name in names)
 
 
+def test_every_public_name_is_there() -> None:
+    for name in (*napari_dip.__all__, "viewer"):
+        assert getattr(napari_dip, name) is not None
+    for name in napari_dip.trust.__all__:
+        assert getattr(napari_dip.trust, name).__doc__, name
+    with pytest.raises(AttributeError, match="no attribute 'denoize'"):
+        napari_dip.denoize  # noqa: B018
+
+
 def test_the_version_is_said_once() -> None:
     assert metadata("napari-dip")["Version"] == napari_dip.__version__
 
