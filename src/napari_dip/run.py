@@ -337,8 +337,10 @@ def _record(job: Job, result: Result) -> dict[str, Any]:
 
 
 def _source(settings: Settings) -> str:
-    """What the uncertainty is the spread of."""
-    return "runs" if settings.runs > 1 else "samples" if settings.optimiser == "sgld" else "iterates"
+    """What the uncertainty is the spread of, or estimated from."""
+    if settings.runs > 1:
+        return "runs"
+    return "residual" if settings.code == "self" else "samples" if settings.optimiser == "sgld" else "iterates"
 
 
 def _plain(noise: Noise) -> dict[str, Any]:

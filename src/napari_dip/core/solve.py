@@ -98,7 +98,8 @@ class Result:
     uncertainty : array or None
         Standard deviation at each pixel, like `image`, if the settings ask for it: between the runs if there are
         several, else of the iterates about their average, weighted as they are in it; these are samples of the
-        posterior with ``optimiser="sgld"``. NaN where a known pixel is kept.
+        posterior with ``optimiser="sgld"``. Of a self-guided fit, the error that its residual lets expect. NaN where a
+        known pixel is kept; at least the spread around a hole that nothing determines.
     noise : Noise or None
         Of the observation, in the units of the input; None if it is not known.
     method : Choice
