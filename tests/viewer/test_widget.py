@@ -14,45 +14,7 @@ from napari_dip.core.fidelity import Gaussian
 from napari_dip.viewer.job import Job
 from napari_dip.viewer.restoration import METADATA
 from tests.bad_inputs import bad, odd
-
-QUICK = {"channels": "4", "scales": 2, "iterations": 5}
-LONG = {"channels": "4", "scales": 2, "iterations": 100_000}
-SLOW_MACHINE = 60_000  # ms
-
-
-@pytest.fixture
-def viewer(make_napari_viewer):
-    return make_napari_viewer()
-
-
-@pytest.fixture
-def picture():
-    return np.random.default_rng(0).normal(100, 10, (20, 24)).astype(np.float32)
-
-
-@pytest.fixture
-def dock(viewer, qtbot):
-    """Opens a widget by its name, as a script does, with settings that run in no time."""
-
-    def open_widget(name="Denoise", **knobs):
-        widget = viewer.window.add_plugin_dock_widget("napari-dip", name)[1]
-        widget._form.set(**(QUICK | knobs))
-        return widget
-
-    return open_widget
-
-
-@pytest.fixture
-def wait(qtbot):
-    def until(condition):
-        qtbot.waitUntil(condition, timeout=SLOW_MACHINE)
-
-    return until
-
-
-def restored(viewer):
-    """The layers that carry a full record."""
-    return [layer for layer in viewer.layers if "stop_reason" in layer.metadata.get(METADATA, {})]
+from tests.viewer.docks import LONG, QUICK, restored
 
 
 def status(widget):
@@ -72,7 +34,7 @@ def test_a_run_adds_one_layer_with_its_record(viewer, dock, wait, picture, name)
     before = picture.copy()
     widget = dock(name)
     if name == "Inpaint":
-        widget._new_mask.native.click()
+        widget.inputs.new_mask.native.click()
         viewer.layers["cells mask"].data[3:5, 3:5] = 1
     widget.run_button.click()
     wait(lambda: not widget.running)
@@ -99,7 +61,7 @@ def test_the_menu_opens_the_same_widget_with_the_real_viewer(viewer, wait, pictu
     get_app_model().commands.execute_command("napari-dip.denoise")
     docks = [dock for name, dock in viewer.window.dock_widgets.items() if "Denoise" in name]
     widget = docks[0] if hasattr(docks[0], "run") else docks[0].widget()
-    widget._form.set(**QUICK)
+    widget.form.set(**QUICK)
     widget.run_button.click()
     wait(lambda: not widget.running)
     assert len(restored(viewer)) == 1
@@ -125,10 +87,10 @@ def test_a_layer_that_is_no_image_is_named(viewer, dock):
 def test_a_wrong_value_is_said_before_the_run(viewer, dock, picture):
     viewer.add_image(picture)
     widget = dock()
-    widget._form.set(channels="16, x")
+    widget.form.set(channels="16, x")
     assert "channels='16, x'" in widget._sentence.text()
     assert not widget.run_button.isEnabled()
-    widget._form.set(channels="16")
+    widget.form.set(channels="16")
     assert widget.run_button.isEnabled()
 
 
@@ -142,7 +104,7 @@ def test_stop_keeps_the_result_and_more_iterations_go_on(viewer, dock, wait, pic
     assert "stopped by the user" in status(widget)
     (first,) = restored(viewer)
     steps = first.metadata[METADATA]["iterations"]
-    widget._form.set(iterations=7)
+    widget.form.set(iterations=7)
     widget.more_button.click()
     wait(lambda: not widget.running)
     assert [layer.metadata[METADATA]["iterations"] for layer in restored(viewer)] == [steps, steps + 7]
@@ -181,7 +143,7 @@ def test_stop_before_the_first_iteration_shows_nothing(viewer, dock, wait, pictu
 def test_snapshots_come_back_at_exact_iterations(viewer, dock, wait, picture, kept_as):
     viewer.add_image(picture, name="cells", scale=(0.5, 0.5), units=("um", "um"))
     widget = dock(iterations=9)
-    widget._every.value, widget._kept_as.value = 3, kept_as
+    widget.live.every.value, widget.live.kept_as.value = 3, kept_as
     widget.run_button.click()
     wait(lambda: not widget.running)
     kept = [layer for layer in viewer.layers if "iteration" in layer.name]
@@ -204,7 +166,7 @@ def test_the_slice_in_view_or_all_of_them(viewer, dock, wait):
     widget = dock()
     widget.run_button.click()
     wait(lambda: not widget.running)
-    widget._where.value = "all slices, one after the other"
+    widget.inputs.where.value = "all slices, one after the other"
     widget.run_button.click()
     wait(lambda: not widget.running)
     one, every = restored(viewer)
@@ -217,7 +179,7 @@ def test_the_slice_in_view_or_all_of_them(viewer, dock, wait):
 def test_a_multiscale_layer_is_restored_at_the_chosen_level(viewer, dock, wait, picture):
     viewer.add_image([picture, picture[::2, ::2]], multiscale=True)
     widget = dock()
-    widget._level.value = 1
+    widget.inputs.level.value = 1
     widget.run_button.click()
     wait(lambda: not widget.running)
     assert restored(viewer)[0].data.shape == (10, 12)
@@ -265,7 +227,7 @@ def test_layers_deleted_during_a_run_cost_nothing(viewer, dock, wait, picture, v
     mask = viewer.add_labels((np.arange(picture.size).reshape(picture.shape) % 7 == 0).astype(int))
     viewer.layers.selection.active = source
     widget = dock("Inpaint", **LONG)
-    widget._mask.value = mask
+    widget.inputs.mask.value = mask
     widget.run_button.click()
     wait(lambda: any("preview" in layer.name for layer in viewer.layers))
     if victim == "all":
@@ -347,12 +309,12 @@ def test_closing_the_window_ends_the_run(make_napari_viewer, wait, picture, paus
     viewer = make_napari_viewer()
     viewer.add_image(picture)
     widget = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")[1]
-    widget._form.set(**LONG)
+    widget.form.set(**LONG)
     widget.run_button.click()
     wait(lambda: "iteration" in status(widget))
     if paused:
         widget.pause_button.click()
-    job = widget._job
+    job = widget.controls.job
     viewer.close()
     wait(lambda: not job.running)
 
@@ -375,7 +337,7 @@ def test_a_script_restores_a_layer_without_a_form(viewer, picture):
 
     layer = viewer.add_image(picture, name="cells", scale=(0.5, 0.5))
     mask = viewer.add_labels((picture > 105).astype(int), scale=(0.5, 0.5))
-    quick = {"channels": 4, "scales": 2, "iterations": 4}
+    quick = {"channels": 4, "scales": 2, "code_channels": 8, "iterations": 4}
     assert restore_layer(viewer, "denoise", layer, **quick).data.shape == picture.shape
     filled = restore_layer(viewer, "inpaint", "cells", mask, **quick)
     assert np.array_equal(filled.data[picture <= 105], picture[picture <= 105])
@@ -396,7 +358,15 @@ def test_window_and_script_give_the_same_image(viewer, dock, wait, picture):
     widget.run_button.click()
     wait(lambda: not widget.running)
     record = restored(viewer)[0].metadata[METADATA]
-    again = denoise(picture, channels=4, scales=2, iterations=5, threads=record["settings"]["threads"])
+    again = denoise(
+        picture,
+        channels=4,
+        scales=2,
+        code_channels=8,
+        iterations=5,
+        stop="iterations",
+        threads=record["settings"]["threads"],
+    )
     assert np.array_equal(restored(viewer)[0].data, again.image)
 
 
@@ -416,12 +386,12 @@ def start_case(viewer, dock, case):
     mask = case.mask()
     widget = dock({"denoise": "Denoise", "inpaint": "Inpaint", "superresolve": "Super-resolve"}[case.task])
     if mask is not None:
-        widget._mask.value = viewer.add_labels(np.asarray(mask).astype(int), name="mask")
+        widget.inputs.mask.value = viewer.add_labels(np.asarray(mask).astype(int), name="mask")
         viewer.layers.selection.active = image
     knobs = {name: value for name, value in case.options.items() if name != "factor"}
-    widget._form.set(**{"iterations": 3, **knobs})
+    widget.form.set(**{"iterations": 3, **knobs})
     if image.ndim > 2:
-        widget._where.value = "all slices, one after the other"
+        widget.inputs.where.value = "all slices, one after the other"
     widget.run()
     return widget
 
@@ -456,10 +426,10 @@ def test_a_guide_is_asked_for_when_the_code_is_one(viewer, dock, wait, picture):
     flash = viewer.add_image(picture + 50, name="flash")
     viewer.layers.selection.active = source
     widget = dock()
-    assert not widget._guide.native.isVisibleTo(widget)
-    widget._form.set(code="guide")
-    assert widget._guide.native.isVisibleTo(widget)
-    widget._guide.value = flash
+    assert not widget.inputs.guide.native.isVisibleTo(widget)
+    widget.form.set(code="guide")
+    assert widget.inputs.guide.native.isVisibleTo(widget)
+    widget.inputs.guide.value = flash
     widget.run()
     wait(lambda: not widget.running)
     assert "finished" in status(widget)
@@ -483,8 +453,8 @@ def test_more_iterations_go_on_with_the_last_run_that_gave_a_result(viewer, dock
 def test_the_sample_with_holes_is_inpainted_and_not_its_truth(viewer):
     viewer.open_sample("napari-dip", "holes")
     widget = viewer.window.add_plugin_dock_widget("napari-dip", "Inpaint")[1]
-    assert widget._image.value.name == "fluorescence with holes"
-    assert widget._mask.value.name == "holes"
+    assert widget.inputs.image.value.name == "fluorescence with holes"
+    assert widget.inputs.mask.value.name == "holes"
 
 
 @pytest.mark.parametrize("name", ["Denoise", "Super-resolve"])
@@ -492,22 +462,22 @@ def test_labels_mask_nothing_unless_they_are_chosen(viewer, dock, picture, name)
     viewer.add_image(picture)
     viewer.add_labels(np.ones(picture.shape, int), name="cells")
     widget = dock(name)
-    assert widget._mask.value is None
-    widget._mask.value = viewer.layers["cells"]
+    assert widget.inputs.mask.value is None
+    widget.inputs.mask.value = viewer.layers["cells"]
     assert "'cells'" in widget._sentence.text()
 
 
 def test_the_choice_of_the_image_does_not_jump_to_what_a_run_adds(viewer, dock, wait, picture):
     viewer.add_image(picture, name="cells")
     idle, widget = dock("Denoise"), dock("Inpaint")
-    widget._new_mask.native.click()
+    widget.inputs.new_mask.native.click()
     viewer.layers["cells mask"].data[3:5, 3:5] = 1
     seen = set()
-    viewer.layers.events.inserted.connect(lambda: seen.add(idle._image.value.name))
-    widget._every.value = 2
+    viewer.layers.events.inserted.connect(lambda: seen.add(idle.inputs.image.value.name))
+    widget.live.every.value = 2
     widget.run_button.click()
     wait(lambda: not widget.running)
-    assert {widget._image.value.name, idle._image.value.name} | seen == {"cells"}
+    assert {widget.inputs.image.value.name, idle.inputs.image.value.name} | seen == {"cells"}
 
 
 def test_a_failure_is_forgotten_with_its_image(viewer, dock, wait, picture):

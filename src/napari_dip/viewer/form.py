@@ -6,19 +6,44 @@ that the user has touched.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from magicgui.widgets import CheckBox, PushButton, create_widget
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from napari_dip.core.device import available
-from napari_dip.restore import settings_here
+from napari_dip.core.noise import Noise
+from napari_dip.core.solve import method_of
+from napari_dip.restore import settings_here, why_here
 from napari_dip.settings import Knob, Settings, knobs, presets_for
 
 _DECIMALS = 6  # what a float row can hold
 _LABEL_WIDTH = 112  # pixels, so that the blocks of rows line up
+
+
+class Text(QLabel):
+    """Words that wrap, and that can be copied."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.setObjectName(name)
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+
+
+class Section(QCollapsible):
+    """Rows that can be folded away, and are at first."""
+
+    def __init__(self, title: str, *parts: QWidget) -> None:
+        super().__init__(title, expandedIcon="▾", collapsedIcon="▸")
+        self.setDuration(0)  # animated, it would fight with the layout around it
+        self.layout().setContentsMargins(0, 0, 0, 0)
+        for part in parts:
+            self.addWidget(part)
 
 
 class Rows(QWidget):
@@ -47,33 +72,35 @@ class Rows(QWidget):
 
 
 class SettingsForm(QWidget):
-    """Rows for all knobs of one task.
+    """Rows for the knobs of one task.
 
     Parameters
     ----------
     task : str
+    without : tuple of str
+        Knobs that are asked for elsewhere.
     """
 
     changed = Signal()
 
-    def __init__(self, task: str) -> None:
+    def __init__(self, task: str, without: tuple[str, ...] = ()) -> None:
         super().__init__()
         self._task = task
+        self._noise: Noise | None = None
         self._rows: dict[str, Any] = {}
         self._shown: dict[str, Any] = {}  # what each row held when it was filled in
-        self._filled: Settings = settings_here(task)
+        self._touched: set[str] = set()  # rows that the user has changed: they are not filled in again
+        self._filled: Settings = self._start({})
         for name, knob in knobs().items():
-            if task in knob.tasks:
+            if task in knob.tasks and name not in without:
                 self._rows[name] = _row(name, knob, task)
-        folded = QCollapsible("Advanced settings")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._of(advanced=False))
-        folded.addWidget(self._of(advanced=True))
-        layout.addWidget(folded)
-        self._fill(keep=False)
+        layout.addWidget(Section("Advanced settings", self._of(advanced=True)))
+        self._fill()
         for name, row in self._rows.items():
-            row.changed.connect(self._refill if name in ("preset", "device") else self._tell)
+            row.changed.connect(partial(self._on_change, name))
 
     def settings(self) -> Settings:
         """The settings as they stand in the form.
@@ -83,13 +110,43 @@ class SettingsForm(QWidget):
         ValueError, TypeError
             If a row holds what its knob cannot be; the message names both.
         """
-        changes = {name: self._value(name) for name in self._touched()}
-        return self._filled.changed(**changes)
+        return self._filled.changed(**self._changes())
+
+    def knobs(self) -> dict[str, Any]:
+        """What the user chose, by name: the preset, the device and the rows that were touched.
+
+        With it a run fills in the rest by itself, also what it knows better then than the form does now.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for `settings`.
+        """
+        self.settings()
+        return self._chosen()
+
+    def set_noise(self, noise: Noise | None) -> None:
+        """Fill in what ``preset="auto"`` takes at this noise of the image; rows that were touched stay."""
+        if noise != self._noise:
+            self._noise = noise
+            self._refill()
 
     @property
     def wants_guide(self) -> bool:
         """Whether the code is to be a guide image."""
         return bool(self._rows["code"].value == "guide")
+
+    @property
+    def method(self) -> str:
+        """The method that these settings are of, in a word."""
+        return method_of(self.settings())
+
+    @property
+    def why(self) -> str:
+        """Why it is that method, as a sentence."""
+        if self._rows["preset"].value != "auto":
+            return f"The preset {self._rows['preset'].value} says how."
+        return f"It is {self.method}, because {why_here(self._task, image_noise=self._noise, **self._chosen())}."
 
     def set(self, **values: Any) -> None:
         """Write values into the rows, as if typed."""
@@ -99,38 +156,52 @@ class SettingsForm(QWidget):
     def _of(self, advanced: bool) -> Rows:
         return Rows([row for name, row in self._rows.items() if knobs()[name].advanced == advanced])
 
-    def _touched(self) -> list[str]:
-        starts = ("preset",)
-        return [name for name, row in self._rows.items() if name not in starts and row.value != self._shown[name]]
-
     def _value(self, name: str) -> Any:
         kind, value = knobs()[name].kind, self._rows[name].value
         if kind in ("ints", "choices"):
             return _from_text(name, value, whole=kind == "ints")
         return value
 
-    def _refill(self) -> None:
-        self._fill(keep=True)
-        self._tell()
+    def _changes(self) -> dict[str, Any]:
+        return {name: self._value(name) for name in sorted(self._touched)}
 
-    def _fill(self, keep: bool) -> None:
-        """Show the preset's values in all rows, but (with `keep`) those that the user has touched."""
-        touched = set(self._touched()) if keep else set()
-        self._filled = settings_here(self._task, preset=self._rows["preset"].value, device=self._rows["device"].value)
+    def _chosen(self) -> dict[str, Any]:
+        return {"preset": self._rows["preset"].value, "device": self._rows["device"].value, **self._changes()}
+
+    def _start(self, chosen: dict[str, Any]) -> Settings:
+        """The settings that the rows start from."""
+        return settings_here(self._task, image_noise=self._noise, **chosen)
+
+    def _on_change(self, name: str, value: Any) -> None:
+        if name not in ("preset", "device"):
+            (self._touched.discard if value == self._shown[name] else self._touched.add)(name)
+        self._refill()
+
+    def _refill(self) -> None:
+        """Fill in the rows again if what they start from is another now: what is chosen may ask for another method."""
+        try:
+            start = self._start(self._chosen())
+        except (ValueError, TypeError):
+            start = self._filled  # what is written makes no sense yet
+        if (start.preset, start.device) != (self._filled.preset, self._filled.device):
+            self._fill()
+        self.changed.emit()
+
+    def _fill(self) -> None:
+        """Show the preset's values in all rows but those that the user has touched."""
+        chosen = {"preset": self._rows["preset"].value, "device": self._rows["device"].value}
+        if chosen["preset"] == "auto" and self._touched:
+            chosen["preset"] = self._start(self._chosen()).preset
+        self._filled = self._start(chosen)
         for name, row in self._rows.items():
             if name in ("preset", "device"):
-                self._shown[name] = row.value
                 continue
-            value = getattr(self._filled, name)
             before = row.value
             with row.changed.blocked():
-                row.value = _to_row(value, row)
+                row.value = _to_row(getattr(self._filled, name), row)
                 self._shown[name] = row.value  # as the row rounds it
-                if name in touched:
+                if name in self._touched:
                     row.value = before
-
-    def _tell(self) -> None:
-        self.changed.emit()
 
 
 def _row(name: str, knob: Knob, task: str) -> Any:

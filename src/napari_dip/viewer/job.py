@@ -1,19 +1,18 @@
-"""One run in a worker thread: start, pause, stop; what it sends to the window, and when it is over."""
+"""One job in a worker thread: start, pause, stop; what it sends to the window, and when it is over."""
 
 from __future__ import annotations
 
 import gc
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
 
-from napari_dip.core.solve import Result
-from napari_dip.restore import Run
+from napari_dip.core.solve import Progress
 
 INTERVAL = 0.3  # seconds between two looks at the image: each costs the window a redraw
 _log = logging.getLogger(__name__)
@@ -21,14 +20,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: with a result, or with the sentence that says why there is none."""
+    """How a job ended: with a value, or with the sentence that says why there is none."""
 
-    result: Result | None
+    value: Any
     error: str = ""
 
 
 class Job(QObject):
-    """Runs what `make_run` makes, in a worker of napari's.
+    """Exhausts what `steps` makes, in a worker of napari's.
 
     `progressed` carries a `Progress`; its receiver calls `taken` when it is done with it, and none is sent before
     that: a preview that comes too early is skipped, a snapshot waits. `ended` carries the `Outcome`, always, once.
@@ -36,19 +35,19 @@ class Job(QObject):
     Parameters
     ----------
     name : str
-        What napari calls the run when it asks whether to close the window all the same.
-    make_run : callable
-        From a ``should_stop`` to a `Run`; called in the worker.
+        What napari calls the job when it asks whether to close the window all the same.
+    steps : callable
+        From a ``should_stop`` to a generator of `Progress` that returns the value of the outcome; called in the worker.
     """
 
     progressed = Signal(object)
     ended = Signal(object)
     _current: ClassVar[Job | None] = None  # one at a time: two would share the processor, the memory and the warnings
 
-    def __init__(self, name: str, make_run: Callable[[Callable[[], bool]], Run]) -> None:
+    def __init__(self, name: str, steps: Callable[[Callable[[], bool]], Generator[Progress, None, Any]]) -> None:
         super().__init__()
         self._name = name
-        self._make_run = make_run
+        self._steps = steps
         self._stopped = threading.Event()
         self._may_run = threading.Event()
         self._may_run.set()
@@ -126,7 +125,7 @@ class Job(QObject):
             self._over.set()
 
     def _outcome(self) -> Outcome:
-        """The outcome of the run; raises nothing, for napari would swallow a RuntimeError without a word."""
+        """The outcome of the job; raises nothing, for napari would swallow a RuntimeError without a word."""
         error = ""
         try:
             return Outcome(self._consume())
@@ -141,13 +140,16 @@ class Job(QObject):
         gc.collect()
         return Outcome(None, error)
 
-    def _consume(self) -> Result:
-        run = self._make_run(self._should_stop)
-        for progress in run:
+    def _consume(self) -> Any:
+        steps = self._steps(self._should_stop)
+        while True:
+            try:
+                progress = next(steps)
+            except StopIteration as end:
+                return end.value
             if progress.snapshot:
                 while not self._free.wait(0.1) and not self._worker.abort_requested:
                     pass
             if self._free.is_set() and not self._stopped.is_set():
                 self._free.clear()
                 self.progressed.emit(progress)
-        return run.result

@@ -53,6 +53,11 @@ class Geometry:
         each = (1,) * (len(self.scale) - len(factors)) + tuple(factors)
         return self.cut(tuple((1 / f - 1) / 2 for f in each), tuple(1 / f for f in each))
 
+    def coloured(self, colormap: str, limits: tuple[float, float]) -> Geometry:
+        """The same place for an image of another quantity, in colours of its own."""
+        look = {"colormap": colormap, "contrast_limits": limits, "rgb": False, "blending": "translucent"}
+        return replace(self, look=look)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -94,6 +99,20 @@ class Source:
         leading = self.image.shape[: self.arguments["leading_axes"]]
         origin = (*np.unravel_index(index, leading), 0, 0) if leading else (0, 0)
         return self.geometry.cut(tuple(float(i) for i in origin), (1.0,) * len(origin))
+
+    def middle(self, size: int) -> Source:
+        """The pixels in the middle, at most `size` along y and x, where they lie in the world."""
+        leading = self.arguments["leading_axes"]
+        shape = self.image.shape[leading : leading + 2]
+        start = [max(0, (n - size) // 2) for n in shape]
+        part = (slice(None),) * leading + tuple(slice(s, s + size) for s in start)
+        return replace(
+            self,
+            image=self.image[part],
+            missing=None if self.missing is None else self.missing[part],
+            alpha=None if self.alpha is None else self.alpha[part],
+            geometry=self.geometry.cut((0.0,) * leading + tuple(map(float, start)), (1.0,) * (leading + 2)),
+        )
 
 
 def kind(layer: Any) -> str:
@@ -229,13 +248,27 @@ def _look_up(marked: np.ndarray, matrix: np.ndarray, index: tuple[int, ...], sha
     return found
 
 
-def show(viewer: Any, image: np.ndarray, geometry: Geometry, name: str, metadata: dict[str, Any] | None = None) -> Any:
+def show(
+    viewer: Any,
+    image: np.ndarray,
+    geometry: Geometry,
+    name: str,
+    metadata: dict[str, Any] | None = None,
+    visible: bool = True,
+) -> Any:
     """Add an image as a new layer; what the user had selected stays selected."""
-    _showing.append(name)
-    try:
-        return _add(viewer, image, geometry, name, metadata)
-    finally:
-        _showing.pop()
+    look = dict(geometry.look)
+    limits_range = look.pop("contrast_limits_range", None)
+    look["visible"] = visible
+    layer = _add(viewer, viewer.add_image, image, geometry, name, metadata=copy.deepcopy(metadata or {}), **look)
+    if limits_range is not None:
+        layer.contrast_limits_range = limits_range
+    return layer
+
+
+def show_labels(viewer: Any, marks: np.ndarray, geometry: Geometry, name: str) -> Any:
+    """Add a new Labels layer in the place of an image; what the user had selected stays selected."""
+    return _add(viewer, viewer.add_labels, marks, geometry, name)
 
 
 _showing: list[str] = []  # layers that are being added now, and so become active for a moment
@@ -246,23 +279,15 @@ def showing() -> bool:
     return bool(_showing)
 
 
-def _add(viewer: Any, image: np.ndarray, geometry: Geometry, name: str, metadata: dict[str, Any] | None) -> Any:
+def _add(viewer: Any, add: Any, data: np.ndarray, geometry: Geometry, name: str, **rest: Any) -> Any:
     active = viewer.layers.selection.active
-    look = dict(geometry.look)
-    limits_range = look.pop("contrast_limits_range", None)
-    layer = viewer.add_image(
-        image,
-        name=name,
-        scale=geometry.scale,
-        translate=geometry.translate,
-        metadata=copy.deepcopy(metadata or {}),
-        **geometry.place,
-        **look,
-    )
-    if limits_range is not None:
-        layer.contrast_limits_range = limits_range
-    if active is not None and active in viewer.layers:
-        viewer.layers.selection.active = active
+    _showing.append(name)
+    try:
+        layer = add(data, name=name, scale=geometry.scale, translate=geometry.translate, **geometry.place, **rest)
+        if active is not None and active in viewer.layers:
+            viewer.layers.selection.active = active
+    finally:
+        _showing.pop()
     return layer
 
 

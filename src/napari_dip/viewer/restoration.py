@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from napari_dip.core.solve import Progress, Result
 from napari_dip.restore import Run, iterate
-from napari_dip.settings import Settings
 from napari_dip.viewer import layers
 from napari_dip.viewer.layers import Geometry, Source
 
 METADATA = "napari-dip"  # the key of the record in ``layer.metadata``
+LAST = "last iterate"
 DONE = {"denoise": "denoised", "inpaint": "inpainted", "superresolve": "super-resolved"}
 
 
@@ -25,21 +25,29 @@ class Restoration:
 
     Attributes
     ----------
+    knobs : dict
+        Those of `Settings` that were chosen; the others follow from the preset, the device and the noise.
     factors : tuple of int, or None
         Of a super-resolution, one per spatial axis.
     mask_name : str or None
         Of the Labels layer that the source's mask came from; for the record.
     guide : array, or None
         The code for ``code="guide"``, of the size of a restored slice.
+    camera : dict
+        What is known of ``gain``, ``offset`` and ``read_noise``.
+    where : "all" or tuple of int
+        The slices of the layer that the source is.
     """
 
     task: str
     source: Source
-    settings: Settings
+    knobs: dict[str, Any]
     factors: tuple[int, ...] | None = None
     kernel: str = "lanczos2"
     mask_name: str | None = None
     guide: np.ndarray | None = None
+    camera: dict[str, float] = field(default_factory=dict)
+    where: str | tuple[int, ...] = layers.ALL
     resume: Result | None = None
 
     @property
@@ -49,33 +57,43 @@ class Restoration:
 
     def start(self, should_stop: Callable[[], bool], interval: float, snapshot_every: int = 0) -> Run:
         """Check the arguments and make the run."""
-        settings = self.settings
+        knobs = dict(self.knobs)
         if self.source.rgb and np.issubdtype(self.source.image.dtype, np.integer):
-            settings = settings.changed(output_dtype="input")  # napari shows float colours from 0 to 1 only
-        if settings.threads == 0:  # one is left to the window: sharing it stalls both at every barrier
-            settings = settings.changed(threads=max(1, (os.cpu_count() or 2) - 1))
+            knobs["output_dtype"] = "input"  # napari shows float colours from 0 to 1 only
+        if not knobs.get("threads"):  # one is left to the window: sharing it stalls both at every barrier
+            knobs["threads"] = max(1, (os.cpu_count() or 2) - 1)
         return iterate(
             self.task,
             **self.source.arguments,
             factor=self.factors,
             kernel=self.kernel,
-            guide=self.guide if settings.code == "guide" else None,
-            settings=settings,
+            guide=self.guide,
+            **self.camera,
             resume=self.resume,
             should_stop=should_stop,
             interval=interval,
             snapshot_every=snapshot_every,
+            **knobs,
         )
 
     def continued(self, result: Result, iterations: int) -> Restoration:
         """The restoration that goes on from a result of this one."""
-        return replace(self, resume=result, settings=result.settings.changed(iterations=iterations))
+        return replace(self, resume=result, knobs={"iterations": iterations, "threads": result.settings.threads})
 
-    def show_result(self, viewer: Any, result: Result) -> Any:
-        """Add the restored layer, with the record of how it was made."""
+    def show_result(self, viewer: Any, result: Result, figures: dict[str, Any] | None = None) -> Any:
+        """Add the restored layer, with the record of how it was made and the figures that were found out about it."""
         record = {**result.record, "source_layer": self.source.name, "mask_layer": self.mask_name}
+        if figures:
+            record["trust"] = figures
         image = layers.with_alpha(self.source, result.image)
-        return layers.show(viewer, image, self._place(self.source.geometry), self.name, {METADATA: record})
+        return layers.show(viewer, image, self.place(self.source.geometry), self.name, {METADATA: record})
+
+    def show_last(self, viewer: Any, result: Result, name: str) -> Any:
+        """Add the image at the end of the run that made the layer called `name`, hidden."""
+        image = layers.with_alpha(self.source, result.last)
+        record = {"map": LAST, "of": name, "iterations": result.iterations, "source_layer": self.source.name}
+        place = self.place(self.source.geometry)
+        return layers.show(viewer, image, place, f"{name}, {LAST}", {METADATA: record}, visible=False)
 
     def show_preview(self, viewer: Any, progress: Progress, layer: Any | None) -> Any:
         """Add the preview layer, or show the progress in it."""
@@ -116,9 +134,10 @@ class Restoration:
         """The image of a progress in the axes of the source, and where it lies."""
         leading = (1,) * self.source.arguments["leading_axes"]
         image = progress.image.reshape(leading + progress.image.shape)
-        return image, self._place(self.source.slice_geometry(progress.slice))
+        return image, self.place(self.source.slice_geometry(progress.slice))
 
-    def _place(self, geometry: Geometry) -> Geometry:
+    def place(self, geometry: Geometry) -> Geometry:
+        """Where the restored image lies, of the measurement's geometry."""
         return geometry.finer(self.factors) if self.factors else geometry
 
     def _slice_name(self, progress: Progress) -> str:
@@ -129,16 +148,16 @@ class Restoration:
             "task": self.task,
             "source_layer": self.source.name,
             "mask_layer": self.mask_name,
-            "settings": self.settings.as_dict(),
+            "settings": self.knobs,
             "iteration": progress.iteration,
             "slice": progress.slice,
         }
         return {METADATA: record}
 
 
-def is_preview(layer: Any) -> bool:
-    """Whether a layer is the preview of a run."""
-    return bool(layer.metadata.get(METADATA, {}).get("preview", False))
+def is_by_product(layer: Any) -> bool:
+    """Whether a layer is the preview of a run, or a map that came with a result: nothing to restore."""
+    return not {"preview", "map"}.isdisjoint(layer.metadata.get(METADATA, {}))
 
 
 def _lead(matrix: np.ndarray) -> np.ndarray:

@@ -9,11 +9,12 @@ from napari.utils import progress as activity
 from qtpy.QtCore import QEventLoop
 
 from napari_dip.inputs import read_factor
-from napari_dip.restore import settings_here
 from napari_dip.settings import TASKS
-from napari_dip.viewer import layers
+from napari_dip.viewer import findings, layers
+from napari_dip.viewer.account import has_other_last
 from napari_dip.viewer.job import INTERVAL, Job, Outcome
 from napari_dip.viewer.restoration import Restoration
+from napari_dip.viewer.trust import truth_for
 
 
 def restore_layer(
@@ -28,9 +29,22 @@ def restore_layer(
     factor: Any = None,
     kernel: str = "lanczos2",
     guide: Any = None,
+    gain: float | None = None,
+    offset: float | None = None,
+    read_noise: float | None = None,
+    last: bool = False,
+    residual: bool = False,
+    holes: bool = False,
+    resolution: bool = False,
+    control: bool = False,
+    truth: Any = None,
+    affine: bool = False,
     **settings: Any,
 ) -> Any:
     """Restore an image layer and add the result as a new layer; the window stays alive meanwhile.
+
+    What is asked for besides (`uncertainty` is one of the settings) comes as hidden layers above the result, called
+    "NAME, residual" and so on; the figures are in ``layer.metadata["napari-dip"]["trust"]`` of the result.
 
     Parameters
     ----------
@@ -49,6 +63,20 @@ def restore_layer(
         As for `napari_dip.superresolve`.
     guide : napari.layers.Image, optional
         For ``code="guide"``: as large as the restored image, pixel on pixel.
+    gain, offset, read_noise : float, optional
+        Of the camera, as for `napari_dip.iterate`.
+    last : bool
+        Also add the image at the end of the run, if that is another than the stopping rule marked.
+    residual, holes : bool
+        Also add the residual, or a map of how far holes reach beyond what their surroundings determine.
+    resolution : bool
+        Also tell the resolution before and after, by Fourier ring correlation.
+    control : bool
+        Also restore pure noise in the same way, for one slice, and add what becomes of it.
+    truth : napari.layers.Image, or its name, optional
+        What the result should be: also tell PSNR, SSIM and NRMSE before and after.
+    affine : bool
+        Whether gain and offset are fitted before the comparison with the truth.
     **settings
         Knobs of `napari_dip.Settings`.
 
@@ -66,25 +94,51 @@ def restore_layer(
     """
     if task not in TASKS:
         raise ValueError(f"task={task!r} is not known: choose one of {', '.join(TASKS)}")
-    layer, mask = _by_name(viewer, layer), _by_name(viewer, mask)
+    layer, mask, truth = (_by_name(viewer, each) for each in (layer, mask, truth))
     where = (where,) if isinstance(where, int) else where
     source = layers.read(layer, where=where, level=level)
     if mask is not None:
         source = layers.with_mask(source, mask, label, viewer)
+    camera = {"gain": gain, "offset": offset, "read_noise": read_noise}
     restoration = Restoration(
         task=task,
         source=source,
-        settings=settings_here(task, **settings),
+        knobs=settings,
         factors=None if factor is None else read_factor(factor, 2),
         kernel=kernel,
         mask_name=None if mask is None else mask.name,
         guide=None if guide is None else layers.pixels(guide),
+        camera={name: value for name, value in camera.items() if value is not None},
+        where=where,
+    )
+    wanted = findings.Wanted(
+        residual=residual,
+        uncertainty=settings.get("uncertainty", False),
+        holes=holes,
+        resolution=resolution,
+        truth=None if truth is None else truth_for(restoration, truth),
+        truth_name="" if truth is None else truth.name,
+        affine=affine,
     )
     restoration.start(lambda: True, INTERVAL).close()  # refuses what is not fit, here rather than in the worker
+    finished = _run(restoration.name, partial(findings.restore, restoration, wanted, interval=INTERVAL))
+    result, found = finished.result, finished.findings
+    if control:
+        name = f"Noise-only control of '{restoration.name}'"
+        found += _run(name, partial(findings.control, restoration, result, interval=INTERVAL))
+    shown = restoration.show_result(viewer, result, found.figures)
+    if last and has_other_last(result):
+        restoration.show_last(viewer, result, shown.name)
+    findings.show_maps(viewer, shown.name, found)
+    return shown
+
+
+def _run(name: str, steps: Any) -> Any:
+    """Exhaust `steps` in a job, with a bar, and return its value; the window stays alive meanwhile."""
     outcome: list[Outcome] = []
-    job = Job(restoration.name, partial(restoration.start, interval=INTERVAL))
+    job = Job(name, steps)
     loop = QEventLoop()
-    with activity(total=100, desc=restoration.name) as bar:
+    with activity(total=100, desc=name) as bar:
 
         def show(progress: Any) -> None:
             bar.update(round(100 * progress.fraction) - bar.n)
@@ -98,9 +152,9 @@ def restore_layer(
         job.ended.connect(end)
         job.start()
         loop.exec()
-    if outcome[0].result is None:
+    if outcome[0].value is None:
         raise RuntimeError(outcome[0].error)
-    return restoration.show_result(viewer, outcome[0].result)
+    return outcome[0].value
 
 
 def _by_name(viewer: Any, layer: Any) -> Any:

@@ -1,0 +1,96 @@
+"""Small computations beside the window: only the newest counts, and only one is under way at a time."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+_log = logging.getLogger(__name__)
+_POLL = 20  # ms; a signal out of the thread would crash where the window is gone by then
+_one = threading.Lock()  # of all widgets together: each would take a core from the window
+
+
+class Background(QObject):
+    """Computes what it is asked for in a thread and hands the answer to the window.
+
+    What is asked meanwhile replaces what waits, and the answer to anything but the last question is dropped. A
+    thread of its own, and not a worker of napari's, because those hold the warnings of the whole process.
+
+    Parameters
+    ----------
+    delay : int
+        Milliseconds to wait for a newer question before it starts.
+
+    Attributes
+    ----------
+    answered : Signal
+        Carries the answer, or the exception that came instead.
+    """
+
+    answered = Signal(object)
+
+    def __init__(self, delay: int = 0) -> None:
+        super().__init__()
+        self._question: Callable[[], Any] | None = None
+        self._count = 0  # of questions
+        self._under_way = 0  # the number of the question that is being answered; 0 for none
+        self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._wait = _timer(self, delay, self._begin)
+        self._wait.setSingleShot(True)
+        self._poll = _timer(self, _POLL, self._collect)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer is still to come."""
+        return self._wait.isActive() or self._under_way > 0
+
+    def ask(self, question: Callable[[], Any]) -> None:
+        """Have something computed, in place of what was asked before."""
+        self._count += 1
+        self._question = question
+        self._wait.start()
+
+    def forget(self) -> None:
+        """Want no answer any more."""
+        self._count += 1
+        self._question = None
+        self._wait.stop()
+
+    def _begin(self) -> None:
+        if self._under_way or self._question is None:
+            return
+        question, self._question, self._under_way = self._question, None, self._count
+        threading.Thread(target=_work, args=(question, self._answers), daemon=True).start()
+        self._poll.start()
+
+    def _collect(self) -> None:
+        if self._answers.empty():
+            return
+        self._poll.stop()
+        answer, of, self._under_way = self._answers.get(), self._under_way, 0
+        if of == self._count:
+            self.answered.emit(answer)
+        elif not self._wait.isActive():
+            self._begin()
+
+
+def _timer(parent: QObject, interval: int, slot: Callable[[], None]) -> QTimer:
+    timer = QTimer(parent)
+    timer.setInterval(interval)
+    timer.timeout.connect(slot)
+    return timer
+
+
+def _work(question: Callable[[], Any], answers: queue.SimpleQueue[Any]) -> None:
+    with _one:
+        try:
+            answer = question()
+        except Exception as error:
+            _log.debug("a computation beside the window failed", exc_info=True)
+            answer = error.with_traceback(None)  # which would keep its arrays alive
+        answers.put(answer)

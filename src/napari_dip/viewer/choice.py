@@ -1,0 +1,384 @@
+"""Choosing what to restore: the image and which of its slices, what is missing in it, what is known of its camera."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from magicgui.widgets import ComboBox, LineEdit, PushButton, SpinBox
+from napari.layers import Image, Labels
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_dip.core.operators import KERNELS
+from napari_dip.trust import find_bad_pixels
+from napari_dip.viewer import layers
+from napari_dip.viewer.background import Background
+from napari_dip.viewer.form import Rows
+from napari_dip.viewer.layers import Source
+from napari_dip.viewer.restoration import is_by_product
+
+IN_VIEW, ALL_SLICES = "the slice in view", "all slices, one after the other"
+NOT_CAMERA = "{name}={text!r} must be a number, or empty to have it estimated from the image"
+_LOOKED_AT = 1024  # pixels a side, in the middle: 2 s of one core
+
+
+class Inputs(QWidget):
+    """What the three dock widgets ask for alike; a subclass for each task adds its own.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+
+    Attributes
+    ----------
+    changed : Signal
+        Something else is chosen now.
+    said : Signal
+        A sentence for the user, and whether it is about a failure.
+    """
+
+    changed = Signal()
+    said = Signal(str, bool)
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._build()
+        self._finder = Background()
+        self._finder.setParent(self)
+        self._finder.answered.connect(self._on_found)
+        self._looked_in: tuple[Source, Any] | None = None  # for bad pixels, and the mask chosen then
+        for row in self._watched():
+            row.changed.connect(self._tell)
+        self.new_mask.changed.connect(self._add_mask)
+        self.find_button.changed.connect(self.find_bad_pixels)
+
+    def _build(self) -> None:
+        self.image = ComboBox(name="image", label="Image", choices=self._images, tooltip="The image to restore.")
+        self.level = SpinBox(name="level", label="Resolution level", min=0, tooltip="0 is the finest level.")
+        self.where = ComboBox(
+            name="slices",
+            label="Restore",
+            choices=[IN_VIEW, ALL_SLICES],
+            tooltip="All slices share one intensity scaling; each starts from the same seed.",
+        )
+        self.mask = ComboBox(
+            name="mask",
+            label="Missing pixels",
+            choices=self._masks,
+            nullable=True,
+            tooltip="A Labels layer that marks missing pixels; it may have another scale, offset or fewer axes. "
+            "NaN and infinite pixels always count as missing.",
+        )
+        self.label = SpinBox(
+            name="label", label="Label (0: every)", min=0, max=2**31 - 1, tooltip="The label that means missing."
+        )
+        self.new_mask = PushButton(
+            name="new_mask",
+            text="New mask to paint on",
+            tooltip="Adds an empty Labels layer over the image.",
+        )
+        self.find_button = PushButton(
+            name="find_bad_pixels",
+            text="Find bad pixels",
+            tooltip="Looks for hot, dead and saturated pixels and marks them as missing, in a new Labels layer that "
+            "you can correct. Single pixels only: what is two pixels wide counts as structure.",
+        )
+        self.guide = ComboBox(
+            name="guide",
+            label="Guide",
+            choices=self._images,
+            nullable=True,
+            tooltip="The image that serves as the code: as large as the restored one, pixel on pixel.",
+        )
+        self._rows = Rows([self.image, self.level, self.where, *self._own_rows(), self.find_button, self.guide])
+        self.camera = Camera()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._rows)
+
+    def _own_rows(self) -> list[Any]:
+        """The rows between the choice of the image and the search for bad pixels."""
+        return [self.mask, self.label]
+
+    def _watched(self) -> list[Any]:
+        """The rows whose change is told."""
+        return [self.image, self.level, self.where, self.mask, self.label, self.guide, self.camera]
+
+    def _tell(self) -> None:
+        self.changed.emit()
+
+    # -- the layers that there are ------------------------------------------------------------------------------
+
+    def reset_choices(self) -> None:
+        """Offer the layers that there are."""
+        for row in (self.image, self.mask, self.guide):
+            row.reset_choices()
+
+    def follow_active(self) -> None:
+        """Choose the layer that the user selects; the layers that runs add are not selected by the user."""
+        active = self._viewer.layers.selection.active
+        if active is None or layers.showing():
+            return
+        for row in self._followers():
+            if active in row.choices:
+                row.value = active
+
+    def _followers(self) -> list[Any]:
+        """The rows that take the active layer."""
+        return [self.image]
+
+    def _images(self, _: Any = None) -> list[tuple[str, Any]]:
+        return images_in(self._viewer)
+
+    def _masks(self, _: Any = None) -> list[tuple[str, Any]]:
+        return [(layer.name, layer) for layer in self._viewer.layers if isinstance(layer, Labels)]
+
+    def no_image(self) -> str:
+        """What to do while none is chosen."""
+        active = self._viewer.layers.selection.active
+        if active is not None and not isinstance(active, Image):
+            return f"'{active.name}' is a {layers.kind(active)} layer; choose or open an image."
+        return "Open an image, or take one from File > Open Sample > napari-dip."
+
+    def show_rows(self, guide: bool) -> None:
+        """Show the rows that matter for what is chosen."""
+        layer = self.image.value
+        many = layer is not None and layer.multiscale
+        if many:
+            self.level.max = len(layer.data) - 1
+        self._rows.show_row(self.level, many)
+        self._rows.show_row(self.where, layer is not None and layer.ndim > 2)
+        self._rows.show_row(self.label, self.mask.value is not None)
+        self._rows.show_row(self.guide, guide)
+        self.find_button.enabled = layer is not None and not self._finder.waiting
+
+    # -- what is chosen -----------------------------------------------------------------------------------------
+
+    def index_in_view(self) -> tuple[int, ...]:
+        """The index of the slice in view, along each leading axis of the chosen image."""
+        return layers.in_view(self._viewer, self.image.value, self._level_of(self.image.value))
+
+    def place(self) -> str | tuple[int, ...]:
+        """Which slices are to be restored, as `layers.read` has it."""
+        return layers.ALL if self.where.value == ALL_SLICES else self.index_in_view()
+
+    def read(self) -> Source:
+        """What is chosen, with the pixels missing that the mask marks."""
+        layers.check_source(self.image.value)
+        return self._reader(self.place())()
+
+    def look(self) -> tuple[Any, Callable[[], Source]]:
+        """What identifies the slice in view, its mask included, and how to read it: not before the call."""
+        layer, mask = self.image.value, self.mask.value
+        layers.check_source(layer)
+        index = self.index_in_view()
+        key = (id(layer), id(layer.data), self._level_of(layer), index, id(mask), mask is not None and self.label.value)
+        read = self._reader(index)
+        return key, lambda: read().middle(_LOOKED_AT)
+
+    def problem(self) -> dict[str, Any]:
+        """What else defines the problem: arguments of `Restoration`."""
+        return {}
+
+    def verb(self, layer: Any) -> str:
+        """The beginning of the sentence that says what a run will do to a layer."""
+        missing = f" and fill what '{self.mask.value.name}' marks in" if self.mask.value is not None else ""
+        return f"Denoise{missing}"
+
+    def describe(self) -> str:
+        """What is chosen: the layer, its slice and its pixels."""
+        layer = self.image.value
+        where = ""
+        if layer.ndim > 2:
+            where = f" ({self.where.value})" if self.where.value == ALL_SLICES else f" ({self._slice_in_view(layer)})"
+        data = layer.data[self.level.value] if layer.multiscale else layer.data
+        shape = tuple(data.shape[: layer.ndim])
+        shape = shape if self.where.value == ALL_SLICES else shape[-2:]
+        return f"'{layer.name}'{where}, {' x '.join(map(str, shape))} pixels of {layer.dtype}"
+
+    def _slice_in_view(self, layer: Any) -> str:
+        index = self.index_in_view()
+        if layer.axis_labels[0].lstrip("-").isdecimal():  # nobody named the axes
+            return "slice " + ", ".join(map(str, index))
+        return "slice " + ", ".join(f"{name} = {i}" for name, i in zip(layer.axis_labels, index, strict=False))
+
+    def _level_of(self, layer: Any) -> int:
+        return self.level.value if layer.multiscale else 0
+
+    def _reader(self, where: Any) -> Callable[[], Source]:
+        return partial(
+            _read,
+            self.image.value,
+            where,
+            self._level_of(self.image.value),
+            self.mask.value,
+            self.label.value or None,
+            self._viewer,
+        )
+
+    # -- masks --------------------------------------------------------------------------------------------------
+
+    def _add_mask(self) -> None:
+        """A new, empty Labels layer over the image, ready to be painted on."""
+        layer = self.image.value
+        if layer is None:
+            return self.said.emit(self.no_image(), True)
+        source = layers.read(layer, level=self._level_of(layer))
+        shape = source.image.shape[: len(source.geometry.scale)]
+        labels = layers.show_labels(self._viewer, np.zeros(shape, np.uint8), source.geometry, f"{layer.name} mask")
+        labels.mode = "paint"
+        self._viewer.layers.selection.active = labels
+        self.mask.value = labels
+        self.said.emit(f"Paint over what is missing in '{layer.name}', on layer '{labels.name}'.", False)
+        return None
+
+    def find_bad_pixels(self) -> None:
+        """Look for hot, dead and saturated pixels; what is found becomes a Labels layer, chosen as the mask."""
+        try:
+            layers.check_source(self.image.value)
+        except TypeError as error:
+            return self.said.emit(str(error), True)
+        read = self._reader(self.place())
+        self.said.emit(f"Looking for bad pixels in '{self.image.value.name}'...", False)
+        self._finder.ask(lambda: _bad_pixels(read))
+        self.find_button.enabled = False
+        return None
+
+    def _on_found(self, answer: Any) -> None:
+        self.find_button.enabled = True
+        if isinstance(answer, Exception):
+            return self.said.emit(str(answer), True)
+        source, bad = answer
+        count = int(bad.sum())
+        if not count:
+            return self.said.emit(f"No hot, dead or saturated pixel found in '{source.name}'.", False)
+        marks, also = bad, ""
+        if source.missing is not None and source.missing.any():
+            marks = bad | source.missing
+            also = f", and with them the {int(source.missing.sum())} that the mask had"
+        labels = layers.show_labels(self._viewer, marks.astype(np.uint8), source.geometry, f"{source.name} bad pixels")
+        self.mask.value = labels
+        what = "1 bad pixel" if count == 1 else f"{count} bad pixels"
+        return self.said.emit(
+            f"{what} found in '{source.name}' ({100 * count / bad.size:.2g} % of all): "
+            f"marked as missing on layer '{labels.name}'{also}. Rub out what is structure.",
+            False,
+        )
+
+
+class InpaintInputs(Inputs):
+    """With a mask, painted or chosen."""
+
+    def _own_rows(self) -> list[Any]:
+        return [self.mask, self.label, self.new_mask]
+
+    def _followers(self) -> list[Any]:
+        return [self.image, self.mask]
+
+    def verb(self, layer: Any) -> str:
+        mask = self.mask.value
+        if mask is None and layer.dtype.kind != "f":
+            raise ValueError("Choose a Labels layer that marks what is missing, or press 'New mask to paint on'.")
+        if mask is None:
+            return "Fill the NaN pixels (choose or add a mask for others) of"
+        which = f"label {self.label.value}" if self.label.value else "every label"
+        return f"Fill what {which} of '{mask.name}' marks in"
+
+
+class SuperresolveInputs(Inputs):
+    """With a factor and the blur of the instrument."""
+
+    def _own_rows(self) -> list[Any]:
+        self.factor = SpinBox(
+            name="factor", label="Factor", value=2, min=2, max=16, tooltip="Fine pixels per pixel, along y and x."
+        )
+        self.kernel = ComboBox(
+            name="kernel",
+            label="Instrument blur",
+            choices=list(KERNELS),
+            tooltip="How the instrument blurred before it sampled: box is camera binning, lanczos2 a sharp optic.",
+        )
+        return [self.factor, self.kernel, self.mask, self.label]
+
+    def _watched(self) -> list[Any]:
+        return [*super()._watched(), self.factor, self.kernel]
+
+    def problem(self) -> dict[str, Any]:
+        return {"factors": (self.factor.value,) * 2, "kernel": self.kernel.value}
+
+    def verb(self, layer: Any) -> str:
+        factor = self.factor.value
+        sizes = [
+            f"{scale / factor:.4g} {unit:~}" for scale, unit in zip(layer.scale[-2:], layer.units[-2:], strict=True)
+        ]
+        missing = f", without what '{self.mask.value.name}' marks," if self.mask.value is not None else ","
+        return f"Enlarge {factor} times along y and x, to pixels of {' x '.join(sizes)}{missing}"
+
+
+class Camera(Rows):
+    """Rows for what is known of the camera; what is left empty is estimated from the image."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        rows = {
+            "gain": ("Gain (counts per electron)", "0 if the noise does not depend on the signal."),
+            "offset": ("Offset (counts)", "What the camera reads at no light."),
+            "read_noise": ("Read noise (counts)", "Standard deviation of what the camera reads at no light."),
+        }
+        self.rows = {
+            name: LineEdit(name=name, label=label, tooltip=f"{help} Empty: estimated from the image.")
+            for name, (label, help) in rows.items()
+        }
+        super().__init__(list(self.rows.values()))
+        for row in self.rows.values():
+            row.native.setPlaceholderText("estimated")
+            row.changed.connect(self._tell)
+
+    def values(self) -> dict[str, float]:
+        """Argument of `napari_dip.iterate` -> value, for the rows that are filled in.
+
+        Raises
+        ------
+        ValueError
+            If one is not a number, or cannot be.
+        """
+        written = {name: row.value.strip() for name, row in self.rows.items()}
+        found = {}
+        for name, text in written.items():
+            try:
+                if text:
+                    found[name] = float(text)
+            except ValueError:
+                raise ValueError(NOT_CAMERA.format(name=name, text=text)) from None
+            if text and (not np.isfinite(found[name]) or (found[name] < 0 and name != "offset")):
+                raise ValueError(NOT_CAMERA.format(name=name, text=text).replace("a number", "a number from 0 up"))
+        return found
+
+    def _tell(self) -> None:
+        self.changed.emit()
+
+
+def images_in(viewer: Any) -> list[tuple[str, Any]]:
+    """What can be restored, by name: what lies on top first, what is hidden (such as a ground truth) last."""
+    top_down = list(viewer.layers)[::-1]
+    images = [layer for layer in top_down if isinstance(layer, Image) and not is_by_product(layer)]
+    return [(layer.name, layer) for layer in sorted(images, key=lambda layer: not layer.visible)]
+
+
+def _read(layer: Any, where: Any, level: int, mask: Any, label: int | None, viewer: Any) -> Source:
+    source = layers.read(layer, where=where, level=level)
+    return source if mask is None else layers.with_mask(source, mask, label, viewer)
+
+
+def _bad_pixels(read: Callable[[], Source]) -> tuple[Source, np.ndarray]:
+    """A source and its bad pixels (*leading, Y, X) that are not marked already."""
+    source = read()
+    axes = {name: value for name, value in source.arguments.items() if name in ("channel_axis", "leading_axes")}
+    bad = find_bad_pixels(source.image, **axes)
+    bad = bad.any(-1) if source.rgb else bad
+    return source, bad if source.missing is None else bad & ~source.missing

@@ -1,0 +1,228 @@
+"""The controls of a run: start, pause, stop and go on, how far it is, and what is said of it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Generator
+from typing import Any
+
+from napari.utils import progress as activity
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QPushButton, QScrollArea, QVBoxLayout, QWidget
+
+from napari_dip.core.solve import Progress
+from napari_dip.viewer.account import duration
+from napari_dip.viewer.form import Section, Text
+from napari_dip.viewer.job import Job, Outcome
+
+_STEPS = 1000  # of the progress bars
+_ACCOUNT_HEIGHT = 110  # pixels: the settings above need the room
+
+
+class Controls(QWidget):
+    """Buttons, a bar and words; one job at a time.
+
+    Attributes
+    ----------
+    run_asked, more_asked, last_asked : Signal
+        The user wants a run, more iterations, or the last iterate as a layer.
+    progressed : Signal
+        Carries each `Progress`.
+    ended : Signal
+        Carries the `Outcome`, when the job is over.
+    """
+
+    run_asked = Signal()
+    more_asked = Signal()
+    last_asked = Signal()
+    progressed = Signal(object)
+    ended = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._job: Job | None = None
+        self._activity: Any = None
+        self._what = ""  # is under way, where it is not the restoration itself
+        self._status = Text("status")
+        self._bar = QProgressBar()
+        self._bar.setRange(0, _STEPS)
+        self.run_button = button("Run", self.run_asked, "Start the restoration.")
+        self.pause_button = button("Pause", self.pause_or_resume, "Wait before the next iteration, or go on.")
+        self.stop_button = button("Stop", self.stop, "End the run now and keep what there is.")
+        self.more_button = button(
+            "More iterations",
+            self.more_asked,
+            "Go on with the last run and its settings, for as many iterations as are set above.",
+        )
+        self.last_button = button(
+            "Show the last iterate too",
+            self.last_asked,
+            "The run went on after the image that it returned, to be sure. Adds the image at its end as a layer.",
+        )
+        buttons = QHBoxLayout()
+        for each in (self.run_button, self.pause_button, self.stop_button):
+            buttons.addWidget(each)
+        self._account = Text("account")
+        self._account.setAlignment(Qt.AlignmentFlag.AlignTop)
+        scroll = QScrollArea()
+        scroll.setWidget(self._account)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setFixedHeight(_ACCOUNT_HEIGHT)
+        self.happened = Section("What happened", scroll, self.last_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(buttons)
+        for part in (self.more_button, self._bar, self._status, self.happened):
+            layout.addWidget(part)
+        self.tell_account([])
+        self.show_state()
+
+    # -- a job --------------------------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        """Whether a job is under way, also while it is paused."""
+        return self._job is not None
+
+    @property
+    def job(self) -> Job | None:
+        """The job under way."""
+        return self._job
+
+    @property
+    def fraction(self) -> float:
+        """Share of the job that is done, 0 to 1."""
+        return self._bar.value() / _STEPS
+
+    def start(self, name: str, steps: Callable[..., Generator[Progress, None, Any]], what: str = "") -> None:
+        """Start a job.
+
+        Parameters
+        ----------
+        name : str
+            For napari's own bar, and its question on closing.
+        steps : callable
+            As for `Job`.
+        what : str
+            What is under way, where it is not the restoration itself.
+
+        Raises
+        ------
+        RuntimeError
+            If another run is under way, of any widget.
+        """
+        Job.check_free()
+        self._job, self._what = Job(name, steps), what
+        self._activity = activity(total=_STEPS, desc=name)
+        self._bar.setValue(0)
+        self.say(f"{what}: starting..." if what else "Starting...")
+        self.show_state()
+        self._job.progressed.connect(self._on_progress)
+        self._job.ended.connect(self._on_ended)
+        self._job.start()  # last: it may be over before the next line
+
+    def pause_or_resume(self) -> None:
+        """Pause the job, or go on with it."""
+        if self._job is None:
+            return
+        if self._job.paused:
+            self._job.resume()
+        else:
+            self._job.pause()
+        self.show_state()
+
+    def fill(self) -> None:
+        """Show that all is done."""
+        self._bar.setValue(_STEPS)
+
+    def stop(self) -> None:
+        """End the job within an iteration and keep what there is."""
+        if self._job is not None:
+            self.say("Stopping...")
+            self._job.stop()
+
+    def _on_progress(self, progress: Progress) -> None:
+        try:
+            if self._job is not None:
+                self.progressed.emit(progress)
+                self._tell(progress)  # last: napari's bar handles waiting events, and one may be the end
+        finally:
+            if self._job is not None:
+                self._job.taken()
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        self._job = None
+        if self._activity is not None:
+            self._activity.close()
+            self._activity = None
+        self.ended.emit(outcome)  # whoever takes it calls `show_state`
+
+    # -- what is said -------------------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> str:
+        """What stands under the progress bar."""
+        return self._status.text()
+
+    @property
+    def account(self) -> str:
+        """What stands under "What happened"."""
+        return self._account.text()
+
+    def say(self, text: str, failed: bool = False) -> None:
+        """Tell the user, under the progress bar."""
+        self._status.setText(text)
+        self._status.setStyleSheet("font-weight: bold" if failed else "")
+
+    def tell_account(self, told: list[tuple[str, str]], has_last: bool = False) -> None:
+        """Show headings with a sentence each under "What happened", and how many warn; nothing hides it."""
+        count = sum(heading == "Warning" for heading, _ in told)
+        warned = f" ({count} {'warning' if count == 1 else 'warnings'})" if count else ""
+        self.happened.setText(f"What happened{warned}")
+        self._account.setText(paragraphs(told))
+        self.last_button.setVisible(has_last)
+        self.happened.setVisible(bool(told))
+
+    def show_state(self, more: bool = False) -> None:
+        """Enable what can be done now; `more` says whether there is a run to go on with."""
+        running = self._job is not None
+        self.run_button.setEnabled(not running)
+        self.pause_button.setEnabled(running)
+        self.stop_button.setEnabled(running)
+        self.more_button.setEnabled(not running and more)
+        self.last_button.setEnabled(not running)
+        paused = self._job is not None and self._job.paused
+        self.pause_button.setText("Resume" if paused else "Pause")
+        if paused:
+            self.say("Paused. " + self.status.removeprefix("Paused. "))
+
+    def _tell(self, progress: Progress) -> None:
+        value = round(progress.fraction * _STEPS)
+        self._bar.setValue(value)
+        of = f"slice {progress.slice + 1} of {progress.slices}, " if progress.slices > 1 else ""
+        of += f"run {progress.run + 1} of {progress.runs}, " if progress.runs > 1 else ""
+        paused = "Paused. " if self._job is not None and self._job.paused else ""
+        what = f"{self._what}: " if self._what else ""
+        self.say(
+            f"{paused}{what}{of}iteration {progress.iteration} of at most {progress.iterations}, "
+            f"{progress.rate:.1f} a second, at most {duration(progress.seconds_left)} left"
+        )
+        if self._activity is not None and value > self._activity.n:
+            self._activity.update(value - self._activity.n)
+
+
+def paragraphs(told: list[tuple[str, str]]) -> str:
+    """Headings with a sentence each as rich text."""
+    return "".join(
+        f"<p style='margin: 0 0 4px 0'><b>{html.escape(heading)}.</b> {html.escape(sentence)}</p>"
+        for heading, sentence in told
+    )
+
+
+def button(text: str, slot: Any, tooltip: str) -> QPushButton:
+    """A button that does one thing."""
+    made = QPushButton(text)
+    made.setToolTip(tooltip)
+    made.clicked.connect(slot)
+    return made

@@ -1,0 +1,322 @@
+"""What can be found out about a result besides its image: sentences, figures for its record, and maps as layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pint
+from scipy import ndimage  # type: ignore[import-untyped]
+
+from napari_dip import trust
+from napari_dip.core.comparison import Comparison
+from napari_dip.core.resolution import FourierCorrelation
+from napari_dip.core.solve import Progress, Result
+from napari_dip.viewer import layers
+from napari_dip.viewer.layers import Geometry
+from napari_dip.viewer.restoration import METADATA, Restoration
+
+RESIDUAL, UNCERTAINTY, HOLES, CONTROL = "residual", "uncertainty", "hole map", "noise-only control"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is to be found out.
+
+    Attributes
+    ----------
+    residual, uncertainty, holes, resolution : bool
+    truth : array, or None
+        What the result should be, in its shape.
+    truth_name : str
+        Of its layer.
+    affine : bool
+        Whether gain and offset are fitted before the comparison.
+    """
+
+    residual: bool = False
+    uncertainty: bool = False
+    holes: bool = False
+    resolution: bool = False
+    truth: np.ndarray | None = field(default=None, repr=False)
+    truth_name: str = ""
+    affine: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Map:
+    """An image of another quantity than intensity, with its place and its colours."""
+
+    kind: str
+    image: np.ndarray
+    geometry: Geometry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What was found out: a heading and a sentence each, figures by name, and maps."""
+
+    sentences: tuple[tuple[str, str], ...] = ()
+    figures: dict[str, Any] = field(default_factory=dict)
+    maps: tuple[Map, ...] = ()
+
+    def __add__(self, other: Findings) -> Findings:
+        return Findings(
+            sentences=self.sentences + other.sentences,
+            figures=self.figures | other.figures,
+            maps=self.maps + other.maps,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A restoration that is over, with what was found out about it."""
+
+    result: Result
+    findings: Findings
+
+
+def restore(
+    restoration: Restoration, wanted: Wanted, should_stop: Callable[[], bool], **pace: Any
+) -> Generator[Progress, None, Finished]:
+    """Restore, then look at the result; the noise-only control is a run of its own, see `control`."""
+    run = restoration.start(should_stop, **pace)
+    yield from run
+    return Finished(result=run.result, findings=examine(restoration, run.result, wanted))
+
+
+def control(
+    restoration: Restoration, result: Result, should_stop: Callable[[], bool], interval: float
+) -> Generator[Progress, None, Findings]:
+    """Restore pure noise in the same way as a result, step by step."""
+    steps = trust.iterate_noise_control(
+        result, restoration.source.image, guide=restoration.guide, should_stop=should_stop, interval=interval
+    )
+    try:
+        found = yield from steps
+    except ValueError as error:
+        return Findings(sentences=(("Noise-only control", _ended(f"Not to be told: {error}")),))
+    if not found.result.complete:
+        return Findings(sentences=(("Noise-only control", "Stopped before its end: it tells nothing."),))
+    leading = (1,) * restoration.source.arguments["leading_axes"]
+    image = _grey(found.image.reshape(leading + found.image.shape), restoration)
+    geometry = restoration.place(restoration.source.slice_geometry(0))
+    limits = restoration.source.geometry.look.get("contrast_limits", _range(image))
+    shown = geometry.coloured("gray", limits) if restoration.source.rgb else geometry
+    return Findings(
+        sentences=(("Noise-only control", _ended(found.invention.sentence)),),
+        figures={"noise_only_control": {"strength": found.invention.strength, "counts": found.invention.counts}},
+        maps=(Map(kind=CONTROL, image=image, geometry=shown),),
+    )
+
+
+def examine(restoration: Restoration, result: Result, wanted: Wanted) -> Findings:
+    """Find out what is wanted, but the noise-only control; what cannot be told is a sentence that says why."""
+    found = Findings()
+    for on, heading, look in (
+        (wanted.residual, "Residual", _residual),
+        (wanted.uncertainty, "Uncertainty", _uncertainty),
+        (wanted.holes, "Holes", _holes),
+        (wanted.resolution, "Resolution", _resolution),
+        (wanted.truth is not None, "Against the truth", _against_truth),
+    ):
+        if on:
+            try:
+                found += look(restoration, result, wanted)
+            except (ValueError, TypeError, MemoryError) as error:
+                found += Findings(sentences=((heading, _ended(f"Not to be told: {error}")),))
+    return found
+
+
+def show_maps(viewer: Any, name: str, findings: Findings) -> list[Any]:
+    """Add the maps of a result called `name` as layers, hidden so that they do not cover it, unless they are there."""
+    there = [layer.metadata.get(METADATA, {}) for layer in viewer.layers]
+    shown = {record.get("map") for record in there if record.get("of") == name}
+    return [
+        layers.show(
+            viewer,
+            found.image,
+            found.geometry,
+            f"{name}, {found.kind}",
+            {METADATA: {"map": found.kind, "of": name, "figures": findings.figures}},
+            visible=False,
+        )
+        for found in findings.maps
+        if found.kind not in shown
+    ]
+
+
+# --------------------------------------------------------------------------------------------------------- one by one
+
+
+def _residual(restoration: Restoration, result: Result, wanted: Wanted) -> Findings:
+    image = _grey(result.residual, restoration)
+    spread = float(np.nanstd(image)) if np.isfinite(image).any() else 0.0
+    limits = (-3 * spread, 3 * spread) if spread > 0 else (-1.0, 1.0)
+    verdict = result.verdict
+    sentence = "There is no verdict on it: the noise is not known." if verdict is None else _ended(verdict.sentence)
+    return Findings(
+        sentences=(("Residual", sentence),),
+        figures={} if verdict is None else {"residual_verdict": dict(vars(verdict))},
+        maps=(Map(kind=RESIDUAL, image=image, geometry=restoration.source.geometry.coloured("PiYG", limits)),),
+    )
+
+
+def _uncertainty(restoration: Restoration, result: Result, wanted: Wanted) -> Findings:
+    if result.uncertainty is None:
+        raise ValueError("it has to be switched on before the run, which then keeps count of it")
+    image = _grey(result.uncertainty, restoration, _root_mean_square)
+    known = image[np.isfinite(image)]
+    if not known.size:
+        raise ValueError("every pixel keeps its measured value")
+    low, middle, high = (float(v) for v in np.quantile(known, [0.05, 0.5, 0.95]))
+    sentence = f"{middle:.3g} at the median pixel, {low:.3g} to {high:.3g} at nine of ten, as intensities."
+    return Findings(
+        sentences=(("Uncertainty", sentence),),
+        figures={"uncertainty": {"median": middle, "quantiles_5_95": [low, high], "of": result.record["uncertainty"]}},
+        maps=(_positive(UNCERTAINTY, image, restoration.place(restoration.source.geometry), "viridis"),),
+    )
+
+
+def _holes(restoration: Restoration, result: Result, wanted: Wanted) -> Findings:
+    source = restoration.source
+    axes = {name: value for name, value in source.arguments.items() if name != "image"}
+    warning = trust.hole_warning(source.image, noise=result.noise, **axes)
+    ratio = _grey(trust.hole_map(source.image, noise=result.noise, **axes), restoration, np.max)
+    if not ratio.any():
+        raise ValueError("no pixel is missing")
+    sentence = _ended(warning) if warning else "Their surroundings determine most of what is missing."
+    shown = np.where(np.isfinite(ratio), ratio, ratio[np.isfinite(ratio)].max())
+    return Findings(
+        sentences=(("Holes", sentence),),
+        figures={"holes": {"largest_ratio": float(shown.max()), "warning": warning}},
+        maps=(Map(kind=HOLES, image=shown, geometry=source.geometry.coloured("magma", (0.0, 2.0))),),
+    )
+
+
+def _resolution(restoration: Restoration, result: Result, wanted: Wanted) -> Findings:
+    source = restoration.source
+    if source.missing is not None and source.missing.any():
+        raise ValueError("pixels are missing, and the halves of the measurement must be whole")
+    sizes, unit = _pixel_size(source.geometry)
+    factors = restoration.factors or (1, 1)
+    axes = {name: source.arguments[name] for name in ("channel_axis", "leading_axes")}
+    before = trust.resolution(source.image, pixel_size=sizes, noise=result.noise, **axes)
+    fine = tuple(s / f for s, f in zip(sizes, factors, strict=True))
+    after = trust.resolution(result.image, pixel_size=fine, noise=result.noise, **axes)
+    return Findings(
+        sentences=(
+            ("Resolution", f"Before, {_detail(before, unit)}. After, {_detail(after, unit)}. {_no_proof(result)}"),
+        ),
+        figures={
+            "resolution": {
+                "before": before.resolution,
+                "after": after.resolution,
+                "finest_before": before.limit,
+                "finest_after": after.limit,
+                "unit": unit,
+                "threshold": "1/7",
+                "caveat": before.caveat,
+            }
+        },
+    )
+
+
+def _against_truth(restoration: Restoration, result: Result, wanted: Wanted) -> Findings:
+    source, truth = restoration.source, np.asarray(wanted.truth)
+    if truth.shape != result.image.shape:
+        raise ValueError(
+            f"'{wanted.truth_name}' has shape {truth.shape} and the result {result.image.shape}; choose one of that"
+        )
+    axes = {name: source.arguments[name] for name in ("channel_axis", "leading_axes")}
+    options = {**axes, "affine": wanted.affine, "mask": _unusable(truth)}
+    enlarged, how = _enlarged(restoration)
+    after = trust.compare(result.image, truth, **options)
+    lines = [f"After, {after}."]
+    figures = {"truth_layer": wanted.truth_name, "after": _plain(after)}
+    if np.isfinite(enlarged).all():
+        before = trust.compare(enlarged, truth, **options)
+        lines.insert(0, f"Before{how}, {before}.")
+        figures["before"] = _plain(before)
+    if result.uncertainty is not None and np.isfinite(result.uncertainty).any():
+        share = trust.calibration(result.uncertainty, result.image, truth)
+        lines.append(f"{share:.0%} of the true values lie within two uncertainties (95% if these are right).")
+        figures["within_two_uncertainties"] = share
+    return Findings(sentences=((f"Against '{wanted.truth_name}'", " ".join(lines)),), figures={"truth": figures})
+
+
+# ------------------------------------------------------------------------------------------------------------ the parts
+
+
+def _positive(kind: str, image: np.ndarray, geometry: Geometry, colormap: str) -> Map:
+    """A map of something that is 0 or more; the few brightest pixels do not darken all others."""
+    high = float(np.nanquantile(image, 0.995))
+    return Map(kind=kind, image=image, geometry=geometry.coloured(colormap, (0.0, high if high > 0 else 1.0)))
+
+
+def _grey(image: np.ndarray, restoration: Restoration, over: Callable[..., Any] = np.mean) -> np.ndarray:
+    """A map of colours as one value for each pixel: their mean, or what `over` makes of them."""
+    return np.asarray(over(image, axis=-1)) if restoration.source.rgb else image
+
+
+def _root_mean_square(values: np.ndarray, axis: int) -> np.ndarray:
+    return np.asarray(np.sqrt(np.mean(np.square(values), axis=axis)))
+
+
+def _range(image: np.ndarray) -> tuple[float, float]:
+    low, high = float(np.nanmin(image)), float(np.nanmax(image))
+    return (low, high) if high > low else (low, low + 1)
+
+
+def _enlarged(restoration: Restoration) -> tuple[np.ndarray, str]:
+    """The measurement on the grid of the result, and what to say of that."""
+    image = restoration.source.image
+    if restoration.factors is None:
+        return image, ""
+    zoom = [1.0] * image.ndim
+    first = restoration.source.arguments["leading_axes"]
+    zoom[first : first + 2] = restoration.factors
+    return ndimage.zoom(
+        image.astype(np.float64), zoom, order=3, mode="nearest", grid_mode=True
+    ), " (enlarged bicubically)"
+
+
+def _unusable(truth: np.ndarray) -> np.ndarray | None:
+    bad = ~np.isfinite(truth)
+    return bad if bad.any() else None
+
+
+def _plain(figures: Comparison) -> dict[str, float]:
+    return {name: float(value) for name, value in vars(figures).items()}
+
+
+def _pixel_size(geometry: Geometry) -> tuple[tuple[float, float], str]:
+    """Pixel sizes along y and x in the unit of x, and its symbol."""
+    registry = pint.get_application_registry()
+    y, x = geometry.place["units"][-2:]
+    try:
+        ratio = float(registry.Quantity(1, y).to(x).magnitude)
+    except pint.DimensionalityError:
+        ratio = 1.0
+    symbol = f"{registry.Unit(x):~}"
+    return (geometry.scale[-2] * ratio, geometry.scale[-1]), "pixels" if str(x) == "pixel" else symbol
+
+
+def _detail(found: FourierCorrelation, unit: str) -> str:
+    if np.isinf(found.resolution):
+        return "no detail above the noise"
+    if found.resolution <= found.limit:
+        return f"detail down to {found.limit:.3g} {unit}, the finest that can be told"
+    return f"detail down to {found.resolution:.3g} {unit}"
+
+
+def _no_proof(result: Result) -> str:
+    shared = result.noise is not None and not result.noise.independent
+    noise = "Neighbouring pixels share noise, which counts as detail here. " if shared else ""
+    return f"{noise}Finer is no proof: what was invented counts as detail too."
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."

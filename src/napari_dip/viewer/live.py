@@ -1,0 +1,75 @@
+"""What is seen of a run while it goes on: a preview, and snapshots that stay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from magicgui.widgets import CheckBox, ComboBox, SpinBox
+from qtpy.QtCore import Signal
+
+from napari_dip.core.solve import Progress
+from napari_dip.viewer.form import Rows
+from napari_dip.viewer.restoration import Restoration
+
+AS_LAYERS, AS_STACK = "new layers", "one stack"
+
+
+class Live(Rows):
+    """Rows that say what to show of a run, and the layers that show it.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: Any) -> None:
+        self.preview = CheckBox(
+            name="preview", label="Live preview", value=True, tooltip="A layer that shows the image so far."
+        )
+        self.every = SpinBox(
+            name="snapshots",
+            label="Snapshot every (iterations)",
+            min=0,
+            max=1_000_000,
+            step=50,
+            tooltip="Keeps the image after each so many iterations; 0 for none.",
+        )
+        self.kept_as = ComboBox(name="kept_as", label="Keep as", choices=[AS_LAYERS, AS_STACK])
+        super().__init__([self.preview, self.every, self.kept_as])
+        self._viewer = viewer
+        self._layer: Any = None
+        self._stacks: dict[int, Any] = {}  # of the snapshots of each slice
+        self.every.changed.connect(self._show_kept_as)
+        self._show_kept_as()
+
+    def _show_kept_as(self) -> None:
+        self.show_row(self.kept_as, self.every.value > 0)
+
+    def begin(self) -> None:
+        """Forget the layers of the run before."""
+        self._layer, self._stacks = None, {}
+
+    def show_progress(self, restoration: Restoration, progress: Progress) -> None:
+        """Show the image so far, and keep it if it is a snapshot."""
+        if progress.snapshot:
+            self._keep(restoration, progress)
+        if self.preview.value and (self._layer is None or self._layer in self._viewer.layers):
+            self._layer = restoration.show_preview(self._viewer, progress, self._layer)
+
+    def end(self) -> None:
+        """Take the preview away."""
+        if self._layer is not None and self._layer in self._viewer.layers:
+            self._viewer.layers.remove(self._layer)
+        self.begin()
+
+    def _keep(self, restoration: Restoration, progress: Progress) -> None:
+        """Keep a snapshot, as a layer of its own or in the stack of its slice."""
+        if self.kept_as.value == AS_LAYERS:
+            restoration.show_snapshot(self._viewer, progress)
+            return
+        stack = self._stacks.get(progress.slice)
+        if stack is not None and stack not in self._viewer.layers:
+            stack = None  # deleted by the user: begin another
+        self._stacks[progress.slice] = restoration.show_in_stack(self._viewer, progress, stack, self.every.value)

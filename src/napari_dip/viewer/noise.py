@@ -1,0 +1,83 @@
+"""The noise of what is in view, in a sentence, before anything is restored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from qtpy.QtCore import Signal
+
+from napari_dip.core.noise import Noise
+from napari_dip.trust import estimate_noise
+from napari_dip.viewer.background import Background
+from napari_dip.viewer.form import Text
+from napari_dip.viewer.layers import Source
+
+_DELAY = 400  # ms: while a slider moves nothing is estimated
+
+
+class NoiseSentence(Text):
+    """A line of text that says what the noise is, and keeps up with what is chosen.
+
+    Attributes
+    ----------
+    estimated : Signal
+        Carries the `Noise`, or None while it is not known.
+    """
+
+    estimated = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__("noise")
+        self._key: Any = None
+        self._background = Background(_DELAY)
+        self._background.setParent(self)
+        self._background.answered.connect(self._on_answer)
+        self.setVisible(False)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an estimate is under way."""
+        return self._background.waiting
+
+    def look(self, key: Any, read: Callable[[], Source], camera: dict[str, float]) -> None:
+        """Estimate the noise of what `read` reads, unless `key` and `camera` are those of the last time."""
+        key = (key, *camera.items())
+        if key == self._key:
+            return
+        self._key = key
+        self._say("Noise: being estimated...")
+        self._background.ask(partial(_estimate, read, camera))
+
+    def forget(self) -> None:
+        """There is nothing whose noise could be told."""
+        if self._key is None:
+            return
+        self._key = None
+        self._background.forget()
+        self._say("")
+        self.estimated.emit(None)
+
+    def _on_answer(self, noise: Noise | Exception) -> None:
+        if not isinstance(noise, Noise):  # what cannot be restored; Run says why
+            self._say("")
+            self.estimated.emit(None)
+            return
+        self._say(f"Noise: {noise}.")
+        self.setToolTip(
+            f"Estimated from the slice in view, in the units of the image: gain {noise.gain:.4g} counts per electron, "
+            f"offset {noise.offset:.4g}, read noise {noise.read_noise:.4g}, standard deviation over the image "
+            f"{noise.sigma:.4g}, correlation of direct neighbours {noise.correlation:.2f}. If you know your camera "
+            "better, say so under Camera."
+        )
+        self.estimated.emit(noise)
+
+    def _say(self, text: str) -> None:
+        self.setToolTip("")
+        self.setText(text)
+        self.setVisible(bool(text))
+
+
+def _estimate(read: Callable[[], Source], camera: dict[str, float]) -> Noise:
+    return estimate_noise(**read().arguments, **camera)

@@ -1,0 +1,192 @@
+"""How far to trust a result: switches for what is to be found out about it, and what was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from magicgui.widgets import ComboBox
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
+
+from napari_dip.viewer import layers
+from napari_dip.viewer.choice import images_in
+from napari_dip.viewer.controls import button, paragraphs
+from napari_dip.viewer.findings import Findings, Wanted
+from napari_dip.viewer.form import Rows, Section, Text
+from napari_dip.viewer.restoration import Restoration
+
+_SWITCHES = {  # name -> what stands beside it, and what it can and cannot tell
+    "residual": (
+        "Residual layer",
+        (
+            "What the restoration took away: the measurement minus the result. It should be noise and nothing "
+            "else; what looks like your sample in it was removed. The verdict sees neither what is fainter than "
+            "the noise over its extent, nor what was added."
+        ),
+    ),
+    "uncertainty": (
+        "Uncertainty layer",
+        (
+            "Standard deviation at each pixel, in the units of the image: between the runs if there are several, "
+            "else of the iterates about their average. To be switched on before the run. It tells where the fit "
+            "wavers, not where it is surely wrong: what all iterates get wrong alike has a small one."
+        ),
+    ),
+    "control": (
+        "Noise-only control",
+        (
+            "A second run with the same settings on pure noise of the estimated strength, for one slice: all it "
+            "shows is made up. It takes as long as the first. Beside real structure more may be made up than "
+            "here."
+        ),
+    ),
+    "holes": (
+        "Hole map",
+        (
+            "How far each missing pixel lies from what is known, over the distance at which structure is alike "
+            "there. Below 1 the surroundings determine most of it; above 1 it is invented. It cannot tell whether "
+            "what was invented is right."
+        ),
+    ),
+    "resolution": (
+        "Resolution before and after",
+        (
+            "Fourier ring correlation of two halves of the image, in the units of the layer: to which detail it "
+            "repeats itself. It cannot tell structure from invention, so a finer figure after a restoration is no "
+            "proof."
+        ),
+    ),
+}
+_AFFINE = (
+    "Multiplies and shifts the intensities to fit the ground truth before they are compared: for a truth taken "
+    "with another exposure. It hides an error in the scale of the intensities."
+)
+_TRUTH = (
+    "An image layer of the same field without noise. Gives PSNR, SSIM and NRMSE before and after: how close the "
+    "images are on the whole. They tell nothing of single structures."
+)
+
+
+class TrustPanel(Section):
+    """A folded section of the widgets.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    task : str
+
+    Attributes
+    ----------
+    asked : Signal
+        The user wants to know about the last result what is switched on now.
+    """
+
+    asked = Signal()
+
+    def __init__(self, viewer: Any, task: str) -> None:
+        super().__init__("Trust")
+        self._viewer = viewer
+        inside = QWidget()
+        layout = QVBoxLayout(inside)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self.switches: dict[str, QCheckBox] = {}
+        for name, words in _SWITCHES.items():
+            if name == ("resolution" if task == "inpaint" else "holes"):
+                continue  # an image with holes has no whole halves to correlate
+            self.switches[name] = _switch(*words)
+            layout.addWidget(self.switches[name])
+        self.truth = ComboBox(name="truth", label="Ground truth", choices=self._truths, nullable=True, tooltip=_TRUTH)
+        self._rows = Rows([self.truth])
+        self.affine = _switch("Fit gain and offset first", _AFFINE)
+        self.look_button = button(
+            "Look at the last result",
+            self.asked,
+            "Finds out what is switched on about the last result. After the next run it is done by itself.",
+        )
+        self._text = Text("trust")
+        for part in (self._rows, self.affine, self.look_button, self._text):
+            layout.addWidget(part)
+        self.addWidget(inside)
+        self.truth.changed.connect(self._show_affine)
+        self._show_affine()
+        self.show_state(can_look=False)
+        self.tell(Findings())
+
+    @property
+    def told(self) -> str:
+        """What is said of the last result."""
+        return self._text.text()
+
+    @property
+    def uncertainty(self) -> bool:
+        """Whether the run is to keep count of the uncertainty."""
+        return self.switches["uncertainty"].isChecked()
+
+    @property
+    def wants_control(self) -> bool:
+        """Whether a noise-only control is to follow."""
+        return self.switches["control"].isChecked()
+
+    def wanted(self, restoration: Restoration) -> Wanted:
+        """What is switched on, for a restoration.
+
+        Raises
+        ------
+        ValueError
+            If the ground truth has no such slice.
+        """
+        truth = self.truth.value
+        return Wanted(
+            **{name: switch.isChecked() for name, switch in self.switches.items() if name != "control"},
+            truth=None if truth is None else truth_for(restoration, truth),
+            truth_name="" if truth is None else truth.name,
+            affine=self.affine.isChecked(),
+        )
+
+    def reset_choices(self) -> None:
+        """Offer the layers that there are."""
+        self.truth.reset_choices()
+
+    def show_state(self, can_look: bool, running: bool = False) -> None:
+        """Enable what can be done now."""
+        for part in (*self.switches.values(), self._rows, self.affine):
+            part.setEnabled(not running)
+        self.look_button.setEnabled(can_look and not running)
+
+    def tell(self, findings: Findings) -> None:
+        """Show what was found out."""
+        words = list(findings.sentences)
+        if findings.maps:
+            kinds = ", ".join(found.kind for found in findings.maps)
+            words.append(("New layers", f"{kinds}: above the result and hidden; click the eye to see one."))
+        self._text.setText(paragraphs(words))
+        self._text.setVisible(bool(words))
+
+    def _truths(self, _: Any = None) -> list[tuple[str, Any]]:
+        return images_in(self._viewer)
+
+    def _show_affine(self) -> None:
+        self.affine.setVisible(self.truth.value is not None)
+
+
+def truth_for(restoration: Restoration, truth: Any) -> np.ndarray:
+    """The pixels of a ground-truth layer in the axes of a restoration: the slices that it is about.
+
+    Raises
+    ------
+    ValueError
+        If it has no such slice.
+    """
+    source = restoration.source
+    axes = len(source.geometry.scale)
+    image = layers.read(truth, where=restoration.where if truth.ndim == axes else layers.ALL).image
+    if truth.ndim < axes:  # one plane for the slice that was restored
+        image = image.reshape((1,) * (axes - truth.ndim) + image.shape)
+    return np.asarray(image)
+
+
+def _switch(text: str, tooltip: str) -> QCheckBox:
+    switch = QCheckBox(text)
+    switch.setToolTip(f"<qt>{tooltip}</qt>")  # rich text wraps
+    return switch

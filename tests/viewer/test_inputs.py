@@ -1,0 +1,264 @@
+"""Before a run: the noise of what is in view, what is known of the camera, and bad pixels."""
+
+import gc
+import threading
+import time
+
+import dask.array
+import numpy as np
+import pytest
+from qtpy.QtCore import QObject
+
+from napari_dip.core.noise import Noise
+from napari_dip.viewer.background import Background
+from napari_dip.viewer.form import SettingsForm
+from napari_dip.viewer.restoration import METADATA
+from tests.viewer.docks import restored
+
+WHITE = Noise(gain=0, offset=0, read_noise=5, sigma=5)
+SHARED = Noise(gain=0, offset=0, read_noise=5, sigma=5, correlation=0.5)
+
+
+def flat(sigma, shape=(64, 64), seed=0):
+    return np.random.default_rng(seed).normal(200, sigma, shape).astype(np.float32)
+
+
+def words(widget):
+    return widget.noise.text()
+
+
+def known(widget):
+    return words(widget).startswith("Noise:") and "estimated" not in words(widget)
+
+
+def sigma_of(widget):
+    return float(words(widget).split("sigma ")[1].split(",")[0])
+
+
+# ----------------------------------------------------------------------------------------------- beside the window
+
+
+def test_only_the_answer_to_the_last_question_counts_and_one_is_computed_at_a_time(qtbot):
+    background, other = Background(), Background()
+    answers, busy, most = [], [], []
+
+    def question(answer):
+        busy.append(1)
+        most.append(len(busy))
+        time.sleep(0.05)
+        busy.pop()
+        return answer
+
+    for each in (background, other):
+        each.answered.connect(answers.append)
+    background.ask(lambda: question("first"))
+    qtbot.wait(20)  # it is under way
+    background.ask(lambda: question("second"))
+    background.ask(lambda: question("third"))
+    other.ask(lambda: question("else"))
+    qtbot.waitUntil(lambda: not background.waiting and not other.waiting)
+    assert sorted(answers) == ["else", "third"]
+    assert max(most) == 1
+
+
+def test_a_failure_beside_the_window_is_an_answer_and_nothing_comes_when_it_is_forgotten(qtbot):
+    background, answers = Background(), []
+    background.answered.connect(answers.append)
+    background.ask(lambda: 1 / 0)
+    qtbot.waitUntil(lambda: bool(answers))
+    assert isinstance(answers[0], ZeroDivisionError)
+    background.ask(lambda: "unwanted")
+    background.forget()
+    qtbot.wait(50)
+    assert len(answers) == 1
+
+
+def test_an_answer_for_a_window_that_is_gone_harms_nothing(qtbot):
+    hold, parent = threading.Event(), QObject()
+    background = Background()
+    background.setParent(parent)
+    background.ask(lambda: hold.wait(30))
+    qtbot.waitUntil(lambda: background._under_way > 0)
+    parent.deleteLater()
+    qtbot.wait(20)
+    gc.collect()
+    hold.set()
+    qtbot.wait(20)
+
+
+# ----------------------------------------------------------------------------------------------------------- noise
+
+
+def test_the_noise_is_told_before_the_run_and_follows_the_slice_in_view(viewer, dock, wait):
+    viewer.add_image(np.stack([flat(5), flat(50)]), name="stack")
+    viewer.dims.set_point(0, 0)
+    widget = dock()
+    wait(lambda: known(widget))
+    assert sigma_of(widget) == pytest.approx(5, rel=0.1)
+    viewer.dims.set_point(0, 1)
+    assert "being estimated" in words(widget)
+    wait(lambda: known(widget))
+    assert sigma_of(widget) == pytest.approx(50, rel=0.1)
+
+
+def test_the_noise_leaves_out_what_the_mask_marks(viewer, dock, wait):
+    image, marks = flat(5, (64, 128)), np.zeros((64, 128), int)
+    image[:, 64:], marks[:, 64:] = flat(50, seed=1), 1
+    viewer.add_image(image)
+    widget = dock()
+    wait(lambda: known(widget))
+    widget.inputs.mask.value = viewer.add_labels(marks)
+    wait(lambda: known(widget))
+    assert sigma_of(widget) == pytest.approx(5, rel=0.1)
+
+
+def test_the_noise_of_a_lazy_stack_reads_nothing_but_the_slice_in_view(viewer, dock, wait):
+    read = set()
+
+    def plane(block, block_info=None):
+        if block_info is not None and block_info[0]:
+            read.add(block_info[0]["chunk-location"][0])
+        return block
+
+    stack = dask.array.from_array(flat(5, (6, 64, 64)), chunks=(1, 64, 64)).map_blocks(plane, dtype=np.float32)
+    viewer.add_image(stack, contrast_limits=(0, 400), multiscale=False)
+    viewer.dims.set_point(0, 2)
+    read.clear()
+    widget = dock()
+    wait(lambda: known(widget))
+    assert read <= {2}
+
+
+def test_what_cannot_be_restored_has_no_noise(viewer, dock, wait):
+    viewer.add_image(flat(5) > 200)
+    widget = dock()
+    wait(lambda: not widget.noise.waiting)
+    assert words(widget) == ""
+
+
+def test_the_window_is_not_held_up_by_the_noise(viewer, dock, wait, qtbot, monkeypatch):
+    hold = threading.Event()
+    monkeypatch.setattr("napari_dip.viewer.noise.estimate_noise", lambda *_, **__: hold.wait(30) and WHITE)
+    viewer.add_image(flat(5), name="cells")
+    widget = dock()
+    wait(lambda: widget.noise._background._under_way > 0)
+    assert widget.run_button.isEnabled()
+    viewer.add_image(flat(5), name="others")  # asked for, while the first is still under way
+    hold.set()
+    wait(lambda: known(widget))
+
+
+# ---------------------------------------------------------------------------------------------------------- camera
+
+
+def test_what_is_known_of_the_camera_overrides_the_estimate_and_is_recorded(viewer, dock, wait):
+    photons = np.random.default_rng(0).poisson(np.linspace(20, 200, 64) * np.ones((64, 1)))
+    viewer.add_image((4 * photons).astype(np.float32))
+    widget = dock()
+    wait(lambda: known(widget))
+    widget.inputs.camera.rows["gain"].value = "3"
+    wait(lambda: "gain 3," in words(widget))
+    widget.inputs.camera.rows["offset"].value = "10"
+    widget.run()
+    wait(lambda: not widget.running)
+    assert restored(viewer)[0].metadata[METADATA]["camera"] == {"gain": 3.0, "offset": 10.0}
+
+
+@pytest.mark.parametrize("text", ["four", "-1", "nan"])
+def test_a_camera_value_that_is_none_is_said_before_the_run(viewer, dock, picture, text):
+    viewer.add_image(picture)
+    widget = dock()
+    widget.inputs.camera.rows["read_noise"].value = text
+    assert f"read_noise='{text}'" in widget._sentence.text()
+    assert not widget.run_button.isEnabled()
+    widget.inputs.camera.rows["read_noise"].value = ""
+    assert widget.run_button.isEnabled()
+
+
+# --------------------------------------------------------------------------------------------------------- the form
+
+
+def test_the_form_fills_in_what_suits_the_noise_but_not_what_was_touched(qtbot):
+    form = SettingsForm("denoise")
+    qtbot.addWidget(form)
+    form.set(seed=7)
+    form.set_noise(WHITE)
+    assert form.method == "self-guided"
+    assert "independent" in form.why
+    form.set_noise(SHARED)
+    assert form.method == "prior"
+    assert form.settings().seed == 7
+    assert form.knobs() == {"preset": "auto", "device": "auto", "seed": 7}
+
+
+def test_a_choice_that_only_one_method_has_decides_and_stays(qtbot):
+    form = SettingsForm("denoise")
+    qtbot.addWidget(form)
+    form.set_noise(WHITE)
+    form.set(code="uniform")
+    assert form.method == "prior"
+    form.set(seed=3)  # another change does not bring the other method back
+    assert form.method == "prior"
+    assert form.knobs()["code"] == "uniform"
+    assert form.settings().generator == "hourglass"
+
+
+# ------------------------------------------------------------------------------------------------------- bad pixels
+
+
+@pytest.mark.parametrize("name", ["Denoise", "Inpaint", "Super-resolve"])
+def test_bad_pixels_become_a_labels_layer_that_is_chosen(viewer, dock, wait, name):
+    image, hot = flat(5), [(10, 12), (40, 7), (50, 50)]
+    for place in hot:
+        image[place] = 900
+    source = viewer.add_image(image, name="cells", scale=(0.2, 0.3), translate=(5, 6), units=("um", "um"))
+    widget = dock(name)
+    widget.inputs.find_button.native.click()
+    assert "Looking" in widget.status
+    wait(lambda: "found" in widget.status)
+    labels = widget.inputs.mask.value
+    assert [tuple(place) for place in np.argwhere(labels.data)] == hot
+    assert "3 bad pixels" in widget.status
+    assert np.allclose(labels.data_to_world((3, 4)), source.data_to_world((3, 4)))
+    assert labels.units == source.units
+    assert widget.inputs.image.value is source
+
+
+def test_no_bad_pixel_is_said_and_makes_no_layer(viewer, dock, wait):
+    viewer.add_image(flat(5))
+    widget = dock()
+    widget.inputs.find_button.native.click()
+    wait(lambda: "No hot, dead or saturated pixel" in widget.status)
+    assert len(viewer.layers) == 1
+
+
+def test_bad_pixels_join_the_mask_that_there_is(viewer, dock, wait):
+    image, marks = flat(5), np.zeros((64, 64), int)
+    image[10, 12], marks[30:34, 30:34] = 900, 1
+    viewer.add_image(image)
+    widget = dock()
+    widget.inputs.mask.value = holes = viewer.add_labels(marks, name="holes")
+    widget.inputs.find_button.native.click()
+    wait(lambda: "found" in widget.status)
+    assert widget.inputs.mask.value is not holes
+    assert widget.inputs.mask.value.data.sum() == 17
+    assert "1 bad pixel " in widget.status
+    assert holes.data.sum() == 16
+
+
+def test_bad_pixels_of_all_slices_or_of_the_one_in_view(viewer, dock, wait):
+    stack = np.stack([flat(5, seed=seed) for seed in range(3)])
+    stack[:, 9, 9] = 900
+    viewer.add_image(stack, name="stack")
+    viewer.dims.set_point(0, 1)
+    widget = dock()
+    for where, shape in (("the slice in view", (1, 64, 64)), ("all slices, one after the other", (3, 64, 64))):
+        widget.inputs.mask.value, widget.inputs.where.value = None, where
+        widget.inputs.find_button.native.click()
+        wait(lambda: "found" in widget.status and widget.inputs.mask.value is not None)
+        labels = widget.inputs.mask.value
+        assert labels.data.shape == shape
+        assert labels.data[:, 9, 9].all()
+    viewer.layers.clear()
+    widget.inputs.find_bad_pixels()
+    assert "no image" in widget.status
