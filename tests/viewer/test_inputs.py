@@ -148,6 +148,18 @@ def test_the_window_is_not_held_up_by_the_noise(viewer, dock, wait, qtbot, monke
     wait(lambda: known(widget))
 
 
+def test_a_noise_that_comes_during_a_run_is_in_the_form_after_it(viewer, dock, wait, monkeypatch):
+    hold = threading.Event()
+    monkeypatch.setattr("napari_dip.viewer.noise.estimate_noise", lambda *_, **__: hold.wait(30) and WHITE)
+    viewer.add_image(flat(5), name="cells")
+    widget = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")[1]
+    widget.form.set(iterations=2, channels="4", stop="iterations")
+    widget.run()
+    hold.set()
+    wait(lambda: not widget.running and known(widget))
+    assert widget.form.method == "self-guided"
+
+
 # ---------------------------------------------------------------------------------------------------------- camera
 
 

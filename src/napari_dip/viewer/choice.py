@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from magicgui.widgets import ComboBox, LineEdit, PushButton, SpinBox
+from magicgui.widgets import ComboBox, PushButton, SpinBox
 from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
@@ -16,12 +16,12 @@ from napari_dip.core.operators import KERNELS
 from napari_dip.trust import find_bad_pixels
 from napari_dip.viewer import layers
 from napari_dip.viewer.background import Background
+from napari_dip.viewer.camera import Camera
 from napari_dip.viewer.form import Rows
 from napari_dip.viewer.layers import Source
 from napari_dip.viewer.restoration import is_by_product
 
 IN_VIEW, ALL_SLICES = "the slice in view", "all slices, one after the other"
-NOT_CAMERA = "{name}={text!r} must be a number, or empty to have it estimated from the image"
 _LOOKED_AT = 1024  # pixels a side, in the middle: 2 s of one core
 
 
@@ -317,50 +317,6 @@ class SuperresolveInputs(Inputs):
         ]
         missing = f", without what '{self.mask.value.name}' marks," if self.mask.value is not None else ","
         return f"Enlarge {factor} times along y and x, to pixels of {' x '.join(sizes)}{missing}"
-
-
-class Camera(Rows):
-    """Rows for what is known of the camera; what is left empty is estimated from the image."""
-
-    changed = Signal()
-
-    def __init__(self) -> None:
-        rows = {
-            "gain": ("Gain (counts per electron)", "0 if the noise does not depend on the signal."),
-            "offset": ("Offset (counts)", "What the camera reads at no light."),
-            "read_noise": ("Read noise (counts)", "Standard deviation of what the camera reads at no light."),
-        }
-        self.rows = {
-            name: LineEdit(name=name, label=label, tooltip=f"{help} Empty: estimated from the image.")
-            for name, (label, help) in rows.items()
-        }
-        super().__init__(list(self.rows.values()))
-        for row in self.rows.values():
-            row.native.setPlaceholderText("estimated")
-            row.changed.connect(self._tell)
-
-    def values(self) -> dict[str, float]:
-        """Argument of `napari_dip.iterate` -> value, for the rows that are filled in.
-
-        Raises
-        ------
-        ValueError
-            If one is not a number, or cannot be.
-        """
-        written = {name: row.value.strip() for name, row in self.rows.items()}
-        found = {}
-        for name, text in written.items():
-            try:
-                if text:
-                    found[name] = float(text)
-            except ValueError:
-                raise ValueError(NOT_CAMERA.format(name=name, text=text)) from None
-            if text and (not np.isfinite(found[name]) or (found[name] < 0 and name != "offset")):
-                raise ValueError(NOT_CAMERA.format(name=name, text=text).replace("a number", "a number from 0 up"))
-        return found
-
-    def _tell(self) -> None:
-        self.changed.emit()
 
 
 def images_in(viewer: Any) -> list[tuple[str, Any]]:

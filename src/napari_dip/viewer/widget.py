@@ -165,8 +165,7 @@ class RestoreWidget(QWidget):
             self.noise.look(*look, camera)
 
     def _on_noise(self, noise: Noise | None) -> None:
-        if not self.running:
-            self.form.set_noise(noise)
+        self.form.set_noise(noise)  # also during a run, which has its own settings by then
 
     # -- the run ------------------------------------------------------------------------------------------------
 
@@ -255,6 +254,8 @@ class RestoreWidget(QWidget):
                 self._show(restoration, outcome.value)
             elif isinstance(outcome.value, Findings):
                 self._add_findings(outcome.value)
+                if outcome.value.maps:
+                    self.controls.fill()
         finally:
             self._show_state()
             self._describe()
