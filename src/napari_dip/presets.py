@@ -82,7 +82,7 @@ TABLE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 
 #: The preset of self-guided fits, and the knobs that mean nothing to them, or to nothing else.
 SELF = "denoise-self"
-SELF_ONLY = ("recorruption", "crop", "batch", "blocks")
+SELF_ONLY = ("recorruption", "crop", "batch", "blocks", "nonlocal_share")
 PRIOR_ONLY = (
     *("skip_channels", "channels_up", "filter_size_up", "filter_size_skip", "pointwise_up", "upsampling"),
     *("downsampling", "normalisation", "output", "code_channels", "code_scale", "code_noise", "weight_noise", "tail"),

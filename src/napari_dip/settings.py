@@ -225,7 +225,7 @@ class Settings:
         step=0.01,
     )
     recorruption: float = knob(
-        0.7,
+        0.6,
         "Noise added to the measurement that a self-guided generator is fed, as a fraction of its own.",
         "float",
         min=0.01,
@@ -242,6 +242,14 @@ class Settings:
         unit="px",
     )
     batch: int = knob(4, "Crops in an iteration of a self-guided fit.", "int", min=1, max=1024)
+    nonlocal_share: float = knob(
+        0.5,
+        "Share of the result of a self-guided fit that similar patches of the measurement give, not the generator.",
+        "float",
+        min=0,
+        max=1,
+        step=0.1,
+    )
     weight_noise: float = knob(
         0.0,
         "Noise added to the filters at every iteration, as a fraction of their standard deviation.",

@@ -36,6 +36,7 @@ class Muon(torch.optim.Optimizer):
         rest = [p for p in parameters if not _is_bank(p)]
         groups = [{"params": banks, "lr": learning_rate}, {"params": rest, "lr": adam_learning_rate}]
         super().__init__([group for group in groups if group["params"]], {})
+        self.pace = 1.0  # that all steps are multiplied by
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
@@ -44,9 +45,9 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             moved = [p for p in group["params"] if p.grad is not None]
             if moved and _is_bank(moved[0]):
-                self._move_banks(moved, group["lr"])
+                self._move_banks(moved, self.pace * group["lr"])
             elif moved:
-                self._move_rest(moved, group["lr"])
+                self._move_rest(moved, self.pace * group["lr"])
         return loss
 
     def _move_banks(self, weights: list[nn.Parameter], rate: float) -> None:

@@ -170,8 +170,8 @@ class Search:
         with torch.no_grad():
             return torch.as_tensor(self._operator(self.average))
 
-    def mark(self) -> Mark:
-        """A copy of what is restored so far."""
+    def mark(self, final: bool = True) -> Mark:
+        """A copy of what is restored so far; if it is not final, without what takes long."""
         return Mark(self.iteration, self.average.clone(), self._average.spread())
 
     def image(self) -> npt.NDArray[np.float32]:

@@ -238,9 +238,10 @@ def iterate(
             guard.rescue(search)
             reason = f"memory ran out on {device} after {search.iteration} iterations ({failure}); {_SMALLER}"
             events.append(Event(search.iteration, "out of memory", reason))
-        last = search.mark()
-        # whoever stops a run by hand wants what is on the screen
-        mark = last if rule.mark is None or reason.startswith(_STOPPED) else rule.mark
+        # whoever stops a run by hand wants what is on the screen, and wants it soon
+        stopped = reason.startswith(_STOPPED)
+        last = search.mark(final=not stopped)
+        mark = last if rule.mark is None or stopped else rule.mark
         image = on_host(mark.image)
         return Result(
             image=image,

@@ -22,6 +22,7 @@ from napari_dip.core.noise import INDEPENDENT
 from napari_dip.core.operators import Compose, Mask
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import Mark, Search, tail_of
+from napari_dip.core.selfguided import PASSES, iterations_of
 from napari_dip.settings import Settings
 
 RATIO = 0.95  # of the noise: the running average lags behind the iterate, which has fitted some noise by then
@@ -34,7 +35,6 @@ WATCHED = 1024  # pixels whose variance is followed: a window of 100 iterations 
 WINDOW = 100  # iterations, of the windowed variance
 NEWEST = 0.1  # weight of the newest iterate in the exponential variance
 WARM_UP = 200  # iterations: variances have minima before that mean nothing
-PASSES = 110  # times that each pixel is fitted
 PATIENCE = 300  # iterations without a better image
 
 
@@ -137,15 +137,13 @@ class Discrepancy(Rule):
 
 
 class Passes(Rule):
-    """Stop a self-guided fit when each pixel has been in a crop `PASSES` times: more fits the noise of small images."""
+    """Stop a self-guided fit when each pixel has been fitted `PASSES` times: its step length falls to that end."""
 
     def at_most(self, iterations: int) -> int:
-        pixels, settings = math.prod(self.problem.image_shape), self.settings
-        seen = settings.batch * min(pixels, settings.crop**2)
-        return min(iterations, math.ceil(PASSES * pixels / seen))
+        return iterations_of(self.problem.image_shape, self.settings)
 
     def look(self, search: Search) -> str:
-        if search.iteration < self.at_most(search.settings.iterations):
+        if search.iteration < self.at_most(0):
             return ""
         return f"stopped at iteration {search.iteration}: each pixel has been fitted {PASSES} times"
 
