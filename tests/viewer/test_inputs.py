@@ -215,6 +215,13 @@ def test_a_choice_that_only_one_method_has_decides_and_stays(qtbot):
     assert form.settings().generator == "hourglass"
 
 
+def test_long_tooltips_wrap(qtbot):
+    form = SettingsForm("denoise")
+    qtbot.addWidget(form)
+    for row in form._rows.values():
+        assert row.native.toolTip().startswith("<qt>")
+
+
 # ------------------------------------------------------------------------------------------------------- bad pixels
 
 

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QPushButton, QScro
 
 from napari_dip.core.solve import Progress
 from napari_dip.viewer.account import duration
-from napari_dip.viewer.form import Section, Text
+from napari_dip.viewer.form import Section, Text, tip
 from napari_dip.viewer.job import Job, Outcome
 
 _STEPS = 1000  # of the progress bars
@@ -223,6 +223,6 @@ def paragraphs(told: list[tuple[str, str]]) -> str:
 def button(text: str, slot: Any, tooltip: str) -> QPushButton:
     """A button that does one thing."""
     made = QPushButton(text)
-    made.setToolTip(tooltip)
+    made.setToolTip(tip(tooltip))
     made.clicked.connect(slot)
     return made

@@ -6,6 +6,7 @@ that the user has touched.
 
 from __future__ import annotations
 
+import html
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,11 @@ from napari_dip.settings import Knob, Settings, knobs, presets_for
 
 _DECIMALS = 6  # what a float row can hold
 _LABEL_WIDTH = 112  # pixels, so that the blocks of rows line up
+
+
+def tip(text: str) -> str:
+    """A tooltip that wraps, which Qt does with rich text only."""
+    return f"<qt>{html.escape(text)}</qt>" if text else ""
 
 
 class Text(QLabel):
@@ -60,7 +66,8 @@ class Rows(QWidget):
                 row.native.setMinimumContentsLength(6)
             label = QLabel("" if isinstance(row, PushButton) else row.label)
             label.setMinimumWidth(_LABEL_WIDTH)
-            label.setToolTip(row.tooltip or "")
+            for part in (label, row.native):
+                part.setToolTip(tip(row.tooltip or ""))
             self._layout.addRow(label, row.native)
             if isinstance(row, CheckBox):
                 row.native.setText("")  # the label says it

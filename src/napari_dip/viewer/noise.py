@@ -11,7 +11,7 @@ from qtpy.QtCore import Signal
 from napari_dip.core.noise import Noise
 from napari_dip.trust import estimate_noise
 from napari_dip.viewer.background import Background
-from napari_dip.viewer.form import Text
+from napari_dip.viewer.form import Text, tip
 from napari_dip.viewer.layers import Source
 
 _DELAY = 400  # ms: while a slider moves nothing is estimated
@@ -65,12 +65,13 @@ class NoiseSentence(Text):
             self.estimated.emit(None)
             return
         self._say(f"Noise: {noise}.")
-        self.setToolTip(
+        figures = (
             f"Estimated from the slice in view, in the units of the image: gain {noise.gain:.4g} counts per electron, "
             f"offset {noise.offset:.4g}, read noise {noise.read_noise:.4g}, standard deviation over the image "
             f"{noise.sigma:.4g}, correlation of direct neighbours {noise.correlation:.2f}. If you know your camera "
             "better, say so under Camera."
         )
+        self.setToolTip(tip(figures))
         self.estimated.emit(noise)
 
     def _say(self, text: str) -> None:

@@ -13,7 +13,7 @@ from napari_dip.viewer import layers
 from napari_dip.viewer.choice import images_in
 from napari_dip.viewer.controls import button, paragraphs
 from napari_dip.viewer.findings import Findings, Wanted
-from napari_dip.viewer.form import Rows, Section, Text
+from napari_dip.viewer.form import Rows, Section, Text, tip
 from napari_dip.viewer.restoration import Restoration
 
 _SWITCHES = {  # name -> what stands beside it, and what it can and cannot tell
@@ -188,5 +188,5 @@ def truth_for(restoration: Restoration, truth: Any) -> np.ndarray:
 
 def _switch(text: str, tooltip: str) -> QCheckBox:
     switch = QCheckBox(text)
-    switch.setToolTip(f"<qt>{tooltip}</qt>")  # rich text wraps
+    switch.setToolTip(tip(tooltip))
     return switch

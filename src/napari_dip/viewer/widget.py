@@ -18,7 +18,7 @@ from napari_dip.viewer.background import Background
 from napari_dip.viewer.choice import InpaintInputs, Inputs, SuperresolveInputs
 from napari_dip.viewer.controls import Controls
 from napari_dip.viewer.findings import Findings, Finished
-from napari_dip.viewer.form import Section, SettingsForm, Text
+from napari_dip.viewer.form import Section, SettingsForm, Text, tip
 from napari_dip.viewer.job import INTERVAL, Outcome
 from napari_dip.viewer.live import Live
 from napari_dip.viewer.noise import NoiseSentence
@@ -135,7 +135,7 @@ class RestoreWidget(QWidget):
         except (ValueError, TypeError) as error:
             sentence, ready = str(error), False
         self._sentence.setText(sentence)
-        self._sentence.setToolTip(self.form.why if ready else "")
+        self._sentence.setToolTip(tip(self.form.why if ready else ""))
         self.run_button.setEnabled(ready)
         self.more_button.setEnabled(ready and self._can_go_on)
         self._look_at_noise(layer)
