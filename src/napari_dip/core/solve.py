@@ -292,7 +292,7 @@ def _steps(
 
     Returns whether it came to such an end, and the sentence that says why it ended.
     """
-    count = count if rule.ended else rule.at_most(count)
+    count = count if rule.ended else rule.at_most(count, search.iteration)
     first, last = search.iteration, search.iteration + count
     began = shown = time.perf_counter()
     cost = 0.0

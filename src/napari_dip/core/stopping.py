@@ -75,8 +75,8 @@ class Rule:
         self.mark: Mark | None = None
         self.ended = False
 
-    def at_most(self, iterations: int) -> int:
-        """How many of so many iterations it may take."""
+    def at_most(self, iterations: int, done: int) -> int:
+        """How many of so many more iterations it may take, when some are done."""
         return iterations
 
     def begin(self, search: Search) -> None:
@@ -139,11 +139,11 @@ class Discrepancy(Rule):
 class Passes(Rule):
     """Stop a self-guided fit when each pixel has been fitted `PASSES` times: its step length falls to that end."""
 
-    def at_most(self, iterations: int) -> int:
-        return iterations_of(self.problem.image_shape, self.settings)
+    def at_most(self, iterations: int, done: int) -> int:
+        return min(iterations, max(1, iterations_of(self.problem.image_shape, self.settings) - done))
 
     def look(self, search: Search) -> str:
-        if search.iteration < self.at_most(0):
+        if search.iteration < iterations_of(self.problem.image_shape, self.settings):
             return ""
         return f"stopped at iteration {search.iteration}: each pixel has been fitted {PASSES} times"
 
