@@ -58,7 +58,7 @@ def test_a_result_says_what_was_chosen_and_why() -> None:
     cheap: dict[str, Any] = {"iterations": 3, "channels": 4, "device": "cpu"}
     result = denoise(white, **cheap)
     assert result.method.name == "self-guided"
-    assert result.choices["method"] == f"self-guided, because {result.method.reason}"
+    assert result.choices["Method"] == f"self-guided, because {result.method.reason}"
     assert result.record["method"] == {"name": "self-guided", "reason": result.method.reason}
     kept = denoise(white, preset="denoise-small", **cheap)
     assert (kept.method.name, kept.method.reason) == ("prior", "chosen by the user")

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from napari_dip.core.solve import Result
 
 
-_CHOICES = {"method": "Method", "stop": "Stopping rule"}
-
-
 def camera(args: Namespace) -> dict[str, Any]:
     """What was said of the camera."""
     return {name: getattr(args, name) for name in ("gain", "offset", "read_noise") if getattr(args, name) is not None}
@@ -50,7 +47,7 @@ def account(result: Result) -> Iterator[str]:
     """What was found and chosen in a run, why, and what it says against its own result."""
     if result.noise is not None:
         yield f"Noise: {result.noise}."
-    yield from (f"{_CHOICES.get(name, name)}: {sentence}." for name, sentence in result.choices.items())
+    yield from (f"{heading}: {sentence}." for heading, sentence in result.choices.items())
     if result.verdict is not None:
         yield f"Residual: {result.verdict.sentence}."
     yield from (f"Warning: {sentence}." for sentence in result.warnings)

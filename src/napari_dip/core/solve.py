@@ -153,8 +153,8 @@ class Result:
 
     @property
     def choices(self) -> dict[str, str]:
-        """What ``auto`` chose and why, as sentences."""
-        return {"method": str(self.method), "stop": str(self.rule)}
+        """What was chosen and why: headings and sentences."""
+        return {"Method": str(self.method), "Stopping rule": str(self.rule)}
 
 
 class OutOfMemory(MemoryError):

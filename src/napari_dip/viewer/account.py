@@ -6,8 +6,6 @@ import numpy as np
 
 from napari_dip.core.solve import Result
 
-_CHOICES = {"method": "Method", "stop": "Stopping rule"}
-
 
 def headline(name: str, result: Result) -> str:
     """Why a run ended and what its residual says, for the layer called `name`."""
@@ -18,7 +16,7 @@ def headline(name: str, result: Result) -> str:
 def details(result: Result) -> list[tuple[str, str]]:
     """What was chosen for a run and why, and what happened in it: a heading and a sentence each."""
     told = [("Warning", _ended(warning)) for warning in result.warnings]
-    told += [(_CHOICES.get(name, name.capitalize()), _ended(why)) for name, why in result.choices.items()]
+    told += [(heading, _ended(sentence)) for heading, sentence in result.choices.items()]
     if result.noise is not None:
         told.append(("Noise", _ended(str(result.noise))))
     marks = sorted(set(result.marks))
