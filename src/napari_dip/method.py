@@ -32,6 +32,8 @@ def auto_preset(task: str, *, on_cpu: bool, noise: Noise | None, changes: dict[s
         return name, f"{wish[1]} needs it"
     if noise is None:
         return prior, "the noise of the image is not known, which a self-guided fit needs"
+    if noise.sigma <= 0:
+        return prior, "there is no noise that a self-guided fit could learn from"
     if not noise.independent:
         return (
             prior,
@@ -42,21 +44,20 @@ def auto_preset(task: str, *, on_cpu: bool, noise: Noise | None, changes: dict[s
     return presets.SELF, "noise is independent from pixel to pixel, and known"
 
 
+_OF_SELF = (("code", "self"), ("generator", "unet"), ("optimiser", "muon"), ("stop", "passes"))
+
+
 def _wish(changes: dict[str, Any]) -> tuple[str, str] | None:
     """The method that a choice of the user's needs, and that choice."""
     for name, value in changes.items():
         stated = f"{name}={value!r}"
-        if name in presets.SELF_ONLY or (name, value) in (
-            ("code", "self"),
-            ("generator", "unet"),
-            ("optimiser", "muon"),
-        ):
+        if name in presets.SELF_ONLY or (name, value) in _OF_SELF:
             return "self-guided", stated
         if (
             name in presets.PRIOR_ONLY
             or name in ("code", "generator")
             or (name == "optimiser" and value != "muon")
-            or (name == "stop" and value not in ("auto", "iterations"))
+            or (name == "stop" and value not in ("auto", "passes", "iterations"))
             or (name == "noise" and value not in ("auto", "gaussian"))
         ):
             return "prior", stated

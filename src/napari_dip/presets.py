@@ -86,6 +86,7 @@ SELF_ONLY = ("recorruption", "crop", "batch", "blocks", "nonlocal_share")
 PRIOR_ONLY = (
     *("skip_channels", "channels_up", "filter_size_up", "filter_size_skip", "pointwise_up", "upsampling"),
     *("downsampling", "normalisation", "output", "code_channels", "code_scale", "code_noise", "weight_noise", "tail"),
+    *("regulariser", "regulariser_weight"),
 )
 
 #: task -> (preset on a CPU, preset on an accelerator)

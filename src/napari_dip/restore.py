@@ -165,7 +165,7 @@ def iterate(
     given = {"gain": gain, "offset": offset, "read_noise": read_noise}
     camera = {name: float(value) for name, value in given.items() if value is not None}
     noise = noise_of(slices, camera)
-    reason = "chosen by the user"
+    reason = "chosen by the user" if resume is None else resume.method.reason
     if settings is None:
         if knobs.get("preset", "auto") == "auto":
             reason = why_here(task, image_noise=noise, **knobs)

@@ -279,8 +279,11 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
     elif not done:
         reason = "finished at once: there was nothing to fit"
     ratios = doubts.hole_ratios(job.slices, job.noise) if job.slices.missing.any() else None
+    told = [r.uncertainty is not None for r in done]
+    if done and not any(told):
+        uncertainty = None
     if uncertainty is not None and ratios is not None:
-        uncertainty = np.maximum(uncertainty, job.enlarged(doubts.undetermined(job.slices, ratios)))
+        uncertainty = np.fmax(uncertainty, job.enlarged(doubts.undetermined(job.slices, ratios)))
     result = Result(
         image=job.slices.layout(image),
         last=job.slices.layout(last),

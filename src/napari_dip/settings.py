@@ -309,6 +309,18 @@ class Settings:
                 f"code={self.code!r} does not go with generator={self.generator!r}: code='self' and generator='unet' "
                 "need each other; take preset='denoise-self' for both, or another preset for neither"
             )
+        for name in presets.PRIOR_ONLY if self.code == "self" else ():
+            value = getattr(self, name)
+            if value != Settings.__dataclass_fields__[name].default:
+                raise ValueError(
+                    f"{name}={value!r} is for priors alone and would do nothing with code='self'; leave it out, or "
+                    "take another preset"
+                )
+        if self.code == "self" and (self.noise not in ("auto", "gaussian") or self.optimiser in ("lbfgs", "sgld")):
+            raise ValueError(
+                f"noise={self.noise!r} and optimiser={self.optimiser!r} do not both go with code='self', which follows "
+                "the estimated noise and is fitted by 'muon' or 'adam'; leave them out, or take another preset"
+            )
         for name in knobs():
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != self.scales:

@@ -13,7 +13,17 @@ from napari_dip.core import selfguided
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample, Identity
 from napari_dip.core.problem import Problem
-from napari_dip.core.selfguided import LEAST, SelfGuided, Stabilised, pace_at, spectrum, tiles, turns
+from napari_dip.core.selfguided import (
+    LEAST,
+    SelfGuided,
+    Stabilised,
+    crop_of,
+    pace_at,
+    spectrum,
+    tiles,
+    turns,
+    whole_fit,
+)
 from napari_dip.settings import PRESETS, Settings
 from tests.core.tiny import holed, noisy, picture, psnr, run
 
@@ -108,7 +118,7 @@ def test_turns_are_all_different_and_undone(ndim: int, swap: bool) -> None:
 
 
 def test_tiles_cover_each_pixel_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selfguided, "_TILE", 32**2)
+    monkeypatch.setattr(selfguided, "_TILE", {2: 32})
     seen = np.zeros((72, 104), int)
     for inner, outer, within in tiles(seen.shape, 8):
         seen[inner] += 1
@@ -122,7 +132,7 @@ def test_tiles_cover_each_pixel_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_large_image_is_predicted_in_tiles_without_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     search = begun(case(160, 168), precision="float32")
     whole = search._predict(search._photons)
-    monkeypatch.setattr(selfguided, "_TILE", 64**2)
+    monkeypatch.setattr(selfguided, "_TILE", {2: 64})
     assert torch.allclose(search._predict(search._photons), whole, atol=1e-4)
 
 
@@ -175,7 +185,45 @@ def test_it_stops_when_each_pixel_was_fitted_often_enough() -> None:
     assert result.complete
     assert result.iterations == -(-110 * 24 * 24 // (2 * 16 * 16))
     assert "110 times" in result.stop_reason
-    assert run(case(), small(iterations=7)).iterations == 7
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 40), (32, 200), (24, 24)])
+def test_fewer_iterations_are_called_what_they_are(shape: tuple[int, ...]) -> None:
+    whole = whole_fit(shape, small())
+    assert whole == -(-110 * np.prod(shape) // (2 * np.prod(crop_of(shape, small()))))
+    cut = run(case(*shape), small(iterations=3))
+    assert cut.iterations == 3
+    assert f"{3 / whole:.0%} of the {whole} that this image needs" in cut.stop_reason
+    more = run(case(*shape), small(iterations=2), state=cut.states[0])
+    assert more.iterations == 5
+
+
+def test_what_it_has_no_use_for_is_refused() -> None:
+    for knob, value in {"tail": 0.5, "code_noise": 0.2, "regulariser": "tv", "noise": "impulse"}.items():
+        with pytest.raises(ValueError, match=f"{knob}=.*leave"):
+            small(**{knob: value})
+    for stop in ("discrepancy", "held-out", "variance"):
+        with pytest.raises(ValueError, match="stop="):
+            run(case(), small(stop=stop))
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 64), (2, 64, 64), (32, 32, 32)])
+def test_volumes_are_finite_whatever_the_memory_held_before(shape: tuple[int, ...]) -> None:
+    spoilt = [torch.full((n,), torch.nan) for n in (2**12, 2**14, 2**16, 2**18) for _ in range(20)]
+    del spoilt
+    assert np.isfinite(run(case(*shape), small(iterations=4, crop=64, scales=4)).image).all()
+
+
+def test_memory_that_runs_out_over_the_final_image_costs_the_patches_not_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any) -> None:
+        raise torch.OutOfMemoryError("on purpose")
+
+    monkeypatch.setattr(selfguided, "nonlocal_ridge", fail)
+    result = run(case(), small())
+    assert np.isfinite(result.image).all()
+    assert [event.kind for event in result.history.events] == ["out of memory"]
 
 
 def test_the_uncertainty_is_about_the_error() -> None:

@@ -21,7 +21,8 @@ _STEP = 4  # pixels from one reference patch to the next
 _REACH = 18  # pixels from a reference patch to the furthest of its group, along each axis
 _REFERENCES = 1024  # matched at a time; 1024 of them measure 6 MB of distances
 _VALUES = 2**22  # pixels of groups in one batch of solves, 16 MB an array
-_ROUNDING = 1e-6  # of float32, in parts of the largest product
+_CONTRAST = 50  # ranges of an image in sigma up to which float32 is enough: its rounding grows with their square
+_ROUNDING = {torch.float32: 1e-6, torch.float64: 1e-14}  # in parts of the largest product
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class _Groups:
     count: int
 
 
-#: Of the first step and the others, up to which sigma in parts of the image's range (after the table of the paper).
+#: Of the first step and the others, up to which sigma in parts of the image's range: chosen by measurement.
 _SIZES = (
     (15 / 255, _Groups(7, 18), _Groups(7, 55)),
     (35 / 255, _Groups(9, 18), _Groups(9, 90)),
@@ -54,7 +55,8 @@ def nonlocal_ridge(image: Tensor, sigma: float) -> Tensor:
     Returns
     -------
     float32 tensor of the same shape
-        Bit by bit the same for the same image, device and number of threads on a CPU.
+        Bit by bit the same for the same image and number of threads on a CPU. On a GPU sums are taken in any order,
+        so the last digits differ from run to run.
 
     Raises
     ------
@@ -95,6 +97,8 @@ def _estimate(noisy: Tensor, guide: Tensor, groups: _Groups, *, known: bool) -> 
     """One step for images (C, H, W) with noise of unit variance: groups and weights by the guide, pixels of noisy."""
     height, width = noisy.shape[1:]
     side = groups.side
+    steep = guide.amax() - guide.amin() > _CONTRAST and guide.device.type != "mps"  # which has no float64
+    precision = torch.float64 if steep else torch.float32
     noisy, guide = _extended(noisy, side), _extended(guide, side)
     channels, *extended = noisy.shape
     down, across = (n - side + 1 for n in extended)  # places of a patch; a multiple of the step, plus one
@@ -111,7 +115,7 @@ def _estimate(noisy: Tensor, guide: Tensor, groups: _Groups, *, known: bool) -> 
         guides = _patches(guide[:, rows], side) if known else patches
         sums, weights = torch.zeros_like(patches), torch.zeros_like(patches[:, :1])
         for places in torch.split(near, batch):
-            theta = _weights(guides[places], known=known)
+            theta = _weights(guides[places].to(precision), known=known).to(noisy.dtype)
             trust = 1 / theta.square().sum(-1, keepdim=True)  # the inverse of the variance of what comes out
             sums.index_add_(0, places.flatten(), (trust * (theta @ patches[places])).flatten(0, 1))
             weights.index_add_(0, places.flatten(), trust.flatten(0, 1))
@@ -156,13 +160,16 @@ def _similar(guide: Tensor, top: int, bottom: int, side: int, count: int) -> Ten
 
 
 def _weights(patches: Tensor, *, known: bool) -> Tensor:
-    """Symmetric weights (B, k, k), of rows that sum to one, for groups of patches (B, k, n)."""
+    """Symmetric weights (B, k, k), of rows that sum to one, for groups of patches (B, k, n); the identity where rounding leaves none."""
     count, pixels = patches.shape[1:]
     patches = patches - patches.mean((1, 2), keepdim=True)  # changes nothing but rounding
     products = patches @ patches.mT
     diagonal = products.diagonal(dim1=1, dim2=2)
-    diagonal += (pixels if known else 0) + _ROUNDING * (diagonal.amax(1, keepdim=True) + pixels)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky_ex(products).L)
+    diagonal += (pixels if known else 0) + _ROUNDING[patches.dtype] * (diagonal.amax(1, keepdim=True) + pixels)
+    factor, failed = torch.linalg.cholesky_ex(products)
+    one = torch.eye(count, dtype=patches.dtype, device=patches.device)
+    failed = failed[:, None, None] > 0
+    inverse = torch.cholesky_inverse(torch.where(failed, one, factor))
     sums = inverse.sum(2, keepdim=True)
     shrinkage = inverse - sums @ sums.mT / sums.sum(1, keepdim=True)
-    return torch.eye(count, device=patches.device) - pixels * shrinkage
+    return torch.where(failed, one, one - pixels * shrinkage)

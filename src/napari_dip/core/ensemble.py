@@ -75,7 +75,7 @@ def iterate(
             break
     assert image.mean is not None
     assert last.mean is not None
-    mean, count = image.mean.numpy(), len(done)
+    mean = image.mean.numpy()
     reason = (
         f"{ending}, in run {run + 1} of {runs}"
         if ending
@@ -86,7 +86,7 @@ def iterate(
         image=mean,
         last=last.mean.numpy(),
         residual=problem.residual(mean),
-        uncertainty=_between(image, count) if settings.uncertainty and count > 1 else done[0].uncertainty,
+        uncertainty=_spread(image, done, settings),
         marks=tuple(r.marks[0] for r in done),
         iterations=sum(r.iterations for r in done),
         stop_reason=reason,
@@ -113,7 +113,16 @@ def _blend(finished: RunningAverage, progress: Progress) -> Image:
     return np.asarray((weight * finished.mean.numpy() + share * progress.image) / (weight + share))
 
 
-def _between(images: RunningAverage, count: int) -> Image:
-    """The standard deviation between runs, without the bias of their small number."""
+def _spread(images: RunningAverage, done: list[Result], settings: Settings) -> Image | None:
+    """The standard deviation between runs, without the bias of their small number.
+
+    Self-guided fits have half of their image in common and err alike: theirs is added to what each says of its error.
+    """
+    count, own = len(done), done[0].uncertainty
+    if count == 1 or not settings.uncertainty:
+        return own
     assert images.variance is not None
-    return np.sqrt(images.variance.numpy() * count / (count - 1))
+    between = images.variance.numpy() * count / (count - 1)
+    if settings.code != "self":
+        return np.asarray(np.sqrt(between))
+    return None if own is None else np.asarray(np.sqrt(between + own**2))

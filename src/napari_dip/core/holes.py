@@ -11,12 +11,15 @@ from napari_dip.core.noise import Noise
 Array = npt.NDArray[np.float64]
 
 _NEAR = 16  # pixels around a hole that count as its surroundings, at the least
+_SHORTEST = 2.0  # pixels: no shorter length can be told from noise, and the next neighbour always says something
+_SURE = 3.0  # standard deviations by which structure must be above what chance makes of noise
 
 
 def hole_ratio(missing: npt.ArrayLike, image: npt.ArrayLike, noise: Noise | None = None) -> Array:
     """Distance of each missing pixel from the nearest known one, over the correlation length of what surrounds it.
 
-    Below 1 the surroundings determine most of what is missing; well above 1 nothing of it.
+    Below 1 the surroundings determine most of what is missing; well above 1 nothing of it. Where no structure rises
+    above the noise the length is the side of the image: nothing speaks for more than an even level.
 
     Parameters
     ----------
@@ -50,7 +53,11 @@ def hole_ratio(missing: npt.ArrayLike, image: npt.ArrayLike, noise: Noise | None
     # the surroundings of the deep holes: single pixels elsewhere say nothing of them
     deep = distance > deepest / 2
     around = known & (ndimage.distance_transform_edt(~deep) <= max(3 * deepest, _NEAR))
-    return np.asarray(distance / correlation_length(np.where(known, values, 0), around, noise))
+    filled = np.where(known, values, 0)
+    length = correlation_length(filled, around, noise)
+    if not np.isfinite(length):  # the surroundings are even; the rest of the image may tell
+        length = correlation_length(filled, known, noise)
+    return np.asarray(distance / min(length, max(values.shape)))
 
 
 def hole_warning(missing: npt.ArrayLike, image: npt.ArrayLike, noise: Noise | None = None) -> str:
@@ -103,10 +110,11 @@ def spread_around(missing: npt.ArrayLike, image: npt.ArrayLike, where: npt.Array
 
 
 def correlation_length(image: Array, known: npt.NDArray[np.bool_], noise: Noise | None = None) -> float:
-    """The distance at which the structure of an image has lost half of its correlation, in pixels.
+    """The distance at which the structure of an image has lost half of its correlation, in pixels; 2 at the least.
 
-    Noise is subtracted from the autocovariance: what is given, or else what is alone in its middle (white noise), which
-    is then continued from its neighbours. Structure that is no stronger than its noise has a length of one pixel.
+    Noise is subtracted from the autocovariance: if it is given and neighbours share it, all of it; else what is alone
+    in the middle (white noise), which is then continued from its neighbours, so that a wrong strength does no harm.
+    Infinite if there is no structure that chance would not make of the noise.
     """
     shape, axes = [2 * n for n in image.shape], range(image.ndim)  # room for the lags not to wrap round
 
@@ -117,21 +125,26 @@ def correlation_length(image: Array, known: npt.NDArray[np.bool_], noise: Noise 
     centred = np.where(known, image - image[known].mean(), 0)
     pairs = lags(weight)
     covariance = np.divide(lags(centred), pairs, out=np.zeros(pairs.shape), where=pairs > 0.5)
-    if noise is not None:
+    chance = _SURE * covariance.flat[0] / np.sqrt(np.count_nonzero(known))
+    shared = noise is not None and noise.autocorrelation.size > 1
+    if noise is not None and shared:
         level = noise.variance(image[known]).mean()
-        middle = [n // 2 for n in noise.autocorrelation.shape] if noise.autocorrelation.size > 1 else []
-        for lag, part in np.ndenumerate(noise.autocorrelation) if middle else [((0,) * image.ndim, 1.0)]:
-            place = tuple(i - m for i, m in zip(lag, middle, strict=True)) if middle else lag
-            covariance[place] -= level * part
+        middle = [n // 2 for n in noise.autocorrelation.shape]
+        for lag, part in np.ndenumerate(noise.autocorrelation):
+            covariance[tuple(i - m for i, m in zip(lag, middle, strict=True))] -= level * part
+        chance *= np.sqrt(np.sum(noise.autocorrelation**2))  # fewer of its pixels are independent
     radius = np.sqrt(sum(np.ix_(*((np.fft.fftfreq(n) * n) ** 2 for n in shape)), np.zeros(())))
     rings = np.rint(radius).astype(int).ravel()
     top = max(min(n for n in image.shape if n > 1) // 2, 2)
     sums = [np.bincount(rings, (part * pairs).ravel())[: top + 1] for part in (covariance, np.ones(pairs.shape))]
     curve = np.divide(sums[0], sums[1], out=np.zeros(top + 1), where=sums[1] > 0.5)
-    if noise is None:
+    if not shared:
         curve[0] = min(curve[0], max(2 * curve[1] - curve[2], curve[1]))
-    if curve[0] <= 0 or (half := np.flatnonzero(curve < curve[0] / 2)).size == 0:
-        return 1.0 if curve[0] <= 0 else float(top)
+    if curve[0] <= chance:
+        return float("inf")
+    half = np.flatnonzero(curve < curve[0] / 2)
+    if half.size == 0:
+        return float(top)
     after = int(half[0])
     part = (curve[after - 1] - curve[0] / 2) / (curve[after - 1] - curve[after])
-    return max(float(after - 1 + part), 1.0)
+    return max(float(after - 1 + part), _SHORTEST)

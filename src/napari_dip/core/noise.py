@@ -82,9 +82,15 @@ class Noise:
 
 _INDEPENDENTLY = "neighbours independent"
 _CLIPPED = "much of the image is at a limit of its range: the noise is a guess"
+_FEW = "too little of the image is there: its noise is a guess"
+_FLAT = "most of the image does not vary from pixel to pixel: whatever noise it has cannot be told"
+_BESIDES = "most of the image does not vary from pixel to pixel: the noise is that of the rest"
 #: Fewer isolated pixels than this fraction may be chance.
 _IMPULSES = 1e-3
 _PASSES = 4
+#: Of fewer patches than this fraction with any variance, the others are no measurement, but padding or a background
+#: that was set to a constant.
+_VARIED = 0.9
 #: Read noise of an image in which photons are all that is seen, in parts of sigma.
 _LEAST = 0.05
 #: With fewer patches than this, nothing but a rough level can be told.
@@ -146,7 +152,10 @@ def estimate_noise(
         if value is not None and value < 0 and name != "offset":
             raise ValueError(f"{name}={value} is negative; leave it out to have it estimated")
     channels, known = _read(image, mask, channel_axis)
-    values = np.where(known, channels, channels[known].mean()).astype(np.float64)
+    values = np.where(known, channels, np.mean(channels[known], dtype=np.float64)).astype(np.float64)
+    unit = _unit(values)
+    values /= unit
+    gain, offset, read_noise = (None if value is None else value / unit for value in (gain, offset, read_noise))
     bad = np.zeros(values.shape, bool)
     for _ in range(_PASSES):
         low, high = piled(channels, known & ~bad)
@@ -155,7 +164,7 @@ def estimate_noise(
         impulses = float(bad.sum() / known.sum())
         if impulses < _IMPULSES or np.mean(before != bad) < _IMPULSES:
             break
-    return replace(noise, impulses=impulses if impulses >= _IMPULSES else 0.0)
+    return replace(noise, impulses=impulses if impulses >= _IMPULSES else 0.0).scaled(Scaling(0, 1 / unit))
 
 
 def _estimate(
@@ -168,9 +177,18 @@ def _estimate(
 ) -> Noise:
     """Of channels (C, *S) without impulses."""
     patches = calm.cut(values, known, clipped)
-    if len(patches) < _ENOUGH or not patches.power.any():
-        return _rough(values, known, gain, offset, read_noise)
-    used, warning = _unclipped(patches)
+    varied = patches.power.sum(axis=1) > 0
+    noisy = patches.still < 0.5
+    warning = ""
+    if varied.mean() < _VARIED and noisy.sum() >= max(_ENOUGH, 0.5 * varied.sum()):
+        warning = _BESIDES if varied.mean() < 0.5 else ""
+        patches = patches.only(noisy)
+    elif len(patches) >= _ENOUGH and varied.mean() < 0.5:
+        return _rough(values, known, gain, offset, read_noise, _FLAT)
+    if len(patches) < _ENOUGH:
+        return _rough(values, known, gain, offset, read_noise, _FEW)
+    used, clipping = _unclipped(patches)
+    warning = clipping or warning
     fit = calm.fit(used, _line(gain, offset, read_noise))
     measured = read_noise is not None
     gain, offset, read_noise = _in_words(fit.slope, fit.constant, gain, offset, read_noise)
@@ -216,6 +234,12 @@ def _read(
     if not known.any():
         raise ValueError("image has no known pixel; mask fewer pixels")
     return channels, known
+
+
+def _unit(values: calm.Array) -> float:
+    """A power of two near the range of the values, by which they can be divided without rounding."""
+    span = values.max() / 2 - values.min() / 2 or np.abs(values).max() / 2
+    return float(2.0 ** np.frexp(span)[1])
 
 
 def piled(
@@ -308,6 +332,7 @@ def _rough(
     gain: float | None,
     offset: float | None,
     read_noise: float | None,
+    warning: str,
 ) -> Noise:
     """From differences of neighbours, where there is no room for patches: taken as independent, of one strength."""
     steps = [np.empty(0)]
@@ -324,6 +349,6 @@ def _rough(
         read_noise=given[2],
         sigma=0.0,
         autocorrelation=np.ones((1,) * (values.ndim - 1)),
-        warning="too little of the image is there to estimate its noise by: the noise is a guess",
+        warning=warning,
     )
     return replace(noise, sigma=float(np.sqrt(noise.variance(values[known]).mean())))

@@ -30,6 +30,8 @@ _TRUST = np.array([0, 0.1, 0.3, 0.6, 1, 1, 1, 1])
 _BINS = 30
 _FEWEST = 30  # patches in a bin
 _ROUNDS = 6
+#: Least variance that is told from none, for images of a range of about 1: that of rounding to 20 bits.
+_LEAST = 1e-13
 
 Line = Callable[[Array, Array, Array], tuple[float, float]]
 
@@ -46,6 +48,8 @@ class Patches:
         Square of each coefficient of the orthonormal cosine transform, the constant one set to 0.
     clipped : float64 array (P,)
         Fraction of pixels at a limit of the range.
+    still : float64 array (P,)
+        Fraction of pixels that equal the one before: hardly any in noise, most of them where there is none.
     shape : tuple of int
         Pixels along each axis, of product F.
     """
@@ -53,13 +57,14 @@ class Patches:
     mean: Array
     power: Array
     clipped: Array
+    still: Array
     shape: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.mean)
 
     def only(self, keep: npt.NDArray[np.bool_]) -> Patches:
-        return Patches(self.mean[keep], self.power[keep], self.clipped[keep], self.shape)
+        return Patches(self.mean[keep], self.power[keep], self.clipped[keep], self.still[keep], self.shape)
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ def cut(channels: Array, known: npt.NDArray[np.bool_], clipped: npt.NDArray[np.b
     Parameters
     ----------
     channels : float64 array (C, *S)
+        Of a range of about 1.
     known, clipped : bool array (C, *S)
         Unknown pixels may have any finite value.
     """
@@ -101,7 +107,8 @@ def cut(channels: Array, known: npt.NDArray[np.bool_], clipped: npt.NDArray[np.b
     power = np.square(dctn(pixels - mean.reshape(-1, *(1 for _ in shape)), axes=axes, norm="ortho"))
     power = power.reshape(len(pixels), int(np.prod(shape)))
     power[:, 0] = 0
-    return Patches(mean, power, windows(clipped)[whole].mean(axis=axes), shape)
+    still = np.count_nonzero(np.diff(pixels.reshape(power.shape), axis=1) == 0, axis=1) / power.shape[1]
+    return Patches(mean, power, windows(clipped)[whole].mean(axis=axes), still, shape)
 
 
 def fit(patches: Patches, line: Line) -> Fit:
@@ -125,13 +132,13 @@ def fit(patches: Patches, line: Line) -> Fit:
     for _ in range(_ROUNDS):
         level = power[:, high].sum(axis=1) / colour[high].sum()
         freedom = colour[high].sum() ** 2 / np.square(colour[high]).sum()
-        before = np.full(len(mean), max(np.median(level), np.finfo(float).tiny)) if variance is None else variance
+        before = np.full(len(mean), max(np.median(level), _LEAST)) if variance is None else variance
         shape = 1 / (2 / freedom + _tails(slope, before) / power.shape[1])
         slope, constant = line(*_level_by_intensity(mean, level, before, shape))
         if slope == 0 and line is straight_line:  # no bright patches to wait for: the calmest wherever they are
             constant = _lowest_scale(level, np.full(len(level), freedom / 2))[0]
         variance = slope * mean + constant
-        variance = np.maximum(variance, max(0.01 * np.maximum(variance, 0).mean(), np.finfo(float).tiny))
+        variance = np.maximum(variance, max(0.01 * np.maximum(variance, 0).mean(), _LEAST))
         spectrum = _spectrum(power / variance[:, None], colour, ring, _tails(slope, variance))
         trusted = _TRUST[ring] > 0
         weight = np.sqrt(_TRUST[ring][trusted]) / (spectrum[trusted] + 0.05)
@@ -180,7 +187,7 @@ def _level_by_intensity(mean: Array, level: Array, before: Array, shape: Array) 
         if inside.sum() >= min(_FEWEST, len(mean) // count):
             scale, kept = _lowest_scale(level[inside] / before[inside], shape[inside])
             error = np.sqrt(4 / (np.median(shape[inside]) * max(kept, 1)) + 0.03**2)
-            rows.append((mean[inside].mean(), max(scale * before[inside].mean(), np.finfo(float).tiny), error))
+            rows.append((mean[inside].mean(), max(scale * before[inside].mean(), _LEAST), error))
     intensity, variance, errors = np.array(rows).T
     return intensity, variance, errors
 

@@ -145,7 +145,8 @@ class Search:
     def precision(self) -> torch.autocast:
         """The digits that the generator computes with."""
         device, wanted = torch.device(self.device).type, self.settings.precision
-        if wanted == "auto" and self.settings.code == "self" and devices.has_bfloat16(self.device):
+        volume = len(self.problem.image_shape) == 3
+        if wanted == "auto" and self.settings.code == "self" and devices.has_bfloat16(self.device, volume):
             wanted = "bfloat16"
         return torch.autocast(device, torch.bfloat16, enabled=wanted == "bfloat16")
 
@@ -185,7 +186,7 @@ class Search:
         if self.settings.optimiser == "adam":
             self._optimiser = torch.optim.Adam(weights, rate)
         elif self.settings.optimiser == "muon":
-            self._optimiser = Muon(weights, rate)
+            self._optimiser = Muon(weights, rate, rate / 20)
         elif self.settings.optimiser == "sgld":
             self._optimiser = Langevin(weights, rate, self._temperature(), self._random)
         else:

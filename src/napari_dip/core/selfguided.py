@@ -26,20 +26,21 @@ from torch.nn.utils import vector_to_parameters
 from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.collaborative import nonlocal_ridge
 from napari_dip.core.generators import fresh_generator
-from napari_dip.core.generators.unet import UNet
+from napari_dip.core.generators.unet import UNet, halved
 from napari_dip.core.muon import Muon
 from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import Mark, Search
+from napari_dip.core.search import Mark, Search, State
 from napari_dip.core.stabilise import Stabiliser
 from napari_dip.settings import Settings
 
 NO_NOISE = "code='self' needs the noise of the image, which is not known here; use code='uniform'"
 PASSES = 110  # times that each pixel is fitted; in small images more fits the noise
 LEAST = 0.05  # of the step length at the end
-_TILE = 2**20  # pixels that are predicted at a time
-_HALO = 64  # pixels around a tile that its prediction looks at
+_TILE = {2: 1024, 3: 64}  # pixels along a tile that is predicted at a time
+_HALO = {2: 64, 3: 48}  # pixels around it that its prediction looks at
 FAINT = 0.03
+_LEVEL = 8  # pixels over which the result is as bright as the measurement
 _SMOOTH = 4  # pixels over which a disagreement is averaged
 #: Square of the error over that of the disagreement, of seven images with a truth: 2.4 to 5.6, and within two standard
 #: deviations of it 92 to 97 % of the true values.
@@ -86,28 +87,37 @@ class SelfGuided(Search):
         self._photons = torch.from_numpy(photons).float().to(self.device)  # (C, *canvas)
         self._known = torch.from_numpy(np.pad(known, before_and_after)).float().to(self.device)
         self._middle = self.model.stabilise(self._photons).mean()
-        side = round(self.settings.crop ** (2 / len(shape)))  # as many pixels in a volume as in an image
-        self._crop = tuple(
-            min(c, max(m, side // m * m)) for c, m in zip(self._photons.shape[1:], self._multiple, strict=True)
-        )
+        self._crop = crop_of(shape, self.settings)
+        self._whole = whole_fit(shape, self.settings)
+        self._planned = self.settings.iterations if self.settings.stop == "iterations" else self._whole
         alike = len(set(self._crop[-2:])) == 1
         self._turns = list(turns(len(shape), swap=alike))
         self._spectra: dict[tuple[int, ...], Tensor] = {}
 
+    def begin(self, state: State | None = None) -> None:
+        super().begin(state)
+        last = self.iteration + self.settings.iterations
+        self._planned = last if self.settings.stop == "iterations" else min(self._whole, last)
+
     def feed(self) -> None:
         """Draw crops, turn them, and make of each two codes and two targets: (2 batch, C, *crop) photons."""
         if isinstance(self._optimiser, Muon):
-            self._optimiser.pace = pace_at(self.iteration / iterations_of(self.problem.image_shape, self.settings))
+            self._optimiser.pace = pace_at(self.iteration / self._planned)
         rng = np.random.default_rng((self.settings.seed, self.iteration))  # on the host: a corner is no tensor
-        photons, known = [], []
+        photons, known, chosen = [], [], []
         for _ in range(self.settings.batch):
             corner = [rng.integers(n - c + 1) for n, c in zip(self._photons.shape[1:], self._crop, strict=True)]
-            turn = self._turns[rng.integers(len(self._turns))]
             place = (slice(None), *(slice(i, i + c) for i, c in zip(corner, self._crop, strict=True)))
-            photons.append(turn.do(self._photons[place]))
-            known.append(turn.do(self._known[place]))
-        once, where = torch.stack(photons), torch.stack(known)
-        noise, strength = self._noise_like(once), self.settings.recorruption
+            photons.append(self._photons[place])
+            known.append(self._known[place])
+            chosen.append(self._turns[rng.integers(len(self._turns))])
+
+        def turned(crops: Tensor) -> Tensor:
+            return torch.stack([turn.do(crop) for turn, crop in zip(chosen, crops, strict=True)])
+
+        once = torch.stack(photons)
+        noise = turned(self._noise_like(once))  # drawn before the turn: it may be correlated along one axis alone
+        once, where, strength = turned(once), turned(torch.stack(known)), self.settings.recorruption
         self._fed = self._to_generator(torch.cat([once + strength * noise, once - strength * noise]))
         self._targets = torch.cat([once - noise / strength, once + noise / strength])
         self._where = torch.cat([where, where])
@@ -135,18 +145,22 @@ class SelfGuided(Search):
         return self._predicted[1]
 
     def mark(self, final: bool = True) -> Mark:
-        """What is restored so far, over all turns of the image; if it is final, with what similar patches make of it.
+        """What is restored so far; if it is final, over all turns, and with what similar patches make of the image.
 
         The generator sees what is near, the patches what is alike: their errors differ, so that their mean is better
         than either, and where they disagree tells how large the errors are.
         """
+        if not final:
+            return Mark(self.iteration, self.average.clone(), None)
         photons = torch.zeros_like(self._photons)
         every = list(turns(photons.ndim - 1, swap=len(set(self._multiple[-2:])) == 1))
         for turn in every:
             photons += turn.undo(self._predict(turn.do(self._photons))) / len(every)
+        photons += _blurred(self._photons - photons, self._known, _LEVEL)  # the measurement is right on the average
         image, share = self._scaled(photons), self.settings.nonlocal_share
-        if not final or not share or not self.problem.noise.independent:  # type: ignore[union-attr]
-            return Mark(self.iteration, image, torch.full_like(image, torch.nan) if self.settings.uncertainty else None)
+        assert self.problem.noise is not None
+        if not self.problem.noise.independent or not (share or self.settings.uncertainty):
+            return Mark(self.iteration, image, None)
         if self._collaborative is None:
             self._collaborative = self._of_similar_patches()
         spread = None
@@ -216,12 +230,17 @@ class SelfGuided(Search):
         return self.model.intensities(photons[self._inside][None])
 
 
-def iterations_of(shape: tuple[int, ...], settings: Settings) -> int:
-    """How long a fit to an image (*shape) takes: until each pixel has been in `PASSES` crops."""
-    if settings.stop == "iterations":
-        return settings.iterations
-    pixels = math.prod(shape)
-    return min(settings.iterations, math.ceil(PASSES * pixels / (settings.batch * min(pixels, settings.crop**2))))
+def crop_of(shape: tuple[int, ...], settings: Settings) -> tuple[int, ...]:
+    """Size of the crops of an image (*shape): as many pixels in a volume as in an image, none beyond its canvas."""
+    side = round(settings.crop ** (2 / len(shape)))
+    factors = halved(settings, shape)
+    multiples = [math.prod(f[axis] for f in factors) for axis in range(len(shape))]
+    return tuple(min(math.ceil(n / m) * m, max(m, side // m * m)) for n, m in zip(shape, multiples, strict=True))
+
+
+def whole_fit(shape: tuple[int, ...], settings: Settings) -> int:
+    """Iterations until each pixel of an image (*shape) has been in `PASSES` crops."""
+    return math.ceil(PASSES * math.prod(shape) / (settings.batch * math.prod(crop_of(shape, settings))))
 
 
 def pace_at(share: float) -> float:
@@ -304,8 +323,7 @@ def turns(ndim: int, swap: bool) -> Iterator[Turn]:
 
 def tiles(shape: tuple[int, ...], multiple: int) -> Iterator[tuple[tuple[slice, ...], ...]]:
     """Cut an image: what each tile is the prediction of, what it is predicted from, and where in that it lies."""
-    side = max(multiple, round(_TILE ** (1 / len(shape))) // multiple * multiple)
-    halo = math.ceil(_HALO / multiple) * multiple
+    side, halo = (max(1, round(n[len(shape)] / multiple)) * multiple for n in (_TILE, _HALO))
     for corner in itertools.product(*(range(0, n, side) for n in shape)):
         inner = tuple(slice(c, min(c + side, n)) for c, n in zip(corner, shape, strict=True))
         outer = tuple(slice(max(0, i.start - halo), min(n, i.stop + halo)) for i, n in zip(inner, shape, strict=True))
@@ -318,6 +336,9 @@ def spectrum(autocorrelation: npt.NDArray[np.float64], shape: tuple[int, ...]) -
 
     A correlation below `FAINT` is none: it may come from the estimate, and costs a transform in each iteration.
     """
+    if autocorrelation.ndim == sum(n > 1 for n in shape):  # it was estimated without the axes of one pixel
+        sizes = iter(autocorrelation.shape)
+        autocorrelation = autocorrelation.reshape([next(sizes) if n > 1 else 1 for n in shape])
     middle = tuple(n // 2 for n in autocorrelation.shape)
     beside = autocorrelation.copy()
     beside[middle] = 0

@@ -20,7 +20,7 @@ from napari_dip.core import device as devices
 from napari_dip.core.guard import Event, Guard
 from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import Search, State, copy_to, on_host
+from napari_dip.core.search import Mark, Search, State, copy_to, on_host
 from napari_dip.core.selfguided import SelfGuided
 from napari_dip.core.stopping import RULES, Choice, Rule, choose
 from napari_dip.core.trust import Verdict
@@ -241,7 +241,7 @@ def iterate(
             events.append(Event(search.iteration, "out of memory", reason))
         # whoever stops a run by hand wants what is on the screen, and wants it soon
         stopped = reason.startswith(_STOPPED)
-        last = search.mark(final=not stopped)
+        last = _mark(search, device, final=not stopped, events=events)
         mark = last if rule.mark is None or stopped else rule.mark
         image = on_host(mark.image)
         return Result(
@@ -269,6 +269,21 @@ def iterate(
         torch.set_num_threads(threads)
 
 
+def _mark(search: Search, device: devices.Device, *, final: bool, events: list[Event]) -> Mark:
+    """The image at the end; if memory runs out over it, without what takes more."""
+    for whole in (True, False) if final else (False,):
+        try:
+            return search.mark(final=whole)
+        except Exception as error:
+            if not devices.is_out_of_memory(error):
+                raise
+            traceback.clear_frames(error.__traceback__)
+            failure = str(error).split("\n")[0]
+        search.drop_gradients()
+        events.append(Event(search.iteration, "out of memory", f"memory ran out over the final image ({failure})"))
+    raise OutOfMemory(f"memory ran out on {device} over the final image ({failure}); {_SMALLER}")
+
+
 def method_of(settings: Settings) -> str:
     """The method in the words of `Result.method`."""
     return "self-guided" if settings.code == "self" else "prior"
@@ -293,7 +308,7 @@ def _steps(
 
     Returns whether it came to such an end, and the sentence that says why it ended.
     """
-    count = count if rule.ended else rule.at_most(count, search.iteration)
+    count = rule.at_most(count, search.iteration)
     first, last = search.iteration, search.iteration + count
     began = shown = time.perf_counter()
     cost = 0.0

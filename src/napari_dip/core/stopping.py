@@ -22,7 +22,7 @@ from napari_dip.core.noise import INDEPENDENT
 from napari_dip.core.operators import Compose, Mask
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import Mark, Search, tail_of
-from napari_dip.core.selfguided import PASSES, iterations_of
+from napari_dip.core.selfguided import PASSES, whole_fit
 from napari_dip.settings import Settings
 
 RATIO = 0.95  # of the noise: the running average lags behind the iterate, which has fitted some noise by then
@@ -139,13 +139,21 @@ class Discrepancy(Rule):
 class Passes(Rule):
     """Stop a self-guided fit when each pixel has been fitted `PASSES` times: its step length falls to that end."""
 
+    def __init__(self, problem: Problem, settings: Settings) -> None:
+        super().__init__(problem, settings)
+        self.whole = whole_fit(problem.image_shape, settings)
+
     def at_most(self, iterations: int, done: int) -> int:
-        return min(iterations, max(1, iterations_of(self.problem.image_shape, self.settings) - done))
+        return min(iterations, self.whole - done if done < self.whole else self.whole)
 
     def look(self, search: Search) -> str:
-        if search.iteration < iterations_of(self.problem.image_shape, self.settings):
+        self.share = search.iteration / self.whole
+        if self.share < 1:
             return ""
         return f"stopped at iteration {search.iteration}: each pixel has been fitted {PASSES} times"
+
+    def remark(self) -> str:
+        return f", {self.share:.0%} of the {self.whole} that this image needs"
 
 
 class Lowest(Rule):
@@ -305,7 +313,8 @@ RULES: dict[str, type[Rule]] = {
 def choose(problem: Problem, settings: Settings) -> Choice:
     """The rule that ``stop`` means for a problem, and why."""
     guided = settings.code == "self"
-    if (settings.stop == "passes") > guided or (settings.stop.startswith("variance") and guided):
+    # the U-Net begins with the measurement itself: its residual grows, and its iterates are crops
+    if settings.stop not in ("auto", "iterations", *(["passes"] if guided else set(RULES) - {"passes"})):
         raise ValueError(f"stop={settings.stop!r} does not go with code={settings.code!r}; use stop='auto'")
     if settings.stop != "auto":
         return Choice(settings.stop, "chosen by the user")

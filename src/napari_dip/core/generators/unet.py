@@ -22,6 +22,11 @@ _CONV: tuple[Any, ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED: tuple[Any, ...] = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
+def halved(settings: Settings, shape: Shape) -> list[Shape]:
+    """Which axes each way down halves."""
+    return halvings(shape, settings.scales - 1, 4) if settings.scales > 1 else []
+
+
 class UNet(nn.Module):
     """A U-Net of residual blocks for images of any size that is a multiple of `multiple` along each axis.
 
@@ -37,7 +42,7 @@ class UNet(nn.Module):
 
     def __init__(self, settings: Settings, code_channels: int, channels: int, shape: Shape) -> None:
         super().__init__()
-        factors = halvings(shape, settings.scales - 1, 4) if settings.scales > 1 else []
+        factors = halved(settings, shape)
         widths = per_scale(settings.channels, len(factors) + 1)
         sizes = per_scale(settings.filter_size, len(factors) + 1)
         self.channels = channels
