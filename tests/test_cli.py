@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from scipy import ndimage
 
 from napari_dip import files, options
 from napari_dip.cli import main
@@ -466,7 +467,12 @@ def test_a_run_tells_its_noise_its_choices_and_its_verdict(capsys: pytest.Captur
 
 
 def test_a_hole_that_nothing_determines_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["inpaint", "in.tif", "out.tif", "--mask", "m.png", *QUICK]) == 0
+    image = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(48, 48)), 1).astype("float32")
+    mask = np.zeros((48, 48), "uint8")
+    mask[14:34, 14:34] = 1
+    save("fine.tif", image, "YX")
+    save("large.png", mask, "YX")
+    assert main(["inpaint", "fine.tif", "out.tif", "--mask", "large.png", *QUICK]) == 0
     assert "Warning: The hole around" in capsys.readouterr().out
 
 

@@ -73,6 +73,32 @@ def test_it_warns_of_a_large_hole_alone() -> None:
     assert hole_warning(disc(20) | half, image)
 
 
+@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("strength", [0.5, 1, 2])  # of the noise, over what is there
+def test_a_hole_of_one_or_two_pixels_is_never_warned_of(width: int, strength: float) -> None:
+    given = Noise(gain=0, offset=0, read_noise=3 * strength, sigma=3 * strength)
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        for image in (texture(3, (64, 64), seed) + rng.normal(0, 3, (64, 64)), rng.normal(0, 3, (64, 64))):
+            missing = np.zeros(image.shape, bool)
+            missing[30 : 30 + width, 30 : 30 + width] = True
+            assert hole_warning(missing, image, given) == ""
+            assert hole_warning(missing, image) == ""
+
+
+def test_a_wrong_strength_of_white_noise_does_no_harm() -> None:
+    missing, image = disc(10), texture(3) + np.random.default_rng(0).normal(0, 1, (96, 96))
+    for sigma in (0.1, 1, 3):
+        noise = Noise(gain=0, offset=0, read_noise=sigma, sigma=sigma)
+        np.testing.assert_array_equal(hole_ratio(missing, image, noise), hole_ratio(missing, image))
+
+
+def test_where_nothing_varies_nothing_is_invented() -> None:
+    assert hole_warning(disc(20), np.full((96, 96), 7.0)) == ""
+    noise = np.random.default_rng(0).normal(100, 1, (96, 96))
+    assert hole_warning(disc(20), noise, Noise(gain=0, offset=0, read_noise=1, sigma=1)) == ""
+
+
 def test_the_surroundings_are_those_of_the_hole() -> None:
     image = np.concatenate([texture(1.5, (96, 200)), texture(8, (96, 200))], axis=1)
     left, right = np.zeros(image.shape, bool), np.zeros(image.shape, bool)
