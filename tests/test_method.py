@@ -23,6 +23,7 @@ SHARED = replace(WHITE, correlation=0.6)
         (None, {}, "denoise-small", "not known"),
         (WHITE, {}, "denoise-self", "independent"),
         (WHITE, {"iterations": 10, "channels": 8, "seed": 3, "runs": 2}, "denoise-self", "independent"),
+        (replace(WHITE, contrast=0.2), {}, "denoise-small", "outweighs"),
         (SHARED, {}, "denoise-small", "share noise (0.6)"),
         (replace(WHITE, warning="it is clipped"), {}, "denoise-small", "it is clipped"),
         (WHITE, {"code": "mesh"}, "denoise-small", "code='mesh'"),

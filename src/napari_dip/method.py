@@ -39,11 +39,15 @@ def auto_preset(task: str, *, on_cpu: bool, noise: Noise | None, changes: dict[s
             prior,
             f"neighbouring pixels share noise ({noise.correlation:.1f}), which a self-guided fit takes for detail",
         )
+    if noise.contrast < FAINTEST:
+        return prior, "the noise outweighs the structure, which a self-guided fit cannot learn from it"
     if noise.warning:
         return prior, f"a self-guided fit needs the noise, and that is uncertain: {noise.warning}"
     return presets.SELF, "noise is independent from pixel to pixel, and known"
 
 
+#: Contrast over noise below which a self-guided fit keeps more noise than a prior.
+FAINTEST = 0.3
 _OF_SELF = (("code", "self"), ("generator", "unet"), ("optimiser", "muon"), ("stop", "passes"))
 
 

@@ -347,7 +347,8 @@ def _source(settings: Settings) -> str:
 
 
 def _plain(noise: Noise) -> dict[str, Any]:
-    return {name: value for name, value in vars(noise).items() if name != "autocorrelation"}
+    values = {name: value for name, value in vars(noise).items() if name != "autocorrelation"}
+    return {**values, "contrast": noise.contrast if np.isfinite(noise.contrast) else None}
 
 
 def _size(states: list[State | None]) -> int:

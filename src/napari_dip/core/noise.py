@@ -36,6 +36,8 @@ class Noise:
         Correlation of the noise at two pixels by their distance; 1 in the middle.
     impulses : float
         Fraction of hot, dead, salt and pepper pixels, which the figures above leave out.
+    contrast : float
+        Standard deviation of what is not noise over that of the noise; infinite if it is not known.
     warning : str
         Why the figures are not to be relied on, as a sentence; empty if they are.
     """
@@ -47,12 +49,19 @@ class Noise:
     correlation: float = 0.0
     autocorrelation: npt.NDArray[np.float64] = field(default_factory=lambda: np.ones((1, 1)), compare=False)
     impulses: float = 0.0
+    contrast: float = np.inf
     warning: str = ""
 
     @property
     def independent(self) -> bool:
-        """Whether the noise of neighbouring pixels counts as independent."""
-        return self.correlation < INDEPENDENT
+        """Whether the noise of neighbouring pixels counts as independent, along each axis."""
+        return self._shared < INDEPENDENT
+
+    @property
+    def _shared(self) -> float:
+        """The largest correlation between direct neighbours along an axis, or what is known of it."""
+        beside = _neighbours(self.autocorrelation)
+        return max(beside) if beside else self.correlation
 
     def variance(self, mean: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Variance of the noise where the mean is as given, counts squared."""
@@ -73,8 +82,8 @@ class Noise:
     def __str__(self) -> str:
         """One sentence for a window."""
         strength = f"photon noise, gain {self.gain:.3g}" if self.gain > 0 else f"noise of sigma {self.sigma:.3g}"
-        shared = self.correlation >= INDEPENDENT
-        words = [strength, f"neighbouring pixels share noise ({self.correlation:.1f})" if shared else _INDEPENDENTLY]
+        shared = f"neighbouring pixels share noise ({self._shared:.1f})"
+        words = [strength, _INDEPENDENTLY if self.independent else shared]
         if self.impulses:
             words.append(f"{100 * self.impulses:.2g} % of the pixels hot or dead")
         return ", ".join(words) + (f"; {self.warning}" if self.warning else "")
@@ -83,7 +92,7 @@ class Noise:
 _INDEPENDENTLY = "neighbours independent"
 _CLIPPED = "much of the image is at a limit of its range: the noise is a guess"
 _FEW = "too little of the image is there: its noise is a guess"
-_FLAT = "most of the image does not vary from pixel to pixel: whatever noise it has cannot be told"
+_FLAT = "most of the image does not vary from pixel to pixel: no noise can be seen in it"
 _BESIDES = "most of the image does not vary from pixel to pixel: the noise is that of the rest"
 #: Fewer isolated pixels than this fraction may be chance.
 _IMPULSES = 1e-3
@@ -164,6 +173,8 @@ def estimate_noise(
         impulses = float(bad.sum() / known.sum())
         if impulses < _IMPULSES or np.mean(before != bad) < _IMPULSES:
             break
+    structure = np.sqrt(max(float(values[known & ~bad].var()) - noise.sigma**2, 0.0))
+    noise = replace(noise, contrast=float(structure / noise.sigma) if noise.sigma > 0 else np.inf)
     return replace(noise, impulses=impulses if impulses >= _IMPULSES else 0.0).scaled(Scaling(0, 1 / unit))
 
 
@@ -177,16 +188,13 @@ def _estimate(
 ) -> Noise:
     """Of channels (C, *S) without impulses."""
     patches = calm.cut(values, known, clipped)
-    varied = patches.power.sum(axis=1) > 0
-    noisy = patches.still < 0.5
-    warning = ""
-    if varied.mean() < _VARIED and noisy.sum() >= max(_ENOUGH, 0.5 * varied.sum()):
-        warning = _BESIDES if varied.mean() < 0.5 else ""
-        patches = patches.only(noisy)
-    elif len(patches) >= _ENOUGH and varied.mean() < 0.5:
+    if not patches.power.any() and np.ptp(values[known]) == 0:
         return _rough(values, known, gain, offset, read_noise, _FLAT)
     if len(patches) < _ENOUGH:
         return _rough(values, known, gain, offset, read_noise, _FEW)
+    patches, warning = _noisy(patches)
+    if not len(patches):
+        return _rough(values, known, gain, offset, read_noise, warning)
     used, clipping = _unclipped(patches)
     warning = clipping or warning
     fit = calm.fit(used, _line(gain, offset, read_noise))
@@ -197,17 +205,23 @@ def _estimate(
     if fit.calm < 0.03:
         warning = warning or "hardly any part of the image is free of structure: the noise may be weaker"
     mirrored = np.pad(fit.autocorrelation, [(n - 1, 0) for n in fit.autocorrelation.shape], mode="reflect")
-    neighbours = [np.take(fit.autocorrelation, 1, axis).flat[0] for axis, n in enumerate(mirrored.shape) if n > 1]
     noise = Noise(
         gain=gain,
         offset=offset,
         read_noise=read_noise,
         sigma=0.0,
-        correlation=float(np.mean(neighbours)),
+        correlation=float(np.mean(_neighbours(mirrored))),
         autocorrelation=mirrored,
         warning=warning,
     )
     return replace(noise, sigma=float(np.sqrt(noise.variance(patches.mean).mean())))
+
+
+def _neighbours(autocorrelation: calm.Array) -> list[float]:
+    """Correlation of direct neighbours along each axis that has any."""
+    middle = [n // 2 for n in autocorrelation.shape]
+    beside = [tuple(m + (a == axis) for a, m in enumerate(middle)) for axis, m in enumerate(middle) if m]
+    return [float(autocorrelation[place]) for place in beside]
 
 
 def _read(
@@ -250,13 +264,24 @@ def piled(
     That of the type, or an end of the data where more pixels pile up than at any value beside it.
     """
     levels, counts = np.unique(values[known], return_counts=True)
-    if len(levels) < 3:
-        return np.zeros(values.shape, bool), np.zeros(values.shape, bool)
     limits = (np.iinfo(values.dtype.name).min, np.iinfo(values.dtype.name).max) if values.dtype.kind in "iu" else ()
-    most = max(3 * counts[1:4].max(), 1e-3 * counts.sum()), max(3 * counts[-4:-1].max(), 1e-3 * counts.sum())
+    beside = (counts[1:4].max(), counts[-4:-1].max()) if len(levels) > 2 else (np.inf, np.inf)
+    most = [max(3 * count, 1e-3 * counts.sum()) for count in beside]
     low = known & (values == levels[0]) & (levels[0] in limits or counts[0] > most[0])
     high = known & (values == levels[-1]) & (levels[-1] in limits or counts[-1] > most[1])
     return low, high
+
+
+def _noisy(patches: calm.Patches) -> tuple[calm.Patches, str]:
+    """Without padding and the like, if there is much; none where the rest is edges; and what to say of it."""
+    varied = patches.power.any(axis=1)
+    if varied.mean() >= _VARIED:
+        return patches, ""
+    usual = np.median(patches.still[varied]) if varied.any() else 1.0  # not 0 where counts are few or rounding coarse
+    noisy = patches.still <= min(0.5, 1.5 * usual + 0.03)
+    if noisy.sum() >= max(_ENOUGH, 0.5 * varied.sum()):
+        return patches.only(noisy), _BESIDES if varied.mean() < 0.5 else ""
+    return (patches, "") if varied.mean() >= 0.5 else (patches.only(noisy & ~noisy), _FLAT)
 
 
 def _unclipped(patches: calm.Patches) -> tuple[calm.Patches, str]:
