@@ -23,6 +23,10 @@ _REFERENCES = 1024  # matched at a time; 1024 of them measure 6 MB of distances
 _VALUES = 2**22  # pixels of groups in one batch of solves, 16 MB an array
 _CONTRAST = 50  # ranges of an image in sigma up to which float32 is enough: its rounding grows with their square
 _ROUNDING = {torch.float32: 1e-6, torch.float64: 1e-14}  # in parts of the largest product
+_LEAST = {
+    torch.float32: 1e-6,
+    torch.float64: 1e-3,
+}  # of the noise's power, what noise weaker than sigma still counts as
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,8 @@ def _weights(patches: Tensor, *, known: bool) -> Tensor:
     patches = patches - patches.mean((1, 2), keepdim=True)  # changes nothing but rounding
     products = patches @ patches.mT
     diagonal = products.diagonal(dim1=1, dim2=2)
-    diagonal += (pixels if known else 0) + _ROUNDING[patches.dtype] * (diagonal.amax(1, keepdim=True) + pixels)
+    least = _ROUNDING[patches.dtype] * diagonal.amax(1, keepdim=True) + _LEAST[patches.dtype] * pixels
+    diagonal += (pixels if known else 0) + least
     factor, failed = torch.linalg.cholesky_ex(products)
     one = torch.eye(count, dtype=patches.dtype, device=patches.device)
     failed = failed[:, None, None] > 0
