@@ -127,6 +127,50 @@ def test_any_size_has_an_answer(shape: tuple[int, ...]) -> None:
         assert found.autocorrelation.ndim == len(shape)
 
 
+STEPS = {
+    "disc": (np.hypot(*(np.indices((128, 128)) - 64)) < 30) * 100.0,
+    "padded": np.pad(np.full((20, 20), 500, np.uint16), 20),
+    "hot pixel": np.where(np.arange(4096) == 2000, 4000.0, 100.0).reshape(64, 64),
+    "labels": (200 * scene(128)).astype(np.uint8) // 60,
+    "halves": np.repeat([0.0, 50.0], 8192).reshape(128, 128),
+    "flat": np.full((64, 64), 7.0),
+}
+
+
+@pytest.mark.parametrize("given", [{}, {"gain": 1}, {"offset": 0}, {"read_noise": 2}, {"gain": 1, "offset": 5}])
+@pytest.mark.parametrize("name", STEPS)
+def test_images_without_noise_have_none_and_say_so(name: str, given: dict[str, float]) -> None:
+    found = estimate_noise(STEPS[name], **given)
+    assert "no noise can be seen" in found.warning or name == "labels"
+    assert found.warning
+    assert np.isfinite([found.gain, found.offset, found.read_noise, found.sigma]).all()
+    assert given or found.sigma == 0
+
+
+def test_padding_hides_no_noise() -> None:
+    noise = np.random.default_rng(0).normal(0, 10, (128, 128))
+    found = estimate_noise(np.pad(200 + 50 * scene(128) + noise, 100))
+    assert found.sigma == pytest.approx(10, rel=0.06)
+    assert "the rest" in found.warning
+
+
+@pytest.mark.parametrize("scale", [2.0**66, 2.0**-100])
+def test_no_unit_is_too_large_or_small(scale: float) -> None:
+    image, _ = photons(2, 100, 10, 5)
+    assert estimate_noise(scale * image) == estimate_noise(image).scaled(Scaling(0, 1 / scale))
+
+
+def test_noise_shared_along_one_axis_is_not_independent() -> None:
+    noise = np.random.default_rng(0).normal(0, 10, (128, 128))
+    found = estimate_noise(convolve(noise, [[0.2, 1, 0]]) + 100)
+    assert found.correlation < 0.1
+    assert not found.independent
+    assert "share noise (0.1)" in str(found)
+    assert estimate_noise(noise).independent
+    by_hand = Noise(gain=0, offset=0, read_noise=1, sigma=1, correlation=0.3)
+    assert not by_hand.independent
+
+
 def test_hardly_any_pixel_left_is_said() -> None:
     image, noise = photons(2, 100, 10, 5)
     found = estimate_noise(image, mask=np.random.default_rng(0).random(image.shape) > 0.3)

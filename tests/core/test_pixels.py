@@ -66,6 +66,18 @@ def test_saturated_pixels_and_what_is_not_a_number_are_bad() -> None:
     assert find_bad_pixels(np.full((5, 5), np.nan)).all()
 
 
+def test_an_image_that_is_saturated_all_over_is_bad_all_over() -> None:
+    assert find_bad_pixels(np.full((32, 32), 255, np.uint8)).all()
+    assert not find_bad_pixels(np.full((32, 32), 254, np.uint8)).any()
+
+
+def test_what_is_no_image_or_no_noise_is_refused() -> None:
+    with pytest.raises(ValueError, match="image of type bool"):
+        find_bad_pixels(np.eye(32) > 0)
+    with pytest.raises(TypeError, match="noise=5 is no Noise"):
+        find_bad_pixels(np.eye(32), noise=5)  # type: ignore[arg-type]
+
+
 def test_channels_and_slices_are_looked_at_one_by_one() -> None:
     image, _ = plant(scene(64) * 100 + np.random.default_rng(0).normal(0, 5, (64, 64)), "hot")
     one = find_bad_pixels(image, noise=WHITE)

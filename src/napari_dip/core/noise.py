@@ -93,6 +93,7 @@ _INDEPENDENTLY = "neighbours independent"
 _CLIPPED = "much of the image is at a limit of its range: the noise is a guess"
 _FEW = "too little of the image is there: its noise is a guess"
 _FLAT = "most of the image does not vary from pixel to pixel: no noise can be seen in it"
+_EQUAL = "most pixels equal their neighbours: the noise is a guess"
 _BESIDES = "most of the image does not vary from pixel to pixel: the noise is that of the rest"
 #: Fewer isolated pixels than this fraction may be chance.
 _IMPULSES = 1e-3
@@ -281,7 +282,7 @@ def _noisy(patches: calm.Patches) -> tuple[calm.Patches, str]:
     noisy = patches.still <= min(0.5, 1.5 * usual + 0.03)
     if noisy.sum() >= max(_ENOUGH, 0.5 * varied.sum()):
         return patches.only(noisy), _BESIDES if varied.mean() < 0.5 else ""
-    return (patches, "") if varied.mean() >= 0.5 else (patches.only(noisy & ~noisy), _FLAT)
+    return (patches, _EQUAL if usual > 0.5 else "") if varied.mean() >= 0.5 else (patches.only(noisy & ~noisy), _FLAT)
 
 
 def _unclipped(patches: calm.Patches) -> tuple[calm.Patches, str]:

@@ -36,9 +36,15 @@ def find_bad_pixels(
     Raises
     ------
     ValueError
-        As `estimate_noise`.
+        As `estimate_noise`, and if the image is of bool.
+    TypeError
+        If the noise is no `Noise`.
     """
     values = np.asarray(image)
+    if values.dtype.kind not in "iuf":
+        raise ValueError(f"image of type {values.dtype} does not hold real numbers; convert it")
+    if noise is not None and not isinstance(noise, Noise):
+        raise TypeError(f"noise={noise!r} is no Noise; hand in what estimate_noise returns, or leave it out")
     if leading_axes:
         inner = None if channel_axis is None else channel_axis % values.ndim - leading_axes
         slices = values.reshape(-1, *values.shape[leading_axes:])
