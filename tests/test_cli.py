@@ -483,11 +483,11 @@ def test_the_truth_and_the_resolution_are_measured_before_and_after(capsys: pyte
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("Before", "After"))]
     assert [line.split()[0] for line in said] == ["Before:", "Before:", "After:", "After:"]
     assert "PSNR 38.59 dB" in said[0]
-    assert "in µm" in said[1]
+    assert "Fourier correlation at 1/7" in said[1]
     assert "PSNR" in said[2]
     assert "cannot tell structure from invention" in said[3]
     assert main(["denoise", "large.tif", "affine.tif", "--truth", "truth.tif", "--affine", *QUICK]) == 0
-    assert "PSNR inf dB, SSIM 1.000, NRMSE 0.000, after times 1 plus 3" in capsys.readouterr().out
+    assert "PSNR inf dB, SSIM 1.000, NRMSE 0.000, after scaling by 1 and adding 3" in capsys.readouterr().out
 
 
 def test_pixels_that_are_missing_are_not_compared(capsys: pytest.CaptureFixture[str]) -> None:
@@ -503,12 +503,42 @@ def test_pixels_that_are_missing_are_not_compared(capsys: pytest.CaptureFixture[
     assert "Before: PSNR inf dB" in capsys.readouterr().out
 
 
+def test_nan_is_not_compared_and_a_truth_of_something_else_is_asked_about(capsys: pytest.CaptureFixture[str]) -> None:
+    truth = noise(16, 16).astype("float32")
+    image = truth.copy()
+    image[3, 4] = np.nan
+    save("nan.tif", image, "YX")
+    save("truth.tif", truth, "YX")
+    save("other.tif", truth / 100, "YX")
+    assert main(["denoise", "nan.tif", "out.tif", "--truth", "truth.tif", *QUICK]) == 0
+    said = capsys.readouterr().out
+    assert "Before: PSNR inf dB" in said
+    assert "Is this the truth" not in said
+    assert main(["denoise", "in.tif", "out2.tif", "--truth", "other.tif", *QUICK]) == 0
+    assert "Is this the truth of this image?" in capsys.readouterr().out
+
+
+def test_the_resolution_of_a_volume_of_few_planes_is_that_of_its_planes(capsys: pytest.CaptureFixture[str]) -> None:
+    save("volume.tif", noise(4, 32, 32), "ZYX")
+    assert main(["denoise", "volume.tif", "out.tif", "--volume", "--resolution", *QUICK]) == 0
+    said = capsys.readouterr().out
+    assert "Before: no detail above the noise (Fourier correlation at 1/7, plane by plane" in said
+
+
+def test_an_image_of_one_value_has_no_resolution_and_no_control(capsys: pytest.CaptureFixture[str]) -> None:
+    save("flat.tif", np.full((40, 40), 7.3, "float32"), "YX")
+    assert main(["denoise", "flat.tif", "out.tif", "--resolution", "--noise-control", *QUICK]) == 0
+    said = capsys.readouterr().out
+    assert "Before: no detail above the noise" in said
+    assert "Noise-only control: left out; result has no fit" in said
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
         (["denoise", "in.tif", "out.tif", "--truth", "small.png"], "--truth has the shape (8, 8)"),
         (["superresolve", "in.tif", "out.tif", "--factor", "2", "--truth", "in.tif"], "will have (32, 32)"),
-        (["denoise", "in.tif", "out.tif", "--resolution"], "32 pixels or more"),
+        (["denoise", "in.tif", "out.tif", "--resolution"], "--resolution: image has shape (16, 16)"),
         (["denoise", "in.tif", "out.tif", "--gain", "-1"], "gain=-1"),
         (["noise", "in.tif", "--gain", "nan"], "gain=nan"),
     ],

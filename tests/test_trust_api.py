@@ -88,7 +88,7 @@ def test_without_noise_there_is_nothing_to_judge() -> None:
         trust.verdict(denoise(scene(1, 36), **SMALL))
     with pytest.warns(UserWarning, match="one value"):
         flat = denoise(np.full((12, 12), 7.0), **SMALL)
-    with pytest.raises(ValueError, match="no noise was found"):
+    with pytest.raises(ValueError, match="one value"):
         trust.verdict(flat)
 
 
@@ -113,7 +113,15 @@ def test_the_control_has_the_noise_the_level_and_the_settings_of_the_run(restore
 def test_the_control_can_be_watched_and_stopped(restored: Result) -> None:
     asked = iter([False, False, True])
     steps = trust.iterate_noise_control(restored, scene(40, 36), interval=0, should_stop=lambda: next(asked, True))
-    assert [progress.iteration for progress in steps] == [1, 2]
+    shown = []
+    while True:
+        try:
+            shown.append(next(steps).iteration)
+        except StopIteration as end:
+            control = end.value
+            break
+    assert shown == [1, 2]
+    assert control.invention.sentence == "Cut short after 2 iterations: it tells nothing"
 
 
 @pytest.mark.parametrize("axis", [0, -1])
@@ -140,6 +148,15 @@ def test_a_super_resolved_control_has_the_size_of_the_result() -> None:
 def test_the_control_refuses_another_image(restored: Result) -> None:
     with pytest.raises(ValueError, match=r"\(40, 30\).*hand in what was restored"):
         trust.noise_control(restored, scene(40, 30))
+    with pytest.raises(ValueError, match="other values.*hand in what was restored"):
+        trust.noise_control(restored, scene(40, 36, seed=1))
+
+
+def test_an_image_is_no_result() -> None:
+    image: Any = scene(40, 36)
+    for ask in (lambda: trust.verdict(image), lambda: trust.noise_control(image, image)):
+        with pytest.raises(TypeError, match="ndarray: hand in what denoise"):
+            ask()
 
 
 # ---------------------------------------------------------------------------------------------------------------- holes
@@ -227,6 +244,13 @@ def test_the_resolution_of_a_stack_is_the_median_of_its_slices() -> None:
     each = [trust.resolution(image, pixel_size=0.1).resolution for image in images]
     assert trust.resolution(images, pixel_size=0.1, leading_axes=1).resolution == sorted(each)[1]
     assert trust.resolution(images[[2, 0, 1]], channel_axis=0, pixel_size=0.1).resolution == sorted(each)[1]
+
+
+def test_the_resolution_in_words_has_its_unit_and_its_caveat() -> None:
+    image = scene(64, 64, sigma=1)
+    found = trust.resolution(image)
+    assert f" pixels, the limit of what can be told. {found.caveat}" in str(found)
+    assert "in the unit of pixel_size" in str(trust.resolution(image, pixel_size=0.1))
 
 
 def test_finer_pixels_are_a_finer_resolution() -> None:

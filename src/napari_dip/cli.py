@@ -163,6 +163,9 @@ def _write(args: Namespace, result: Result, picture: Picture, factors: Factors, 
     )
     for name, finer in extras.items():
         path, shown = report.beside(args.target, name), {**record, "shows": name}
+        if getattr(result, name) is None:
+            print(f"{path} is not written: not known, as the run was stopped before its end.")
+            continue
         files.write(
             path,
             getattr(result, name),
@@ -179,15 +182,20 @@ def _control(result: Result, picture: Picture, guide: Array | None, stop: Stop, 
     """Restore pure noise with the settings of a result, and say what was made of it."""
     from napari_dip import trust
 
+    if stop.asked():
+        print("Noise-only control: left out, as the run was stopped.")
+        return
     steps = trust.iterate_noise_control(result, picture.values, guide=guide, should_stop=stop.asked, interval=interval)
     with bar:
-        while not stop.asked():
+        while True:
             try:
                 bar.show(next(steps), "noise-only control")
             except StopIteration as end:
                 print(f"Noise-only control: {end.value.invention.sentence}.")
                 return
-    print("Noise-only control: left out, as the run was stopped.")
+            except ValueError as error:  # the result is written; it alone counts
+                print(f"Noise-only control: left out; {one_line(error)}.")
+                return
 
 
 def _axes(picture: Picture, spatial: str) -> dict[str, Any]:

@@ -99,40 +99,66 @@ class Measures:
         if self.truth is not None and list(self.truth.shape) != wanted:
             raise ValueError(f"--truth has the shape {self.truth.shape}, but the result will have {tuple(wanted)}")
         if self.truth is not None and self.task == "denoise":
-            said += [f"Before: {self._compared(values)}."]
+            said += [f"Before: {self._compared(values)}"]
         if self.resolution and self.task != "inpaint":
-            said += [f"Before: {self._resolved(self._filled(), {})}."]
+            try:
+                said += [f"Before: {self._resolved(self._filled(), {})}."]
+            except ValueError as error:
+                raise ValueError(f"--resolution: {error}") from error
         return said
 
     def after(self, image: Array) -> list[str]:
         """Sentences about the restored image."""
-        said = [] if self.truth is None else [f"After: {self._compared(image)}."]
+        said = [] if self.truth is None else [f"After: {self._compared(image)}"]
         if self.resolution:
             from napari_dip.core.resolution import RESTORED
 
-            said += [f"After: {self._resolved(image, self.factors)}. {RESTORED}"]
+            try:
+                said += [f"After: {self._resolved(image, self.factors)}. {RESTORED}"]
+            except ValueError as error:  # the result is written; it alone counts
+                said += [f"After: no resolution; {error}."]
         return said
 
     def _compared(self, image: Array) -> str:
         from napari_dip import trust
 
         assert self.truth is not None
-        left_out = self.missing if self.task == "denoise" and self.missing.any() else None
-        return str(trust.compare(image, self.truth, affine=self.affine, mask=left_out, **self.axes))
+        left_out = ~np.isfinite(self.truth)
+        if self.task == "denoise":
+            left_out = left_out | self._unknown
+        found = trust.compare(image, self.truth, affine=self.affine, mask=left_out, **self.axes)
+        return f"{found}." + (" Is this the truth of this image?" if found.nrmse > 1 else "")
 
     def _resolved(self, image: Array, factors: dict[str, int]) -> str:
         from napari_dip import trust
 
-        space = self.picture.slice_axes[self.axes["leading_axes"] :]
+        axes = dict(self.axes)
+        if self._flat:
+            axes["leading_axes"] += 1
+        space = self.picture.slice_axes[axes["leading_axes"] :]
         known = all(axis in self.picture.pixel_size for axis in space) and self.picture.unit
         sizes = [self.picture.pixel_size[axis] if known else 1.0 for axis in space]
         pixel_size = tuple(size / factors.get(axis, 1) for axis, size in zip(space, sizes, strict=True))
-        found = trust.resolution(image, pixel_size=pixel_size, **self.axes)
-        return f"{found} (Fourier correlation at 1/7, in {self.picture.unit if known else 'pixels of IN'})"
+        detail = trust.resolution(image, pixel_size=pixel_size, **axes).detail(
+            self.picture.unit if known else "pixels of IN"
+        )
+        planes = ", plane by plane: a volume takes 32 of them" if self._flat else ""
+        return f"{detail} (Fourier correlation at 1/7{planes})"
+
+    @property
+    def _flat(self) -> bool:
+        """Whether a volume has too few planes for shells."""
+        first = self.axes["leading_axes"]
+        return self.picture.slice_axes[first:] == "ZYX" and self.picture.slice_shape[first] < 32
 
     def _filled(self) -> Array:
         """The picture with something even where pixels are missing."""
-        missing = self.missing if "S" not in self.picture.axes else self.missing[..., None]
-        missing = missing | ~np.isfinite(self.picture.values)
+        missing = self._unknown
         known = self.picture.values[~missing]
         return np.where(missing, np.median(known), self.picture.values) if missing.any() else self.picture.values
+
+    @property
+    def _unknown(self) -> Array:
+        """True where a value of the picture is missing, or no number; in its shape."""
+        missing = self.missing if "S" not in self.picture.axes else self.missing[..., None]
+        return np.asarray(missing | ~np.isfinite(self.picture.values))

@@ -22,6 +22,7 @@ from napari_dip.core.resolution import FourierCorrelation, fourier_correlation
 from napari_dip.core.solve import Progress, Result
 from napari_dip.core.trust import Invention, Verdict, calibration, invented, noise_only_observation
 from napari_dip.inputs import Slices, read_slices
+from napari_dip.record import fingerprint
 from napari_dip.restore import iterate
 from napari_dip.run import noise_of
 
@@ -53,7 +54,7 @@ class Control:
     observation : array
         The noise, about the mean of the image, in the shape of one of its slices.
     invention : Invention
-        How much varies: a number and a sentence.
+        How much varies: a number and a sentence, which says so if the run was cut short.
     result : Result
         Of the run.
     """
@@ -82,15 +83,22 @@ def verdict(result: Result) -> Verdict:
     ------
     ValueError
         If the noise is not known or none was found, or nothing was fitted.
+    TypeError
+        If it is no result.
 
     Notes
     -----
     What it holds the residual against, and what it cannot see: `napari_dip.core.trust.residual_verdict`.
     """
+    _check_result(result)
     if result.verdict is None:
-        why = "nothing was fitted"
-        if result.noise is None or result.noise.sigma == 0:
-            why = "no noise was found in the image (a line has too few pixels); give that of the camera, read_noise=..."
+        why = "no pixel of it can be judged"
+        if not np.isfinite(result.residual).any():
+            why = "nothing was fitted, as in an image of one value"
+        elif result.noise is None:
+            why = "the noise is not known: a line has too few pixels to tell"
+        elif result.noise.sigma == 0:
+            why = "no noise was found in the image; give that of the camera, read_noise=..."
         raise ValueError(f"result has no residual to judge: {why}")
     return result.verdict
 
@@ -114,6 +122,8 @@ def noise_control(result: Result, image: npt.ArrayLike, **options: Any) -> Contr
 
     Raises
     ------
+    TypeError
+        If `result` is none.
     ValueError
         If the noise is not known, nothing was fitted, or `image` is not what `result` was made of.
 
@@ -158,12 +168,15 @@ def iterate_noise_control(
     -------
     Control
     """
+    _check_result(result)
     made, noise, shape = result.record["input"], result.noise, result.residual.shape
     if np.shape(image) != shape:
         raise ValueError(f"image has shape {np.shape(image)} and the result is of {shape}: hand in what was restored")
-    if noise is None or not np.isfinite(result.residual).any():
+    if noise is None or noise.sigma == 0 or not np.isfinite(result.residual).any():
         raise ValueError("result has no fit or no noise to control: a line, or an image of one value, has neither")
     slices = read_slices(image, None, made["channel_axis"], made["leading_axes"])
+    if fingerprint(slices.values) != made["sha256"]:
+        raise ValueError("image has other values or another type than what result is of: hand in what was restored")
     missing = read_slices(result.residual, None, made["channel_axis"], made["leading_axes"]).missing
     observation = _noise_like(slices, noise, float(slices.values[~missing].mean()), result.settings.seed)
     hidden = next(each for each in missing if not each.all())  # of the first slice that was fitted
@@ -188,12 +201,22 @@ def iterate_noise_control(
     made_up = control.image
     if result.record["task"] == "inpaint" and result.settings.keep_known:
         made_up = np.where(slices.layout_one(hidden), made_up, np.nan)
+    invention = invented(made_up, noise)
+    if not control.complete:
+        words = f"Cut short after {control.iterations} iterations: it tells nothing"
+        invention = replace(invention, sentence=words)
     return Control(
         image=control.image,
         observation=slices.layout_one(observation),
-        invention=invented(made_up, noise),
+        invention=invention,
         result=control,
     )
+
+
+def _check_result(result: Any) -> None:
+    if not isinstance(result, Result):
+        what = type(result).__name__
+        raise TypeError(f"result is of type {what}: hand in what denoise, inpaint or superresolve gave, not an image")
 
 
 def _noise_like(slices: Slices, noise: Noise, level: float, seed: int) -> npt.NDArray[np.float64]:

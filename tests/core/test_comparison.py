@@ -118,4 +118,4 @@ def test_complex_numbers_are_refused() -> None:
 def test_it_reads_as_a_sentence() -> None:
     text = str(compare(noisy(16, 16), picture(16, 16), affine=True))
     assert "dB" in text
-    assert "times" in text
+    assert "after scaling by" in text

@@ -96,7 +96,7 @@ def test_noise_that_stayed_is_not_taken_for_structure(noise: Noise, seed: int, k
     verdict = residual_verdict(observed, truth + kept * (observed - truth), noise)
     assert verdict.ok, verdict
     assert verdict.balance == pytest.approx((1 - kept) ** 2, abs=0.1)
-    assert ("still in the image" in verdict.sentence) == (kept == 0.3)
+    assert ("left in the image" in verdict.sentence) == (kept == 0.3)
 
 
 def test_a_volume_is_judged_too() -> None:

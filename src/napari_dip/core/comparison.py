@@ -37,7 +37,8 @@ class Comparison:
     data_range: float
 
     def __str__(self) -> str:
-        fitted = f", after times {self.gain:.4g} plus {self.offset:.4g}" if (self.gain, self.offset) != (1, 0) else ""
+        scaled = f", after scaling by {self.gain:.3g} and adding {self.offset:.4g}"
+        fitted = scaled if (self.gain, self.offset) != (1, 0) else ""
         return f"PSNR {self.psnr:.2f} dB, SSIM {self.ssim:.3f}, NRMSE {self.nrmse:.3f}{fitted}"
 
 

@@ -43,6 +43,8 @@ class FourierCorrelation:
         size; infinite if the halves share no structure.
     limit : float
         The finest period that could have been found.
+    in_pixels : bool
+        Whether the unit is a pixel: no other pixel size was given.
     caveat : str
         What the figure cannot tell, as sentences.
     """
@@ -53,14 +55,19 @@ class FourierCorrelation:
     counts: Array
     resolution: float
     limit: float
+    in_pixels: bool
     caveat: str
 
     def __str__(self) -> str:
+        return f"{self.detail('pixels' if self.in_pixels else 'in the unit of pixel_size')}. {self.caveat}"
+
+    def detail(self, unit: str) -> str:
+        """The finest detail in words, with its unit."""
         if np.isinf(self.resolution):
             return "no detail above the noise"
         if self.resolution <= self.limit:
-            return f"detail down to {self.limit:.3g} and finer: to the limit of what can be told"
-        return f"detail down to {self.resolution:.3g}"
+            return f"detail down to {self.limit:.3g} {unit}, the limit of what can be told"
+        return f"detail down to {self.resolution:.3g} {unit}"
 
 
 def fourier_correlation(
@@ -115,6 +122,7 @@ def fourier_correlation(
     three rings.
     """
     values = _read("image", image, 32 if other is None else 16)
+    values = values - values.flat[0]  # else the rounding of a mean passes for the structure of a constant image
     size = _sizes(pixel_size, values.ndim)
     if threshold not in ("1/7", "half-bit"):
         raise ValueError(f"threshold={threshold!r} is not known: choose '1/7' or 'half-bit'")
@@ -122,6 +130,7 @@ def fourier_correlation(
         pairs, steps = _halves(values), 2 * size
     else:
         second = _read("other", other, 16)
+        second = second - second.flat[0]
         if second.shape != values.shape:
             raise ValueError(f"other has shape {second.shape} and image {values.shape}: they must be the same")
         pairs, steps = iter([(values, second, np.zeros(values.ndim))]), size
@@ -161,6 +170,7 @@ def fourier_correlation(
         counts=counts,
         resolution=_crossing(frequency, curve, limits, counts),
         limit=float(1 / frequency[-1]),
+        in_pixels=bool((size == 1).all()),
         caveat=caveat,
     )
 

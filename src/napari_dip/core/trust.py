@@ -136,7 +136,10 @@ def residual_verdict(
             "stronger than estimated"
         )
     elif balance < 1 - _BALANCE:
-        sentence = f"No structure in the residual, but only {balance:.0%} of the noise: the rest is still in the image"
+        sentence = (
+            f"No structure in the residual: it is noise, with {balance:.0%} of the variance expected; some may be "
+            "left in the image"
+        )
     else:
         sentence = f"No structure in the residual: it is noise, with {balance:.0%} of the variance expected"
     return Verdict(

@@ -12,7 +12,6 @@ from scipy import ndimage  # type: ignore[import-untyped]
 
 from napari_dip import trust
 from napari_dip.core.comparison import Comparison
-from napari_dip.core.resolution import FourierCorrelation
 from napari_dip.core.solve import Progress, Result
 from napari_dip.viewer import layers
 from napari_dip.viewer.layers import Geometry
@@ -99,7 +98,7 @@ def control(
     except ValueError as error:
         return Findings(sentences=(("Noise-only control", _ended(f"Not to be told: {error}")),))
     if not found.result.complete:
-        return Findings(sentences=(("Noise-only control", "Stopped before its end: it tells nothing."),))
+        return Findings(sentences=(("Noise-only control", _ended(found.invention.sentence)),))
     leading = (1,) * restoration.source.arguments["leading_axes"]
     image = _grey(found.image.reshape(leading + found.image.shape), restoration)
     geometry = restoration.place(restoration.source.slice_geometry(0))
@@ -166,6 +165,8 @@ def _residual(restoration: Restoration, result: Result, wanted: Wanted) -> Findi
 
 def _uncertainty(restoration: Restoration, result: Result, wanted: Wanted) -> Findings:
     if result.uncertainty is None:
+        if result.settings.uncertainty and not result.complete:
+            raise ValueError("the run was stopped before its end")
         raise ValueError("it has to be switched on before the run, which then keeps count of it")
     image = _grey(result.uncertainty, restoration, _root_mean_square)
     known = image[np.isfinite(image)]
@@ -207,9 +208,7 @@ def _resolution(restoration: Restoration, result: Result, wanted: Wanted) -> Fin
     fine = tuple(s / f for s, f in zip(sizes, factors, strict=True))
     after = trust.resolution(result.image, pixel_size=fine, noise=result.noise, **axes)
     return Findings(
-        sentences=(
-            ("Resolution", f"Before, {_detail(before, unit)}. After, {_detail(after, unit)}. {_no_proof(result)}"),
-        ),
+        sentences=(("Resolution", f"Before, {before.detail(unit)}. After, {after.detail(unit)}. {_no_proof(result)}"),),
         figures={
             "resolution": {
                 "before": before.resolution,
@@ -302,14 +301,6 @@ def _pixel_size(geometry: Geometry) -> tuple[tuple[float, float], str]:
         ratio = 1.0
     symbol = f"{registry.Unit(x):~}"
     return (geometry.scale[-2] * ratio, geometry.scale[-1]), "pixels" if str(x) == "pixel" else symbol
-
-
-def _detail(found: FourierCorrelation, unit: str) -> str:
-    if np.isinf(found.resolution):
-        return "no detail above the noise"
-    if found.resolution <= found.limit:
-        return f"detail down to {found.limit:.3g} {unit}, the finest that can be told"
-    return f"detail down to {found.resolution:.3g} {unit}"
 
 
 def _no_proof(result: Result) -> str:
