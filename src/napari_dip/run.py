@@ -110,6 +110,19 @@ class Job:
         share = float(np.sqrt(here / everywhere)) if everywhere > 0 else 1.0
         return replace(self.noise, sigma=self.noise.sigma * share).scaled(self.scaling)
 
+    def level(self, index: int, result: Result) -> npt.NDArray[np.float32]:
+        """What a denoised image (C, *S) lacks to be as bright as the measurement on the average: (C, 1, ...).
+
+        An average of iterates is pulled towards the middle of the range, where the generator begins; the mean of so many
+        measured pixels is known much better. In the other tasks the measured pixels leave no doubt about it.
+        """
+        residual = np.asarray(result.residual, np.float32)
+        axes = tuple(range(1, residual.ndim))
+        if self.task != "denoise":
+            return np.zeros((len(residual), *(1 for _ in axes)), np.float32)
+        known = max(1e-6, 1 - float(self.slices.missing[index].mean()))
+        return np.asarray(residual.mean(axis=axes, keepdims=True) / np.float32(known))
+
     def finish(self, index: int, image: npt.NDArray[np.float32]) -> Array:
         """A restored slice (C, *shape) in the units of the input, in the type of the result."""
         assert self.scaling is not None
@@ -265,9 +278,10 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
             steps.close()
         reason, complete = result.stop_reason, result.complete
         if result.iterations or count == 1:  # a slice that was not begun stays empty
-            image[index] = job.finish(index, result.image)
-            last[index] = job.finish(index, result.last)
-            residual[index] = job.residual(index, result.residual)
+            level = job.level(index, result)
+            image[index] = job.finish(index, result.image + level)
+            last[index] = job.finish(index, result.last + level)
+            residual[index] = job.residual(index, result.residual - level)
             if uncertainty is not None and result.uncertainty is not None:
                 uncertainty[index] = job.uncertainty(index, result.uncertainty)
             kept[own] = result.states
@@ -283,7 +297,7 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
     if done and not any(told):
         uncertainty = None
     if uncertainty is not None and ratios is not None:
-        uncertainty = np.fmax(uncertainty, job.enlarged(doubts.undetermined(job.slices, ratios)))
+        uncertainty = np.maximum(uncertainty, job.enlarged(doubts.undetermined(job.slices, ratios)))
     result = Result(
         image=job.slices.layout(image),
         last=job.slices.layout(last),
