@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -137,7 +139,7 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize("given", [{}, {"gain": 1}, {"offset": 0}, {"read_noise": 2}, {"gain": 1, "offset": 5}])
+@pytest.mark.parametrize("given", [{}, {"gain": 1}, {"offset": 0}, {"read_noise": 2}, {"gain": 1, "offset": -5}])
 @pytest.mark.parametrize("name", STEPS)
 def test_images_without_noise_have_none_and_say_so(name: str, given: dict[str, float]) -> None:
     found = estimate_noise(STEPS[name], **given)
@@ -169,6 +171,42 @@ def test_noise_shared_along_one_axis_is_not_independent() -> None:
     assert estimate_noise(noise).independent
     by_hand = Noise(gain=0, offset=0, read_noise=1, sigma=1, correlation=0.3)
     assert not by_hand.independent
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"offset": 180}, "offset=180 is above [5-8].% of the pixels"),
+        ({"gain": 1e-4}, "gain=0.0001 is far from the 2"),
+        ({"gain": 0, "read_noise": 60}, "gain=0, read_noise=60 means [45].* times the noise"),
+    ],
+)
+def test_a_camera_that_hardly_fits_is_doubted(given: dict[str, float], words: str) -> None:
+    found = estimate_noise(photons(2, 100, 10, 5)[0], **given)
+    assert re.search(words, found.warning)
+    assert "leave it out or correct it" in found.warning
+    assert np.isfinite([found.gain, found.offset, found.read_noise, found.sigma]).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"offset": 1000}, "offset=1000 is above 100% of the pixels: leave it out or correct it"),
+        ({"gain": 1e-9}, "gain=1e-09 is out of all proportion"),
+        ({"gain": 1e9}, "gain=1e[+]09 means .* times the noise"),
+        ({"gain": 1e300}, "gain=1e[+]300 is out"),
+        ({"read_noise": 1e300}, "read_noise=1e[+]300 is out"),
+        ({"gain": 0, "read_noise": 1e-3}, "means .* times the noise"),
+    ],
+)
+def test_a_camera_that_cannot_be_is_refused(given: dict[str, float], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        estimate_noise(photons(2, 100, 10, 5)[0], **given)
+
+
+def test_a_gain_that_is_no_number_is_refused() -> None:
+    with pytest.raises(TypeError, match="gain='a' is not one number"):
+        estimate_noise(np.eye(32), gain="a")  # type: ignore[arg-type]
 
 
 def test_hardly_any_pixel_left_is_said() -> None:

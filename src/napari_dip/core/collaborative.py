@@ -164,7 +164,10 @@ def _similar(guide: Tensor, top: int, bottom: int, side: int, count: int) -> Ten
 
 
 def _weights(patches: Tensor, *, known: bool) -> Tensor:
-    """Symmetric weights (B, k, k), of rows that sum to one, for groups of patches (B, k, n); the identity where rounding leaves none."""
+    """Symmetric weights (B, k, k), of rows that sum to one, for groups of patches (B, k, n).
+
+    The identity where rounding leaves no inverse.
+    """
     count, pixels = patches.shape[1:]
     patches = patches - patches.mean((1, 2), keepdim=True)  # changes nothing but rounding
     products = patches @ patches.mT

@@ -97,6 +97,9 @@ _EQUAL = "most pixels equal their neighbours: the noise is a guess"
 _BESIDES = "most of the image does not vary from pixel to pixel: the noise is that of the rest"
 #: Fewer isolated pixels than this fraction may be chance.
 _IMPULSES = 1e-3
+_REMEDY = "leave it out or correct it"
+#: Parts of an image's range beyond which, or below whose inverse, no value of a camera can be.
+_VAST = 1e9
 _PASSES = 4
 #: Of fewer patches than this fraction with any variance, the others are no measurement, but padding or a background
 #: that was set to a constant.
@@ -141,7 +144,10 @@ def estimate_noise(
     ------
     ValueError
         If the image has not two or three spatial axes or no pixel to estimate from, the mask does not fit, or a given
-        value is not finite or is negative.
+        value is not finite, is negative or cannot be: an offset above 90 % of the pixels, or values that mean more than
+        10 times more or less noise than is seen. Beyond 50 % and 2 times, the warning says so.
+    TypeError
+        If a given value is not one number.
 
     Notes
     -----
@@ -157,23 +163,28 @@ def estimate_noise(
     G. Chen, F. Zhu, P. A. Heng, "An efficient statistical method for image noise level estimation", ICCV 2015.
     """
     for name, value in (("gain", gain), ("offset", offset), ("read_noise", read_noise)):
+        if value is not None and (np.ndim(value) or np.asarray(value).dtype.kind not in "iuf"):
+            raise TypeError(f"{name}={value!r} is not one number; leave it out to have it estimated")
         if value is not None and not np.isfinite(value):
             raise ValueError(f"{name}={value} is not a number; leave it out to have it estimated")
         if value is not None and value < 0 and name != "offset":
             raise ValueError(f"{name}={value} is negative; leave it out to have it estimated")
     channels, known = _read(image, mask, channel_axis)
-    values = np.where(known, channels, np.mean(channels[known], dtype=np.float64)).astype(np.float64)
+    values = np.where(known, channels, channels[known].astype(np.float64).mean()).astype(np.float64)
     unit = _unit(values)
     values /= unit
-    gain, offset, read_noise = (None if value is None else value / unit for value in (gain, offset, read_noise))
     bad = np.zeros(values.shape, bool)
     for _ in range(_PASSES):
         low, high = piled(channels, known & ~bad)
-        noise = _estimate(filled(values, bad), known, low | high, gain, offset, read_noise)
+        noise = _estimate(filled(values, bad), known, low | high)
         before, bad = bad, isolated(values, noise) & known
         impulses = float(bad.sum() / known.sum())
         if impulses < _IMPULSES or np.mean(before != bad) < _IMPULSES:
             break
+    camera = {"gain": gain, "offset": offset, "read_noise": read_noise}
+    given = {name: float(value) for name, value in camera.items() if value is not None}
+    if given:
+        noise = _by_camera(filled(values, bad), known, low | high, noise, unit, given)
     structure = np.sqrt(max(float(values[known & ~bad].var()) - noise.sigma**2, 0.0))
     noise = replace(noise, contrast=float(structure / noise.sigma) if noise.sigma > 0 else np.inf)
     return replace(noise, impulses=impulses if impulses >= _IMPULSES else 0.0).scaled(Scaling(0, 1 / unit))
@@ -183,9 +194,9 @@ def _estimate(
     values: calm.Array,
     known: npt.NDArray[np.bool_],
     clipped: npt.NDArray[np.bool_],
-    gain: float | None,
-    offset: float | None,
-    read_noise: float | None,
+    gain: float | None = None,
+    offset: float | None = None,
+    read_noise: float | None = None,
 ) -> Noise:
     """Of channels (C, *S) without impulses."""
     patches = calm.cut(values, known, clipped)
@@ -216,6 +227,40 @@ def _estimate(
         warning=warning,
     )
     return replace(noise, sigma=float(np.sqrt(noise.variance(patches.mean).mean())))
+
+
+def _by_camera(
+    values: calm.Array,
+    known: npt.NDArray[np.bool_],
+    clipped: npt.NDArray[np.bool_],
+    seen: Noise,
+    unit: float,
+    given: dict[str, float],
+) -> Noise:
+    """The noise around what is given of a camera, unless that cannot be; by what is seen without it."""
+    said = {name: f"{name}={value:g}" for name, value in given.items()}
+    scaled = {name: value / unit for name, value in given.items()}
+    most = _VAST * max(1.0, float(np.abs(values[known]).max()))
+    for name, value in scaled.items():
+        if abs(value) > most or (name == "gain" and 0 < value < 1 / _VAST):
+            raise ValueError(f"{said[name]} is out of all proportion to an image of range {unit:.1g}: {_REMEDY}")
+    doubts = [seen.warning] if seen.warning else []
+    below = float(np.mean(values[known] < scaled.get("offset", -np.inf) - seen.sigma / 2))
+    if below > 0.5:
+        sentence = f"{said['offset']} is above {below:.0%} of the pixels: {_REMEDY}"
+        if below > 0.9:
+            raise ValueError(sentence)
+        doubts.append(sentence)
+    noise = _estimate(values, known, clipped, **scaled)
+    ratio = noise.sigma / seen.sigma if seen.sigma > 0 else 1.0
+    if not 0.5 <= ratio <= 2:
+        sentence = f"{', '.join(said.values())} means {ratio:.2g} times the noise that is seen: {_REMEDY}"
+        if not 0.1 <= ratio <= 10 and not seen.warning:
+            raise ValueError(sentence)
+        doubts.append(sentence)
+    elif scaled.get("gain") and seen.gain > 0 and not 0.1 <= scaled["gain"] / seen.gain <= 10:
+        doubts.append(f"{said['gain']} is far from the {seen.gain * unit:.2g} that is seen: {_REMEDY}")
+    return replace(noise, warning="; ".join(doubts) or noise.warning)
 
 
 def _neighbours(autocorrelation: calm.Array) -> list[float]:
