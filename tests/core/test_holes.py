@@ -93,10 +93,11 @@ def test_a_wrong_strength_of_white_noise_does_no_harm() -> None:
         np.testing.assert_array_equal(hole_ratio(missing, image, noise), hole_ratio(missing, image))
 
 
-def test_where_nothing_varies_nothing_is_invented() -> None:
-    assert hole_warning(disc(20), np.full((96, 96), 7.0)) == ""
-    noise = np.random.default_rng(0).normal(100, 1, (96, 96))
-    assert hole_warning(disc(20), noise, Noise(gain=0, offset=0, read_noise=1, sigma=1)) == ""
+def test_where_nothing_varies_only_a_hole_that_could_hide_much_is_warned_of() -> None:
+    noise = Noise(gain=0, offset=0, read_noise=1, sigma=1)
+    for image in (np.full((96, 96), 7.0), np.random.default_rng(0).normal(100, 1, (96, 96))):
+        assert hole_warning(disc(10), image, noise) == ""
+        assert hole_warning(disc(20), image, noise)
 
 
 def test_the_surroundings_are_those_of_the_hole() -> None:
