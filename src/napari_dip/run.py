@@ -110,13 +110,12 @@ class Job:
         share = float(np.sqrt(here / everywhere)) if everywhere > 0 else 1.0
         return replace(self.noise, sigma=self.noise.sigma * share).scaled(self.scaling)
 
-    def level(self, index: int, result: Result) -> npt.NDArray[np.float32]:
-        """What a denoised image (C, *S) lacks to be as bright as the measurement on the average: (C, 1, ...).
+    def level(self, index: int, residual: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """What a denoised image lacks, by its residual (C, *S), to be as bright as the measurement: (C, 1, ...).
 
         An average of iterates is pulled towards the middle of the range, where the generator begins; the mean of so
         many measured pixels is known much better. In the other tasks the measured pixels leave no doubt about it.
         """
-        residual = np.asarray(result.residual, np.float32)
         axes = tuple(range(1, residual.ndim))
         if self.task != "denoise":
             return np.zeros((len(residual), *(1 for _ in axes)), np.float32)
@@ -261,11 +260,13 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
             image[index] = last[index] = trivial
             continue
         own = slice(index * runs, (index + 1) * runs)
-        steps = ensemble.iterate(job.problem(index), job.settings, states=states[own], **pace)
+        problem = job.problem(index)
+        steps = ensemble.iterate(problem, job.settings, states=states[own], **pace)
         try:
             while True:
                 progress = next(steps)
-                so_far = job.slices.layout_one(job.finish(index, progress.image))
+                level = job.level(index, problem.residual(progress.image))
+                so_far = job.slices.layout_one(job.finish(index, progress.image + level))
                 yield replace(progress, image=so_far, slice=index, slices=count)
         except StopIteration as end:
             result: Result = end.value
@@ -278,7 +279,7 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
             steps.close()
         reason, complete = result.stop_reason, result.complete
         if result.iterations or count == 1:  # a slice that was not begun stays empty
-            level = job.level(index, result)
+            level = job.level(index, result.residual)
             image[index] = job.finish(index, result.image + level)
             last[index] = job.finish(index, result.last + level)
             residual[index] = job.residual(index, result.residual - level)
