@@ -110,15 +110,16 @@ class Job:
         share = float(np.sqrt(here / everywhere)) if everywhere > 0 else 1.0
         return replace(self.noise, sigma=self.noise.sigma * share).scaled(self.scaling)
 
-    def level(self, index: int, residual: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """What a denoised image lacks, by its residual (C, *S), to be as bright as the measurement: (C, 1, ...).
+    def level(self, index: int, problem: Problem, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """What a denoised image (C, *S) lacks to be as bright as the measurement of its problem: (C, 1, ...).
 
         An average of iterates is pulled towards the middle of the range, where the generator begins; the mean of so
         many measured pixels is known much better. In the other tasks the measured pixels leave no doubt about it.
         """
-        axes = tuple(range(1, residual.ndim))
-        if self.task != "denoise":
-            return np.zeros((len(residual), *(1 for _ in axes)), np.float32)
+        axes = tuple(range(1, image.ndim))
+        if self.task != "denoise":  # nor is a preview to pay for the instrument
+            return np.zeros((len(image), *(1 for _ in axes)), np.float32)
+        residual = problem.residual(image)
         known = max(1e-6, 1 - float(self.slices.missing[index].mean()))
         return np.asarray(residual.mean(axis=axes, keepdims=True) / np.float32(known))
 
@@ -265,7 +266,7 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
         try:
             while True:
                 progress = next(steps)
-                level = job.level(index, problem.residual(progress.image))
+                level = job.level(index, problem, progress.image)
                 so_far = job.slices.layout_one(job.finish(index, progress.image + level))
                 yield replace(progress, image=so_far, slice=index, slices=count)
         except StopIteration as end:
@@ -279,7 +280,7 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
             steps.close()
         reason, complete = result.stop_reason, result.complete
         if result.iterations or count == 1:  # a slice that was not begun stays empty
-            level = job.level(index, result.residual)
+            level = job.level(index, problem, result.image)
             image[index] = job.finish(index, result.image + level)
             last[index] = job.finish(index, result.last + level)
             residual[index] = job.residual(index, result.residual - level)

@@ -58,7 +58,10 @@ class Muon(torch.optim.Optimizer):
             steps = []
             for weight in bank:
                 assert weight.grad is not None
-                momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+                state = self.state[weight]
+                if not state:
+                    state["momentum"] = torch.zeros_like(weight)
+                momentum = state["momentum"]
                 momentum.lerp_(weight.grad, 1 - self.MOMENTUM)
                 steps.append(weight.grad.lerp(momentum, self.MOMENTUM).flatten(1))  # Nesterov's
             for weight, step in zip(bank, self._orthogonal(torch.stack(steps)), strict=True):
@@ -69,9 +72,10 @@ class Muon(torch.optim.Optimizer):
         for weight in weights:
             assert weight.grad is not None
             state = self.state[weight]
-            mean = state.setdefault("mean", torch.zeros_like(weight))
-            square = state.setdefault("square", torch.zeros_like(weight))
-            state["step"] = count = state.get("step", 0) + 1
+            if not state:
+                state |= {"mean": torch.zeros_like(weight), "square": torch.zeros_like(weight), "step": 0}
+            state["step"] += 1
+            mean, square, count = state["mean"], state["square"], state["step"]
             mean.lerp_(weight.grad, 1 - self.BETAS[0])
             square.lerp_(weight.grad.square(), 1 - self.BETAS[1])
             slowness = (square / (1 - self.BETAS[1] ** count)).sqrt_().add_(self.FLOOR)

@@ -26,7 +26,7 @@ from torch.nn.utils import vector_to_parameters
 from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.collaborative import nonlocal_ridge
 from napari_dip.core.generators import fresh_generator
-from napari_dip.core.generators.unet import UNet, halved
+from napari_dip.core.generators.unet import UNet, multiples
 from napari_dip.core.muon import Muon
 from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
@@ -88,16 +88,14 @@ class SelfGuided(Search):
         self._known = torch.from_numpy(np.pad(known, before_and_after)).float().to(self.device)
         self._middle = self.model.stabilise(self._photons).mean()
         self._crop = crop_of(shape, self.settings)
-        self._whole = whole_fit(shape, self.settings)
-        self._planned = self.settings.iterations if self.settings.stop == "iterations" else self._whole
         alike = len(set(self._crop[-2:])) == 1
         self._turns = list(turns(len(shape), swap=alike))
         self._spectra: dict[tuple[int, ...], Tensor] = {}
 
     def begin(self, state: State | None = None) -> None:
         super().begin(state)
-        last = self.iteration + self.settings.iterations
-        self._planned = last if self.settings.stop == "iterations" else min(self._whole, last)
+        last, whole = self.iteration + self.settings.iterations, whole_fit(self.problem.image_shape, self.settings)
+        self._planned = last if self.settings.stop == "iterations" else min(whole, last)
 
     def feed(self) -> None:
         """Draw crops, turn them, and make of each two codes and two targets: (2 batch, C, *crop) photons."""
@@ -233,9 +231,9 @@ class SelfGuided(Search):
 def crop_of(shape: tuple[int, ...], settings: Settings) -> tuple[int, ...]:
     """Size of the crops of an image (*shape): as many pixels in a volume as in an image, none beyond its canvas."""
     side = round(settings.crop ** (2 / len(shape)))
-    factors = halved(settings, shape)
-    multiples = [math.prod(f[axis] for f in factors) for axis in range(len(shape))]
-    return tuple(min(math.ceil(n / m) * m, max(m, side // m * m)) for n, m in zip(shape, multiples, strict=True))
+    return tuple(
+        min(math.ceil(n / m) * m, max(m, side // m * m)) for n, m in zip(shape, multiples(settings, shape), strict=True)
+    )
 
 
 def whole_fit(shape: tuple[int, ...], settings: Settings) -> int:

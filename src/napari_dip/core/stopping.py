@@ -203,7 +203,7 @@ class HeldOut(Lowest):
 
     def __init__(self, problem: Problem, settings: Settings) -> None:
         super().__init__(problem, settings)
-        known = where_known(problem)
+        known = problem.known_pixels()
         correlated = problem.noise is not None and problem.noise.correlation >= INDEPENDENT
         held = _draw(np.asarray(known.any(0)), BLOCK if correlated else 1, settings.seed)
         self.held = held & known
@@ -318,7 +318,7 @@ def choose(problem: Problem, settings: Settings) -> Choice:
         raise ValueError(f"stop={settings.stop!r} does not go with code={settings.code!r}; use stop='auto'")
     if settings.stop != "auto":
         return Choice(settings.stop, "chosen by the user")
-    if settings.code == "self":
+    if guided:
         return Choice("passes", "a self-guided fit falls late and little")
     if tail_of(settings):
         return Choice("iterations", "the average of the tail of a run needs the whole run")
@@ -346,12 +346,6 @@ def _ratio(search: Search) -> float:
     impulses = round(noise.impulses * known)
     error = square.sum() - square.topk(impulses).values.sum()
     return float(error) / (known - impulses) / max(noise.sigma**2, 1e-12)
-
-
-def where_known(problem: Problem) -> npt.NDArray[np.bool_]:
-    """True where the observation (C, *S) was measured: all operators keep a flat image, but for what is masked."""
-    flat = torch.ones(1, len(problem.observation), *problem.image_shape)
-    return np.asarray(copy.deepcopy(problem.operator).cpu()(flat)[0].numpy() > 0.5)
 
 
 def _draw(known: npt.NDArray[np.bool_], block: int, seed: int) -> npt.NDArray[np.bool_]:

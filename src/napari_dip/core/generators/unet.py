@@ -27,6 +27,11 @@ def halved(settings: Settings, shape: Shape) -> list[Shape]:
     return halvings(shape, settings.scales - 1, 4) if settings.scales > 1 else []
 
 
+def multiples(settings: Settings, shape: Shape) -> Shape:
+    """What the size of an image must be a multiple of along each axis."""
+    return tuple(math.prod(f[axis] for f in halved(settings, shape)) for axis in range(len(shape)))
+
+
 class UNet(nn.Module):
     """A U-Net of residual blocks for images of any size that is a multiple of `multiple` along each axis.
 
@@ -46,7 +51,7 @@ class UNet(nn.Module):
         widths = per_scale(settings.channels, len(factors) + 1)
         sizes = per_scale(settings.filter_size, len(factors) + 1)
         self.channels = channels
-        self.multiple = tuple(math.prod(f[axis] for f in factors) for axis in range(len(shape)))
+        self.multiple = multiples(settings, shape)
         self.canvas = tuple(m * math.ceil(n / m) for m, n in zip(self.multiple, shape, strict=True))
         conv, transposed = _CONV[len(shape) - 1], _TRANSPOSED[len(shape) - 1]
         mode = "reflect" if settings.padding == "reflection" else "zeros"
