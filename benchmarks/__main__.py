@@ -7,14 +7,19 @@ import sys
 
 
 def main(arguments: list[str] | None = None) -> int:
-    from benchmarks import quality  # here: processes that a measurement starts load this file again
+    from benchmarks import pace, quality  # here: processes that a measurement starts load this file again
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measurements on real images.")
     commands = parser.add_subparsers(required=True)
-    describe = {"description": quality.__doc__, "formatter_class": argparse.RawDescriptionHelpFormatter}
-    command = commands.add_parser("quality", help="how good the restored images are", **describe)
-    quality.add_options(command)
-    command.set_defaults(run=quality.main)
+    for module, help in ((quality, "how good the restored images are"), (pace, "how soon they are that good")):
+        command = commands.add_parser(
+            module.__name__.rpartition(".")[2],
+            help=help,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_options(command)
+        command.set_defaults(run=module.main)
     options = parser.parse_args(arguments)
     return options.run(options)
 

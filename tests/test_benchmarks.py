@@ -105,6 +105,16 @@ def test_the_best_iterate_is_at_least_as_good_as_the_last(data: Path, tmp_path: 
         assert figures[name]["best iteration"] in (10, 20, 21)
 
 
+def test_our_time_is_told_beside_that_of_the_original(data: Path, tmp_path: Path) -> None:
+    few = ("--iterations", "20", "--device", "cpu", "--results", str(tmp_path))
+    assert main(["pace", "--data", str(data), "--images", "grey-25/a", "--crop", "32", *few]) == 0
+    found = json.loads((tmp_path / "pace-32.json").read_text())["images"][0]
+    assert found["original_iteration"] in (10, 20)
+    assert found["ours"] > found["noisy"]
+    assert found["share"] == pytest.approx(found["ours_seconds"] / found["original_seconds"])
+    assert f"| grey-25/a | {found['noisy']:.2f} |" in (tmp_path / "pace-32.md").read_text()
+
+
 def test_images_are_chosen_by_set_name_and_pattern(data: Path) -> None:
     def names(*wanted: str, task: str | None = None) -> list[str]:
         return [f"{case.group}/{case.name}" for case in images.cases(data, task, wanted)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,11 @@ each_choice = pytest.mark.parametrize(("name", "knob"), CHOICES.items(), ids=CHO
 each_knob = pytest.mark.parametrize(("name", "knob"), KNOBS.items(), ids=KNOBS)
 
 
+def with_knob(name: str, value: Any) -> Settings:
+    """Settings with one knob changed, of a method that reads it."""
+    return replace(PRESETS[presets.SELF] if name in presets.SELF_ONLY else Settings(), **{name: value})
+
+
 @each_knob
 def test_a_knob_says_what_it_is(name: str, knob: Knob) -> None:
     assert knob.help.endswith((".", ")"))
@@ -41,7 +47,7 @@ def test_a_knob_says_what_it_is(name: str, knob: Knob) -> None:
 def test_bounds_are_included(name: str, knob: Knob) -> None:
     for bound in (knob.min, knob.max):
         bound -= name.startswith("filter_size") and bound % 2 == 0
-        assert getattr(Settings(**{name: int(bound) if name in WHOLE else bound}), name) == bound
+        assert getattr(with_knob(name, int(bound) if name in WHOLE else bound), name) == bound
 
 
 @each_number
@@ -74,7 +80,7 @@ def test_whole_numbers_are_whole(name: str, knob: Knob) -> None:
 def test_numpy_numbers_become_plain_ones(name: str, knob: Knob) -> None:
     default = getattr(Settings(), name)
     for kind in (np.int16, np.int64, np.uint32) if name in WHOLE else (np.float32, np.float64):
-        value = getattr(Settings(**{name: kind(default)}), name)
+        value = getattr(with_knob(name, kind(default)), name)
         assert value == kind(default)
         assert type(value) is (int if name in WHOLE else float)
 
@@ -282,3 +288,12 @@ def test_changing_the_preset_changes_its_values() -> None:
     """The record of a result names the preset, so the name must not be a mere label."""
     assert Settings().changed(preset="original-denoise-strong").code_noise == 1 / 20
     assert Settings().changed(preset="original-denoise-strong", code_noise=0.5).code_noise == 0.5
+
+
+@pytest.mark.parametrize(
+    ("preset", "idle"),
+    [("denoise-small", {"recorruption": 0.5}), ("inpaint-small", {"crop": 32}), ("denoise-self", {"skip_channels": 8})],
+)
+def test_a_knob_that_would_do_nothing_is_refused(preset: str, idle: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(idle))}=.* would do nothing"):
+        Settings().changed(preset=preset, **idle)

@@ -309,12 +309,15 @@ class Settings:
                 f"code={self.code!r} does not go with generator={self.generator!r}: code='self' and generator='unet' "
                 "need each other; take preset='denoise-self' for both, or another preset for neither"
             )
-        for name in presets.PRIOR_ONLY if self.code == "self" else ():
+        idle, others = (
+            (presets.PRIOR_ONLY, "priors") if self.code == "self" else (presets.SELF_ONLY, "self-guided fits")
+        )
+        for name in idle:
             value = getattr(self, name)
             if value != Settings.__dataclass_fields__[name].default:
                 raise ValueError(
-                    f"{name}={value!r} is for priors alone and would do nothing with code='self'; leave it out, or "
-                    "take another preset"
+                    f"{name}={value!r} is for {others} alone and would do nothing with code={self.code!r}; leave it "
+                    "out, or take another preset"
                 )
         if self.code == "self" and (self.noise not in ("auto", "gaussian") or self.optimiser in ("lbfgs", "sgld")):
             raise ValueError(

@@ -1,0 +1,137 @@
+"""How soon an image is good: ``python -m benchmarks pace --data FOLDER``.
+
+Per image, in one process: the preset of the original notebooks until its best iterate by the truth, and ours with
+everything on auto until its end, which must not be worse. On a CPU the seconds are those of the processor, all threads
+together, so that other work on the machine does not count; on a GPU those of the clock. Written into
+``benchmarks/results/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import images, methods, report
+from benchmarks.quality import RESULTS
+
+PATIENCE = 500  # iterations without a better iterate after which none is expected
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """Of one image: PSNR in dB, and the seconds after which it was reached."""
+
+    image: str
+    noisy: float
+    original: float
+    original_iteration: int
+    original_seconds: float
+    ours: float
+    ours_seconds: float
+
+    @property
+    def share(self) -> float:
+        """Our time as a share of the original's."""
+        return self.ours_seconds / self.original_seconds
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with the sets of images; see benchmarks/images.py"
+    )
+    parser.add_argument("--images", nargs="+", default=("grey-25", "fmd"), metavar="NAME", help="sets or images")
+    parser.add_argument("--crop", type=int, default=0, metavar="N", help="NxN pixels in the middle; 0 for whole images")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
+    parser.add_argument("--iterations", type=int, help="of the original at the most, in place of its own number")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="where the table goes")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Measure each image, write a table and a JSON."""
+    from napari_dip.core import device
+
+    clock = time.process_time if device.choose(options.device).name == "cpu" else _gpu_clock
+    limit = {} if options.iterations is None else {"iterations": options.iterations}
+    done = []
+    for case in images.cases(options.data, "denoise", tuple(options.images), options.crop):
+        done.append(measure(case, clock, options.device, limit))
+        print(done[-1], f"share {done[-1].share:.3f}", flush=True)
+        write(options, done)
+    return 0
+
+
+def measure(case: images.Case, clock: Any, device: str, limit: dict[str, int]) -> Pace:
+    """Both methods on one image."""
+    from napari_dip import iterate
+
+    quick = {**case.arguments, "interval": 1e9, "device": device}
+    began = clock()
+    run = iterate(case.task, case.observed, **quick)
+    for _ in run:
+        pass
+    ours_seconds, ours = clock() - began, methods.score(run.result.image, case)
+
+    best, iteration, seconds, spent, began = -np.inf, 0, 0.0, 0.0, clock()
+    for progress in iterate(
+        case.task, case.observed, preset=case.original, snapshot_every=methods.SNAPSHOT, **quick, **limit
+    ):
+        spent += clock() - began  # without what looking at it takes here
+        reached = methods.score(progress.image, case)
+        if reached > best:
+            best, iteration, seconds = reached, progress.iteration, spent
+        if progress.iteration - iteration > PATIENCE:
+            break
+        began = clock()
+    return Pace(
+        image=f"{case.group}/{case.name}",
+        noisy=methods.score(case.observed.astype(np.float64), case),
+        original=best,
+        original_iteration=iteration,
+        original_seconds=seconds,
+        ours=ours,
+        ours_seconds=ours_seconds,
+    )
+
+
+def write(options: argparse.Namespace, done: list[Pace]) -> None:
+    """The table so far."""
+    where = report.where(options.device)
+    size = f"{options.crop}x{options.crop} centres" if options.crop else "whole images"
+    lines = [
+        f"# Time to quality: {size}",
+        "",
+        f"{', '.join(f'{key} {value}' for key, value in where.items())}. PSNR in dB.",
+        "",
+        "| image | noisy | original, best | at iteration | after, s | ours | after, s | share of the time |",
+        "|---" * 8 + "|",
+    ]
+    lines += [
+        f"| {p.image} | {p.noisy:.2f} | {p.original:.2f} | {p.original_iteration} | {p.original_seconds:.0f} | "
+        f"{p.ours:.2f} | {p.ours_seconds:.0f} | {p.share:.3f} |"
+        for p in done
+    ]
+    gain, share = [p.ours - p.original for p in done], [p.share for p in done]
+    lines += [
+        "",
+        f"Ours over the best of the original: {np.mean(gain):+.2f} dB on average, {min(gain):+.2f} at the worst,",
+    ]
+    lines += [f"in {np.mean(share):.3f} of its time on average, {max(share):.3f} at the most."]
+    options.results.mkdir(parents=True, exist_ok=True)
+    name = f"pace{f'-{options.crop}' if options.crop else ''}"
+    (options.results / f"{name}.md").write_text("\n".join(lines) + "\n")
+    (options.results / f"{name}.json").write_text(
+        json.dumps({**where, "images": [{**asdict(p), "share": p.share} for p in done]}, indent=1) + "\n"
+    )
+
+
+def _gpu_clock() -> float:
+    import torch
+
+    torch.cuda.synchronize()
+    return time.perf_counter()
