@@ -783,3 +783,41 @@ def test_enlarging_beats_repeating_pixels() -> None:
     coarse = truth.reshape(16, 2, 16, 2).mean((1, 3))
     result = superresolve(coarse, 2, kernel="box", iterations=400, average=0.98, **WORKS).image
     assert psnr(result, truth) > psnr(coarse.repeat(2, 0).repeat(2, 1), truth) + 1
+
+
+# -------------------------------------------------------------------------------------------------------------- tiles
+
+
+def test_a_stack_in_tiles_goes_on_where_it_was_and_says_what_it_is() -> None:
+    stack = np.random.default_rng(0).normal(100, 5, size=(2, 18, 30))
+    once = denoise(stack, leading_axes=1, tile=18, overlap=6, **{**QUICK, "iterations": 4}, preset="denoise-small")
+    first = denoise(stack, leading_axes=1, tile=18, overlap=6, **{**QUICK, "iterations": 2}, preset="denoise-small")
+    both = denoise(stack, leading_axes=1, resume=first, iterations=2)
+    np.testing.assert_allclose(both.image, once.image, rtol=1e-5)
+    assert len(both.marks) == 4
+    assert both.record["settings"]["tile"] == 18
+    with pytest.raises(ValueError, match="tile=0 was 18 in the run to be continued"):
+        denoise(stack, leading_axes=1, resume=first, tile=0)
+
+
+def test_a_run_stopped_in_its_tiles_has_nan_where_none_was_fitted() -> None:
+    asked = iter([False] * 4 + [True])
+    image = np.random.default_rng(0).normal(100, 5, size=(18, 54))
+    run = iterate(
+        "denoise", image, tile=18, overlap=6, preset="denoise-small", should_stop=lambda: next(asked), **QUICK
+    )
+    for _ in run:
+        pass
+    assert not run.result.complete
+    assert np.isfinite(run.result.image[:, :18]).all()
+    assert np.isnan(run.result.image[:, 36:]).all()
+    assert abs(np.nanmean(run.result.image - image)) < 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"tile": 8}, "tile=8 is too small"), ({"tile": 32, "overlap": 32}, "overlap=32 must be less than tile=32")],
+)
+def test_tiles_that_make_no_sense_are_refused(changes: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Settings(**changes)

@@ -14,7 +14,7 @@ import torch
 
 from napari_dip import doubts, record
 from napari_dip.core import device as devices
-from napari_dip.core import ensemble
+from napari_dip.core import mosaic
 from napari_dip.core.guard import Diverged
 from napari_dip.core.intensity import Scaling, to_dtype
 from napari_dip.core.noise import Noise, estimate_noise
@@ -28,7 +28,6 @@ from napari_dip.settings import Settings
 
 Array = npt.NDArray[Any]
 _PLANES = 16  # at the most, that the noise is estimated from
-_STATES_AT_MOST = 2**30  # bytes of states that a result keeps for going on
 
 
 class Run:
@@ -110,18 +109,17 @@ class Job:
         share = float(np.sqrt(here / everywhere)) if everywhere > 0 else 1.0
         return replace(self.noise, sigma=self.noise.sigma * share).scaled(self.scaling)
 
-    def level(self, index: int, problem: Problem, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def level(self, problem: Problem, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """What a denoised image (C, *S) lacks to be as bright as the measurement of its problem: (C, 1, ...).
 
         An average of iterates is pulled towards the middle of the range, where the generator begins; the mean of so
         many measured pixels is known much better. In the other tasks the measured pixels leave no doubt about it.
         """
-        axes = tuple(range(1, image.ndim))
         if self.task != "denoise":  # nor is a preview to pay for the instrument
-            return np.zeros((len(image), *(1 for _ in axes)), np.float32)
-        residual = problem.residual(image)
-        known = max(1e-6, 1 - float(self.slices.missing[index].mean()))
-        return np.asarray(residual.mean(axis=axes, keepdims=True) / np.float32(known))
+            return np.zeros((len(image), *(1 for _ in self.shape)), np.float32)
+        axes = tuple(range(1, image.ndim))
+        residual = np.nanmean(problem.residual(image), axis=axes, keepdims=True)  # NaN where no tile is fitted yet
+        return np.asarray(residual / np.float32(problem.known))
 
     def finish(self, index: int, image: npt.NDArray[np.float32]) -> Array:
         """A restored slice (C, *shape) in the units of the input, in the type of the result."""
@@ -251,8 +249,8 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
     residual = np.full(job.slices.values.shape, np.nan, np.float32)
     uncertainty = np.full(image.shape, np.nan, np.float32) if job.settings.uncertainty else None
     done: list[Result] = []
-    runs = job.settings.runs
-    kept: list[State | None] = [None] * (count * runs)
+    fits = len(mosaic.tiles_of(job.slices.values.shape[2:], job.settings)) * job.settings.runs
+    kept: list[State | None] | None = [None] * (count * fits)
     began = time.perf_counter()
     reason, complete = "", True
     for index in range(count):
@@ -260,13 +258,13 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
         if trivial is not None:
             image[index] = last[index] = trivial
             continue
-        own = slice(index * runs, (index + 1) * runs)
+        own = slice(index * fits, (index + 1) * fits)
         problem = job.problem(index)
-        steps = ensemble.iterate(problem, job.settings, states=states[own], **pace)
+        steps = mosaic.iterate(problem, job.settings, states=states[own], **pace)
         try:
             while True:
                 progress = next(steps)
-                level = job.level(index, problem, progress.image)
+                level = job.level(problem, progress.image)
                 so_far = job.slices.layout_one(job.finish(index, progress.image + level))
                 yield replace(progress, image=so_far, slice=index, slices=count)
         except StopIteration as end:
@@ -280,14 +278,16 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
             steps.close()
         reason, complete = result.stop_reason, result.complete
         if result.iterations or count == 1:  # a slice that was not begun stays empty
-            level = job.level(index, problem, result.image)
+            level = job.level(problem, result.image)
             image[index] = job.finish(index, result.image + level)
             last[index] = job.finish(index, result.last + level)
             residual[index] = job.residual(index, result.residual - level)
             if uncertainty is not None and result.uncertainty is not None:
                 uncertainty[index] = job.uncertainty(index, result.uncertainty)
-            kept[own] = result.states
             done.append(result)
+            if kept is not None:
+                kept[own] = result.states
+                kept = kept if result.states and mosaic.size_of(kept) <= mosaic.STATES_AT_MOST else None
         if not complete:
             break
     if count > 1 and not complete:
@@ -321,7 +321,7 @@ def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> 
         complete=complete,
         verdict=doubts.judge(job.slices, residual, job.noise),
         warnings=tuple(doubts.warnings_of(job.slices, job.noise, ratios)),
-        states=tuple(kept) if _size(kept) <= _STATES_AT_MOST and any(kept) else (),
+        states=tuple(kept) if kept and any(kept) else (),
     )
     return replace(result, record=_record(job, result))
 
@@ -365,8 +365,3 @@ def _source(settings: Settings) -> str:
 def _plain(noise: Noise) -> dict[str, Any]:
     values = {name: value for name, value in vars(noise).items() if name != "autocorrelation"}
     return {**values, "contrast": noise.contrast if np.isfinite(noise.contrast) else None}
-
-
-def _size(states: list[State | None]) -> int:
-    """Bytes of all weights and what the optimiser keeps for them."""
-    return sum(4 * w.numel() * w.element_size() for s in states if s is not None for w in s.weights.values())

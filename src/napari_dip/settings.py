@@ -139,6 +139,24 @@ class Settings:
         min=1,
         max=1000,
     )
+    tile: int = knob(
+        0,
+        "Side of the overlapping tiles that a large image is cut into, each fitted by a generator of its own; 0 for "
+        "the whole image, or for tiles where memory asks for them.",
+        "int",
+        min=0,
+        max=1_000_000,
+        step=64,
+        unit="px",
+    )
+    overlap: int = knob(
+        0,
+        "Pixels that neighbouring tiles share; 0 for an eighth of a tile, but 16.",
+        "int",
+        min=0,
+        max=100_000,
+        unit="px",
+    )
     uncertainty: bool = knob(
         False, "Also return the standard deviation of each pixel, as a map in the units of the image.", "bool"
     )
@@ -324,6 +342,10 @@ class Settings:
                 f"noise={self.noise!r} and optimiser={self.optimiser!r} do not both go with code='self', which follows "
                 "the estimated noise and is fitted by 'muon' or 'adam'; leave them out, or take another preset"
             )
+        if 0 < self.tile < 16:
+            raise ValueError(f"tile={self.tile} is too small to tell structure from noise; use at least 16, or 0")
+        if self.tile and self.overlap >= self.tile:
+            raise ValueError(f"overlap={self.overlap} must be less than tile={self.tile}; an eighth of it is usual")
         for name in knobs():
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != self.scales:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """A progress bar over all slices and runs."""
+    """A progress bar over all slices, tiles and runs."""
 
     def __init__(self, *, quiet: bool, tty: bool) -> None:
         self._options: dict[str, Any] = {"disable": quiet, "dynamic_ncols": tty, "mininterval": 0.1 if tty else 5}
@@ -33,9 +33,9 @@ class Bar:
 
     def show(self, progress: Progress, what: str = "") -> None:
         """Move to where a run is."""
-        self._bar.total = progress.iterations * progress.slices * progress.runs
-        if progress.slices > 1:
-            what = f"slice {progress.slice + 1} of {progress.slices}"
+        self._bar.total = progress.iterations * progress.slices * progress.tiles * progress.runs
+        several = [("slice", progress.slice, progress.slices), ("tile", progress.tile, progress.tiles)]
+        what = ", ".join(f"{name} {i + 1} of {n}" for name, i, n in several if n > 1) or what
         if what:
             self._bar.set_description(what, refresh=False)
         self._bar.set_postfix(loss=f"{progress.loss:.3g}", refresh=False)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip.core.operators import KERNELS, Compose, Downsample, Identity, Mask, Operator, taps
+from napari_dip.core.operators import KERNELS, Compose, Downsample, Identity, Mask, Operator, seen_by, taps
 
 FACTORS = (1, 2, 3, 4, 5)
 KNOWN = torch.rand(1, 1, 4, 3, generator=torch.Generator().manual_seed(1)) > 0.4
@@ -150,3 +150,17 @@ def test_an_unknown_kernel_is_refused_with_the_choices() -> None:
     for factor in itertools.product((1, 2), repeat=2):
         with pytest.raises(ValueError, match="kernel='lanczos'.*lanczos2"):
             Downsample(factor, "lanczos")
+
+
+def test_a_part_of_the_measurement_is_seen_by_the_cropped_instrument() -> None:
+    """Away from its border, where the edge value continues instead of the image."""
+    known = torch.rand(1, 1, 12, 16, generator=torch.Generator().manual_seed(0)) > 0.3
+    image = torch.rand(1, 2, 24, 48, generator=torch.Generator().manual_seed(1))
+    for operator in (Compose(Downsample((2, 3)), Mask(known)), Downsample((2, 3))):
+        place = (slice(2, 10), slice(4, 15))
+        there = seen_by(operator, place)
+        assert there == (slice(4, 20), slice(12, 45))
+        part = operator.crop(place)(image[(..., *there)])
+        whole = operator(image)[(..., *place)]
+        assert part.shape == whole.shape
+        torch.testing.assert_close(part[..., 2:-2, 2:-2], whole[..., 2:-2, 2:-2])

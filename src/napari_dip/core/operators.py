@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Shape = tuple[int, ...]
+Place = tuple[slice, ...]
 
 
 class Operator(nn.Module):
@@ -25,6 +26,10 @@ class Operator(nn.Module):
     def image_shape(self, measured: Shape) -> Shape:
         """Spatial shape of the image whose measurement has the spatial shape `measured`."""
         return measured
+
+    def crop(self, measured: Place) -> Operator:
+        """The instrument of a part of the measurement: itself, if it does the same everywhere."""
+        return self
 
 
 Identity = Operator
@@ -47,6 +52,9 @@ class Mask(Operator):
 
     def forward(self, image: Tensor) -> Tensor:
         return torch.where(self.known, image, 0)
+
+    def crop(self, measured: Place) -> Operator:
+        return Mask(self.known[(slice(None), slice(None), *measured)])
 
 
 class Downsample(Operator):
@@ -114,6 +122,21 @@ class Compose(Operator):
         for operator in reversed(self.operators):
             measured = operator.image_shape(measured)  # type: ignore[operator]
         return measured
+
+    def crop(self, measured: Place) -> Operator:
+        cropped: list[Operator] = []
+        for operator in reversed(self.operators):
+            assert isinstance(operator, Operator)
+            cropped.insert(0, operator.crop(measured))
+            measured = seen_by(operator, measured)
+        return Compose(*cropped)
+
+
+def seen_by(operator: Operator, measured: Place) -> Place:
+    """The part of the image that a part of the measurement is of."""
+    starts = operator.image_shape(tuple(part.start for part in measured))
+    stops = operator.image_shape(tuple(part.stop for part in measured))
+    return tuple(map(slice, starts, stops))
 
 
 _CONVOLVE: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}

@@ -41,8 +41,10 @@ class Progress:
         Steps made and steps at the most, of this run.
     slice, slices : int
         Index of the slice at hand and the number of slices (0 and 1 for a single image).
+    tile, tiles : int
+        Index of the tile at hand and the number of tiles of each slice.
     run, runs : int
-        Index of the run at hand and the number of runs of each slice.
+        Index of the run at hand and the number of runs of each tile.
     loss : float
         Of the latest iterate, in the scaled intensities of the generator.
     rate : float
@@ -58,6 +60,8 @@ class Progress:
     rate: float
     slice: int = 0
     slices: int = 1
+    tile: int = 0
+    tiles: int = 1
     run: int = 0
     runs: int = 1
     snapshot: bool = False
@@ -65,12 +69,13 @@ class Progress:
     @property
     def fraction(self) -> float:
         """Share of the whole run that is done, 0 to 1."""
-        return (self.slice + (self.run + self.iteration / self.iterations) / self.runs) / self.slices
+        tile = self.tile + (self.run + self.iteration / self.iterations) / self.runs
+        return (self.slice + tile / self.tiles) / self.slices
 
     @property
     def seconds_left(self) -> float:
         """Time left if all goes on as it has, in seconds."""
-        later = ((self.slices - self.slice) * self.runs - self.run - 1) * self.iterations
+        later = (((self.slices - self.slice) * self.tiles - self.tile) * self.runs - self.run - 1) * self.iterations
         return (self.iterations - self.iteration + later) / self.rate if self.rate else float("inf")
 
 
@@ -107,7 +112,7 @@ class Result:
     rule : Choice
         The stopping rule and why it was taken (of the first slice that was fitted).
     marks : tuple of int
-        The iteration that `image` is of, for each slice that was fitted, and for each of its runs.
+        The iteration that `image` is of, for each slice that was fitted, each of its tiles and each of their runs.
     iterations : int
         Steps made in all (summed over the slices of a stack, and over the runs that it continues).
     stop_reason : str

@@ -201,6 +201,7 @@ class Controls(QWidget):
         value = round(progress.fraction * _STEPS)
         self._bar.setValue(value)
         of = f"slice {progress.slice + 1} of {progress.slices}, " if progress.slices > 1 else ""
+        of += f"tile {progress.tile + 1} of {progress.tiles}, " if progress.tiles > 1 else ""
         of += f"run {progress.run + 1} of {progress.runs}, " if progress.runs > 1 else ""
         paused = "Paused. " if self._job is not None and self._job.paused else ""
         what = f"{self._what}: " if self._what else ""

@@ -1,0 +1,210 @@
+"""An image too large for one fit, as overlapping tiles: one generator for each, blended into one image without seams.
+
+Scaling and noise are those of the whole image, and the seed of a tile is drawn from its place alone. Memory is that of
+one fit and of the images that come out; the time is proportional to the pixels.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from napari_dip.core import device as devices
+from napari_dip.core import ensemble
+from napari_dip.core.guard import Diverged
+from napari_dip.core.operators import Place, seen_by
+from napari_dip.core.problem import Problem
+from napari_dip.core.search import State
+from napari_dip.core.solve import History, Image, Progress, Result, method_of
+from napari_dip.core.stopping import Choice
+from napari_dip.core.tiling import Blend, Tiling, seed_at, tiling
+from napari_dip.settings import Settings
+
+STATES_AT_MOST = 2**30  # bytes of states that a result keeps for going on
+_RARELY = 10  # times what showing the whole image costs pass before the next time
+
+
+def tiles_of(shape: tuple[int, ...], settings: Settings) -> Tiling:
+    """The tiles of an observation (*shape): by default one."""
+    side = settings.tile or max(shape)
+    return tiling(shape, side, settings.overlap or min(max(16, side // 8), side // 2))
+
+
+def cut(problem: Problem, tiles: Tiling) -> Iterator[tuple[Place, Problem]]:
+    """The places of the tiles and their problems; the noise is the same, its sigma that at the mean of a tile."""
+    known, noise = problem.known_pixels(), problem.noise
+    whole = 0.0 if noise is None else float(noise.variance(problem.observation[known].mean()))
+    for place in tiles:
+        there, seen = (slice(None), *place), (slice(None), *seen_by(problem.operator, place))
+        observation, here = np.ascontiguousarray(problem.observation[there]), known[there]
+        noise = problem.noise
+        if noise is not None and here.any() and whole > 0:
+            noise = replace(noise, sigma=noise.sigma * (float(noise.variance(observation[here].mean())) / whole) ** 0.5)
+        part = Problem(
+            observation=observation,
+            operator=problem.operator.crop(place),
+            known=float(here.mean()),
+            guide=None if problem.guide is None else np.ascontiguousarray(problem.guide[seen]),
+            noise=noise,
+        )
+        yield place, part
+
+
+def iterate(
+    problem: Problem, settings: Settings, *, states: tuple[State | None, ...] = (), **pace: Any
+) -> Generator[Progress, None, Result]:
+    """Fit one problem, in tiles as large as the settings say.
+
+    Parameters
+    ----------
+    problem, settings, **pace
+        As for `solve.iterate`.
+    states : tuple of State or None
+        Of an earlier result, one for each run of each tile.
+
+    Yields
+    ------
+    Progress
+        Its image is what there is of the whole: NaN where no tile is fitted yet.
+
+    Returns
+    -------
+    Result
+        Image, last, residual and uncertainty are blended from those of the tiles, and NaN where there was none. Tiles
+        without a known pixel are left out, and those of one value come back as they are.
+    """
+    tiles = tiles_of(problem.observation.shape[1:], settings)
+    if len(tiles) == 1:
+        return (yield from ensemble.iterate(problem, settings, states=states, **pace))
+    runs, mosaic, began = settings.runs, _Mosaic(problem, tiles, settings), time.perf_counter()
+    done: list[Result] = []
+    kept: list[State | None] | None = [None] * (len(tiles) * runs)
+    ending, empty, tile = "", 0, 0
+    for tile, (place, part) in enumerate(cut(problem, tiles)):
+        known = part.observation[part.known_pixels()]
+        if known.size == 0:
+            empty += 1
+            continue
+        if known.min() == known.max():
+            mosaic.add_flat(tile, float(known[0]))
+            continue
+        own = slice(tile * runs, (tile + 1) * runs)
+        seed = seed_at(settings.seed, [each.start for each in place])
+        steps = ensemble.iterate(part, settings.changed(seed=seed, tile=0), states=states[own], **pace)
+        try:
+            result = yield from _shown(steps, mosaic, tile, eager=pace.get("interval") == 0)
+        except (MemoryError, Diverged) as error:
+            if not done:
+                raise
+            ending = str(error)
+            break
+        finally:
+            steps.close()
+        if result.iterations or not done:
+            mosaic.add(tile, result)
+            done.append(result)
+            if kept is not None:
+                kept[own] = result.states
+                kept = kept if size_of(kept) <= STATES_AT_MOST else None
+        if not result.complete:
+            ending = result.stop_reason
+            break
+    if empty:
+        warnings.warn(f"{empty} of {len(tiles)} tiles have no known pixel and stay empty", stacklevel=2)
+    reason = "finished at once: there was nothing to fit"
+    if done:
+        reason = f"fitted {len(tiles)} tiles, the last of which {done[-1].stop_reason}"
+    if ending:
+        reason = f"{ending}, in tile {tile + 1} of {len(tiles)}; the tiles after it are empty"
+    return Result(
+        **mosaic.images(),
+        noise=problem.noise,
+        method=Choice(method_of(settings), "chosen by the user"),
+        rule=done[0].rule if done else Choice("iterations", "there was nothing to fit"),
+        marks=tuple(mark for r in done for mark in r.marks),
+        iterations=sum(r.iterations for r in done),
+        stop_reason=reason,
+        history=History(
+            np.concatenate([r.history.loss for r in done] or [np.zeros(0, np.float32)]),
+            tuple(event for r in done for event in r.history.events),
+        ),
+        settings=settings,
+        device=devices.choose(settings.device),
+        seconds=time.perf_counter() - began,
+        complete=not ending,
+        states=tuple(kept or ()),
+    )
+
+
+def size_of(states: list[State | None]) -> int:
+    """Bytes of all weights and what the optimiser keeps for them."""
+    return sum(4 * w.numel() * w.element_size() for s in states if s is not None for w in s.weights.values())
+
+
+class _Mosaic:
+    """The images that the tiles make."""
+
+    def __init__(self, problem: Problem, tiles: Tiling, settings: Settings) -> None:
+        self.tiles, self._operator = list(tiles), problem.operator
+        fine, channels = tiles.finer(problem.operator.image_shape((1,) * len(tiles.shape))), len(problem.observation)
+        self._image, self._last = Blend(fine, channels), Blend(fine, channels)
+        self._residual = Blend(tiles, channels)
+        self._uncertainty = Blend(fine, channels) if settings.uncertainty else None
+
+    def add(self, tile: int, result: Result) -> None:
+        """Add what was fitted to a tile."""
+        there = self._there(tile)
+        self._image.add(there, result.image)
+        self._last.add(there, result.last)
+        self._residual.add(self.tiles[tile], result.residual)
+        if self._uncertainty is not None:
+            self._uncertainty.add(there, np.nan if result.uncertainty is None else result.uncertainty)
+
+    def add_flat(self, tile: int, value: float) -> None:
+        """Add a tile of one value, which nothing was fitted to."""
+        there = self._there(tile)
+        self._image.add(there, value)
+        self._last.add(there, value)
+        self._residual.add(self.tiles[tile], 0)
+        if self._uncertainty is not None:
+            self._uncertainty.add(there, 0)
+
+    def with_tile(self, tile: int, image: Image) -> Image:
+        """The image so far, with what is being fitted to one more tile."""
+        return self._image.onto(self._there(tile), image)
+
+    def images(self) -> dict[str, Any]:
+        """Those of a result."""
+        return {
+            "image": self._image.image(),
+            "last": self._last.image(),
+            "residual": self._residual.image(),
+            "uncertainty": None if self._uncertainty is None else self._uncertainty.image(),
+        }
+
+    def _there(self, tile: int) -> Place:
+        return seen_by(self._operator, self.tiles[tile])
+
+
+def _shown(
+    steps: Generator[Progress, None, Result], mosaic: _Mosaic, tile: int, *, eager: bool
+) -> Generator[Progress, None, Result]:
+    """The progress of one tile as that of the whole: rarely, for it takes a copy of the image, and a look at it."""
+    free = 0.0
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        began = time.perf_counter()
+        if began >= free or eager or progress.snapshot:
+            image = mosaic.with_tile(tile, progress.image)
+            yield replace(progress, image=image, tile=tile, tiles=len(mosaic.tiles))
+            now = time.perf_counter()
+            free = now + _RARELY * (now - began)
