@@ -20,8 +20,8 @@ from napari_dip.core.intensity import Scaling, to_dtype
 from napari_dip.core.noise import Noise, estimate_noise
 from napari_dip.core.operators import Compose, Downsample, Identity, Mask
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import State
 from napari_dip.core.solve import History, Progress, Result
+from napari_dip.core.state import State
 from napari_dip.core.stopping import Choice
 from napari_dip.inputs import Slices
 from napari_dip.settings import Settings

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from napari_dip.core import search, solve
+from napari_dip.core import fidelity, graph, search, solve, stopping
 from napari_dip.core.fidelity import Gaussian
+from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Compose, Downsample, Mask
 from napari_dip.core.problem import Problem
+from napari_dip.core.selfguided import SelfGuided
+from napari_dip.settings import PRESETS, Settings
 from tests.core.tiny import finish, noisy, picture, psnr, run, tiny
 
 pytestmark = pytest.mark.cuda
@@ -90,15 +95,116 @@ def test_a_run_goes_on_on_the_gpu(optimiser: str) -> None:
     np.testing.assert_allclose(both.history.loss, whole.history.loss, rtol=0.05, atol=1e-4)
 
 
-def test_going_on_does_not_wait_for_the_gpu_at_every_weight() -> None:
-    """Adam counts its steps on the host; a count that a state brought to the GPU is waited for, weight by weight."""
-    (state,) = run(denoising(8, 8), tiny(device="cuda")).states
+@pytest.mark.parametrize("made_on", ["cpu", "cuda"])
+def test_going_on_counts_the_steps_of_adam_where_its_graph_sees_them(made_on: str) -> None:
+    (state,) = run(denoising(8, 8), tiny(device=made_on)).states
     going_on = search.Search(denoising(8, 8), tiny(device="cuda"), "cuda:0")
-    going_on.begin(state)
+    going_on.begin(replace(state, random=going_on._random.get_state()) if made_on == "cpu" else state)
     counts = [moments["step"] for moments in going_on._optimiser.state.values()]
-    going_on.close()
     assert counts
-    assert all(count.device.type == "cpu" for count in counts)
+    assert {(float(count), count.device.type) for count in counts} == {(20.0, "cuda")}
+    assert all(group["fused"] and group["capturable"] for group in going_on._optimiser.param_groups)
+    going_on.close()
+
+
+# --------------------------------------------------------------------------------------------------------- CUDA graphs
+
+#: Layers whose gradients are the same each time, but for the convolutions.
+EVEN = {"padding": "zero", "upsampling": "nearest"}
+RECORDED: dict[str, dict[str, Any]] = {
+    "adam": {},
+    "spread": {"uncertainty": True, "average": 0.9},
+    "weight noise": {"weight_noise": 0.01},
+    "muon": {"optimiser": "muon"},
+    "sgld": {"optimiser": "sgld"},
+    "tail": {"tail": 0.5},
+    "bfloat16": {"precision": "bfloat16"},
+    "variance": {"stop": "variance-exponential"},
+}
+
+
+class Refusing(graph.CUDA):
+    """Has all steps run as they are."""
+
+    def record(self, step: graph.Step) -> graph.Step:
+        raise RuntimeError("on purpose")
+
+
+def guided(**changes: Any) -> Settings:
+    small = {"channels": 8, "scales": 2, "crop": 16, "batch": 2, "iterations": 20, "stop": "iterations"}
+    return PRESETS["denoise-self"].changed(**{**small, "device": "cuda", **changes})
+
+
+def with_noise(case: Problem) -> Problem:
+    return replace(case, noise=Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1))
+
+
+@pytest.mark.parametrize("way", [*RECORDED, "self-guided"])
+def test_a_graph_does_what_the_step_does(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = guided() if way == "self-guided" else tiny(device="cuda", **EVEN, **RECORDED[way])
+    case = with_noise(denoising(32, 32))
+    recorded = run(case, settings)
+    assert not recorded.history.events
+    monkeypatch.setattr(graph, "CUDA", Refusing)
+    eager = run(case, settings)
+    assert [event.kind for event in eager.history.events] == ["no CUDA graph"]
+    np.testing.assert_allclose(recorded.history.loss, eager.history.loss, rtol=0.02)
+    assert psnr(recorded.image[0], eager.image[0]) > 40
+
+
+@pytest.mark.parametrize("way", [*RECORDED, "self-guided"])
+def test_nothing_waits_for_the_gpu_between_two_looks(way: str) -> None:
+    settings = guided() if way == "self-guided" else tiny(device="cuda", **RECORDED[way])
+    case = with_noise(denoising(32, 32))
+    rule = stopping.RULES["iterations" if settings.stop == "auto" else settings.stop](case, settings)
+    running = (SelfGuided if settings.code == "self" else search.Search)(case, settings, "cuda:0")
+    running.begin()
+    rule.begin(running)
+    running.watch(rule.update)
+    for _ in range(graph.WARM_UP + 1):
+        running.step()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(5):
+            running.step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert len(set(running.losses)) == graph.WARM_UP + 6
+    assert not running.events
+    running.close()
+
+
+def test_a_step_that_waits_for_the_gpu_runs_as_it_is(allocated: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Reading(Gaussian):
+        def forward(self, predicted: Tensor, observed: Tensor) -> Tensor:
+            return super().forward(predicted, observed) * (1 if float(predicted.detach().sum()) else 2)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fidelity, "Gaussian", Reading)
+        result = run(denoising(32, 32), tiny(device="cuda", iterations=60))
+    assert [event.kind for event in result.history.events] == ["no CUDA graph"]
+    assert result.complete
+    assert np.mean(result.history.loss[-10:]) < 0.5 * result.history.loss[0]
+    del result
+    assert not run(denoising(32, 32), tiny(device="cuda")).history.events  # the next one is recorded
+
+
+def test_a_return_is_recorded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Jumping(Gaussian):
+        """Not finite in the 26th step, by a count that a graph sees."""
+
+        def __init__(self, known: float = 1.0) -> None:
+            super().__init__(known)
+            self.register_buffer("count", torch.zeros(()))
+
+        def forward(self, predicted: Tensor, observed: Tensor) -> Tensor:
+            self.count += 1  # type: ignore[operator]
+            return super().forward(predicted, observed) * torch.where(self.count == 26, torch.nan, 1.0)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fidelity, "Gaussian", Jumping)
+    result = run(denoising(32, 32), tiny(device="cuda", iterations=100))
+    assert [event.kind for event in result.history.events] == ["returned"]
+    assert np.mean(result.history.loss[-10:]) < np.mean(result.history.loss[:10])
 
 
 @pytest.mark.parametrize("end", ["finished", "stopped", "closed"])
@@ -113,7 +219,7 @@ def test_a_run_gives_the_memory_back(allocated: None, end: str) -> None:
     del steps, result
 
 
-@pytest.mark.parametrize("at", [0, 7])
+@pytest.mark.parametrize("at", [0, 2, graph.WARM_UP])  # at once, early, while it is recorded
 def test_an_error_gives_the_memory_back_while_it_is_looked_at(
     allocated: None, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,7 +232,7 @@ def test_an_error_gives_the_memory_back_while_it_is_looked_at(
                 raise ValueError("on purpose")
             return super().forward(predicted, observed)
 
-    monkeypatch.setattr(search, "Gaussian", Failing)
+    monkeypatch.setattr(fidelity, "Gaussian", Failing)
     before = torch.cuda.memory_allocated()
     with pytest.raises(ValueError, match="on purpose") as caught:
         run(masked_problem(), tiny(device="cuda"))

@@ -72,6 +72,7 @@ def test_codes_and_targets_are_noisy_independently_of_each_other() -> None:
     search = begun(replace(case(64, 64), observation=measured), crop=64, batch=1)
     together = []
     for _ in range(20):
+        search.prepare()
         search.feed()
         code, target = search._fed.flatten(1), (search._targets - search._middle).flatten(1)
         together.append((code * target).mean().item() / (code.std() * target.std()).item())
@@ -81,6 +82,7 @@ def test_codes_and_targets_are_noisy_independently_of_each_other() -> None:
 
 def test_codes_come_in_pairs_whose_mean_is_the_measurement() -> None:
     search = begun(case(noise=PHOTONS), crop=24, batch=3)
+    search.prepare()
     search.feed()
     with_noise, against = search._targets.chunk(2)
     middle = ((with_noise + against) / 2).flatten(1).sort().values

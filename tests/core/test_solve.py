@@ -13,7 +13,7 @@ from numpy.random import mtrand
 
 from napari_dip.core import solve
 from napari_dip.core.operators import Downsample
-from napari_dip.core.search import State
+from napari_dip.core.state import State
 from tests.core.tiny import finish, holed, picture, problem, psnr, run, tiny
 
 #: Knobs that draw random numbers, keep an average, or move otherwise.

@@ -13,7 +13,7 @@ from napari_dip.core import solve, stopping
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import State
+from napari_dip.core.state import State
 from napari_dip.core.stopping import RATIO, RATIO_SHARED, HeldOut
 from napari_dip.settings import PRESETS
 from tests.core.tiny import holed, picture, problem, psnr, run, tiny

@@ -13,7 +13,8 @@ class RunningAverage:
 
     The average after n images is ``sum_k d^(n-k) x_k / sum_k d^(n-k)`` with decay d: d = 0 is the last image alone,
     d = 1 the plain mean. The variance about it has the same weights (Welford 1962, West 1979). One image of memory,
-    two with the variance, whatever the length.
+    two with the variance, whatever the length. Its tensors stay where they are until a state is restored, and `take`
+    repeats itself if `weigh` goes before it: so a CUDA graph may hold it.
 
     Parameters
     ----------
@@ -29,19 +30,33 @@ class RunningAverage:
         self.mean: Tensor | None = None
         self.variance: Tensor | None = None
         self.weight = 0.0
+        self._share: Tensor | None = None  # of the next image, where the mean is
 
     def add(self, image: Tensor) -> None:
         """Take in the next image (any shape, the same each time)."""
+        self.weigh()
+        self.take(image)
+
+    def weigh(self) -> None:
+        """Set the share of the next image."""
         self.weight = self.decay * self.weight + 1
-        if self.mean is None or self.decay == 0:
+        if self._share is not None:
+            self._share.fill_(1 / self.weight)
+
+    def take(self, image: Tensor) -> None:
+        """Take in an image with the share that was set for it."""
+        if self.mean is None or self._share is None:
             self.mean = image.clone()
             self.variance = torch.zeros_like(image) if self.keeps_spread else None
+            self._share = image.new_ones(())
             return
-        share = 1 / self.weight
+        if self.decay == 0:
+            self.mean.copy_(image)
+            return
         if self.variance is not None:
             step = image - self.mean
-            self.variance.addcmul_(step, step, value=share).mul_(1 - share)
-        self.mean.lerp_(image, share)  # a sum would outgrow the digits of float32
+            self.variance.addcmul_(step * self._share, step).mul_(1 - self._share)
+        self.mean.lerp_(image, self._share)  # a sum would outgrow the digits of float32
 
     def spread(self) -> Tensor | None:
         """The standard deviation about the average, if it is kept."""
@@ -54,3 +69,4 @@ class RunningAverage:
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a state."""
         self.mean, self.variance, self.weight = state["mean"], state["variance"], state["weight"]
+        self._share = None if self.mean is None else self.mean.new_ones(())

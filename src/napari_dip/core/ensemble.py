@@ -15,8 +15,8 @@ from napari_dip.core import solve
 from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.guard import Diverged
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import State
 from napari_dip.core.solve import History, Image, Progress, Result
+from napari_dip.core.state import State
 from napari_dip.settings import Settings
 
 

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
-from napari_dip.core.search import Search, State
+from napari_dip.core.search import Search
+from napari_dip.core.state import Event, State
 
 EVERY = 10  # iterations between two looks: reading the loss waits for the GPU, a copy of the state costs memory traffic
 JUMP = 10**0.5  # a rise of the mean square error by 5 dB
 PATIENCE = 5  # returns in a row
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something worth telling that happened in a run: at which iteration, what, and a sentence."""
-
-    iteration: int
-    kind: str
-    message: str
 
 
 class Diverged(ArithmeticError):

@@ -54,7 +54,9 @@ class Langevin(torch.optim.Optimizer):
                 if weight.grad is None:
                     continue
                 state: dict[str, Any] = self.state[weight]
-                square = state.setdefault("square", weight.grad.square())
+                if not state:
+                    state["square"] = weight.grad.square()
+                square = state["square"]
                 square.lerp_(weight.grad.square(), 1 - self.FORGETS)
                 slowness = square.sqrt().add_(self.FLOOR)
                 noise = torch.empty_like(weight).normal_(generator=self._random)

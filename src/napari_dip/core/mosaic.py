@@ -19,8 +19,8 @@ from napari_dip.core import ensemble
 from napari_dip.core.guard import Diverged
 from napari_dip.core.operators import Place, seen_by
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import State
 from napari_dip.core.solve import History, Image, Progress, Result, method_of
+from napari_dip.core.state import State
 from napari_dip.core.stopping import Choice
 from napari_dip.core.tiling import Blend, Tiling, seed_at, tiling
 from napari_dip.settings import Settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import torch
@@ -36,7 +37,10 @@ class Muon(torch.optim.Optimizer):
         rest = [p for p in parameters if not _is_bank(p)]
         groups = [{"params": banks, "lr": learning_rate}, {"params": rest, "lr": adam_learning_rate}]
         super().__init__([group for group in groups if group["params"]], {})
-        self.pace = 1.0  # that all steps are multiplied by
+        # numbers that change are tensors, so that a CUDA graph of the step sees them change
+        self.pace = torch.ones((), device=parameters[0].device)  # that all steps are multiplied by
+        for group in self.param_groups:
+            group["count"] = torch.zeros((), device=parameters[0].device)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
@@ -45,9 +49,9 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             moved = [p for p in group["params"] if p.grad is not None]
             if moved and _is_bank(moved[0]):
-                self._move_banks(moved, self.pace * group["lr"])
+                self._move_banks(moved, group["lr"])
             elif moved:
-                self._move_rest(moved, self.pace * group["lr"])
+                self._move_rest(moved, group["lr"], group["count"].add_(1))
         return loss
 
     def _move_banks(self, weights: list[nn.Parameter], rate: float) -> None:
@@ -64,22 +68,24 @@ class Muon(torch.optim.Optimizer):
                 momentum = state["momentum"]
                 momentum.lerp_(weight.grad, 1 - self.MOMENTUM)
                 steps.append(weight.grad.lerp(momentum, self.MOMENTUM).flatten(1))  # Nesterov's
-            for weight, step in zip(bank, self._orthogonal(torch.stack(steps)), strict=True):
-                tall = max(1.0, step.shape[0] / step.shape[1]) ** 0.5
-                weight.add_(step.reshape(shape), alpha=-rate * tall)
+            tall = max(1.0, shape[0] / shape[1:].numel()) ** 0.5
+            moves = self._orthogonal(torch.stack(steps)) * (self.pace * (-rate * tall))
+            for weight, move in zip(bank, moves, strict=True):
+                weight.add_(move.reshape(shape))
 
-    def _move_rest(self, weights: list[nn.Parameter], rate: float) -> None:
+    def _move_rest(self, weights: list[nn.Parameter], rate: float, count: Tensor) -> None:
+        known = [-torch.expm1(count * math.log(beta)) for beta in self.BETAS]  # 1 - beta^count, to all digits
+        rate_now = self.pace * -rate / known[0]
         for weight in weights:
             assert weight.grad is not None
             state = self.state[weight]
             if not state:
-                state |= {"mean": torch.zeros_like(weight), "square": torch.zeros_like(weight), "step": 0}
-            state["step"] += 1
-            mean, square, count = state["mean"], state["square"], state["step"]
+                state |= {"mean": torch.zeros_like(weight), "square": torch.zeros_like(weight)}
+            mean, square = state["mean"], state["square"]
             mean.lerp_(weight.grad, 1 - self.BETAS[0])
             square.lerp_(weight.grad.square(), 1 - self.BETAS[1])
-            slowness = (square / (1 - self.BETAS[1] ** count)).sqrt_().add_(self.FLOOR)
-            weight.addcdiv_(mean, slowness, value=-rate / (1 - self.BETAS[0] ** count))
+            slowness = (square / known[1]).sqrt_().add_(self.FLOOR)
+            weight.addcdiv_(mean * rate_now, slowness)
 
     def _orthogonal(self, matrices: Tensor) -> Tensor:  # (B, m, n)
         x: Tensor = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)

@@ -1,10 +1,9 @@
-"""The state of one run, and the one step that moves it."""
+"""The search for the weights that explain one image: what it is made of, and the one step that moves it."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from napari_dip.core import device as devices
+from napari_dip.core import graph
 from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.codes import NO_GUIDE, make_code
 from napari_dip.core.fidelity import make_fidelity
@@ -21,29 +21,8 @@ from napari_dip.core.langevin import Langevin
 from napari_dip.core.muon import Muon
 from napari_dip.core.problem import Problem
 from napari_dip.core.regularizers import REGULARISERS
+from napari_dip.core.state import SLOWER, Event, Mark, State, copy_to, on_host
 from napari_dip.settings import Settings
-
-
-@dataclass(frozen=True)
-class State:
-    """All that a run needs to go on exactly where it was: about four times the memory of its weights."""
-
-    iteration: int
-    weights: dict[str, Tensor]
-    optimiser: dict[str, Any]
-    random: Tensor
-    average: dict[str, Any]
-    losses: tuple[float, ...]
-    rule: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Mark:
-    """An image (1, C, *image) of a run, its spread if that is kept, and the iteration that it is of."""
-
-    iteration: int
-    image: Tensor
-    spread: Tensor | None
 
 
 class Search:
@@ -56,7 +35,9 @@ class Search:
     losses : list of float
         Of all steps, once they are read: reading waits for the GPU.
     observation, iterate : Tensor (1, C, *S), Tensor (1, C, *image)
-        What is fitted, and the latest that the generator made.
+        What is fitted, and the latest that the generator made: to look at, not to keep.
+    events : list of Event
+        What happened.
     """
 
     def __init__(self, problem: Problem, settings: Settings, device: str) -> None:
@@ -66,6 +47,8 @@ class Search:
         self.iteration = 0
         self._losses: list[float] = []
         self._unread: list[Tensor] = []
+        self.events: list[Event] = []
+        self._watches: list[Callable[[Search], None]] = []
         self._average = RunningAverage(settings.average, spread=settings.uncertainty)
 
     def begin(self, state: State | None = None) -> None:
@@ -79,6 +62,12 @@ class Search:
         self._random = torch.Generator(self.device).manual_seed(int(torch.randint(2**62, (), generator=rng)))
         if settings.optimiser != "lbfgs":  # that reads all weights as one vector, so they must be contiguous
             self._generator.to(memory_format=_layout(len(problem.image_shape)))  # type: ignore[call-overload]
+        recorder = graph.recorder_for(self.device, self._random)
+        if recorder is not None and settings.optimiser == "lbfgs":
+            recorder = None
+            self._tell_eager("the line search of L-BFGS reads each loss on the host")
+        self._fused = recorder is not None
+        self._make = graph.Replayed(self.make_step, recorder, self._tell_eager)
         self.restart_optimiser()
         self._tail = settings.iterations - round(tail_of(settings) * settings.iterations)
         if state is not None:
@@ -103,8 +92,26 @@ class Search:
         kind = "gaussian" if settings.noise == "auto" else settings.noise
         self._fidelity = make_fidelity(kind, problem.noise, problem.known).to(self.device)
 
+    def watch(self, watch: Callable[[Search], None]) -> None:
+        """Have something see each iteration as a part of it, without waiting for the GPU."""
+        self._watches.append(watch)
+
     def step(self) -> None:
-        """One iteration: perturb, predict, compare, move the weights, average."""
+        """One iteration."""
+        self.prepare()
+        self._make()
+        self._unread.append(self._loss.clone())  # the next one may be written to the same place
+        self.iteration += 1
+
+    def prepare(self) -> None:
+        """Set what the host decides for this iteration: a graph repeats the numbers that it was recorded with."""
+        if self.iteration == self._tail:
+            self._average = RunningAverage(1, spread=self.settings.uncertainty)
+            self._make.forget()
+        self._average.weigh()
+
+    def make_step(self) -> None:
+        """Perturb, predict, compare, move the weights, average, watch. Reads nothing back from the device."""
         self._add_weight_noise()
         self.feed()
         first: list[Tensor] = []
@@ -120,10 +127,10 @@ class Search:
             return loss
 
         self._optimiser.step(loss_and_gradients)  # type: ignore[arg-type]
-        self.iterate = first[0]
+        self.iterate, self._loss = first
         self.remember()
-        self._unread.append(first[1])
-        self.iteration += 1
+        for watch in self._watches:
+            watch(self)
 
     def feed(self) -> None:
         """Choose what the generator is fed in this iteration."""
@@ -138,9 +145,7 @@ class Search:
 
     def remember(self) -> None:
         """Average the iterates."""
-        if self.iteration == self._tail:
-            self._average = RunningAverage(1, spread=self.settings.uncertainty)
-        self._average.add(self.iterate)
+        self._average.take(self.iterate)
 
     def precision(self) -> torch.autocast:
         """The digits that the generator computes with."""
@@ -181,10 +186,13 @@ class Search:
 
     def restart_optimiser(self, slower: float = 1.0) -> None:
         """A fresh optimiser, its step length multiplied by `slower`."""
+        self._make.forget()
         self._optimiser: torch.optim.Optimizer
         weights, rate = self._generator.parameters(), self.settings.learning_rate * slower
         if self.settings.optimiser == "adam":
-            self._optimiser = torch.optim.Adam(weights, rate)
+            self._optimiser = torch.optim.Adam(weights, rate, fused=self._fused or None, capturable=self._fused)
+            # that the first steps are not recorded is meant so
+            self._optimiser._warned_capturable_if_run_uncaptured = True
         elif self.settings.optimiser == "muon":
             self._optimiser = Muon(weights, rate, rate / 20)
         elif self.settings.optimiser == "sgld":
@@ -213,9 +221,13 @@ class Search:
 
     def restore(self, state: State) -> None:
         """Go back to the weights, optimiser, random numbers and average of a state; steps stay counted."""
+        self._make.forget()
         place = copy_to(self.device)
         self._generator.load_state_dict(state.weights)
-        self._optimiser.load_state_dict(place(state.optimiser))
+        moments = place(state.optimiser)
+        for saved, group in zip(moments["param_groups"], self._optimiser.param_groups, strict=True):
+            saved |= {how: group[how] for how in ("fused", "capturable") if how in group}  # as this device needs it
+        self._optimiser.load_state_dict(moments)
         self._random.set_state(state.random)
         self.restore_averages(place(state.average))
 
@@ -229,6 +241,8 @@ class Search:
 
     def drop_gradients(self) -> None:
         """Make room after memory ran out."""
+        if hasattr(self, "_make"):
+            self._make.forget()
         if hasattr(self, "_optimiser"):
             self._optimiser.zero_grad(set_to_none=True)
         devices.give_back(self.device)
@@ -237,6 +251,10 @@ class Search:
         """Let go of every tensor and give the device's memory back, also if a traceback still holds this object."""
         self.__dict__ = {"device": self.device}
         devices.give_back(self.device)
+
+    def _tell_eager(self, why: str) -> None:
+        message = f"each iteration is launched kernel by kernel, as it cannot be recorded as a CUDA graph: {why}"
+        self.events.append(Event(self.iteration, SLOWER, message))
 
     def _temperature(self) -> Callable[[Tensor], Tensor | float]:
         """Of the posterior, from the loss: with the variance of the noise, or of the residual if that is not known."""
@@ -264,28 +282,8 @@ def tail_of(settings: Settings) -> float:
     return settings.tail or (0.5 if settings.optimiser == "sgld" else 0.0)
 
 
-def on_host(image: Tensor) -> npt.NDArray[np.float32]:
-    """An image (1, C, *S) as an array (C, *S) of its own."""
-    return np.array(image[0].cpu().numpy())
-
-
 def _layout(ndim: int) -> torch.memory_format:
     return {2: torch.channels_last, 3: torch.channels_last_3d}.get(ndim, torch.contiguous_format)
-
-
-def copy_to(device: str) -> Callable[[Any], Any]:
-    """A function that copies all tensors in nested dicts and lists to a device."""
-
-    def copy(tree: Any) -> Any:
-        if isinstance(tree, Tensor):
-            return tree.detach().to(device, copy=True)
-        if isinstance(tree, dict):
-            # Adam counts its steps on the host, whatever the device: reading a count from a GPU would wait for it
-            on_host = copy_to("cpu") if device != "cpu" else copy
-            return {key: on_host(value) if key == "step" else copy(value) for key, value in tree.items()}
-        return [copy(value) for value in tree] if isinstance(tree, (list, tuple)) else tree
-
-    return copy
 
 
 def _pad(guide: npt.NDArray[np.float32], canvas: tuple[int, ...]) -> Tensor:

@@ -30,8 +30,9 @@ from napari_dip.core.generators.unet import UNet, multiples
 from napari_dip.core.muon import Muon
 from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import Mark, Search, State
+from napari_dip.core.search import Search
 from napari_dip.core.stabilise import Stabiliser
+from napari_dip.core.state import Mark, State
 from napari_dip.settings import Settings
 
 NO_NOISE = "code='self' needs the noise of the image, which is not known here; use code='uniform'"
@@ -71,6 +72,7 @@ class SelfGuided(Search):
 
     def lay_out(self, rng: torch.Generator) -> None:
         """Make the generator, the photons and where they are known, on the device."""
+        assert self.problem.noise is not None
         shape, channels = self.problem.image_shape, len(self.problem.observation)
         unet = fresh_generator(self.settings, channels, channels, shape, rng).to(self.device)
         assert isinstance(unet, UNet)
@@ -88,34 +90,43 @@ class SelfGuided(Search):
         self._known = torch.from_numpy(np.pad(known, before_and_after)).float().to(self.device)
         self._middle = self.model.stabilise(self._photons).mean()
         self._crop = crop_of(shape, self.settings)
-        alike = len(set(self._crop[-2:])) == 1
-        self._turns = list(turns(len(shape), swap=alike))
-        self._spectra: dict[tuple[int, ...], Tensor] = {}
+        self._spectrum = spectrum(self.problem.noise.autocorrelation, self._crop).to(self.device)
+        # positions in a crop that each turn brings to each of its pixels, and where they are from its corner
+        inside = torch.arange(math.prod(self._crop)).reshape(1, *self._crop)
+        every = turns(len(shape), swap=len(set(self._crop[-2:])) == 1)
+        self._turned = torch.stack([turn.do(inside).flatten() for turn in every]).to(self.device)
+        place = torch.arange(math.prod(unet.canvas)).reshape(unet.canvas)
+        self._from_corner = place[tuple(map(slice, self._crop))].flatten().to(self.device)
+        self._drawn = torch.zeros(2, self.settings.batch, dtype=torch.long, device=self.device)
 
     def begin(self, state: State | None = None) -> None:
         super().begin(state)
         last, whole = self.iteration + self.settings.iterations, whole_fit(self.problem.image_shape, self.settings)
         self._planned = last if self.settings.stop == "iterations" else min(whole, last)
 
-    def feed(self) -> None:
-        """Draw crops, turn them, and make of each two codes and two targets: (2 batch, C, *crop) photons."""
+    def prepare(self) -> None:
+        """Set the step length, and draw corners and turns of crops: by numpy, the same whatever the device."""
         if isinstance(self._optimiser, Muon):
-            self._optimiser.pace = pace_at(self.iteration / self._planned)
-        rng = np.random.default_rng((self.settings.seed, self.iteration))  # on the host: a corner is no tensor
-        photons, known, chosen = [], [], []
+            self._optimiser.pace.fill_(pace_at(self.iteration / self._planned))
+        rng, canvas = np.random.default_rng((self.settings.seed, self.iteration)), self._photons.shape[1:]
+        drawn = []
         for _ in range(self.settings.batch):
-            corner = [rng.integers(n - c + 1) for n, c in zip(self._photons.shape[1:], self._crop, strict=True)]
-            place = (slice(None), *(slice(i, i + c) for i, c in zip(corner, self._crop, strict=True)))
-            photons.append(self._photons[place])
-            known.append(self._known[place])
-            chosen.append(self._turns[rng.integers(len(self._turns))])
+            corner = [rng.integers(n - c + 1) for n, c in zip(canvas, self._crop, strict=True)]
+            drawn.append([np.ravel_multi_index(corner, canvas), rng.integers(len(self._turned))])
+        self._drawn.copy_(torch.tensor(np.array(drawn).T), non_blocking=True)  # does not wait for the GPU
+        self._weights.weigh()
 
-        def turned(crops: Tensor) -> Tensor:
-            return torch.stack([turn.do(crop) for turn, crop in zip(chosen, crops, strict=True)])
+    def feed(self) -> None:
+        """Cut the crops, turned, and make of each two codes and two targets: (2 batch, C, *crop) photons."""
+        corner, turn = self._drawn
+        turned = self._turned[turn]  # (batch, pixels)
+        place = self._from_corner[turned] + corner[:, None]
 
-        once = torch.stack(photons)
-        noise = turned(self._noise_like(once))  # drawn before the turn: it may be correlated along one axis alone
-        once, where, strength = turned(once), turned(torch.stack(known)), self.settings.recorruption
+        def crops(image: Tensor) -> Tensor:  # (C, *canvas) -> (batch, C, *crop)
+            return image.flatten(1)[:, place].transpose(0, 1).reshape(len(place), len(image), *self._crop)
+
+        once, where, strength = crops(self._photons), crops(self._known), self.settings.recorruption
+        noise = self._noise_like(once, turned)
         self._fed = self._to_generator(torch.cat([once + strength * noise, once - strength * noise]))
         self._targets = torch.cat([once - noise / strength, once + noise / strength])
         self._where = torch.cat([where, where])
@@ -133,7 +144,7 @@ class SelfGuided(Search):
 
     def remember(self) -> None:
         """Average the weights: images of crops have nothing in common."""
-        self._weights.add(_vector(self._generator))
+        self._weights.take(_vector(self._generator))
 
     @property
     def average(self) -> Tensor:
@@ -184,16 +195,13 @@ class SelfGuided(Search):
         self._weights.restore(averages)
         self._predicted = None
 
-    def _noise_like(self, photons: Tensor) -> Tensor:
-        """Noise as it is in photons (N, C, *S), its variance from the measured pixels: right on the average."""
-        assert self.problem.noise is not None
+    def _noise_like(self, photons: Tensor, turned: Tensor) -> Tensor:
+        """Noise as it is in turned photons (N, C, *S), its variance from the measured pixels: right on the average."""
         noise = torch.empty_like(photons).normal_(generator=self._random)
-        shape = tuple(photons.shape[2:])
-        if shape not in self._spectra:
-            self._spectra[shape] = spectrum(self.problem.noise.autocorrelation, shape).to(self.device)
-        if self._spectra[shape].numel() > 1:
+        if self._spectrum.numel() > 1:  # along the axes of the image, so before it is turned
             axes = tuple(range(2, photons.ndim))
-            noise = torch.fft.ifftn(torch.fft.fftn(noise, dim=axes) * self._spectra[shape], dim=axes).real
+            noise = torch.fft.ifftn(torch.fft.fftn(noise, dim=axes) * self._spectrum, dim=axes).real
+        noise = noise.flatten(2).gather(2, turned[:, None].expand(-1, photons.shape[1], -1)).reshape(photons.shape)
         return noise * self.model.variance(photons).sqrt()
 
     def _to_generator(self, photons: Tensor) -> Tensor:

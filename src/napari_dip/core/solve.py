@@ -17,11 +17,12 @@ import numpy.typing as npt
 import torch
 
 from napari_dip.core import device as devices
-from napari_dip.core.guard import Event, Guard
+from napari_dip.core.guard import Guard
 from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import Mark, Search, State, copy_to, on_host
+from napari_dip.core.search import Search
 from napari_dip.core.selfguided import SelfGuided
+from napari_dip.core.state import Event, Mark, State, copy_to, on_host
 from napari_dip.core.stopping import RULES, Choice, Rule, choose
 from napari_dip.core.trust import Verdict
 from napari_dip.settings import Settings
@@ -219,13 +220,14 @@ def iterate(
         torch.set_num_threads(settings.threads)
     began = time.perf_counter()
     search = (SelfGuided if settings.code == "self" else Search)(rule.problem, settings, device.name)
-    guard, events = Guard(), list[Event]()
+    guard, events = Guard(), search.events
     try:
         complete, reason = False, ""
         try:
             search.begin(state)
             guard.begin(search)
             rule.begin(search)
+            search.watch(rule.update)
             if state is not None and state.rule.get("name") == choice.name:
                 rule.resume(copy_to(search.device)(state.rule["state"]))
             complete, reason = yield from _steps(
@@ -324,7 +326,6 @@ def _steps(
         began += time.perf_counter() - asked
         if not stopping:
             search.step()
-            rule.update(search)
         if stopping or guard.due(search) or search.iteration == last:
             event = guard.check(search, last=search.iteration == last)  # waits for the GPU
             if event:

@@ -21,8 +21,9 @@ from torch import Tensor
 from napari_dip.core.noise import INDEPENDENT
 from napari_dip.core.operators import Compose, Mask
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import Mark, Search, tail_of
+from napari_dip.core.search import Search, tail_of
 from napari_dip.core.selfguided import PASSES, whole_fit
+from napari_dip.core.state import Mark
 from napari_dip.settings import Settings
 
 RATIO = 0.95  # of the noise: the running average lags behind the iterate, which has fitted some noise by then
@@ -83,7 +84,7 @@ class Rule:
         """Lay out what is needed where the search computes."""
 
     def update(self, search: Search) -> None:
-        """See one iteration, without waiting for the GPU."""
+        """See one iteration, without waiting for the GPU; a CUDA graph repeats it, so that what is kept stays put."""
 
     def look(self, search: Search) -> str:
         """Mark the image if it is the best so far; returns why the run ends here, or nothing. Waits for the GPU."""
@@ -254,24 +255,25 @@ class WindowedVariance(Lowest):
         rng = torch.Generator().manual_seed(search.settings.seed)
         self._watched = torch.randperm(size, generator=rng)[:WATCHED].to(search.device)
         self._window = torch.zeros(WINDOW, len(self._watched), device=search.device)
-        self._seen = 0
+        self._seen = torch.zeros(1, dtype=torch.long, device=search.device)
 
     def update(self, search: Search) -> None:
-        self._window[self._seen % WINDOW] = search.iterate.reshape(-1)[self._watched]
+        self._window.index_copy_(0, self._seen % WINDOW, search.iterate.reshape(1, -1)[:, self._watched])
         self._seen += 1
 
     def score(self, search: Search) -> Tensor | None:
         return torch.var(self._window, 0, correction=0).mean() if self._seen >= WINDOW else None
 
     def restart(self) -> None:
-        self._seen = 0
+        self._seen.zero_()
 
     def state(self) -> dict[str, Any]:
         return {**super().state(), "window": self._window, "seen": self._seen}
 
     def resume(self, state: dict[str, Any]) -> None:
         super().resume(state)
-        self._window, self._seen = state["window"], state["seen"]
+        self._window.copy_(state["window"])
+        self._seen.copy_(state["seen"])
 
 
 class ExponentialVariance(WindowedVariance):
@@ -284,19 +286,17 @@ class ExponentialVariance(WindowedVariance):
     def update(self, search: Search) -> None:
         mean, variance = self._window
         step = search.iterate.reshape(-1)[self._watched] - mean
-        if self._seen:
-            mean += NEWEST * step
-            variance += NEWEST * step.square()
-            variance *= 1 - NEWEST
-        else:
-            mean += step
+        newest = torch.where(self._seen > 0, NEWEST, 1.0)
+        mean += newest * step
+        variance += newest * step.square()
+        variance *= 1 - newest
         self._seen += 1
 
     def score(self, search: Search) -> Tensor:
         return self._window[1].mean()
 
     def restart(self) -> None:
-        self._seen = 0
+        super().restart()
         self._window.zero_()
 
 

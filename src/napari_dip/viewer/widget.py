@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 from napari_dip.core import device as devices
 from napari_dip.core.noise import Noise
 from napari_dip.core.solve import Progress, Result
+from napari_dip.core.state import SLOWER
 from napari_dip.viewer import account, findings, layers
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.choice import InpaintInputs, Inputs, SuperresolveInputs
@@ -267,7 +268,7 @@ class RestoreWidget(QWidget):
         layer = restoration.show_result(self._viewer, result, found.figures)
         self._last = (restoration, result, layer)
         self._said_before = account.headline(layer.name, result)
-        failed = not result.complete and bool(result.history.events)
+        failed = not result.complete and any(event.kind != SLOWER for event in result.history.events)
         self._say(self._said_before, failed=failed)
         self.controls.tell_account(account.details(result), account.has_other_last(result))
         if result.complete:

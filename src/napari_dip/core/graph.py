@@ -1,0 +1,123 @@
+"""A step on a GPU, recorded once as a CUDA graph: replaying it costs one launch, not one for each of its kernels.
+
+A graph repeats the same kernels on the same memory with the same numbers. So a step that is recorded reads nothing back
+to the host, keeps what outlives it in tensors that stay where they are, and takes numbers that change from tensors that
+are set before. What cannot be recorded runs as it is (`torch.cuda.graphs`).
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+import torch
+
+Step = Callable[[], None]
+
+#: Steps before the recording. In them libraries choose their algorithms, and an optimiser lays out what it remembers.
+WARM_UP = 3
+_ONE_AT_A_TIME = threading.Lock()  # torch records one graph at a time in a process
+
+
+class Recorder(Protocol):
+    """What records a step: CUDA, or a test without a GPU."""
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Where steps run before the recording."""
+
+    def record(self, step: Step) -> Step:
+        """Record a step, which then has not been made, and return what makes it. May fail in any way."""
+
+
+class CUDA:
+    """Records on a stream of its own.
+
+    Parameters
+    ----------
+    device : str
+        A CUDA device.
+    random : torch.Generator
+        On that device: what the step draws its random numbers from. A replay moves it on as the step would.
+    """
+
+    def __init__(self, device: str, random: torch.Generator) -> None:
+        self._random = random
+        self._device = device
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        here = torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(here)
+        with torch.cuda.stream(self._stream):
+            yield
+        here.wait_stream(self._stream)
+
+    def record(self, step: Step) -> Step:
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(self._random)
+        before = self._random.clone_state()
+        try:
+            # other threads go on using the GPU meanwhile: a recording of the whole process would break on that
+            recording = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
+            with _ONE_AT_A_TIME, self.aside(), recording:
+                step()
+        except Exception:
+            self._random.graphsafe_set_state(before)  # a recording that broke off leaves it unusable
+            raise
+        return graph.replay
+
+
+def recorder_for(device: str, random: torch.Generator) -> Recorder | None:
+    """What records on a device, if anything does."""
+    return CUDA(device, random) if device.startswith("cuda") else None
+
+
+class Replayed:
+    """A step that runs `WARM_UP` times, is recorded, and from there on is replayed; each call makes one step.
+
+    Parameters
+    ----------
+    step : callable
+        Reads nothing back from the device.
+    recorder : Recorder, optional
+        Without one the step always runs as it is.
+    on_failure : callable
+        Told once why the recording failed, in which case the step runs as it is.
+    """
+
+    def __init__(self, step: Step, recorder: Recorder | None, on_failure: Callable[[str], None]) -> None:
+        self._step = step
+        self._recorder = recorder
+        self._on_failure = on_failure
+        self.forget()
+
+    def forget(self) -> None:
+        """Record anew: a tensor that the step remembers has been replaced."""
+        self._replay: Step | None = None
+        self._made = 0
+
+    def __call__(self) -> None:
+        if self._replay is None and self._recorder is not None and self._made == WARM_UP:
+            self._record(self._recorder)
+        if self._replay is not None:
+            self._replay()
+        elif self._recorder is not None:
+            with self._recorder.aside():
+                self._step()
+            self._made += 1
+        else:
+            self._step()
+
+    def _record(self, recorder: Recorder) -> None:
+        try:
+            self._replay = recorder.record(self._step)
+            return
+        except Exception as error:  # whatever it was: if it was the step, it will say so itself
+            traceback.clear_frames(error.__traceback__)  # their variables would keep the memory of the recording
+            failure = str(error).split("\n")[0] or type(error).__name__
+        self._recorder = None
+        self._on_failure(failure)

@@ -1,0 +1,64 @@
+"""What a run is at one moment: its state to go on from, the image that it has come to, what happened to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+SLOWER = "no CUDA graph"  # the kind of an event that costs time, and nothing else
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a run needs to go on exactly where it was: about four times the memory of its weights."""
+
+    iteration: int
+    weights: dict[str, Tensor]
+    optimiser: dict[str, Any]
+    random: Tensor
+    average: dict[str, Any]
+    losses: tuple[float, ...]
+    rule: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something worth telling that happened in a run: at which iteration, what, and a sentence."""
+
+    iteration: int
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """An image (1, C, *image) of a run, its spread if that is kept, and the iteration that it is of."""
+
+    iteration: int
+    image: Tensor
+    spread: Tensor | None
+
+
+def copy_to(device: str) -> Callable[[Any], Any]:
+    """A function that copies all tensors in nested dicts and lists to a device."""
+
+    def copy(tree: Any, name: str = "") -> Any:
+        if isinstance(tree, Tensor):
+            # steps that Adam counts on the host stay there: reading a count from a GPU would wait for it
+            stays = name == "step" and tree.device.type == "cpu"
+            return tree.detach().to(tree.device if stays else device, copy=True)
+        if isinstance(tree, dict):
+            return {key: copy(value, key) for key, value in tree.items()}
+        return [copy(value) for value in tree] if isinstance(tree, (list, tuple)) else tree
+
+    return copy
+
+
+def on_host(image: Tensor) -> npt.NDArray[np.float32]:
+    """An image (1, C, *S) as an array (C, *S) of its own."""
+    return np.array(image[0].cpu().numpy())
