@@ -1,0 +1,66 @@
+"""Keeping the memory of freed tensors from one iteration to the next of a run on a CPU.
+
+The allocator of glibc hands large buffers back to the system as soon as they are freed, and is given them anew, zeroed
+page by page: a quarter of the time of an iteration (benchmarks/NOTES.md). While a run lasts it keeps them; after the
+last run all that is free goes back. On other systems nothing happens.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import threading
+import weakref
+
+# names and numbers of <malloc.h>
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
+_NEVER = 2**31 - 1
+_MAPPINGS = 65536  # at the most, by default
+_TRIM = 2**26  # bytes, that the default rises to by itself once large buffers were freed
+_CHOSEN = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
+
+_runs: weakref.WeakSet[object] = weakref.WeakSet()
+_lock = threading.Lock()
+
+
+def share_one_heap() -> None:
+    """Let threads that begin from now on allocate where the main thread does, for good.
+
+    By default each gets a heap of its own, which ends at 64 MB and keeps nothing: runs in a window have such a thread.
+    """
+    libc = _glibc()
+    if libc is not None and "MALLOC_ARENA_MAX" not in os.environ:
+        libc.mallopt(_ARENA_MAX, 1)
+
+
+def keep(run: object) -> None:
+    """Keep what is freed until `release` is called for this run, and for every other that asked for it."""
+    libc = _glibc()
+    if libc is None:
+        return
+    with _lock:
+        _runs.add(run)
+        libc.mallopt(_MMAP_MAX, 0)
+        libc.mallopt(_TRIM_THRESHOLD, _NEVER)
+
+
+def release(run: object) -> None:
+    """Hand what is free back to the system, and, if no other run needs it, keep nothing from now on."""
+    libc = _glibc()
+    if libc is None:
+        return
+    with _lock:
+        _runs.discard(run)
+        if not _runs:
+            libc.mallopt(_MMAP_MAX, _MAPPINGS)
+            libc.mallopt(_TRIM_THRESHOLD, _TRIM)
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The allocator, if it is that of glibc, and the user has not told it what to do."""
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    if platform.libc_ver()[0] != "glibc" or "glibc.malloc" in tunables or any(name in os.environ for name in _CHOSEN):
+        return None
+    return ctypes.CDLL(None)

@@ -1,0 +1,92 @@
+"""Freed memory is kept while a run lasts, goes back after the last one, and changes no result."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_dip.core import pages
+from tests.core.tiny import problem, run, tiny
+
+needs_glibc = pytest.mark.skipif(pages._glibc() is None, reason="needs the allocator of glibc, left as it is")
+LARGE = 2**27  # bytes
+
+
+class Run:
+    pass
+
+
+@pytest.fixture(autouse=True)
+def released() -> None:
+    assert not pages._runs
+
+
+def held() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def touch_and_free() -> None:
+    tensor = torch.ones(LARGE // 4)
+    del tensor
+
+
+def elsewhere(task: Callable[[], None]) -> None:
+    thread = threading.Thread(target=task)
+    thread.start()
+    thread.join()
+
+
+@needs_glibc
+@pytest.mark.parametrize("where", [lambda task: task(), elsewhere], ids=["main thread", "another thread"])
+def test_freed_memory_is_kept_until_the_last_run_ends(where: Callable[[Callable[[], None]], None]) -> None:
+    one, other = Run(), Run()
+    gc.collect()
+    before = held()
+
+    def keep_touch_and_free() -> None:
+        pages.keep(one)
+        pages.keep(other)
+        touch_and_free()
+
+    where(keep_touch_and_free)
+    assert held() - before > 0.9 * LARGE
+    pages.release(one)
+    touch_and_free()
+    assert held() - before > 0.9 * LARGE, "the other run still needs it"
+    pages.release(other)
+    assert held() - before < 0.1 * LARGE
+    touch_and_free()
+    pages.release(other)
+    assert held() - before < 0.1 * LARGE
+
+
+@needs_glibc
+def test_what_the_user_told_the_allocator_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    one, before = Run(), held()
+    pages.keep(one)
+    touch_and_free()
+    assert held() - before < 0.1 * LARGE
+    pages.release(one)
+
+
+def test_a_run_that_is_forgotten_holds_nothing() -> None:
+    one = Run()
+    pages.keep(one)
+    del one
+    gc.collect()
+    assert not pages._runs
+
+
+def test_the_result_does_not_depend_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = run(problem(), tiny())
+    assert not pages._runs
+    monkeypatch.setattr(pages, "_glibc", lambda: None)
+    np.testing.assert_array_equal(run(problem(), tiny()).image, kept.image)
