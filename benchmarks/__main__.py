@@ -7,11 +7,16 @@ import sys
 
 
 def main(arguments: list[str] | None = None) -> int:
-    from benchmarks import pace, quality  # here: processes that a measurement starts load this file again
+    from benchmarks import pace, quality, speed  # here: processes that a measurement starts load this file again
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measurements on real images.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measurements.")
     commands = parser.add_subparsers(required=True)
-    for module, help in ((quality, "how good the restored images are"), (pace, "how soon they are that good")):
+    modules = {
+        quality: "how good the restored images are",
+        pace: "how soon they are that good",
+        speed: "how long an iteration takes",
+    }
+    for module, help in modules.items():
         command = commands.add_parser(
             module.__name__.rpartition(".")[2],
             help=help,

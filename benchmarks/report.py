@@ -44,11 +44,9 @@ class Row:
 
 def write(folder: Path, name: str, title: str, rows: list[Row], where: dict[str, str]) -> str:
     """Write `name`.md, .json and .png; returns the Markdown."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = f"# {title}\n\n{', '.join(f'{key} {value}' for key, value in where.items())}.\n\n{tables(rows)}\n"
+    text = tables(rows)
     if rows[0].case.affine:
-        text += "\nEach image was given the gain and offset closest to the truth before it was compared.\n"
-    (folder / f"{name}.md").write_text(text + f"\n![side by side]({name}.png)\n")
+        text += "\n\nEach image was given the gain and offset closest to the truth before it was compared."
     images = [
         {
             "name": row.case.name,
@@ -65,8 +63,17 @@ def write(folder: Path, name: str, title: str, rows: list[Row], where: dict[str,
         }
         for row in rows
     ]
-    (folder / f"{name}.json").write_text(json.dumps({**where, "images": images}, indent=1) + "\n")
+    text = save(folder, name, title, f"{text}\n\n![side by side]({name}.png)", {"images": images}, where)
     picture(rows).save(folder / f"{name}.png")
+    return text
+
+
+def save(folder: Path, name: str, title: str, text: str, figures: dict[str, Any], where: dict[str, str]) -> str:
+    """Write `name`.md and .json with where it was measured; returns the Markdown."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = f"# {title}\n\n{', '.join(f'{key} {value}' for key, value in where.items())}.\n\n{text}\n"
+    (folder / f"{name}.md").write_text(text)
+    (folder / f"{name}.json").write_text(json.dumps({**where, **figures}, indent=1) + "\n")
     return text
 
 
