@@ -15,7 +15,8 @@ from napari_dip.core.solve import Progress, Result, method_of
 from napari_dip.core.stopping import Choice
 from napari_dip.inputs import read_factor, read_guide, read_slices
 from napari_dip.method import auto_preset
-from napari_dip.run import Job, Run, check_resume, noise_of, scaling_of, stream
+from napari_dip.run import Job, Run, check_resume, noise_of, scaling_of
+from napari_dip.series import stream
 from napari_dip.settings import TASKS, Settings, check_names, settings_for
 
 __all__ = ["Progress", "Result", "Run", "denoise", "inpaint", "iterate", "settings_here", "superresolve"]

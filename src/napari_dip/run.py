@@ -1,8 +1,7 @@
-"""One run: a task with its checked arguments, its slices restored one after the other, and the record of it all."""
+"""One run: a task with its checked arguments, its iterator, and the record of how its result came about."""
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -12,16 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_dip import doubts, record
+from napari_dip import record
 from napari_dip.core import device as devices
-from napari_dip.core import mosaic
-from napari_dip.core.guard import Diverged
 from napari_dip.core.intensity import Scaling, to_dtype
 from napari_dip.core.noise import Noise, estimate_noise
 from napari_dip.core.operators import Compose, Downsample, Identity, Mask
 from napari_dip.core.problem import Problem
-from napari_dip.core.solve import History, Progress, Result
-from napari_dip.core.state import State
+from napari_dip.core.solve import Progress, Result
 from napari_dip.core.stopping import Choice
 from napari_dip.inputs import Slices
 from napari_dip.settings import Settings
@@ -240,93 +236,8 @@ def check_resume(resume: Result, job: Job) -> None:
             )
 
 
-def stream(job: Job, states: tuple[State | None, ...], pace: dict[str, Any]) -> Generator[Progress, None, Result]:
-    """Restore slice after slice; `pace` holds what `solve.iterate` is told about stopping and showing."""
-    count = len(job.slices.values)
-    channels = job.slices.values.shape[1]
-    image = np.full((count, channels, *job.shape), job.empty, dtype=job.dtype)
-    last = image.copy()
-    residual = np.full(job.slices.values.shape, np.nan, np.float32)
-    uncertainty = np.full(image.shape, np.nan, np.float32) if job.settings.uncertainty else None
-    done: list[Result] = []
-    fits = len(mosaic.tiles_of(job.slices.values.shape[2:], job.settings)) * job.settings.runs
-    kept: list[State | None] | None = [None] * (count * fits)
-    began = time.perf_counter()
-    reason, complete = "", True
-    for index in range(count):
-        trivial = job.trivial(index)
-        if trivial is not None:
-            image[index] = last[index] = trivial
-            continue
-        own = slice(index * fits, (index + 1) * fits)
-        problem = job.problem(index)
-        steps = mosaic.iterate(problem, job.settings, states=states[own], **pace)
-        try:
-            while True:
-                progress = next(steps)
-                level = job.level(problem, progress.image)
-                so_far = job.slices.layout_one(job.finish(index, progress.image + level))
-                yield replace(progress, image=so_far, slice=index, slices=count)
-        except StopIteration as end:
-            result: Result = end.value
-        except (MemoryError, Diverged) as error:
-            if not done:
-                raise
-            reason, complete = str(error), False
-            break
-        finally:
-            steps.close()
-        reason, complete = result.stop_reason, result.complete
-        if result.iterations or count == 1:  # a slice that was not begun stays empty
-            level = job.level(problem, result.image)
-            image[index] = job.finish(index, result.image + level)
-            last[index] = job.finish(index, result.last + level)
-            residual[index] = job.residual(index, result.residual - level)
-            if uncertainty is not None and result.uncertainty is not None:
-                uncertainty[index] = job.uncertainty(index, result.uncertainty)
-            done.append(result)
-            if kept is not None:
-                kept[own] = result.states
-                kept = kept if result.states and mosaic.size_of(kept) <= mosaic.STATES_AT_MOST else None
-        if not complete:
-            break
-    if count > 1 and not complete:
-        reason += f", in slice {index + 1} of {count}; the slices after it are empty"
-    elif not done:
-        reason = "finished at once: there was nothing to fit"
-    ratios = doubts.hole_ratios(job.slices, job.noise) if job.slices.missing.any() else None
-    told = [r.uncertainty is not None for r in done]
-    if done and not any(told):
-        uncertainty = None
-    if uncertainty is not None and ratios is not None:
-        uncertainty = np.maximum(uncertainty, job.enlarged(doubts.undetermined(job.slices, ratios)))
-    result = Result(
-        image=job.slices.layout(image),
-        last=job.slices.layout(last),
-        residual=job.slices.layout(residual),
-        uncertainty=None if uncertainty is None else job.slices.layout(uncertainty),
-        noise=job.noise,
-        method=job.method,
-        rule=done[0].rule if done else Choice("iterations", "there was nothing to fit"),
-        marks=tuple(mark for r in done for mark in r.marks),
-        iterations=sum(r.iterations for r in done),
-        stop_reason=reason,
-        history=History(
-            np.concatenate([r.history.loss for r in done] or [np.zeros(0, np.float32)]),
-            tuple(event for r in done for event in r.history.events),
-        ),
-        settings=job.settings,
-        device=job.device,
-        seconds=time.perf_counter() - began,
-        complete=complete,
-        verdict=doubts.judge(job.slices, residual, job.noise),
-        warnings=tuple(doubts.warnings_of(job.slices, job.noise, ratios)),
-        states=tuple(kept) if kept and any(kept) else (),
-    )
-    return replace(result, record=_record(job, result))
-
-
-def _record(job: Job, result: Result) -> dict[str, Any]:
+def describe(job: Job, result: Result) -> dict[str, Any]:
+    """The record of how a result came about, fit for JSON."""
     return {
         **job.definition,
         "missing_pixels": int(job.slices.missing.sum()),

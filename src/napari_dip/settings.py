@@ -157,6 +157,19 @@ class Settings:
         max=100_000,
         unit="px",
     )
+    warm_start: bool = knob(
+        True,
+        "Of several slices, a self-guided fit begins with the weights of the slice before and makes a quarter of the "
+        "passes; afresh where these show that it did not help.",
+        "bool",
+    )
+    at_once: int = knob(
+        0,
+        "Slices of a stack that are fitted at the same time; 0 for one on a CPU, and on a GPU as many as fit.",
+        "int",
+        min=0,
+        max=1024,
+    )
     uncertainty: bool = knob(
         False, "Also return the standard deviation of each pixel, as a map in the units of the image.", "bool"
     )

@@ -82,14 +82,14 @@ def test_going_on_goes_on_with_every_run() -> None:
 
 
 def test_a_run_that_diverges_keeps_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = solve.iterate
+    plain = solve.turns
 
-    def iterate(case: Any, settings: Any, **rest: Any) -> Any:
+    def turns(case: Any, settings: Any, **rest: Any) -> Any:
         if settings.seed != 0:
             raise Diverged("on purpose")
         return (yield from plain(case, settings, **rest))
 
-    monkeypatch.setattr(solve, "iterate", iterate)
+    monkeypatch.setattr(solve, "turns", turns)
     result = several()
     assert np.array_equal(result.image, single(0).image)
     assert "on purpose" in result.stop_reason

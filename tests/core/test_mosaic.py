@@ -190,15 +190,15 @@ def test_states_that_take_too_much_memory_are_not_kept(monkeypatch: pytest.Monke
 
 
 def test_a_tile_that_fails_keeps_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, calls = ensemble.iterate, []
+    plain, calls = ensemble.turns, []
 
-    def iterate(*args: Any, **rest: Any) -> Any:
+    def turns(*args: Any, **rest: Any) -> Any:
         calls.append(args)
         if len(calls) == 2:
             raise Diverged("on purpose")
         return (yield from plain(*args, **rest))
 
-    monkeypatch.setattr(ensemble, "iterate", iterate)
+    monkeypatch.setattr(ensemble, "turns", turns)
     result = tiled(problem(16, 36))
     assert np.isfinite(result.image[..., :16]).all()
     assert np.isnan(result.image[..., 16:]).all()

@@ -20,17 +20,15 @@ from napari_dip.core.state import State
 from napari_dip.settings import Settings
 
 
-def iterate(
-    problem: Problem, settings: Settings, *, states: tuple[State | None, ...] = (), **pace: Any
-) -> Generator[Progress, None, Result]:
+def iterate(problem: Problem, settings: Settings, **how: Any) -> Generator[Progress, None, Result]:
     """Fit one problem as often as ``settings.runs`` says, and average.
 
     Parameters
     ----------
-    problem, settings, **pace
+    problem, settings, **how
         As for `solve.iterate`.
-    states : tuple of State or None
-        Of an earlier result, one for each run.
+    states, neighbours : tuple of State or None
+        Of an earlier result, and of the result of a similar image: one for each run.
 
     Yields
     ------
@@ -43,19 +41,35 @@ def iterate(
         Image, last and residual are of the mean, the uncertainty is the standard deviation between the runs. A run
         that was stopped or failed is left out, unless it is the first.
     """
+    return (yield from solve.shown(turns(problem, settings, **how)))
+
+
+def turns(
+    problem: Problem,
+    settings: Settings,
+    *,
+    states: tuple[State | None, ...] = (),
+    neighbours: tuple[State | None, ...] = (),
+    **how: Any,
+) -> Generator[Progress | None, None, Result]:
+    """As `iterate`, with None after each iteration that shows nothing, so that several runs can take turns."""
     runs = settings.runs
+    before: list[dict[str, Any]] = [
+        {"state": states[run] if states else None, "neighbour": neighbours[run] if neighbours else None}
+        for run in range(runs)
+    ]
     if runs == 1:
-        return (yield from solve.iterate(problem, settings, state=states[0] if states else None, **pace))
+        return (yield from solve.turns(problem, settings, **before[0], **how))
     image, last = RunningAverage(1, spread=True), RunningAverage(1)
     done: list[Result] = []
     kept: list[State | None] = [None] * runs
     ending = ""
     for run, seed in enumerate(seeds(settings.seed, runs)):
-        steps = solve.iterate(problem, settings.changed(seed=seed), state=states[run] if states else None, **pace)
+        steps = solve.turns(problem, settings.changed(seed=seed), **before[run], **how)
         try:
             while True:
                 progress = next(steps)
-                yield replace(progress, image=_blend(image, progress), run=run, runs=runs)
+                yield progress and replace(progress, image=_blend(image, progress), run=run, runs=runs)
         except StopIteration as end:
             result: Result = end.value
         except (MemoryError, Diverged) as error:

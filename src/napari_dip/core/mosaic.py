@@ -19,7 +19,7 @@ from napari_dip.core import ensemble
 from napari_dip.core.guard import Diverged
 from napari_dip.core.operators import Place, seen_by
 from napari_dip.core.problem import Problem
-from napari_dip.core.solve import History, Image, Progress, Result, method_of
+from napari_dip.core.solve import History, Image, Progress, Result, method_of, shown
 from napari_dip.core.state import State
 from napari_dip.core.stopping import Choice
 from napari_dip.core.tiling import Blend, Tiling, seed_at, tiling
@@ -55,17 +55,15 @@ def cut(problem: Problem, tiles: Tiling) -> Iterator[tuple[Place, Problem]]:
         yield place, part
 
 
-def iterate(
-    problem: Problem, settings: Settings, *, states: tuple[State | None, ...] = (), **pace: Any
-) -> Generator[Progress, None, Result]:
+def iterate(problem: Problem, settings: Settings, **how: Any) -> Generator[Progress, None, Result]:
     """Fit one problem, in tiles as large as the settings say.
 
     Parameters
     ----------
-    problem, settings, **pace
+    problem, settings, **how
         As for `solve.iterate`.
-    states : tuple of State or None
-        Of an earlier result, one for each run of each tile.
+    states, neighbours : tuple of State or None
+        Of an earlier result, and of the result of a similar image: one for each run of each tile.
 
     Yields
     ------
@@ -78,9 +76,21 @@ def iterate(
         Image, last, residual and uncertainty are blended from those of the tiles, and NaN where there was none. Tiles
         without a known pixel are left out, and those of one value come back as they are.
     """
+    return (yield from shown(turns(problem, settings, **how)))
+
+
+def turns(
+    problem: Problem,
+    settings: Settings,
+    *,
+    states: tuple[State | None, ...] = (),
+    neighbours: tuple[State | None, ...] = (),
+    **pace: Any,
+) -> Generator[Progress | None, None, Result]:
+    """As `iterate`, with None after each iteration that shows nothing, so that several runs can take turns."""
     tiles = tiles_of(problem.observation.shape[1:], settings)
     if len(tiles) == 1:
-        return (yield from ensemble.iterate(problem, settings, states=states, **pace))
+        return (yield from ensemble.turns(problem, settings, states=states, neighbours=neighbours, **pace))
     runs, mosaic, began = settings.runs, _Mosaic(problem, tiles, settings), time.perf_counter()
     done: list[Result] = []
     kept: list[State | None] | None = [None] * (len(tiles) * runs)
@@ -95,7 +105,8 @@ def iterate(
             continue
         own = slice(tile * runs, (tile + 1) * runs)
         seed = seed_at(settings.seed, [each.start for each in place])
-        steps = ensemble.iterate(part, settings.changed(seed=seed, tile=0), states=states[own], **pace)
+        own_settings = settings.changed(seed=seed, tile=0)
+        steps = ensemble.turns(part, own_settings, states=states[own], neighbours=neighbours[own], **pace)
         try:
             result = yield from _shown(steps, mosaic, tile, eager=pace.get("interval") == 0)
         except (MemoryError, Diverged) as error:
@@ -192,8 +203,8 @@ class _Mosaic:
 
 
 def _shown(
-    steps: Generator[Progress, None, Result], mosaic: _Mosaic, tile: int, *, eager: bool
-) -> Generator[Progress, None, Result]:
+    steps: Generator[Progress | None, None, Result], mosaic: _Mosaic, tile: int, *, eager: bool
+) -> Generator[Progress | None, None, Result]:
     """The progress of one tile as that of the whole: rarely, for it takes a copy of the image, and a look at it."""
     free = 0.0
     while True:
@@ -203,8 +214,10 @@ def _shown(
             result: Result = end.value
             return result
         began = time.perf_counter()
-        if began >= free or eager or progress.snapshot:
+        if progress is not None and (began >= free or eager or progress.snapshot):
             image = mosaic.with_tile(tile, progress.image)
             yield replace(progress, image=image, tile=tile, tiles=len(mosaic.tiles))
             now = time.perf_counter()
             free = now + _RARELY * (now - began)
+        else:
+            yield None

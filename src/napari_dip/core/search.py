@@ -32,6 +32,8 @@ class Search:
     ----------
     iteration : int
         Steps made so far.
+    warm : bool
+        Whether they began from the weights of a neighbour.
     losses : list of float
         Of all steps, once they are read: reading waits for the GPU.
     observation, iterate : Tensor (1, C, *S), Tensor (1, C, *image)
@@ -45,14 +47,18 @@ class Search:
         self.settings = settings
         self.device = device
         self.iteration = 0
+        self.warm = False
         self._losses: list[float] = []
         self._unread: list[Tensor] = []
         self.events: list[Event] = []
         self._watches: list[Callable[[Search], None]] = []
         self._average = RunningAverage(settings.average, spread=settings.uncertainty)
 
-    def begin(self, state: State | None = None) -> None:
-        """Make all that the search needs on the device, fresh from the seed or as a state left it."""
+    def begin(self, state: State | None = None, neighbour: State | None = None) -> None:
+        """Make all that the search needs on the device, fresh from the seed or as a state left it.
+
+        A neighbour is the state that the search for a similar image ended in: fresh, but from its weights.
+        """
         problem, settings = self.problem, self.settings
         if self.device == "cpu":
             pages.keep(self)
@@ -70,6 +76,9 @@ class Search:
             self._tell_eager("the line search of L-BFGS reads each loss on the host")
         self._fused = recorder is not None
         self._make = graph.Replayed(self.make_step, recorder, self._tell_eager)
+        self.warm = neighbour is not None if state is None else state.warm
+        if self.warm and neighbour is not None:
+            self.take_over(neighbour)
         self.restart_optimiser()
         self._tail = settings.iterations - round(tail_of(settings) * settings.iterations)
         if state is not None:
@@ -133,6 +142,14 @@ class Search:
         self.remember()
         for watch in self._watches:
             watch(self)
+
+    def take_over(self, neighbour: State) -> None:
+        """Begin with the weights of a neighbour."""
+        self._generator.load_state_dict(neighbour.weights)
+
+    def helped(self) -> bool:
+        """Whether to begin from the weights of a neighbour was right."""
+        return True
 
     def feed(self) -> None:
         """Choose what the generator is fed in this iteration."""
@@ -219,6 +236,7 @@ class Search:
             random=self._random.get_state(),
             average=place(self.averages()),
             losses=tuple(self.losses),
+            warm=self.warm,
         )
 
     def restore(self, state: State) -> None:

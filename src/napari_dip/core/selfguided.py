@@ -38,6 +38,8 @@ from napari_dip.settings import Settings
 NO_NOISE = "code='self' needs the noise of the image, which is not known here; use code='uniform'"
 PASSES = 110  # times that each pixel is fitted; in small images more fits the noise
 LEAST = 0.05  # of the step length at the end
+WARM = 0.25  # of the passes do where the weights come from a neighbour
+LEARNT = 0.05  # of the variance of the noise: error that these passes take away where the neighbour did not help
 _TILE = {2: 1024, 3: 64}  # pixels along a tile that is predicted at a time
 _HALO = {2: 64, 3: 48}  # pixels around it that its prediction looks at
 FAINT = 0.03
@@ -99,10 +101,49 @@ class SelfGuided(Search):
         self._from_corner = place[tuple(map(slice, self._crop))].flatten().to(self.device)
         self._drawn = torch.zeros(2, self.settings.batch, dtype=torch.long, device=self.device)
 
-    def begin(self, state: State | None = None) -> None:
-        super().begin(state)
-        last, whole = self.iteration + self.settings.iterations, whole_fit(self.problem.image_shape, self.settings)
-        self._planned = last if self.settings.stop == "iterations" else min(whole, last)
+    def begin(self, state: State | None = None, neighbour: State | None = None) -> None:
+        self._before: Tensor | None = None
+        super().begin(state, neighbour)
+        last = self.iteration + self.settings.iterations
+        self._planned = last if self.settings.stop == "iterations" else min(self.whole, last)
+
+    @property
+    def whole(self) -> int:
+        """Iterations of a whole fit: fewer from the weights of a neighbour."""
+        return math.ceil(whole_fit(self.problem.image_shape, self.settings) * (WARM if self.warm else 1))
+
+    @torch.no_grad()
+    def take_over(self, neighbour: State) -> None:
+        self._before = neighbour.average["mean"].to(self.device, copy=True)
+        sizes = [weight.numel() for weight in self._generator.parameters()]
+        for weight, given in zip(self._generator.parameters(), self._before.split(sizes), strict=True):
+            weight.copy_(given.view_as(weight))
+
+    def helped(self) -> bool:
+        """Whether the neighbour knew nearly as much of this image as the passes over it have found out."""
+        if self._before is None or self._weights.mean is None:
+            return True
+        return self._error(self._before) - self._error(self._weights.mean) < LEARNT
+
+    @torch.no_grad()
+    def _error(self, weights: Tensor) -> float:
+        """The mean square error that some weights leave, in variances of the noise, plus one that is always the same.
+
+        Of noisy pairs, as in the fit, and the same for all weights: a difference of two hardly depends on the draw.
+        """
+        assert self.problem.noise is not None
+        strength, axes = self.settings.recorruption, tuple(range(1, self._photons.ndim))
+        random = torch.Generator(self.device).manual_seed(self.settings.seed)
+        white = torch.empty_like(self._photons).normal_(generator=random)
+        factor = spectrum(self.problem.noise.autocorrelation, tuple(white.shape[1:])).to(self.device)
+        noise = torch.fft.ifftn(torch.fft.fftn(white, dim=axes) * factor, dim=axes).real
+        noise = noise * self.model.variance(self._photons).sqrt()
+        square = torch.zeros_like(noise)
+        for side in (1, -1):
+            predicted = self._predict(self._photons + side * strength * noise, weights)
+            weight = self._known / self.model.variance(predicted).clamp(min=self.model.dimmest)
+            square += (predicted - self._photons + side * noise / strength).square() * weight
+        return float(square.sum() / (2 * self._known.sum()))
 
     def prepare(self) -> None:
         """Set the step length, and draw corners and turns of crops: by numpy, the same whatever the device."""
@@ -212,9 +253,9 @@ class SelfGuided(Search):
         return self.model.undo(image + self._middle)
 
     @torch.no_grad()
-    def _predict(self, photons: Tensor) -> Tensor:
-        """The clean photons (C, *canvas), by the averaged weights, in tiles that overlap."""
-        weights = self._weights.mean
+    def _predict(self, photons: Tensor, weights: Tensor | None = None) -> Tensor:
+        """The clean photons (C, *canvas), by the averaged weights if no others are given, in tiles that overlap."""
+        weights = self._weights.mean if weights is None else weights
         if weights is None:
             weights = _vector(self._generator)
         vector_to_parameters(weights, self._smooth.parameters())

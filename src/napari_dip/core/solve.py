@@ -52,6 +52,8 @@ class Progress:
         Iterations a second, since this run began.
     snapshot : bool
         Whether this is one of those that ``snapshot_every`` asks for.
+    at_once : int
+        Slices that are under way together.
     """
 
     image: Image
@@ -66,18 +68,20 @@ class Progress:
     run: int = 0
     runs: int = 1
     snapshot: bool = False
+    at_once: int = 1
 
     @property
     def fraction(self) -> float:
         """Share of the whole run that is done, 0 to 1."""
         tile = self.tile + (self.run + self.iteration / self.iterations) / self.runs
-        return (self.slice + tile / self.tiles) / self.slices
+        return (self.slice + tile / self.tiles * min(self.at_once, self.slices - self.slice)) / self.slices
 
     @property
     def seconds_left(self) -> float:
         """Time left if all goes on as it has, in seconds."""
         later = (((self.slices - self.slice) * self.tiles - self.tile) * self.runs - self.run - 1) * self.iterations
-        return (self.iterations - self.iteration + later) / self.rate if self.rate else float("inf")
+        left = self.iterations - self.iteration + later / self.at_once
+        return left / self.rate if self.rate else float("inf")
 
 
 @dataclass(frozen=True)
@@ -167,15 +171,7 @@ class OutOfMemory(MemoryError):
     """Memory ran out before the first iteration was made."""
 
 
-def iterate(
-    problem: Problem,
-    settings: Settings,
-    *,
-    should_stop: Callable[[], bool] = lambda: False,
-    state: State | None = None,
-    interval: float = 0.25,
-    snapshot_every: int = 0,
-) -> Generator[Progress, None, Result]:
+def iterate(problem: Problem, settings: Settings, **how: Any) -> Generator[Progress, None, Result]:
     """Fit the generator to the observation of one problem.
 
     Parameters
@@ -188,6 +184,9 @@ def iterate(
         Asked before every iteration; true ends the run with what there is. It may block, which pauses the run.
     state : State, optional
         Of an earlier result: the run goes on from there for ``settings.iterations`` more.
+    neighbour : State, optional
+        That the run of a similar image ended in, for a self-guided fit: it begins from those weights and makes a
+        quarter of the passes. Where these find out much that the neighbour did not know, it begins again afresh.
     interval : float
         Seconds between two `Progress`, at the least; 0 for one every iteration. Each costs a copy of the image to the
         host, and waits for the GPU; of a self-guided fit, a pass over the image. More than a tenth of the time it does
@@ -212,6 +211,34 @@ def iterate(
     Diverged
         If the loss never was finite.
     """
+    return (yield from shown(turns(problem, settings, **how)))
+
+
+def shown(turns: Generator[Progress | None, None, Result]) -> Generator[Progress, None, Result]:
+    """The turns of a run that show something."""
+    try:
+        while True:
+            progress = next(turns)
+            if progress is not None:
+                yield progress
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+    finally:
+        turns.close()
+
+
+def turns(
+    problem: Problem,
+    settings: Settings,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    state: State | None = None,
+    neighbour: State | None = None,
+    interval: float = 0.25,
+    snapshot_every: int = 0,
+) -> Generator[Progress | None, None, Result]:
+    """As `iterate`, with None after each iteration that shows nothing, so that several runs can take turns."""
     device = devices.choose(settings.device)
     choice = choose(problem, settings)
     rule = RULES[choice.name](problem, settings)
@@ -219,20 +246,32 @@ def iterate(
     if settings.threads:
         torch.set_num_threads(settings.threads)
     began = time.perf_counter()
-    search = (SelfGuided if settings.code == "self" else Search)(rule.problem, settings, device.name)
+    kind = SelfGuided if settings.code == "self" else Search
+    search = kind(rule.problem, settings, device.name)
     guard, events = Guard(), search.events
+    pace = (settings.iterations, should_stop, interval, snapshot_every, events)
     try:
         complete, reason = False, ""
         try:
-            search.begin(state)
+            search.begin(state, neighbour)
             guard.begin(search)
             rule.begin(search)
             search.watch(rule.update)
             if state is not None and state.rule.get("name") == choice.name:
                 rule.resume(copy_to(search.device)(state.rule["state"]))
-            complete, reason = yield from _steps(
-                search, guard, rule, settings.iterations, should_stop, interval, snapshot_every, events
-            )
+            over = rule.ended  # before: whoever goes on has no more to learn about the neighbour
+            complete, reason = yield from _steps(search, guard, rule, *pace)
+            if complete and not over and not search.helped():
+                events.append(Event(search.iteration, "afresh", "the neighbour did not help: begun again afresh"))
+                search.close()
+                search, guard = kind(rule.problem, settings, device.name), Guard()
+                rule = RULES[choice.name](problem, settings)
+                search.events = events
+                search.begin()
+                guard.begin(search)
+                rule.begin(search)
+                search.watch(rule.update)
+                complete, reason = yield from _steps(search, guard, rule, *pace)
         except Exception as error:
             if not devices.is_out_of_memory(error):
                 traceback.clear_frames(error.__traceback__)  # their variables would keep every tensor alive
@@ -310,7 +349,7 @@ def _steps(
     interval: float,
     snapshot_every: int,
     events: list[Event],
-) -> Generator[Progress, None, tuple[bool, str]]:
+) -> Generator[Progress | None, None, tuple[bool, str]]:
     """Make `count` more steps, or fewer if the rule ends the run.
 
     Returns whether it came to such an end, and the sentence that says why it ended.
@@ -353,6 +392,8 @@ def _steps(
                 rate=(search.iteration - first) / (now - began),
                 snapshot=snapshot,
             )
+        else:
+            yield None
     if not reason:
         return True, f"finished all {last} iterations" + ("" if rule.ended else rule.remark())
     rule.ended = True

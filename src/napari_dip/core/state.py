@@ -24,6 +24,7 @@ class State:
     average: dict[str, Any]
     losses: tuple[float, ...]
     rule: dict[str, Any] = field(default_factory=dict)
+    warm: bool = False  # whether it began from the weights of a neighbour
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from napari_dip.core.noise import INDEPENDENT
 from napari_dip.core.operators import Compose, Mask
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import Search, tail_of
-from napari_dip.core.selfguided import PASSES, whole_fit
+from napari_dip.core.selfguided import PASSES, WARM, SelfGuided, whole_fit
 from napari_dip.core.state import Mark
 from napari_dip.settings import Settings
 
@@ -144,6 +144,10 @@ class Passes(Rule):
         super().__init__(problem, settings)
         self.whole = whole_fit(problem.image_shape, settings)
 
+    def begin(self, search: Search) -> None:
+        assert isinstance(search, SelfGuided)
+        self.whole = search.whole
+
     def at_most(self, iterations: int, done: int) -> int:
         return min(iterations, self.whole - done if done < self.whole else self.whole)
 
@@ -151,7 +155,8 @@ class Passes(Rule):
         self.share = search.iteration / self.whole
         if self.share < 1:
             return ""
-        return f"stopped at iteration {search.iteration}: each pixel has been fitted {PASSES} times"
+        times = f"{WARM * PASSES:.0f} times, from the weights of its neighbour" if search.warm else f"{PASSES} times"
+        return f"stopped at iteration {search.iteration}: each pixel has been fitted {times}"
 
     def remark(self) -> str:
         return f", {self.share:.0%} of the {self.whole} that this image needs"

@@ -1,0 +1,66 @@
+"""Several runs at once on one device: they take turns, iteration by iteration, each in a queue of its own.
+
+One small image leaves most of a GPU idle: its kernels are short, and each waits for the one before. Runs that do not
+depend on each other have no such order between them: each has its own CUDA stream, so that their kernels run side by
+side. Nothing of a run is shared, so each gives what it gives alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import torch
+
+from napari_dip.core.guard import Diverged
+from napari_dip.core.solve import Progress, Result
+
+Turns = Generator[Progress | None, None, Result]
+Named = tuple[int, Turns]
+
+
+def take_turns(
+    begin: Callable[[], Named | None], device: str
+) -> Generator[tuple[int, Progress | Result | Exception], None, None]:
+    """Drive several runs until none is left.
+
+    Parameters
+    ----------
+    begin : callable
+        Gives the next run and its number, or None if none can begin now.
+    device : str
+        Where they compute.
+
+    Yields
+    ------
+    tuple
+        The number of a run with what it shows, with its result at its end, or with the error that ended it.
+    """
+    queues: list[Any] = []  # that are free
+    running: dict[int, tuple[Turns, Any]] = {}
+    try:
+        while True:
+            while (following := begin()) is not None:
+                number, turns = following
+                if not queues:  # the first run is at home in the one that there is
+                    own = device.startswith("cuda") and running
+                    queues.append(torch.cuda.Stream(device) if own else None)  # type: ignore[no-untyped-call]
+                running[number] = turns, queues.pop()
+            if not running:
+                return
+            for number, (turns, queue) in list(running.items()):
+                shown: Progress | Result | Exception | None
+                try:
+                    with torch.cuda.stream(queue):
+                        shown = next(turns)
+                except StopIteration as end:
+                    shown = end.value
+                except (MemoryError, Diverged) as error:
+                    shown = error
+                if isinstance(shown, (Result, Exception)):
+                    queues.append(running.pop(number)[1])
+                if shown is not None:
+                    yield number, shown
+    finally:
+        for turns, _ in running.values():
+            turns.close()

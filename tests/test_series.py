@@ -1,0 +1,155 @@
+"""Stacks: what slices take over from their neighbours, and that several at once give what each gives alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_dip import Result, denoise, iterate
+from napari_dip.core import search, selfguided
+from tests.bad_inputs import QUICK
+from tests.core.tiny import picture, psnr
+
+FAST = {**QUICK, "iterations": 6}
+GUIDED = dict(preset="denoise-self", channels=8, scales=3, crop=16, batch=2, device="cpu")
+SIZE, WHOLE, QUARTER = 24, 124, 31  # pixels a side, iterations of a whole fit and from a neighbour
+
+
+def series(count: int = 3, sigma: float = 10) -> tuple[np.ndarray, np.ndarray]:
+    """A picture that moves, 100 to 200, and the same with noise: (count, H, W) each."""
+    truth = np.stack([100 + 100 * np.roll(picture(SIZE, SIZE), shift, 1) for shift in range(count)])
+    return truth, truth + sigma * np.random.default_rng(0).normal(size=truth.shape)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole fits of 12 iterations."""
+    monkeypatch.setattr(selfguided, "PASSES", 10)
+
+
+def restored(image: np.ndarray, **changes: Any) -> Result:
+    return denoise(image, leading_axes=1, read_noise=10.0, gain=0.0, offset=0.0, **{**GUIDED, **changes})
+
+
+def test_slices_begin_with_what_their_neighbours_have_learnt_and_are_no_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selfguided, "LEARNT", 1.0)  # so short a fit of so small an image has more to learn
+    truth, image = series(2)
+    warm, cold = restored(image), restored(image, warm_start=False)
+    assert cold.iterations == 2 * WHOLE
+    assert warm.iterations == WHOLE + QUARTER
+    assert not warm.history.events
+    assert np.array_equal(warm.image[0], cold.image[0])
+    for w, c, t in zip(warm.image, cold.image, truth, strict=True):
+        assert psnr(w, t) > psnr(c, t) - 0.1
+    assert "neighbour" in warm.stop_reason
+    assert warm.record["settings"]["warm_start"]
+
+
+def test_a_series_repeats_bit_by_bit(quick: None) -> None:
+    _, image = series()
+    assert np.array_equal(restored(image).image, restored(image).image)
+
+
+def test_where_a_neighbour_does_not_help_a_slice_is_begun_afresh(quick: None) -> None:
+    """Stripes as fine as the grid, after a slice that is empty but for noise."""
+    image = np.random.default_rng(0).normal(100, 10, (2, SIZE, SIZE))
+    image[1, ::2] += 100
+    warm, cold = restored(image), restored(image, warm_start=False)
+    assert [event.kind for event in warm.history.events] == ["afresh"]
+    assert np.array_equal(warm.image, cold.image)
+    assert warm.iterations == cold.iterations
+
+
+def neighbours_of(image: np.ndarray, monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[int]:
+    """Of each slice but the first, the number of the one whose weights it began with."""
+    plain, taken = selfguided.SelfGuided.take_over, []
+
+    def take_over(self: Any, state: Any) -> None:
+        taken.append(state)
+        plain(self, state)
+
+    monkeypatch.setattr(selfguided.SelfGuided, "take_over", take_over)
+    result = denoise(image, read_noise=10.0, gain=0.0, offset=0.0, **{**GUIDED, **options})
+    return [next(i for i, state in enumerate(result.states) if state is one) for one in taken]
+
+
+def test_a_slice_begins_with_the_same_of_the_frame_before(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, image = series(6)
+    frames = image.reshape(3, 2, SIZE, SIZE)
+    assert neighbours_of(frames, monkeypatch, leading_axes=2) == [0, 0, 1, 2, 3]
+
+
+def test_several_at_once_all_begin_with_the_first(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, image = series(4)
+    assert neighbours_of(image, monkeypatch, leading_axes=1, at_once=2) == [0, 0, 0]
+
+
+def test_a_user_who_sets_the_iterations_has_them_in_each_slice() -> None:
+    _, image = series()
+    assert restored(image, stop="iterations", iterations=5).iterations == 15
+
+
+@pytest.mark.parametrize("knobs", [FAST, {**GUIDED, "warm_start": False}], ids=["prior", "self-guided"])
+@pytest.mark.parametrize("at_once", [2, 8])
+def test_several_at_once_give_what_each_gives_alone(knobs: dict[str, Any], at_once: int, quick: None) -> None:
+    _, image = series(4)
+    image[2] = 130
+    with pytest.warns(UserWarning, match="one value"):
+        alone = denoise(image, leading_axes=1, **knobs)
+    with pytest.warns(UserWarning, match="one value"):
+        together = denoise(image, leading_axes=1, at_once=at_once, **knobs)
+    assert np.array_equal(together.image, alone.image)
+    assert np.array_equal(together.history.loss, alone.history.loss)
+    assert together.marks == alone.marks
+    assert together.stop_reason == alone.stop_reason
+
+
+def test_a_stop_ends_all_that_are_under_way_and_the_rest_is_empty() -> None:
+    _, image = series(5)
+    asked = iter([False] * 8)
+    result = denoise(image, leading_axes=1, at_once=2, should_stop=lambda: next(asked, True), **FAST)
+    assert np.isfinite(result.image[:2]).all()
+    assert np.isnan(result.image[2:]).all()
+    assert not result.complete
+    assert "slices 1 to 2 of 5" in result.stop_reason
+    both = denoise(image, leading_axes=1, resume=result)
+    assert np.isfinite(both.image).all()
+
+
+def test_progress_does_not_go_back_and_shows_one_slice_at_a_time() -> None:
+    _, image = series(4)
+    shown = list(iterate("denoise", image, leading_axes=1, at_once=2, interval=0, **FAST))
+    fractions = [p.fraction for p in shown]
+    assert fractions == sorted(fractions)
+    assert {p.slice for p in shown} == {0, 2}
+    snapshots = list(iterate("denoise", image, leading_axes=1, at_once=2, interval=1e9, snapshot_every=3, **FAST))
+    assert {p.slice for p in snapshots} == {0, 1, 2, 3}
+
+
+def test_what_does_not_fit_beside_others_is_restored_after_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    make, made = search.fresh_generator, []
+
+    def fresh_generator(*rest: Any) -> Any:
+        made.append(1)
+        if len(made) == 2:
+            raise MemoryError("on purpose")
+        return make(*rest)
+
+    _, image = series(4)
+    alone = denoise(image, leading_axes=1, **FAST)
+    monkeypatch.setattr(search, "fresh_generator", fresh_generator)
+    together = denoise(image, leading_axes=1, at_once=3, **FAST)
+    assert np.array_equal(together.image, alone.image)
+    assert together.complete
+    assert [event.kind for event in together.history.events] == ["out of memory"]
+
+
+def test_states_too_large_to_keep_are_forgotten_on_the_way(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, image = series(4)
+    whole = restored(image)
+    monkeypatch.setattr("napari_dip.core.mosaic.STATES_AT_MOST", 0)
+    result = restored(image)
+    assert result.states == ()
+    assert np.array_equal(result.image, whole.image)
