@@ -35,7 +35,7 @@ PRODUCT, COPY = "product, ", "copy"
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """Of one method on one shape: seconds of an iteration, median and interquartile range, and the least there can be."""
+    """Seconds of an iteration by one method, median and interquartile range, and the least there can be."""
 
     method: str
     shape: Shape

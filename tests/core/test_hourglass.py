@@ -79,7 +79,8 @@ def test_one_value_per_scale_works(knobs: dict[str, Any], shape: tuple[int, ...]
 
 
 def test_values_per_scale_go_to_their_scale() -> None:
-    generator = build((64, 64), scales=3, channels=(2, 3, 4), channels_up=(5, 0, 7), skip_channels=(1, 0, 6))
+    per_scale: dict[str, Any] = {"channels": (2, 3, 4), "channels_up": (5, 0, 7), "skip_channels": (1, 0, 6)}
+    generator = build((64, 64), scales=3, padding="zero", **per_scale)
     assert [down[1][0].out_channels for down in generator.downs] == [2, 3, 4]
     assert [join[-1][0].out_channels for join in generator.joins] == [5, 3, 7]
     assert [skip[0].out_channels if len(list(skip.children())) else 0 for skip in generator.skips] == [1, 0, 6]
@@ -182,6 +183,22 @@ def test_weights_are_drawn_as_torch_draws_them() -> None:
             drawn = torch.cat([layer.weight.detach().flatten(), layer.bias.detach()])
             assert drawn.abs().max() <= bound
             assert len(drawn) < 100 or float(drawn.std()) == pytest.approx(bound / math.sqrt(3), rel=0.1)
+
+
+@pytest.mark.parametrize("upsampling", ["bilinear", "nearest"])
+def test_half_the_digits_give_the_same_image_and_gradients_nearly(upsampling: str) -> None:
+    def fitted(enabled: bool) -> tuple[Tensor, Tensor]:
+        generator = build((16, 16), upsampling=upsampling)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            image = image_of(generator)
+        assert image.dtype == torch.float32
+        image.square().sum().backward()
+        return image.detach(), torch.cat([w.grad.flatten() for w in generator.parameters() if w.grad is not None])
+
+    image, gradient = fitted(False)
+    nearly, other = fitted(True)
+    assert (nearly - image).abs().max() < 0.03
+    assert torch.cosine_similarity(other, gradient, dim=0) > 0.99
 
 
 def test_the_statistics_are_those_of_the_image_at_hand() -> None:

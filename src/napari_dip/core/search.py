@@ -209,7 +209,8 @@ class Search:
         self._optimiser: torch.optim.Optimizer
         weights, rate = self._generator.parameters(), self.settings.learning_rate * slower
         if self.settings.optimiser == "adam":
-            self._optimiser = torch.optim.Adam(weights, rate, fused=self._fused or None, capturable=self._fused)
+            fused = self._fused or self.device == "cpu"
+            self._optimiser = torch.optim.Adam(weights, rate, fused=fused or None, capturable=self._fused)
             # that the first steps are not recorded is meant so
             self._optimiser._warned_capturable_if_run_uncaptured = True
         elif self.settings.optimiser == "muon":

@@ -27,6 +27,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 _BY_NDIM: dict[str, tuple[Any, ...]] = {
     "conv": (nn.Conv1d, nn.Conv2d, nn.Conv3d),
     "transposed": (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    "reflect": (nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d),
     "norm": (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
     "average": (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
     "maximum": (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
@@ -120,10 +121,29 @@ class Hourglass(nn.Module):
         for up, join, bypass in zip(reversed(self.ups), reversed(self.joins), reversed(skipped), strict=True):
             features = up(features)
             if bypass is not None:
+                if features.requires_grad:  # of a part of the channels, whose rows have gaps: ten times as slow upwards
+                    features.register_hook(_without_gaps)
                 features = torch.cat([bypass, features], dim=1)
             features = join(features)
-        image: Tensor = self.output(self.last(features))
+        image: Tensor = self.output(self.last(features).float())  # near white bfloat16 has steps of 0.004
         return crop(image, self.shape)
+
+
+def _without_gaps(gradient: Tensor) -> Tensor:
+    layout = {4: torch.channels_last, 5: torch.channels_last_3d}.get(gradient.ndim, torch.contiguous_format)
+    return gradient.contiguous(memory_format=layout)
+
+
+class AsGiven(nn.Module):
+    """A layer that computes in the digits it is given, where autocast would take float32 for no more accuracy."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, features: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            return torch.as_tensor(self.layer(features))
 
 
 class _Layers:
@@ -143,9 +163,9 @@ class _Layers:
         return self.of("norm")(channels, track_running_stats=False) if self.normalise else nn.Identity()
 
     def plain_conv(self, arriving: int, leaving: int, size: int, stride: Shape | int = 1) -> nn.Module:
-        return self.of("conv")(  # type: ignore[no-any-return]
-            arriving, leaving, size, stride, padding=size // 2, padding_mode=self.padding if size > 1 else "zeros"
-        )
+        if self.padding == "zeros" or size == 1:
+            return self.of("conv")(arriving, leaving, size, stride, padding=size // 2)  # type: ignore[no-any-return]
+        return nn.Sequential(AsGiven(self.of("reflect")(size // 2)), self.of("conv")(arriving, leaving, size, stride))
 
     def conv(self, arriving: int, leaving: int, size: int) -> nn.Sequential:
         return nn.Sequential(self.plain_conv(arriving, leaving, size), self.norm(leaving), self.activation())
@@ -166,7 +186,7 @@ class _Layers:
             width = tuple(f + 2 for f in factor)  # with one pixel cut from each side this gives f times the size
             return self.of("transposed")(channels, channels, width, factor, padding=1)  # type: ignore[no-any-return]
         mode = "nearest" if how == "nearest" else self.of("linear")
-        return nn.Upsample(scale_factor=tuple(float(f) for f in factor), mode=mode)
+        return AsGiven(nn.Upsample(scale_factor=tuple(float(f) for f in factor), mode=mode))
 
 
 def per_scale(value: Any, scales: int) -> tuple[Any, ...]:
