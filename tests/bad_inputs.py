@@ -201,6 +201,26 @@ BAD = [
         options={"factor": 2, "kernel": "lanczos"},
         words=("kernel", "lanczos2"),
     ),
+    # point spread functions and voxels
+    Case(name="no psf", where=API, task="deconvolve", words=("psf is needed", "psf=1.5")),
+    Case(name="psf for another task", where=API, options={"psf": 1.5}, words=("psf", "deconvolve")),
+    Case(
+        name="psf of other axes",
+        where=API,
+        task="deconvolve",
+        options={"psf": np.ones((3, 3, 3))},
+        words=("2 spatial",),
+    ),
+    Case(name="psf 0", where=API, task="deconvolve", options={"psf": 0}, words=("psf", "not all 0")),
+    Case(
+        name="unknown psf_centre",
+        where=API,
+        task="deconvolve",
+        options={"psf": 1.5, "psf_centre": "peak"},
+        words=("psf_centre='peak'", "maximum"),
+    ),
+    Case(name="voxel size 0", where=API, options={"voxel_size": (0, 1)}, words=("voxel_size", "above 0")),
+    Case(name="three voxel sizes", where=API, options={"voxel_size": (1, 1, 1)}, words=("voxel_size", "2 spatial")),
     # knobs
     Case(name="negative iterations", where=CLI, options={"iterations": -5}, words=("iterations=-5", "from 1")),
     Case(

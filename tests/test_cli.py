@@ -26,7 +26,12 @@ from tests.bad_inputs import Case, bad, odd
 SOURCE = str(Path(files.__file__).resolve().parents[1])  # before a test changes the folder
 QUICK = ("--iterations", "3", "--channels", "4", "--scales", "2", "--threads", "1", "--device", "cpu", "--quiet")
 ENDLESS = ("--iterations", "1000000", "--stop", "iterations")
-NEEDS = {"denoise": (), "inpaint": ("--mask", "m.png"), "superresolve": ("--factor", "2")}
+NEEDS = {
+    "denoise": (),
+    "inpaint": ("--mask", "m.png"),
+    "superresolve": ("--factor", "2"),
+    "deconvolve": ("--psf-sigma", "1"),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -114,6 +119,10 @@ def test_the_kernels_are_those_of_the_operator() -> None:
         (["noise", "in.tif", "out.tif"], "one word too many"),
         (["superresolve", "in.tif", "out.tif"], "--factor"),
         (["superresolve", "in.tif", "out.tif", "--factor", "1"], "enlarges nothing"),
+        (["deconvolve", "in.tif", "out.tif"], "--psf --psf-sigma is required"),
+        (["deconvolve", "in.tif", "out.tif", "--psf-sigma", "a"], "1.5 or 3,1,1"),
+        (["deconvolve", "in.tif", "out.tif", "--psf-sigma", "1", "--psf", "p.tif"], "not allowed with"),
+        (["denoise", "in.tif", "out.tif", "--psf-sigma", "1"], "--psf-sigma"),
         (["superresolve", "in.tif", "out.tif", "--factor", "2,0"], "at least 1"),
         (["superresolve", "in.tif", "out.tif", "--factor", "2", "--kernel", "lanczos9"], "lanczos9"),
     ],
@@ -149,6 +158,9 @@ def test_a_command_that_makes_no_sense_is_status_2(
         (["inpaint", "in.tif", "out.tif", "--mask", "m.png", "--mask-label", "7"], "--mask-label 7 is not in m.png"),
         (["inpaint", "in.tif", "out.tif", "--mask", "stack.npy"], "a mask may only lack axes"),
         (["superresolve", "in.tif", "out.tif", "--factor", "2,2,2"], "factor=(2, 2, 2)"),
+        (["deconvolve", "in.tif", "out.tif", "--psf-sigma", "0"], "not all 0"),
+        (["deconvolve", "in.tif", "out.tif", "--psf", "stack.npy"], "psf has shape (2, 16, 16)"),
+        (["deconvolve", "in.tif", "out.tif", "--psf", "missing.tif"], "missing.tif is not there"),
     ],
 )
 def test_an_expected_failure_is_status_1_and_one_line(
@@ -231,6 +243,28 @@ def test_superresolve_divides_the_pixel_size() -> None:
     assert after.values.shape == (32, 48)
     assert after.pixel_size == pytest.approx({"Y": 0.1, "X": 0.1 / 3})
     assert (after.record["factor"], after.record["kernel"]) == ([2, 3], "box")
+
+
+def test_a_volume_is_enlarged_and_its_blur_undone_along_z_alone() -> None:
+    """The pixel size along z is divided, and the generator knows how coarse the voxels are."""
+    save("zyx.tif", noise(4, 12, 10), "ZYX", pixel_size={"Z": 2.0, "Y": 0.5, "X": 0.5}, unit="µm")
+    words = ["zyx.tif", "out.tif", "--volume", "--factor", "4,1,1", "--kernel", "box", "--psf-sigma", "2,1,1", *QUICK]
+    assert main(["superresolve", *words]) == 0
+    after = files.read("out.tif")
+    assert after.values.shape == (16, 12, 10)
+    assert after.pixel_size == pytest.approx({"Z": 0.5, "Y": 0.5, "X": 0.5})
+    assert (after.record["factor"], after.record["voxel_size"]) == ([4, 1, 1], pytest.approx([2, 0.5, 0.5]))
+
+
+def test_deconvolve_reads_the_point_spread_function_from_a_file() -> None:
+    save("psf.tif", noise(5, 6), "YX")
+    words = ["in.tif", "out.tif", "--psf", "psf.tif", "--psf-centre", "maximum", "--noise-control", *QUICK]
+    assert main(["deconvolve", *words]) == 0
+    after = files.read("out.tif")
+    assert after.values.shape == (16, 16)
+    assert after.pixel_size == pytest.approx({"Y": 0.2, "X": 0.1})
+    assert after.record["files"]["psf"] == "psf.tif"
+    assert after.record["psf"]
 
 
 def test_each_slice_of_a_stack_is_restored_on_its_own_with_the_same_mask() -> None:

@@ -1,4 +1,4 @@
-"""Deep image prior for napari and for scripts: denoise, inpaint and super-resolve one image without training data.
+"""Deep image prior for napari and for scripts: denoise, inpaint, deconvolve, super-resolve an image without training.
 
 >>> from napari_dip import denoise
 >>> result = denoise(image, iterations=800, seed=0)  # doctest: +SKIP
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from napari_dip.core.noise import Noise
     from napari_dip.core.pixels import find_bad_pixels
     from napari_dip.core.solve import Progress, Result
-    from napari_dip.restore import Run, denoise, inpaint, iterate, superresolve
+    from napari_dip.restore import Run, deconvolve, denoise, inpaint, iterate, superresolve
     from napari_dip.trust import estimate_noise
 
-_RESTORE = ("Progress", "Result", "Run", "denoise", "inpaint", "iterate", "superresolve")
+_RESTORE = ("Progress", "Result", "Run", "deconvolve", "denoise", "inpaint", "iterate", "superresolve")
 _TRUST = ("Noise", "estimate_noise", "find_bad_pixels")
 __all__ = [
     "PRESETS",
@@ -30,6 +30,7 @@ __all__ = [
     "Result",
     "Run",
     "Settings",
+    "deconvolve",
     "denoise",
     "estimate_noise",
     "find_bad_pixels",

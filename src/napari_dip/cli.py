@@ -18,6 +18,7 @@ import numpy as np
 
 from napari_dip import files, report
 from napari_dip.inputs import Array, read_factor
+from napari_dip.instrument import read_psf
 from napari_dip.options import parse
 from napari_dip.picture import Picture
 from napari_dip.settings import settings_for
@@ -88,6 +89,7 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
     mask = None if args.mask is None else _read_mask(args, picture)
     guide = None if args.guide is None else files.read(args.guide).values
     spatial = _spatial_axes(picture, args)
+    instrument = _instrument(args, picture, spatial)
     if Path(args.target).suffix.lower() in files.SCREEN and picture.values.dtype.kind in "iu":
         changes.setdefault("output_dtype", "input")
     settings = settings_for(args.task, on_cpu=True, **changes)
@@ -121,7 +123,7 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
         args.task,
         picture.values,
         mask,
-        **({"factor": args.factor, "kernel": args.kernel} if factors else {}),
+        **instrument,
         guide=guide,
         **report.camera(args),
         **axes,
@@ -142,13 +144,14 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
         return FAILED
     print(*report.account(result), *before, *measures.after(result.image), sep="\n")
     if args.noise_control:
-        _control(result, picture, guide, stop, Bar(quiet=args.quiet, tty=tty), interval)
+        same = {"guide": guide, **{name: said for name, said in instrument.items() if name in ("psf", "psf_centre")}}
+        _control(result, picture, same, stop, Bar(quiet=args.quiet, tty=tty), interval)
     return DONE if result.complete or stop.asked() else FAILED
 
 
 def _write(args: Namespace, result: Result, picture: Picture, factors: Factors, extras: dict[str, Factors]) -> bool:
     """Write the restored image, and the images beside it; returns whether that could be done."""
-    given = {name: getattr(args, name) for name in ("source", "mask", "guide", "truth")}
+    given = {name: getattr(args, name, None) for name in ("source", "mask", "guide", "truth", "psf")}
     record = {**result.record, "files": {name: Path(path).name for name, path in given.items() if path is not None}}
     try:
         files.write(args.target, result.image, picture, factors=factors, record=record, overwrite=args.overwrite)
@@ -178,14 +181,14 @@ def _write(args: Namespace, result: Result, picture: Picture, factors: Factors, 
     return True
 
 
-def _control(result: Result, picture: Picture, guide: Array | None, stop: Stop, bar: Bar, interval: float) -> None:
+def _control(result: Result, picture: Picture, same: dict[str, Any], stop: Stop, bar: Bar, interval: float) -> None:
     """Restore pure noise with the settings of a result, and say what was made of it."""
     from napari_dip import trust
 
     if stop.asked():
         print("Noise-only control: left out, as the run was stopped.")
         return
-    steps = trust.iterate_noise_control(result, picture.values, guide=guide, should_stop=stop.asked, interval=interval)
+    steps = trust.iterate_noise_control(result, picture.values, **same, should_stop=stop.asked, interval=interval)
     with bar:
         while True:
             try:
@@ -204,6 +207,22 @@ def _axes(picture: Picture, spatial: str) -> dict[str, Any]:
         "channel_axis": -1 if "S" in picture.axes else None,
         "leading_axes": len(picture.slice_axes) - len(spatial),
     }
+
+
+def _instrument(args: Namespace, picture: Picture, spatial: str) -> dict[str, Any]:
+    """What is said of the instrument, and what the file knows of its voxels."""
+    sizes = picture.pixel_size
+    said: dict[str, Any] = {}
+    if all(sizes.get(axis, 0) > 0 for axis in spatial):
+        said["voxel_size"] = tuple(sizes[axis] for axis in spatial)
+    if args.task == "superresolve":
+        said |= {"factor": args.factor, "kernel": args.kernel}
+    if args.task in ("superresolve", "deconvolve"):
+        psf = args.psf_sigma if args.psf is None else files.read(args.psf).values
+        said |= {} if psf is None else {"psf": psf, "psf_centre": args.psf_centre}
+        if psf is not None:
+            read_psf(psf, len(spatial), args.psf_centre)  # refuses what is not fit before torch is imported
+    return said
 
 
 def _spatial_axes(picture: Picture, args: Namespace) -> str:

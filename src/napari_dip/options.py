@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import napari_dip
 from napari_dip.inputs import read_factor
+from napari_dip.instrument import CENTRES
 from napari_dip.settings import PRESETS, TASKS, Knob, knobs, presets_for, settings_for
 
 KERNELS = ("lanczos2", "lanczos3", "bicubic", "gaussian", "box")  # those of core.operators, which imports torch
@@ -18,6 +19,7 @@ _DOES = {
     "denoise": "Remove noise from an image.",
     "inpaint": "Fill the holes of an image.",
     "superresolve": "Enlarge an image by whole factors.",
+    "deconvolve": "Undo the blur of an instrument whose point spread function is known.",
 }
 _NOISE = "Say what the noise of an image is, and which of its pixels are bad."
 _ABOUT = (
@@ -80,7 +82,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
 
 
 def _texts(task: str) -> dict[str, Any]:
-    needs = {"inpaint": " --mask MASK", "superresolve": " --factor N"}.get(task, "")
+    needs = {"inpaint": " --mask MASK", "superresolve": " --factor N", "deconvolve": " --psf FILE"}.get(task, "")
     usage = f"napari-dip {task} IN OUT{needs} [options]"  # the whole list would drown an error
     return {"usage": usage, "description": _DOES[task], "epilog": _ABOUT, "allow_abbrev": False}
 
@@ -94,9 +96,26 @@ def _add_arguments(command: _Parser, task: str) -> None:
     if task == "superresolve":
         add("--factor", metavar="N[,N...]", type=_several(int, "4 or 4,2"), required=True, help=_FACTOR)
         add("--kernel", choices=KERNELS, default="lanczos2", help="How the instrument blurs before it samples.")
+    if task in ("superresolve", "deconvolve"):
+        _add_psf(command, needed=task == "deconvolve")
     add("--guide", metavar="FILE", help="An image of the size of OUT that guides the restoration (--code guide).")
     add("--overwrite", action="store_true", help="Replace OUT, and what is written beside it, if it exists.")
     add("--quiet", action="store_true", help="No progress bar.")
+
+
+def _add_psf(command: _Parser, needed: bool) -> None:
+    """The blur of the instrument."""
+    either = command.add_mutually_exclusive_group(required=needed)
+    either.add_argument("--psf", metavar="FILE", help="The image of a point, on the grid of OUT, in any unit.")
+    either.add_argument(
+        "--psf-sigma",
+        metavar="X[,X...]",
+        type=_several(float, "1.5 or 3,1,1"),
+        help="Or a Gaussian: standard deviation in pixels of OUT, for all axes of space, or one for each.",
+    )
+    command.add_argument(
+        "--psf-centre", choices=CENTRES, default=CENTRES[0], help="What of a measured one is the place of the point."
+    )
 
 
 def _add_reading(command: _Parser) -> None:

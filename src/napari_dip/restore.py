@@ -14,12 +14,13 @@ from napari_dip.core.operators import Downsample
 from napari_dip.core.solve import Progress, Result, method_of
 from napari_dip.core.stopping import Choice
 from napari_dip.inputs import read_factor, read_guide, read_slices
+from napari_dip.instrument import read_psf, read_voxel_size
 from napari_dip.method import auto_preset
 from napari_dip.run import Job, Run, check_resume, noise_of, scaling_of
 from napari_dip.series import stream
 from napari_dip.settings import TASKS, Settings, check_names, settings_for
 
-__all__ = ["Progress", "Result", "Run", "denoise", "inpaint", "iterate", "settings_here", "superresolve"]
+__all__ = ["Progress", "Result", "Run", "deconvolve", "denoise", "inpaint", "iterate", "settings_here", "superresolve"]
 
 
 def denoise(image: Any, mask: Any = None, **options: Any) -> Result:
@@ -71,6 +72,29 @@ def inpaint(image: Any, mask: Any = None, **options: Any) -> Result:
     return _result(iterate("inpaint", image, mask, **options))
 
 
+def deconvolve(image: Any, psf: Any, mask: Any = None, **options: Any) -> Result:
+    """Undo the blur of an instrument whose point spread function is known.
+
+    Parameters
+    ----------
+    image, mask, **options
+        As for `denoise`.
+    psf : array-like with one axis for each spatial one, number, or sequence of numbers
+        The image of a point, measured or computed, in any unit and on the grid of the image; or the standard deviation
+        of a Gaussian in pixels, for all spatial axes or one for each.
+
+    Returns
+    -------
+    Result
+        Its `image` has the shape and the units of the input: the same light, where it came from.
+
+    Notes
+    -----
+    What shines beyond the border is in the measurement too, and is sought with it.
+    """
+    return _result(iterate("deconvolve", image, mask, psf=psf, **options))
+
+
 def superresolve(image: Any, factor: Any, mask: Any = None, **options: Any) -> Result:
     """Enlarge an image by whole factors, adding the detail that a deep image prior makes plausible.
 
@@ -96,6 +120,9 @@ def iterate(
     *,
     factor: Any = None,
     kernel: str = "lanczos2",
+    psf: Any = None,
+    psf_centre: str = "mass",
+    voxel_size: Any = None,
     guide: Any = None,
     channel_axis: int | None = None,
     leading_axes: int = 0,
@@ -114,12 +141,19 @@ def iterate(
 
     Parameters
     ----------
-    task : {"denoise", "inpaint", "superresolve"}
+    task : {"denoise", "inpaint", "superresolve", "deconvolve"}
         What to do.
-    image, mask, factor
-        As for `denoise`, `inpaint` and `superresolve`.
+    image, mask, factor, psf
+        As for `denoise`, `inpaint`, `superresolve` and `deconvolve`. A point spread function, on the grid of the
+        restored image, may go with super-resolution too.
     kernel : {"lanczos2", "lanczos3", "bicubic", "gaussian", "box"}
         How the instrument blurs before it samples coarsely (super-resolution); box is camera binning.
+    psf_centre : {"mass", "maximum", "middle"}
+        Which place in a measured point spread function is the point's: its centre of mass, so that no light is moved on
+        the whole; its brightest pixel; or the middle of the array.
+    voxel_size : sequence of float, optional
+        Distances between neighbouring pixels along each spatial axis, in any unit. Where they differ, the generator
+        halves a coarse axis later than a fine one. By default all are equal.
     guide : array-like, optional
         An image of the size of the restored one that serves as the code, with ``code="guide"``.
     channel_axis : int, optional
@@ -160,9 +194,27 @@ def iterate(
         raise ValueError("factor is needed for super-resolution, such as factor=2")
     if task != "superresolve" and factor is not None:
         raise ValueError(f"factor={factor} is for super-resolution; leave it out, or use task='superresolve'")
+    if task == "deconvolve" and psf is None:
+        raise ValueError("psf is needed for deconvolution: an array, or the sigma of a Gaussian such as psf=1.5")
+    if task in ("denoise", "inpaint") and psf is not None:
+        raise ValueError("psf is for deconvolution and super-resolution; leave it out, or use task='deconvolve'")
     if settings is None and resume is not None:
         settings = resume.settings
-    check_names(knobs, also=("mask", "factor", "kernel", "guide", "channel_axis", "leading_axes", "intensity_range"))
+    check_names(
+        knobs,
+        also=(
+            "mask",
+            "factor",
+            "kernel",
+            "psf",
+            "psf_centre",
+            "voxel_size",
+            "guide",
+            "channel_axis",
+            "leading_axes",
+            "intensity_range",
+        ),
+    )
     given = {"gain": gain, "offset": offset, "read_noise": read_noise}
     camera = {name: float(value) for name, value in given.items() if value is not None}
     noise = noise_of(slices, camera)
@@ -186,6 +238,8 @@ def iterate(
         slices=slices,
         factors=factors,
         kernel=kernel,
+        psf=None if psf is None else read_psf(psf, slices.ndim, psf_centre),
+        voxel_size=read_voxel_size(voxel_size, slices.ndim),
         guide=read_guide(guide, slices, shape) if guide is not None else None,
         scaling=scaling_of(slices, intensity_range),
         shape=shape,
@@ -208,7 +262,7 @@ def settings_here(task: str, *, image_noise: Noise | None = None, **knobs: Any) 
 
     Parameters
     ----------
-    task : {"denoise", "inpaint", "superresolve"}
+    task : {"denoise", "inpaint", "superresolve", "deconvolve"}
     image_noise : Noise, optional
         What ``preset="auto"`` becomes depends on it.
     **knobs

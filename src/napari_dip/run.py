@@ -15,14 +15,16 @@ from napari_dip import record
 from napari_dip.core import device as devices
 from napari_dip.core.intensity import Scaling, to_dtype
 from napari_dip.core.noise import Noise, estimate_noise
-from napari_dip.core.operators import Compose, Downsample, Identity, Mask
+from napari_dip.core.operators import Blur, Compose, Downsample, Mask, Operator
 from napari_dip.core.problem import Problem
 from napari_dip.core.solve import Progress, Result
 from napari_dip.core.stopping import Choice
 from napari_dip.inputs import Slices
+from napari_dip.instrument import reach_of
 from napari_dip.settings import Settings
 
 Array = npt.NDArray[Any]
+_BEYOND = 0.02  # of the light may come from further out than the image is sought
 _PLANES = 16  # at the most, that the noise is estimated from
 
 
@@ -69,6 +71,8 @@ class Job:
     slices: Slices
     factors: tuple[int, ...] | None
     kernel: str
+    psf: npt.NDArray[np.float32] | None  # centred, its sum one
+    voxel_size: tuple[float, ...] | None  # of the measurement
     guide: npt.NDArray[np.float32] | None
     scaling: Scaling | None  # None: all known pixels are equal
     shape: tuple[int, ...]
@@ -83,17 +87,39 @@ class Job:
         missing = self.slices.missing[index]
         known = np.where(missing, self.scaling.low, self.slices.values[index])  # what is missing may be any number
         observation = np.where(missing, np.float32(0), self.scaling.apply(known))
-        operator = Downsample(self.factors, self.kernel) if self.factors else Identity()
+        parts: list[Operator] = []
+        if self.psf is not None:
+            parts.append(Blur(torch.from_numpy(self.psf), self.margin))
+        if self.factors:
+            parts.append(Downsample(self.factors, self.kernel))
         if missing.any():
-            mask = Mask(torch.from_numpy(~missing)[None])
-            operator = Compose(operator, mask) if self.factors else mask
+            parts.append(Mask(torch.from_numpy(~missing)[None]))
         return Problem(
             observation=observation,
-            operator=operator,
+            operator=parts[0] if len(parts) == 1 else Compose(*parts),
             known=1 - float(missing.mean()),
-            guide=self.guide,
+            guide=self._guide,
             noise=self.noise_in(index),
+            voxel_size=self.fine_voxel_size,
         )
+
+    @property
+    def _guide(self) -> npt.NDArray[np.float32] | None:
+        """The guide (G, *shape) as large as what is sought."""
+        edges = [(0, 0), *((m, m) for m in self.margin)]
+        return None if self.guide is None else np.pad(self.guide, edges, mode="symmetric")
+
+    @property
+    def margin(self) -> tuple[int, ...]:
+        """How far beyond the measurement the image is sought, at each end of each axis of the restored grid."""
+        return (0,) * self.slices.ndim if self.psf is None else reach_of(self.psf, _BEYOND)
+
+    @property
+    def fine_voxel_size(self) -> tuple[float, ...] | None:
+        """The voxel size of the restored image."""
+        if self.voxel_size is None:
+            return None
+        return tuple(v / f for v, f in zip(self.voxel_size, self.factors or (1,) * len(self.voxel_size), strict=True))
 
     def noise_in(self, index: int) -> Noise | None:
         """The noise of a slice in scaled intensities: that of all slices, at the mean of this one."""
@@ -118,9 +144,9 @@ class Job:
         return np.asarray(residual / np.float32(problem.known))
 
     def finish(self, index: int, image: npt.NDArray[np.float32]) -> Array:
-        """A restored slice (C, *shape) in the units of the input, in the type of the result."""
+        """A restored slice (C, *image) in the units of the input, in the type of the result: (C, *shape)."""
         assert self.scaling is not None
-        restored = self.scaling.undo(image)
+        restored = self.scaling.undo(self._field(image))
         values, missing = self.slices.values[index], self.slices.missing[index]
         if self.keeps_known:
             restored = np.where(missing, restored, values)
@@ -130,8 +156,8 @@ class Job:
         return result
 
     def uncertainty(self, index: int, spread: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The spread (C, *shape) of a slice in the units of the input, float32; NaN where the measurement is kept."""
-        spread = self._difference(spread)
+        """The spread (C, *image) of a slice in the units of the input, float32; NaN where the measurement is kept."""
+        spread = self._difference(self._field(spread))
         return np.where(self.slices.missing[index], spread, np.float32(np.nan)) if self.keeps_known else spread
 
     def residual(self, index: int, residual: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -143,6 +169,11 @@ class Job:
         for axis, factor in enumerate(self.factors or (), start=2):
             values = values.repeat(factor, axis)
         return values
+
+    def _field(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """What lies within the measurement of an image (C, *image)."""
+        field = (slice(m, n - m) for m, n in zip(self.margin, image.shape[1:], strict=True))
+        return image[(slice(None), *field)]
 
     def _difference(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Differences of intensities in the units of the input, float32."""
@@ -179,6 +210,8 @@ class Job:
             "mask": record.fingerprint(self.slices.missing),
             "factor": list(self.factors) if self.factors else None,
             "kernel": self.kernel if self.factors else None,
+            "psf": record.fingerprint(self.psf) if self.psf is not None else None,
+            "voxel_size": list(self.voxel_size) if self.voxel_size else None,
             "guide": record.fingerprint(self.guide) if self.guide is not None else None,
             "camera": self.camera,
             "intensity_range": [self.scaling.low, self.scaling.high] if self.scaling else None,

@@ -19,7 +19,7 @@ from napari_dip.method import auto_preset
 if TYPE_CHECKING:
     from napari_dip.core.noise import Noise
 
-TASKS = ("denoise", "inpaint", "superresolve")
+TASKS = ("denoise", "inpaint", "superresolve", "deconvolve")
 
 #: A knob that is one value for all scales, or a tuple with one value for each scale, the finest first.
 IntPerScale = int | tuple[int, ...]

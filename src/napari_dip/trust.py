@@ -22,6 +22,7 @@ from napari_dip.core.resolution import FourierCorrelation, fourier_correlation
 from napari_dip.core.solve import Progress, Result
 from napari_dip.core.trust import Invention, Verdict, calibration, invented, noise_only_observation
 from napari_dip.inputs import Slices, read_slices
+from napari_dip.instrument import read_psf
 from napari_dip.record import fingerprint
 from napari_dip.restore import iterate
 from napari_dip.run import noise_of
@@ -145,6 +146,8 @@ def iterate_noise_control(
     image: npt.ArrayLike,
     *,
     guide: Any = None,
+    psf: Any = None,
+    psf_centre: str = "mass",
     should_stop: Callable[[], bool] = lambda: False,
     interval: float = 0.25,
 ) -> Generator[Progress, None, Control]:
@@ -154,8 +157,8 @@ def iterate_noise_control(
     ----------
     result, image
         As for `noise_control`.
-    guide : array-like, optional
-        That of the restoration, if it had one.
+    guide, psf, psf_centre : optional
+        Those of the restoration, if it had any.
     should_stop, interval
         As for `napari_dip.iterate`.
 
@@ -175,6 +178,9 @@ def iterate_noise_control(
     if noise is None or noise.sigma == 0 or not np.isfinite(result.residual).any():
         raise ValueError("result has no fit or no noise to control: a line, or an image of one value, has neither")
     slices = read_slices(image, None, made["channel_axis"], made["leading_axes"])
+    blur = None if psf is None else fingerprint(read_psf(psf, slices.ndim, psf_centre))
+    if blur != result.record["psf"]:
+        raise ValueError("psf and psf_centre must be those of the restoration, and of no other: hand in the same")
     if fingerprint(slices.values) != made["sha256"]:
         raise ValueError("image has other values or another type than what result is of: hand in what was restored")
     missing = read_slices(result.residual, None, made["channel_axis"], made["leading_axes"]).missing
@@ -187,6 +193,9 @@ def iterate_noise_control(
         slices.layout_one(hidden) if hidden.any() else None,
         **({"factor": result.record["factor"], "kernel": result.record["kernel"]} if result.record["factor"] else {}),
         guide=guide,
+        psf=psf,
+        psf_centre=psf_centre,
+        voxel_size=result.record["voxel_size"],
         channel_axis=inner,
         intensity_range=result.record["intensity_range"],
         gain=noise.gain,

@@ -105,6 +105,44 @@ def test_a_large_image_gets_all_scales_and_a_thin_one_is_halved_along_its_length
     assert halvings((8, 64), 4) == [(2, 2), (2, 2), (1, 2), (1, 2)]
 
 
+@pytest.mark.parametrize(
+    ("voxel_size", "later"),
+    [
+        ((1, 1, 1), 0),
+        ((4, 4, 4), 0),
+        ((1.4, 1, 1), 0),
+        ((2, 1, 1), 1),
+        ((0.5, 0.25, 0.25), 1),
+        ((5, 1, 1), 2),
+        ((8, 1, 1), 3),
+    ],
+)
+def test_an_axis_that_is_k_times_coarser_is_halved_log2_k_scales_later(
+    voxel_size: tuple[float, ...], later: int
+) -> None:
+    factors = halvings((64, 64, 64), 4, voxel_size=voxel_size)
+    assert factors == [(1, 2, 2)] * later + [(2, 2, 2)] * (4 - later)
+
+
+def test_coarse_voxels_wait_only_for_axes_that_can_still_be_halved() -> None:
+    assert halvings((64, 2, 2), 2, voxel_size=(8, 1, 1)) == [(2, 1, 1)] * 2
+    for voxel_size in ((1e9, 1), (1e-9, 1)):
+        assert len(halvings((64, 64), 10, voxel_size=voxel_size)) == 10
+
+
+@pytest.mark.parametrize("kind", ["hourglass", "unet"])
+def test_generators_take_anisotropic_volumes(kind: str) -> None:
+    settings = tiny(
+        scales=3,
+        **({"generator": "unet", "code": "self", "skip_channels": 4, "code_channels": 32} if kind == "unet" else {}),
+    )
+    generator = make_generator(settings, 4, 1, (7, 20, 18), (4, 1, 1))
+    assert generator(torch.rand(1, 4, *generator.canvas)).shape[-3:] == (
+        (7, 20, 18) if kind == "hourglass" else generator.canvas
+    )
+    assert generator.canvas[0] < 12
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_canvas_holds_the_image_and_is_little_larger(shape: tuple[int, ...]) -> None:
     generator = build(shape, scales=5)

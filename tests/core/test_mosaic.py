@@ -12,7 +12,7 @@ import torch
 from napari_dip.core import ensemble, mosaic, solve
 from napari_dip.core.guard import Diverged
 from napari_dip.core.noise import Noise
-from napari_dip.core.operators import Compose, Downsample, Mask, Operator
+from napari_dip.core.operators import Blur, Compose, Downsample, Mask, Operator
 from napari_dip.core.problem import Problem
 from napari_dip.core.tiling import Blend, seed_at
 from tests.core.tiny import finish, holed, noisy, picture, problem, run, tiny
@@ -94,6 +94,16 @@ def test_superresolution_in_tiles_has_the_finer_grid(factor: tuple[int, int]) ->
     assert (result.residual[0][missing] == 0).all()
     coarse = result.image.reshape(20, factor[0], 40, factor[1]).mean((1, 3))
     assert np.corrcoef(coarse[~missing], observed[0][~missing])[0, 1] > 0.9
+
+
+def test_a_blurred_image_is_sought_beyond_the_border_of_each_tile() -> None:
+    observed = picture(20, 40).astype(np.float32)[None]
+    blur = Blur(torch.full((5, 3), 1 / 15), (2, 1))
+    result = tiled(Problem(observation=observed, operator=blur), iterations=60)
+    assert result.image.shape == (1, 24, 42)
+    assert result.residual.shape == observed.shape
+    assert np.isfinite(result.image).all()
+    assert np.corrcoef(result.image[0, 2:-2, 1:-1].ravel(), observed[0].ravel())[0, 1] > 0.8
 
 
 def test_holes_and_guides_are_cut_with_the_tiles() -> None:

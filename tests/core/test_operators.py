@@ -7,11 +7,19 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from scipy import signal  # type: ignore[import-untyped]
 
-from napari_dip.core.operators import KERNELS, Compose, Downsample, Identity, Mask, Operator, seen_by, taps
+from napari_dip.core.operators import KERNELS, Blur, Compose, Downsample, Identity, Mask, Operator, seen_by, taps
 
 FACTORS = (1, 2, 3, 4, 5)
 KNOWN = torch.rand(1, 1, 4, 3, generator=torch.Generator().manual_seed(1)) > 0.4
+
+
+def psf_of(*shape: int, seed: int = 2) -> torch.Tensor:
+    """Any point spread function: neither symmetric nor separable, with sum one."""
+    weights = torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return weights / weights.sum()
+
 
 OPERATORS: dict[str, tuple[Operator, tuple[int, ...]]] = {
     "identity": (Identity(), (4, 3)),
@@ -21,6 +29,10 @@ OPERATORS: dict[str, tuple[Operator, tuple[int, ...]]] = {
     "one axis": (Downsample((1, 4), "gaussian"), (4, 3)),
     "3-D": (Downsample((1, 2, 3), "bicubic"), (2, 4, 3)),
     "masked": (Compose(Downsample((2, 5), "lanczos3"), Mask(KNOWN)), (4, 3)),
+    "blur": (Blur(psf_of(3, 5), (1, 1)), (4, 3)),
+    "blur larger than the image": (Blur(psf_of(9, 7), (2, 0)), (4, 3)),
+    "3-D blur": (Blur(psf_of(3, 1, 5), (0, 0, 2)), (2, 4, 3)),
+    "blurred and coarse": (Compose(Blur(psf_of(5, 5), (2, 1)), Downsample((2, 3)), Mask(KNOWN)), (4, 3)),
     "twice": (Compose(Downsample((2, 1)), Downsample((3, 2), "box")), (4, 3)),
 }
 every_operator = pytest.mark.parametrize(("operator", "measured"), OPERATORS.values(), ids=OPERATORS)
@@ -123,6 +135,59 @@ def test_axes_are_filtered_each_by_its_own_factor(kernel: str) -> None:
     assert torch.equal(Downsample((1, 1, 1), kernel)(image), image)
 
 
+@pytest.mark.parametrize("margin", [(0, 0), (1, 2), (2, 3)])
+def test_a_blur_is_its_definition(margin: tuple[int, int]) -> None:
+    """Each point becomes the point spread function; beyond the image its edge values continue."""
+    image, psf = random(1, 2, 9, 10), psf_of(5, 7)
+    wide = np.pad(image.numpy(), [(0, 0), (0, 0), (2 - margin[0],) * 2, (3 - margin[1],) * 2], mode="edge")
+    expected = np.stack([signal.convolve2d(channel, psf.numpy(), "valid") for channel in wide[0]])
+    np.testing.assert_allclose(Blur(psf, margin)(image)[0].numpy(), expected, atol=1e-12)
+
+
+def test_a_blur_by_a_point_keeps_what_is_within_the_margin() -> None:
+    point = torch.zeros(5, 7)
+    point[2, 3] = 1
+    image = random(1, 1, 8, 9)
+    torch.testing.assert_close(Blur(point, (1, 2))(image), image[..., 1:-1, 2:-2])
+    torch.testing.assert_close(Blur(torch.ones(1, 1), (4, 4))(image), image)
+
+
+def test_blurring_a_shifted_image_shifts_the_blurred_one() -> None:
+    image, blur = random(1, 1, 20, 21), Blur(psf_of(5, 3), (0, 0))
+    torch.testing.assert_close(blur(image.roll(3, 2))[..., 6:-6, :], blur(image)[..., 3:-9, :])
+
+
+def test_blurs_follow_each_other_as_one() -> None:
+    """The order does not matter, and Gaussians add their variances."""
+    image = random(1, 1, 30, 24)
+    first, second = psf_of(5, 3), psf_of(3, 5, seed=3)
+    here, there = Blur(first, (2, 1)), Blur(second, (1, 2))
+    torch.testing.assert_close(here(there(image)), there(here(image)))
+    both = torch.from_numpy(signal.convolve2d(first.numpy(), second.numpy()))
+    torch.testing.assert_close(Blur(both, (3, 3))(image), here(there(image)))
+
+
+def test_a_flat_image_stays_flat_through_any_blur() -> None:
+    flat = torch.full((1, 1, 12, 11), 7.0, dtype=torch.float64)
+    for margin in ((0, 0), (3, 2)):
+        blurred = Blur(psf_of(9, 5), margin)(flat)
+        torch.testing.assert_close(blurred, torch.full_like(blurred, 7.0))
+
+
+def test_a_blur_takes_images_of_any_size_one_after_the_other() -> None:
+    """A tile of the image is blurred like the whole."""
+    image, blur = random(1, 1, 24, 20), Blur(psf_of(5, 5), (2, 2))
+    whole = blur(image)
+    torch.testing.assert_close(blur(image[..., 4:18, 3:17]), whole[..., 4:14, 3:13])
+    torch.testing.assert_close(blur(image), whole)
+
+
+@pytest.mark.parametrize("psf", [torch.full((2, 3), 1 / 6), torch.ones(3, 3)])
+def test_a_point_spread_function_has_a_middle_and_the_sum_one(psf: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="odd sizes and sum 1"):
+        Blur(psf, (0, 0))
+
+
 def test_channels_are_measured_apart() -> None:
     image, operator = random(1, 3, 8, 8), Downsample((2, 2))
     apart = torch.cat([operator(image[:, c : c + 1]) for c in range(3)], 1)
@@ -164,3 +229,12 @@ def test_a_part_of_the_measurement_is_seen_by_the_cropped_instrument() -> None:
         whole = operator(image)[(..., *place)]
         assert part.shape == whole.shape
         torch.testing.assert_close(part[..., 2:-2, 2:-2], whole[..., 2:-2, 2:-2])
+
+
+def test_a_part_of_a_blurred_measurement_is_of_more_than_that_part() -> None:
+    known = torch.rand(1, 1, 12, 16, generator=torch.Generator().manual_seed(0)) > 0.3
+    image, place = random(1, 2, 28, 38), (slice(2, 10), slice(4, 15))
+    for operator in (Compose(Blur(psf_of(5, 7), (2, 3)), Downsample((2, 2), "box"), Mask(known)),):
+        there = seen_by(operator, place)
+        assert there == (slice(4, 24), slice(8, 36))
+        torch.testing.assert_close(operator.crop(place)(image[(..., *there)]), operator(image)[(..., *place)])

@@ -35,11 +35,11 @@ def test_tiles_are_of_one_size_overlap_enough_and_cover_every_pixel(
 
 
 @pytest.mark.parametrize(("shape", "side", "overlap"), CASES)
-@pytest.mark.parametrize("factor", [1, 3])
+@pytest.mark.parametrize(("factor", "border"), [(1, 0), (3, 0), (2, 5)])
 def test_weights_are_positive_sum_to_one_and_blend_an_image_into_itself(
-    shape: tuple[int, ...], side: int, overlap: int, factor: int
+    shape: tuple[int, ...], side: int, overlap: int, factor: int, border: int
 ) -> None:
-    tiles = tiling(shape, side, overlap).finer((factor,) * len(shape))
+    tiles = tiling(shape, side, overlap).seen_by(lambda size: tuple(2 * border + factor * n for n in size))
     image = np.random.default_rng(0).normal(size=(2, *tiles.shape)).astype(np.float32)
     total, blend = np.zeros(tiles.shape), Blend(tiles, 2)
     for place in tiles:

@@ -51,6 +51,7 @@ def cut(problem: Problem, tiles: Tiling) -> Iterator[tuple[Place, Problem]]:
             known=float(here.mean()),
             guide=None if problem.guide is None else np.ascontiguousarray(problem.guide[seen]),
             noise=noise,
+            voxel_size=problem.voxel_size,
         )
         yield place, part
 
@@ -162,7 +163,7 @@ class _Mosaic:
 
     def __init__(self, problem: Problem, tiles: Tiling, settings: Settings) -> None:
         self.tiles, self._operator = list(tiles), problem.operator
-        fine, channels = tiles.finer(problem.operator.image_shape((1,) * len(tiles.shape))), len(problem.observation)
+        fine, channels = tiles.seen_by(problem.operator.image_shape), len(problem.observation)
         self._image, self._last = Blend(fine, channels), Blend(fine, channels)
         self._residual = Blend(tiles, channels)
         self._uncertainty = Blend(fine, channels) if settings.uncertainty else None

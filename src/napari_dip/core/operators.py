@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
+from scipy.fft import next_fast_len  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -106,6 +107,59 @@ class Downsample(Operator):
         return tuple(n * f for n, f in zip(measured, self.factor, strict=True))
 
 
+class Blur(Operator):
+    """A convolution with the point spread function of the instrument, by fast Fourier transforms.
+
+    Light from beyond the border of the measurement is in it too. What shines there is not known, so it is sought: the
+    image is larger than the measurement by `margin` on each side, and further out its edge values continue.
+
+    Parameters
+    ----------
+    psf : Tensor (*K)
+        Its centre is its middle, so all sizes are odd, and its sum is one, so that a flat image keeps its value. On the
+        grid of the image.
+    margin : sequence of int
+        Pixels by which the image is larger than what is measured, at each end of each axis; see `margin_of`.
+    """
+
+    psf: Tensor
+
+    def __init__(self, psf: Tensor, margin: Sequence[int]) -> None:
+        super().__init__()
+        if any(n % 2 == 0 for n in psf.shape) or not abs(float(psf.sum()) - 1) < 1e-3:
+            raise ValueError(
+                f"psf of shape {tuple(psf.shape)} and sum {float(psf.sum())} must have odd sizes and sum 1"
+            )
+        self.margin = tuple(min(int(m), n // 2) for m, n in zip(margin, psf.shape, strict=True))
+        self.register_buffer("psf", psf)
+        self._transfer: tuple[tuple[object, ...], Tensor] | None = None
+
+    def forward(self, image: Tensor) -> Tensor:
+        axes = tuple(range(2, image.ndim))
+        beyond = [n // 2 - m for n, m in zip(self.psf.shape, self.margin, strict=True)]
+        measured = [n - 2 * m for n, m in zip(image.shape[2:], self.margin, strict=True)]
+        if any(beyond):
+            edges = [side for reach in reversed(beyond) for side in (reach, reach)]  # F.pad counts from the last axis
+            image = F.pad(image, edges, mode="replicate")
+        # what wraps around falls on places that are not measured
+        sizes = [next_fast_len(n, real=True) for n in image.shape[2:]]
+        spectrum = torch.fft.rfftn(image, sizes, axes) * self._transfer_on(sizes, image)
+        blurred: Tensor = torch.fft.irfftn(spectrum, sizes, axes)
+        for axis, (n, size) in enumerate(zip(measured, self.psf.shape, strict=True), start=2):
+            blurred = blurred.narrow(axis, size - 1, n)
+        return blurred
+
+    def _transfer_on(self, sizes: list[int], image: Tensor) -> Tensor:
+        """The Fourier transform of the point spread function on a canvas; computed once for each."""
+        key = (*sizes, image.dtype, image.device)
+        if self._transfer is None or self._transfer[0] != key:
+            self._transfer = (key, torch.fft.rfftn(self.psf.to(image), sizes))
+        return self._transfer[1]
+
+    def image_shape(self, measured: Shape) -> Shape:
+        return tuple(n + 2 * m for n, m in zip(measured, self.margin, strict=True))
+
+
 class Compose(Operator):
     """Several operators, the first one applied first: ``Compose(Downsample(...), Mask(...))``."""
 
@@ -134,9 +188,10 @@ class Compose(Operator):
 
 def seen_by(operator: Operator, measured: Place) -> Place:
     """The part of the image that a part of the measurement is of."""
+    more = operator.image_shape((0,) * len(measured))  # around any part: light comes in from there
     starts = operator.image_shape(tuple(part.start for part in measured))
     stops = operator.image_shape(tuple(part.stop for part in measured))
-    return tuple(map(slice, starts, stops))
+    return tuple(slice(start - m, stop) for start, m, stop in zip(starts, more, stops, strict=True))
 
 
 _CONVOLVE: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}

@@ -29,6 +29,8 @@ class Problem:
         The code for ``code="guide"``.
     noise : Noise, optional
         Of the observation, in its scaled intensities.
+    voxel_size : tuple of float, optional
+        Distances between the pixels of the image along its axes, of which only the ratios matter; by default all equal.
     """
 
     observation: npt.NDArray[np.float32]
@@ -36,6 +38,7 @@ class Problem:
     known: float = 1.0
     guide: npt.NDArray[np.float32] | None = None
     noise: Noise | None = None
+    voxel_size: tuple[float, ...] | None = None
 
     @property
     def image_shape(self) -> tuple[int, ...]:

@@ -95,7 +95,8 @@ class Search:
         code_channels = known_channels.get(settings.code, settings.code_channels)
         if code_channels == 0:
             raise ValueError(NO_GUIDE)
-        self._generator = fresh_generator(settings, code_channels, channels, shape, rng).to(self.device)
+        generator = fresh_generator(settings, code_channels, channels, shape, rng, problem.voxel_size)
+        self._generator = generator.to(self.device)
         guide = None if problem.guide is None else _pad(problem.guide, self._generator.canvas)
         code = make_code(settings, self._generator.canvas, guide, rng)
         self._code = code.to(self.device, memory_format=_layout(len(shape)))

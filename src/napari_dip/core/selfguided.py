@@ -76,7 +76,8 @@ class SelfGuided(Search):
         """Make the generator, the photons and where they are known, on the device."""
         assert self.problem.noise is not None
         shape, channels = self.problem.image_shape, len(self.problem.observation)
-        unet = fresh_generator(self.settings, channels, channels, shape, rng).to(self.device)
+        voxel_size = self.problem.voxel_size
+        unet = fresh_generator(self.settings, channels, channels, shape, rng, voxel_size).to(self.device)
         assert isinstance(unet, UNet)
         self._generator, self._multiple = unet, unet.multiple
         self._smooth = copy.deepcopy(self._generator)
@@ -91,7 +92,7 @@ class SelfGuided(Search):
         self._photons = torch.from_numpy(photons).float().to(self.device)  # (C, *canvas)
         self._known = torch.from_numpy(np.pad(known, before_and_after)).float().to(self.device)
         self._middle = self.model.stabilise(self._photons).mean()
-        self._crop = crop_of(shape, self.settings)
+        self._crop = crop_of(shape, self.settings, voxel_size)
         self._spectrum = spectrum(self.problem.noise.autocorrelation, self._crop).to(self.device)
         # positions in a crop that each turn brings to each of its pixels, and where they are from its corner
         inside = torch.arange(math.prod(self._crop)).reshape(1, *self._crop)
@@ -110,7 +111,8 @@ class SelfGuided(Search):
     @property
     def whole(self) -> int:
         """Iterations of a whole fit: fewer from the weights of a neighbour."""
-        return math.ceil(whole_fit(self.problem.image_shape, self.settings) * (WARM if self.warm else 1))
+        whole = whole_fit(self.problem.image_shape, self.settings, self.problem.voxel_size)
+        return math.ceil(whole * (WARM if self.warm else 1))
 
     @torch.no_grad()
     def take_over(self, neighbour: State) -> None:
@@ -277,17 +279,17 @@ class SelfGuided(Search):
         return self.model.intensities(photons[self._inside][None])
 
 
-def crop_of(shape: tuple[int, ...], settings: Settings) -> tuple[int, ...]:
+def crop_of(shape: tuple[int, ...], settings: Settings, voxel_size: tuple[float, ...] | None = None) -> tuple[int, ...]:
     """Size of the crops of an image (*shape): as many pixels in a volume as in an image, none beyond its canvas."""
     side = round(settings.crop ** (2 / len(shape)))
-    return tuple(
-        min(math.ceil(n / m) * m, max(m, side // m * m)) for n, m in zip(shape, multiples(settings, shape), strict=True)
-    )
+    whole = multiples(settings, shape, voxel_size)
+    return tuple(min(math.ceil(n / m) * m, max(m, side // m * m)) for n, m in zip(shape, whole, strict=True))
 
 
-def whole_fit(shape: tuple[int, ...], settings: Settings) -> int:
+def whole_fit(shape: tuple[int, ...], settings: Settings, voxel_size: tuple[float, ...] | None = None) -> int:
     """Iterations until each pixel of an image (*shape) has been in `PASSES` crops."""
-    return math.ceil(PASSES * math.prod(shape) / (settings.batch * math.prod(crop_of(shape, settings))))
+    crop = crop_of(shape, settings, voxel_size)
+    return math.ceil(PASSES * math.prod(shape) / (settings.batch * math.prod(crop)))
 
 
 def pace_at(share: float) -> float:

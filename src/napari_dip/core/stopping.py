@@ -142,7 +142,7 @@ class Passes(Rule):
 
     def __init__(self, problem: Problem, settings: Settings) -> None:
         super().__init__(problem, settings)
-        self.whole = whole_fit(problem.image_shape, settings)
+        self.whole = whole_fit(problem.image_shape, settings, problem.voxel_size)
 
     def begin(self, search: Search) -> None:
         assert isinstance(search, SelfGuided)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -42,13 +42,14 @@ class Tiling:
         for corner in itertools.product(*self.corners):
             yield tuple(slice(c, c + n) for c, n in zip(corner, self.tile, strict=True))
 
-    def finer(self, factors: Sequence[int]) -> Tiling:
-        """The same tiles on a grid that is finer by whole factors."""
-        return Tiling(
-            tuple(n * f for n, f in zip(self.shape, factors, strict=True)),
-            tuple(n * f for n, f in zip(self.tile, factors, strict=True)),
-            tuple(tuple(c * f for c in each) for each, f in zip(self.corners, factors, strict=True)),
+    def seen_by(self, image_shape: Callable[[tuple[int, ...]], tuple[int, ...]]) -> Tiling:
+        """The tiles of an image that these are the measurements of: of a size that `image_shape` tells."""
+        more = image_shape((0,) * len(self.shape))
+        corners = tuple(
+            tuple(image_shape((c,) * len(self.shape))[axis] - more[axis] for c in each)
+            for axis, each in enumerate(self.corners)
         )
+        return Tiling(image_shape(self.shape), image_shape(self.tile), corners)
 
     def within(self, place: Place) -> Iterator[Place]:
         """The places of those tiles that have a pixel in `place`."""

@@ -12,17 +12,28 @@ from napari_dip.settings import Settings
 GENERATORS: dict[str, type[Hourglass | UNet]] = {"hourglass": Hourglass, "unet": UNet}
 
 
-def make_generator(settings: Settings, code_channels: int, channels: int, shape: tuple[int, ...]) -> Hourglass | UNet:
+def make_generator(
+    settings: Settings,
+    code_channels: int,
+    channels: int,
+    shape: tuple[int, ...],
+    voxel_size: tuple[float, ...] | None = None,
+) -> Hourglass | UNet:
     """A generator for images (1, channels, *shape) with freshly made, not yet drawn weights."""
-    return GENERATORS[settings.generator](settings, code_channels, channels, shape)
+    return GENERATORS[settings.generator](settings, code_channels, channels, shape, voxel_size)
 
 
 def fresh_generator(
-    settings: Settings, code_channels: int, channels: int, shape: tuple[int, ...], rng: torch.Generator
+    settings: Settings,
+    code_channels: int,
+    channels: int,
+    shape: tuple[int, ...],
+    rng: torch.Generator,
+    voxel_size: tuple[float, ...] | None = None,
 ) -> Hourglass | UNet:
     """A generator for images (1, channels, *shape), its weights drawn from `rng`, on the CPU."""
     with torch.random.fork_rng(devices=[]):  # layers draw weights as they are made; ours are drawn below
-        generator = make_generator(settings, code_channels, channels, shape)
+        generator = make_generator(settings, code_channels, channels, shape, voxel_size)
     draw_weights(generator, rng)
     return generator
 

@@ -18,6 +18,7 @@ from napari_dip.core.operators import Downsample
 from napari_dip.settings import Settings
 
 Shape = tuple[int, ...]
+Size = tuple[float, ...]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "leaky_relu": lambda: nn.LeakyReLU(0.2, inplace=True),
@@ -35,20 +36,24 @@ _BY_NDIM: dict[str, tuple[Any, ...]] = {
 }
 
 
-def halvings(shape: Shape, scales: int, smallest: int = 2) -> list[Shape]:
+def halvings(shape: Shape, scales: int, smallest: int = 2, voxel_size: Size | None = None) -> list[Shape]:
     """Which axes each scale halves: one tuple of 1 and 2 per scale, the finest first.
 
     An axis is halved as long as both halves keep at least `smallest` pixels; where no axis can be halved any more the
-    hourglass ends, so a small image gets fewer scales, and a thin one is halved along its length alone.
+    hourglass ends, so a small image gets fewer scales, and a thin one is halved along its length alone. With the size
+    of its voxels, an axis that is k times as coarse as the finest waits for log2 k scales, until they are cubes.
     """
-    size = list(shape)
+    size, voxel = list(shape), list(voxel_size or (1.0,) * len(shape))
     factors: list[Shape] = []
     for _ in range(scales):
-        factor = tuple(2 if n >= 2 * smallest else 1 for n in size)
+        finest = min((v for v, n in zip(voxel, size, strict=True) if n >= 2 * smallest), default=0.0)
+        coarsest = math.sqrt(2) * finest * (1 + 1e-6)  # halved, it is as far from a cube on the other side
+        factor = tuple(2 if n >= 2 * smallest and v <= coarsest else 1 for v, n in zip(voxel, size, strict=True))
         if max(factor) == 1 and factors:
             break
         factors.append(factor)
         size = [math.ceil(n / f) for n, f in zip(size, factor, strict=True)]
+        voxel = [v * f for v, f in zip(voxel, factor, strict=True)]
     return factors
 
 
@@ -65,15 +70,19 @@ class Hourglass(nn.Module):
     shape : tuple of int
         Spatial shape of the image. `canvas` is the shape its code must have: each axis rounded up so that it can be
         halved all the way down, and wide enough for reflection at the coarsest scale. The output is cropped back.
+    voxel_size : tuple of float, optional
+        Along each axis; coarse axes are halved later, see `halvings`.
     """
 
-    def __init__(self, settings: Settings, code_channels: int, channels: int, shape: Shape) -> None:
+    def __init__(
+        self, settings: Settings, code_channels: int, channels: int, shape: Shape, voxel_size: Size | None = None
+    ) -> None:
         super().__init__()
         widths = [settings.filter_size_skip]
         for sizes in (settings.filter_size, settings.filter_size_up):
             widths += per_scale(sizes, settings.scales)
         smallest = max(2, max(widths) // 2 + 1)  # a filter of width w reflects w // 2 pixels, and norms need two
-        factors = halvings(shape, settings.scales, smallest)
+        factors = halvings(shape, settings.scales, smallest, voxel_size)
         scales = len(factors)
         whole = [math.prod(f[axis] for f in factors) for axis in range(len(shape))]
         self.shape = shape

@@ -18,18 +18,19 @@ from napari_dip.core.generators.hourglass import ACTIVATIONS, halvings, per_scal
 from napari_dip.settings import Settings
 
 Shape = tuple[int, ...]
+Size = tuple[float, ...]
 _CONV: tuple[Any, ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED: tuple[Any, ...] = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
-def halved(settings: Settings, shape: Shape) -> list[Shape]:
+def halved(settings: Settings, shape: Shape, voxel_size: Size | None = None) -> list[Shape]:
     """Which axes each way down halves."""
-    return halvings(shape, settings.scales - 1, 4) if settings.scales > 1 else []
+    return halvings(shape, settings.scales - 1, 4, voxel_size) if settings.scales > 1 else []
 
 
-def multiples(settings: Settings, shape: Shape) -> Shape:
+def multiples(settings: Settings, shape: Shape, voxel_size: Size | None = None) -> Shape:
     """What the size of an image must be a multiple of along each axis."""
-    return tuple(math.prod(f[axis] for f in halved(settings, shape)) for axis in range(len(shape)))
+    return tuple(math.prod(f[axis] for f in halved(settings, shape, voxel_size)) for axis in range(len(shape)))
 
 
 class UNet(nn.Module):
@@ -43,15 +44,19 @@ class UNet(nn.Module):
         Of what it is fed, whose first channels are the image, and of the image.
     shape : tuple of int
         Spatial shape of the whole image: axes that are too short for it are not halved.
+    voxel_size : tuple of float, optional
+        Along each axis; coarse axes are halved later, see `halvings`.
     """
 
-    def __init__(self, settings: Settings, code_channels: int, channels: int, shape: Shape) -> None:
+    def __init__(
+        self, settings: Settings, code_channels: int, channels: int, shape: Shape, voxel_size: Size | None = None
+    ) -> None:
         super().__init__()
-        factors = halved(settings, shape)
+        factors = halved(settings, shape, voxel_size)
         widths = per_scale(settings.channels, len(factors) + 1)
         sizes = per_scale(settings.filter_size, len(factors) + 1)
         self.channels = channels
-        self.multiple = multiples(settings, shape)
+        self.multiple = multiples(settings, shape, voxel_size)
         self.canvas = tuple(m * math.ceil(n / m) for m, n in zip(self.multiple, shape, strict=True))
         conv, transposed = _CONV[len(shape) - 1], _TRANSPOSED[len(shape) - 1]
         mode = "reflect" if settings.padding == "reflection" else "zeros"

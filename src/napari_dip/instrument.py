@@ -1,0 +1,128 @@
+"""What a user says of the instrument, checked: its point spread function, and the size of its voxels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage  # type: ignore[import-untyped]
+
+CENTRES = ("mass", "maximum", "middle")
+_REACH = 4  # standard deviations of a Gaussian, beyond which it is cut off
+_TAIL = 1e-3  # of the light: what is further out along an axis is cut off
+_BELOW_ZERO = 0.01  # of the light: more of it is no rounding
+
+
+def read_psf(psf: Any, ndim: int, centre: str = "mass") -> npt.NDArray[np.float32]:
+    """A point spread function with odd sizes, its centre in the middle, and sum one.
+
+    Parameters
+    ----------
+    psf : array-like with `ndim` axes, number, or sequence of `ndim` numbers
+        As measured or computed, in any unit, on the grid of the restored image; or the standard deviation of a Gaussian
+        in pixels of it, for all axes or one for each (0 for none).
+    ndim : int
+        Number of spatial axes.
+    centre : {"mass", "maximum", "middle"}
+        What of it is the place of the point that it is the image of. With the centre of mass, between pixels too, no
+        light is moved on the whole, and the result lies where the measurement lies. The middle of an even size is the
+        pixel after it, as for ``numpy.fft.fftshift``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such thing; the message says why and what to do.
+    """
+    try:
+        array = np.asarray(psf, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError("psf must be an array of numbers, or the standard deviation of a Gaussian in pixels") from None
+    if centre not in CENTRES:
+        raise ValueError(f"psf_centre={centre!r} is not known: choose one of {', '.join(CENTRES)}")
+    if array.ndim == 0 or array.shape == (ndim,):
+        return _gaussian(np.broadcast_to(array, (ndim,)))
+    if array.ndim != ndim:
+        remedy = "; psf[None] blurs each plane alone" if array.ndim == 2 and ndim == 3 else ""
+        raise ValueError(f"psf has shape {array.shape}, but the image has {ndim} spatial axes{remedy}")
+    if not array.size or not np.isfinite(array).all():
+        raise ValueError("psf must have finite values only; replace those that are NaN or infinite")
+    below = -array[array < 0].sum()
+    if array.sum() <= 0 or below > _BELOW_ZERO * array.sum():
+        raise ValueError(
+            f"psf has {'negative values' if below else 'no light'} (sum {array.sum():.3g}); subtract its background "
+            "and set what is below zero to 0"
+        )
+    return _trimmed(_centred(np.maximum(array, 0), centre)).astype(np.float32)
+
+
+def read_voxel_size(voxel_size: Any, ndim: int) -> tuple[float, ...] | None:
+    """The distances between neighbouring pixels along each spatial axis, in any unit; None if they are not known.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not positive and finite, or not one for each axis.
+    """
+    if voxel_size is None:
+        return None
+    try:
+        each = tuple(float(size) for size in voxel_size)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"voxel_size={voxel_size!r} must be one number for each spatial axis, such as (2, 1, 1)"
+        ) from None
+    if len(each) != ndim:
+        raise ValueError(f"voxel_size={voxel_size} must be one number for each of the {ndim} spatial axes")
+    if not all(math.isfinite(size) and size > 0 for size in each):
+        raise ValueError(f"voxel_size={voxel_size} must be finite and above 0 along each axis")
+    return each
+
+
+def _gaussian(sigmas: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    if not np.isfinite(sigmas).all() or (sigmas < 0).any() or not sigmas.any():
+        raise ValueError(
+            f"psf={sigmas.tolist()} must be standard deviations in pixels: finite, not negative, and not all 0"
+        )
+    kernel = np.ones((1,) * len(sigmas))
+    for axis, sigma in enumerate(sigmas):
+        reach = math.ceil(_REACH * sigma)
+        profile = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (sigma or 1)) ** 2)
+        kernel = kernel * np.expand_dims(profile, [i for i in range(len(sigmas)) if i != axis])
+    return np.asarray(kernel / kernel.sum(), np.float32)
+
+
+def _centred(array: npt.NDArray[np.float64], centre: str) -> npt.NDArray[np.float64]:
+    """The same on odd sizes, with its centre in the middle."""
+    at: Sequence[float] = [n // 2 for n in array.shape]
+    if centre == "mass":
+        at = ndimage.center_of_mass(array)
+    elif centre == "maximum":
+        at = [int(i) for i in np.unravel_index(int(array.argmax()), array.shape)]
+    # cubic splines keep a peak of two pixels sharp, which linear interpolation would blur once more; but they ring
+    order, room = (0, 0) if np.allclose(at, np.rint(at), atol=1e-6) else (3, 8)
+    reach = [math.ceil(max(c, n - 1 - c)) + room for c, n in zip(at, array.shape, strict=True)]
+    roomy = np.pad(array, [(room, 2 * r + 1 - n - room) for r, n in zip(reach, array.shape, strict=True)])
+    shift = [r - c - room for r, c in zip(reach, at, strict=True)]
+    return np.asarray(np.maximum(ndimage.shift(roomy, shift, order=order, mode="grid-constant"), 0))
+
+
+def _trimmed(array: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Without the outer part along each axis that holds next to nothing, with sum one."""
+    for axis, reach in enumerate(reach_of(array, _TAIL)):
+        array = array.take(range(array.shape[axis] // 2 - reach, array.shape[axis] // 2 + reach + 1), axis)
+    return np.asarray(array / array.sum())
+
+
+def reach_of(psf: npt.NDArray[Any], share: float) -> tuple[int, ...]:
+    """How far from its middle one must go along each axis until no more than a share of the light is further out."""
+    reaches = []
+    for axis, n in enumerate(psf.shape):
+        profile = psf.sum(axis=tuple(i for i in range(psf.ndim) if i != axis), dtype=np.float64)
+        folded = profile[n // 2 :].copy()
+        folded[1:] += profile[: n // 2][::-1]
+        outside = profile.sum() - np.cumsum(folded)
+        reaches.append(int(np.argmax(outside <= share * profile.sum() + 1e-12)))
+    return tuple(reaches)

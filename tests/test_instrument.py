@@ -1,0 +1,122 @@
+"""What users say of their instrument: point spread functions of any kind, and the size of voxels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import ndimage  # type: ignore[import-untyped]
+
+from napari_dip.instrument import CENTRES, reach_of, read_psf, read_voxel_size
+
+
+def spot(shape: tuple[int, ...], at: tuple[float, ...], sigma: float = 1.2) -> np.ndarray:
+    """The image of a point at a place, in counts."""
+    away = sum((i - c) ** 2 for i, c in zip(np.indices(shape), at, strict=True))
+    return 300 * np.exp(-away / (2 * sigma**2))
+
+
+@pytest.mark.parametrize("shape", [(15, 16), (16, 15), (15, 16, 17)])
+@pytest.mark.parametrize("offset", [0.0, 0.4, -1.0])
+@pytest.mark.parametrize("centre", CENTRES)
+def test_what_is_read_has_odd_sizes_and_sum_one(shape: tuple[int, ...], offset: float, centre: str) -> None:
+    psf = read_psf(spot(shape, tuple(n // 2 + offset for n in shape)), len(shape), centre)
+    assert all(n % 2 for n in psf.shape)
+    assert psf.sum() == pytest.approx(1, abs=1e-5)
+    assert psf.dtype == np.float32
+
+
+@pytest.mark.parametrize("at", [(7.0, 8.0), (7.5, 8.5), (6.3, 9.1)])
+def test_a_spot_is_centred_by_its_mass_wherever_it_lies(at: tuple[float, float]) -> None:
+    psf = read_psf(spot((16, 18), at), 2)
+    np.testing.assert_allclose(ndimage.center_of_mass(psf), [n // 2 for n in psf.shape], atol=0.02)
+    expected = spot(psf.shape, tuple(n // 2 for n in psf.shape))
+    np.testing.assert_allclose(psf, expected / expected.sum(), rtol=0.05, atol=1e-4)
+
+
+def test_where_a_spot_lies_in_its_array_makes_no_difference() -> None:
+    lopsided = np.array([[0, 1, 2], [1, 6, 4], [0, 2, 9.0]])
+    placed = np.zeros((15, 17))
+    placed[2:5, 9:12] = lopsided
+    for centre in ("mass", "maximum"):
+        np.testing.assert_allclose(read_psf(lopsided, 2, centre), read_psf(placed, 2, centre), atol=1e-5)
+
+
+def test_the_middle_of_an_even_size_is_the_pixel_after_it() -> None:
+    point = np.zeros((6, 7))
+    point[3, 3] = 5
+    assert np.array_equal(read_psf(point, 2, "middle"), [[1]])
+
+
+@pytest.mark.parametrize("centre", ["mass", "maximum"])
+def test_a_point_anywhere_is_no_blur(centre: str) -> None:
+    point = np.zeros((9, 12))
+    point[1, 7] = 40
+    np.testing.assert_allclose(read_psf(point, 2, centre), [[1]], atol=1e-6)
+
+
+def test_the_brightest_pixel_is_the_middle_of_a_lopsided_one() -> None:
+    comet = np.zeros((7, 7))
+    comet[3, 1:5] = [8, 4, 2, 1]
+    assert np.array_equal(15 * read_psf(comet, 2, "maximum"), [[0, 0, 0, 8, 4, 2, 1]])
+
+
+def test_a_number_is_the_standard_deviation_of_a_gaussian() -> None:
+    psf = read_psf((2.0, 0, 1.0), 3)
+    assert psf.shape == (17, 1, 9)
+    for axis, sigma in ((0, 2.0), (2, 1.0)):
+        at = np.arange(psf.shape[axis]) - psf.shape[axis] // 2
+        profile = psf.sum(axis=tuple(i for i in range(3) if i != axis))
+        assert (profile * at**2).sum() == pytest.approx(sigma**2, rel=0.01)
+    assert np.array_equal(read_psf(1.5, 2), read_psf((1.5, 1.5), 2))
+
+
+def test_what_holds_next_to_no_light_is_cut_off() -> None:
+    wide = np.zeros((41, 61))
+    wide[15:26, 25:36] = spot((11, 11), (5, 5), sigma=1)
+    assert max(read_psf(wide, 2).shape) <= 11
+
+
+def test_reach_is_where_all_but_a_share_of_the_light_is() -> None:
+    psf = read_psf((3.0, 1.0), 2)
+    assert reach_of(psf, 0.05) == (6, 2)  # two standard deviations
+    assert reach_of(psf, 0.0) == (12, 4)
+    assert reach_of(psf, 1.0) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("psf", "ndim", "error", "words"),
+    [
+        ("spot", 2, TypeError, "psf must be an array"),
+        (np.ones((3, 3)), 3, ValueError, r"\(3, 3\).*3 spatial axes.*psf\[None\]"),
+        (np.ones((3, 3, 3)), 2, ValueError, "2 spatial axes"),
+        (np.ones(4), 2, ValueError, "spatial axes"),
+        (np.zeros((3, 3)), 2, ValueError, "no light"),
+        (np.array([[1.0, np.nan]]), 2, ValueError, "finite"),
+        (np.array([[5.0, -1.0]]), 2, ValueError, "negative.*background"),
+        (np.zeros((0, 3)), 2, ValueError, "finite"),
+        (0, 2, ValueError, "not all 0"),
+        (-1.5, 2, ValueError, "not negative"),
+        ((1.0, np.inf), 2, ValueError, "finite"),
+    ],
+)
+def test_what_is_no_point_spread_function_is_refused(psf: Any, ndim: int, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        read_psf(psf, ndim)
+
+
+def test_an_unknown_centre_is_refused() -> None:
+    with pytest.raises(ValueError, match="psf_centre='centre'.*mass, maximum, middle"):
+        read_psf(1.5, 2, "centre")
+
+
+def test_a_voxel_size_is_one_positive_number_for_each_axis() -> None:
+    assert read_voxel_size(None, 3) is None
+    assert read_voxel_size(np.array([2, 1, 1]), 3) == (2.0, 1.0, 1.0)
+    for bad in ((1, 1), (0, 1, 1), (-1, 1, 1), (np.nan, 1, 1), (np.inf, 1, 1)):
+        with pytest.raises(ValueError, match="voxel_size"):
+            read_voxel_size(bad, 3)
+    for worse in (2.0, "zyx", ("a", 1, 1)):
+        with pytest.raises(TypeError, match="voxel_size"):
+            read_voxel_size(worse, 3)
