@@ -103,4 +103,4 @@ def test_pins_cover_what_is_asked_for() -> None:
 
 def _bare(requirement: str) -> str:
     """The name of a requirement, normalised."""
-    return requirement.split(">")[0].split("=")[0].strip().lower().replace("_", "-")
+    return requirement.split(">")[0].split("=")[0].split("[")[0].strip().lower().replace("_", "-")

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from napari_dip.core.noise import Noise
     from napari_dip.core.pixels import find_bad_pixels
     from napari_dip.core.solve import Progress, Result
+    from napari_dip.large import iterate_blocks, restore_blocks
     from napari_dip.restore import Run, deconvolve, denoise, inpaint, iterate, superresolve
     from napari_dip.trust import estimate_noise
 
 _RESTORE = ("Progress", "Result", "Run", "deconvolve", "denoise", "inpaint", "iterate", "superresolve")
+_LARGE = ("iterate_blocks", "restore_blocks")
 _TRUST = ("Noise", "estimate_noise", "find_bad_pixels")
 __all__ = [
     "PRESETS",
@@ -36,6 +38,8 @@ __all__ = [
     "find_bad_pixels",
     "inpaint",
     "iterate",
+    "iterate_blocks",
+    "restore_blocks",
     "superresolve",
     "trust",
 ]
@@ -45,7 +49,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     if name in ("trust", "viewer"):  # viewer is light by itself: napari is loaded with what is taken from it
         return importlib.import_module(f"napari_dip.{name}")
-    for module, names in (("restore", _RESTORE), ("trust", _TRUST)):
+    for module, names in (("restore", _RESTORE), ("large", _LARGE), ("trust", _TRUST)):
         if name in names:
             return getattr(importlib.import_module(f"napari_dip.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

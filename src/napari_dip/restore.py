@@ -130,6 +130,7 @@ def iterate(
     gain: float | None = None,
     offset: float | None = None,
     read_noise: float | None = None,
+    image_noise: Noise | None = None,
     resume: Result | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     interval: float = 0.25,
@@ -166,6 +167,8 @@ def iterate(
     gain, offset, read_noise : float, optional
         Of the camera, where they are known: counts per photo-electron, counts at no light, and standard deviation at
         no light in counts. Those not given are estimated from the image.
+    image_noise : Noise, optional
+        Of the image, where all of it is known, in place of these and of an estimate.
     resume : Result, optional
         Of an earlier run on the same image: goes on from there for ``iterations`` more.
     should_stop : callable
@@ -217,7 +220,11 @@ def iterate(
     )
     given = {"gain": gain, "offset": offset, "read_noise": read_noise}
     camera = {name: float(value) for name, value in given.items() if value is not None}
-    noise = noise_of(slices, camera)
+    if image_noise is not None:
+        if camera:
+            raise ValueError(f"image_noise is given, and {', '.join(camera)} too; leave out the one or the other")
+        camera = {name: getattr(image_noise, name) for name in given}
+    noise = noise_of(slices, camera) if image_noise is None else image_noise
     reason = "chosen by the user" if resume is None else resume.method.reason
     if settings is None:
         if knobs.get("preset", "auto") == "auto":

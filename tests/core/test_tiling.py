@@ -29,7 +29,8 @@ def test_tiles_are_of_one_size_overlap_enough_and_cover_every_pixel(
         assert counted[place].shape == tuple(min(side, n) for n in shape)
         counted[place] += 1
     assert counted.min() >= 1
-    assert len(list(tiles)) == len(tiles)
+    assert [tiles.index(place) for place in tiles] == list(range(len(tiles)))
+    assert [tiles.at(i) for i in range(len(tiles))] == list(tiles)
     for corners, n in zip(tiles.corners, tiles.tile, strict=True):
         assert all(b + overlap <= a + n for a, b in itertools.pairwise(corners))
 

@@ -51,6 +51,10 @@ class Tiling:
         )
         return Tiling(image_shape(self.shape), image_shape(self.tile), corners)
 
+    def finer(self, factors: Sequence[int]) -> Tiling:
+        """The same tiles on a grid that is finer by whole factors."""
+        return self.seen_by(lambda shape: tuple(n * f for n, f in zip(shape, factors, strict=True)))
+
     def within(self, place: Place) -> Iterator[Place]:
         """The places of those tiles that have a pixel in `place`."""
         some = tuple(
@@ -58,6 +62,17 @@ class Tiling:
             for each, n, part in zip(self.corners, self.tile, place, strict=True)
         )
         return iter(Tiling(self.shape, self.tile, some))
+
+    def index(self, place: Place) -> int:
+        """Where a tile comes in the order of all."""
+        at = [each.index(part.start) for each, part in zip(self.corners, place, strict=True)]
+        return int(np.ravel_multi_index(at, [len(each) for each in self.corners]))
+
+    def at(self, index: int) -> Place:
+        """The place of the tile that comes at an index."""
+        at = np.unravel_index(index, [len(each) for each in self.corners])
+        corner = [each[i] for each, i in zip(self.corners, at, strict=True)]
+        return tuple(slice(c, c + n) for c, n in zip(corner, self.tile, strict=True))
 
     def weights(self, place: Place) -> npt.NDArray[np.float32]:
         """Weights (*tile) of the tile at `place`: over all tiles they sum to one at each pixel."""

@@ -1,0 +1,284 @@
+"""What becomes of one block of a large array, in whatever process: read, restored or blended, written, marked as done.
+
+A block is one slice of the leading axes (time, channel, z) and one tile of space. Where a slice is one tile, the result
+goes straight into the image. Elsewhere fitted tiles are kept apart and blended chunk by chunk in a second pass. The
+levels of the pyramid are made of each other in the end. Nothing depends on the order of the blocks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from napari_dip.core.intensity import to_dtype
+from napari_dip.core.noise import Noise
+from napari_dip.core.solve import Progress, Result
+from napari_dip.core.tiling import Tiling, seed_at
+from napari_dip.ledger import Ledger
+from napari_dip.restore import iterate
+from napari_dip.settings import Settings
+from napari_dip.zarrs import Part, Place, coarser
+
+Array = npt.NDArray[Any]
+Work = Generator[Progress, None, None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is the same for all blocks.
+
+    Attributes
+    ----------
+    target : str
+        Path of the OME-Zarr that is written.
+    task, instrument, settings
+        As `restore.iterate` takes them; the instrument is what it is told of kernel and point spread function.
+    intensity_range, noise, level
+        Of the whole array: scaling (None if all known pixels are equal), noise, and the mean that its sigma is at.
+    lead : tuple of int
+        Lengths of the leading axes.
+    tiles : Tiling
+        Of a slice, on the grid of the source.
+    factors : tuple of int
+        By which the result is finer along the axes of space.
+    chunks : tuple of int
+        Of the result.
+    levels : tuple of tuple of int
+        By how much each level of the pyramid is coarser, along all axes.
+    """
+
+    target: str
+    task: str
+    instrument: dict[str, Any]
+    settings: Settings
+    intensity_range: tuple[float, float] | None
+    noise: Noise | None
+    level: float
+    lead: tuple[int, ...]
+    tiles: Tiling
+    factors: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunks: tuple[int, ...]
+    levels: tuple[tuple[int, ...], ...]
+
+    @property
+    def finer(self) -> Tiling:
+        """The tiles on the grid of the result."""
+        return self.tiles.finer(self.factors)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the result."""
+        return (*self.lead, *self.finer.shape)
+
+    @property
+    def direct(self) -> bool:
+        """Whether a slice is one block, which nothing has to be blended with."""
+        return len(self.tiles) == 1
+
+    @property
+    def steps(self) -> dict[str, int]:
+        """What is done in turn: name -> number of pieces."""
+        levels = {f"level {i}": self._chunks(i) for i in range(1, len(self.levels))}
+        return {"fit": self.blocks, **({} if self.direct else {"blend": self._chunks(0)}), **levels}
+
+    @property
+    def blocks(self) -> int:
+        return math.prod(self.lead) * len(self.tiles)
+
+    def block(self, index: int) -> tuple[Place, Place]:
+        """A block in the leading axes and in space."""
+        slice_, tile = divmod(index, len(self.tiles))
+        lead = tuple(slice(int(i), int(i) + 1) for i in np.unravel_index(slice_, self.lead)) if self.lead else ()
+        return lead, self.tiles.at(tile)
+
+    def level_shape(self, level: int) -> tuple[int, ...]:
+        return tuple(math.ceil(n / f) for n, f in zip(self.shape, self.levels[level], strict=True))
+
+    def _chunks(self, level: int) -> int:
+        return math.prod(map(len, self._chunk_starts(level)))
+
+    def _chunk_starts(self, level: int) -> list[range]:
+        return [range(0, n, c) for n, c in zip(self.level_shape(level), self.chunks, strict=True)]
+
+    def chunk(self, level: int, index: int) -> Place:
+        """The place of a chunk of a level."""
+        starts = self._chunk_starts(level)
+        at = np.unravel_index(index, [len(each) for each in starts])
+        sizes = zip(starts, at, self.chunks, self.level_shape(level), strict=True)
+        return tuple(slice(each[i], min(each[i] + c, n)) for each, i, c, n in sizes)
+
+    def read_place(self, step: str, index: int) -> Place | None:
+        """The part of the source that a piece of a step needs; None if it needs none."""
+        if step == "fit":
+            return tuple(itertools.chain(*self.block(index)))
+        if step == "blend" and self.keeps_known:
+            return self.chunk(0, index)
+        return None
+
+    @property
+    def keeps_known(self) -> bool:
+        return self.task == "inpaint" and self.settings.keep_known
+
+    def level_array(self, level: int) -> Any:
+        return zarr.open_array(f"{self.target}/{level}", mode="r+")
+
+    @property
+    def tile_array(self) -> Any:
+        """The fitted tiles (blocks, *tile), while they are not blended yet."""
+        return zarr.open_array(Ledger(self.target).work / "tiles", mode="r+")
+
+
+def fit(
+    plan: Plan,
+    index: int,
+    part: Part,
+    mask: Part | None,
+    *,
+    should_stop: Callable[[], bool] | None = None,
+    interval: float = np.inf,
+) -> Work:
+    """Restore a block."""
+    ledger = Ledger(plan.target)
+    should_stop = should_stop or ledger.stopping()
+    lead, _ = plan.block(index)
+    values, missing = known(part, mask)
+    values, missing = (each.reshape(plan.tiles.tile) for each in (values, missing))
+    restored: Array | None = None
+    entry: dict[str, Any] = {}
+    if not missing.all():
+        if plan.keeps_known and not missing.any():
+            restored = values.astype(plan.dtype if plan.direct else np.float32)
+        else:
+            result = yield from _restored(plan, index, values, missing, should_stop, interval)
+            if not result.complete and should_stop():
+                return
+            restored, entry = result.image, _entry(result)
+    if restored is not None:
+        if plan.direct:
+            plan.level_array(0)[lead] = restored.reshape([1] * len(lead) + list(restored.shape))
+        else:
+            plan.tile_array[index] = restored
+    ledger.mark("fit", index, entry)
+
+
+def blend(plan: Plan, index: int, part: Part | None = None, mask: Part | None = None, **_: Any) -> Work:
+    """Put together a chunk of the result, of the tiles that have a share in it."""
+    yield from ()
+    chunk, tiles, fitted = plan.chunk(0, index), plan.finer, plan.tile_array
+    lead, space = chunk[: len(plan.lead)], chunk[len(plan.lead) :]
+    slice_ = int(np.ravel_multi_index([each.start for each in lead], plan.lead)) if lead else 0
+    size = [each.stop - each.start for each in space]
+    total, weight = np.zeros(size, np.float32), np.zeros(size, np.float32)
+    for place in tiles.within(space):
+        shared = [slice(max(s.start, p.start), min(s.stop, p.stop)) for s, p in zip(space, place, strict=True)]
+        here, there = (
+            tuple(slice(c.start - p.start, c.stop - p.start) for c, p in zip(shared, origin, strict=True))
+            for origin in (space, place)
+        )
+        values = fitted[(slice_ * len(tiles) + tiles.index(place), *there)]
+        weights = np.where(np.isfinite(values), tiles.weights(place)[there], 0)
+        total[here] += weights * np.nan_to_num(values)
+        weight[here] += weights
+    with np.errstate(invalid="ignore"):  # nothing is known there
+        result = to_dtype((total / weight).astype(np.float64), plan.dtype)
+    result = result.reshape([each.stop - each.start for each in chunk])
+    if part is not None:
+        values, missing = known(part, mask)
+        result = np.where(missing, result, values.astype(plan.dtype))
+    plan.level_array(0)[chunk] = result
+    Ledger(plan.target).mark("blend", index, {})
+
+
+def halve(plan: Plan, index: int, *_: None, level: int = 0, **__: Any) -> Work:
+    """Make a chunk of a level of the pyramid of the level before."""
+    yield from ()
+    chunk = plan.chunk(level, index)
+    ratio = [b // a for a, b in zip(plan.levels[level - 1], plan.levels[level], strict=True)]
+    finer = tuple(slice(c.start * r, c.stop * r) for c, r in zip(chunk, ratio, strict=True))  # beyond the end is cut
+    plan.level_array(level)[chunk] = coarser(plan.level_array(level - 1)[finer], ratio)
+    Ledger(plan.target).mark(f"level {level}", index, {})
+
+
+def extremes(index: int, part: Part, mask: Part | None) -> tuple[float, float] | None:
+    """The smallest and the largest known pixel of a part."""
+    values, missing = known(part, mask)
+    some = values[~missing]
+    return (float(some.min()), float(some.max())) if some.size else None
+
+
+def whole(index: int, step: str, plan: Plan, part: Part | None, mask: Part | None) -> None:
+    """Do a piece of a step to its end."""
+    for _ in piece(plan, step, index, part, mask):
+        pass
+
+
+def piece(plan: Plan, step: str, index: int, part: Part | None, mask: Part | None, **pace: Any) -> Work:
+    """A piece of a step."""
+    name, _, level = step.partition(" ")
+    which: dict[str, Callable[..., Work]] = {"fit": fit, "blend": blend, "level": halve}
+    return which[name](plan, index, part, mask, **pace, **({"level": int(level)} if level else {}))
+
+
+def _restored(
+    plan: Plan, index: int, values: Array, missing: Array, should_stop: Callable[[], bool], interval: float
+) -> Generator[Progress, None, Result]:
+    """The result of a block by itself, with the scaling and the noise of the whole and a seed of its own."""
+    lead, place = plan.block(index)
+    noise, task = plan.noise, plan.task
+    if noise is not None:
+        here, everywhere = (float(noise.variance(mean)) for mean in (values[~missing].mean(), plan.level))
+        share = (here / everywhere) ** 0.5 if everywhere > 0 else 1.0
+        noise = replace(noise, sigma=noise.sigma * share)
+    settings = plan.settings.changed(
+        seed=seed_at(plan.settings.seed, [each.start for each in (*lead, *place)]),
+        tile=0,
+        output_dtype=plan.settings.output_dtype if plan.direct else "float32",
+    )
+    if task == "inpaint" and not missing.any():  # of which all is restored, as the user wishes
+        task = "denoise"
+    with warnings.catch_warnings(action="ignore"):  # a thousand blocks would say them a thousand times
+        run = iterate(
+            task,
+            values,
+            missing,
+            intensity_range=plan.intensity_range,
+            image_noise=noise,
+            settings=settings,
+            should_stop=should_stop,
+            interval=interval,
+            factor=plan.factors if task == "superresolve" else None,
+            **plan.instrument,
+        )
+        yield from run
+    if any(event.kind == "out of memory" for event in run.result.history.events):
+        raise MemoryError(run.result.stop_reason)
+    return run.result
+
+
+def _entry(result: Result) -> dict[str, Any]:
+    """What is written down of the fit of a block."""
+    return {
+        "iterations": result.iterations,
+        "seconds": round(result.seconds, 3),
+        "complete": result.complete,
+        "stop_reason": result.stop_reason,
+        "verdict": None if result.verdict is None else result.verdict.ok,
+    }
+
+
+def known(part: Part, mask: Part | None) -> tuple[Array, Array]:
+    """The values of a part, and True where they are not known."""
+    values = part.read()
+    missing = ~np.isfinite(values)
+    if mask is not None:
+        missing = missing | np.broadcast_to(mask.read() != 0, values.shape)
+    return values, missing

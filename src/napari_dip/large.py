@@ -1,0 +1,396 @@
+"""The front door for arrays of any size: block after block from a lazy array into an OME-Zarr, here or on a cluster.
+
+At no time is the whole array in memory. Scaling, noise and settings are found before the first block, for all of them,
+and written into the target with all that was asked for: so a run that was killed goes on with the blocks that are
+missing, and ends with the same image.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from napari_dip import blocks, record
+from napari_dip.blocks import Plan
+from napari_dip.cluster import active_client, compute
+from napari_dip.core.operators import Downsample
+from napari_dip.core.solve import Progress
+from napari_dip.inputs import read_factor
+from napari_dip.ledger import KEY, Ledger
+from napari_dip.order import Order, begin, look, plan_of, refuse_another
+from napari_dip.settings import TASKS, Settings, check_names
+from napari_dip.zarrs import Calibration, Place, Source, open_source
+
+INSTRUMENT = ("kernel", "psf", "psf_centre", "voxel_size")  # what `restore.iterate` is told of it
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockProgress:
+    """How far a run over blocks has come.
+
+    Attributes
+    ----------
+    step : str
+        "measure", "fit", "blend", or "level 1" and so on (of the pyramid).
+    done, count : int
+        Pieces of this step that are done, and all of them.
+    failed : int
+        Pieces that could not be done; a later call tries them again.
+    seconds_left : float
+        Of this step, if all goes on as it has.
+    block : Progress or None
+        Of the block at hand, if it is computed here: its image is that block.
+    place : tuple of slice or None
+        Where that block lies in the source.
+    """
+
+    step: str
+    done: int
+    count: int
+    failed: int = 0
+    seconds_left: float = float("inf")
+    block: Progress | None = None
+    place: Place | None = None
+
+    @property
+    def fraction(self) -> float:
+        """Share of this step that is done, 0 to 1."""
+        return (self.done + self.failed + (self.block.fraction if self.block else 0)) / max(1, self.count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    """What a run over blocks has made.
+
+    Attributes
+    ----------
+    path : Path
+        Of the OME-Zarr image.
+    complete : bool
+        Whether all blocks are in it. If not, the same call goes on.
+    stop_reason : str
+        A sentence that says why it ended.
+    record : dict
+        Provenance, as in the attributes of the image.
+    """
+
+    path: Path
+    complete: bool
+    stop_reason: str
+    record: dict[str, Any]
+
+    @property
+    def array(self) -> Any:
+        """The finest level, not read: a zarr array."""
+        return zarr.open_array(self.path / "0", mode="r")
+
+
+def restore_blocks(task: str, source: Any, target: Any, mask: Any = None, **options: Any) -> Restored:
+    """Restore an array of any size block by block into an OME-Zarr.
+
+    Parameters
+    ----------
+    task, source, target, mask, **options
+        As for `iterate_blocks`.
+
+    Returns
+    -------
+    Restored
+        With the lazy `array`.
+    """
+    steps = iterate_blocks(task, source, target, mask, **options)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            restored: Restored = end.value
+            return restored
+
+
+def iterate_blocks(
+    task: str,
+    source: Any,
+    target: Any,
+    mask: Any = None,
+    *,
+    factor: Any = None,
+    leading_axes: int | None = None,
+    calibration: Calibration | None = None,
+    intensity_range: tuple[float, float] | None = None,
+    gain: float | None = None,
+    offset: float | None = None,
+    read_noise: float | None = None,
+    client: Any = None,
+    overwrite: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+    interval: float = 0.25,
+    settings: Settings | None = None,
+    **options: Any,
+) -> Generator[BlockProgress, None, Restored]:
+    """Restore an array of any size block by block into an OME-Zarr, and say how far it is.
+
+    Parameters
+    ----------
+    task : str
+        One of `TASKS`.
+    source : path, zarr.Array, zarr.Group, dask.array.Array or array, (*leading, *S)
+        Real numbers; a path is that of a zarr array or an OME-Zarr image. Two to five axes.
+    target : path
+        Of the OME-Zarr to write, on a file system that all workers share. If the same run was begun there, it goes on;
+        if it was finished, nothing is computed. Anything else that is there is refused.
+    mask : as source, optional
+        Not zero where a pixel is missing: of the shape of the source, or of its last axes.
+    factor : int or sequence of int
+        For super-resolution.
+    leading_axes : int, optional
+        How many leading axes are not space: each of their slices is restored on its own. By default all but y and x.
+    calibration : Calibration, optional
+        Of the source, if its file does not say it.
+    intensity_range, gain, offset, read_noise
+        As for `restore.iterate`, of the whole array. By default the smallest and largest known pixel, for which the
+        array is read once, and an estimate from samples of up to 16 blocks.
+    client : distributed.Client, str or False, optional
+        Dask workers to compute on, or the address of their scheduler; by default those of the active client. Without
+        one, or with False, blocks are computed here one after the other.
+    overwrite : bool
+        Delete an image that is at the target, and begin anew.
+    should_stop : callable
+        Asked now and then; true ends the run, with what is done.
+    interval : float
+        Seconds between two signs of life from within a block that is computed here.
+    settings, **options
+        As for `restore.iterate`: the settings, and changes to them by name; also ``kernel``. ``tile`` and ``overlap``
+        say how a slice is cut; by default into tiles of 1024 pixels, of a volume 128, if it is longer than one and a
+        half of them.
+
+    Yields
+    ------
+    BlockProgress
+
+    Returns
+    -------
+    Restored
+
+    Raises
+    ------
+    FileExistsError
+        If something else is at the target.
+    ValueError, TypeError
+        If an argument is not fit, or is not that of the run which goes on.
+
+    Notes
+    -----
+    A block that fails is left out, and tried again by the next call, unless it is the first one. Bits are the same
+    after a kill as long as device, number of threads and versions are.
+    """
+    if task not in TASKS:
+        raise ValueError(f"task={task!r} is not known: choose one of {', '.join(TASKS)}")
+    changes = {name: value for name, value in options.items() if name not in INSTRUMENT}
+    instrument = {name: value for name, value in options.items() if name in INSTRUMENT}
+    check_names(changes, also=(*INSTRUMENT, "mask", "factor", "leading_axes", "intensity_range"))
+    if changes.get("uncertainty", settings.uncertainty if settings else False):
+        raise ValueError("uncertainty is not kept of blocks; restore a part of the array as one image for that")
+    if "guide" in (changes.get("code"), settings.code if settings else ""):
+        raise ValueError("code='guide' needs an image of the size of the result, which blocks do not have")
+    read = open_source(source, calibration)
+    hidden = None if mask is None else _open_mask(mask, read)
+    ndim = len(read.shape)
+    leading = ndim - 2 if leading_axes is None else leading_axes
+    if ndim - leading not in (2, 3):
+        raise ValueError(
+            f"leading_axes={leading_axes} of {ndim} axes leaves {ndim - leading} of space; 2 or 3 are needed"
+        )
+    if task == "inpaint" and hidden is None and read.array.dtype.kind != "f":
+        raise ValueError("mask is not given and no whole number is NaN, so there is no hole to fill")
+    if task == "superresolve" and factor is None:
+        raise ValueError("factor is needed for super-resolution, such as factor=2")
+    if task != "superresolve" and factor is not None:
+        raise ValueError(f"factor={factor} is for super-resolution; leave it out, or use task='superresolve'")
+    factors = (1,) * (ndim - leading) if factor is None else read_factor(factor, ndim - leading)
+    if factor is not None:
+        Downsample(factors, instrument.get("kernel", "lanczos2"))  # refuses an unknown kernel now
+    if intensity_range is not None and not float(intensity_range[0]) < float(intensity_range[1]):
+        raise ValueError(f"intensity_range={intensity_range} must be two finite numbers, the smaller one first")
+    given = {"gain": gain, "offset": offset, "read_noise": read_noise}
+    order = Order(
+        source=read,
+        mask=hidden,
+        ledger=Ledger(target),
+        client=active_client(client),
+        should_stop=should_stop,
+        interval=interval,
+        task=task,
+        leading=leading,
+        factors=factors,
+        instrument=instrument,
+        camera={name: float(value) for name, value in given.items() if value is not None},
+        intensity_range=None if intensity_range is None else (float(intensity_range[0]), float(intensity_range[1])),
+        settings=settings,
+        changes=changes,
+    )
+    if order.client is not None and isinstance(read.array, np.ndarray):
+        raise TypeError("source is an array in memory, which workers cannot read; save it as .zarr and name that")
+    if read.path and Path(target).resolve() == Path(read.path.removeprefix("file://")).resolve():
+        raise ValueError(f"target={target} is the source, which is never changed; name another one")
+    if order.ledger.path.exists() and order.ledger.record() is None and not overwrite:
+        raise FileExistsError(f"{target} exists, and is no run that could go on; name another target, or overwrite")
+    return _stream(order, overwrite=overwrite)
+
+
+def _open_mask(mask: Any, source: Source) -> Source:
+    if isinstance(mask, np.ndarray) and mask.dtype == bool:
+        mask = mask.astype(np.uint8)
+    opened = open_source(mask)
+    if opened.shape != source.shape[len(source.shape) - len(opened.shape) :]:
+        raise ValueError(f"mask has the shape {opened.shape}, but the source {source.shape}; a mask may only lack axes")
+    return opened
+
+
+def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, Restored]:
+    ledger, began = order.ledger, time.perf_counter()
+    found = ledger.record()
+    seen = _call(
+        order, look, order.task, len(order.space), list(order.samples()), order.camera, order.settings, order.changes
+    )
+    request = order.request(seen["sha256"])
+    if found is not None and not overwrite:
+        refuse_another(found["request"], request, ledger.path)
+        if found["finished"]:
+            shutil.rmtree(ledger.work, ignore_errors=True)
+            return Restored(path=ledger.path, complete=True, stop_reason="was finished before", record=found)
+        if found["software"] != record.software():
+            warnings.warn(
+                f"{ledger.path} was begun with other versions of the software: blocks may differ", stacklevel=2
+            )
+    else:
+        limits = order.intensity_range
+        if limits is None:
+            limits = yield from _extremes(order)
+            if order.should_stop():
+                return Restored(path=ledger.path, complete=False, stop_reason="stopped by the user", record={})
+        if ledger.path.exists():
+            ledger.remove()
+        found = begin(order, request, seen, limits)
+    plan = plan_of(order, found)
+    ledger.begin()
+    failures: list[str] = []
+    for step, count in plan.steps.items():
+        yield from _run(order, plan, step, count, failures)
+        if failures or order.should_stop():
+            missing = count - len(ledger.done(step))
+            reason = f"failed in {len(failures)} blocks, first {failures[0]}" if failures else "stopped by the user"
+            reason += f", with {missing} of {count} pieces of the step {step!r} left; the same call goes on"
+            if missing:
+                return Restored(path=ledger.path, complete=False, stop_reason=reason, record=found)
+    finished = {**found, **_account(ledger), "software": record.software(), "finished": record.now()}
+    ledger.amend(**{KEY: finished})
+    shutil.rmtree(ledger.work, ignore_errors=True)
+    reason = f"finished {plan.blocks} blocks in {time.perf_counter() - began:.0f} s"
+    return Restored(path=ledger.path, complete=True, stop_reason=reason, record=finished)
+
+
+def _account(ledger: Ledger) -> dict[str, Any]:
+    """What the fits of all blocks come to."""
+    total = {"blocks": 0, "iterations": 0, "seconds": 0.0, "residuals_with_structure": 0}
+    gave_up: list[str] = []
+    for entry in ledger.entries("fit"):
+        total["blocks"] += 1
+        total["iterations"] += entry.get("iterations", 0)
+        total["seconds"] = round(total["seconds"] + entry.get("seconds", 0), 3)
+        total["residuals_with_structure"] += entry.get("verdict") is False
+        if not entry.get("complete", True) and len(gave_up) < 10:
+            gave_up.append(entry["stop_reason"])
+    return {**total, "gave_up": gave_up}
+
+
+def _extremes(order: Order) -> Generator[BlockProgress, None, tuple[float, float] | None]:
+    """The smallest and the largest known pixel of the whole array; None if there is no range."""
+    tiles = order.tiles
+    lead = [range(n) for n in order.source.shape[: order.leading]]
+    places = ((*(slice(i, i + 1) for i in at), *tile) for at in itertools.product(*lead) for tile in tiles)
+    count = len(tiles) * int(np.prod([len(each) for each in lead], dtype=int))
+    pieces = ((i, order.parts(place)) for i, place in enumerate(places))
+    low, high, began = np.inf, -np.inf, time.perf_counter()
+    for done, (_, found) in enumerate(_outcomes(order, blocks.extremes, pieces), start=1):
+        if isinstance(found, BaseException):
+            raise found
+        if found is not None:
+            low, high = min(low, found[0]), max(high, found[1])
+        left = (time.perf_counter() - began) / done * (count - done)
+        yield BlockProgress(step="measure", done=done, count=count, seconds_left=left)
+    return (float(low), float(high)) if low < high else None
+
+
+def _run(order: Order, plan: Plan, step: str, count: int, failures: list[str]) -> Generator[BlockProgress, None, None]:
+    """Do the pieces of a step that are not done yet; what fails is added to `failures`."""
+    done = order.ledger.done(step)
+    left = (index for index in range(count) if index not in done)
+    finished, before, began = len(done), len(done), time.perf_counter()
+
+    def progress(**rest: Any) -> BlockProgress:
+        tried = finished - before + len(failures)
+        rate = tried / (time.perf_counter() - began)
+        seconds = (count - finished - len(failures)) / rate if tried else float("inf")
+        return BlockProgress(step=step, done=finished, count=count, failed=len(failures), seconds_left=seconds, **rest)
+
+    def settle(index: int, error: BaseException | None) -> None:
+        nonlocal finished
+        if error is None:
+            finished += 1
+        elif (finished == before and not failures) or isinstance(error, (ValueError, TypeError)):
+            raise error  # the first one: all others would fail like it
+        else:
+            failures.append(f"block {index}: {error or type(error).__name__}")
+
+    yield progress()
+    if order.client is None:
+        for index in left:
+            place = plan.read_place(step, index)
+            pace: dict[str, Any] = {"should_stop": order.should_stop, "interval": order.interval}
+            error = None
+            try:
+                for each in blocks.piece(plan, step, index, *order.parts(place), **pace):
+                    yield progress(block=each, place=place)
+            except Exception as caught:
+                error = caught
+            if order.should_stop():
+                return
+            settle(index, error)
+            yield progress()
+        return
+    pieces = ((index, (step, plan, *order.parts(plan.read_place(step, index)))) for index in left)
+    for index, found in _outcomes(order, blocks.whole, pieces):
+        settle(index, found if isinstance(found, BaseException) else None)
+        yield progress()
+
+
+def _outcomes(
+    order: Order, function: Callable[..., Any], pieces: Iterator[tuple[int, tuple[Any, ...]]]
+) -> Iterator[tuple[int, Any]]:
+    """What a function makes of each piece, or the exception that it ends with."""
+    if order.client is not None:
+        try:
+            yield from compute(function, pieces, order.client, order.should_stop)
+        finally:
+            if order.should_stop():
+                order.ledger.ask_to_stop()
+        return
+    for index, arguments in pieces:
+        if order.should_stop():
+            return
+        yield index, function(index, *arguments)
+
+
+def _call(order: Order, function: Callable[..., Any], *arguments: Any) -> Any:
+    if order.client is None:
+        return function(*arguments)
+    return order.client.submit(function, *arguments, pure=False).result()

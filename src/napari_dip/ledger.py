@@ -1,0 +1,131 @@
+"""What a long run writes down in its target, so that it can be killed at any time and continued by any process.
+
+An OME-Zarr group whose attributes hold the record of the run, and beside the image, while it is worked on, a group with
+a marker for each piece that is done: written after the data, under another name first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import zarr
+
+KEY = "napari-dip"  # of the record in the attributes, and name of the group of what is only needed meanwhile
+_MANY = 1000  # markers in a folder
+_EVERY = 1.0  # seconds between two looks for a wish to stop
+
+
+class Ledger:
+    """The target of a run.
+
+    Parameters
+    ----------
+    path : path
+        Of an OME-Zarr group, on a file system that all workers share.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    @property
+    def work(self) -> Path:
+        """The folder of what is only needed meanwhile."""
+        return self.path / KEY
+
+    def record(self) -> dict[str, Any] | None:
+        """That of the run whose target it is; None if it is something else, or nothing."""
+        try:
+            attributes = zarr.open_group(self.path, mode="r").attrs
+        except Exception:  # zarr raises anything for what is none
+            return None
+        found = attributes.get(KEY)
+        return dict(found) if isinstance(found, dict) and "request" in found else None
+
+    def create(self, make: Callable[[Path], None]) -> None:
+        """Let `make` fill a new folder, which then takes its place: at no time is it half there.
+
+        Raises
+        ------
+        FileExistsError
+            If something is there.
+        """
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"{self.path.parent} is not a folder; make it first")
+        new = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        shutil.rmtree(new, ignore_errors=True)
+        try:
+            make(new)
+            if self.path.exists():
+                raise FileExistsError(f"{self.path} appeared meanwhile; nothing is changed")
+            os.rename(new, self.path)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Delete it, if it is a zarr array or group or an empty folder.
+
+        Raises
+        ------
+        FileExistsError
+            If it is something else, which is never deleted.
+        """
+        marks = ("zarr.json", ".zgroup", ".zarray")
+        if not self.path.is_dir() or (any(self.path.iterdir()) and not any((self.path / m).exists() for m in marks)):
+            raise FileExistsError(f"{self.path} is no zarr, and is not replaced; name another target")
+        shutil.rmtree(self.path)
+
+    def amend(self, **entries: Any) -> None:
+        """Change the attributes: one file, which zarr replaces as a whole."""
+        zarr.open_group(self.path, mode="r+").attrs.update(entries)
+
+    # ------------------------------------------------------------------------------------------------------ markers
+
+    def mark(self, step: str, index: int, entry: dict[str, Any]) -> None:
+        """Write down that a piece of a step is done."""
+        path = self._marker(step, index)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        part.write_text(json.dumps(entry))
+        os.replace(part, path)
+
+    def done(self, step: str) -> set[int]:
+        """The pieces of a step that are done."""
+        folders = [path for path in (self.work / step).glob("*") if path.is_dir()]
+        return {int(path.name) for folder in folders for path in folder.iterdir() if not path.name.startswith(".")}
+
+    def entries(self, step: str) -> Iterator[dict[str, Any]]:
+        """What was written down of them."""
+        for index in sorted(self.done(step)):
+            yield json.loads(self._marker(step, index).read_text())
+
+    def _marker(self, step: str, index: int) -> Path:
+        return self.work / step / str(index // _MANY) / str(index)
+
+    # -------------------------------------------------------------------------------------------------------- stopping
+
+    def ask_to_stop(self) -> None:
+        """Tell all workers."""
+        (self.work / ".stop").touch()
+
+    def begin(self) -> None:
+        """Forget that wish."""
+        (self.work / ".stop").unlink(missing_ok=True)
+
+    def stopping(self) -> Callable[[], bool]:
+        """Whether that was wished, looked up now and then."""
+        seen, last = False, -_EVERY
+
+        def ask() -> bool:
+            nonlocal seen, last
+            now = time.monotonic()
+            if not seen and now - last >= _EVERY:
+                seen, last = (self.work / ".stop").exists(), now
+            return seen
+
+        return ask

@@ -1,0 +1,238 @@
+"""What is asked of a run over blocks, and what follows from it for all of them: scaling, noise, settings, tiles.
+
+It is written into the target before the first block, so that a run which goes on has it from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from napari_dip import blocks, record
+from napari_dip.blocks import Plan
+from napari_dip.core import device as devices
+from napari_dip.core.mosaic import tiles_of
+from napari_dip.core.noise import Noise
+from napari_dip.core.tiling import Tiling
+from napari_dip.inputs import read_slices
+from napari_dip.ledger import KEY, Ledger
+from napari_dip.restore import settings_here, why_here
+from napari_dip.run import noise_of
+from napari_dip.settings import Settings
+from napari_dip.zarrs import VERSIONS, Part, Place, Source, chunks_of, create_level, pyramid
+
+_TILE = {2: 1024, 3: 128}  # side of a tile, if the user names none
+_SAMPLES = {2: (16, (512, 512)), 3: (4, (64, 128, 128))}  # how many, and how large: what the noise is estimated from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What was asked for."""
+
+    source: Source
+    mask: Source | None
+    ledger: Ledger
+    client: Any
+    should_stop: Callable[[], bool]
+    interval: float
+    task: str
+    leading: int
+    factors: tuple[int, ...]
+    instrument: dict[str, Any]
+    camera: dict[str, float]
+    intensity_range: tuple[float, float] | None
+    settings: Settings | None
+    changes: dict[str, Any]
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        return self.source.shape[self.leading :]
+
+    @property
+    def tiles(self) -> Tiling:
+        """The tiles of a slice."""
+        base = self.settings or Settings()
+        wanted = base.changed(**{name: self.changes[name] for name in ("tile", "overlap") if name in self.changes})
+        if wanted.tile == 0:
+            side = _TILE[len(self.space)]
+            wanted = wanted.changed(tile=side if max(self.space) > 1.5 * side else max(*self.space, 16))
+        return tiles_of(self.space, wanted)
+
+    def parts(self, place: Place | None) -> tuple[Part | None, Part | None]:
+        """What is read of the source and the mask for a place in the source."""
+        if place is None:
+            return None, None
+        if self.mask is None:
+            return self.source.part(place), None
+        return self.source.part(place), self.mask.part(place[len(place) - len(self.mask.shape) :])
+
+    def samples(self) -> Iterator[tuple[Part | None, Part | None]]:
+        """Middles of blocks, evenly spread over all of them."""
+        count, size = _SAMPLES[len(self.space)]
+        lead, tiles = self.source.shape[: self.leading], self.tiles
+        slices = int(np.prod(lead, dtype=int))
+        total = slices * len(tiles)
+        for i in sorted({int(i) for i in np.linspace(0, total - 1, min(count, total))}):
+            at = np.unravel_index(i // len(tiles), lead) if lead else ()
+            space = []
+            for part, most in zip(tiles.at(i % len(tiles)), size, strict=True):
+                n = min(part.stop - part.start, most)
+                begin = part.start + (part.stop - part.start - n) // 2
+                space.append(slice(begin, begin + n))
+            yield self.parts((*(slice(int(k), int(k) + 1) for k in at), *space))
+
+    def request(self, fingerprint: str) -> dict[str, Any]:
+        """All that decides the result, fit for JSON."""
+        instrument = {
+            name: value if isinstance(value, (str, int, float)) else record.fingerprint(np.asarray(value))
+            for name, value in self.instrument.items()
+        }
+        asked = {
+            "task": self.task,
+            "source": {"shape": self.source.shape, "dtype": str(self.source.array.dtype), "sha256": fingerprint},
+            "mask": None if self.mask is None else {"shape": self.mask.shape},
+            "leading_axes": self.leading,
+            "factor": self.factors,
+            "camera": self.camera,
+            "intensity_range": self.intensity_range,
+            "settings": None if self.settings is None else self.settings.as_dict(),
+            "changes": {k: v for k, v in self.changes.items() if k != "threads"},
+            **instrument,
+        }
+        return dict(json.loads(json.dumps(asked)))
+
+
+def look(
+    task: str,
+    ndim: int,
+    samples: list[tuple[Part, Part | None]],
+    camera: dict[str, float],
+    settings: Settings | None,
+    changes: dict[str, Any],
+) -> dict[str, Any]:
+    """What samples say of the whole array: what identifies it, its noise and its settings, fit for JSON.
+
+    On the machine that will compute, for the settings depend on its device.
+    """
+    read = [blocks.known(*sample) for sample in samples]
+    digest = hashlib.sha256()
+    for values, missing in read:
+        digest.update(f"{record.fingerprint(values)}{record.fingerprint(missing)}".encode())
+    values, missing = (np.stack([a.reshape(a.shape[-ndim:]) for a in each]) for each in zip(*read, strict=True))
+    noise, level = None, 0.0
+    if not missing.all():
+        noise = noise_of(read_slices(values, missing, None, 1), camera)
+        level = float(values[~missing].mean())
+    reason = "chosen by the user"
+    if settings is None:
+        if changes.get("preset", "auto") == "auto":
+            reason = why_here(task, image_noise=noise, **changes)
+        settings = settings_here(task, image_noise=noise, **changes)
+    else:
+        settings = settings.changed(**changes)
+    device = devices.choose(settings.device)
+    if settings.device == "auto":  # the first GPU that each worker sees
+        settings = settings.changed(device=device.name.partition(":")[0])
+    return {
+        "sha256": digest.hexdigest(),
+        "noise": None if noise is None else _noise_as_dict(noise),
+        "level": level,
+        "settings": settings.as_dict(),
+        "method_reason": reason,
+        "device": str(device),
+        "software": record.software(),
+    }
+
+
+def refuse_another(before: dict[str, Any], now: dict[str, Any], path: Path) -> None:
+    """Raise unless both requests are the same."""
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            raise ValueError(
+                f"{path} holds a run with {name}={before.get(name)}, not {now.get(name)}; "
+                "say what was said then, name another target, or overwrite"
+            )
+
+
+def begin(
+    order: Order, request: dict[str, Any], seen: dict[str, Any], limits: tuple[float, float] | None
+) -> dict[str, Any]:
+    """Make the target, empty, with all that is fixed for the run in its attributes."""
+    tiles = order.tiles
+    found = {
+        "request": request,
+        "task": order.task,
+        **{name: value for name, value in seen.items() if name != "sha256"},
+        "intensity_range": limits,
+        "tiles": {"shape": tiles.shape, "tile": tiles.tile, "corners": tiles.corners},
+        "input": Path(order.source.path).name,
+        "finished": None,
+    }
+    found = dict(json.loads(json.dumps(found)))
+    plan, form = plan_of(order, found), order.source.zarr_format
+    calibration = order.source.calibration
+    finest = calibration.finer((*[1] * order.leading, *order.factors))
+    paths = [str(i) for i in range(len(plan.levels))]
+    image = finest.metadata(order.ledger.path.stem, paths, [[1 / f for f in level] for level in plan.levels])
+    ome: dict[str, Any] = {"version": VERSIONS[form], "multiscales": [image]}
+    if form == 2:
+        ome = {"multiscales": [{"version": VERSIONS[form], **image}]}
+    ome |= {"omero": calibration.omero} if calibration.omero else {}
+
+    def make(path: Path) -> None:
+        attributes = {**({"ome": ome} if form == 3 else ome), KEY: found}
+        group = zarr.create_group(path, zarr_format=form, attributes=attributes)  # type: ignore[arg-type]
+        for i in range(len(plan.levels)):
+            create_level(group, str(i), plan.level_shape(i), plan.dtype, plan.chunks, calibration.axes)
+        if plan.direct:
+            (path / KEY).mkdir()
+            return
+        tile = plan.finer.tile
+        work = group.create_group(KEY)
+        work.create_array("tiles", shape=(plan.blocks, *tile), chunks=(1, *tile), dtype="f4", fill_value=np.nan)
+
+    order.ledger.create(make)
+    return found
+
+
+def plan_of(order: Order, found: dict[str, Any]) -> Plan:
+    tiles = _tiling(found["tiles"])
+    settings = Settings(**found["settings"])
+    shape = (*order.source.shape[: order.leading], *tiles.finer(order.factors).shape)
+    dtype = np.dtype(order.source.array.dtype) if settings.output_dtype == "input" else np.dtype(np.float32)
+    return Plan(
+        target=str(order.ledger.path.absolute()),
+        task=order.task,
+        instrument=order.instrument,
+        settings=settings.changed(threads=order.changes.get("threads", settings.threads)),
+        intensity_range=None if found["intensity_range"] is None else tuple(found["intensity_range"]),
+        noise=None if found["noise"] is None else _noise_from(found["noise"]),
+        level=found["level"],
+        lead=order.source.shape[: order.leading],
+        tiles=tiles,
+        factors=order.factors,
+        dtype=dtype.newbyteorder("="),
+        chunks=chunks_of(shape, len(order.space)),
+        levels=tuple(pyramid(shape, len(order.space))),
+    )
+
+
+def _tiling(found: dict[str, Any]) -> Tiling:
+    return Tiling(tuple(found["shape"]), tuple(found["tile"]), tuple(tuple(each) for each in found["corners"]))
+
+
+def _noise_as_dict(noise: Noise) -> dict[str, Any]:
+    values = {**vars(noise), "autocorrelation": noise.autocorrelation.tolist()}
+    return {**values, "contrast": noise.contrast if np.isfinite(noise.contrast) else None}
+
+
+def _noise_from(values: dict[str, Any]) -> Noise:
+    contrast = np.inf if values["contrast"] is None else values["contrast"]
+    return Noise(**{**values, "autocorrelation": np.array(values["autocorrelation"]), "contrast": contrast})

@@ -1,0 +1,107 @@
+"""Blocks on Dask workers: the same image as without them, also if a worker is killed or nobody waits for the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_dip import iterate_blocks, restore_blocks
+from napari_dip.cluster import active_client
+from napari_dip.large import BlockProgress
+from napari_dip.ledger import Ledger
+from tests.bad_inputs import QUICK
+from tests.test_large import finish, saved, stack
+
+distributed = pytest.importorskip("distributed")
+
+PRIOR: dict[str, Any] = {**QUICK, "preset": "denoise-small"}
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    """Two workers, in processes of their own."""
+    cluster = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+    )
+    with cluster, distributed.Client(cluster) as found:
+        yield found
+
+
+def test_workers_make_the_image_that_one_process_makes(tmp_path: Path, client: Any) -> None:
+    source = saved(stack(5, 24, 40), tmp_path / "in.zarr")
+    knobs = {**PRIOR, "tile": 24, "overlap": 8}
+    seen, restored = finish(iterate_blocks("denoise", source, tmp_path / "out.zarr", client=client, **knobs))
+    assert restored.complete
+    whole = restore_blocks("denoise", source, tmp_path / "whole.zarr", client=False, **knobs)
+    np.testing.assert_array_equal(restored.array[:], whole.array[:])
+    for step in ("measure", "fit", "blend"):
+        done = [progress.done for progress in seen if progress.step == step]
+        assert done == sorted(done)
+        assert done[-1] == next(progress.count for progress in seen if progress.step == step)
+
+
+def test_a_worker_that_is_killed_costs_its_block_and_not_the_run(tmp_path: Path, client: Any) -> None:
+    source = saved(stack(10, 24, 40), tmp_path / "in.zarr")
+    knobs = {**PRIOR, "iterations": 60}
+    victim = next(iter(client.run(os.getpid).values()))
+    killed, restored = False, None
+    steps = iterate_blocks("denoise", source, tmp_path / "out.zarr", client=client, **knobs)
+    while restored is None:
+        try:
+            progress = next(steps)
+        except StopIteration as end:
+            restored = end.value
+            break
+        if progress.step == "fit" and progress.done == 2 and not killed:
+            os.kill(victim, signal.SIGKILL)
+            killed = True
+    assert killed
+    assert restored.complete
+    assert victim not in client.run(os.getpid).values()
+    whole = restore_blocks("denoise", source, tmp_path / "whole.zarr", client=False, **knobs)
+    np.testing.assert_array_equal(restored.array[:], whole.array[:])
+
+
+def test_a_stop_cancels_the_rest_and_ends_what_is_computed(tmp_path: Path, client: Any) -> None:
+    source = saved(stack(6, 24, 40), tmp_path / "in.zarr")
+    knobs = {**PRIOR, "iterations": 1_000_000}
+    began: list[BlockProgress] = []
+    steps = iterate_blocks(
+        "denoise", source, tmp_path / "out.zarr", client=client, should_stop=lambda: len(began) > 0, **knobs
+    )
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as end:
+            stopped = end.value
+            break
+        if progress.step == "fit":
+            time.sleep(1)
+            began.append(progress)
+    assert not stopped.complete
+    assert Ledger(tmp_path / "out.zarr").done("fit") == set()
+    deadline = time.monotonic() + 30
+    while any(client.processing().values()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_an_array_in_memory_is_not_sent_to_workers(tmp_path: Path, client: Any) -> None:
+    with pytest.raises(TypeError, match="workers cannot read; save it as .zarr"):
+        restore_blocks("denoise", stack(2, 20, 24), tmp_path / "out.zarr", client=client, **PRIOR)
+
+
+def test_the_active_client_is_found(client: Any) -> None:
+    assert active_client() is client
+    assert active_client(False) is None
+    assert active_client(client) is client
+    by_address = active_client(client.scheduler.address)
+    assert len(by_address.scheduler_info()["workers"]) == 2
+    by_address.close()

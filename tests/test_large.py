@@ -1,0 +1,358 @@
+"""Arrays of any size, block by block: the same image whatever happens on the way, in the memory of a block."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+
+from napari_dip import denoise, iterate_blocks, restore_blocks
+from napari_dip.core.tiling import seed_at
+from napari_dip.large import BlockProgress, Restored
+from napari_dip.ledger import KEY, Ledger
+from napari_dip.zarrs import Calibration, open_source
+from tests.bad_inputs import QUICK
+from tests.core.tiny import noisy
+
+PRIOR: dict[str, Any] = {**QUICK, "preset": "denoise-small", "client": False}
+
+
+def stack(*shape: int) -> np.ndarray:
+    *lead, height, width = shape
+    count = int(np.prod(lead, dtype=int))
+    slices = [100 + 50 * noisy(height, width, seed=i) for i in range(count)]
+    return np.rint(slices).astype(np.uint16).reshape(shape)
+
+
+def saved(values: np.ndarray, path: Path) -> str:
+    chunks = (*[1] * (values.ndim - 2), *values.shape[-2:])
+    zarr.create_array(path, shape=values.shape, dtype=values.dtype, chunks=chunks)[:] = values
+    return str(path)
+
+
+def finish(steps: Any) -> tuple[list[BlockProgress], Restored]:
+    seen = []
+    while True:
+        try:
+            seen.append(next(steps))
+        except StopIteration as end:
+            return seen, end.value
+
+
+# ------------------------------------------------------------------------------------------------------- what comes out
+
+
+def test_a_block_is_a_fit_with_the_scaling_and_noise_of_the_whole_and_a_seed_of_its_place(tmp_path: Path) -> None:
+    values = stack(2, 3, 20, 24)
+    restored = restore_blocks("denoise", saved(values, tmp_path / "in.zarr"), tmp_path / "out.zarr", **PRIOR)
+    assert restored.complete
+    limits = (float(values.min()), float(values.max()))
+    assert restored.record["intensity_range"] == list(limits)
+    knobs = {name: value for name, value in PRIOR.items() if name != "client"}
+    single = denoise(values[1, 2], intensity_range=limits, seed=seed_at(0, (1, 2, 0, 0)), **knobs)
+    np.testing.assert_array_equal(restored.array[1, 2], single.image)
+
+
+@pytest.mark.parametrize("kind", ["path", "zarr", "dask", "memory"])
+def test_all_kinds_of_arrays_give_the_same(tmp_path: Path, kind: str) -> None:
+    values = stack(3, 20, 24)
+    path = saved(values, tmp_path / "in.zarr")
+    sources = {
+        "path": path,
+        "zarr": zarr.open_array(path, mode="r"),
+        "dask": da.from_array(values, chunks=(2, 11, 13)),
+        "memory": values,
+    }
+    expected = restore_blocks("denoise", path, tmp_path / "expected.zarr", **PRIOR).array[:]
+    restored = restore_blocks("denoise", sources[kind], tmp_path / "out.zarr", **PRIOR)
+    np.testing.assert_array_equal(restored.array[:], expected)
+
+
+def test_tiles_are_blended_and_the_pyramid_is_the_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_dip.zarrs._SMALLEST", 16)
+    monkeypatch.setattr("napari_dip.zarrs._CHUNK", {2: (16, 32), 3: (8, 16, 16)})
+    values = stack(2, 40, 50)
+    restored = restore_blocks(
+        "denoise", saved(values, tmp_path / "in.zarr"), tmp_path / "out.zarr", tile=24, overlap=8, **PRIOR
+    )
+    image = restored.array[:]
+    assert np.isfinite(image).all()
+    limits, knobs = tuple(restored.record["intensity_range"]), {k: v for k, v in PRIOR.items() if k != "client"}
+    alone = denoise(values[1, :24, :24], intensity_range=limits, seed=seed_at(0, (1, 0, 0)), **knobs).image
+    np.testing.assert_allclose(image[1, :16, :13], alone[:16, :13], rtol=1e-5)  # where no other tile has a share
+    group = zarr.open_group(tmp_path / "out.zarr", mode="r")
+    assert sorted(group.keys()) == ["0", "1"]
+    np.testing.assert_allclose(group["1"][:], image.reshape(2, 20, 2, 25, 2).mean((2, 4)), rtol=1e-5)
+
+
+def test_volumes_are_blocks_in_three_dimensions(tmp_path: Path) -> None:
+    values = stack(2, 5, 20, 36)
+    restored = restore_blocks(
+        "denoise",
+        saved(values, tmp_path / "in.zarr"),
+        tmp_path / "out.zarr",
+        leading_axes=1,
+        tile=20,
+        overlap=4,
+        **{**PRIOR, "scales": 1},
+    )
+    assert restored.array.shape == (2, 5, 20, 36)
+    assert np.isfinite(restored.array[:]).all()
+    assert restored.record["blocks"] == 4
+
+
+def test_holes_are_filled_and_known_pixels_kept_bit_by_bit(tmp_path: Path) -> None:
+    values, mask = stack(2, 20, 44), np.zeros((20, 44), bool)
+    mask[4:8, 20:26] = True
+    restored = restore_blocks(
+        "inpaint",
+        saved(values, tmp_path / "in.zarr"),
+        tmp_path / "out.zarr",
+        mask,
+        tile=24,
+        overlap=8,
+        output_dtype="input",
+        **QUICK,
+        client=False,
+    )
+    image = restored.array[:]
+    assert image.dtype == np.uint16
+    np.testing.assert_array_equal(image[:, ~mask], values[:, ~mask])
+    assert (image[:, mask] != values[:, mask]).any()
+
+
+def test_what_is_not_known_at_all_stays_empty(tmp_path: Path) -> None:
+    values = stack(3, 20, 24).astype(np.float32)
+    values[1] = np.nan
+    restored = restore_blocks("denoise", values, tmp_path / "out.zarr", **PRIOR)
+    assert np.isfinite(restored.array[::2]).all()
+    assert np.isnan(restored.array[1]).all()
+
+
+# -------------------------------------------------------------------------------------------------------- calibration
+
+
+def ome_zarr(values: np.ndarray, path: Path, form: int) -> Path:
+    axes = [
+        {"name": "t", "type": "time", "unit": "second"},
+        {"name": "y", "type": "space", "unit": "micrometer"},
+        {"name": "x", "type": "space", "unit": "micrometer"},
+    ]
+    steps = [{"type": "scale", "scale": [2.0, 0.5, 0.25]}, {"type": "translation", "translation": [0.0, 10.0, 20.0]}]
+    image = {"axes": axes, "datasets": [{"path": "full", "coordinateTransformations": steps}]}
+    omero = {"channels": [{"label": "GFP", "color": "00FF00", "window": {"start": 0, "end": 9, "min": 0, "max": 9}}]}
+    ome = {"version": "0.5", "multiscales": [image], "omero": omero}
+    attributes = {"ome": ome} if form == 3 else {"multiscales": [{"version": "0.4", **image}], "omero": omero}
+    group = zarr.create_group(path, zarr_format=form, attributes=attributes)
+    group.create_array("full", shape=values.shape, dtype=values.dtype)[:] = values
+    return path
+
+
+@pytest.mark.parametrize("form", [2, 3])
+def test_calibration_carries_over_and_superresolution_refines_it(tmp_path: Path, form: int) -> None:
+    path = ome_zarr(stack(2, 16, 20), tmp_path / "in.zarr", form)
+    restored = restore_blocks("superresolve", path, tmp_path / "out.zarr", factor=(2, 4), client=False, **QUICK)
+    assert restored.array.shape == (2, 32, 80)
+    assert restored.array.metadata.zarr_format == form
+    found = open_source(tmp_path / "out.zarr").calibration
+    assert (found.axes, found.units) == ("tyx", ("second", "micrometer", "micrometer"))
+    assert found.scale == (2.0, 0.25, 0.0625)
+    assert found.translation == (0.0, 10 - 0.5 / 4, 20 - 0.25 * 3 / 8)
+    assert found.omero["channels"][0]["label"] == "GFP"
+    attributes = dict(zarr.open_group(tmp_path / "out.zarr", mode="r").attrs)
+    ome = attributes["ome"] if form == 3 else attributes
+    (image,) = ome["multiscales"]
+    assert (ome if form == 3 else image)["version"] == {2: "0.4", 3: "0.5"}[form]
+    assert all(len(d["coordinateTransformations"]) == 2 for d in image["datasets"])
+    if form == 3:
+        assert restored.array.metadata.dimension_names == ("t", "y", "x")
+
+
+def test_each_level_has_the_outline_of_the_finest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_dip.zarrs._SMALLEST", 8)
+    calibration = Calibration(axes="yx", scale=(0.5, 0.5), translation=(3.0, 4.0), units=("micrometer",) * 2)
+    restored = restore_blocks("denoise", stack(32, 40), tmp_path / "out.zarr", calibration=calibration, **PRIOR)
+    (image,) = zarr.open_group(restored.path, mode="r").attrs["ome"]["multiscales"]
+    outlines = []
+    for dataset in image["datasets"]:
+        scale, translation = (np.array(list(step.values())[1]) for step in dataset["coordinateTransformations"])
+        outlines.append(translation - scale / 2)
+    assert len(outlines) == 3
+    np.testing.assert_allclose(outlines, [outlines[0]] * 3)
+
+
+# ------------------------------------------------------------------------------------------------ stopping, going on
+
+SCRIPT = """
+import sys, json, torch
+from napari_dip import restore_blocks
+torch.set_num_threads(1)
+restore_blocks("denoise", sys.argv[1], sys.argv[2], **json.loads(sys.argv[3]))
+"""
+
+
+def start(*arguments: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, *map(str, arguments[:2]), json.dumps(arguments[2])])
+
+
+def wait_for(happened: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert process.poll() is None, "ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize(("step", "tile"), [("fit", 0), ("fit", 24), ("blend", 24)])
+def test_a_killed_run_goes_on_and_ends_with_the_same_image(tmp_path: Path, step: str, tile: int) -> None:
+    knobs = {**PRIOR, "iterations": 30, **({"tile": tile, "overlap": 8} if tile else {})}
+    source = saved(stack(8 if step == "fit" else 40, 24, 40), tmp_path / "in.zarr")
+    if step == "blend":
+        knobs["iterations"] = 1
+    target = tmp_path / "out.zarr"
+    process, ledger = start(source, target, knobs), Ledger(target)
+    wait_for(lambda: len(ledger.done(step)) >= 3, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = ledger.done(step)
+    seen, restored = finish(iterate_blocks("denoise", source, target, **knobs))
+    first = next(progress for progress in seen if progress.step == step)
+    assert 3 <= first.done == len(done) < first.count
+    assert restored.complete
+    whole = restore_blocks("denoise", source, tmp_path / "whole.zarr", **knobs)
+    np.testing.assert_array_equal(restored.array[:], whole.array[:])
+    assert not (target / KEY).exists()
+    assert restored.record["iterations"] == whole.record["iterations"]
+
+
+def test_a_stop_keeps_the_blocks_that_are_done(tmp_path: Path) -> None:
+    values, seen = stack(4, 20, 24), list[BlockProgress]()
+    steps = iterate_blocks(
+        "denoise", values, tmp_path / "out.zarr", should_stop=lambda: seen[-1:] != [] and seen[-1].done == 2, **PRIOR
+    )
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as end:
+            stopped = end.value
+            break
+        if progress.step == "fit":
+            seen.append(progress)
+    assert not stopped.complete
+    assert "stopped by the user, with 2 of 4 pieces of the step 'fit' left" in stopped.stop_reason
+    assert np.isfinite(stopped.array[:2]).all()
+    assert np.isnan(stopped.array[2:]).all()
+    restored = restore_blocks("denoise", values, tmp_path / "out.zarr", **PRIOR)
+    whole = restore_blocks("denoise", values, tmp_path / "whole.zarr", **PRIOR)
+    np.testing.assert_array_equal(restored.array[:], whole.array[:])
+
+
+def test_a_block_that_fails_is_left_out_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_dip import blocks
+
+    values, plain, calls = stack(4, 20, 24), blocks.iterate, []
+
+    def iterate(*args: Any, **rest: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 2:
+            raise MemoryError("on purpose")
+        return plain(*args, **rest)
+
+    monkeypatch.setattr(blocks, "iterate", iterate)
+    failed = restore_blocks("denoise", values, tmp_path / "out.zarr", **PRIOR)
+    assert "failed in 1 blocks, first block 1: on purpose" in failed.stop_reason
+    assert [np.isfinite(failed.array[i]).all() for i in range(4)] == [True, False, True, True]
+    assert restore_blocks("denoise", values, tmp_path / "out.zarr", **PRIOR).complete
+    assert len(calls) == 5
+
+
+def test_what_fails_at_once_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def iterate(*args: Any, **rest: Any) -> Any:
+        raise MemoryError("on purpose")
+
+    monkeypatch.setattr("napari_dip.blocks.iterate", iterate)
+    with pytest.raises(MemoryError, match="on purpose"):
+        restore_blocks("denoise", stack(4, 20, 24), tmp_path / "out.zarr", **PRIOR)
+
+
+def test_another_run_is_refused_and_a_finished_one_is_left(tmp_path: Path) -> None:
+    values, target = stack(2, 20, 24), tmp_path / "out.zarr"
+    first = restore_blocks("denoise", values, target, **PRIOR)
+    assert restore_blocks("denoise", values, target, **PRIOR).stop_reason == "was finished before"
+    with pytest.raises(ValueError, match="holds a run with changes=.*'iterations': 3.*overwrite"):
+        restore_blocks("denoise", values, target, **{**PRIOR, "iterations": 4})
+    with pytest.raises(ValueError, match="holds a run with source="):
+        restore_blocks("denoise", values + 1, target, **PRIOR)
+    np.testing.assert_array_equal(zarr.open_array(target / "0", mode="r")[:], first.array[:])
+    assert restore_blocks("denoise", values + 1, target, overwrite=True, **PRIOR).complete
+
+
+def test_nothing_else_is_ever_overwritten(tmp_path: Path) -> None:
+    values = stack(2, 20, 24)
+    other = saved(values, tmp_path / "other.zarr")
+    with pytest.raises(FileExistsError, match=r"other.zarr exists, and is no run"):
+        restore_blocks("denoise", values, other, **PRIOR)
+    with pytest.raises(ValueError, match="is the source"):
+        restore_blocks("denoise", other, other, overwrite=True, **PRIOR)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("all of it")
+    with pytest.raises(FileExistsError, match="folder is no zarr, and is not replaced"):
+        restore_blocks("denoise", values, folder, overwrite=True, **PRIOR)
+    assert (folder / "thesis.txt").read_text() == "all of it"
+    np.testing.assert_array_equal(zarr.open_array(other, mode="r")[:], values)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"factor": 2}, "factor=2 is for super-resolution"),
+        ({"leading_axes": 2}, "leaves 1 of space"),
+        ({"uncertainty": True}, "uncertainty is not kept of blocks"),
+        ({"code": "guide"}, "code='guide' needs an image"),
+        ({"intensity_range": (2, 1)}, "intensity_range"),
+        ({"iteratons": 2}, "did you mean 'iterations'"),
+        ({"calibration": Calibration(axes="yx", scale=(1, 1), translation=(0, 0), units=("", ""))}, "axes 'yx'"),
+        ({"mask": np.zeros((20, 25), bool)}, "mask has the shape"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_the_first_block(tmp_path: Path, changes: Any, words: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=words):
+        iterate_blocks("denoise", stack(3, 20, 24), tmp_path / "out.zarr", **{**PRIOR, **changes})
+    assert list(tmp_path.iterdir()) == []
+
+
+# -------------------------------------------------------------------------------------------------------------- memory
+
+PEAK = """
+import sys, json, resource, torch
+from napari_dip import restore_blocks
+torch.set_num_threads(1)
+restore_blocks("denoise", sys.argv[1], sys.argv[2], **json.loads(sys.argv[3]))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_peak_memory_does_not_depend_on_the_length_of_the_series(tmp_path: Path) -> None:
+    """Every eighth slice is fitted, the others are of one value and come back as they are, which is quick."""
+    knobs = {**PRIOR, "iterations": 1, "intensity_range": (0, 200)}
+    peaks = {}
+    for count in (16, 64):
+        source = tmp_path / f"in{count}.zarr"
+        array = zarr.create_array(source, shape=(count, 512, 512), dtype="f4", chunks=(1, 512, 512))
+        for i in range(count):
+            array[i] = np.random.default_rng(i).normal(100, 5, (512, 512)) if i % 8 == 0 else i
+        arguments = [str(source), str(tmp_path / f"out{count}.zarr"), json.dumps(knobs)]
+        run = subprocess.run([sys.executable, "-c", PEAK, *arguments], capture_output=True, check=True, text=True)
+        peaks[count] = int(run.stdout) * 1024
+    assert peaks[64] - peaks[16] < 16 * 2**20  # the other 48 slices are 48 MiB, and their results as much
