@@ -54,38 +54,38 @@ class Muon(torch.optim.Optimizer):
                 self._move_rest(moved, group["lr"], group["count"].add_(1))
         return loss
 
-    def _move_banks(self, weights: list[nn.Parameter], rate: float) -> None:
-        alike: dict[torch.Size, list[nn.Parameter]] = {}
-        for weight in weights:
-            alike.setdefault(weight.shape, []).append(weight)
+    # lists go through a kernel together: a GPU takes longer to start one than to run it on a bias
+
+    def _move_banks(self, weights: list[Tensor], rate: float) -> None:
+        gradients = _gradients(weights)
+        momenta = self._kept("momentum", weights)
+        torch._foreach_lerp_(momenta, gradients, 1 - self.MOMENTUM)
+        alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
+        for weight, step in zip(weights, torch._foreach_lerp(gradients, momenta, self.MOMENTUM), strict=True):
+            alike.setdefault(weight.shape, []).append((weight, step.flatten(1)))  # the step is Nesterov's
         for shape, bank in alike.items():
-            steps = []
-            for weight in bank:
-                assert weight.grad is not None
-                state = self.state[weight]
-                if not state:
-                    state["momentum"] = torch.zeros_like(weight)
-                momentum = state["momentum"]
-                momentum.lerp_(weight.grad, 1 - self.MOMENTUM)
-                steps.append(weight.grad.lerp(momentum, self.MOMENTUM).flatten(1))  # Nesterov's
             tall = max(1.0, shape[0] / shape[1:].numel()) ** 0.5
-            moves = self._orthogonal(torch.stack(steps)) * (self.pace * (-rate * tall))
-            for weight, move in zip(bank, moves, strict=True):
+            moves = self._orthogonal(torch.stack([step for _, step in bank])) * (self.pace * (-rate * tall))
+            for (weight, _), move in zip(bank, moves, strict=True):
                 weight.add_(move.reshape(shape))
 
-    def _move_rest(self, weights: list[nn.Parameter], rate: float, count: Tensor) -> None:
+    def _move_rest(self, weights: list[Tensor], rate: float, count: Tensor) -> None:
+        gradients = _gradients(weights)
+        means, squares = self._kept("mean", weights), self._kept("square", weights)
+        torch._foreach_lerp_(means, gradients, 1 - self.BETAS[0])
+        torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - self.BETAS[1])
         known = [-torch.expm1(count * math.log(beta)) for beta in self.BETAS]  # 1 - beta^count, to all digits
-        rate_now = self.pace * -rate / known[0]
+        slowness = torch._foreach_div(squares, known[1])
+        torch._foreach_sqrt_(slowness)
+        torch._foreach_add_(slowness, self.FLOOR)
+        torch._foreach_addcdiv_(weights, torch._foreach_mul(means, self.pace * -rate / known[0]), slowness)
+
+    def _kept(self, name: str, weights: list[Tensor]) -> list[Tensor]:
+        """What is remembered of each weight under a name; zeros in the beginning."""
         for weight in weights:
-            assert weight.grad is not None
-            state = self.state[weight]
-            if not state:
-                state |= {"mean": torch.zeros_like(weight), "square": torch.zeros_like(weight)}
-            mean, square = state["mean"], state["square"]
-            mean.lerp_(weight.grad, 1 - self.BETAS[0])
-            square.lerp_(weight.grad.square(), 1 - self.BETAS[1])
-            slowness = (square / known[1]).sqrt_().add_(self.FLOOR)
-            weight.addcdiv_(mean * rate_now, slowness)
+            if name not in self.state[weight]:
+                self.state[weight][name] = torch.zeros_like(weight)
+        return [self.state[weight][name] for weight in weights]
 
     def _orthogonal(self, matrices: Tensor) -> Tensor:  # (B, m, n)
         x: Tensor = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
@@ -96,6 +96,10 @@ class Muon(torch.optim.Optimizer):
             square = x @ x.mT
             x = a * x + (b * square + c * square @ square) @ x
         return x.mT if tall else x
+
+
+def _gradients(weights: list[Tensor]) -> list[Tensor]:
+    return [weight.grad for weight in weights if weight.grad is not None]
 
 
 def _is_bank(weight: Tensor) -> bool:

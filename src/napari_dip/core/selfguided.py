@@ -204,6 +204,7 @@ class SelfGuided(Search):
         """
         if not final:
             return Mark(self.iteration, self.average.clone(), None)
+        self._make.forget()  # a recording holds as much memory as a step takes
         photons = torch.zeros_like(self._photons)
         every = list(turns(photons.ndim - 1, swap=len(set(self._multiple[-2:])) == 1))
         for turn in every:
