@@ -135,13 +135,6 @@ BAD = [
         words=("more channels than pixels", "40 channels", "20 pixels"),
     ),
     Case(name="channel_axis beyond", where=API, options={"channel_axis": 2}, words=("channel_axis=2", "(9, 12)")),
-    Case(
-        name="channel_axis among the leading",
-        where=API,
-        image=lambda: np.ones((2, 3, 8, 8)),
-        options={"channel_axis": 0, "leading_axes": 1},
-        words=("channel_axis=0", "leading_axes=1"),
-    ),
     Case(name="negative leading_axes", where=API, options={"leading_axes": -1}, words=("leading_axes=-1",)),
     Case(name="too many leading_axes", where=API, options={"leading_axes": 1}, words=("1 spatial axes",)),
     # masks

@@ -152,6 +152,7 @@ def test_a_command_that_makes_no_sense_is_status_2(
         (["denoise", "stack.npy", "out.png"], "not a stack"),
         (["denoise", "bool.npy", "out.tif"], "image is boolean"),
         (["denoise", "in.tif", "out.tif", "--volume"], "--volume needs a z axis"),
+        (["denoise", "in.tif", "out.tif", "--together", "T"], "--together T does not go with the axes YX"),
         (["denoise", "in.tif", "out.tif", "--device", "abacus"], "device='abacus'"),
         (["denoise", "in.tif", "out.tif", "--guide", "stack.npy"], "guide has shape (2, 16, 16)"),
         (["inpaint", "in.tif", "out.tif"], "there is no hole"),
@@ -288,6 +289,15 @@ def test_a_volume_is_restored_as_one_for_each_time_and_channel() -> None:
     after = files.read("out.tif")
     assert (after.axes, after.values.shape) == ("TCZYX", (2, 2, 16, 9, 10))
     assert after.record["input"]["leading_axes"] == 2
+
+
+def test_one_axis_is_restored_together_on_request() -> None:
+    save("tzcyx.tif", noise(2, 3, 2, 9, 10), "TCZYX")
+    assert main(["denoise", "tzcyx.tif", "out.tif", "--together", "C", *QUICK, "--iterations", "1"]) == 0
+    after = files.read("out.tif")
+    assert (after.axes, after.values.shape) == ("TCZYX", (2, 3, 2, 9, 10))
+    assert (after.record["input"]["leading_axes"], after.record["input"]["channel_axis"]) == (2, 1)
+    assert after.record["iterations"] == 4
 
 
 def test_colours_are_restored_together_and_transparency_is_kept() -> None:

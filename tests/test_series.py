@@ -86,6 +86,17 @@ def test_several_at_once_all_begin_with_the_first(quick: None, monkeypatch: pyte
     assert neighbours_of(image, monkeypatch, leading_axes=1, at_once=2) == [0, 0, 0]
 
 
+def test_any_axis_may_be_restored_together_wherever_it_stands() -> None:
+    _, image = series(6)
+    image = image.reshape(3, 2, SIZE, SIZE)  # times, channels
+    as_last = denoise(np.moveaxis(image, 0, 1), leading_axes=1, channel_axis=1, **FAST)
+    run = iterate("denoise", image, leading_axes=1, channel_axis=0, interval=0, **FAST)
+    assert {progress.image.shape for progress in run} == {(3, SIZE, SIZE)}
+    assert np.array_equal(run.result.image, np.moveaxis(as_last.image, 1, 0))
+    assert run.result.residual.shape == image.shape
+    assert run.result.iterations == 2 * FAST["iterations"]
+
+
 def test_a_user_who_sets_the_iterations_has_them_in_each_slice() -> None:
     _, image = series()
     assert restored(image, stop="iterations", iterations=5).iterations == 15

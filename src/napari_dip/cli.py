@@ -103,7 +103,7 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
     for name, finer in extras.items():
         path, opaque = report.beside(args.target, name), replace(picture, alpha=None)
         files.rehearse(path, opaque, np.float32, factors=finer, overwrite=args.overwrite)
-    axes = _axes(picture, spatial)
+    axes, together = _axes(picture, spatial), _axes(picture, spatial, args.together)
     measures = report.Measures(
         picture=picture,
         axes=axes,
@@ -126,7 +126,7 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
         **instrument,
         guide=guide,
         **report.camera(args),
-        **axes,
+        **together,
         should_stop=stop.asked,
         interval=interval,
         **changes,
@@ -201,8 +201,16 @@ def _control(result: Result, picture: Picture, same: dict[str, Any], stop: Stop,
                 return
 
 
-def _axes(picture: Picture, spatial: str) -> dict[str, Any]:
-    """How the API names the axes of a picture."""
+def _axes(picture: Picture, spatial: str, together: str | None = None) -> dict[str, Any]:
+    """How the API names the axes of a picture, one of which may be restored together."""
+    if together is not None:
+        free = picture.slice_axes[: -len(spatial)]
+        if "S" in picture.axes or together not in free:
+            can = f"one of {', '.join(free)}" if free and "S" not in picture.axes else "none"
+            raise ValueError(
+                f"--together {together} does not go with the axes {picture.axes}, of which it can be {can}"
+            )
+        return {"channel_axis": picture.axes.index(together), "leading_axes": len(free) - 1}
     return {
         "channel_axis": -1 if "S" in picture.axes else None,
         "leading_axes": len(picture.slice_axes) - len(spatial),

@@ -53,10 +53,15 @@ class Slices:
 
     def layout_one(self, values: Array) -> Array:
         """One slice (C, *any) in the axes of the input, without the leading ones."""
-        if self.channel_axis is None:
+        if self.channel_axis_in_slice is None:
             first: Array = values[0]
             return first
-        return np.moveaxis(values, 0, self.channel_axis - len(self.leading))
+        return np.moveaxis(values, 0, self.channel_axis_in_slice)
+
+    @property
+    def channel_axis_in_slice(self) -> int | None:
+        """Where the channels stand in the axes of the input without the leading ones."""
+        return None if self.channel_axis is None else max(0, self.channel_axis - len(self.leading))
 
 
 def read_slices(image: Any, mask: Any, channel_axis: int | None, leading_axes: int) -> Slices:
@@ -65,14 +70,15 @@ def read_slices(image: Any, mask: Any, channel_axis: int | None, leading_axes: i
     Parameters
     ----------
     image : array-like
-        Real numbers; leading axes first, then the spatial ones, with the channels anywhere after the leading axes.
+        Real numbers; leading axes first, then the spatial ones, with the channels anywhere.
     mask : array-like of bool or integers, or None
         True or non-zero where a pixel is missing (as is what numpy.ma masks). In the shape of the image, of the image
         without its channels, or of one slice without channels.
     channel_axis : int or None
         Axis of the channels, which are restored together.
     leading_axes : int
-        How many leading axes are not spatial: each of their slices is restored on its own.
+        How many leading axes, not counting that of the channels, are not spatial: each of their slices is restored on
+        its own.
 
     Raises
     ------
@@ -141,10 +147,7 @@ def _channel_axis(array: Array, axis: int | None, leading_axes: int) -> int | No
         return None
     if not isinstance(axis, (int, np.integer)) or not -array.ndim <= axis < array.ndim:
         raise ValueError(f"channel_axis={axis} is not an axis of an image of shape {array.shape}")
-    axis = int(axis) % array.ndim
-    if axis < leading_axes:
-        raise ValueError(f"channel_axis={axis} is one of leading_axes={leading_axes}; channels come after them")
-    return axis
+    return int(axis) % array.ndim
 
 
 def _mask(

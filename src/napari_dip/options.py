@@ -98,6 +98,7 @@ def _add_arguments(command: _Parser, task: str) -> None:
         add("--kernel", choices=KERNELS, default="lanczos2", help="How the instrument blurs before it samples.")
     if task in ("superresolve", "deconvolve"):
         _add_psf(command, needed=task == "deconvolve")
+    add("--together", choices=("T", "C", "Z"), help=_TOGETHER)
     add("--guide", metavar="FILE", help="An image of the size of OUT that guides the restoration (--code guide).")
     add("--overwrite", action="store_true", help="Replace OUT, and what is written beside it, if it exists.")
     add("--quiet", action="store_true", help="No progress bar.")
@@ -146,6 +147,10 @@ def _add_trust(command: _Parser) -> None:
     add("--resolution", action="store_true", help="Fourier ring correlation (--volume: shells), before and after.")
 
 
+_TOGETHER = (
+    "One generator restores all times, channels or z slices of an image together, like the colours of RGB: for few of "
+    "them that have their structure in common."
+)
 _FACTOR = "Fine pixels per pixel of IN: for all axes of space, or one for each: y,x, with --volume z,y,x."
 
 

@@ -158,10 +158,12 @@ def iterate(
     guide : array-like, optional
         An image of the size of the restored one that serves as the code, with ``code="guide"``.
     channel_axis : int, optional
-        Axis of channels that are restored together by one generator, such as -1 for RGB.
+        Axis of channels that are restored together by one generator, such as -1 for RGB. It may be any axis whose
+        slices have their structure in common, frames of a short series too.
     leading_axes : int
-        That many leading axes (time, z, channel) are no space: their slices are restored one after the other, each
-        from the same seed, with one intensity scaling.
+        That many leading axes (time, z, channel; not counting `channel_axis`) are no space: their slices are restored
+        one by one, with the same seed and one intensity scaling. A self-guided fit begins with the weights of the
+        slice before (``warm_start``), so that it depends on that slice.
     intensity_range : (float, float), optional
         The two intensities that become 0 and 1 for the generator; by default the smallest and largest known pixel.
     gain, offset, read_noise : float, optional

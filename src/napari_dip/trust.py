@@ -186,7 +186,6 @@ def iterate_noise_control(
     missing = read_slices(result.residual, None, made["channel_axis"], made["leading_axes"]).missing
     observation = _noise_like(slices, noise, float(slices.values[~missing].mean()), result.settings.seed)
     hidden = next(each for each in missing if not each.all())  # of the first slice that was fitted
-    inner = None if slices.channel_axis is None else slices.channel_axis - len(slices.leading)
     run = iterate(
         result.record["task"],
         slices.layout_one(observation),
@@ -196,7 +195,7 @@ def iterate_noise_control(
         psf=psf,
         psf_centre=psf_centre,
         voxel_size=result.record["voxel_size"],
-        channel_axis=inner,
+        channel_axis=slices.channel_axis_in_slice,
         intensity_range=result.record["intensity_range"],
         gain=noise.gain,
         offset=noise.offset,
