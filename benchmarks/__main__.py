@@ -7,7 +7,8 @@ import sys
 
 
 def main(arguments: list[str] | None = None) -> int:
-    from benchmarks import pace, quality, speed  # here: processes that a measurement starts load this file again
+    # here: processes that a measurement starts load this file again
+    from benchmarks import pace, quality, series, speed
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measurements.")
     commands = parser.add_subparsers(required=True)
@@ -15,6 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
         quality: "how good the restored images are",
         pace: "how soon they are that good",
         speed: "how long an iteration takes",
+        series: "how long a stack takes",
     }
     for module, help in modules.items():
         command = commands.add_parser(

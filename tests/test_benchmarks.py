@@ -198,3 +198,11 @@ def test_a_method_whose_package_is_missing_is_left_out_and_named(
 def test_a_folder_without_images_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert quality(tmp_path, tmp_path) == 1
     assert "benchmarks/images.py" in capsys.readouterr().err
+
+
+def test_a_stack_is_timed_one_after_the_other_and_several_at_once(tmp_path: Path) -> None:
+    small = ["--device", "cpu", "--slices", "2", "--size", "16", "--rounds", "1", "--iterations", "1"]
+    assert main(["series", *small, "--results", str(tmp_path)]) == 0
+    rows = json.loads((tmp_path / "series-cpu.json").read_text())["series"]
+    assert [row["at_once"] for row in rows] == [1, 2, 1, 2, 1, 1]
+    assert all(row.get("difference", 0) == 0 for row in rows)
