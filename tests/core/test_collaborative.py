@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from napari_dip.core import collaborative
 from napari_dip.core.collaborative import nonlocal_ridge
 from tests.core.tiny import picture
 
@@ -110,3 +111,20 @@ def test_what_is_no_image_is_refused() -> None:
         nonlocal_ridge(torch.zeros(8, 8), 1)
     with pytest.raises(ValueError, match="sigma=-1"):
         nonlocal_ridge(torch.zeros(1, 8, 8), -1)
+
+
+def test_threads_change_nothing_but_the_last_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collaborative, "_REFERENCES", 32)  # several strips
+    image = torch.from_numpy(picture(48, 64)).float()[None]
+    image += 0.1 * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = nonlocal_ridge(image, 0.1)
+        torch.set_num_threads(3)
+        together = nonlocal_ridge(image, 0.1)
+        assert torch.get_num_threads() == 3
+        assert torch.equal(together, nonlocal_ridge(image, 0.1))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(alone, together, rtol=0, atol=1e-5)

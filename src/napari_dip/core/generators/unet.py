@@ -85,9 +85,23 @@ class UNet(nn.Module):
             features = down(kept[-1])
         features = self.middle(features)
         for up, skipped, after in reversed(list(zip(self.ups, kept, self.after, strict=True))):
-            features = after(up(features) + skipped)
+            features = after(_grown(up, features) + skipped)
         image: Tensor = code[:, : self.channels] - self.tail(features)
         return image
+
+
+def _grown(up: Any, features: Tensor) -> Tensor:
+    """A transposed convolution whose filters touch but do not overlap, as the matrix product that it is.
+
+    Half the time of the general one on a CPU.
+    """
+    factor, ndim = up.stride, len(up.stride)
+    pixels = features.movedim(1, -1) @ up.weight.movedim(1, -1).flatten(1)  # (N, *S, factors * channels)
+    blocks = pixels.unflatten(-1, (*factor, up.out_channels))
+    order = [0, *(axis for i in range(ndim) for axis in (1 + i, 1 + ndim + i)), 1 + 2 * ndim]
+    size = [n * f for n, f in zip(features.shape[2:], factor, strict=True)]
+    image = blocks.permute(order).reshape(len(features), *size, up.out_channels)
+    return torch.as_tensor(image + up.bias.to(image.dtype)).movedim(-1, 1)
 
 
 class _Block(nn.Module):
