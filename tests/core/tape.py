@@ -79,7 +79,7 @@ class Taping:
 
     def __init__(self, device: str, random: torch.Generator) -> None:
         self.random = random
-        self.recorded = self.replayed = 0
+        self.recorded = self.replayed = self.forgotten = 0
 
     def aside(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -94,6 +94,9 @@ class Taping:
             tape.replay()
 
         return replay
+
+    def forget(self) -> None:
+        self.forgotten += 1
 
 
 class Refusing(Taping):

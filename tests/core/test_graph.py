@@ -95,6 +95,7 @@ def both(
     recorded = run(case, settings, state=state)
     steps = recorded.iterations - (0 if state is None else state.iteration)
     assert sum(recorder.replayed for recorder in recorders) >= steps / 2
+    assert all(recorder.recorded - recorder.forgotten <= 1 for recorder in recorders)
     record_with(Refusing, monkeypatch)
     return recorded, run(case, settings, state=state)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,14 @@ def test_going_on_leaves_the_state_as_it_was() -> None:
     half = run(problem(), tiny())
     before = run(problem(), tiny(), state=state_of(half)).image
     assert np.array_equal(run(problem(), tiny(), state=state_of(half)).image, before)
+
+
+def test_a_state_from_another_kind_of_device_goes_on_with_random_numbers_of_its_own() -> None:
+    half = run(problem(), tiny())
+    elsewhere = replace(state_of(half), random=torch.zeros(16, dtype=torch.uint8))  # as CUDA has them
+    both = run(problem(), tiny(), state=elsewhere)
+    assert both.iterations == 40
+    assert np.mean(both.history.loss[20:]) < np.mean(both.history.loss[:20])
 
 
 def test_a_stopped_run_goes_on_too() -> None:

@@ -11,7 +11,8 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from functools import cache
+from typing import Any, Protocol
 
 import torch
 
@@ -19,7 +20,7 @@ Step = Callable[[], None]
 
 #: Steps before the recording. In them libraries choose their algorithms, and an optimiser lays out what it remembers.
 WARM_UP = 3
-_ONE_AT_A_TIME = threading.Lock()  # torch records one graph at a time in a process
+_ONE_AT_A_TIME = threading.Lock()  # what another thread runs where a graph is recorded would become a part of it
 
 
 class Recorder(Protocol):
@@ -31,9 +32,12 @@ class Recorder(Protocol):
     def record(self, step: Step) -> Step:
         """Record a step, which then has not been made, and return what makes it. May fail in any way."""
 
+    def forget(self) -> None:
+        """Tensors that a recorded step remembers are about to be replaced."""
+
 
 class CUDA:
-    """Records on a stream of its own.
+    """Records in a queue beside the one that runs use; there is one for each device, as libraries keep memory for each.
 
     Parameters
     ----------
@@ -46,29 +50,49 @@ class CUDA:
     def __init__(self, device: str, random: torch.Generator) -> None:
         self._random = random
         self._device = device
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._stream = _beside(device)
 
     @contextmanager
     def aside(self) -> Iterator[None]:
         here = torch.cuda.current_stream(self._device)
-        self._stream.wait_stream(here)
-        with torch.cuda.stream(self._stream):
-            yield
-        here.wait_stream(self._stream)
+        with _ONE_AT_A_TIME:
+            self._stream.wait_stream(here)
+            with torch.cuda.stream(self._stream):
+                yield
+            here.wait_stream(self._stream)
 
     def record(self, step: Step) -> Step:
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._random)
         before = self._random.clone_state()
+        # other threads go on using the GPU meanwhile: a recording of the whole process would break on that
+        recording = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
         try:
-            # other threads go on using the GPU meanwhile: a recording of the whole process would break on that
-            recording = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
-            with _ONE_AT_A_TIME, self.aside(), recording:
+            with self.aside(), _own_workspace(), recording:
                 step()
         except Exception:
             self._random.graphsafe_set_state(before)  # a recording that broke off leaves it unusable
             raise
         return graph.replay
+
+    def forget(self) -> None:
+        # their memory is used again beside, perhaps by another run, while the last replays are under way
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+
+
+@cache
+def _beside(device: str) -> Any:
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _own_workspace() -> Iterator[None]:
+    """Matrix products have a workspace for each queue; two graphs that share one must not be replayed side by side."""
+    torch._C._cuda_clearCublasWorkspaces()
+    try:
+        yield
+    finally:
+        torch._C._cuda_clearCublasWorkspaces()
 
 
 def recorder_for(device: str, random: torch.Generator) -> Recorder | None:
@@ -93,12 +117,14 @@ class Replayed:
         self._step = step
         self._recorder = recorder
         self._on_failure = on_failure
-        self.forget()
-
-    def forget(self) -> None:
-        """Record anew: a tensor that the step remembers has been replaced."""
         self._replay: Step | None = None
         self._made = 0
+
+    def forget(self) -> None:
+        """Record anew, as a tensor that the step remembers is replaced. Before that."""
+        if self._recorder is not None and self._replay is not None:
+            self._recorder.forget()
+        self._replay, self._made = None, 0
 
     def __call__(self) -> None:
         if self._replay is None and self._recorder is not None and self._made == WARM_UP:

@@ -118,8 +118,8 @@ class Search:
     def prepare(self) -> None:
         """Set what the host decides for this iteration: a graph repeats the numbers that it was recorded with."""
         if self.iteration == self._tail:
-            self._average = RunningAverage(1, spread=self.settings.uncertainty)
             self._make.forget()
+            self._average = RunningAverage(1, spread=self.settings.uncertainty)
         self._average.weigh()
 
     def make_step(self) -> None:
@@ -250,7 +250,8 @@ class Search:
         for saved, group in zip(moments["param_groups"], self._optimiser.param_groups, strict=True):
             saved |= {how: group[how] for how in ("fused", "capturable") if how in group}  # as this device needs it
         self._optimiser.load_state_dict(moments)
-        self._random.set_state(state.random)
+        if len(state.random) == len(self._random.get_state()):  # else it is of another kind of device
+            self._random.set_state(state.random)
         self.restore_averages(place(state.average))
 
     def averages(self) -> dict[str, Any]:
