@@ -154,6 +154,7 @@ def test_a_graph_does_what_the_step_does(way: str, monkeypatch: pytest.MonkeyPat
     assert psnr(recorded.image[0], eager.image[0]) > 40
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.parametrize("way", [*RECORDED, "self-guided"])
 def test_nothing_waits_for_the_gpu_between_two_looks(way: str) -> None:
     settings = guided() if way == "self-guided" else tiny(device="cuda", **RECORDED[way])
