@@ -7,12 +7,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from magicgui.widgets import ComboBox, PushButton, SpinBox
+from magicgui.widgets import ComboBox, FloatSpinBox, PushButton, SpinBox
 from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_dip.core.operators import KERNELS
+from napari_dip.inputs import read_factor
+from napari_dip.instrument import CENTRES
 from napari_dip.trust import find_bad_pixels
 from napari_dip.viewer import layers
 from napari_dip.viewer.background import Background
@@ -22,11 +24,12 @@ from napari_dip.viewer.layers import Source
 from napari_dip.viewer.restoration import is_by_product
 
 IN_VIEW, ALL_SLICES = "the slice in view", "all slices, one after the other"
+VOLUME, ALL_VOLUMES = "the volume", "all volumes, one after the other"
 _LOOKED_AT = 1024  # pixels a side, in the middle: 2 s of one core
 
 
 class Inputs(QWidget):
-    """What the three dock widgets ask for alike; a subclass for each task adds its own.
+    """What the dock widgets ask for alike; a subclass for each task adds its own.
 
     Parameters
     ----------
@@ -62,8 +65,9 @@ class Inputs(QWidget):
         self.where = ComboBox(
             name="slices",
             label="Restore",
-            choices=[IN_VIEW, ALL_SLICES],
-            tooltip="All slices share one intensity scaling; each starts from the same seed.",
+            choices=self._wheres,
+            tooltip="All slices share one intensity scaling. A volume is restored as one: its last three axes are "
+            "space, and the scale of the layer says how coarse they are.",
         )
         self.mask = ComboBox(
             name="mask",
@@ -134,6 +138,10 @@ class Inputs(QWidget):
     def _images(self, _: Any = None) -> list[tuple[str, Any]]:
         return images_in(self._viewer)
 
+    def _wheres(self, _: Any = None) -> list[str]:
+        axes = 2 if self.image.value is None else self.image.value.ndim
+        return [IN_VIEW, ALL_SLICES, *([VOLUME] if axes > 2 else []), *([ALL_VOLUMES] if axes > 3 else [])]
+
     def _masks(self, _: Any = None) -> list[tuple[str, Any]]:
         return [(layer.name, layer) for layer in self._viewer.layers if isinstance(layer, Labels)]
 
@@ -150,6 +158,8 @@ class Inputs(QWidget):
         many = layer is not None and layer.multiscale
         if many:
             self.level.max = len(layer.data) - 1
+        if list(self.where.choices) != self._wheres():
+            self.where.reset_choices()
         self._rows.show_row(self.level, many)
         self._rows.show_row(self.where, layer is not None and layer.ndim > 2)
         self._rows.show_row(self.label, self.mask.value is not None)
@@ -162,14 +172,22 @@ class Inputs(QWidget):
         """The index of the slice in view, along each leading axis of the chosen image."""
         return layers.in_view(self._viewer, self.image.value, self._level_of(self.image.value))
 
+    @property
+    def space(self) -> int:
+        """How many axes of space there are in what is to be restored: 3 for volumes."""
+        layer = self.image.value
+        return 3 if layer is not None and layer.ndim > 2 and self.where.value in (VOLUME, ALL_VOLUMES) else 2
+
     def place(self) -> str | tuple[int, ...]:
         """Which slices are to be restored, as `layers.read` has it."""
-        return layers.ALL if self.where.value == ALL_SLICES else self.index_in_view()
+        if self.where.value in (ALL_SLICES, ALL_VOLUMES):
+            return layers.ALL
+        return self.index_in_view()[: self.image.value.ndim - self.space]
 
     def read(self) -> Source:
         """What is chosen, with the pixels missing that the mask marks."""
         layers.check_source(self.image.value)
-        return self._reader(self.place())()
+        return self._reader(self.place(), self.space)()
 
     def look(self) -> tuple[Any, Callable[[], Source]]:
         """What identifies the slice in view, its mask included, and how to read it: not before the call."""
@@ -194,10 +212,10 @@ class Inputs(QWidget):
         layer = self.image.value
         where = ""
         if layer.ndim > 2:
-            where = f" ({self.where.value})" if self.where.value == ALL_SLICES else f" ({self._slice_in_view(layer)})"
+            where = f" ({self._slice_in_view(layer) if self.where.value == IN_VIEW else self.where.value})"
         data = layer.data[self.level.value] if layer.multiscale else layer.data
         shape = tuple(data.shape[: layer.ndim])
-        shape = shape if self.where.value == ALL_SLICES else shape[-2:]
+        shape = shape if self.where.value in (ALL_SLICES, ALL_VOLUMES) else shape[-self.space :]
         return f"'{layer.name}'{where}, {' x '.join(map(str, shape))} pixels of {layer.dtype}"
 
     def _slice_in_view(self, layer: Any) -> str:
@@ -209,7 +227,7 @@ class Inputs(QWidget):
     def _level_of(self, layer: Any) -> int:
         return self.level.value if layer.multiscale else 0
 
-    def _reader(self, where: Any) -> Callable[[], Source]:
+    def _reader(self, where: Any, space: int = 2) -> Callable[[], Source]:
         return partial(
             _read,
             self.image.value,
@@ -218,6 +236,7 @@ class Inputs(QWidget):
             self.mask.value,
             self.label.value or None,
             self._viewer,
+            space,
         )
 
     # -- masks --------------------------------------------------------------------------------------------------
@@ -242,7 +261,7 @@ class Inputs(QWidget):
             layers.check_source(self.image.value)
         except TypeError as error:
             return self.said.emit(str(error), True)
-        read = self._reader(self.place())
+        read = self._reader(self.place(), self.space)
         self.said.emit(f"Looking for bad pixels in '{self.image.value.name}'...", False)
         self._finder.ask(lambda: _bad_pixels(read))
         self.find_button.enabled = False
@@ -294,7 +313,15 @@ class SuperresolveInputs(Inputs):
 
     def _own_rows(self) -> list[Any]:
         self.factor = SpinBox(
-            name="factor", label="Factor", value=2, min=2, max=16, tooltip="Fine pixels per pixel, along y and x."
+            name="factor", label="Factor", value=2, min=1, max=16, tooltip="Fine pixels per pixel, along y and x."
+        )
+        self.factor_z = SpinBox(
+            name="factor_z",
+            label="Factor along z",
+            value=1,
+            min=1,
+            max=16,
+            tooltip="Fine planes per plane of a volume.",
         )
         self.kernel = ComboBox(
             name="kernel",
@@ -302,21 +329,100 @@ class SuperresolveInputs(Inputs):
             choices=list(KERNELS),
             tooltip="How the instrument blurred before it sampled: box is camera binning, lanczos2 a sharp optic.",
         )
-        return [self.factor, self.kernel, self.mask, self.label]
+        return [self.factor_z, self.factor, self.kernel, self.mask, self.label]
 
     def _watched(self) -> list[Any]:
-        return [*super()._watched(), self.factor, self.kernel]
+        return [*super()._watched(), self.factor, self.factor_z, self.kernel]
+
+    def show_rows(self, guide: bool) -> None:
+        super().show_rows(guide)
+        self._rows.show_row(self.factor_z, self.space == 3)
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        """One for each axis of space."""
+        return (self.factor_z.value, self.factor.value, self.factor.value)[-self.space :]
 
     def problem(self) -> dict[str, Any]:
-        return {"factors": (self.factor.value,) * 2, "kernel": self.kernel.value}
+        return {"factors": self.factors, "kernel": self.kernel.value}
 
     def verb(self, layer: Any) -> str:
-        factor = self.factor.value
+        read_factor(self.factors, self.space)
+        last = slice(-self.space, None)
         sizes = [
-            f"{scale / factor:.4g} {unit:~}" for scale, unit in zip(layer.scale[-2:], layer.units[-2:], strict=True)
+            f"{scale / factor:.4g} {unit:~}"
+            for scale, factor, unit in zip(layer.scale[last], self.factors, layer.units[last], strict=True)
         ]
+        times = f"{self.factor.value} times along y and x"
+        if self.space == 3:
+            times = f"{self.factor_z.value} times along z and {times}"
         missing = f", without what '{self.mask.value.name}' marks," if self.mask.value is not None else ","
-        return f"Enlarge {factor} times along y and x, to pixels of {' x '.join(sizes)}{missing}"
+        return f"Enlarge {times}, to pixels of {' x '.join(sizes)}{missing}"
+
+
+class DeconvolveInputs(Inputs):
+    """With the blur of the instrument: a layer, or a Gaussian."""
+
+    def _own_rows(self) -> list[Any]:
+        self.psf = ComboBox(
+            name="psf",
+            label="Point spread",
+            choices=self._images,
+            nullable=True,
+            tooltip="An image layer that shows a point as the instrument sees it, with pixels as large as those of the "
+            "image. None: a Gaussian.",
+        )
+        self.psf_centre = ComboBox(
+            name="psf_centre",
+            label="Its centre",
+            choices=list(CENTRES),
+            tooltip="What of it is the place of the point: with the centre of mass no light is moved on the whole.",
+        )
+        self.sigma_z, self.sigma = (
+            FloatSpinBox(
+                name=name,
+                label=f"Sigma {axes} (px)",
+                value=1.5,
+                min=0,
+                max=100,
+                step=0.1,
+                tooltip="Standard deviation of the Gaussian: its full width at half maximum over 2.35.",
+            )
+            for name, axes in (("sigma_z", "z"), ("sigma", "y, x"))
+        )
+        return [self.psf, self.psf_centre, self.sigma_z, self.sigma, self.mask, self.label]
+
+    def _watched(self) -> list[Any]:
+        return [*super()._watched(), self.psf, self.psf_centre, self.sigma_z, self.sigma]
+
+    def reset_choices(self) -> None:
+        super().reset_choices()
+        self.psf.reset_choices()
+
+    def show_rows(self, guide: bool) -> None:
+        super().show_rows(guide)
+        measured = self.psf.value is not None
+        self._rows.show_row(self.psf_centre, measured)
+        self._rows.show_row(self.sigma, not measured)
+        self._rows.show_row(self.sigma_z, not measured and self.space == 3)
+
+    def problem(self) -> dict[str, Any]:
+        sigmas = (self.sigma_z.value, self.sigma.value, self.sigma.value)[-self.space :]
+        psf = sigmas if self.psf.value is None else layers.pixels(self.psf.value)
+        return {"psf": psf, "psf_centre": self.psf_centre.value}
+
+    def verb(self, layer: Any) -> str:
+        psf = self.psf.value
+        if psf is not None and psf.ndim != self.space:
+            raise ValueError(
+                f"'{psf.name}' has {psf.ndim} axes, but what is restored has {self.space}: choose another point spread "
+                "function, or another row under Restore."
+            )
+        if psf is None and not any(self.problem()["psf"]):
+            raise ValueError("A sigma above 0 says how wide the blur is.")
+        blur = "a Gaussian blur" if psf is None else f"the blur of '{psf.name}'"
+        missing = f", without what '{self.mask.value.name}' marks," if self.mask.value is not None else ""
+        return f"Undo {blur} of{missing}"
 
 
 def images_in(viewer: Any) -> list[tuple[str, Any]]:
@@ -326,13 +432,13 @@ def images_in(viewer: Any) -> list[tuple[str, Any]]:
     return [(layer.name, layer) for layer in sorted(images, key=lambda layer: not layer.visible)]
 
 
-def _read(layer: Any, where: Any, level: int, mask: Any, label: int | None, viewer: Any) -> Source:
-    source = layers.read(layer, where=where, level=level)
+def _read(layer: Any, where: Any, level: int, mask: Any, label: int | None, viewer: Any, space: int) -> Source:
+    source = layers.read(layer, where=where, level=level, space=space)
     return source if mask is None else layers.with_mask(source, mask, label, viewer)
 
 
 def _bad_pixels(read: Callable[[], Source]) -> tuple[Source, np.ndarray]:
-    """A source and its bad pixels (*leading, Y, X) that are not marked already."""
+    """A source and its bad pixels (*leading, *S) that are not marked already."""
     source = read()
     axes = {name: value for name, value in source.arguments.items() if name in ("channel_axis", "leading_axes")}
     bad = find_bad_pixels(source.image, **axes)

@@ -91,7 +91,13 @@ def control(
 ) -> Generator[Progress, None, Findings]:
     """Restore pure noise in the same way as a result, step by step."""
     steps = trust.iterate_noise_control(
-        result, restoration.source.image, guide=restoration.guide, should_stop=should_stop, interval=interval
+        result,
+        restoration.source.image,
+        guide=restoration.guide,
+        psf=restoration.psf,
+        psf_centre=restoration.psf_centre,
+        should_stop=should_stop,
+        interval=interval,
     )
     try:
         found = yield from steps
@@ -183,7 +189,7 @@ def _uncertainty(restoration: Restoration, result: Result, wanted: Wanted) -> Fi
 
 def _holes(restoration: Restoration, result: Result, wanted: Wanted) -> Findings:
     source = restoration.source
-    axes = {name: value for name, value in source.arguments.items() if name != "image"}
+    axes = {name: value for name, value in source.arguments.items() if name not in ("image", "voxel_size")}
     warning = trust.hole_warning(source.image, noise=result.noise, **axes)
     ratio = _grey(trust.hole_map(source.image, noise=result.noise, **axes), restoration, np.max)
     if not ratio.any():
@@ -201,8 +207,8 @@ def _resolution(restoration: Restoration, result: Result, wanted: Wanted) -> Fin
     source = restoration.source
     if source.missing is not None and source.missing.any():
         raise ValueError("pixels are missing, and the halves of the measurement must be whole")
-    sizes, unit = _pixel_size(source.geometry)
-    factors = restoration.factors or (1, 1)
+    sizes, unit = source.voxel_size, _unit(source.geometry)
+    factors = restoration.factors or (1,) * source.space
     axes = {name: source.arguments[name] for name in ("channel_axis", "leading_axes")}
     before = trust.resolution(source.image, pixel_size=sizes, noise=result.noise, **axes)
     fine = tuple(s / f for s, f in zip(sizes, factors, strict=True))
@@ -276,7 +282,7 @@ def _enlarged(restoration: Restoration) -> tuple[np.ndarray, str]:
         return image, ""
     zoom = [1.0] * image.ndim
     first = restoration.source.arguments["leading_axes"]
-    zoom[first : first + 2] = restoration.factors
+    zoom[first : first + restoration.source.space] = restoration.factors
     return ndimage.zoom(
         image.astype(np.float64), zoom, order=3, mode="nearest", grid_mode=True
     ), " (enlarged bicubically)"
@@ -291,16 +297,10 @@ def _plain(figures: Comparison) -> dict[str, float]:
     return {name: float(value) for name, value in vars(figures).items()}
 
 
-def _pixel_size(geometry: Geometry) -> tuple[tuple[float, float], str]:
-    """Pixel sizes along y and x in the unit of x, and its symbol."""
-    registry = pint.get_application_registry()
-    y, x = geometry.place["units"][-2:]
-    try:
-        ratio = float(registry.Quantity(1, y).to(x).magnitude)
-    except pint.DimensionalityError:
-        ratio = 1.0
-    symbol = f"{registry.Unit(x):~}"
-    return (geometry.scale[-2] * ratio, geometry.scale[-1]), "pixels" if str(x) == "pixel" else symbol
+def _unit(geometry: Geometry) -> str:
+    """The symbol of the unit of x."""
+    unit = geometry.place["units"][-1]
+    return "pixels" if str(unit) == "pixel" else f"{pint.get_application_registry().Unit(unit):~}"
 
 
 def _no_proof(result: Result) -> str:

@@ -65,15 +65,17 @@ class Source:
 
     Attributes
     ----------
-    image : array (*leading, Y, X) or (*leading, Y, X, C)
+    image : array (*leading, *S) or (*leading, *S, C)
         A single slice keeps its leading axes, with length one, so that it stays in its place.
-    missing : bool array (*leading, Y, X), or None
+    missing : bool array (*leading, *S), or None
     geometry : Geometry
     name : str
         Of the layer.
     rgb : bool
-    alpha : array (*leading, Y, X, 1), or None
+    alpha : array (*leading, *S, 1), or None
         The transparency of an RGBA layer, which is not restored.
+    space : int
+        How many axes S has: 2 for images, 3 for volumes.
     """
 
     image: np.ndarray
@@ -82,27 +84,36 @@ class Source:
     rgb: bool
     missing: np.ndarray | None = None
     alpha: np.ndarray | None = field(default=None, repr=False)
+    space: int = 2
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What `napari_dip.iterate` needs to know about the axes."""
-        leading = self.image.ndim - 2 - self.rgb
+        leading = self.image.ndim - self.space - self.rgb
         return {
             "image": self.image,
             "mask": self.missing,
             "leading_axes": leading,
             "channel_axis": -1 if self.rgb else None,
+            "voxel_size": self.voxel_size,
         }
+
+    @property
+    def voxel_size(self) -> tuple[float, ...]:
+        """Distances between neighbouring pixels along the axes of space, in the unit of the last."""
+        units = self.geometry.place["units"][-self.space :]
+        ratios = _unit_ratio(units, (units[-1],) * self.space)
+        return tuple(abs(s) * r for s, r in zip(self.geometry.scale[-self.space :], ratios, strict=True))
 
     def slice_geometry(self, index: int) -> Geometry:
         """The geometry of one slice, counted along the flattened leading axes, with leading axes of length one."""
         leading = self.image.shape[: self.arguments["leading_axes"]]
-        origin = (*np.unravel_index(index, leading), 0, 0) if leading else (0, 0)
+        origin = (*(np.unravel_index(index, leading) if leading else ()), *(0,) * self.space)
         return self.geometry.cut(tuple(float(i) for i in origin), (1.0,) * len(origin))
 
     def middle(self, size: int) -> Source:
         """The pixels in the middle, at most `size` along y and x, where they lie in the world."""
-        leading = self.arguments["leading_axes"]
+        leading = self.arguments["leading_axes"] + self.space - 2
         shape = self.image.shape[leading : leading + 2]
         start = [max(0, (n - size) // 2) for n in shape]
         part = (slice(None),) * leading + tuple(slice(s, s + size) for s in start)
@@ -128,7 +139,7 @@ def check_source(layer: Any) -> None:
         raise TypeError(f"'{getattr(layer, 'name', 'layer')}' is a {kind(layer)} layer; choose an image layer")
 
 
-def read(layer: Any, *, where: str | tuple[int, ...] = ALL, level: int = 0) -> Source:
+def read(layer: Any, *, where: str | tuple[int, ...] = ALL, level: int = 0, space: int = 2) -> Source:
     """Read an image layer.
 
     Parameters
@@ -138,8 +149,12 @@ def read(layer: Any, *, where: str | tuple[int, ...] = ALL, level: int = 0) -> S
         All slices along the leading axes, or the one at this index along each.
     level : int
         Of a multiscale layer; 0 is the finest.
+    space : int
+        How many of the last axes are of space: 3 for volumes.
     """
     check_source(layer)
+    if layer.ndim < space:
+        raise ValueError(f"'{layer.name}' has {layer.ndim} axes, and a volume needs 3; restore it as an image")
     levels = layer.data if layer.multiscale else [layer.data]
     if not 0 <= level < len(levels):
         raise ValueError(f"level={level} is not one of the {len(levels)} levels of '{layer.name}', counted from 0")
@@ -150,13 +165,13 @@ def read(layer: Any, *, where: str | tuple[int, ...] = ALL, level: int = 0) -> S
         full = layer.data[0].shape[: layer.ndim]
         step = tuple(big / small for big, small in zip(full, shape, strict=True))
         geometry = geometry.cut(tuple((s - 1) / 2 for s in step), step)
-    leading = layer.ndim - 2
+    leading = layer.ndim - space
     if where != ALL and leading:
         index = tuple(where)
         if len(index) != leading or not all(0 <= i < n for i, n in zip(index, shape, strict=False)):
             raise ValueError(f"where={where} must be an index along each leading axis of shape {shape[:leading]}")
         data = data[tuple(slice(i, i + 1) for i in index)]
-        geometry = geometry.cut((*(float(i) for i in index), 0.0, 0.0), (1.0,) * layer.ndim)
+        geometry = geometry.cut((*(float(i) for i in index), *(0.0,) * space), (1.0,) * layer.ndim)
     image = np.asarray(data)
     alpha = image[..., 3:] if layer.rgb and image.shape[-1] == 4 else None
     return Source(
@@ -165,6 +180,7 @@ def read(layer: Any, *, where: str | tuple[int, ...] = ALL, level: int = 0) -> S
         name=layer.name,
         rgb=layer.rgb,
         alpha=alpha,
+        space=space,
     )
 
 

@@ -16,7 +16,7 @@ from napari_dip.viewer.layers import Geometry, Source
 
 METADATA = "napari-dip"  # the key of the record in ``layer.metadata``
 LAST = "last iterate"
-DONE = {"denoise": "denoised", "inpaint": "inpainted", "superresolve": "super-resolved"}
+DONE = {"denoise": "denoised", "inpaint": "inpainted", "superresolve": "super-resolved", "deconvolve": "deconvolved"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,8 @@ class Restoration:
         Those of `Settings` that were chosen; the others follow from the preset, the device and the noise.
     factors : tuple of int, or None
         Of a super-resolution, one per spatial axis.
+    psf : array, number or tuple of numbers, or None
+        Of a deconvolution: a point spread function, or the sigma of a Gaussian; `psf_centre` as for `iterate`.
     mask_name : str or None
         Of the Labels layer that the source's mask came from; for the record.
     guide : array, or None
@@ -44,6 +46,8 @@ class Restoration:
     knobs: dict[str, Any]
     factors: tuple[int, ...] | None = None
     kernel: str = "lanczos2"
+    psf: Any = None
+    psf_centre: str = "mass"
     mask_name: str | None = None
     guide: np.ndarray | None = None
     camera: dict[str, float] = field(default_factory=dict)
@@ -67,6 +71,8 @@ class Restoration:
             **self.source.arguments,
             factor=self.factors,
             kernel=self.kernel,
+            psf=self.psf,
+            psf_centre=self.psf_centre,
             guide=self.guide,
             **self.camera,
             resume=self.resume,

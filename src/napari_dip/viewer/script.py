@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from napari.layers import Image
 from napari.utils import progress as activity
 from qtpy.QtCore import QEventLoop
 
@@ -26,8 +27,11 @@ def restore_layer(
     label: int | None = None,
     where: str | int | tuple[int, ...] = layers.ALL,
     level: int = 0,
+    volume: bool = False,
     factor: Any = None,
     kernel: str = "lanczos2",
+    psf: Any = None,
+    psf_centre: str = "mass",
     guide: Any = None,
     gain: float | None = None,
     offset: float | None = None,
@@ -49,7 +53,7 @@ def restore_layer(
     Parameters
     ----------
     viewer : napari.Viewer
-    task : {"denoise", "inpaint", "superresolve"}
+    task : {"denoise", "inpaint", "superresolve", "deconvolve"}
     layer : napari.layers.Image, or its name
     mask : napari.layers.Labels, or its name, optional
         Marks missing pixels; aligned through the world.
@@ -59,8 +63,12 @@ def restore_layer(
         All slices along the leading axes, one after the other, or the one at this index along each.
     level : int
         Of a multiscale layer; 0 is the finest.
+    volume : bool
+        Whether the last three axes are space, so that volumes are restored; `where` has an index for each axis before.
     factor, kernel
         As for `napari_dip.superresolve`.
+    psf, psf_centre
+        As for `napari_dip.deconvolve`; or an image layer, or its name.
     guide : napari.layers.Image, optional
         For ``code="guide"``: as large as the restored image, pixel on pixel.
     gain, offset, read_noise : float, optional
@@ -94,9 +102,9 @@ def restore_layer(
     """
     if task not in TASKS:
         raise ValueError(f"task={task!r} is not known: choose one of {', '.join(TASKS)}")
-    layer, mask, truth = (_by_name(viewer, each) for each in (layer, mask, truth))
+    layer, mask, truth, psf = (_by_name(viewer, each) for each in (layer, mask, truth, psf))
     where = (where,) if isinstance(where, int) else where
-    source = layers.read(layer, where=where, level=level)
+    source = layers.read(layer, where=where, level=level, space=3 if volume else 2)
     if mask is not None:
         source = layers.with_mask(source, mask, label, viewer)
     camera = {"gain": gain, "offset": offset, "read_noise": read_noise}
@@ -104,8 +112,10 @@ def restore_layer(
         task=task,
         source=source,
         knobs=settings,
-        factors=None if factor is None else read_factor(factor, 2),
+        factors=None if factor is None else read_factor(factor, source.space),
         kernel=kernel,
+        psf=layers.pixels(psf) if isinstance(psf, Image) else psf,
+        psf_centre=psf_centre,
         mask_name=None if mask is None else mask.name,
         guide=None if guide is None else layers.pixels(guide),
         camera={name: value for name, value in camera.items() if value is not None},

@@ -180,7 +180,8 @@ def truth_for(restoration: Restoration, truth: Any) -> np.ndarray:
     """
     source = restoration.source
     axes = len(source.geometry.scale)
-    image = layers.read(truth, where=restoration.where if truth.ndim == axes else layers.ALL).image
+    where = restoration.where if truth.ndim == axes else layers.ALL
+    image = layers.read(truth, where=where, space=min(source.space, truth.ndim)).image
     if truth.ndim < axes:  # one plane for the slice that was restored
         image = image.reshape((1,) * (axes - truth.ndim) + image.shape)
     return np.asarray(image)

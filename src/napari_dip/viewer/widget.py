@@ -1,4 +1,4 @@
-"""The dock widgets Denoise, Inpaint and Super-resolve: inputs, settings, controls and trust, brought together."""
+"""The dock widgets, one for each task: inputs, settings, controls and trust, brought together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_dip.core.solve import Progress, Result
 from napari_dip.core.state import SLOWER
 from napari_dip.viewer import account, findings, layers
 from napari_dip.viewer.background import Background
-from napari_dip.viewer.choice import InpaintInputs, Inputs, SuperresolveInputs
+from napari_dip.viewer.choice import DeconvolveInputs, InpaintInputs, Inputs, SuperresolveInputs
 from napari_dip.viewer.controls import Controls
 from napari_dip.viewer.findings import Findings, Finished
 from napari_dip.viewer.form import Section, SettingsForm, Text, tip
@@ -28,7 +28,7 @@ from napari_dip.viewer.trust import TrustPanel
 
 
 class RestoreWidget(QWidget):
-    """What the three dock widgets share.
+    """What the dock widgets share.
 
     Parameters
     ----------
@@ -378,6 +378,12 @@ class SuperresolveWidget(RestoreWidget):
     """Dock widget: enlarge."""
 
     task, title, inputs_class = "superresolve", "Super-resolve", SuperresolveInputs
+
+
+class DeconvolveWidget(RestoreWidget):
+    """Dock widget: undo the blur of an instrument."""
+
+    task, title, inputs_class = "deconvolve", "Deconvolve", DeconvolveInputs
 
 
 def _disconnect(connections: list[tuple[Any, Any]]) -> None:

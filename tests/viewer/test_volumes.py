@@ -1,0 +1,114 @@
+"""Volumes and point spread functions in the window."""
+
+import numpy as np
+import pytest
+
+from napari_dip.viewer import layers, restore_layer
+from tests.viewer.docks import restored
+
+VOLUME, ALL_VOLUMES = "the volume", "all volumes, one after the other"
+SCALE, TRANSLATE = (4.0, 0.5, 0.5), (10.0, 20.0, 30.0)
+
+
+@pytest.fixture
+def stack():
+    return np.random.default_rng(0).normal(100, 10, (6, 20, 18)).astype(np.float32)
+
+
+def test_a_stack_is_enlarged_along_z_as_a_volume(viewer, dock, wait, stack):
+    """The scale is divided along z alone, and the outlines coincide."""
+    viewer.add_image(stack, name="stack", scale=SCALE, translate=TRANSLATE)
+    widget = dock("Super-resolve")
+    widget.inputs.where.value = VOLUME
+    widget.inputs.factor_z.value, widget.inputs.factor.value = 4, 1
+    assert "4 times along z" in widget._sentence.text()
+    assert "6 x 20 x 18" in widget._sentence.text()
+    widget.run()
+    wait(lambda: not widget.running)
+    (layer,) = restored(viewer)
+    assert layer.data.shape == (24, 20, 18)
+    np.testing.assert_allclose(layer.scale, (1, 0.5, 0.5))
+    np.testing.assert_allclose(layer.translate, (10 + 4 * (1 / 4 - 1) / 2, 20, 30))
+    record = layer.metadata["napari-dip"]
+    assert (record["factor"], record["voxel_size"]) == ([4, 1, 1], list(SCALE))
+
+
+def test_an_enlargement_by_nothing_is_refused_before_the_run(viewer, dock, stack):
+    viewer.add_image(stack[0])
+    widget = dock("Super-resolve")
+    widget.inputs.factor.value = 1
+    assert "enlarges nothing" in widget._sentence.text()
+    assert not widget.run_button.isEnabled()
+
+
+def test_the_volume_in_view_is_denoised_where_it_lies(viewer, dock, wait, stack):
+    series = np.stack([stack, stack + 5])
+    viewer.add_image(series, scale=(1, *SCALE))
+    viewer.dims.set_current_step(0, 1)
+    widget = dock("Denoise", code="uniform", generator="hourglass")
+    assert list(widget.inputs.where.choices)[2:] == [VOLUME, ALL_VOLUMES]
+    widget.inputs.where.value = VOLUME
+    widget.run()
+    wait(lambda: not widget.running)
+    (layer,) = restored(viewer)
+    assert layer.data.shape == (1, 6, 20, 18)
+    assert layer.translate[0] == 1
+
+
+def test_an_image_is_offered_no_volume(viewer, dock, stack):
+    viewer.add_image(stack, name="stack")
+    widget = dock()
+    widget.inputs.where.value = VOLUME
+    plane = viewer.add_image(stack[0], name="plane")
+    viewer.layers.selection.active = plane
+    assert VOLUME not in widget.inputs.where.choices
+    assert widget.inputs.space == 2
+    assert widget.run_button.isEnabled()
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_a_layer_is_deconvolved_by_a_gaussian_or_by_another_layer(viewer, dock, wait, stack, measured):
+    psf = viewer.add_image(np.outer([1, 2, 1], [1, 4, 1.0]), name="bead")
+    image = viewer.add_image(stack[0], name="cells", scale=(0.5, 0.5))
+    viewer.layers.selection.active = image
+    widget = dock("Deconvolve")
+    widget.inputs.psf.value = psf if measured else None
+    assert widget.inputs.sigma.native.isVisibleTo(widget.inputs) != measured
+    assert widget.inputs.psf_centre.native.isVisibleTo(widget.inputs) == measured
+    assert ("the blur of 'bead'" if measured else "a Gaussian blur") in widget._sentence.text()
+    widget.run()
+    wait(lambda: not widget.running)
+    (layer,) = restored(viewer)
+    assert layer.name == "cells deconvolved"
+    assert layer.data.shape == stack[0].shape
+    np.testing.assert_allclose(layer.scale, (0.5, 0.5))
+    assert layer.metadata["napari-dip"]["psf"]
+
+
+def test_a_point_spread_function_of_other_axes_is_refused_before_the_run(viewer, dock, stack):
+    psf = viewer.add_image(np.ones((3, 3)), name="bead")
+    viewer.layers.selection.active = viewer.add_image(stack, name="stack")
+    widget = dock("Deconvolve")
+    widget.inputs.psf.value = psf
+    assert widget.run_button.isEnabled()
+    widget.inputs.where.value = VOLUME
+    assert "'bead' has 2 axes" in widget._sentence.text()
+    assert not widget.run_button.isEnabled()
+
+
+def test_a_script_deconvolves_a_volume(viewer, stack):
+    quick = {"channels": 4, "scales": 2, "code_channels": 8, "iterations": 3}
+    layer = viewer.add_image(stack, name="stack", scale=SCALE)
+    viewer.add_image(np.ones((3, 3, 3)), name="bead")
+    options = {"volume": True, "resolution": True, "residual": True, "truth": layer}
+    result = restore_layer(viewer, "deconvolve", layer, psf="bead", **options, **quick)
+    assert result.data.shape == stack.shape
+    assert restore_layer(viewer, "deconvolve", layer, psf=1.5, where=2, **quick).data.shape == (1, 20, 18)
+    with pytest.raises(ValueError, match="a volume needs 3"):
+        layers.read(viewer.add_image(stack[0]), space=3)
+
+
+def test_voxels_are_measured_in_one_unit(viewer, stack):
+    layer = viewer.add_image(stack, scale=SCALE, units=("um", "nm", "nm"))
+    assert layers.read(layer, space=3).voxel_size == pytest.approx((4000, 0.5, 0.5))
+    assert layers.read(layer).voxel_size == (0.5, 0.5)
