@@ -10,6 +10,8 @@ FOLDER holds the sets as folders. Those whose files are missing are left out.
 | `biosr` | `biosr/*_{raw,clean}.tiff` | one frame at low light; compared after an affine fit |
 | `colour` | `colour/*_{noisy,GT}.png` | sigma 25, 8 bits |
 | `inpainting` | `inpainting/*_{masked,GT}.png` | half of the pixels missing (zero) |
+| `blur`, `-100`, `-30` | `grey/*.png` | Gaussian blur of 1.5 pixels; 100 or 30 photons at the most, or no noise |
+| `volume` | `volume/{data,kernel,actual}.tif` | as it is, and with the same noises; compared after an affine fit |
 | `superresolution` | `superresolution/*_GT.bmp` | luminance, a quarter of the size by a Lanczos filter |
 """
 
@@ -31,8 +33,10 @@ SETS = {
     "denoise": ("grey-15", "grey-25", "grey-50", "fmd", "w2s", "biosr", "colour"),
     "inpaint": ("inpainting",),
     "superresolve": ("superresolution",),
+    "deconvolve": ("blur", "blur-100", "blur-30", "volume"),
 }
 FACTOR = 4
+SIGMA = 1.5  # pixels, of the blur
 
 
 @dataclass
@@ -41,12 +45,12 @@ class Case:
 
     Attributes
     ----------
-    truth, observed : arrays, (H, W) or (H, W, 3)
+    truth, observed : arrays, (H, W) or (H, W, 3), or volumes
         In counts; `observed` as it would be read from its file, so that 8 bits stay 8 bits.
     noise : Noise
         The true one, for the methods that must be told.
     arguments : dict
-        Of the task: the mask, the factor, the channel axis.
+        Of the task: the mask, the factor, the point spread function, the channel axis.
     affine : bool
         Whether gain and offset are fitted before a comparison.
     data_range : float
@@ -74,7 +78,7 @@ def cases(folder: Path, task: str | None = None, wanted: tuple[str, ...] = (), c
     ----------
     folder : Path
         With the sets.
-    task : {"denoise", "inpaint", "superresolve"}, optional
+    task : {"denoise", "inpaint", "superresolve", "deconvolve"}, optional
         This one alone.
     wanted : tuple of str
         Sets, images or `set/image`, with wildcards: those alone. Empty for all.
@@ -175,7 +179,57 @@ def _superresolution(folder: Path, group: str, crop: int) -> Iterator[Case]:
         yield Case(group, name, "superresolve", truth, coarse, _white(0), "original-superresolve-4", arguments=factor)
 
 
+def _photons(image: Array, peak: float) -> Array:
+    """An image with the noise of so many photons at its brightest pixel; 0 for none."""
+    gain = image.max() / peak if peak else 0
+    return gain * np.random.default_rng(0).poisson(np.maximum(image, 0) / gain) if gain else image
+
+
+def _photon_noise(image: Array, peak: float) -> Noise:
+    gain = float(image.max() / peak) if peak else 0.0
+    return Noise(gain=gain, offset=0, read_noise=0, sigma=float(np.sqrt(gain * max(image.mean(), 0))))
+
+
+def _blur(folder: Path, group: str, crop: int) -> Iterator[Case]:
+    from scipy.signal import fftconvolve
+
+    from napari_dip.instrument import read_psf
+
+    peak, psf = float(group.partition("-")[2] or 0), read_psf(SIGMA, 2).astype(np.float64)
+    reach = len(psf) // 2
+    for path in sorted((folder / "grey").glob("*.png")):
+        sharp = _read(path, crop + 2 * reach if crop else 0).astype(np.float64)
+        blurred, truth = fftconvolve(sharp, psf, "valid"), sharp[reach:-reach, reach:-reach]
+        seen = _photons(blurred, peak)
+        noise = _photon_noise(blurred, peak)
+        yield Case(group, path.stem, "deconvolve", truth, seen, noise, "original-denoise", arguments={"psf": psf})
+
+
+def _volume(folder: Path, group: str, crop: int) -> Iterator[Case]:
+    from skimage import io
+
+    files = [folder / "volume" / f"{name}.tif" for name in ("data", "kernel", "actual")]
+    if not all(file.exists() for file in files):
+        return
+    data, kernel, truth = (io.imread(file).astype(np.float64) for file in files)
+    for peak in (0, 100, 30):
+        yield Case(
+            group,
+            f"bars-{peak}" if peak else "bars",
+            "deconvolve",
+            truth,
+            _photons(data, peak),
+            _photon_noise(data, peak),
+            "original-denoise",
+            arguments={"psf": kernel},
+            affine=True,
+            data_range=float(truth.max()),
+        )
+
+
 _READERS = {
+    "blur": _blur,
+    "volume": _volume,
     "grey": _grey,
     "fmd": _pairs,
     "w2s": _pairs,

@@ -91,7 +91,7 @@ def measured(name: str, case: images.Case, cache: Path | None, arguments: dict[s
     key = hashlib.sha256(repr((name, case.noise, versions, report.hardware("cpu"))).encode())
     for module in (classical, *([importlib.import_module("napari_dip.core.stabilise")] if "VST" in name else [])):
         key.update(Path(str(module.__file__)).read_bytes())
-    for array in (case.observed, case.arguments.get("mask")):
+    for array in (case.observed, case.arguments.get("mask"), case.arguments.get("psf"), case.truth):
         if array is not None:
             key.update(repr((array.shape, array.dtype)).encode() + array.tobytes())
     file = cache / f"{key.hexdigest()}.pickle"

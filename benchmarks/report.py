@@ -122,8 +122,9 @@ def picture(rows: list[Row]) -> Any:
 
     font = ImageFont.load_default(size=14)
     labels = list(dict.fromkeys(label for row in rows for label in row.images))
-    times = [max(1, round(TILE / row.case.truth.shape[1])) for row in rows]
-    sizes = [tuple(n * t for n in row.case.truth.shape[:2]) for row, t in zip(rows, times, strict=True)]
+    truths = [_flat(row.case.truth) for row in rows]
+    times = [max(1, round(TILE / truth.shape[1])) for truth in truths]
+    sizes = [tuple(n * t for n in truth.shape[:2]) for truth, t in zip(truths, times, strict=True)]
     width = max(size[1] for size in sizes)
     sheet = Image.new("RGB", ((width + 4) * (len(labels) + 1), sum(size[0] + HEAD + 4 for size in sizes)), "white")
     draw, top = ImageDraw.Draw(sheet), 0
@@ -136,12 +137,17 @@ def picture(rows: list[Row]) -> Any:
             if figure:
                 shown[f"{label}  {figure.psnr:.2f}"] = figure.gain * row.images[label] + figure.offset
         for column, (label, image) in enumerate(shown.items()):
-            grey = (255 * np.clip((image - low) / (high - low), 0, 1)).astype(np.uint8)
+            grey = (255 * np.clip((_flat(image) - low) / (high - low), 0, 1)).astype(np.uint8)
             tile = Image.fromarray(grey).resize((size[1], size[0]), Image.Resampling.NEAREST)
             draw.text((column * (width + 4) + 2, top + 2), label, fill="black", font=font)
             sheet.paste(tile, (column * (width + 4), top + HEAD))
         top += size[0] + HEAD + 4
     return sheet
+
+
+def _flat(image: Array) -> Array:
+    """An image as it is, a volume as its maximum along the first axis."""
+    return image.max(0) if image.ndim == 3 and image.shape[-1] > 4 else image
 
 
 # ---------------------------------------------------------------------------------------------------------------- where

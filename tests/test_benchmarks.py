@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from napari_dip.core.noise import Noise
@@ -45,6 +46,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save(folder / "inpainting/house_GT.png", truth)
     save(folder / "inpainting/house_masked.png", truth * (rng.random(truth.shape) < 0.5))
     save(folder / "superresolution/bird_GT.bmp", colours)
+    for name, volume in (
+        ("data", 40 + picture(8, 12, 11)),
+        ("kernel", np.ones((3, 3, 3))),
+        ("actual", picture(8, 12, 11)),
+    ):
+        (folder / "volume").mkdir(exist_ok=True)
+        tifffile.imwrite(folder / f"volume/{name}.tif", volume.astype(np.float32), photometric="minisblack")
     return folder
 
 
@@ -77,6 +85,8 @@ def found(results: Path, name: str) -> dict[str, Any]:
         ("colour", {"noisy", "NLM", "TV", "ours"}),
         ("inpainting", {"masked", "biharmonic", "ours"}),
         ("superresolution", {"bicubic", "ours"}),
+        ("blur-30", {"blurred", "RL, best", "ours"}),
+        ("volume", {"blurred", "RL, best", "ours"}),
     ],
 )
 def test_each_set_has_a_table_figures_and_a_picture(
