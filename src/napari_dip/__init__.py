@@ -18,15 +18,18 @@ if TYPE_CHECKING:
     from napari_dip.core.noise import Noise
     from napari_dip.core.pixels import find_bad_pixels
     from napari_dip.core.solve import Progress, Result
+    from napari_dip.forecast import Cost, estimate
     from napari_dip.large import iterate_blocks, restore_blocks
     from napari_dip.restore import Run, deconvolve, denoise, inpaint, iterate, superresolve
     from napari_dip.trust import estimate_noise
 
 _RESTORE = ("Progress", "Result", "Run", "deconvolve", "denoise", "inpaint", "iterate", "superresolve")
 _LARGE = ("iterate_blocks", "restore_blocks")
+_ESTIMATE = ("Cost", "estimate")
 _TRUST = ("Noise", "estimate_noise", "find_bad_pixels")
 __all__ = [
     "PRESETS",
+    "Cost",
     "Noise",
     "Progress",
     "Result",
@@ -34,6 +37,7 @@ __all__ = [
     "Settings",
     "deconvolve",
     "denoise",
+    "estimate",
     "estimate_noise",
     "find_bad_pixels",
     "inpaint",
@@ -49,7 +53,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     if name in ("trust", "viewer"):  # viewer is light by itself: napari is loaded with what is taken from it
         return importlib.import_module(f"napari_dip.{name}")
-    for module, names in (("restore", _RESTORE), ("large", _LARGE), ("trust", _TRUST)):
+    for module, names in (("restore", _RESTORE), ("large", _LARGE), ("trust", _TRUST), ("forecast", _ESTIMATE)):
         if name in names:
             return getattr(importlib.import_module(f"napari_dip.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,316 @@
+"""What a run will take, known before it: its peak of memory, and its time.
+
+The very code of a run makes two iterations and the final image, with ghosts in place of tensors
+(`napari_dip.core.ghost`): what they would allocate, move and compute is counted. What is done by numpy and within the
+libraries is added from measurements.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from napari_dip.core import collaborative
+from napari_dip.core import device as devices
+from napari_dip.core.generators import make_generator
+from napari_dip.core.ghost import Ghosts, Ledger
+from napari_dip.core.mosaic import tiles_of
+from napari_dip.core.noise import Noise
+from napari_dip.core.operators import Downsample, Identity, Operator
+from napari_dip.core.problem import Problem
+from napari_dip.core.search import Search
+from napari_dip.core.selfguided import _HALO, _TILE, SelfGuided, crop_of, turns, whole_fit
+from napari_dip.core.stabilise import Stabiliser
+from napari_dip.settings import Settings
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run takes: bytes at its peak beyond what the process holds before, and seconds in all."""
+
+    memory: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"about {in_bytes(self.memory)} and {in_time(self.seconds)}"
+
+
+@dataclass
+class Work:
+    """What is computed: operations, bytes that they read and write, and floating point operations."""
+
+    calls: float = 0
+    moved: float = 0
+    flops: float = 0
+
+    def __sub__(self, other: Work) -> Work:
+        return Work(self.calls - other.calls, self.moved - other.moved, self.flops - other.flops)
+
+    def __mul__(self, times: float) -> Work:
+        return Work(self.calls * times, self.moved * times, self.flops * times)
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.calls + other.calls, self.moved + other.moved, self.flops + other.flops)
+
+
+#: Photon noise, independent from pixel to pixel: what is taken where the noise of an image is not known.
+TYPICAL = Noise(gain=0.01, offset=0.0, read_noise=0.02, sigma=0.07)
+
+# What is measured (python -m benchmarks memory): torch 2.13 on a processor with glibc.
+_LIBRARY = 27 * 2**20  # bytes: code that is loaded and made when first needed
+_HEAP = {1: 1.28, 2: 1.28, 3: 1.85}  # times the heap that the tensors need: its gaps, what convolutions take within
+_PATCHES = 1.5  # the same for the solves of many small matrices
+_NOISE = 24 * 2**20, 90  # bytes, and bytes a pixel of up to 16 planes: its estimate
+_VERDICT = 142  # bytes a pixel of one channel: the verdict on the residual
+_BLUR = 64  # bytes a pixel: a self-guided result is stabilised, blurred and brought back by numpy
+_OF_GPU = 1.05, 64 * 2**20  # times what tensors take, and bytes of the libraries: unmeasured
+
+
+def estimate(
+    channels: int,
+    measured: Shape,
+    settings: Settings,
+    noise: Noise,
+    device: str,
+    *,
+    factors: Shape | None = None,
+    slices: int = 1,
+) -> Cost:
+    """What restoring a stack of slices takes, one after the other.
+
+    Parameters
+    ----------
+    channels, measured : int, tuple of int
+        Of the observation (C, *S) of a slice.
+    settings : Settings
+    noise : Noise
+        In scaled intensities.
+    device : str
+    factors : tuple of int, optional
+        Of a super-resolution.
+    slices : int
+    """
+    volume = len(measured) == 3
+    settings = settings.changed(precision=precision_of(settings, device, volume), seed=0, device="cpu")
+    tiles = tiles_of(measured, settings)
+    run = _of_one_run(channels, tiles.tile, factors, settings, noise)
+    image = tuple(n * f for n, f in zip(measured, factors or (1,) * len(measured), strict=True))
+    pixels, fine = channels * math.prod(measured), channels * math.prod(image)
+    images = 3 + settings.uncertainty
+    held = slices * (5 * pixels + 4 * (images - 1) * fine) + 4 * pixels
+    blended = 8 * images * fine if len(tiles) > 1 else 0
+    ended = held + _VERDICT * math.prod(measured) + 4 * images * fine
+    noisy = _NOISE[0] + _NOISE[1] * min(slices * channels, 16) * math.prod(measured)
+    work = run.work * (len(tiles) * settings.runs * slices)
+    rates = rates_of(device, settings.precision)
+    seconds = work.calls * rates.call + work.moved * rates.byte + work.flops * rates.flop + _SECONDS * slices * pixels
+    if device == "cpu":
+        memory = _LIBRARY + max(held + blended + run.memory, ended, noisy)
+    else:
+        memory = int(_OF_GPU[0] * run.tensors) + _OF_GPU[1]
+    return Cost(int(memory), seconds)
+
+
+_SECONDS = 2e-6  # a pixel: the estimate of the noise, and the verdict
+
+
+def precision_of(settings: Settings, device: str, volume: bool) -> str:
+    """What ``precision="auto"`` means."""
+    if settings.precision != "auto":
+        return settings.precision
+    return "bfloat16" if settings.code == "self" and devices.has_bfloat16(device, volume) else "float32"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run: bytes of its tensors at the peak, bytes that they take on a heap with all else, and its work."""
+
+    tensors: int
+    memory: int
+    work: Work
+
+
+@functools.lru_cache(maxsize=64)
+def _of_one_run(channels: int, measured: Shape, factors: Shape | None, settings: Settings, noise: Noise) -> _Run:
+    simulated = _SelfGuided if settings.code == "self" else _Prior
+    with Ghosts() as ledger:
+        operator = Downsample(factors) if factors else Identity()
+        work = simulated(channels, measured, operator, settings, noise, ledger).work_in_all()
+    tensors, memory = ledger.peak, int(_HEAP[len(measured)] * ledger.heap.top)
+    if settings.code == "self":
+        pixels = channels * math.prod(measured)
+        memory = max(memory, _BLUR * pixels)
+        if noise.independent and (settings.nonlocal_share or settings.uncertainty):
+            patches = similar_patches(channels, measured, settings, noise)
+            tensors, memory = max(tensors, patches.tensors), max(memory, patches.memory + 28 * pixels)
+            work += patches.work
+    return _Run(tensors, memory, work)
+
+
+class _Prior:
+    """One run, of which each part happens once."""
+
+    def __init__(
+        self, channels: int, measured: Shape, operator: Operator, settings: Settings, noise: Noise, ledger: Ledger
+    ) -> None:
+        self.channels, self.measured, self.settings, self.ledger = channels, measured, settings, ledger
+        shape = (channels, *self.seen())
+        empty = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), shape, (0,) * len(shape))
+        guide = None
+        if settings.code == "guide":
+            shape = (channels, *operator.image_shape(shape[1:]))
+            guide = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), shape, (0,) * len(shape))
+        self.problem = Problem(observation=empty, operator=operator, noise=noise, guide=guide)
+
+    def seen(self) -> Shape:
+        """Size of the observation that is fitted."""
+        return self.measured
+
+    def work_in_all(self) -> Work:
+        """Fit, and make the images."""
+        search = self.search()
+        search.begin()
+        good = search.state()
+        search.step()
+        good = search.state()  # the guard keeps one, and makes the next before it lets go of that
+        before = self.work()
+        search.step()
+        each = self.work() - before
+        good = search.state()
+        work = each * self.iterations() + self.finish(search)
+        del good
+        search.close()
+        return work
+
+    def search(self) -> Search:
+        return Search(self.problem, self.settings, "cpu")
+
+    def iterations(self) -> int:
+        return self.settings.iterations
+
+    def finish(self, search: Search) -> Work:
+        """The images at the end: that of the rule, the last one, and the state on the host."""
+        before = self.work()
+        kept = search.mark(), search.mark(), search.state()
+        work = self.work() - before
+        del kept
+        return work
+
+    def work(self) -> Work:
+        return Work(self.ledger.calls, self.ledger.moved, self.ledger.flops)
+
+
+class _SelfGuided(_Prior):
+    """The same for fits on crops: these do not depend on the size of the image, its prediction does."""
+
+    def seen(self) -> Shape:
+        """Just so large that the generator is that of the whole image: numpy looks at this one."""
+        least = 2 ** (self.settings.scales + 2)
+        crop = crop_of(self.measured, self.settings)
+        return tuple(min(n, max(2 * c, least)) for n, c in zip(self.measured, crop, strict=True))
+
+    def search(self) -> Search:
+        return SelfGuided(self.problem, self.settings, "cpu")
+
+    def iterations(self) -> int:
+        whole = whole_fit(self.measured, self.settings)
+        return self.settings.iterations if self.settings.stop == "iterations" else min(self.settings.iterations, whole)
+
+    def finish(self, search: Search) -> Work:
+        """The prediction of the whole image, over all turns."""
+        assert isinstance(search, SelfGuided)
+        canvas = make_generator(self.settings, self.channels, self.channels, self.measured).canvas
+        every = list(turns(len(canvas), swap=len(set(search._multiple[-2:])) == 1))
+        some = [min(n, _TILE[len(canvas)] + 2 * _HALO[len(canvas)]) for n in canvas]  # one tile and its halo
+        search._photons, search._known = (torch.empty(self.channels, *some) for _ in range(2))
+        others = torch.empty(5, self.channels, math.prod(canvas) - math.prod(some))  # of five images
+        photons = torch.zeros_like(search._photons)
+        before = self.work()
+        photons += every[-1].undo(search._predict(every[-1].do(search._photons))) / len(every)
+        del others
+        return (self.work() - before) * (len(every) * math.prod(canvas) / math.prod(some))
+
+
+def similar_patches(channels: int, shape: Shape, settings: Settings, noise: Noise) -> _Run:
+    """What similar patches make of an image (C, *S), one of its planes after the other: of some rows, then of all."""
+    *planes, height, width = shape
+    seen = float(np.ptp(Stabiliser(noise).forward(np.array([0.0, 1.0]))))  # the range of the image, in sigma
+    sizes = next(sizes for most, *sizes in collaborative._SIZES if 1 / seen <= most)
+    tensors, memory, work = 0, 0, Work()
+    workers = min(settings.threads or torch.get_num_threads(), collaborative._WORKERS)
+    for step, groups in enumerate([*sizes, sizes[-1]]):
+        rows = min(height, 2 * (collaborative._REACH + 2 * groups.side))
+        # threads would compute without ghosts: on no CPU it is one strip after the other
+        with Ghosts(truth=seen > collaborative._CONTRAST, device="meta") as ledger:
+            image = torch.empty(channels, rows, width)
+            collaborative._estimate(image, image, groups, known=step > 0)
+        others = (height - rows) * width * 4 * (6 * channels + 1)  # images that do not belong to a strip
+        tensors = max(tensors, ledger.peak + others)
+        memory = max(memory, int(workers * _PATCHES * ledger.heap.top) + others)
+        work += Work(ledger.calls, ledger.moved, ledger.flops) * (math.prod(planes) * height / rows)
+    return _Run(tensors, memory, work)
+
+
+@dataclass(frozen=True)
+class _Rates:
+    """Seconds for an operation, for a byte that it reads or writes, and for a floating point operation."""
+
+    call: float
+    byte: float
+    flop: float
+
+
+@functools.lru_cache(maxsize=8)
+def rates_of(device: str, precision: str) -> _Rates:
+    """What this machine reaches, measured once: some tens of milliseconds.
+
+    A GPU is measured when it has gone through its queue.
+    """
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+    def seconds(compute: Callable[[], object]) -> float:
+        compute()
+        best = math.inf
+        for _ in range(3):
+            began = time.perf_counter()
+            compute()
+            if device.startswith("cuda"):
+                torch.cuda.synchronize(device)
+            best = min(best, time.perf_counter() - began)
+        return best
+
+    one, many = torch.zeros(1, device=device), torch.zeros(2**22, device=device)
+    call = seconds(lambda: [one.add(1) for _ in range(20)]) / 20
+    byte = max(seconds(lambda: many.add(1)) - call, 0) / (2 * many.numel() * many.element_size())
+    side = 128 if device == "cpu" else 512
+    image = torch.zeros(1, 32, side, side, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+    filters = torch.zeros(32, 32, 3, 3, device=device, dtype=dtype, requires_grad=True)
+    image.requires_grad_()
+    convolve = torch.nn.functional.conv2d
+    with torch.enable_grad():
+        flop = seconds(lambda: convolve(image, filters, padding=1).sum().backward())  # type: ignore[no-untyped-call]
+    return _Rates(2 * call, byte, flop / (6 * 9 * 32 * 32 * side**2))  # an operation and its way back
+
+
+def in_bytes(size: float) -> str:
+    """A size in words, such as 1.2 GB."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if size >= unit:
+            return f"{size / unit:.2g} {name}" if size < 100 * unit else f"{size / unit:.0f} {name}"
+    return f"{size / 1e3:.0f} kB"
+
+
+def in_time(seconds: float) -> str:
+    """A time in words, such as 40 s."""
+    for unit, name in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.2g} {name}" if seconds < 100 * unit else f"{seconds / unit:.0f} {name}"
+    return f"{max(seconds, 1):.0f} s" if seconds >= 10 else f"{max(seconds, 0.1):.1g} s"

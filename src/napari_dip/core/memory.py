@@ -1,0 +1,79 @@
+"""How much memory there is left."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from pathlib import Path
+
+import torch
+
+_MEMINFO = Path("/proc/meminfo")
+_CGROUPS = Path("/proc/self/cgroup")
+_MOUNT = Path("/sys/fs/cgroup")
+#: For each version of control groups: where they are mounted, the limit, what is used, and what of that can be dropped.
+_FILES = {
+    2: ("", "memory.max", "memory.current", "inactive_file"),
+    1: ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
+
+
+def free(device: str) -> float:
+    """Bytes that a run on a device may take: infinite where that cannot be found out.
+
+    On a CPU that is what the system can give without swapping, within the limits of the control groups (of containers
+    and batch systems); on a GPU, what no process holds, and what torch holds in reserve.
+    """
+    if device.startswith("cuda"):
+        unused, _ = torch.cuda.mem_get_info(device)
+        return float(unused + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+    if device != "cpu":
+        return math.inf
+    return min(_available(), *_within_groups())
+
+
+def _available() -> float:
+    if _MEMINFO.exists():
+        lines = dict(line.split(":") for line in _MEMINFO.read_text().splitlines() if ":" in line)
+        kilobytes = lines.get("MemAvailable", lines.get("MemFree", "")).split()
+        return 1024 * float(kilobytes[0]) if kilobytes else math.inf
+    try:
+        psutil = importlib.import_module("psutil")  # napari brings it
+    except ImportError:
+        return math.inf
+    return float(psutil.virtual_memory().available)
+
+
+def _within_groups() -> list[float]:
+    """What each limit leaves, of the groups of this process and those around them."""
+    left = [math.inf]
+    for line in _CGROUPS.read_text().splitlines() if _CGROUPS.exists() else []:
+        _, controllers, path = line.split(":", 2)
+        version = 1 if "memory" in controllers.split(",") else 2
+        if controllers and version == 2:
+            continue  # of something else than memory
+        folder, limit, usage, dropped = _FILES[version]
+        group = _MOUNT / folder / path.lstrip("/")
+        for place in (group, *group.parents):
+            if not place.is_relative_to(_MOUNT / folder):
+                break
+            most, used = _number(place / limit), _number(place / usage)
+            if used is not None and most is not None:
+                left.append(max(0.0, most - used + _statistics(place).get(dropped, 0)))
+    return left
+
+
+def _number(file: Path) -> float | None:
+    """What a file says: none if it cannot be read, or sets no limit."""
+    try:
+        return float(file.read_text())
+    except (OSError, ValueError):  # "max"
+        return None
+
+
+def _statistics(group: Path) -> dict[str, float]:
+    try:
+        lines = (group / "memory.stat").read_text().splitlines()
+    except OSError:
+        return {}
+    return {name: float(value) for name, value in map(str.split, lines)}

@@ -1,0 +1,162 @@
+"""What a run will take, known before it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import napari_dip
+from napari_dip.core import memory
+from napari_dip.core.cost import Cost, in_bytes, in_time
+from tests.core.tiny import TINY
+
+SMALL = {**TINY, "preset": "denoise-small"}
+SELF = {"preset": "denoise-self", "channels": 8, "device": "cpu"}
+
+
+def bytes_of(*shape: int, **knobs: Any) -> int:
+    return napari_dip.estimate(shape, **{**SMALL, **knobs}).memory
+
+
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [
+        ({}, {"channels": 16}),
+        ({}, {"code_channels": 32}),
+        ({"precision": "bfloat16"}, {"precision": "float32"}),
+        ({"tile": 128}, {}),
+        ({}, {"uncertainty": True}),
+    ],
+    ids=str,
+)
+def test_it_knows_what_takes_memory(less: dict, more: dict) -> None:
+    assert bytes_of(512, 512, **less) < bytes_of(512, 512, **more)
+
+
+def test_memory_of_a_prior_is_proportional_to_its_pixels() -> None:
+    once, twice, four = (bytes_of(512, n) for n in (512, 1024, 2048))
+    assert (four - twice) == pytest.approx(2 * (twice - once), rel=0.05)
+
+
+def test_time_is_proportional_to_iterations_runs_and_slices() -> None:
+    once = napari_dip.estimate((64, 64), **SMALL).seconds
+    assert napari_dip.estimate((64, 64), **SMALL, runs=3).seconds == pytest.approx(3 * once, rel=0.1)
+    assert napari_dip.estimate((3, 64, 64), leading_axes=1, **SMALL).seconds == pytest.approx(3 * once, rel=0.1)
+    assert napari_dip.estimate((64, 64), **{**SMALL, "iterations": 60}).seconds == pytest.approx(3 * once, rel=0.1)
+
+
+def test_a_self_guided_fit_takes_less_than_a_prior_of_a_large_image() -> None:
+    assert napari_dip.estimate((4096, 4096), **SELF).memory < bytes_of(4096, 4096, channels=16)
+
+
+@pytest.mark.parametrize("knobs", [SMALL, SELF], ids=["prior", "self-guided"])
+def test_an_estimate_takes_no_memory_itself(knobs: dict) -> None:
+    napari_dip.estimate((64, 64), **knobs)
+    tracemalloc.start()
+    cost = napari_dip.estimate((20_000, 20_000), **knobs)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**26 < cost.memory
+
+
+@pytest.mark.parametrize(
+    ("shape", "arguments"),
+    [
+        ((32, 48), {"task": "superresolve", "factor": 2, "preset": "superresolve-small"}),
+        ((32, 48, 3), {"channel_axis": -1}),
+        ((8, 32, 48), {}),
+        ((2, 32, 48, 3), {"channel_axis": -1, "leading_axes": 1}),
+        ((32, 48), {"task": "inpaint", "preset": "original-inpaint-hole"}),
+    ],
+    ids=str,
+)
+def test_whatever_can_be_restored_can_be_estimated(shape: tuple[int, ...], arguments: dict) -> None:
+    cost = napari_dip.estimate(shape, **{**SMALL, **arguments})
+    assert cost.memory > 0
+    assert cost.seconds > 0
+
+
+_MEASURE = """
+import numpy as np, napari_dip
+from napari_dip.core import pages
+knobs = dict(preset="denoise-small", device="cpu", iterations=3, threads=1)
+cost = napari_dip.estimate((288, 288), **knobs)
+def resident(line):
+    return int(next(l for l in open("/proc/self/status") if l.startswith(line)).split()[1]) * 1024
+image = np.random.default_rng(0).random((288, 288), np.float32)
+before = resident("VmRSS")
+napari_dip.denoise(image, **knobs)
+print(cost.memory, resident("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
+def test_the_estimate_is_what_a_process_takes() -> None:
+    done = subprocess.run([sys.executable, "-c", _MEASURE], capture_output=True, text=True, check=True)
+    estimated, measured = map(int, done.stdout.split())
+    assert estimated == pytest.approx(measured, rel=0.2)
+
+
+# ------------------------------------------------------------------------------------------------------- what is free
+
+
+def test_some_memory_is_free() -> None:
+    assert memory.free("cpu") > 2**20
+
+
+@pytest.mark.parametrize(
+    ("line", "folder", "names"),
+    [
+        ("0::/job", "job", ("memory.max", "memory.current", "inactive_file")),
+        ("0::/job/step", "job", ("memory.max", "memory.current", "inactive_file")),
+        ("4:memory:/job", "memory/job", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")),
+    ],
+)
+def test_the_limit_of_a_control_group_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, folder: str, names: tuple[str, str, str]
+) -> None:
+    group = tmp_path / "fs" / folder
+    group.mkdir(parents=True)
+    (group / names[0]).write_text("1000000\n")
+    (group / names[1]).write_text("700000\n")
+    (group / "memory.stat").write_text(f"anon 5\n{names[2]} 100000\n")
+    (tmp_path / "groups").write_text(f"3:cpu:/other\n{line}\n")
+    monkeypatch.setattr(memory, "_CGROUPS", tmp_path / "groups")
+    monkeypatch.setattr(memory, "_MOUNT", tmp_path / "fs")
+    assert memory.free("cpu") == 400000
+
+
+def test_a_group_without_a_limit_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = memory.free("cpu")
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("700000\n")
+    (tmp_path / "groups").write_text("0::/\n")
+    monkeypatch.setattr(memory, "_CGROUPS", tmp_path / "groups")
+    monkeypatch.setattr(memory, "_MOUNT", tmp_path)
+    assert memory.free("cpu") > before / 2
+
+
+# ------------------------------------------------------------------------------------------------------------- in words
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(1.23e9, "1.2 GB"), (345e6, "345 MB"), (12e3, "12 kB"), (123e9, "123 GB"), (5.5e6, "5.5 MB")]
+)
+def test_a_size_in_words(size: float, words: str) -> None:
+    assert in_bytes(size) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.04, "0.1 s"), (4.2, "4 s"), (42.2, "42 s"), (170, "2.8 min"), (8000, "2.2 h")]
+)
+def test_a_time_in_words(seconds: float, words: str) -> None:
+    assert in_time(seconds) == words
+
+
+def test_a_cost_is_a_sentence() -> None:
+    assert str(Cost(1_200_000_000, 40)) == "about 1.2 GB and 40 s"
