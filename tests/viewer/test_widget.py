@@ -176,6 +176,20 @@ def test_the_slice_in_view_or_all_of_them(viewer, dock, wait):
     assert np.isfinite(every.data).all()
 
 
+def test_all_slices_together_are_one_image_of_so_many_channels(viewer, dock, wait):
+    data = np.random.default_rng(0).random((3, 16, 18)).astype(np.float32)
+    viewer.add_image(data, name="stack", scale=(2, 1, 1))
+    widget = dock()
+    widget.inputs.where.value = "all slices, together"
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    (together,) = restored(viewer)
+    assert together.data.shape == data.shape
+    assert np.isfinite(together.data).all()
+    assert np.allclose(together.scale, (2, 1, 1))
+    assert together.metadata[METADATA]["input"]["channel_axis"] == 0
+
+
 def test_a_multiscale_layer_is_restored_at_the_chosen_level(viewer, dock, wait, picture):
     viewer.add_image([picture, picture[::2, ::2]], multiscale=True)
     widget = dock()
@@ -496,10 +510,12 @@ def test_a_failure_is_forgotten_with_its_image(viewer, dock, wait, picture):
         ({"task": "sharpen"}, "task='sharpen'"),
         ({"layer": "nuclei"}, "no layer 'nuclei'"),
         ({"where": (9,)}, "where="),
+        ({"layer": "5-D", "where": "together"}, "has 3"),
         ({"level": 3}, "level=3"),
     ],
 )
 def test_a_script_with_a_wrong_argument_is_told_so(viewer, arguments, words):
     viewer.add_image(np.zeros((3, 8, 8)), name="stack")
+    viewer.add_image(np.zeros((2, 2, 2, 8, 8)), name="5-D")
     with pytest.raises(ValueError, match=words):
         napari_dip.viewer.restore_layer(viewer, **({"task": "denoise", "layer": "stack"} | arguments))

@@ -25,6 +25,7 @@ from napari_dip.viewer.restoration import is_by_product
 
 IN_VIEW, ALL_SLICES = "the slice in view", "all slices, one after the other"
 VOLUME, ALL_VOLUMES = "the volume", "all volumes, one after the other"
+TOGETHER = "all slices, together"
 _LOOKED_AT = 1024  # pixels a side, in the middle: 2 s of one core
 
 
@@ -66,8 +67,10 @@ class Inputs(QWidget):
             name="slices",
             label="Restore",
             choices=self._wheres,
-            tooltip="All slices share one intensity scaling. A volume is restored as one: its last three axes are "
-            "space, and the scale of the layer says how coarse they are.",
+            tooltip="All slices share one intensity scaling. One after the other, each has a generator of its own, "
+            "which may begin with what the one before has learnt. Together, one generator makes all of them: for a few "
+            "channels or frames that have their structure in common. A volume is restored as one: its last three axes "
+            "are space, and the scale of the layer says how coarse they are.",
         )
         self.mask = ComboBox(
             name="mask",
@@ -139,8 +142,10 @@ class Inputs(QWidget):
         return images_in(self._viewer)
 
     def _wheres(self, _: Any = None) -> list[str]:
-        axes = 2 if self.image.value is None else self.image.value.ndim
-        return [IN_VIEW, ALL_SLICES, *([VOLUME] if axes > 2 else []), *([ALL_VOLUMES] if axes > 3 else [])]
+        layer = self.image.value
+        axes = 2 if layer is None else layer.ndim
+        volumes = [*([VOLUME] if axes > 2 else []), *([ALL_VOLUMES] if axes > 3 else [])]
+        return [IN_VIEW, ALL_SLICES, *([TOGETHER] if axes == 3 and not layer.rgb else []), *volumes]
 
     def _masks(self, _: Any = None) -> list[tuple[str, Any]]:
         return [(layer.name, layer) for layer in self._viewer.layers if isinstance(layer, Labels)]
@@ -182,6 +187,8 @@ class Inputs(QWidget):
         """Which slices are to be restored, as `layers.read` has it."""
         if self.where.value in (ALL_SLICES, ALL_VOLUMES):
             return layers.ALL
+        if self.where.value == TOGETHER:
+            return layers.TOGETHER
         return self.index_in_view()[: self.image.value.ndim - self.space]
 
     def read(self) -> Source:
@@ -215,7 +222,7 @@ class Inputs(QWidget):
             where = f" ({self._slice_in_view(layer) if self.where.value == IN_VIEW else self.where.value})"
         data = layer.data[self.level.value] if layer.multiscale else layer.data
         shape = tuple(data.shape[: layer.ndim])
-        shape = shape if self.where.value in (ALL_SLICES, ALL_VOLUMES) else shape[-self.space :]
+        shape = shape if self.where.value in (ALL_SLICES, ALL_VOLUMES, TOGETHER) else shape[-self.space :]
         return f"'{layer.name}'{where}, {' x '.join(map(str, shape))} pixels of {layer.dtype}"
 
     def _slice_in_view(self, layer: Any) -> str:

@@ -281,7 +281,7 @@ def _enlarged(restoration: Restoration) -> tuple[np.ndarray, str]:
     if restoration.factors is None:
         return image, ""
     zoom = [1.0] * image.ndim
-    first = restoration.source.arguments["leading_axes"]
+    first = restoration.source.leading
     zoom[first : first + restoration.source.space] = restoration.factors
     return ndimage.zoom(
         image.astype(np.float64), zoom, order=3, mode="nearest", grid_mode=True

@@ -12,6 +12,7 @@ from napari.layers import Image, Labels
 from napari.utils.transforms import Affine
 
 ALL = "all"  # every slice of the leading axes
+TOGETHER = "together"  # the same, by one generator
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class Source:
         The transparency of an RGBA layer, which is not restored.
     space : int
         How many axes S has: 2 for images, 3 for volumes.
+    together : bool
+        Whether one generator restores all slices along the only leading axis.
     """
 
     image: np.ndarray
@@ -85,16 +88,21 @@ class Source:
     missing: np.ndarray | None = None
     alpha: np.ndarray | None = field(default=None, repr=False)
     space: int = 2
+    together: bool = False
+
+    @property
+    def leading(self) -> int:
+        """The number of leading axes."""
+        return int(self.image.ndim - self.space - self.rgb)
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What `napari_dip.iterate` needs to know about the axes."""
-        leading = self.image.ndim - self.space - self.rgb
         return {
             "image": self.image,
             "mask": self.missing,
-            "leading_axes": leading,
-            "channel_axis": -1 if self.rgb else None,
+            "leading_axes": self.leading - self.together,
+            "channel_axis": -1 if self.rgb else 0 if self.together else None,
             "voxel_size": self.voxel_size,
         }
 
@@ -107,13 +115,15 @@ class Source:
 
     def slice_geometry(self, index: int) -> Geometry:
         """The geometry of one slice, counted along the flattened leading axes, with leading axes of length one."""
-        leading = self.image.shape[: self.arguments["leading_axes"]]
+        if self.together:
+            return self.geometry
+        leading = self.image.shape[: self.leading]
         origin = (*(np.unravel_index(index, leading) if leading else ()), *(0,) * self.space)
         return self.geometry.cut(tuple(float(i) for i in origin), (1.0,) * len(origin))
 
     def middle(self, size: int) -> Source:
         """The pixels in the middle, at most `size` along y and x, where they lie in the world."""
-        leading = self.arguments["leading_axes"] + self.space - 2
+        leading = self.leading + self.space - 2
         shape = self.image.shape[leading : leading + 2]
         start = [max(0, (n - size) // 2) for n in shape]
         part = (slice(None),) * leading + tuple(slice(s, s + size) for s in start)
@@ -145,8 +155,8 @@ def read(layer: Any, *, where: str | tuple[int, ...] = ALL, level: int = 0, spac
     Parameters
     ----------
     layer : napari.layers.Image
-    where : "all" or tuple of int
-        All slices along the leading axes, or the one at this index along each.
+    where : "all", "together" or tuple of int
+        All slices along the leading axes, all to be restored by one generator, or the one at this index along each.
     level : int
         Of a multiscale layer; 0 is the finest.
     space : int
@@ -166,7 +176,12 @@ def read(layer: Any, *, where: str | tuple[int, ...] = ALL, level: int = 0, spac
         step = tuple(big / small for big, small in zip(full, shape, strict=True))
         geometry = geometry.cut(tuple((s - 1) / 2 for s in step), step)
     leading = layer.ndim - space
-    if where != ALL and leading:
+    if where == TOGETHER and (leading != 1 or layer.rgb):
+        raise ValueError(
+            f"slices are restored together along one axis besides those of space, but '{layer.name}' has {leading}"
+            f"{' and colours' if layer.rgb else ''}; restore them one after the other, or a layer of a part of them"
+        )
+    if where not in (ALL, TOGETHER) and leading:
         index = tuple(where)
         if len(index) != leading or not all(0 <= i < n for i, n in zip(index, shape, strict=False)):
             raise ValueError(f"where={where} must be an index along each leading axis of shape {shape[:leading]}")
@@ -181,6 +196,7 @@ def read(layer: Any, *, where: str | tuple[int, ...] = ALL, level: int = 0, spac
         rgb=layer.rgb,
         alpha=alpha,
         space=space,
+        together=where == TOGETHER,
     )
 
 

@@ -37,7 +37,7 @@ class Restoration:
         The code for ``code="guide"``, of the size of a restored slice.
     camera : dict
         What is known of ``gain``, ``offset`` and ``read_noise``.
-    where : "all" or tuple of int
+    where : "all", "together" or tuple of int
         The slices of the layer that the source is.
     """
 

@@ -59,8 +59,9 @@ def restore_layer(
         Marks missing pixels; aligned through the world.
     label : int, optional
         The label that means missing; by default every non-zero one.
-    where : "all", int or tuple of int
-        All slices along the leading axes, one after the other, or the one at this index along each.
+    where : "all", "together", int or tuple of int
+        All slices along the leading axes one after the other, all together by one generator, or the one at this index
+        along each.
     level : int
         Of a multiscale layer; 0 is the finest.
     volume : bool
