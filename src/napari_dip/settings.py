@@ -320,7 +320,7 @@ class Settings:
     )
     precision: str = knob(
         "auto",
-        "Digits of the convolutions: auto takes bfloat16 for self-guided fits where the processor computes in it.",
+        "Digits of the convolutions: auto takes bfloat16 where the processor computes in it, but for volumes on a CPU.",
         "choice",
         choices=("auto", "float32", "bfloat16"),
     )

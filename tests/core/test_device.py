@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -86,3 +87,24 @@ def test_the_result_says_where_it_was_computed() -> None:
 )
 def test_out_of_memory_is_told_from_other_errors(error: Exception, is_it: bool) -> None:
     assert device.is_out_of_memory(error) is is_it
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("code", [{}, {"code": "self", "generator": "unet", "skip_channels": 4, "code_channels": 32}])
+def test_the_precision_is_that_of_the_user_else_that_of_the_processor(
+    there: bool, code: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: there, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    for chosen in ("float32", "bfloat16"):
+        assert device.precision_of(tiny(**code, precision=chosen), "cpu") == chosen
+        assert device.precision_of(tiny(**code, precision=chosen), "cpu", volume=True) == chosen
+    automatic = tiny(**code, precision="auto")
+    assert device.precision_of(automatic, "cpu") == ("bfloat16" if there else "float32")
+    assert device.precision_of(automatic, "cpu", volume=True) == "float32", "torch gets it wrong"
+
+
+@pytest.mark.parametrize("optimiser", ["lbfgs", "sgld"])
+def test_what_reads_the_loss_keeps_its_digits(optimiser: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "has_bfloat16", lambda *_: True)
+    assert device.precision_of(tiny(precision="auto", optimiser=optimiser), "cpu") == "float32"

@@ -22,6 +22,7 @@ TINY: dict[str, Any] = {
     "code_channels": 4,
     "iterations": 20,
     "device": "cpu",
+    "precision": "float32",  # the same whatever the processor has
 }
 
 

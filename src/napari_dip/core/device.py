@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from napari_dip.settings import Settings
+
 
 @dataclass(frozen=True)
 class Device:
@@ -66,6 +68,17 @@ def has_bfloat16(device: str, volume: bool = False) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     asks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return device == "cpu" and any(bool(ask()) for ask in asks if ask is not None)
+
+
+def precision_of(settings: Settings, device: str, volume: bool = False) -> str:
+    """``float32`` or ``bfloat16``: what the user chose, else the faster of the two where it is as good.
+
+    Line searches and sampling of a posterior need the digits of a loss. Weights, norms and losses are float32 anyway.
+    """
+    if settings.precision != "auto":
+        return settings.precision
+    steady = settings.optimiser in ("adam", "muon")
+    return "bfloat16" if steady and has_bfloat16(device, volume) else "float32"
 
 
 def give_back(device: str) -> None:

@@ -169,11 +169,8 @@ class Search:
 
     def precision(self) -> torch.autocast:
         """The digits that the generator computes with."""
-        device, wanted = torch.device(self.device).type, self.settings.precision
-        volume = len(self.problem.image_shape) == 3
-        if wanted == "auto" and self.settings.code == "self" and devices.has_bfloat16(self.device, volume):
-            wanted = "bfloat16"
-        return torch.autocast(device, torch.bfloat16, enabled=wanted == "bfloat16")
+        chosen = devices.precision_of(self.settings, self.device, volume=len(self.problem.image_shape) == 3)
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=chosen == "bfloat16")
 
     @property
     def losses(self) -> list[float]:
