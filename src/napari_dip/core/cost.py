@@ -99,7 +99,7 @@ def estimate(
     slices : int
     """
     volume = len(measured) == 3
-    settings = settings.changed(precision=precision_of(settings, device, volume), seed=0, device="cpu")
+    settings = settings.changed(precision=devices.precision_of(settings, device, volume), seed=0, device="cpu")
     tiles = tiles_of(measured, settings)
     run = _of_one_run(channels, tiles.tile, factors, settings, noise)
     image = tuple(n * f for n, f in zip(measured, factors or (1,) * len(measured), strict=True))
@@ -120,13 +120,6 @@ def estimate(
 
 
 _SECONDS = 2e-6  # a pixel: the estimate of the noise, and the verdict
-
-
-def precision_of(settings: Settings, device: str, volume: bool) -> str:
-    """What ``precision="auto"`` means."""
-    if settings.precision != "auto":
-        return settings.precision
-    return "bfloat16" if settings.code == "self" and devices.has_bfloat16(device, volume) else "float32"
 
 
 @dataclass(frozen=True)
