@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -661,3 +662,14 @@ def test_odd_but_valid_input_works(case: Case, capsys: pytest.CaptureFixture[str
     assert run_case(case) == 0
     assert case.warning in capsys.readouterr().err
     assert np.isfinite(np.load("out.npy")).all()
+
+
+def test_an_estimate_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["denoise", "in.tif", "out.tif", "--estimate", *QUICK]) == 0
+    assert re.fullmatch(r"in.tif would take about \d+ [kMG]B and .+\.\n", capsys.readouterr().out)
+    assert not Path("out.tif").exists()
+
+
+def test_what_cannot_fit_is_an_error_with_a_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["superresolve", "in.tif", "out.tif", "--factor", "3000", "--tile", "16", *QUICK]) == 1
+    assert "a smaller factor than 3000" in capsys.readouterr().err

@@ -131,6 +131,11 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
         interval=interval,
         **changes,
     )
+    if args.estimate:
+        print(f"{args.source} would take {run.cost}.")
+        return DONE
+    if tty and not args.quiet:
+        print(f"napari-dip: {run.cost}", file=sys.stderr)
     with Bar(quiet=args.quiet, tty=tty) as bar:
         for progress in run:
             bar.show(progress)

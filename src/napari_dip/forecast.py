@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import warnings
+from dataclasses import replace
 from typing import Any
 
-from napari_dip.core import cost
+from napari_dip.core import cost, memory
 from napari_dip.core import device as devices
 from napari_dip.core.cost import Cost
 from napari_dip.core.noise import Noise
+from napari_dip.core.solve import OutOfMemory
 from napari_dip.inputs import read_factor
-from napari_dip.restore import settings_here
+from napari_dip.run import Job
 from napari_dip.settings import Settings
 
-__all__ = ["Cost", "estimate"]
+__all__ = ["Cost", "cost_of", "estimate", "fitted"]
 
 
 def estimate(
@@ -49,6 +52,8 @@ def estimate(
         `seconds`: if no rule ends the run before its last iteration; from the rates that this machine reaches in a
         short measurement, and right within a factor of two on a machine that has nothing else to do.
     """
+    from napari_dip.restore import settings_here  # which asks this file before it begins
+
     known = noise or cost.TYPICAL
     settings = settings_here(task, image_noise=known, **knobs) if settings is None else settings.changed(**knobs)
     channel = None if channel_axis is None else channel_axis % len(shape)
@@ -62,3 +67,59 @@ def estimate(
         factors=None if factor is None else read_factor(factor, len(space)),
         slices=math.prod(shape[:leading_axes]),
     )
+
+
+def fitted(job: Job) -> Job:
+    """The job as it fits into the memory that is free: in tiles, unless the user chose their size.
+
+    Raises
+    ------
+    OutOfMemory
+        If it cannot fit; the message says what it needs, what there is, and what to do.
+    """
+    free, device = memory.free(job.device.name), job.device.name
+    if _at_most(job) < free / 2:  # no need to look closer, which takes half a second
+        return job
+    needed = cost_of(job).memory
+    if needed <= free:
+        return job
+    side = 2 ** math.ceil(math.log2(max(job.slices.values.shape[2:])) - 1)  # the largest that cuts
+    least = max(16, _LEAST // max(job.factors or (1,)))
+    while job.settings.tile == 0 and side >= least:
+        smaller = replace(job, settings=job.settings.changed(tile=side))
+        if cost_of(smaller).memory <= free:
+            warnings.warn(
+                f"the whole image would take {cost.in_bytes(needed)}, and {cost.in_bytes(free)} are free on {device}: "
+                f"it is fitted in tiles (tile={side})",
+                stacklevel=2,
+            )
+            return smaller
+        side //= 2
+    smaller_tile = "a smaller tile, " if job.settings.tile else ""
+    factor = f"a smaller factor than {max(job.factors)}, " if job.factors else ""
+    raise OutOfMemory(
+        f"this would take {cost.in_bytes(needed)} of memory, but {cost.in_bytes(free)} are free on {device}; use "
+        f"{factor}{smaller_tile}a part of the image, or fewer channels than {job.settings.channels}"
+    )
+
+
+_LEAST = 128  # pixels of the result along the tiles that are chosen for want of memory
+
+
+def cost_of(job: Job) -> Cost:
+    """What a job will take."""
+    measured = tuple(n + 2 * m for n, m in zip(job.slices.values.shape[2:], job.margin, strict=True))
+    noise = cost.TYPICAL if job.noise is None or job.scaling is None else job.noise.scaled(job.scaling)
+    count, channels = job.slices.values.shape[:2]
+    return cost.estimate(channels, measured, job.settings, noise, job.device.name, factors=job.factors, slices=count)
+
+
+def _at_most(job: Job) -> float:
+    """A bound of the memory, at once: bytes for each channel at each pixel, and for each weight."""
+    widths = job.settings.channels, job.settings.channels_up, job.settings.skip_channels, job.settings.code_channels
+    widest = max(max(width) if isinstance(width, tuple) else width for width in widths)
+    filters = job.settings.filter_size, job.settings.filter_size_up
+    width = max(max(size) if isinstance(size, tuple) else size for size in filters)
+    taps: int = width ** len(job.shape)
+    pixels = math.prod(max(n, 64) for n in job.shape) * len(job.slices.values)
+    return 1000.0 * (widest + 1) * pixels + 1000.0 * taps * widest**2

@@ -102,6 +102,7 @@ def _add_arguments(command: _Parser, task: str) -> None:
     add("--guide", metavar="FILE", help="An image of the size of OUT that guides the restoration (--code guide).")
     add("--overwrite", action="store_true", help="Replace OUT, and what is written beside it, if it exists.")
     add("--quiet", action="store_true", help="No progress bar.")
+    add("--estimate", action="store_true", help="Only say what memory and time it would take; write nothing.")
 
 
 def _add_psf(command: _Parser, needed: bool) -> None:

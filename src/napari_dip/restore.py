@@ -5,6 +5,7 @@ the command line cannot differ.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from napari_dip.core import device as devices
@@ -13,6 +14,7 @@ from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample
 from napari_dip.core.solve import Progress, Result, method_of
 from napari_dip.core.stopping import Choice
+from napari_dip.forecast import cost_of, fitted
 from napari_dip.inputs import read_factor, read_guide, read_slices
 from napari_dip.instrument import read_psf, read_voxel_size
 from napari_dip.method import auto_preset
@@ -262,8 +264,10 @@ def iterate(
         Downsample(factors, kernel)  # refuses an unknown kernel now, not after the first next()
     if resume is not None:
         check_resume(resume, job)
+    else:
+        job = fitted(job)
     pace = {"should_stop": should_stop, "interval": interval, "snapshot_every": snapshot_every}
-    return Run(stream(job, resume.states if resume else (), pace))
+    return Run(stream(job, resume.states if resume else (), pace), partial(cost_of, job))
 
 
 def settings_here(task: str, *, image_noise: Noise | None = None, **knobs: Any) -> Settings:

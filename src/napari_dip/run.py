@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 
 from napari_dip import record
 from napari_dip.core import device as devices
+from napari_dip.core.cost import Cost
 from napari_dip.core.intensity import Scaling, to_dtype
 from napari_dip.core.noise import Noise, estimate_noise
 from napari_dip.core.operators import Blur, Compose, Downsample, Mask, Operator
@@ -31,8 +32,9 @@ _PLANES = 16  # at the most, that the noise is estimated from
 class Run:
     """A restoration under way: an iterator of `Progress`, and the `Result` when it is exhausted."""
 
-    def __init__(self, stream: Generator[Progress, None, Result]) -> None:
+    def __init__(self, stream: Generator[Progress, None, Result], estimate: Callable[[], Cost]) -> None:
         self._stream = stream
+        self._estimate = estimate
         self._result: Result | None = None
 
     def __iter__(self) -> Iterator[Progress]:
@@ -44,6 +46,11 @@ class Run:
         except StopIteration as end:
             self._result = end.value or self._result
             raise StopIteration from None
+
+    @property
+    def cost(self) -> Cost:
+        """What it takes of memory and time if it goes to its last iteration, from `napari_dip.estimate`."""
+        return self._estimate()
 
     @property
     def result(self) -> Result:

@@ -13,7 +13,7 @@ import pytest
 import napari_dip
 from napari_dip.core import memory
 from napari_dip.core.cost import Cost, in_bytes, in_time
-from tests.core.tiny import TINY
+from tests.core.tiny import TINY, picture
 
 SMALL = {**TINY, "preset": "denoise-small"}
 SELF = {"preset": "denoise-self", "channels": 8, "device": "cpu"}
@@ -160,3 +160,29 @@ def test_a_time_in_words(seconds: float, words: str) -> None:
 
 def test_a_cost_is_a_sentence() -> None:
     assert str(Cost(1_200_000_000, 40)) == "about 1.2 GB and 40 s"
+
+
+# ------------------------------------------------------------------------------------------------------ what cannot fit
+
+
+def test_what_cannot_fit_is_refused_with_a_remedy() -> None:
+    with pytest.raises(MemoryError, match="factor.*fewer channels"):
+        napari_dip.iterate("superresolve", picture(64, 64), factor=1000, device="cpu", tile=64)
+
+
+def test_what_does_not_fit_whole_is_fitted_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, tiles = bytes_of(300, 300), bytes_of(300, 300, tile=128)
+    assert tiles < whole
+    monkeypatch.setattr(memory, "free", lambda device: (whole + tiles) / 2)
+    with pytest.warns(UserWarning, match="tile="):
+        run = napari_dip.iterate("denoise", picture(300, 300), **{**SMALL, "iterations": 1})
+    for _ in run:
+        pass
+    assert 128 <= run.result.settings.tile < 300
+
+
+def test_tiles_that_the_user_chose_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiles = bytes_of(600, 600, tile=256)
+    monkeypatch.setattr(memory, "free", lambda device: tiles / 2)
+    with pytest.raises(MemoryError, match="a smaller tile"):
+        napari_dip.iterate("denoise", picture(600, 600), **SMALL, tile=256)

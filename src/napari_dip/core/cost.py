@@ -65,7 +65,7 @@ class Work:
 TYPICAL = Noise(gain=0.01, offset=0.0, read_noise=0.02, sigma=0.07)
 
 # What is measured (python -m benchmarks memory): torch 2.13 on a processor with glibc.
-_LIBRARY = 27 * 2**20  # bytes: code that is loaded and made when first needed
+_LIBRARY = 10 * 2**20  # bytes: code that is loaded and made when first needed
 _HEAP = {1: 1.28, 2: 1.28, 3: 1.85}  # times the heap that the tensors need: its gaps, what convolutions take within
 _PATCHES = 1.5  # the same for the solves of many small matrices
 _NOISE = 24 * 2**20, 90  # bytes, and bytes a pixel of up to 16 planes: its estimate
@@ -101,10 +101,11 @@ def estimate(
     volume = len(measured) == 3
     settings = settings.changed(precision=devices.precision_of(settings, device, volume), seed=0, device="cpu")
     tiles = tiles_of(measured, settings)
-    run = _of_one_run(channels, tiles.tile, factors, settings, noise)
+    run = _of_one_run(channels, tiles.tile, factors, settings.changed(tile=0, overlap=0), noise)
     image = tuple(n * f for n, f in zip(measured, factors or (1,) * len(measured), strict=True))
     pixels, fine = channels * math.prod(measured), channels * math.prod(image)
     images = 3 + settings.uncertainty
+    together = min(slices, max(settings.at_once, 1))
     held = slices * (5 * pixels + 4 * (images - 1) * fine) + 4 * pixels
     blended = 8 * images * fine if len(tiles) > 1 else 0
     ended = held + _VERDICT * math.prod(measured) + 4 * images * fine
@@ -113,9 +114,9 @@ def estimate(
     rates = rates_of(device, settings.precision)
     seconds = work.calls * rates.call + work.moved * rates.byte + work.flops * rates.flop + _SECONDS * slices * pixels
     if device == "cpu":
-        memory = _LIBRARY + max(held + blended + run.memory, ended, noisy)
+        memory = _LIBRARY + max(held + blended + together * run.memory, ended, noisy)
     else:
-        memory = int(_OF_GPU[0] * run.tensors) + _OF_GPU[1]
+        memory = int(_OF_GPU[0] * together * run.tensors) + _OF_GPU[1]
     return Cost(int(memory), seconds)
 
 
