@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 
 from napari_dip import iterate_blocks, restore_blocks
+from napari_dip.cli import DONE, main
 from napari_dip.cluster import active_client
 from napari_dip.large import BlockProgress
 from napari_dip.ledger import Ledger
 from tests.bad_inputs import QUICK
+from tests.test_blockwise import TINY
 from tests.test_large import finish, saved, stack
 
 distributed = pytest.importorskip("distributed")
@@ -28,7 +31,7 @@ PRIOR: dict[str, Any] = {**QUICK, "preset": "denoise-small"}
 def client() -> Iterator[Any]:
     """Two workers, in processes of their own."""
     cluster = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", silence_logs=50
     )
     with cluster, distributed.Client(cluster) as found:
         yield found
@@ -96,6 +99,14 @@ def test_a_stop_cancels_the_rest_and_ends_what_is_computed(tmp_path: Path, clien
 def test_an_array_in_memory_is_not_sent_to_workers(tmp_path: Path, client: Any) -> None:
     with pytest.raises(TypeError, match="workers cannot read; save it as .zarr"):
         restore_blocks("denoise", stack(2, 20, 24), tmp_path / "out.zarr", client=client, **PRIOR)
+
+
+def test_the_command_line_computes_on_the_workers_of_a_scheduler(tmp_path: Path, client: Any) -> None:
+    source = saved(stack(3, 20, 24), tmp_path / "in.zarr")
+    target = tmp_path / "out.zarr"
+    assert main(["denoise", source, str(target), "--scheduler", client.scheduler.address, *TINY]) == DONE
+    whole = restore_blocks("denoise", source, tmp_path / "whole.zarr", client=False, **PRIOR)
+    np.testing.assert_array_equal(zarr.open_array(target / "0", mode="r")[:], whole.array[:])
 
 
 def test_the_active_client_is_found(client: Any) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_dip import files, report
+from napari_dip import blockwise, files, report
 from napari_dip.inputs import Array, read_factor
 from napari_dip.instrument import read_psf
 from napari_dip.options import parse
@@ -53,11 +53,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     args, changes = parse(argv)
     try:
         with one_line_warnings(), Stop() as stop:
-            return _noise(args) if args.task == "noise" else _restore(args, changes, stop)
+            if args.task == "noise":
+                return _noise(args)
+            if blockwise.wanted(args):
+                return DONE if blockwise.restore(args, changes, stop) else FAILED
+            if args.scheduler:
+                raise ValueError(f"--scheduler is for OUT.zarr, which is written block by block, not for {args.target}")
+            return _restore(args, changes, stop)
     except KeyboardInterrupt:
-        print("napari-dip: aborted; nothing is written", file=sys.stderr)
+        kept = (
+            "; the same command goes on with the blocks that are missing"
+            if args.task != "noise" and blockwise.wanted(args)
+            else "; nothing is written"
+        )
+        print(f"napari-dip: aborted{kept}", file=sys.stderr)
         return ABORTED
-    except (OSError, ValueError, TypeError, MemoryError, ArithmeticError) as error:
+    except (OSError, ValueError, TypeError, MemoryError, ArithmeticError, ImportError) as error:
         print(f"napari-dip: error: {one_line(error) or 'memory ran out'}", file=sys.stderr)
         return FAILED
 

@@ -25,6 +25,7 @@ from napari_dip.cluster import active_client, compute
 from napari_dip.core.operators import Downsample
 from napari_dip.core.solve import Progress
 from napari_dip.inputs import read_factor
+from napari_dip.instrument import read_psf
 from napari_dip.ledger import KEY, Ledger
 from napari_dip.order import Order, begin, look, plan_of, refuse_another
 from napari_dip.settings import TASKS, Settings, check_names
@@ -168,7 +169,8 @@ def iterate_blocks(
     interval : float
         Seconds between two signs of life from within a block that is computed here.
     settings, **options
-        As for `restore.iterate`: the settings, and changes to them by name; also ``kernel``. ``tile`` and ``overlap``
+        As for `restore.iterate`: the settings, and changes to them by name; also ``kernel``, ``psf``,
+        ``psf_centre`` and ``voxel_size``, which by default is that of the calibration. ``tile`` and ``overlap``
         say how a slice is cut; by default into tiles of 1024 pixels, of a volume 128, if it is longer than one and a
         half of them.
 
@@ -220,6 +222,14 @@ def iterate_blocks(
         Downsample(factors, instrument.get("kernel", "lanczos2"))  # refuses an unknown kernel now
     if intensity_range is not None and not float(intensity_range[0]) < float(intensity_range[1]):
         raise ValueError(f"intensity_range={intensity_range} must be two finite numbers, the smaller one first")
+    if task == "deconvolve" and "psf" not in instrument:
+        raise ValueError("psf is needed for deconvolution: an array, or the sigma of a Gaussian such as psf=1.5")
+    if task in ("denoise", "inpaint") and "psf" in instrument:
+        raise ValueError("psf is for deconvolution and super-resolution; leave it out, or use task='deconvolve'")
+    if "psf" in instrument:  # refuses what is not fit now
+        read_psf(instrument["psf"], ndim - leading, instrument.get("psf_centre", "mass"))
+    if all(read.calibration.units[leading:]):
+        instrument.setdefault("voxel_size", read.calibration.scale[leading:])
     given = {"gain": gain, "offset": offset, "read_noise": read_noise}
     order = Order(
         source=read,

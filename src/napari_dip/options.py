@@ -23,7 +23,8 @@ _DOES = {
 }
 _NOISE = "Say what the noise of an image is, and which of its pixels are bad."
 _ABOUT = (
-    "IN and OUT are .tif, .tiff, .png, .jpg, .jpeg or .npy. Pixel sizes, units, axes and transparency are kept, and "
+    "IN and OUT are .tif, .tiff, .png, .jpg, .jpeg, .npy or .zarr (OME-Zarr: block by block, of any size, and the same "
+    "command goes on where it was broken off). Pixel sizes, units, axes and transparency are kept, and "
     "the record of how the result came about is in OUT, or in OUT.json beside it (.jpg, .npy). Each z slice, time "
     "and channel is restored on its own, the colours of RGB together. Ctrl-C ends the run and keeps the result so far."
 )
@@ -101,6 +102,11 @@ def _add_arguments(command: _Parser, task: str) -> None:
     add("--together", choices=("T", "C", "Z"), help=_TOGETHER)
     add("--guide", metavar="FILE", help="An image of the size of OUT that guides the restoration (--code guide).")
     add("--overwrite", action="store_true", help="Replace OUT, and what is written beside it, if it exists.")
+    add(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="OUT.zarr: compute on the workers of this Dask scheduler, tcp://HOST:PORT.",
+    )
     add("--quiet", action="store_true", help="No progress bar.")
     add("--estimate", action="store_true", help="Only say what memory and time it would take; write nothing.")
 

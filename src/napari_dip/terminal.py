@@ -16,6 +16,7 @@ from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
 if TYPE_CHECKING:
     from napari_dip.core.solve import Progress
+    from napari_dip.large import BlockProgress
 
 
 class Bar:
@@ -40,6 +41,16 @@ class Bar:
             self._bar.set_description(what, refresh=False)
         self._bar.set_postfix(loss=f"{progress.loss:.3g}", refresh=False)
         self._bar.update(round(progress.fraction * self._bar.total) - self._bar.n)
+
+    def show_blocks(self, progress: BlockProgress) -> None:
+        """Move to where a run over blocks is: the bar begins anew with each step."""
+        if (progress.step, progress.count) != (self._bar.desc.removesuffix(": "), self._bar.total):
+            self._bar.unit = "block"
+            self._bar.reset(progress.count)
+            self._bar.set_description(progress.step, refresh=False)
+        if progress.block is not None:
+            self._bar.set_postfix(iteration=progress.block.iteration, loss=f"{progress.block.loss:.3g}", refresh=False)
+        self._bar.update(progress.done + progress.failed - self._bar.n)
 
     def fill(self, iterations: int) -> None:
         """All is done."""

@@ -1,0 +1,128 @@
+"""The commands on OME-Zarr: ``napari-dip denoise IN.zarr OUT.zarr``, block by block, here or on a cluster."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_dip import files, report
+from napari_dip.inputs import Array
+from napari_dip.picture import Picture
+from napari_dip.terminal import Bar, Stop
+
+if TYPE_CHECKING:
+    from napari_dip.zarrs import Calibration
+
+ENDING = ".zarr"
+_ONE_IMAGE = ("guide", "residual", "noise_control", "truth", "affine", "resolution", "together", "uncertainty")
+_UNITS = {"µm": "micrometer", "nm": "nanometer", "mm": "millimeter", "cm": "centimeter", "m": "meter", "inch": "inch"}
+
+
+def wanted(args: Namespace) -> bool:
+    """Whether a command is on OME-Zarr."""
+    return any(Path(path).suffix.lower() == ENDING for path in (args.source, args.target))
+
+
+def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
+    """Restore block by block; returns whether all is done, or was stopped as the user wished.
+
+    Raises
+    ------
+    ValueError
+        For options that are of one image in memory.
+    """
+    if Path(args.target).suffix.lower() != ENDING:
+        raise ValueError(f"{args.target} must end in {ENDING} as {args.source} does: it is written block by block")
+    for name in _ONE_IMAGE:
+        if getattr(args, name, None) or changes.get(name):
+            raise ValueError(f"--{name.replace('_', '-')} is of one image, and not kept of blocks; leave it out")
+    source, calibration = args.source, None
+    if Path(args.source).suffix.lower() != ENDING:
+        picture = files.read(args.source)
+        source, calibration = picture.values, _calibration(picture, args.source)
+    from napari_dip.cluster import active_client  # torch, zarr and dask: seconds
+    from napari_dip.large import iterate_blocks
+    from napari_dip.zarrs import open_source
+
+    opened = open_source(source, calibration)
+    axes = opened.calibration.axes
+    if args.volume and "z" not in axes:
+        raise ValueError(f"--volume needs a z axis, but {args.source} has the axes {axes}; leave it out")
+    client: Any = active_client(args.scheduler) if args.scheduler else False
+    tty = sys.stderr.isatty()
+    try:
+        steps = iterate_blocks(
+            args.task,
+            source,
+            args.target,
+            None if args.mask is None else _mask(args),
+            leading_axes=len(axes) - (3 if args.volume else 2),
+            calibration=calibration,
+            **report.camera(args),
+            **_instrument(args),
+            client=client,
+            overwrite=args.overwrite,
+            should_stop=stop.asked,
+            interval=float("inf") if args.quiet else 0.25 if tty else 5,
+            **changes,
+        )
+        with Bar(quiet=args.quiet, tty=tty) as bar:
+            while True:
+                try:
+                    bar.show_blocks(next(steps))
+                except StopIteration as end:
+                    done = end.value
+                    break
+    finally:
+        if client:
+            client.close()
+    print(f"{args.target}: {done.stop_reason}.")
+    doubtful = done.record.get("residuals_with_structure", 0)
+    if doubtful:
+        print(f"Residual: has structure of the sample in it in {doubtful} of {done.record['blocks']} blocks.")
+    return bool(done.complete or stop.asked())
+
+
+def _instrument(args: Namespace) -> dict[str, Any]:
+    """What is said of the instrument."""
+    said = {name: getattr(args, name) for name in ("factor", "kernel") if hasattr(args, name)}
+    psf = getattr(args, "psf", None)
+    psf = getattr(args, "psf_sigma", None) if psf is None else files.read(psf).values
+    return said if psf is None else {**said, "psf": psf, "psf_centre": args.psf_centre}
+
+
+def _mask(args: Namespace) -> str | Array:
+    """Where pixels are missing: an array, or the path of one that is read part by part."""
+    read_as_it_is = args.mask_label is None and not args.mask_is_known
+    if Path(args.mask).suffix.lower() == ENDING:
+        if read_as_it_is:
+            return str(args.mask)
+        raise ValueError(
+            "--mask-label and --mask-is-known are not for a MASK.zarr, which is not zero where it is missing"
+        )
+    values = files.read(args.mask).values
+    marked = np.asarray(values != 0 if args.mask_label is None else values == args.mask_label)
+    return ~marked if args.mask_is_known else marked
+
+
+def _calibration(picture: Picture, name: str) -> Calibration:
+    """That of an image file."""
+    from napari_dip.zarrs import AXES, Calibration
+
+    axes = picture.axes.lower()
+    if not set(axes) <= set(AXES):
+        raise ValueError(
+            f"{name} has the axes {picture.axes}; a {ENDING} has {', '.join(AXES.upper())} only, no colours"
+        )
+    sizes = [picture.pixel_size.get(axis, 0.0) for axis in picture.axes]
+    lengths = _UNITS.get(picture.unit, "")
+    units = [
+        ("second" if axis == "t" else "" if axis == "c" else lengths) if size else ""
+        for axis, size in zip(axes, sizes, strict=True)
+    ]
+    scale = tuple(size or 1.0 for size in sizes)
+    return Calibration(axes=axes, scale=scale, translation=(0.0,) * len(axes), units=tuple(units))

@@ -1,0 +1,97 @@
+"""The commands on OME-Zarr: what they write, refuse, and go on with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from napari_dip import restore_blocks
+from napari_dip.cli import DONE, FAILED, main
+from napari_dip.zarrs import open_source
+from tests.test_large import PRIOR, ome_zarr, saved, stack
+
+TINY = [*("--preset", "denoise-small", "--iterations", "3", "--channels", "4", "--scales", "2"), "--code-channels", "4"]
+TINY += ["--device", "cpu"]
+
+
+def test_a_zarr_is_restored_as_the_api_does_and_its_calibration_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, target = ome_zarr(stack(2, 20, 24), tmp_path / "in.zarr", 3), tmp_path / "out.zarr"
+    assert main(["denoise", str(path), str(target), *TINY]) == DONE
+    assert "out.zarr: finished 2 blocks" in capsys.readouterr().out
+    expected = restore_blocks("denoise", path, tmp_path / "api.zarr", **PRIOR)
+    np.testing.assert_array_equal(zarr.open_array(target / "0", mode="r")[:], expected.array[:])
+    assert open_source(target).calibration == open_source(path).calibration
+    assert main(["denoise", str(path), str(target), *TINY]) == DONE
+    assert "was finished before" in capsys.readouterr().out
+    assert main(["denoise", str(path), str(target), *TINY, "--seed", "1"]) == FAILED
+    assert "holds a run with changes=" in capsys.readouterr().err
+
+
+def test_a_volume_is_a_block_on_request(tmp_path: Path) -> None:
+    path, target = saved(stack(5, 20, 24), tmp_path / "in.zarr"), tmp_path / "out.zarr"
+    assert main(["denoise", path, str(target), "--volume", *TINY]) == DONE
+    assert zarr.open_group(target, mode="r").attrs["napari-dip"]["blocks"] == 1
+
+
+def test_an_image_file_becomes_a_calibrated_zarr(tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "in.tif",
+        stack(3, 20, 24),
+        imagej=True,
+        resolution=(4, 4),
+        metadata={"axes": "ZYX", "unit": "um", "spacing": 2.0},
+    )
+    assert main(["denoise", str(tmp_path / "in.tif"), str(tmp_path / "out.zarr"), *TINY]) == DONE
+    found = open_source(tmp_path / "out.zarr").calibration
+    assert (found.axes, found.units) == ("zyx", ("micrometer",) * 3)
+    assert found.scale == pytest.approx((2, 0.25, 0.25))
+
+
+def test_a_mask_may_be_an_image_or_a_zarr(tmp_path: Path) -> None:
+    mask = np.zeros((20, 24), np.uint8)
+    mask[4:8, 4:8] = 255
+    path = saved(stack(2, 20, 24), tmp_path / "in.zarr")
+    tifffile.imwrite(tmp_path / "mask.tif", mask)
+    tifffile.imwrite(tmp_path / "known.tif", 255 - mask)
+    saved(mask, tmp_path / "mask.zarr")
+    words = ["--preset", "inpaint-small", *TINY[2:]]
+    results = []
+    for i, said in enumerate((["mask.tif"], ["mask.zarr"], ["known.tif", "--mask-is-known"])):
+        target = tmp_path / f"out{i}.zarr"
+        assert main(["inpaint", path, str(target), "--mask", str(tmp_path / said[0]), *said[1:], *words]) == DONE
+        results.append(zarr.open_array(target / "0", mode="r")[:])
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize(
+    ("target", "more", "words"),
+    [
+        ("out.tif", [], "out.tif must end in .zarr"),
+        ("out.zarr", ["--residual"], "--residual is of one image"),
+        ("out.zarr", ["--uncertainty"], "--uncertainty is of one image"),
+        ("out.zarr", ["--volume"], "needs a z axis, but"),
+        ("in.zarr", [], "exists, and is no run|is the source"),
+    ],
+)
+def test_what_does_not_go_with_blocks_is_refused(
+    tmp_path: Path, target: str, more: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = saved(stack(20, 24), tmp_path / "in.zarr")
+    assert main(["denoise", path, str(tmp_path / target), *more, *TINY]) == FAILED
+    error = capsys.readouterr().err
+    assert any(part in error for part in words.split("|")), error
+    assert [each.name for each in tmp_path.iterdir()] == ["in.zarr"]
+
+
+def test_a_scheduler_is_for_blocks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", stack(20, 24))
+    words = ["denoise", str(tmp_path / "in.tif"), str(tmp_path / "out.tif"), "--scheduler", "tcp://127.0.0.1:1", *TINY]
+    assert main(words) == FAILED
+    assert "--scheduler is for OUT.zarr" in capsys.readouterr().err
