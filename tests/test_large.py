@@ -318,6 +318,7 @@ def test_nothing_else_is_ever_overwritten(tmp_path: Path) -> None:
     [
         ({"factor": 2}, "factor=2 is for super-resolution"),
         ({"leading_axes": 2}, "leaves 1 of space"),
+        ({"overlap": 600}, "overlap=600 is more than half of a tile of 1024"),
         ({"uncertainty": True}, "uncertainty is not kept of blocks"),
         ({"code": "guide"}, "code='guide' needs an image"),
         ({"intensity_range": (2, 1)}, "intensity_range"),

@@ -171,8 +171,8 @@ def iterate_blocks(
     settings, **options
         As for `restore.iterate`: the settings, and changes to them by name; also ``kernel``, ``psf``,
         ``psf_centre`` and ``voxel_size``, which by default is that of the calibration. ``tile`` and ``overlap``
-        say how a slice is cut; by default into tiles of 1024 pixels, of a volume 128, if it is longer than one and a
-        half of them.
+        say how a slice is cut; by default into tiles of 1024 pixels at the most, of a volume 128, along an axis that is
+        longer than one and a half of them.
 
     Yields
     ------
@@ -247,6 +247,7 @@ def iterate_blocks(
         settings=settings,
         changes=changes,
     )
+    _ = order.tiles  # refuses now what makes no sense
     if order.client is not None and isinstance(read.array, np.ndarray):
         raise TypeError("source is an array in memory, which workers cannot read; save it as .zarr and name that")
     if read.path and Path(target).resolve() == Path(read.path.removeprefix("file://")).resolve():

@@ -20,7 +20,7 @@ from napari_dip.blocks import Plan
 from napari_dip.core import device as devices
 from napari_dip.core.mosaic import tiles_of
 from napari_dip.core.noise import Noise
-from napari_dip.core.tiling import Tiling
+from napari_dip.core.tiling import Tiling, snug, tiling
 from napari_dip.inputs import read_slices
 from napari_dip.ledger import KEY, Ledger
 from napari_dip.restore import settings_here, why_here
@@ -28,7 +28,7 @@ from napari_dip.run import noise_of
 from napari_dip.settings import Settings
 from napari_dip.zarrs import VERSIONS, Part, Place, Source, chunks_of, create_level, pyramid
 
-_TILE = {2: 1024, 3: 128}  # side of a tile, if the user names none
+_TILE = {2: 1024, 3: 128}  # side of a tile at the most, or nearly, if the user names none
 _SAMPLES = {2: (16, (512, 512)), 3: (4, (64, 128, 128))}  # how many, and how large: what the noise is estimated from
 
 
@@ -57,13 +57,16 @@ class Order:
 
     @property
     def tiles(self) -> Tiling:
-        """The tiles of a slice."""
+        """The tiles of a slice: as the user says, or along each axis of the size that fits best."""
         base = self.settings or Settings()
         wanted = base.changed(**{name: self.changes[name] for name in ("tile", "overlap") if name in self.changes})
-        if wanted.tile == 0:
-            side = _TILE[len(self.space)]
-            wanted = wanted.changed(tile=side if max(self.space) > 1.5 * side else max(*self.space, 16))
-        return tiles_of(self.space, wanted)
+        if wanted.tile:
+            return tiles_of(self.space, wanted)
+        side = _TILE[len(self.space)]
+        overlap = wanted.overlap or side // 8
+        if overlap > side // 2:
+            raise ValueError(f"overlap={overlap} is more than half of a tile of {side}; say tile= too")
+        return tiling(self.space, [snug(n, side, overlap) for n in self.space], overlap)
 
     def parts(self, place: Place | None) -> tuple[Part | None, Part | None]:
         """What is read of the source and the mask for a place in the source."""

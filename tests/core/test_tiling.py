@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from napari_dip.core.tiling import Blend, seed_at, tiling
+from napari_dip.core.tiling import Blend, seed_at, snug, tiling
 
 CASES = [
     ((40, 31), 16, 4),
@@ -91,3 +91,11 @@ def test_seeds_depend_on_the_place_and_on_nothing_else() -> None:
     assert len({seed_at(seed, place) for seed in (0, 1) for place in places}) == 10
     assert seed_at(3, (0, 64)) == seed_at(3, (0, 64))
     assert all(0 <= seed_at(2**31 - 1, (i, 0)) < 2**31 for i in range(50))
+
+
+@pytest.mark.parametrize("length", [1536, 1537, 2000, 2048, 5000, 100_003])
+def test_snug_tiles_are_as_few_and_share_no_more_than_they_must(length: int) -> None:
+    side = snug(length, 1024, 128)
+    tiles, plain = tiling((length,), side, 128), tiling((length,), 1024, 128)
+    assert len(tiles) == (1 if length == 1536 else len(plain))
+    assert len(tiles) * side < length + (len(tiles) - 1) * 128 + len(tiles)

@@ -135,6 +135,14 @@ def tiling(shape: tuple[int, ...], side: int | Sequence[int], overlap: int | Seq
     return Tiling(shape, tuple(map(min, shape, sides)), tuple(corners))
 
 
+def snug(length: int, side: int, overlap: int) -> int:
+    """The side of tiles as few as those of `side`, sharing no more than they have to; one tile up to 1.5 of them."""
+    if length <= 1.5 * side:
+        return length
+    count = 1 + math.ceil((length - side) / (side - overlap))
+    return math.ceil((length + (count - 1) * overlap) / count)
+
+
 def seed_at(seed: int, place: Sequence[int]) -> int:
     """A seed for what lies at a place: it depends on nothing else, so that the order of the work does not matter."""
     return int(np.random.SeedSequence([seed, *place]).generate_state(1)[0] >> 1)
