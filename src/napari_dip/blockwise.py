@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from napari_dip.zarrs import Calibration
 
 ENDING = ".zarr"
-_ONE_IMAGE = ("guide", "residual", "noise_control", "truth", "affine", "resolution", "together", "uncertainty")
+_ONE_IMAGE = (
+    "guide",
+    "residual",
+    "noise_control",
+    "truth",
+    "affine",
+    "resolution",
+    "together",
+    "uncertainty",
+    "estimate",
+)
 _UNITS = {"µm": "micrometer", "nm": "nanometer", "mm": "millimeter", "cm": "centimeter", "m": "meter", "inch": "inch"}
 
 
