@@ -139,6 +139,21 @@ def test_what_is_not_known_at_all_stays_empty(tmp_path: Path) -> None:
     assert np.isnan(restored.array[1]).all()
 
 
+def test_free_memory_has_no_say_in_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is one fit where there is room is not fitted in tiles where there is little: a run may go on there."""
+    from napari_dip import blocks
+
+    seen, plain = [], blocks.iterate
+
+    def iterate(*args: Any, **rest: Any) -> Any:
+        seen.append(rest["settings"])
+        return plain(*args, **rest)
+
+    monkeypatch.setattr(blocks, "iterate", iterate)
+    restore_blocks("denoise", stack(20, 24), tmp_path / "out.zarr", **PRIOR)
+    assert [settings.tile for settings in seen] == [24]
+
+
 # -------------------------------------------------------------------------------------------------------- calibration
 
 

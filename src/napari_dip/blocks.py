@@ -240,7 +240,8 @@ def _restored(
         noise = replace(noise, sigma=noise.sigma * share)
     settings = plan.settings.changed(
         seed=seed_at(plan.settings.seed, [each.start for each in (*lead, *place)]),
-        tile=0,
+        tile=max(16, *plan.tiles.tile),  # said, so that free memory has no say in it: a block is one fit
+        overlap=0,
         output_dtype=plan.settings.output_dtype if plan.direct else "float32",
     )
     if task == "inpaint" and not missing.any():  # of which all is restored, as the user wishes
