@@ -7,7 +7,6 @@ the largest resident size, or on a GPU the largest allocation, above what the pr
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import time
 from pathlib import Path
@@ -59,28 +58,27 @@ def main(options: argparse.Namespace) -> int:
     rows = []
     for shape, channels, knobs in LARGE if options.large else CASES:
         if np.prod(shape) <= options.most:
-            rows.append(measured(shape, channels, {**knobs, "device": options.device}))
+            rows.append(measured(shape, channels, {**knobs, "iterations": ITERATIONS, "device": options.device}))
             print(rows[-1], flush=True)
     where = report.where(options.device)
     lines = ["| image | settings | measured, MB | estimate, MB | ratio |", "|---" * 5 + "|"]
     for row in rows:
         size = " x ".join(map(str, row["shape"])) + (f", {row['channels']} channels" if row["channels"] > 1 else "")
-        knobs = ", ".join(f"{name}={value}" for name, value in row["knobs"].items() if name != "device")
+        knobs = ", ".join(
+            f"{name}={value}" for name, value in row["knobs"].items() if name not in ("device", "iterations")
+        )
         figures = f"{row['measured'] / 1e6:.0f} | {row['estimate'] / 1e6:.0f} | {row['ratio']:.2f}"
         lines.append(f"| {size} | {knobs} | {figures} |")
     ratios = [row["ratio"] for row in rows]
     lines += ["", f"Estimate over measurement: {min(ratios):.2f} to {max(ratios):.2f}."]
-    title = "# Memory beyond what the process held before a run\n\n" + "; ".join(f"{k} {v}" for k, v in where.items())
+    title = "Memory beyond what the process held before a run"
     name = "memory" + ("-large" if options.large else "") + ("-gpu" if rows[0]["gpu"] else "")
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / f"{name}.md").write_text("\n".join([title, "", *lines]) + "\n")
-    (options.results / f"{name}.json").write_text(json.dumps({**where, "runs": rows}, indent=1) + "\n")
-    print(*lines, sep="\n")
+    print(report.save(options.results, name, title, "\n".join(lines), {"runs": rows}, where))
     return 0
 
 
 def measured(shape: tuple[int, ...], channels: int, knobs: dict[str, Any]) -> dict[str, Any]:
-    """What one run takes, in a fresh process, and what was said before it."""
+    """What a run takes, in a fresh process, and what was said before it."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measure, (shape, channels, knobs))
 
@@ -96,11 +94,11 @@ def _measure(shape: tuple[int, ...], channels: int, knobs: dict[str, Any]) -> di
     image = _image((channels, *shape))
     image = image if channels > 1 else image[0]
     began = time.perf_counter()
-    cost = napari_dip.estimate(image.shape, iterations=ITERATIONS, **axes, **knobs)
+    cost = napari_dip.estimate(image.shape, **axes, **knobs)
     asked = time.perf_counter() - began
     before = torch.cuda.memory_allocated() if gpu else _resident("VmRSS")
     began = time.perf_counter()
-    napari_dip.denoise(image, iterations=ITERATIONS, **axes, **knobs)
+    napari_dip.denoise(image, **axes, **knobs)
     seconds = time.perf_counter() - began
     peak = (torch.cuda.max_memory_allocated() if gpu else _resident("VmHWM")) - before
     return {

@@ -9,7 +9,6 @@ together, so that other work on the machine does not count; on a GPU those of th
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -101,12 +100,8 @@ def measure(case: images.Case, clock: Any, device: str, limit: dict[str, int]) -
 
 def write(options: argparse.Namespace, done: list[Pace]) -> None:
     """The table so far."""
-    where = report.where(options.device)
-    size = f"{options.crop}x{options.crop} centres" if options.crop else "whole images"
     lines = [
-        f"# Time to quality: {size}",
-        "",
-        f"{', '.join(f'{key} {value}' for key, value in where.items())}. PSNR in dB.",
+        "PSNR in dB.",
         "",
         "| image | noisy | original, best | at iteration | after, s | ours | after, s | share of the time |",
         "|---" * 8 + "|",
@@ -120,14 +115,13 @@ def write(options: argparse.Namespace, done: list[Pace]) -> None:
     lines += [
         "",
         f"Ours over the best of the original: {np.mean(gain):+.2f} dB on average, {min(gain):+.2f} at the worst,",
+        f"in {np.mean(share):.3f} of its time on average, {max(share):.3f} at the most.",
     ]
-    lines += [f"in {np.mean(share):.3f} of its time on average, {max(share):.3f} at the most."]
-    options.results.mkdir(parents=True, exist_ok=True)
+    size = f"{options.crop}x{options.crop} centres" if options.crop else "whole images"
     name = f"pace{f'-{options.crop}' if options.crop else ''}"
-    (options.results / f"{name}.md").write_text("\n".join(lines) + "\n")
-    (options.results / f"{name}.json").write_text(
-        json.dumps({**where, "images": [{**asdict(p), "share": p.share} for p in done]}, indent=1) + "\n"
-    )
+    figures = {"images": [{**asdict(p), "share": p.share} for p in done]}
+    where = report.where(options.device)
+    report.save(options.results, name, f"Time to quality: {size}", "\n".join(lines), figures, where)
 
 
 def _gpu_clock() -> float:
