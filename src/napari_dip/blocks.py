@@ -171,8 +171,18 @@ def fit(
 
 
 def blend(plan: Plan, index: int, part: Part | None = None, mask: Part | None = None, **_: Any) -> Work:
-    """Put together a chunk of the result, of the tiles that have a share in it."""
+    """Put together a chunk of the result."""
     yield from ()
+    result = blended(plan, index)
+    if part is not None:
+        values, missing = known(part, mask)
+        result = np.where(missing, result, values.astype(plan.dtype))
+    plan.level_array(0)[plan.chunk(0, index)] = result
+    Ledger(plan.target).mark("blend", index, {})
+
+
+def blended(plan: Plan, index: int) -> Array:
+    """A chunk of the result, of the tiles that have a share in it and are fitted so far; NaN where none is."""
     chunk, tiles, fitted = plan.chunk(0, index), plan.finer, plan.tile_array
     lead, space = chunk[: len(plan.lead)], chunk[len(plan.lead) :]
     slice_ = int(np.ravel_multi_index([each.start for each in lead], plan.lead)) if lead else 0
@@ -190,12 +200,7 @@ def blend(plan: Plan, index: int, part: Part | None = None, mask: Part | None = 
         weight[here] += weights
     with np.errstate(invalid="ignore"):  # nothing is known there
         result = to_dtype((total / weight).astype(np.float64), plan.dtype)
-    result = result.reshape([each.stop - each.start for each in chunk])
-    if part is not None:
-        values, missing = known(part, mask)
-        result = np.where(missing, result, values.astype(plan.dtype))
-    plan.level_array(0)[chunk] = result
-    Ledger(plan.target).mark("blend", index, {})
+    return np.asarray(result.reshape([each.stop - each.start for each in chunk]))
 
 
 def halve(plan: Plan, index: int, *_: None, level: int = 0, **__: Any) -> Work:

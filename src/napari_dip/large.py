@@ -12,7 +12,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +82,15 @@ class Restored:
         A sentence that says why it ended.
     record : dict
         Provenance, as in the attributes of the image.
+    plan : Plan or None
+        Of its blocks, where they were worked on.
     """
 
     path: Path
     complete: bool
     stop_reason: str
     record: dict[str, Any]
+    plan: Plan | None = field(default=None, repr=False)
 
     @property
     def array(self) -> Any:
@@ -301,12 +304,12 @@ def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, 
             reason = f"failed in {len(failures)} blocks, first {failures[0]}" if failures else "stopped by the user"
             reason += f", with {missing} of {count} pieces of the step {step!r} left; the same call goes on"
             if missing:
-                return Restored(path=ledger.path, complete=False, stop_reason=reason, record=found)
+                return Restored(path=ledger.path, complete=False, stop_reason=reason, record=found, plan=plan)
     finished = {**found, **_account(ledger), "software": record.software(), "finished": record.now()}
     ledger.amend(**{KEY: finished})
     shutil.rmtree(ledger.work, ignore_errors=True)
     reason = f"finished {plan.blocks} blocks in {time.perf_counter() - began:.0f} s"
-    return Restored(path=ledger.path, complete=True, stop_reason=reason, record=finished)
+    return Restored(path=ledger.path, complete=True, stop_reason=reason, record=finished, plan=plan)
 
 
 def _account(ledger: Ledger) -> dict[str, Any]:

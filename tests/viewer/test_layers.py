@@ -5,7 +5,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
-from napari_dip.viewer import layers
+from napari_dip.viewer import layers, masks
 
 UM = ("um", "um")
 
@@ -112,8 +112,8 @@ def test_a_mask_on_the_same_grid_is_taken_as_it_is(viewer, image):
     marks[1, 2], marks[4, 7] = 1, 2
     place = {n: getattr(image, n) for n in ("scale", "translate", "rotate", "shear", "affine", "units")}
     labels = viewer.add_labels(marks, **place)
-    assert np.array_equal(layers.align_mask(layers.read(image), labels, None, viewer), marks > 0)
-    assert np.array_equal(layers.align_mask(layers.read(image), labels, 2, viewer), marks == 2)
+    assert np.array_equal(masks.align_mask(layers.read(image), labels, None, viewer), marks > 0)
+    assert np.array_equal(masks.align_mask(layers.read(image), labels, 2, viewer), marks == 2)
 
 
 @pytest.mark.parametrize("fine", [2, 3])
@@ -124,7 +124,7 @@ def test_a_finer_mask_is_looked_up_at_pixel_centres(viewer, fine):
     scale = 0.6 / fine
     offset = 5 + 0.6 * (1 / fine - 1) / 2
     labels = viewer.add_labels(np.kron(marks, np.ones((fine, fine), int)), scale=(scale,) * 2, translate=(offset,) * 2)
-    assert np.array_equal(layers.align_mask(layers.read(image), labels, None, viewer), marks > 0)
+    assert np.array_equal(masks.align_mask(layers.read(image), labels, None, viewer), marks > 0)
 
 
 def test_a_shifted_mask_moves_and_ends_at_its_border(viewer):
@@ -132,14 +132,14 @@ def test_a_shifted_mask_moves_and_ends_at_its_border(viewer):
     labels = viewer.add_labels(np.ones((3, 3), int), translate=(4, -1))
     expected = np.zeros((6, 8), bool)
     expected[4:, :2] = True
-    assert np.array_equal(layers.align_mask(layers.read(image), labels, None, viewer), expected)
+    assert np.array_equal(masks.align_mask(layers.read(image), labels, None, viewer), expected)
 
 
 def test_a_mask_in_other_units_is_aligned(viewer):
     image = viewer.add_image(np.zeros((6, 8)), scale=(0.5, 0.5), units=UM)
     marks = np.random.default_rng(0).integers(0, 2, (6, 8))
     labels = viewer.add_labels(marks, scale=(500, 500), units=("nm", "nm"))
-    assert np.array_equal(layers.align_mask(layers.read(image), labels, None, viewer), marks > 0)
+    assert np.array_equal(masks.align_mask(layers.read(image), labels, None, viewer), marks > 0)
 
 
 def test_a_flat_mask_holds_for_all_slices_and_a_deep_one_for_its_own(viewer):
@@ -148,10 +148,10 @@ def test_a_flat_mask_holds_for_all_slices_and_a_deep_one_for_its_own(viewer):
     flat = viewer.add_labels(marks[0])
     deep = viewer.add_labels(marks, scale=(2, 1, 1))
     source = layers.read(stack)
-    assert np.array_equal(layers.align_mask(source, flat, None, viewer), np.broadcast_to(marks[0] > 0, (3, 6, 8)))
-    assert np.array_equal(layers.align_mask(source, deep, None, viewer), marks > 0)
+    assert np.array_equal(masks.align_mask(source, flat, None, viewer), np.broadcast_to(marks[0] > 0, (3, 6, 8)))
+    assert np.array_equal(masks.align_mask(source, deep, None, viewer), marks > 0)
     one = layers.read(stack, where=(1,))
-    assert np.array_equal(layers.align_mask(one, deep, None, viewer), marks[1:2] > 0)
+    assert np.array_equal(masks.align_mask(one, deep, None, viewer), marks[1:2] > 0)
 
 
 def test_of_a_mask_with_more_axes_the_slice_in_view_is_taken(viewer):
@@ -159,14 +159,14 @@ def test_of_a_mask_with_more_axes_the_slice_in_view_is_taken(viewer):
     marks = np.random.default_rng(0).integers(0, 2, (3, 6, 8))
     labels = viewer.add_labels(marks)
     viewer.dims.set_point(0, 2)
-    assert np.array_equal(layers.align_mask(layers.read(image), labels, None, viewer), marks[2] > 0)
+    assert np.array_equal(masks.align_mask(layers.read(image), labels, None, viewer), marks[2] > 0)
 
 
 def test_only_images_are_read_and_only_labels_mask():
     with pytest.raises(TypeError, match="labels layer; choose an image"):
         layers.read(Labels(np.zeros((4, 4), int), name="cells"))
     with pytest.raises(TypeError, match="image layer; choose a labels"):
-        layers.with_mask(layers.read(Image(np.zeros((4, 4)))), Image(np.zeros((4, 4)), name="a"), None, None)
+        masks.with_mask(layers.read(Image(np.zeros((4, 4)))), Image(np.zeros((4, 4)), name="a"), None, None)
 
 
 def test_reading_changes_nothing(image):

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from napari_dip.core.solve import Result
+from napari_dip.core.solve import Progress, Result
+from napari_dip.large import BlockProgress, Restored
+
+_SHARE = {"measure": (0.0, 0.02), "fit": (0.02, 0.95)}  # of a run over blocks: about the time that its steps take
+_DOING = {"measure": "finding the range of intensities", "fit": "restoring", "blend": "blending"}
 
 
 def headline(name: str, result: Result) -> str:
@@ -26,6 +32,61 @@ def details(result: Result) -> list[tuple[str, str]]:
     told.append(("Computed on", _ended(f"{result.device.name}, {result.device.reason}")))
     told += [(event.kind.capitalize(), _ended(event.message)) for event in result.history.events]
     return told
+
+
+def details_of_blocks(restored: Restored) -> list[tuple[str, str]]:
+    """The same of a run over blocks."""
+    record = restored.record
+    told = []
+    if record.get("residuals_with_structure"):
+        told.append(
+            (
+                "Warning",
+                f"In {record['residuals_with_structure']} of {record['blocks']} blocks the residual has structure.",
+            )
+        )
+    if record.get("gave_up"):
+        told.append(("Warning", f"Blocks gave up, the first with: {_ended(record['gave_up'][0])}"))
+    if "method_reason" in record:
+        told.append(("Method", _ended(f"{record['settings']['preset']}: {record['method_reason']}")))
+        told.append(("Computed on", _ended(record["device"])))
+    if record.get("tiles"):
+        told.append(("Blocks", f"{' x '.join(map(str, record['tiles']['tile']))} pixels each, one scaling for all."))
+    return [*told, ("File", f"{restored.path}.")]
+
+
+def pace(progress: Progress | BlockProgress) -> str:
+    """How far a run is."""
+    if isinstance(progress, BlockProgress):
+        return _pace_of_blocks(progress)
+    of = f"slice {progress.slice + 1} of {progress.slices}, " if progress.slices > 1 else ""
+    of += f"tile {progress.tile + 1} of {progress.tiles}, " if progress.tiles > 1 else ""
+    of += f"run {progress.run + 1} of {progress.runs}, " if progress.runs > 1 else ""
+    return (
+        f"{of}iteration {progress.iteration} of at most {progress.iterations}, "
+        f"{progress.rate:.1f} a second, at most {duration(progress.seconds_left)} left"
+    )
+
+
+def _pace_of_blocks(progress: BlockProgress) -> str:
+    number = min(progress.count, progress.done + progress.failed + 1)
+    said = [f"{_DOING.get(progress.step, 'making the coarser levels')}, block {number} of {progress.count}"]
+    if progress.block is not None:
+        said.append(f"iteration {progress.block.iteration} of at most {progress.block.iterations}")
+    if progress.failed:
+        said.append(f"{progress.failed} failed")
+    if math.isfinite(progress.seconds_left):
+        said.append(f"about {duration(progress.seconds_left)} left")
+    text = ", ".join(said)
+    return text[0].upper() + text[1:]
+
+
+def share(progress: Progress | BlockProgress) -> float:
+    """What share of a run is done, 0 to 1."""
+    if isinstance(progress, BlockProgress):
+        begin, end = _SHARE.get(progress.step, (0.95, 1.0))
+        return begin + (end - begin) * progress.fraction
+    return progress.fraction
 
 
 def has_other_last(result: Result) -> bool:

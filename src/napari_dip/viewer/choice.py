@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from magicgui.widgets import ComboBox, FloatSpinBox, PushButton, SpinBox
+from magicgui.widgets import ComboBox, FileEdit, FloatSpinBox, PushButton, SpinBox
 from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
@@ -16,12 +17,13 @@ from napari_dip.core.operators import KERNELS
 from napari_dip.inputs import read_factor
 from napari_dip.instrument import CENTRES
 from napari_dip.trust import find_bad_pixels
-from napari_dip.viewer import layers
+from napari_dip.viewer import layers, masks
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.camera import Camera
 from napari_dip.viewer.form import Rows
-from napari_dip.viewer.layers import Source
+from napari_dip.viewer.layers import Selection, Source
 from napari_dip.viewer.restoration import is_by_product
+from napari_dip.viewer.stream import check, default_target, what_is_there
 
 IN_VIEW, ALL_SLICES = "the slice in view", "all slices, one after the other"
 VOLUME, ALL_VOLUMES = "the volume", "all volumes, one after the other"
@@ -35,6 +37,7 @@ class Inputs(QWidget):
     Parameters
     ----------
     viewer : napari.viewer.Viewer
+    task : str
 
     Attributes
     ----------
@@ -47,9 +50,11 @@ class Inputs(QWidget):
     changed = Signal()
     said = Signal(str, bool)
 
-    def __init__(self, viewer: Any) -> None:
+    def __init__(self, viewer: Any, task: str) -> None:
         super().__init__()
         self._viewer = viewer
+        self._task = task
+        self._target = Path()  # that was proposed
         self._build()
         self._finder = Background()
         self._finder.setParent(self)
@@ -71,6 +76,14 @@ class Inputs(QWidget):
             "which may begin with what the one before has learnt. Together, one generator makes all of them: for a few "
             "channels or frames that have their structure in common. A volume is restored as one: its last three axes "
             "are space, and the scale of the layer says how coarse they are.",
+        )
+        self.target = FileEdit(
+            name="target",
+            label="Write to",
+            mode="w",
+            filter="OME-Zarr (*.ome.zarr)",
+            tooltip="The image is lazy, so the result is written block by block into this OME-Zarr, and shown from it. "
+            "A run that was stopped, or killed, goes on where it was if the same file is named.",
         )
         self.mask = ComboBox(
             name="mask",
@@ -101,7 +114,9 @@ class Inputs(QWidget):
             nullable=True,
             tooltip="The image that serves as the code: as large as the restored one, pixel on pixel.",
         )
-        self._rows = Rows([self.image, self.level, self.where, *self._own_rows(), self.find_button, self.guide])
+        self._rows = Rows(
+            [self.image, self.level, self.where, self.target, *self._own_rows(), self.find_button, self.guide]
+        )
         self.camera = Camera()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -113,7 +128,7 @@ class Inputs(QWidget):
 
     def _watched(self) -> list[Any]:
         """The rows whose change is told."""
-        return [self.image, self.level, self.where, self.mask, self.label, self.guide, self.camera]
+        return [self.image, self.level, self.where, self.target, self.mask, self.label, self.guide, self.camera]
 
     def _tell(self) -> None:
         self.changed.emit()
@@ -167,6 +182,9 @@ class Inputs(QWidget):
             self.where.reset_choices()
         self._rows.show_row(self.level, many)
         self._rows.show_row(self.where, layer is not None and layer.ndim > 2)
+        self._rows.show_row(self.target, self.large)
+        if self.large:
+            self._propose_target()
         self._rows.show_row(self.label, self.mask.value is not None)
         self._rows.show_row(self.guide, guide)
         self.find_button.enabled = layer is not None and not self._finder.waiting
@@ -191,10 +209,35 @@ class Inputs(QWidget):
             return layers.TOGETHER
         return self.index_in_view()[: self.image.value.ndim - self.space]
 
+    def selection(self) -> Selection:
+        """What is chosen, not read yet."""
+        layer = self.image.value
+        layers.check_source(layer)
+        return layers.select(layer, where=self.place(), level=self._level_of(layer), space=self.space)
+
+    @property
+    def large(self) -> bool:
+        """Whether what is chosen is lazy and too large to be read at once."""
+        return self.image.value is not None and self.selection().large
+
     def read(self) -> Source:
         """What is chosen, with the pixels missing that the mask marks."""
         layers.check_source(self.image.value)
         return self._reader(self.place(), self.space)()
+
+    def lazy_mask(self) -> Any:
+        """The pixels of what is chosen that the mask marks, not read yet; None if no mask is chosen."""
+        mask = self.mask.value
+        if mask is None:
+            return None
+        return masks.lazy_mask(self.selection(), mask, self.label.value or None, self._viewer)
+
+    def _propose_target(self) -> None:
+        """Fill in a name for the result, unless the user has written one."""
+        if self.target.value in (self._target, Path()):
+            self._target = default_target(self.image.value, self.selection(), self._task)
+            with self.target.changed.blocked():
+                self.target.value = self._target
 
     def look(self) -> tuple[Any, Callable[[], Source]]:
         """What identifies the slice in view, its mask included, and how to read it: not before the call."""
@@ -202,8 +245,7 @@ class Inputs(QWidget):
         layers.check_source(layer)
         index = self.index_in_view()
         key = (id(layer), id(layer.data), self._level_of(layer), index, id(mask), mask is not None and self.label.value)
-        read = self._reader(index)
-        return key, lambda: read().middle(_LOOKED_AT)
+        return key, self._reader(index, size=_LOOKED_AT)
 
     def problem(self) -> dict[str, Any]:
         """What else defines the problem: arguments of `Restoration`."""
@@ -225,6 +267,14 @@ class Inputs(QWidget):
         shape = shape if self.where.value in (ALL_SLICES, ALL_VOLUMES, TOGETHER) else shape[-self.space :]
         return f"'{layer.name}'{where}, {' x '.join(map(str, shape))} pixels of {layer.dtype}"
 
+    def destination(self) -> str:
+        """The sentence that says where the result will be."""
+        if not self.large:
+            return "The result is a new layer."
+        check(self.selection())
+        before = what_is_there(self.target.value)
+        return f"{before or 'It is written block by block'}: '{self.target.value}'. The result is a new, lazy layer."
+
     def _slice_in_view(self, layer: Any) -> str:
         index = self.index_in_view()
         if layer.axis_labels[0].lstrip("-").isdecimal():  # nobody named the axes
@@ -234,17 +284,10 @@ class Inputs(QWidget):
     def _level_of(self, layer: Any) -> int:
         return self.level.value if layer.multiscale else 0
 
-    def _reader(self, where: Any, space: int = 2) -> Callable[[], Source]:
-        return partial(
-            _read,
-            self.image.value,
-            where,
-            self._level_of(self.image.value),
-            self.mask.value,
-            self.label.value or None,
-            self._viewer,
-            space,
-        )
+    def _reader(self, where: Any, space: int = 2, size: int | None = None) -> Callable[[], Source]:
+        layer = self.image.value
+        selection = layers.select(layer, where=where, level=self._level_of(layer), space=space, size=size)
+        return partial(_read, selection, self.mask.value, self.label.value or None, self._viewer)
 
     # -- masks --------------------------------------------------------------------------------------------------
 
@@ -253,13 +296,15 @@ class Inputs(QWidget):
         layer = self.image.value
         if layer is None:
             return self.said.emit(self.no_image(), True)
-        source = layers.read(layer, level=self._level_of(layer))
-        shape = source.image.shape[: len(source.geometry.scale)]
-        labels = layers.show_labels(self._viewer, np.zeros(shape, np.uint8), source.geometry, f"{layer.name} mask")
+        whole = layers.select(layer, level=self._level_of(layer))
+        shape, geometry, where = whole.shape, whole.geometry, ""
+        if whole.large:  # as large a mask would not fit into memory
+            shape, geometry, where = shape[-2:], geometry.last(2), " It holds for all slices."
+        labels = layers.show_labels(self._viewer, np.zeros(shape, np.uint8), geometry, f"{layer.name} mask")
         labels.mode = "paint"
         self._viewer.layers.selection.active = labels
         self.mask.value = labels
-        self.said.emit(f"Paint over what is missing in '{layer.name}', on layer '{labels.name}'.", False)
+        self.said.emit(f"Paint over what is missing in '{layer.name}', on layer '{labels.name}'.{where}", False)
         return None
 
     def find_bad_pixels(self) -> None:
@@ -268,7 +313,7 @@ class Inputs(QWidget):
             layers.check_source(self.image.value)
         except TypeError as error:
             return self.said.emit(str(error), True)
-        read = self._reader(self.place(), self.space)
+        read = self._reader(self.index_in_view()) if self.large else self._reader(self.place(), self.space)
         self.said.emit(f"Looking for bad pixels in '{self.image.value.name}'...", False)
         self._finder.ask(lambda: _bad_pixels(read))
         self.find_button.enabled = False
@@ -286,7 +331,11 @@ class Inputs(QWidget):
         if source.missing is not None and source.missing.any():
             marks = bad | source.missing
             also = f", and with them the {int(source.missing.sum())} that the mask had"
-        labels = layers.show_labels(self._viewer, marks.astype(np.uint8), source.geometry, f"{source.name} bad pixels")
+        geometry = source.geometry
+        if self.large and source.space == 2:  # found in one slice, for all of them
+            marks, geometry = marks.reshape(marks.shape[-2:]), geometry.last(2)
+            also += ", for all slices"
+        labels = layers.show_labels(self._viewer, marks.astype(np.uint8), geometry, f"{source.name} bad pixels")
         self.mask.value = labels
         what = "1 bad pixel" if count == 1 else f"{count} bad pixels"
         return self.said.emit(
@@ -439,9 +488,9 @@ def images_in(viewer: Any) -> list[tuple[str, Any]]:
     return [(layer.name, layer) for layer in sorted(images, key=lambda layer: not layer.visible)]
 
 
-def _read(layer: Any, where: Any, level: int, mask: Any, label: int | None, viewer: Any, space: int) -> Source:
-    source = layers.read(layer, where=where, level=level, space=space)
-    return source if mask is None else layers.with_mask(source, mask, label, viewer)
+def _read(selection: Selection, mask: Any, label: int | None, viewer: Any) -> Source:
+    source = selection.read()
+    return source if mask is None else masks.with_mask(source, mask, label, viewer)
 
 
 def _bad_pixels(read: Callable[[], Source]) -> tuple[Source, np.ndarray]:

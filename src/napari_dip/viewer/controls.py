@@ -11,7 +11,8 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_dip.core.solve import Progress
-from napari_dip.viewer.account import duration
+from napari_dip.large import BlockProgress
+from napari_dip.viewer import account
 from napari_dip.viewer.form import Section, Text, tip
 from napari_dip.viewer.job import Job, Outcome
 
@@ -27,7 +28,7 @@ class Controls(QWidget):
     run_asked, more_asked, last_asked : Signal
         The user wants a run, more iterations, or the last iterate as a layer.
     progressed : Signal
-        Carries each `Progress`.
+        Carries each `Progress` or `BlockProgress`.
     ended : Signal
         Carries the `Outcome`, when the job is over.
     """
@@ -95,7 +96,7 @@ class Controls(QWidget):
         """Share of the job that is done, 0 to 1."""
         return self._bar.value() / _STEPS
 
-    def start(self, name: str, steps: Callable[..., Generator[Progress, None, Any]], what: str = "") -> None:
+    def start(self, name: str, steps: Callable[..., Generator[Any, None, Any]], what: str = "") -> None:
         """Start a job.
 
         Parameters
@@ -142,7 +143,7 @@ class Controls(QWidget):
             self.say("Stopping...")
             self._job.stop()
 
-    def _on_progress(self, progress: Progress) -> None:
+    def _on_progress(self, progress: Progress | BlockProgress) -> None:
         try:
             if self._job is not None:
                 self.progressed.emit(progress)
@@ -197,18 +198,12 @@ class Controls(QWidget):
         if paused:
             self.say("Paused. " + self.status.removeprefix("Paused. "))
 
-    def _tell(self, progress: Progress) -> None:
-        value = round(progress.fraction * _STEPS)
+    def _tell(self, progress: Progress | BlockProgress) -> None:
+        value = round(account.share(progress) * _STEPS)
         self._bar.setValue(value)
-        of = f"slice {progress.slice + 1} of {progress.slices}, " if progress.slices > 1 else ""
-        of += f"tile {progress.tile + 1} of {progress.tiles}, " if progress.tiles > 1 else ""
-        of += f"run {progress.run + 1} of {progress.runs}, " if progress.runs > 1 else ""
         paused = "Paused. " if self._job is not None and self._job.paused else ""
         what = f"{self._what}: " if self._what else ""
-        self.say(
-            f"{paused}{what}{of}iteration {progress.iteration} of at most {progress.iterations}, "
-            f"{progress.rate:.1f} a second, at most {duration(progress.seconds_left)} left"
-        )
+        self.say(f"{paused}{what}{account.pace(progress)}")
         if self._activity is not None and value > self._activity.n:
             self._activity.update(value - self._activity.n)
 

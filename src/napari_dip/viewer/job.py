@@ -29,8 +29,9 @@ class Outcome:
 class Job(QObject):
     """Exhausts what `steps` makes, in a worker of napari's.
 
-    `progressed` carries a `Progress`; its receiver calls `taken` when it is done with it, and none is sent before
-    that: a preview that comes too early is skipped, a snapshot waits. `ended` carries the `Outcome`, always, once.
+    `progressed` carries a `Progress` or `BlockProgress`; its receiver calls `taken` when it is done with it, and none
+    is sent before that: a preview that comes too early is skipped, a snapshot waits. `ended` carries the `Outcome`,
+    always, once.
 
     Parameters
     ----------
@@ -147,7 +148,7 @@ class Job(QObject):
                 progress = next(steps)
             except StopIteration as end:
                 return end.value
-            if progress.snapshot:
+            if isinstance(progress, Progress) and progress.snapshot:
                 while not self._free.wait(0.1) and not self._worker.abort_requested:
                     pass
             if self._free.is_set() and not self._stopped.is_set():

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import dask.array
 import numpy as np
 import pint
-from napari.layers import Image, Labels
+from napari.layers import Image
 from napari.utils.transforms import Affine
 
 ALL = "all"  # every slice of the leading axes
 TOGETHER = "together"  # the same, by one generator
+_ONE_BLOCK = {2: 1536**2, 3: 192**3}  # pixels of a lazy slice or volume that are read at once
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,26 @@ class Geometry:
         scale = tuple(s * t for s, t in zip(self.scale, step, strict=True))
         return replace(self, scale=scale, translate=tuple(float(t) for t in translate))
 
+    def pixel_size(self, axes: int) -> tuple[float, ...]:
+        """Distances between neighbouring pixels along the last axes, in the unit of the last."""
+        units = self.place["units"][-axes:]
+        ratios = unit_ratio(units, (units[-1],) * axes)
+        return tuple(abs(s) * r for s, r in zip(self.scale[-axes:], ratios, strict=True))
+
     def finer(self, factors: tuple[int, ...]) -> Geometry:
         """The geometry of an image enlarged by `factors` along its last axes: the outlines coincide."""
         each = (1,) * (len(self.scale) - len(factors)) + tuple(factors)
         return self.cut(tuple((1 / f - 1) / 2 for f in each), tuple(1 / f for f in each))
+
+    def last(self, axes: int) -> Geometry:
+        """The geometry along the last axes alone."""
+        place = dict(self.place)
+        for name in ("rotate", "shear"):
+            place[name] = shear_matrix(np.asarray(place[name]))[-axes:, -axes:]
+        place["affine"] = place["affine"][-axes - 1 :, -axes - 1 :]
+        for name in ("units", "axis_labels"):
+            place[name] = place[name][-axes:]
+        return replace(self, scale=self.scale[-axes:], translate=self.translate[-axes:], place=place)
 
     def coloured(self, colormap: str, limits: tuple[float, float]) -> Geometry:
         """The same place for an image of another quantity, in colours of its own."""
@@ -107,11 +126,14 @@ class Source:
         }
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the image, (*leading, *S)."""
+        return self.image.shape[: len(self.geometry.scale)]
+
+    @property
     def voxel_size(self) -> tuple[float, ...]:
         """Distances between neighbouring pixels along the axes of space, in the unit of the last."""
-        units = self.geometry.place["units"][-self.space :]
-        ratios = _unit_ratio(units, (units[-1],) * self.space)
-        return tuple(abs(s) * r for s, r in zip(self.geometry.scale[-self.space :], ratios, strict=True))
+        return self.geometry.pixel_size(self.space)
 
     def slice_geometry(self, index: int) -> Geometry:
         """The geometry of one slice, counted along the flattened leading axes, with leading axes of length one."""
@@ -120,20 +142,6 @@ class Source:
         leading = self.image.shape[: self.leading]
         origin = (*(np.unravel_index(index, leading) if leading else ()), *(0,) * self.space)
         return self.geometry.cut(tuple(float(i) for i in origin), (1.0,) * len(origin))
-
-    def middle(self, size: int) -> Source:
-        """The pixels in the middle, at most `size` along y and x, where they lie in the world."""
-        leading = self.leading + self.space - 2
-        shape = self.image.shape[leading : leading + 2]
-        start = [max(0, (n - size) // 2) for n in shape]
-        part = (slice(None),) * leading + tuple(slice(s, s + size) for s in start)
-        return replace(
-            self,
-            image=self.image[part],
-            missing=None if self.missing is None else self.missing[part],
-            alpha=None if self.alpha is None else self.alpha[part],
-            geometry=self.geometry.cut((0.0,) * leading + tuple(map(float, start)), (1.0,) * (leading + 2)),
-        )
 
 
 def kind(layer: Any) -> str:
@@ -149,8 +157,94 @@ def check_source(layer: Any) -> None:
         raise TypeError(f"'{getattr(layer, 'name', 'layer')}' is a {kind(layer)} layer; choose an image layer")
 
 
-def read(layer: Any, *, where: str | tuple[int, ...] = ALL, level: int = 0, space: int = 2) -> Source:
-    """Read an image layer.
+@dataclass(frozen=True)
+class Selection:
+    """What is chosen of an image layer, not read yet.
+
+    Attributes
+    ----------
+    data : array (*leading, *S) or (*leading, *S, C)
+        All of the layer, at one of its levels: in memory, or lazy (dask, zarr, ...).
+    part : tuple of slice
+        What of it is chosen, along the axes (*leading, *S); a single slice keeps its leading axes, with length one.
+    geometry : Geometry
+        Of that part.
+    name : str
+        Of the layer.
+    rgb : bool
+    space : int
+        How many axes S has: 2 for images, 3 for volumes.
+    together : bool
+        Whether one generator restores all slices, for which they are read at once.
+    """
+
+    data: Any
+    part: tuple[slice, ...]
+    geometry: Geometry
+    name: str
+    rgb: bool
+    space: int = 2
+    together: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what is chosen, (*leading, *S)."""
+        return tuple(each.stop - each.start for each in self.part)
+
+    @property
+    def large(self) -> bool:
+        """Whether it is lazy and never read as a whole: several slices, or one of more pixels than fit in a block."""
+        if not is_lazy(self.data):
+            return False
+        if self.together:
+            return math.prod(self.shape) > _ONE_BLOCK[3]
+        slices, pixels = math.prod(self.shape[: -self.space]), math.prod(self.shape[-self.space :])
+        return slices > 1 or pixels > _ONE_BLOCK[self.space]
+
+    @property
+    def array(self) -> Any:
+        """What is chosen, as lazy as the layer."""
+        if all(each == slice(0, n) for each, n in zip(self.part, self.data.shape, strict=False)):
+            return self.data
+        data = self.data
+        if is_lazy(data) and not hasattr(data, "dask"):
+            data = dask.array.from_array(data, chunks=getattr(data, "chunks", None) or "auto")
+        return data[self.part]
+
+    def read(self) -> Source:
+        """The pixels.
+
+        Raises
+        ------
+        ValueError
+            If it is `large`.
+        """
+        if self.large:
+            raise ValueError(
+                f"'{self.name}' is lazy, and {' x '.join(map(str, self.shape))} pixels of it are not read at once; "
+                "choose a slice, or write the result block by block"
+            )
+        image = np.asarray(self.data[self.part])
+        return Source(
+            image=image[..., :3] if self.rgb else image,
+            geometry=self.geometry,
+            name=self.name,
+            rgb=self.rgb,
+            alpha=image[..., 3:] if self.rgb and image.shape[-1] == 4 else None,
+            space=self.space,
+            together=self.together,
+        )
+
+
+def is_lazy(data: Any) -> bool:
+    """Whether an array is read, or computed, part by part."""
+    return not isinstance(data, np.ndarray)
+
+
+def select(
+    layer: Any, *, where: str | tuple[int, ...] = ALL, level: int = 0, space: int = 2, size: int | None = None
+) -> Selection:
+    """What is chosen of an image layer, without reading it.
 
     Parameters
     ----------
@@ -161,6 +255,8 @@ def read(layer: Any, *, where: str | tuple[int, ...] = ALL, level: int = 0, spac
         Of a multiscale layer; 0 is the finest.
     space : int
         How many of the last axes are of space: 3 for volumes.
+    size : int, optional
+        Only so many pixels along y and x, in the middle.
     """
     check_source(layer)
     if layer.ndim < space:
@@ -169,12 +265,13 @@ def read(layer: Any, *, where: str | tuple[int, ...] = ALL, level: int = 0, spac
     if not 0 <= level < len(levels):
         raise ValueError(f"level={level} is not one of the {len(levels)} levels of '{layer.name}', counted from 0")
     data = levels[level]
-    geometry = _geometry(layer)
-    shape = data.shape[: layer.ndim]
+    geometry = geometry_of(layer)
+    shape = tuple(map(int, data.shape[: layer.ndim]))
     if layer.multiscale:
         full = layer.data[0].shape[: layer.ndim]
         step = tuple(big / small for big, small in zip(full, shape, strict=True))
         geometry = geometry.cut(tuple((s - 1) / 2 for s in step), step)
+    part = [slice(0, n) for n in shape]
     leading = layer.ndim - space
     if where == TOGETHER and (leading != 1 or layer.rgb):
         raise ValueError(
@@ -185,99 +282,37 @@ def read(layer: Any, *, where: str | tuple[int, ...] = ALL, level: int = 0, spac
         index = tuple(where)
         if len(index) != leading or not all(0 <= i < n for i, n in zip(index, shape, strict=False)):
             raise ValueError(f"where={where} must be an index along each leading axis of shape {shape[:leading]}")
-        data = data[tuple(slice(i, i + 1) for i in index)]
-        geometry = geometry.cut((*(float(i) for i in index), *(0.0,) * space), (1.0,) * layer.ndim)
-    image = np.asarray(data)
-    alpha = image[..., 3:] if layer.rgb and image.shape[-1] == 4 else None
-    return Source(
-        image=image[..., :3] if layer.rgb else image,
-        geometry=geometry,
-        name=layer.name,
-        rgb=layer.rgb,
-        alpha=alpha,
-        space=space,
-        together=where == TOGETHER,
-    )
+        part[:leading] = [slice(int(i), int(i) + 1) for i in index]
+    if size is not None:
+        starts = [max(0, (n - size) // 2) for n in shape[-2:]]
+        part[-2:] = [slice(s, min(n, s + size)) for s, n in zip(starts, shape[-2:], strict=True)]
+    geometry = geometry.cut(tuple(float(each.start) for each in part), (1.0,) * layer.ndim)
+    return Selection(data, tuple(part), geometry, layer.name, layer.rgb, space, where == TOGETHER)
+
+
+def read(layer: Any, **chosen: Any) -> Source:
+    """Read an image layer, or what is chosen of it: see `select`."""
+    return select(layer, **chosen).read()
 
 
 def pixels(layer: Any) -> np.ndarray:
     """The pixels of an image layer, of the finest level if it is multiscale."""
     check_source(layer)
-    return np.asarray(layer.data[0] if layer.multiscale else layer.data)
+    data = layer.data[0] if layer.multiscale else layer.data
+    if is_lazy(data) and math.prod(data.shape) > _ONE_BLOCK[3]:
+        raise ValueError(f"'{layer.name}' is lazy and too large to be read at once; choose a smaller layer")
+    return np.asarray(data)
 
 
 def in_view(viewer: Any, layer: Any, level: int = 0) -> tuple[int, ...]:
     """The index along each leading axis of the slice of a layer that the viewer shows, at a multiscale level."""
-    position = layer.world_to_data(_in_layer_units(viewer, layer, viewer.dims.point))
+    position = layer.world_to_data(in_layer_units(viewer, layer, viewer.dims.point))
     index = np.rint(position[: layer.ndim - 2])
     if layer.multiscale:
         shapes = [np.array(layer.data[k].shape[: layer.ndim - 2]) for k in (0, level)]
         index = index * shapes[1] // shapes[0]
     shape = (layer.data[level] if layer.multiscale else layer.data).shape
     return tuple(min(max(0, int(i)), n - 1) for i, n in zip(index, shape, strict=False))
-
-
-def with_mask(source: Source, labels: Any, label: int | None, viewer: Any) -> Source:
-    """A source with the pixels missing that a Labels layer marks: see `align_mask`."""
-    if not isinstance(labels, Labels):
-        raise TypeError(f"mask '{getattr(labels, 'name', '')}' is a {kind(labels)} layer; choose a labels layer")
-    return replace(source, missing=align_mask(source, labels, label, viewer))
-
-
-def align_mask(source: Source, labels: Any, label: int | None, viewer: Any) -> np.ndarray:
-    """The pixels of a source that a Labels layer marks as missing: bool (*leading, Y, X).
-
-    Each pixel's centre is looked up in the labels through the world, so the layers may differ in scale, offset,
-    rotation and units. Labels with fewer axes hold for all slices; with more, those in view are taken. Outside the
-    labels nothing is missing.
-
-    Parameters
-    ----------
-    label : int or None
-        The label that marks missing pixels; None for every non-zero one.
-    viewer : napari.Viewer
-        Tells which labels are in view, where they have more axes than the image.
-    """
-    data = labels.data[0] if labels.multiscale else labels.data
-    more = max(0, labels.ndim - len(source.geometry.scale))
-    if more:
-        position = labels.world_to_data(_in_layer_units(viewer, labels, viewer.dims.point))
-        data = data[tuple(min(max(0, round(p)), n - 1) for p, n in zip(position[:more], data.shape, strict=False))]
-    values = np.asarray(data)
-    marked = values != 0 if label is None else values == label
-    to_labels = _pixels_to_labels(source.geometry, labels)
-    *leading, height, width = source.image.shape[: len(source.geometry.scale)]
-    if not to_labels[:, : len(leading)].any():  # one plane of labels for all slices
-        return np.broadcast_to(
-            _look_up(marked, to_labels, (0,) * len(leading), (height, width)), (*leading, height, width)
-        )
-    planes = [_look_up(marked, to_labels, index, (height, width)) for index in np.ndindex(*leading)]
-    return np.stack(planes).reshape(*leading, height, width)
-
-
-def _pixels_to_labels(geometry: Geometry, labels: Any) -> np.ndarray:
-    """Affine matrix (m, n + 1) from pixels of an image with n axes to the last m = min(n, labels.ndim) of labels."""
-    shared = min(len(geometry.scale), labels.ndim)
-    points = np.vstack([np.zeros(labels.ndim), np.eye(labels.ndim)])
-    images = np.array([labels.world_to_data(point) for point in points])  # of the origin and the unit vectors
-    linear, offset = (images[1:] - images[0]).T[-shared:, -shared:], images[0, -shared:]
-    to_world = _world_matrix(geometry)[-shared - 1 : -1]
-    matrix = linear @ (to_world * np.asarray(_unit_ratio(geometry.place["units"], labels.units))[:, None])
-    matrix[:, -1] += offset
-    return np.asarray(matrix)
-
-
-def _look_up(marked: np.ndarray, matrix: np.ndarray, index: tuple[int, ...], shape: tuple[int, int]) -> np.ndarray:
-    """Nearest marks for the pixels of one slice: bool `shape`, False outside of `marked`."""
-    y, x = np.ogrid[: shape[0], : shape[1]]
-    start = matrix[:, : len(index)] @ np.array(index, float) + matrix[:, -1]
-    nearest = [np.rint(row[-3] * y + row[-2] * x + s).astype(int) for row, s in zip(matrix, start, strict=True)]
-    inside = np.ones(shape, bool)
-    for position, n in zip(nearest, marked.shape, strict=True):
-        inside &= (position >= 0) & (position < n)
-    found = np.zeros(shape, bool)
-    found[inside] = marked[tuple(np.broadcast_to(position, shape)[inside] for position in nearest)]
-    return found
 
 
 def show(
@@ -333,7 +368,8 @@ def with_alpha(source: Source, image: np.ndarray) -> np.ndarray:
     return np.concatenate([image, alpha.astype(image.dtype)], axis=-1)
 
 
-def _geometry(layer: Any) -> Geometry:
+def geometry_of(layer: Any) -> Geometry:
+    """Where all of an image layer lies, and how it is shown."""
     look = {name: getattr(layer, name) for name in ("gamma", "blending", "opacity", "rgb", "interpolation2d")}
     if not layer.rgb:
         look |= {
@@ -355,14 +391,24 @@ def _geometry(layer: Any) -> Geometry:
     )
 
 
-def _world_matrix(geometry: Geometry) -> np.ndarray:
+def world_matrix(geometry: Geometry) -> np.ndarray:
     """Homogeneous matrix (n + 1, n + 1) from pixels to the world, in the layer's units."""
     place = geometry.place
     inner = Affine(scale=geometry.scale, translate=geometry.translate, rotate=place["rotate"], shear=place["shear"])
     return np.asarray(place["affine"] @ inner.affine_matrix)
 
 
-def _unit_ratio(units: tuple[Any, ...], of: tuple[Any, ...]) -> list[float]:
+def shear_matrix(shear: np.ndarray) -> np.ndarray:
+    """napari's shear, a vector of the upper triangle or a matrix, as a matrix."""
+    if shear.ndim == 2:
+        return shear
+    n = int((1 + np.sqrt(1 + 8 * len(shear))) / 2)
+    matrix = np.eye(n)
+    matrix[np.triu_indices(n, k=1)] = shear
+    return matrix
+
+
+def unit_ratio(units: tuple[Any, ...], of: tuple[Any, ...]) -> list[float]:
     """Factors that turn lengths in `units` into lengths in `of`, for the axes they share, counted from the last."""
     registry = pint.get_application_registry()
     ratios = []
@@ -374,10 +420,10 @@ def _unit_ratio(units: tuple[Any, ...], of: tuple[Any, ...]) -> list[float]:
     return ratios[::-1]
 
 
-def _in_layer_units(viewer: Any, layer: Any, point: Any) -> np.ndarray:
+def in_layer_units(viewer: Any, layer: Any, point: Any) -> np.ndarray:
     """A point of the viewer's world in the units of a layer."""
     shared = np.asarray(point, float)[-layer.ndim :]
     units = getattr(viewer.layers, "units", None)  # new in napari 0.9, which draws other units to scale
     if units is None or len(units) < layer.ndim:
         return shared
-    return shared * _unit_ratio(tuple(units)[-layer.ndim :], layer.units)
+    return shared * unit_ratio(tuple(units)[-layer.ndim :], layer.units)

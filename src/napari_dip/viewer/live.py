@@ -47,13 +47,18 @@ class Live(Rows):
     def _show_kept_as(self) -> None:
         self.show_row(self.kept_as, self.every.value > 0)
 
+    def offer_snapshots(self, offered: bool) -> None:
+        """Show the rows that ask for snapshots, or hide them."""
+        self.show_row(self.every, offered)
+        self.show_row(self.kept_as, offered and self.every.value > 0)
+
     def begin(self) -> None:
         """Forget the layers of the run before."""
         self._layer, self._stacks = None, {}
 
-    def show_progress(self, restoration: Restoration, progress: Progress) -> None:
-        """Show the image so far, and keep it if it is a snapshot."""
-        if progress.snapshot:
+    def show_progress(self, restoration: Any, progress: Any) -> None:
+        """Show the image so far, or the block at hand, and keep the image if it is a snapshot."""
+        if isinstance(progress, Progress) and progress.snapshot:
             self._keep(restoration, progress)
         if self.preview.value and (self._layer is None or self._layer in self._viewer.layers):
             self._layer = restoration.show_preview(self._viewer, progress, self._layer)

@@ -20,11 +20,12 @@ DONE = {"denoise": "denoised", "inpaint": "inpainted", "superresolve": "super-re
 
 
 @dataclass(frozen=True, kw_only=True)
-class Restoration:
-    """A task on a source, ready to run.
+class Asked:
+    """What is asked for, of an image in memory and of a lazy one alike.
 
     Attributes
     ----------
+    source : Source or Selection
     knobs : dict
         Those of `Settings` that were chosen; the others follow from the preset, the device and the noise.
     factors : tuple of int, or None
@@ -32,40 +33,67 @@ class Restoration:
     psf : array, number or tuple of numbers, or None
         Of a deconvolution: a point spread function, or the sigma of a Gaussian; `psf_centre` as for `iterate`.
     mask_name : str or None
-        Of the Labels layer that the source's mask came from; for the record.
-    guide : array, or None
-        The code for ``code="guide"``, of the size of a restored slice.
+        Of the Labels layer that the mask came from; for the record.
     camera : dict
         What is known of ``gain``, ``offset`` and ``read_noise``.
-    where : "all", "together" or tuple of int
-        The slices of the layer that the source is.
     """
 
     task: str
-    source: Source
+    source: Any
     knobs: dict[str, Any]
     factors: tuple[int, ...] | None = None
     kernel: str = "lanczos2"
     psf: Any = None
     psf_centre: str = "mass"
     mask_name: str | None = None
-    guide: np.ndarray | None = None
     camera: dict[str, float] = field(default_factory=dict)
-    where: str | tuple[int, ...] = layers.ALL
-    resume: Result | None = None
 
     @property
     def name(self) -> str:
         """Of the restored layer."""
         return f"{self.source.name} {DONE[self.task]}"
 
+    @property
+    def knobs_here(self) -> dict[str, Any]:
+        """The knobs beside a window: one thread is left to it, for sharing it stalls both at every barrier."""
+        return {**self.knobs, "threads": self.knobs.get("threads") or max(1, (os.cpu_count() or 2) - 1)}
+
+    def place(self, geometry: Geometry) -> Geometry:
+        """Where the restored image lies, of the measurement's geometry."""
+        return geometry.finer(self.factors) if self.factors else geometry
+
+    def preview(self, viewer: Any, image: np.ndarray, geometry: Geometry, layer: Any | None) -> Any:
+        """Show an image in the preview layer, which is added if there is none."""
+        if layer is None:
+            return layers.show(viewer, image, geometry, f"{self.name} (preview)", {METADATA: {"preview": True}})
+        layer.data = image
+        layer.translate = geometry.translate
+        return layer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restoration(Asked):
+    """A task on a source in memory, ready to run.
+
+    Attributes
+    ----------
+    source : Source
+    guide : array, or None
+        The code for ``code="guide"``, of the size of a restored slice.
+    where : "all", "together" or tuple of int
+        The slices of the layer that the source is.
+    """
+
+    source: Source
+    guide: np.ndarray | None = None
+    where: str | tuple[int, ...] = layers.ALL
+    resume: Result | None = None
+
     def start(self, should_stop: Callable[[], bool], interval: float, snapshot_every: int = 0) -> Run:
         """Check the arguments and make the run."""
-        knobs = dict(self.knobs)
+        knobs = self.knobs_here
         if self.source.rgb and np.issubdtype(self.source.image.dtype, np.integer):
             knobs["output_dtype"] = "input"  # napari shows float colours from 0 to 1 only
-        if not knobs.get("threads"):  # one is left to the window: sharing it stalls both at every barrier
-            knobs["threads"] = max(1, (os.cpu_count() or 2) - 1)
         return iterate(
             self.task,
             **self.source.arguments,
@@ -103,12 +131,7 @@ class Restoration:
 
     def show_preview(self, viewer: Any, progress: Progress, layer: Any | None) -> Any:
         """Add the preview layer, or show the progress in it."""
-        image, geometry = self._slice(progress)
-        if layer is None:
-            return layers.show(viewer, image, geometry, f"{self.name} (preview)", {METADATA: {"preview": True}})
-        layer.data = image
-        layer.translate = geometry.translate
-        return layer
+        return self.preview(viewer, *self._slice(progress), layer)
 
     def show_snapshot(self, viewer: Any, progress: Progress) -> Any:
         """Add the progress as a layer of its own."""
@@ -123,7 +146,7 @@ class Restoration:
             layer.data = np.concatenate([layer.data, image[None]])
             return layer
         place = dict(geometry.place)
-        place["rotate"], place["shear"] = _lead(place["rotate"]), _lead(np.asarray(_shear_matrix(place["shear"])))
+        place["rotate"], place["shear"] = _lead(place["rotate"]), _lead(np.asarray(layers.shear_matrix(place["shear"])))
         place["affine"] = _lead(place["affine"])
         place["units"] = ("pixel", *place["units"])
         place["axis_labels"] = ("iteration", *place["axis_labels"])
@@ -141,10 +164,6 @@ class Restoration:
         leading = (1,) * self.source.arguments["leading_axes"]
         image = progress.image.reshape(leading + progress.image.shape)
         return image, self.place(self.source.slice_geometry(progress.slice))
-
-    def place(self, geometry: Geometry) -> Geometry:
-        """Where the restored image lies, of the measurement's geometry."""
-        return geometry.finer(self.factors) if self.factors else geometry
 
     def _slice_name(self, progress: Progress) -> str:
         return f"slice {progress.slice}, " if progress.slices > 1 else ""
@@ -172,13 +191,3 @@ def _lead(matrix: np.ndarray) -> np.ndarray:
     led = np.eye(n + 1)
     led[1:, 1:] = matrix
     return led
-
-
-def _shear_matrix(shear: np.ndarray) -> np.ndarray:
-    """napari's shear, a vector of the upper triangle or a matrix, as a matrix."""
-    if shear.ndim == 2:
-        return shear
-    n = int((1 + np.sqrt(1 + 8 * len(shear))) / 2)
-    matrix = np.eye(n)
-    matrix[np.triu_indices(n, k=1)] = shear
-    return matrix

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from napari.layers import Image
@@ -11,10 +12,11 @@ from qtpy.QtCore import QEventLoop
 
 from napari_dip.inputs import read_factor
 from napari_dip.settings import TASKS
-from napari_dip.viewer import findings, layers
-from napari_dip.viewer.account import has_other_last
+from napari_dip.viewer import findings, layers, masks
+from napari_dip.viewer.account import has_other_last, share
 from napari_dip.viewer.job import INTERVAL, Job, Outcome
 from napari_dip.viewer.restoration import Restoration
+from napari_dip.viewer.stream import Stream
 from napari_dip.viewer.trust import truth_for
 
 
@@ -24,6 +26,7 @@ def restore_layer(
     layer: Any,
     mask: Any = None,
     *,
+    target: Any = None,
     label: int | None = None,
     where: str | int | tuple[int, ...] = layers.ALL,
     level: int = 0,
@@ -57,6 +60,9 @@ def restore_layer(
     layer : napari.layers.Image, or its name
     mask : napari.layers.Labels, or its name, optional
         Marks missing pixels; aligned through the world.
+    target : path, optional
+        Of the OME-Zarr that the result is written to block by block, needed where several slices of a lazy layer (dask,
+        zarr) are restored, or one that is too large to be read at once. The same run goes on there.
     label : int, optional
         The label that means missing; by default every non-zero one.
     where : "all", "together", int or tuple of int
@@ -105,23 +111,29 @@ def restore_layer(
         raise ValueError(f"task={task!r} is not known: choose one of {', '.join(TASKS)}")
     layer, mask, truth, psf = (_by_name(viewer, each) for each in (layer, mask, truth, psf))
     where = (where,) if isinstance(where, int) else where
-    source = layers.read(layer, where=where, level=level, space=3 if volume else 2)
-    if mask is not None:
-        source = layers.with_mask(source, mask, label, viewer)
+    selection = layers.select(layer, where=where, level=level, space=3 if volume else 2)
     camera = {"gain": gain, "offset": offset, "read_noise": read_noise}
-    restoration = Restoration(
-        task=task,
-        source=source,
-        knobs=settings,
-        factors=None if factor is None else read_factor(factor, source.space),
-        kernel=kernel,
-        psf=layers.pixels(psf) if isinstance(psf, Image) else psf,
-        psf_centre=psf_centre,
-        mask_name=None if mask is None else mask.name,
-        guide=None if guide is None else layers.pixels(guide),
-        camera={name: value for name, value in camera.items() if value is not None},
-        where=where,
-    )
+    asked: dict[str, Any] = {
+        "task": task,
+        "knobs": settings,
+        "factors": None if factor is None else read_factor(factor, selection.space),
+        "kernel": kernel,
+        "psf": layers.pixels(psf) if isinstance(psf, Image) else psf,
+        "psf_centre": psf_centre,
+        "mask_name": None if mask is None else mask.name,
+        "camera": {name: value for name, value in camera.items() if value is not None},
+    }
+    if target is not None:
+        if last or residual or holes or resolution or control or truth is not None:
+            raise ValueError("last, residual, holes, resolution, control and truth need all of the result at once")
+        hidden = None if mask is None else masks.lazy_mask(selection, mask, label, viewer)
+        stream = Stream(**asked, source=selection, mask=hidden, target=Path(target))
+        return stream.show_result(viewer, _run(stream.name, partial(stream.start, interval=INTERVAL)))
+    source = selection.read()
+    if mask is not None:
+        source = masks.with_mask(source, mask, label, viewer)
+    guide = None if guide is None else layers.pixels(guide)
+    restoration = Restoration(**asked, source=source, guide=guide, where=where)
     wanted = findings.Wanted(
         residual=residual,
         uncertainty=settings.get("uncertainty", False),
@@ -152,7 +164,7 @@ def _run(name: str, steps: Any) -> Any:
     with activity(total=100, desc=name) as bar:
 
         def show(progress: Any) -> None:
-            bar.update(round(100 * progress.fraction) - bar.n)
+            bar.update(max(0, round(100 * share(progress)) - bar.n))
             job.taken()
 
         def end(result: Outcome) -> None:

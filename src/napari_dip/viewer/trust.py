@@ -90,6 +90,9 @@ class TrustPanel(Section):
         inside = QWidget()
         layout = QVBoxLayout(inside)
         layout.setContentsMargins(0, 0, 0, 0)
+        self._why_off = Text("why_off")
+        self._why_off.setVisible(False)
+        layout.addWidget(self._why_off)
         self.switches: dict[str, QCheckBox] = {}
         for name, words in _SWITCHES.items():
             if name == ("resolution" if task == "inpaint" else "holes"):
@@ -148,10 +151,17 @@ class TrustPanel(Section):
         """Offer the layers that there are."""
         self.truth.reset_choices()
 
+    def turn_off(self, why: str = "") -> None:
+        """Offer nothing of this for the next run and say why; an empty reason offers it again."""
+        self._why_off.setText(why)
+        self._why_off.setVisible(bool(why))
+        for part in (*self.switches.values(), self._rows, self.affine):
+            part.setEnabled(not why)
+
     def show_state(self, can_look: bool, running: bool = False) -> None:
         """Enable what can be done now."""
         for part in (*self.switches.values(), self._rows, self.affine):
-            part.setEnabled(not running)
+            part.setEnabled(not running and not self._why_off.text())
         self.look_button.setEnabled(can_look and not running)
 
     def tell(self, findings: Findings) -> None:

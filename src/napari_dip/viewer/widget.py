@@ -12,8 +12,9 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_dip.core import device as devices
 from napari_dip.core.noise import Noise
-from napari_dip.core.solve import Progress, Result
+from napari_dip.core.solve import Result
 from napari_dip.core.state import SLOWER
+from napari_dip.large import Restored
 from napari_dip.viewer import account, findings, layers
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.choice import DeconvolveInputs, InpaintInputs, Inputs, SuperresolveInputs
@@ -24,6 +25,7 @@ from napari_dip.viewer.job import INTERVAL, Outcome
 from napari_dip.viewer.live import Live
 from napari_dip.viewer.noise import NoiseSentence
 from napari_dip.viewer.restoration import METADATA, Restoration
+from napari_dip.viewer.stream import WHY_NO_TRUST, Stream
 from napari_dip.viewer.trust import TrustPanel
 
 
@@ -43,7 +45,7 @@ class RestoreWidget(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self._restoration: Restoration | None = None  # under way
+        self._restoration: Restoration | Stream | None = None  # under way
         self._last: tuple[Restoration, Result, Any] | None = None  # what was restored, and its layer
         self._found = Findings()  # about the last result
         self._said_before = ""  # of the last result
@@ -56,7 +58,7 @@ class RestoreWidget(QWidget):
     # -- what the user sees -------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.inputs = self.inputs_class(self._viewer)
+        self.inputs = self.inputs_class(self._viewer, self.task)
         self.noise = NoiseSentence()
         self.form = SettingsForm(self.task, without=("uncertainty",))  # which is one of the switches of trust
         self.live = Live(self._viewer)
@@ -131,6 +133,8 @@ class RestoreWidget(QWidget):
         if self._failed_with is not None and layer != self._failed_with:
             self._say("")  # that was about another image
         self.inputs.show_rows(guide=self.form.wants_guide)
+        self.live.offer_snapshots(not self.inputs.large)
+        self.trust.turn_off(WHY_NO_TRUST if self.inputs.large else "")
         try:
             sentence, ready = self._plan(layer), True
         except (ValueError, TypeError) as error:
@@ -149,9 +153,10 @@ class RestoreWidget(QWidget):
         device = devices.choose(settings.device)
         how = "self-guided, " if self.form.method == "self-guided" else ""
         runs = f"{settings.runs} runs of " if settings.runs > 1 else ""
+        each = " a block" if self.inputs.large else ""
         return (
             f"{self.inputs.verb(layer)} {self.inputs.describe()}: {how}{runs}at most "
-            f"{settings.iterations} iterations on {device} ({device.reason}). The result is a new layer."
+            f"{settings.iterations} iterations{each} on {device} ({device.reason}). {self.inputs.destination()}"
         )
 
     def _look_at_noise(self, layer: Any) -> None:
@@ -207,14 +212,13 @@ class RestoreWidget(QWidget):
         if self.running:
             return
         try:
-            restoration: Restoration = make()
-            steps = partial(
-                findings.restore,
-                restoration,
-                self.trust.wanted(restoration),
-                interval=INTERVAL,
-                snapshot_every=self.live.every.value,
-            )
+            restoration: Restoration | Stream = make()
+            if isinstance(restoration, Stream):
+                steps: Any = partial(restoration.start, interval=INTERVAL)
+            else:
+                wanted = self.trust.wanted(restoration)
+                pace = {"interval": INTERVAL, "snapshot_every": self.live.every.value}
+                steps = partial(findings.restore, restoration, wanted, **pace)
             self._restoration = restoration
             self.live.begin()
             self.controls.start(f"{self.title} '{restoration.source.name}'", steps)
@@ -226,21 +230,28 @@ class RestoreWidget(QWidget):
         self.trust.tell(Findings())
         self._show_state()
 
-    def _read(self) -> Restoration:
-        """What the form asks for, read from the layers now: what happens to them later does not matter."""
+    def _read(self) -> Restoration | Stream:
+        """What the form asks for, read from the layers now unless they are lazy: later changes do not matter."""
         mask, guide = self.inputs.mask.value, self.inputs.guide.value
+        asked: dict[str, Any] = {
+            "task": self.task,
+            "knobs": self.form.knobs(),
+            "camera": self.inputs.camera.values(),
+            "mask_name": None if mask is None else mask.name,
+            **self.inputs.problem(),
+        }
+        if self.inputs.large:
+            target, hidden = self.inputs.target.value, self.inputs.lazy_mask()
+            return Stream(**asked, source=self.inputs.selection(), target=target, mask=hidden)
+        asked["knobs"]["uncertainty"] = self.trust.uncertainty
         return Restoration(
-            task=self.task,
-            knobs={**self.form.knobs(), "uncertainty": self.trust.uncertainty},
-            camera=self.inputs.camera.values(),
+            **asked,
             source=self.inputs.read(),
             where=self.inputs.place(),
-            mask_name=None if mask is None else mask.name,
             guide=layers.pixels(guide) if self.form.wants_guide and guide is not None else None,
-            **self.inputs.problem(),
         )
 
-    def _on_progress(self, progress: Progress) -> None:
+    def _on_progress(self, progress: Any) -> None:
         if self._restoration is not None:
             self.live.show_progress(self._restoration, progress)
 
@@ -251,8 +262,10 @@ class RestoreWidget(QWidget):
             if outcome.value is None:
                 self._say(outcome.error, failed=True)
                 show_error(outcome.error)
-            elif isinstance(outcome.value, Finished) and restoration is not None:
+            elif isinstance(outcome.value, Finished) and isinstance(restoration, Restoration):
                 self._show(restoration, outcome.value)
+            elif isinstance(outcome.value, Restored) and isinstance(restoration, Stream):
+                self._show_stream(restoration, outcome.value)
             elif isinstance(outcome.value, Findings):
                 self._add_findings(outcome.value)
                 if outcome.value.maps:
@@ -279,6 +292,20 @@ class RestoreWidget(QWidget):
         if self.trust.wants_control and result.complete:
             self._control()
         return None
+
+    def _show_stream(self, stream: Stream, restored: Restored) -> None:
+        self._last = None  # nothing of it is in memory that could be looked at, or gone on with
+        if not restored.record:
+            return self._say("Stopped before the first block; nothing is written yet. Run begins again.")
+        layer = stream.show_result(self._viewer, restored)
+        self.controls.tell_account(account.details_of_blocks(restored))
+        if restored.complete:
+            self.controls.fill()
+            return self._say(f"'{layer.name}': {restored.stop_reason}.")
+        return self._say(
+            f"'{layer.name}' shows the blocks that are done: {restored.stop_reason.replace('the same call', 'Run')}.",
+            failed="failed" in restored.stop_reason,
+        )
 
     def _show_last(self) -> None:
         if self._last is not None:

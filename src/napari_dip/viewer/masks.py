@@ -1,0 +1,132 @@
+"""Which pixels of an image a Labels layer marks as missing: looked up through the world, and read where needed.
+
+The layers may differ in scale, offset, rotation and units. Labels with fewer axes hold for all slices; of those with
+more, the ones in view are taken. Outside the labels nothing is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import dask.array
+import numpy as np
+from napari.layers import Labels
+
+from napari_dip.viewer.layers import Geometry, Selection, Source, in_layer_units, kind, unit_ratio, world_matrix
+
+_CHUNK = 1024  # pixels along y and x
+
+
+def with_mask(source: Source, labels: Any, label: int | None, viewer: Any) -> Source:
+    """A source with the pixels missing that a Labels layer marks: see `align_mask`."""
+    return replace(source, missing=align_mask(source, labels, label, viewer))
+
+
+def align_mask(source: Source, labels: Any, label: int | None, viewer: Any) -> np.ndarray:
+    """The pixels of a source that a Labels layer marks as missing: bool (*leading, *S).
+
+    Parameters
+    ----------
+    label : int or None
+        The label that marks missing pixels; None for every non-zero one.
+    viewer : napari.Viewer
+        Tells which labels are in view, where they have more axes than the image.
+    """
+    marks = _marks(source, labels, label, viewer)
+    if marks.flat:
+        return np.broadcast_to(marks.at(tuple(slice(0, n) for n in source.shape[-2:])), source.shape)
+    return marks.at(tuple(slice(0, n) for n in source.shape))
+
+
+def lazy_mask(selection: Selection, labels: Any, label: int | None, viewer: Any) -> Any:
+    """The same for what is not read yet: a dask array (*leading, *S) of 0 and 1, or (Y, X) if all slices are alike."""
+    marks = _marks(selection, labels, label, viewer)
+    *leading, height, width = selection.shape
+    chunks = ([(1,) * n for n in leading] if not marks.flat else []) + [_chunks(height), _chunks(width)]
+    return dask.array.map_blocks(partial(_block, marks), chunks=tuple(chunks), dtype=np.uint8, meta=np.empty(0, "u1"))
+
+
+@dataclass(frozen=True)
+class _Marks:
+    """Labels, and where they lie for the pixels of an image.
+
+    Attributes
+    ----------
+    data : array with m axes, in memory or lazy
+    label : int or None
+    matrix : array (m, n + 1)
+        Affine, from pixels of the image to those of the labels.
+    """
+
+    data: Any
+    label: int | None
+    matrix: np.ndarray
+
+    @property
+    def flat(self) -> bool:
+        """Whether the marks are the same in all slices along the axes before y and x."""
+        return not self.matrix[:, :-3].any()
+
+    def at(self, part: tuple[slice, ...]) -> np.ndarray:
+        """The marks in a part of the image, or for marks that are `flat` in a part of any slice: bool."""
+        shape = tuple(each.stop - each.start for each in part)
+        origin = (0,) * (self.matrix.shape[1] - 1 - len(part)) + tuple(each.start for each in part)
+        planes = [
+            self._plane(np.add(origin, (*(0,) * (len(origin) - len(shape)), *index, 0, 0)), shape[-2:])
+            for index in np.ndindex(*shape[:-2])
+        ]
+        return np.stack(planes).reshape(shape)
+
+    def _plane(self, origin: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """The nearest marks for the pixels of one slice: only the labels around them are read."""
+        y, x = (np.arange(n) + start for n, start in zip(shape, origin[-2:], strict=True))
+        start = self.matrix[:, :-3] @ origin[:-2] + self.matrix[:, -1]
+        nearest = [
+            np.rint(row[-3] * y[:, None] + row[-2] * x + s).astype(int)
+            for row, s in zip(self.matrix, start, strict=True)
+        ]
+        inside = np.ones(shape, bool)
+        for position, n in zip(nearest, self.data.shape, strict=True):
+            inside &= (position >= 0) & (position < n)
+        found = np.zeros(shape, bool)
+        if inside.any():
+            places = [np.broadcast_to(position, shape)[inside] for position in nearest]
+            around = tuple(slice(int(each.min()), int(each.max()) + 1) for each in places)
+            values = np.asarray(self.data[around])
+            values = values[tuple(each - cut.start for each, cut in zip(places, around, strict=True))]
+            found[inside] = values != 0 if self.label is None else values == self.label
+        return found
+
+
+def _marks(source: Source | Selection, labels: Any, label: int | None, viewer: Any) -> _Marks:
+    if not isinstance(labels, Labels):
+        raise TypeError(f"mask '{getattr(labels, 'name', '')}' is a {kind(labels)} layer; choose a labels layer")
+    data = labels.data[0] if labels.multiscale else labels.data
+    more = max(0, labels.ndim - len(source.shape))
+    if more:
+        position = labels.world_to_data(in_layer_units(viewer, labels, viewer.dims.point))
+        data = data[tuple(min(max(0, round(p)), n - 1) for p, n in zip(position[:more], data.shape, strict=False))]
+    return _Marks(data, label, _pixels_to_labels(source.geometry, labels))
+
+
+def _pixels_to_labels(geometry: Geometry, labels: Any) -> np.ndarray:
+    """Affine matrix (m, n + 1) from pixels of an image with n axes to the last m = min(n, labels.ndim) of labels."""
+    shared = min(len(geometry.scale), labels.ndim)
+    points = np.vstack([np.zeros(labels.ndim), np.eye(labels.ndim)])
+    images = np.array([labels.world_to_data(point) for point in points])  # of the origin and the unit vectors
+    linear, offset = (images[1:] - images[0]).T[-shared:, -shared:], images[0, -shared:]
+    to_world = world_matrix(geometry)[-shared - 1 : -1]
+    matrix = linear @ (to_world * np.asarray(unit_ratio(geometry.place["units"], labels.units))[:, None])
+    matrix[:, -1] += offset
+    return np.asarray(matrix)
+
+
+def _chunks(n: int) -> tuple[int, ...]:
+    return tuple(min(_CHUNK, n - start) for start in range(0, n, _CHUNK))
+
+
+def _block(marks: _Marks, block_info: Any = None) -> np.ndarray:
+    """What `dask.array.map_blocks` asks for."""
+    return marks.at(tuple(slice(*ends) for ends in block_info[None]["array-location"])).astype(np.uint8)

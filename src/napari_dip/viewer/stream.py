@@ -1,0 +1,195 @@
+"""One restoration of a lazy layer: block by block into an OME-Zarr, which becomes a lazy layer in the same place.
+
+At no time is all of the layer in memory. A run that was stopped, or killed, goes on where it was, with the same target.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import tempfile
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask.array
+import numpy as np
+import zarr
+
+from napari_dip import blocks
+from napari_dip.large import BlockProgress, Restored, iterate_blocks
+from napari_dip.ledger import Ledger
+from napari_dip.viewer import layers
+from napari_dip.viewer.layers import Geometry, Selection
+from napari_dip.viewer.restoration import DONE, METADATA, Asked
+from napari_dip.zarrs import AXES, Calibration, plain
+
+WHY_NO_TRUST = (
+    "Off: these need all of the result at once, and it is written block by block. Restore one slice for them."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream(Asked):
+    """A task on what is chosen of a lazy layer, ready to run.
+
+    Attributes
+    ----------
+    source : Selection
+    target : Path
+        Of the OME-Zarr.
+    mask : array, or None
+        Not zero where a pixel is missing: lazy, of the shape of the source or its last axes.
+    """
+
+    source: Selection
+    target: Path
+    mask: Any = None
+
+    def start(self, should_stop: Callable[[], bool], interval: float) -> Generator[BlockProgress, None, Restored]:
+        """Check the arguments and make the run."""
+        check(self.source)
+        if self.target.parent == _scratch():
+            self.target.parent.mkdir(mode=0o700, exist_ok=True)
+        instrument = {"psf": self.psf, "psf_centre": self.psf_centre} if self.psf is not None else {}
+        if self.factors is not None:
+            instrument |= {"factor": self.factors, "kernel": self.kernel}
+        return iterate_blocks(
+            self.task,
+            self.source.array,
+            self.target,
+            self.mask,
+            leading_axes=len(self.source.shape) - self.source.space,
+            calibration=_calibration(self.source.geometry),
+            voxel_size=self.source.geometry.pixel_size(self.source.space),
+            should_stop=should_stop,
+            interval=interval,
+            **instrument,
+            **self.camera,
+            **self.knobs_here,
+        )
+
+    def show_preview(self, viewer: Any, progress: BlockProgress, layer: Any | None) -> Any:
+        """Show the block at hand in the preview layer, which is added if there is none."""
+        if progress.block is None or progress.place is None:
+            return layer
+        leading = len(self.source.shape) - self.source.space
+        origin = tuple(float(each.start) for each in progress.place)
+        geometry = self.place(self.source.geometry.cut(origin, (1.0,) * len(origin)))
+        image = progress.block.image
+        return self.preview(viewer, image.reshape((1,) * leading + image.shape), geometry, layer)
+
+    def show_result(self, viewer: Any, restored: Restored) -> Any:
+        """Add the image as a lazy layer, as far as it is done; what showed the same file before goes."""
+        store = str(restored.path)
+        for other in list(viewer.layers):
+            found = other.metadata.get(METADATA, {})
+            if found.get("store") == store and not found.get("complete", True):
+                viewer.layers.remove(other)
+        record = {
+            **restored.record,
+            "source_layer": self.source.name,
+            "mask_layer": self.mask_name,
+            "store": store,
+            "complete": restored.complete,
+            "stop_reason": restored.stop_reason,
+        }
+        levels = lazy_levels(restored)
+        data = levels if len(levels) > 1 else levels[0]
+        return layers.show(viewer, data, self.place(self.source.geometry), self.name, {METADATA: record})
+
+
+def check(selection: Selection) -> None:
+    """Raise a `ValueError` for what is not restored block by block."""
+    if selection.rgb:
+        raise ValueError(
+            f"'{selection.name}' has colours, which are not restored block by block; choose one slice, or split its "
+            "channels into layers."
+        )
+    if selection.together:
+        raise ValueError(
+            f"'{selection.name}' is lazy and too large to be restored together; restore its slices one after the other."
+        )
+
+
+def default_target(layer: Any, selection: Selection, task: str) -> Path:
+    """A name for the result of a layer: beside its file if it has one, else in the temporary folder."""
+    index = [str(each.start) for each in selection.part if each.stop - each.start == 1]
+    whole = selection.shape == tuple(selection.data.shape[: len(selection.shape)])
+    words = [layer.name, *([] if whole else index), *(["volume"] if selection.space == 3 else []), DONE[task]]
+    name = "".join(c if c.isalnum() or c in " -_.+" else "_" for c in " ".join(words))
+    return (_folder_of(layer, selection) or _scratch()) / f"{name}.ome.zarr"
+
+
+def what_is_there(target: Path) -> str:
+    """What a run into a target will do, where that is not to begin it: part of a sentence.
+
+    Raises
+    ------
+    ValueError
+        If something is there that is no run of ours, or there is no such folder.
+    """
+    if target.exists():
+        found = Ledger(target).record()
+        if found is None:
+            raise ValueError(f"'{target}' exists, and is no run that could go on: name another file under 'Write to'.")
+        return "It was finished there before, and is shown" if found["finished"] else "It goes on with what is there"
+    if not target.parent.is_dir() and target.parent != _scratch():
+        raise ValueError(f"'{target.parent}' is not a folder: name another file under 'Write to'.")
+    return ""
+
+
+def lazy_levels(restored: Restored) -> list[Any]:
+    """The levels of the image, the finest first, not read; while tiles are not blended in the file, in the reading."""
+    plan = restored.plan
+    if restored.complete:
+        group = zarr.open_group(restored.path, mode="r")
+        arrays = [group[str(i)] for i in range(len([name for name, _ in group.arrays()]))]
+        return [_lazy(array) for array in arrays]
+    if plan is None or plan.direct or not (Ledger(restored.path).work / "tiles").exists():
+        return [_lazy(restored.array)]
+    chunks = tuple(
+        tuple(min(size, n - start) for start in range(0, n, size))
+        for n, size in zip(plan.shape, plan.chunks, strict=True)
+    )
+
+    def blended(block_info: Any = None) -> np.ndarray:
+        at = block_info[None]["chunk-location"]
+        return blocks.blended(plan, int(np.ravel_multi_index(at, [len(each) for each in chunks])))
+
+    return [dask.array.map_blocks(blended, chunks=chunks, dtype=plan.dtype, meta=np.empty(0, plan.dtype))]
+
+
+def _lazy(array: Any) -> Any:
+    # without a name of its own napari's cache would show what another run has read of it before
+    return dask.array.from_array(array, chunks=array.chunks, name=False)
+
+
+def _calibration(geometry: Geometry) -> Calibration:
+    """What an OME-Zarr can say of a geometry: not rotation, shear and affine, which the layer has."""
+    axes = "".join(geometry.place["axis_labels"]).lower()
+    if (
+        len(axes) != len(geometry.scale)
+        or not set(axes) <= set(AXES)
+        or list(axes) != sorted(set(axes), key=AXES.index)
+    ):
+        axes = plain(len(geometry.scale)).axes
+    units = tuple("" if unit in ("pixel", "dimensionless") else unit for unit in geometry.place["units"])
+    return Calibration(axes=axes, scale=geometry.scale, translation=geometry.translate, units=units)
+
+
+def _scratch() -> Path:
+    return Path(tempfile.gettempdir()) / f"napari-dip-{getpass.getuser()}"
+
+
+def _folder_of(layer: Any, selection: Selection) -> Path | None:
+    """The folder that the file of a layer is in, if one may write there."""
+    store = getattr(selection.data, "store_path", None)
+    path = layer.source.path or ("" if store is None else str(store).removeprefix("file://"))
+    if not path or "://" in path:
+        return None
+    path = Path(path)
+    zarrs = [each for each in (*path.parents[::-1], path) if each.suffix == ".zarr"]
+    folder = (zarrs[0] if zarrs else path).parent
+    return folder if folder.is_dir() and os.access(folder, os.W_OK) else None

@@ -1,0 +1,302 @@
+"""Lazy layers: never read as a whole, restored block by block into a file that a later run goes on with."""
+
+import dask.array
+import numpy as np
+import pytest
+import zarr
+
+from napari_dip.viewer import layers, masks, restore_layer
+from napari_dip.viewer.choice import ALL_SLICES, VOLUME
+from napari_dip.viewer.job import Job
+from napari_dip.viewer.restoration import METADATA
+from tests.viewer.docks import LONG, restored
+
+PLANES, SIDE = 12, 24
+QUICK = {"channels": 4, "scales": 2, "code_channels": 8, "iterations": 3, "stop": "iterations"}
+SCALE, TRANSLATE, UNITS = (2.0, 0.5, 0.25), (10.0, 20.0, 30.0), ("um", "um", "um")
+
+
+class Planes:
+    """A stack that counts which of its planes are read, and will not give more than a few at once."""
+
+    def __init__(self, shape=(PLANES, SIDE, SIDE), most=2):
+        self.values = np.random.default_rng(0).normal(100, 10, shape).astype(np.float32)
+        self.shape, self.dtype, self.ndim = shape, self.values.dtype, len(shape)
+        self.most, self.read = most, set()
+
+    def __getitem__(self, part):
+        planes = range(self.shape[0])[part[0]] if isinstance(part, tuple) else range(self.shape[0])
+        assert len(planes) <= self.most, f"{len(planes)} planes are read at once"
+        self.read |= set(planes)
+        return self.values[part]
+
+
+def lazily(source):
+    """The stack as a dask array with a plane in each chunk; computed as a whole, it fails."""
+
+    def compute(block_info=None):
+        (start, stop), *_ = block_info[None]["array-location"]
+        return source[start:stop, :, :]
+
+    chunks = ((1,) * source.shape[0], *((n,) for n in source.shape[1:]))
+    array = dask.array.map_blocks(compute, chunks=chunks, dtype=source.dtype, meta=np.empty((0,) * 3, source.dtype))
+    whole = array.__class__.__array__
+
+    class Guarded(dask.array.Array):
+        def __array__(self, *args, **kwargs):
+            assert self.numblocks[0] <= source.most, f"{self.numblocks[0]} chunks are computed at once"
+            return whole(self, *args, **kwargs)
+
+    array.__class__ = Guarded
+    return array
+
+
+@pytest.fixture
+def planes():
+    return Planes()
+
+
+@pytest.fixture
+def show(viewer):
+    def add(data, **options):
+        place = {"scale": SCALE, "translate": TRANSLATE, "units": UNITS, "contrast_limits": (60, 140)}
+        return viewer.add_image(data, name="stack", multiscale=False, **(place | options))
+
+    return add
+
+
+def test_a_slice_in_view_is_all_that_is_read_of_a_lazy_stack(viewer, dock, wait, planes, show):
+    show(lazily(planes))
+    viewer.dims.set_current_step(0, 5)
+    planes.read.clear()
+    widget = dock()
+    wait(lambda: not widget.noise.waiting)
+    widget.inputs.find_bad_pixels()
+    wait(lambda: not widget.inputs._finder.waiting)
+    widget.inputs.mask.value = None
+    widget.run()
+    wait(lambda: not widget.running)
+    (layer,) = restored(viewer)
+    assert planes.read == {5}
+    assert layer.data.shape == (1, SIDE, SIDE)
+
+
+@pytest.mark.parametrize("form", ["dask", "zarr"])
+def test_all_slices_of_a_lazy_stack_become_a_lazy_layer_in_its_place(viewer, dock, wait, planes, show, tmp_path, form):
+    data = lazily(planes) if form == "dask" else zarr.create_array(tmp_path / "in.zarr", data=planes.values)
+    source = show(data, colormap="magma")
+    widget = dock()
+    widget.inputs.where.value = ALL_SLICES
+    assert widget.inputs.target.native.isVisibleTo(widget.inputs)
+    widget.inputs.target.value = tmp_path / "out.ome.zarr"
+    assert "out.ome.zarr" in widget._sentence.text()
+    assert not widget.trust.switches["residual"].isEnabled()
+    widget.run()
+    wait(lambda: not widget.running)
+    assert "finished 12 blocks" in widget.status
+    layer = next(each for each in viewer.layers if METADATA in each.metadata)
+    assert layers.is_lazy(layer.data)
+    assert layer.data.shape == source.data.shape
+    assert np.isfinite(np.asarray(layer.data[7])).all()
+    assert layer.scale == pytest.approx(SCALE)
+    assert layer.translate == pytest.approx(TRANSLATE)
+    assert (layer.units, layer.axis_labels) == (source.units, source.axis_labels)
+    assert (layer.colormap.name, tuple(layer.contrast_limits)) == ("magma", (60, 140))
+    assert layer.metadata[METADATA]["complete"]
+    dataset = zarr.open_group(tmp_path / "out.ome.zarr").attrs["ome"]["multiscales"][0]["datasets"][0]
+    assert dataset["coordinateTransformations"][0]["scale"] == list(SCALE)
+    assert not [each for each in viewer.layers if "preview" in each.name]
+
+
+def test_a_stopped_run_shows_what_is_done_and_the_next_one_goes_on(viewer, dock, wait, planes, show, tmp_path):
+    show(lazily(planes))
+    widget = dock(iterations=30)
+    widget.inputs.where.value = ALL_SLICES
+    widget.inputs.target.value = tmp_path / "out.ome.zarr"
+    widget.run()
+    wait(lambda: "Restoring, block 3 of 12" in widget.status or not widget.running)
+    widget.stop()
+    wait(lambda: not widget.running)
+    assert "Run goes on" in widget.status
+    (partial,) = [each for each in viewer.layers if METADATA in each.metadata]
+    done = [bool(np.isfinite(np.asarray(partial.data[i])).all()) for i in range(PLANES)]
+    assert done[0]
+    assert not done[-1]
+    assert "goes on with what is there" in widget._sentence.text()
+    first = np.asarray(partial.data[0])
+    widget.run()
+    wait(lambda: not widget.running)
+    (layer,) = [each for each in viewer.layers if METADATA in each.metadata]
+    assert layer.metadata[METADATA]["complete"]
+    assert np.array_equal(np.asarray(layer.data[0]), first)
+    assert np.isfinite(np.asarray(layer.data[-1])).all()
+    assert "finished there before" in widget._sentence.text()
+
+
+def test_stopped_tiles_are_blended_as_far_as_they_are_fitted(viewer, dock, wait, show, tmp_path):
+    show(lazily(Planes((2, 48, 80))), scale=(1, 1, 1))
+    widget = dock(tile=32, overlap=8, iterations=20)
+    widget.inputs.where.value = ALL_SLICES
+    widget.inputs.target.value = tmp_path / "out.ome.zarr"
+    widget.run()
+    wait(lambda: "Restoring, block 4 of" in widget.status or not widget.running)
+    widget.stop()
+    wait(lambda: not widget.running)
+    (layer,) = [each for each in viewer.layers if METADATA in each.metadata]
+    known = np.isfinite(np.asarray(layer.data[0]))
+    assert 0 < known.mean() < 1 or (known.all() and not np.isfinite(np.asarray(layer.data[1])).any())
+
+
+def test_what_is_no_run_of_ours_is_never_written_over(viewer, dock, planes, show, tmp_path):
+    show(lazily(planes))
+    widget = dock()
+    widget.inputs.where.value = ALL_SLICES
+    (tmp_path / "mine.ome.zarr").mkdir()
+    widget.inputs.target.value = tmp_path / "mine.ome.zarr"
+    assert "no run that could go on" in widget._sentence.text()
+    assert not widget.run_button.isEnabled()
+    widget.inputs.target.value = tmp_path / "nowhere" / "out.ome.zarr"
+    assert "is not a folder" in widget._sentence.text()
+    assert not widget.run_button.isEnabled()
+
+
+def test_a_name_is_proposed_beside_the_file_until_the_user_writes_one(viewer, dock, planes, show, tmp_path):
+    show(zarr.create_array(tmp_path / "cells.ome.zarr" / "0", data=planes.values))
+    widget = dock()
+    widget.inputs.where.value = ALL_SLICES
+    assert widget.inputs.target.value == tmp_path / "stack denoised.ome.zarr"
+    other = show(lazily(planes))
+    viewer.layers.selection.active = other
+    assert widget.inputs.target.value.name == "stack [1] denoised.ome.zarr".replace("[", "_").replace("]", "_")
+    assert "napari-dip" in widget.inputs.target.value.parent.name
+    widget.inputs.target.value = tmp_path / "mine.ome.zarr"
+    viewer.layers.selection.active = viewer.layers["stack"]
+    assert widget.inputs.target.value == tmp_path / "mine.ome.zarr"
+
+
+def test_an_image_in_memory_asks_for_no_file(viewer, dock, planes, show):
+    show(planes.values)
+    widget = dock()
+    widget.inputs.where.value = ALL_SLICES
+    assert not widget.inputs.target.native.isVisibleTo(widget.inputs)
+    assert widget.trust.switches["residual"].isEnabled()
+
+
+def test_a_lazy_multiscale_volume_is_enlarged_along_z(viewer, dock, wait, tmp_path):
+    values = np.random.default_rng(0).normal(100, 10, (2, 6, 16, 18)).astype(np.float32)
+    levels = [dask.array.from_array(values, chunks=(1, 6, 16, 18)), dask.array.from_array(values[..., ::2, ::2])]
+    viewer.add_image(levels, name="stack", scale=(1, 4, 0.5, 0.5), translate=(0, 10, 20, 30), contrast_limits=(60, 140))
+    widget = dock("Super-resolve")
+    widget.inputs.where.value = "all volumes, one after the other"
+    widget.inputs.factor_z.value, widget.inputs.factor.value = 4, 1
+    widget.inputs.target.value = tmp_path / "out.ome.zarr"
+    widget.run()
+    wait(lambda: not widget.running)
+    (layer,) = [each for each in viewer.layers if METADATA in each.metadata]
+    assert layer.data.shape == (2, 24, 16, 18)
+    np.testing.assert_allclose(layer.scale, (1, 1, 0.5, 0.5))
+    np.testing.assert_allclose(layer.translate, (0, 10 + 4 * (1 / 4 - 1) / 2, 20, 30))
+    multiscale = zarr.open_group(tmp_path / "out.ome.zarr").attrs["ome"]["multiscales"][0]
+    scale, translation = multiscale["datasets"][0]["coordinateTransformations"]
+    assert (scale["scale"], translation["translation"]) == ([1, 1, 0.5, 0.5], [0, 8.5, 20, 30])
+
+
+def test_a_volume_of_a_lazy_stack_is_read_as_one(viewer, dock, wait, show):
+    show(lazily(Planes(most=PLANES)))
+    widget = dock("Denoise", code="uniform", generator="hourglass")
+    widget.inputs.where.value = VOLUME
+    assert not widget.inputs.target.native.isVisibleTo(widget.inputs)
+    widget.run()
+    wait(lambda: not widget.running)
+    (layer,) = restored(viewer)
+    assert layer.data.shape == (PLANES, SIDE, SIDE)
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_a_lazy_mask_is_that_of_the_image_in_memory(viewer, planes, flat):
+    """Looked up block by block through the world, with another grid of the labels, it marks the same pixels."""
+    rng = np.random.default_rng(1)
+    marks = rng.integers(0, 3, (SIDE, SIDE) if flat else (PLANES, SIDE, SIDE))
+    place = {"scale": (2.0, 0.6, 0.6), "translate": (10.0, 21.0, 29.0)}
+    image = viewer.add_image(planes.values, scale=SCALE, translate=TRANSLATE)
+    labels = viewer.add_labels(marks, **{name: each[1:] if flat else each for name, each in place.items()})
+    lazy = masks.lazy_mask(layers.select(image), labels, 2, viewer)
+    expected = masks.align_mask(layers.read(image), labels, 2, viewer)
+    assert lazy.ndim == (2 if flat else 3)
+    assert 0 < expected.mean() < 1
+    assert np.array_equal(np.broadcast_to(lazy.compute(), expected.shape), expected)
+
+
+def test_lazy_labels_fill_holes_without_being_read_whole(viewer, dock, wait, planes, show, tmp_path):
+    source = show(lazily(planes))
+    marks = Planes()
+    marks.values = (marks.values > 110).astype(np.uint8)
+    marks.dtype = marks.values.dtype
+    labels = viewer.add_labels(lazily(marks), scale=SCALE, translate=TRANSLATE, multiscale=False)
+    viewer.layers.selection.active = source
+    widget = dock("Inpaint")
+    widget.inputs.where.value = ALL_SLICES
+    widget.inputs.mask.value = labels
+    widget.inputs.target.value = tmp_path / "out.ome.zarr"
+    widget.run()
+    wait(lambda: not widget.running)
+    assert "finished 12 blocks" in widget.status
+    layer = next(each for each in viewer.layers if METADATA in each.metadata)
+    filled = layer.data.compute()
+    assert np.array_equal(filled[marks.values == 0], planes.values[marks.values == 0])
+    assert not np.isclose(filled[marks.values > 0], planes.values[marks.values > 0]).all()
+
+
+def test_a_new_mask_for_a_lazy_stack_is_a_plane(viewer, dock, planes, show):
+    show(lazily(planes))
+    widget = dock("Inpaint")
+    planes.read.clear()
+    widget.inputs.new_mask.native.click()
+    assert viewer.layers["stack mask"].data.shape == (SIDE, SIDE)
+    assert viewer.layers["stack mask"].scale[-2:] == pytest.approx(SCALE[-2:])
+    assert len(planes.read) <= 1
+
+
+def test_a_large_lazy_slice_shows_its_noise_of_the_middle_alone(viewer, dock, wait, tmp_path, monkeypatch):
+    monkeypatch.setitem(layers._ONE_BLOCK, 2, 32**2)
+    monkeypatch.setattr("napari_dip.viewer.choice._LOOKED_AT", 30)
+    rows = Planes((64, 64, 1))  # its planes stand for the rows of an image
+    viewer.add_image(lazily(rows)[..., 0], name="wide", contrast_limits=(60, 140), multiscale=False)
+    rows.read.clear()
+    widget = dock()
+    assert widget.inputs.large
+    wait(lambda: not widget.noise.waiting)
+    assert rows.read == set(range(17, 47))
+    widget.inputs.target.value = tmp_path / "out.ome.zarr"
+    widget.run()
+    wait(lambda: not widget.running)
+    assert "finished" in widget.status
+
+
+def test_a_script_streams_a_lazy_layer_or_is_told_that_it_must(viewer, planes, show, tmp_path):
+    layer = show(lazily(planes))
+    with pytest.raises(ValueError, match="block by block"):
+        restore_layer(viewer, "denoise", layer, **QUICK)
+    shown = restore_layer(viewer, "denoise", layer, target=tmp_path / "out.ome.zarr", **QUICK)
+    assert layers.is_lazy(shown.data)
+    assert shown.data.shape == planes.shape
+
+
+def test_colours_are_refused_block_by_block_with_the_remedy(viewer, dock, wait, tmp_path):
+    viewer.add_image(dask.array.zeros((3, 20, 20, 3), chunks=(1, 20, 20, 3), dtype=np.uint8), rgb=True)
+    widget = dock()
+    widget.inputs.where.value = ALL_SLICES
+    widget.inputs.target.value = tmp_path / "out.ome.zarr"
+    assert "split its channels" in widget._sentence.text()
+    assert not widget.run_button.isEnabled()
+
+
+def test_closing_the_dock_ends_a_run_over_blocks(viewer, dock, wait, planes, show, tmp_path):
+    show(lazily(planes))
+    widget = dock(**LONG)
+    widget.inputs.where.value = ALL_SLICES
+    widget.inputs.target.value = tmp_path / "out.ome.zarr"
+    widget.run()
+    wait(lambda: "Restoring, block 1 of 12" in widget.status)
+    viewer.window.remove_dock_widget(widget)
+    wait(lambda: Job._current is None)
