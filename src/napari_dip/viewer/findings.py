@@ -189,7 +189,7 @@ def _uncertainty(restoration: Restoration, result: Result, wanted: Wanted) -> Fi
 
 def _holes(restoration: Restoration, result: Result, wanted: Wanted) -> Findings:
     source = restoration.source
-    axes = {name: value for name, value in source.arguments.items() if name not in ("image", "voxel_size")}
+    axes = {name: value for name, value in source.arguments.items() if name != "image"}
     warning = trust.hole_warning(source.image, noise=result.noise, **axes)
     ratio = _grey(trust.hole_map(source.image, noise=result.noise, **axes), restoration, np.max)
     if not ratio.any():

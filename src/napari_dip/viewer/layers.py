@@ -116,13 +116,12 @@ class Source:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What `napari_dip.iterate` needs to know about the axes."""
+        """What restorations and the functions of `napari_dip.trust` need to know about the axes."""
         return {
             "image": self.image,
             "mask": self.missing,
             "leading_axes": self.leading - self.together,
             "channel_axis": -1 if self.rgb else 0 if self.together else None,
-            "voxel_size": self.voxel_size,
         }
 
     @property

@@ -97,6 +97,7 @@ class Restoration(Asked):
         return iterate(
             self.task,
             **self.source.arguments,
+            voxel_size=self.source.voxel_size,
             factor=self.factors,
             kernel=self.kernel,
             psf=self.psf,
