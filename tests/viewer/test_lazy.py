@@ -122,7 +122,8 @@ def test_a_stopped_run_shows_what_is_done_and_the_next_one_goes_on(viewer, dock,
     done = [bool(np.isfinite(np.asarray(partial.data[i])).all()) for i in range(PLANES)]
     assert done[0]
     assert not done[-1]
-    assert "goes on with what is there" in widget._sentence.text()
+    assert " of 12 blocks are restored" in widget.status
+    assert "goes on with the run in" in widget._sentence.text()
     first = np.asarray(partial.data[0])
     widget.run()
     wait(lambda: not widget.running)
@@ -130,7 +131,7 @@ def test_a_stopped_run_shows_what_is_done_and_the_next_one_goes_on(viewer, dock,
     assert layer.metadata[METADATA]["complete"]
     assert np.array_equal(np.asarray(layer.data[0]), first)
     assert np.isfinite(np.asarray(layer.data[-1])).all()
-    assert "finished there before" in widget._sentence.text()
+    assert "finished before" in widget._sentence.text()
 
 
 def test_stopped_tiles_are_blended_as_far_as_they_are_fitted(viewer, dock, wait, show, tmp_path):

@@ -273,7 +273,9 @@ class Inputs(QWidget):
             return "The result is a new layer."
         check(self.selection())
         before = what_is_there(self.target.value)
-        return f"{before or 'It is written block by block'}: '{self.target.value}'. The result is a new, lazy layer."
+        return (
+            f"{before or 'It is written block by block into'} '{self.target.value}'. The result is a new, lazy layer."
+        )
 
     def _slice_in_view(self, layer: Any) -> str:
         index = self.index_in_view()
@@ -369,7 +371,12 @@ class SuperresolveInputs(Inputs):
 
     def _own_rows(self) -> list[Any]:
         self.factor = SpinBox(
-            name="factor", label="Factor", value=2, min=1, max=16, tooltip="Fine pixels per pixel, along y and x."
+            name="factor",
+            label="Factor along y, x",
+            value=2,
+            min=1,
+            max=16,
+            tooltip="Fine pixels per pixel, along y and x.",
         )
         self.factor_z = SpinBox(
             name="factor_z",
@@ -409,9 +416,8 @@ class SuperresolveInputs(Inputs):
             f"{scale / factor:.4g} {unit:~}"
             for scale, factor, unit in zip(layer.scale[last], self.factors, layer.units[last], strict=True)
         ]
-        times = f"{self.factor.value} times along y and x"
-        if self.space == 3:
-            times = f"{self.factor_z.value} times along z and {times}"
+        along = {"z": self.factor_z.value if self.space == 3 else 1, "y and x": self.factor.value}
+        times = " and ".join(f"{times} times along {axes}" for axes, times in along.items() if times > 1)
         missing = f", without what '{self.mask.value.name}' marks," if self.mask.value is not None else ","
         return f"Enlarge {times}, to pixels of {' x '.join(sizes)}{missing}"
 

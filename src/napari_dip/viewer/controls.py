@@ -45,6 +45,10 @@ class Controls(QWidget):
         self._activity: Any = None
         self._what = ""  # is under way, where it is not the restoration itself
         self._status = Text("status")
+        self._status.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self._status.setMinimumHeight(
+            2 * self._status.fontMetrics().lineSpacing()
+        )  # what is said of a run takes two lines
         self._bar = QProgressBar()
         self._bar.setRange(0, _STEPS)
         self.run_button = button("Run", self.run_asked, "Start the restoration.")

@@ -123,7 +123,7 @@ def default_target(layer: Any, selection: Selection, task: str) -> Path:
 
 
 def what_is_there(target: Path) -> str:
-    """What a run into a target will do, where that is not to begin it: part of a sentence.
+    """What a run into a target will do, where that is not to begin it: a sentence that lacks the name of the target.
 
     Raises
     ------
@@ -134,10 +134,17 @@ def what_is_there(target: Path) -> str:
         found = Ledger(target).record()
         if found is None:
             raise ValueError(f"'{target}' exists, and is no run that could go on: name another file under 'Write to'.")
-        return "It was finished there before, and is shown" if found["finished"] else "It goes on with what is there"
+        return "It was finished before, in" if found["finished"] else "It goes on with the run in"
     if not target.parent.is_dir() and target.parent != _scratch():
         raise ValueError(f"'{target.parent}' is not a folder: name another file under 'Write to'.")
     return ""
+
+
+def done_blocks(restored: Restored) -> str:
+    """How many of the blocks are restored, as part of a sentence."""
+    if restored.plan is None:
+        return "all blocks"
+    return f"{len(Ledger(restored.path).done('fit'))} of {restored.plan.blocks} blocks"
 
 
 def lazy_levels(restored: Restored) -> list[Any]:

@@ -25,7 +25,7 @@ from napari_dip.viewer.job import INTERVAL, Outcome
 from napari_dip.viewer.live import Live
 from napari_dip.viewer.noise import NoiseSentence
 from napari_dip.viewer.restoration import METADATA, Restoration
-from napari_dip.viewer.stream import WHY_NO_TRUST, Stream
+from napari_dip.viewer.stream import WHY_NO_TRUST, Stream, done_blocks
 from napari_dip.viewer.trust import TrustPanel
 
 
@@ -302,10 +302,10 @@ class RestoreWidget(QWidget):
         if restored.complete:
             self.controls.fill()
             return self._say(f"'{layer.name}': {restored.stop_reason}.")
-        return self._say(
-            f"'{layer.name}' shows the blocks that are done: {restored.stop_reason.replace('the same call', 'Run')}.",
-            failed="failed" in restored.stop_reason,
-        )
+        failed = restored.stop_reason.startswith("failed")
+        why = restored.stop_reason.partition(", with")[0]
+        done = f"{done_blocks(restored)} are restored, and shown in '{layer.name}'"
+        return self._say(f"{why[0].upper()}{why[1:]}: {done}. Run goes on with the rest.", failed=failed)
 
     def _show_last(self) -> None:
         if self._last is not None:
