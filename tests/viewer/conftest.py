@@ -8,6 +8,18 @@ from tests.viewer.docks import QUICK
 SLOW_MACHINE = 60_000  # ms
 
 
+@pytest.fixture(autouse=True)
+def no_forecast(request, monkeypatch):
+    """What a run will take is asked for anew with every choice, which costs a second: only where it matters."""
+    if "forecast" not in request.fixturenames:
+        monkeypatch.setattr("napari_dip.viewer.cost.forecast", lambda *_: NotImplementedError())
+
+
+@pytest.fixture
+def forecast():
+    """The real one."""
+
+
 @pytest.fixture
 def viewer(make_napari_viewer):
     return make_napari_viewer()

@@ -19,6 +19,7 @@ from napari_dip.viewer import account, findings, layers
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.choice import DeconvolveInputs, InpaintInputs, Inputs, SuperresolveInputs
 from napari_dip.viewer.controls import Controls
+from napari_dip.viewer.cost import CostSentence
 from napari_dip.viewer.findings import Findings, Finished
 from napari_dip.viewer.form import Section, SettingsForm, Text, tip
 from napari_dip.viewer.job import INTERVAL, Outcome
@@ -67,6 +68,7 @@ class RestoreWidget(QWidget):
         self.run_button, self.stop_button = self.controls.run_button, self.controls.stop_button
         self.pause_button, self.more_button = self.controls.pause_button, self.controls.more_button
         self._sentence = Text("what")
+        self.cost = CostSentence()
         self._looker = Background()
         self._looker.setParent(self)
         self._choices = QWidget()
@@ -83,6 +85,7 @@ class RestoreWidget(QWidget):
         layout = QVBoxLayout(self)
         layout.addWidget(self._scroll, stretch=1)
         layout.addWidget(self._sentence)
+        layout.addWidget(self.cost)
         layout.addWidget(self.controls)
         self.setMinimumWidth(340)
 
@@ -144,6 +147,11 @@ class RestoreWidget(QWidget):
         self.run_button.setEnabled(ready)
         self.more_button.setEnabled(ready and self._can_go_on)
         self._look_at_noise(layer)
+        if ready and not self.inputs.large:  # of that, the memory is a block's, whatever its size
+            factor = self.inputs.problem().get("factors")
+            self.cost.look(self.task, self.inputs.selection(), self.form.settings(), factor)
+        else:
+            self.cost.forget()
 
     def _plan(self, layer: Any) -> str:
         if layer is None:

@@ -1,0 +1,47 @@
+"""What a run will take is said before it."""
+
+import re
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.usefixtures("forecast")
+
+
+def said(widget, wait):
+    """Megabytes, once they are told."""
+    wait(lambda: not widget.cost.waiting and "about" in widget.cost.text())
+    size, unit = re.search(r"about ([\d.]+) (kB|MB|GB) and .+ at most", widget.cost.text()).groups()
+    return float(size) * {"kB": 1e-3, "MB": 1, "GB": 1e3}[unit]
+
+
+def test_more_channels_take_more(viewer, dock, wait):
+    viewer.add_image(np.random.default_rng(0).normal(100, 10, (96, 96)).astype(np.float32))
+    widget = dock(preset="denoise-small", channels="4")
+    few = said(widget, wait)
+    widget.form.set(channels="64")
+    wait(lambda: "about" not in widget.cost.text())
+    assert said(widget, wait) > few
+
+
+@pytest.mark.parametrize(("name", "shape", "rgb"), [("Super-resolve", (32, 32), False), ("Denoise", (24, 24, 3), True)])
+def test_factors_and_colours_count(viewer, dock, wait, name, shape, rgb):
+    viewer.add_image(np.random.default_rng(0).random(shape), rgb=rgb)
+    assert said(dock(name), wait) > 0
+
+
+def test_too_little_memory_is_said(viewer, dock, wait, monkeypatch):
+    monkeypatch.setattr("napari_dip.core.memory.free", lambda device: 10_000)
+    viewer.add_image(np.random.default_rng(0).random((64, 64)))
+    widget = dock()
+    said(widget, wait)
+    assert "Only 10 kB are free on cpu." in widget.cost.text()
+
+
+def test_nothing_is_said_while_nothing_is_chosen(viewer, dock, wait):
+    widget = dock()
+    assert widget.cost.text() == ""
+    viewer.add_image(np.random.default_rng(0).random((64, 64)))
+    said(widget, wait)
+    viewer.layers.clear()
+    assert widget.cost.text() == ""
