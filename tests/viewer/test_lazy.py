@@ -292,6 +292,19 @@ def test_colours_are_refused_block_by_block_with_the_remedy(viewer, dock, wait, 
     assert not widget.run_button.isEnabled()
 
 
+def test_a_run_stopped_before_its_first_block_adds_no_layer(viewer, dock, wait, planes, show, tmp_path):
+    show(lazily(planes))
+    widget = dock(**LONG)
+    widget.inputs.where.value = ALL_SLICES
+    widget.inputs.target.value = tmp_path / "out.ome.zarr"
+    widget.run()
+    wait(lambda: "Restoring, block 1 of 12" in widget.status)
+    widget.stop()
+    wait(lambda: not widget.running)
+    assert "nothing to show" in widget.status
+    assert [layer.name for layer in viewer.layers] == ["stack"]
+
+
 def test_closing_the_dock_ends_a_run_over_blocks(viewer, dock, wait, planes, show, tmp_path):
     show(lazily(planes))
     widget = dock(**LONG)

@@ -140,11 +140,9 @@ def what_is_there(target: Path) -> str:
     return ""
 
 
-def done_blocks(restored: Restored) -> str:
-    """How many of the blocks are restored, as part of a sentence."""
-    if restored.plan is None:
-        return "all blocks"
-    return f"{len(Ledger(restored.path).done('fit'))} of {restored.plan.blocks} blocks"
+def done_blocks(restored: Restored) -> int:
+    """How many blocks of a run that is not complete are restored."""
+    return len(Ledger(restored.path).done("fit"))
 
 
 def lazy_levels(restored: Restored) -> list[Any]:

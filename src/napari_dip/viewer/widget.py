@@ -303,8 +303,9 @@ class RestoreWidget(QWidget):
 
     def _show_stream(self, stream: Stream, restored: Restored) -> None:
         self._last = None  # nothing of it is in memory that could be looked at, or gone on with
-        if not restored.record:
-            return self._say("Stopped before the first block; nothing is written yet. Run begins again.")
+        done = done_blocks(restored)
+        if not restored.complete and (restored.plan is None or not done):
+            return self._say("Stopped before the first block was restored; there is nothing to show.")
         layer = stream.show_result(self._viewer, restored)
         self.controls.tell_account(account.details_of_blocks(restored))
         if restored.complete:
@@ -312,8 +313,8 @@ class RestoreWidget(QWidget):
             return self._say(f"'{layer.name}': {restored.stop_reason}.")
         failed = restored.stop_reason.startswith("failed")
         why = restored.stop_reason.partition(", with")[0]
-        done = f"{done_blocks(restored)} are restored, and shown in '{layer.name}'"
-        return self._say(f"{why[0].upper()}{why[1:]}: {done}. Run goes on with the rest.", failed=failed)
+        blocks = f"{done} of {restored.plan.blocks} blocks are restored, and shown in '{layer.name}'"
+        return self._say(f"{why[0].upper()}{why[1:]}: {blocks}. Run goes on with the rest.", failed=failed)
 
     def _show_last(self) -> None:
         if self._last is not None:
