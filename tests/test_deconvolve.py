@@ -12,7 +12,7 @@ from napari_dip import deconvolve, denoise, iterate, superresolve, trust
 from tests.bad_inputs import QUICK
 from tests.core.tiny import noisy
 
-FAST: dict[str, Any] = {**QUICK, "iterations": 6}
+FAST: dict[str, Any] = {**QUICK, "iterations": 6, "precision": "float32"}
 LOPSIDED = np.array([[0, 1, 2], [1, 6, 4], [0, 2, 9.0]])
 
 
