@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from napari_dip.core import cost, memory
 from napari_dip.core import device as devices
 from napari_dip.core.cost import Cost
+from napari_dip.core.ladder import smaller
 from napari_dip.core.noise import Noise
 from napari_dip.core.solve import OutOfMemory
 from napari_dip.inputs import read_factor
@@ -70,7 +72,7 @@ def estimate(
 
 
 def fitted(job: Job) -> Job:
-    """The job as it fits into the memory that is free: in tiles, unless the user chose their size.
+    """The job as it fits into the memory that is free: activations computed twice, or in tiles, where that is open.
 
     Raises
     ------
@@ -83,18 +85,14 @@ def fitted(job: Job) -> Job:
     needed = cost_of(job).memory
     if needed <= free:
         return job
-    side = 2 ** math.ceil(math.log2(max(job.slices.values.shape[2:])) - 1)  # the largest that cuts
-    least = max(16, _LEAST // max(job.factors or (1,)))
-    while job.settings.tile == 0 and side >= least:
-        smaller = replace(job, settings=job.settings.changed(tile=side))
-        if cost_of(smaller).memory <= free:
+    for how, less in _with_less(job):
+        if cost_of(less).memory <= free:
             warnings.warn(
                 f"the whole image would take {cost.in_bytes(needed)}, and {cost.in_bytes(free)} are free on {device}: "
-                f"it is fitted in tiles (tile={side})",
+                f"it is fitted {how}",
                 stacklevel=2,
             )
-            return smaller
-        side //= 2
+            return less
     smaller_tile = "a smaller tile, " if job.settings.tile else ""
     factor = f"a smaller factor than {max(job.factors)}, " if job.factors else ""
     raise OutOfMemory(
@@ -103,7 +101,15 @@ def fitted(job: Job) -> Job:
     )
 
 
-_LEAST = 128  # pixels of the result along the tiles that are chosen for want of memory
+def _with_less(job: Job) -> Iterator[tuple[str, Job]]:
+    """The job with less and less memory, by what the user left open, and how that is said."""
+    settings, shape, factor = job.settings, job.slices.values.shape[2:], max(job.factors or (1,))
+    if "recompute" in job.open:
+        settings = settings.changed(recompute="on")
+        yield "computing activations twice (recompute='on')", replace(job, settings=settings)
+    while "tile" in job.open and (side := smaller(settings, shape, factor)):
+        settings = settings.changed(tile=side, recompute=job.settings.recompute)
+        yield f"in tiles (tile={side})", replace(job, settings=settings)
 
 
 def cost_of(job: Job) -> Cost:

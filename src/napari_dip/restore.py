@@ -10,6 +10,7 @@ from typing import Any
 
 from napari_dip.core import device as devices
 from napari_dip.core.codes import NO_GUIDE
+from napari_dip.core.ladder import left_open
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample
 from napari_dip.core.solve import Progress, Result, method_of
@@ -237,7 +238,7 @@ def iterate(
     else:
         settings = settings.changed(**knobs)
     device = devices.choose(settings.device)
-    settings = settings.changed(device=device.name)
+    open, settings = left_open(settings), settings.changed(device=device.name)
     factors = read_factor(factor, slices.ndim) if factor is not None else None
     shape = tuple(n * f for n, f in zip(slices.values.shape[2:], factors or (1,) * slices.ndim, strict=True))
     if settings.code == "guide" and guide is None:
@@ -255,6 +256,7 @@ def iterate(
         scaling=scaling_of(slices, intensity_range),
         shape=shape,
         settings=settings,
+        open=open,
         device=device,
         camera=camera,
         noise=noise,

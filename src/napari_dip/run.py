@@ -84,6 +84,7 @@ class Job:
     scaling: Scaling | None  # None: all known pixels are equal
     shape: tuple[int, ...]
     settings: Settings
+    open: frozenset[str]  # the knobs that the user left to us, and that memory may ask for
     device: devices.Device
     method: Choice
     camera: dict[str, float]  # what is known of its noise

@@ -13,8 +13,9 @@ import torch
 from napari_dip import doubts
 from napari_dip.core import mosaic
 from napari_dip.core.batch import Turns, take_turns
+from napari_dip.core.ladder import Ladder
 from napari_dip.core.problem import Problem
-from napari_dip.core.solve import History, Progress, Result
+from napari_dip.core.solve import History, OutOfMemory, Progress, Result, ran_out
 from napari_dip.core.state import Event, State
 from napari_dip.core.stopping import Choice
 from napari_dip.run import Job, describe
@@ -55,7 +56,8 @@ class Series:
         self.results: dict[int, Result] = {}
         self.events: list[Event] = []
         self.at_once = at_once(job)
-        self._fits = len(mosaic.tiles_of(job.slices.values.shape[2:], job.settings)) * job.settings.runs
+        volume = job.slices.ndim == 3
+        self.ladder = Ladder(job.settings, job.device, job.open, volume, lambda: len(self._under_way) > 1)
         self._earlier = states
         self._kept: dict[int, States] = {}
         self._all_kept = True
@@ -74,6 +76,8 @@ class Series:
             for index, outcome in turns:
                 if isinstance(outcome, Progress):
                     yield self._shown(index, outcome)
+                elif isinstance(outcome, Result) and ran_out(outcome) and len(self._under_way) > 1:
+                    self._failed(index, OutOfMemory(outcome.stop_reason))
                 elif isinstance(outcome, Result):
                     self._keep(index, outcome)
                 else:
@@ -102,9 +106,16 @@ class Series:
                 how["interval"] = np.inf
             settings = job.settings if self.at_once == 1 else job.settings.changed(threads=0)
             self._under_way[index] = problem = job.problem(index)
-            states = self._states(index)
-            return index, mosaic.turns(problem, settings, states=states, neighbours=self._states(neighbour), **how)
+            states, neighbours = self._states(index), self._states(neighbour)
+            steps = mosaic.turns(problem, settings, ladder=self.ladder, states=states, neighbours=neighbours, **how)
+            return index, steps
         return None
+
+    @property
+    def _fits(self) -> int:
+        """Runs of each slice."""
+        settings = self.ladder.settings
+        return len(mosaic.tiles_of(self.job.slices.values.shape[2:], settings)) * settings.runs
 
     def _neighbour(self, index: int) -> int | None:
         """The slice whose weights another one begins with: the same of the frame before, or the one before."""
@@ -144,7 +155,7 @@ class Series:
         self._keep_states(index, result.states)
         self.results[index] = replace(result, states=())
         if len(self.results) == 1 and job.settings.at_once == 0:
-            self.at_once = room(job, self.at_once)
+            self.at_once = room(job, self.at_once) if self.ladder.device == job.device else 1
 
     def _keep_states(self, index: int, states: States) -> None:
         """Keep what it takes to go on, and where that is too much, what the slices to come begin with."""
@@ -200,8 +211,8 @@ class Series:
                 np.concatenate([r.history.loss for r in done] or [np.zeros(0, np.float32)]),
                 (*self.events, *(event for r in done for event in r.history.events)),
             ),
-            settings=job.settings,
-            device=job.device,
+            settings=self.ladder.settings,
+            device=self.ladder.device,
             seconds=seconds,
             complete=not self._ends,
             verdict=doubts.judge(job.slices, self.residual, job.noise),
@@ -214,6 +225,8 @@ class Series:
         """One for each run of each slice, or none if they are too large."""
         if not self._kept or not self._all_kept:
             return ()
+        if any(len(states) != self._fits for states in self._kept.values()):
+            return ()  # not all in the same tiles, as memory ran out
         none: States = (None,) * self._fits
         return tuple(state for index in range(self.count) for state in self._kept.get(index, none))
 

@@ -324,6 +324,13 @@ class Settings:
         "choice",
         choices=("auto", "float32", "bfloat16"),
     )
+    recompute: str = knob(
+        "auto",
+        "Compute activations a second time in place of keeping them: the same image from less memory, a third slower. "
+        "auto does where memory asks for it.",
+        "choice",
+        choices=("auto", "on", "off"),
+    )
     threads: int = knob(
         0, "CPU threads; 0 for all (in the window: all but one, which keeps it alive).", "int", min=0, max=1024
     )

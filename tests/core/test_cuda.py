@@ -250,9 +250,23 @@ def test_running_out_of_memory_says_so_and_gives_the_memory_back(allocated: None
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 2**26) / total)
     try:
         with pytest.raises(MemoryError, match="cuda:0.*fewer channels"):
-            run(denoising(1024, 1024), tiny(device="cuda", channels=128))
+            run(denoising(1024, 1024), tiny(device="cuda", channels=128))  # without a ladder
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def test_a_large_image_fits_into_eight_gigabytes(allocated: None) -> None:
+    _, total = torch.cuda.mem_get_info()
+    if total < 8e9:
+        pytest.skip("the GPU has less than 8 GB")
+    torch.cuda.set_per_process_memory_fraction(8e9 / total)
+    try:
+        result = denoise(noisy(4096, 4096), device="cuda", preset="denoise-small", iterations=5)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert result.complete
+    assert np.isfinite(result.image).all()
+    assert torch.cuda.max_memory_allocated() < 8e9
 
 
 @pytest.mark.parametrize("knobs", [{}, {"preset": "denoise-self", "scales": 3, "crop": 16, "batch": 2}], ids=str)

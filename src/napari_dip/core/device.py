@@ -77,8 +77,20 @@ def precision_of(settings: Settings, device: str, volume: bool = False) -> str:
     """
     if settings.precision != "auto":
         return settings.precision
-    steady = settings.optimiser in ("adam", "muon")
-    return "bfloat16" if steady and has_bfloat16(device, volume) else "float32"
+    return "bfloat16" if _steady(settings) and has_bfloat16(device, volume) else "float32"
+
+
+def can_bfloat16(settings: Settings, device: str, volume: bool = False) -> bool:
+    """Whether a device computes a fit in bfloat16 right, be it slower than in float32: for want of memory."""
+    if not _steady(settings):
+        return False
+    if device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported())
+    return device == "cpu" and not volume and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _steady(settings: Settings) -> bool:
+    return settings.optimiser in ("adam", "muon")
 
 
 def give_back(device: str) -> None:

@@ -258,6 +258,10 @@ class _Reads(TorchFunctionMode):
         kwargs = kwargs or {}
         if func == Tensor.device.__get__:
             return self._device
+        if func is Tensor.backward:  # what is computed again on the way back is to be seen too
+            engine, first = torch.autograd.Variable._execution_engine, torch.ones_like(args[0])
+            with self:  # the public ways to call the engine would step out of it
+                return engine.run_backward((args[0],), (first,), False, False, (), True, accumulate_grad=True)
         if func is Tensor.__bool__:
             return self._truth
         if func is Tensor.tolist:

@@ -17,10 +17,21 @@ import numpy as np
 from napari_dip.core import device as devices
 from napari_dip.core import ensemble
 from napari_dip.core.guard import Diverged
+from napari_dip.core.ladder import Ladder
 from napari_dip.core.operators import Place, seen_by
 from napari_dip.core.problem import Problem
-from napari_dip.core.solve import History, Image, Progress, Result, method_of, shown
-from napari_dip.core.state import State
+from napari_dip.core.solve import (
+    History,
+    Image,
+    OutOfMemory,
+    Progress,
+    Result,
+    method_of,
+    ran_out,
+    shown,
+    step_down,
+)
+from napari_dip.core.state import SAVING, Event, State
 from napari_dip.core.stopping import Choice
 from napari_dip.core.tiling import Blend, Tiling, seed_at, tiling
 from napari_dip.settings import Settings
@@ -84,12 +95,72 @@ def turns(
     problem: Problem,
     settings: Settings,
     *,
+    ladder: Ladder | None = None,
+    states: tuple[State | None, ...] = (),
+    **how: Any,
+) -> Generator[Progress | None, None, Result]:
+    """As `iterate`, with None after each iteration that shows nothing, so that several runs can take turns.
+
+    Where memory runs out before any fit is complete, and the ladder says so, the image is fitted in smaller tiles, and
+    when these do not help, on the CPU from where it came whole.
+    """
+    if ladder is None:
+        return (yield from _turns(problem, settings, states=states, **how))
+    shape = problem.observation.shape[1:]
+    factor = max(f // n for f, n in zip(problem.image_shape, shape, strict=True))
+    events: list[Event] = []
+    kept: Result | None = None  # what there was before it began again
+    good: State | None = None
+    while True:
+        here = settings.changed(tile=ladder.settings.tile)
+        ladder.begin(shape, factor, fresh=not states)
+        result, failure = None, ""
+        try:
+            result = yield from _turns(problem, ladder.applied(here), ladder=ladder, states=states, **how)
+        except OutOfMemory as error:
+            failure = str(error)
+            events += error.events
+        failure = result.stop_reason if result and ran_out(result) else failure
+        if not failure or not ladder.cuts:
+            break
+        if result is not None:
+            events += (event for event in result.history.events if event.kind == SAVING)
+        kept, good = kept or result, good or ladder.good
+        step = ladder.cut(shape, factor)
+        if not step:
+            step = ladder.to_cpu(whole=True)
+            if not step:
+                break
+            if good is not None:
+                states, how = (good, *(None,) * (settings.runs - 1)), {**how, "since": 0}
+        at = good.iteration if good and states else 0
+        events.append(step_down(at, failure.partition(";")[0], step))
+    if failure and kept and (result is None or ladder.cuts or result.iterations < kept.iterations):
+        others = tuple(event for event in kept.history.events if event.kind != SAVING)  # which are told already
+        result = replace(
+            kept,
+            stop_reason=f"{kept.stop_reason}; {' and '.join(ladder.tried)} it ran out too",
+            history=replace(kept.history, events=others),
+        )
+    if result is None:
+        raise OutOfMemory(failure, tuple(events))
+    history = replace(result.history, events=(*events, *result.history.events))
+    final = ladder.applied(settings.changed(tile=ladder.settings.tile))
+    return replace(result, history=history, settings=final, device=ladder.device)
+
+
+def _turns(
+    problem: Problem,
+    settings: Settings,
+    *,
     states: tuple[State | None, ...] = (),
     neighbours: tuple[State | None, ...] = (),
     **pace: Any,
 ) -> Generator[Progress | None, None, Result]:
-    """As `iterate`, with None after each iteration that shows nothing, so that several runs can take turns."""
+    """In tiles of the size that the settings say."""
     tiles = tiles_of(problem.observation.shape[1:], settings)
+    if len(neighbours) != len(tiles) * settings.runs:  # it was fitted in other tiles
+        neighbours = ()
     if len(tiles) == 1:
         return (yield from ensemble.turns(problem, settings, states=states, neighbours=neighbours, **pace))
     runs, mosaic, began = settings.runs, _Mosaic(problem, tiles, settings), time.perf_counter()

@@ -54,10 +54,11 @@ class Search:
         self._watches: list[Callable[[Search], None]] = []
         self._average = RunningAverage(settings.average, spread=settings.uncertainty)
 
-    def begin(self, state: State | None = None, neighbour: State | None = None) -> None:
+    def begin(self, state: State | None = None, neighbour: State | None = None, since: int | None = None) -> None:
         """Make all that the search needs on the device, fresh from the seed or as a state left it.
 
-        A neighbour is the state that the search for a similar image ended in: fresh, but from its weights.
+        A neighbour is the state that the search for a similar image ended in: fresh, but from its weights. `since` is
+        the iteration that the run began at, if it is not that of the state.
         """
         problem, settings = self.problem, self.settings
         if self.device == "cpu":
@@ -80,11 +81,13 @@ class Search:
         if self.warm and neighbour is not None:
             self.take_over(neighbour)
         self.restart_optimiser()
-        self._tail = settings.iterations - round(tail_of(settings) * settings.iterations)
+        self._since = (state.iteration if state else 0) if since is None else since
+        self._tail = self._since + settings.iterations - round(tail_of(settings) * settings.iterations)
         if state is not None:
+            if since is not None and state.iteration > self._tail:
+                self._average = RunningAverage(1, spread=settings.uncertainty)
             self.restore(state)
             self.iteration = state.iteration
-            self._tail += state.iteration
             self._losses = list(state.losses)
 
     def lay_out(self, rng: torch.Generator) -> None:

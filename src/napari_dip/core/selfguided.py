@@ -102,10 +102,10 @@ class SelfGuided(Search):
         self._from_corner = place[tuple(map(slice, self._crop))].flatten().to(self.device)
         self._drawn = torch.zeros(2, self.settings.batch, dtype=torch.long, device=self.device)
 
-    def begin(self, state: State | None = None, neighbour: State | None = None) -> None:
+    def begin(self, state: State | None = None, neighbour: State | None = None, since: int | None = None) -> None:
         self._before: Tensor | None = None
-        super().begin(state, neighbour)
-        last = self.iteration + self.settings.iterations
+        super().begin(state, neighbour, since)
+        last = self._since + self.settings.iterations
         self._planned = last if self.settings.stop == "iterations" else min(self.whole, last)
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,12 @@ import numpy.typing as npt
 import torch
 
 from napari_dip.core import device as devices
-from napari_dip.core.guard import Guard
+from napari_dip.core.attempt import Attempt, Outcome
+from napari_dip.core.ladder import Ladder
 from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import Search
-from napari_dip.core.selfguided import SelfGuided
-from napari_dip.core.state import Event, Mark, State, copy_to, on_host
-from napari_dip.core.stopping import RULES, Choice, Rule, choose
+from napari_dip.core.state import SAVING, Event, State
+from napari_dip.core.stopping import Choice, choose
 from napari_dip.core.trust import Verdict
 from napari_dip.settings import Settings
 
@@ -168,7 +167,11 @@ class Result:
 
 
 class OutOfMemory(MemoryError):
-    """Memory ran out before the first iteration was made."""
+    """Memory ran out before the first iteration was made; `events` tells what was tried."""
+
+    def __init__(self, message: str, events: tuple[Event, ...] = ()) -> None:
+        super().__init__(message)
+        self.events = events
 
 
 def iterate(problem: Problem, settings: Settings, **how: Any) -> Generator[Progress, None, Result]:
@@ -184,6 +187,10 @@ def iterate(problem: Problem, settings: Settings, **how: Any) -> Generator[Progr
         Asked before every iteration; true ends the run with what there is. It may block, which pauses the run.
     state : State, optional
         Of an earlier result: the run goes on from there for ``settings.iterations`` more.
+    since : int, optional
+        The iteration that the run began at, if the state is of a run that did not come to its end and is to.
+    ladder : Ladder, optional
+        What may be done when memory runs out; by default nothing.
     neighbour : State, optional
         That the run of a similar image ended in, for a self-guided fit: it begins from those weights and makes a
         quarter of the passes. Where these find out much that the neighbour did not know, it begins again afresh.
@@ -235,99 +242,118 @@ def turns(
     should_stop: Callable[[], bool] = lambda: False,
     state: State | None = None,
     neighbour: State | None = None,
+    since: int | None = None,
+    ladder: Ladder | None = None,
     interval: float = 0.25,
     snapshot_every: int = 0,
 ) -> Generator[Progress | None, None, Result]:
     """As `iterate`, with None after each iteration that shows nothing, so that several runs can take turns."""
-    device = devices.choose(settings.device)
+    ladder = ladder or Ladder(settings, devices.choose(settings.device))
     choice = choose(problem, settings)
-    rule = RULES[choice.name](problem, settings)
-    threads = torch.get_num_threads()
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    began = time.perf_counter()
-    kind = SelfGuided if settings.code == "self" else Search
-    search = kind(rule.problem, settings, device.name)
-    guard, events = Guard(), search.events
-    pace = (settings.iterations, should_stop, interval, snapshot_every, events)
-    try:
-        complete, reason = False, ""
+    threads, began = torch.get_num_threads(), time.perf_counter()
+    first = (state.iteration if state else 0) if since is None else since
+    events: list[Event] = []
+    saved: Outcome | None = None  # of the rung before
+    while True:
+        settings, complete, reason, failure = ladder.applied(settings), False, "", ""
+        attempt = Attempt(problem, settings, choice, ladder.device, events)
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
         try:
-            search.begin(state, neighbour)
-            guard.begin(search)
-            rule.begin(search)
-            search.watch(rule.update)
-            if state is not None and state.rule.get("name") == choice.name:
-                rule.resume(copy_to(search.device)(state.rule["state"]))
-            over = rule.ended  # before: whoever goes on has no more to learn about the neighbour
-            complete, reason = yield from _steps(search, guard, rule, *pace)
-            if complete and not over and not search.helped():
-                events.append(Event(search.iteration, "afresh", "the neighbour did not help: begun again afresh"))
-                search.close()
-                search, guard = kind(rule.problem, settings, device.name), Guard()
-                rule = RULES[choice.name](problem, settings)
-                search.events = events
-                search.begin()
-                guard.begin(search)
-                rule.begin(search)
-                search.watch(rule.update)
-                complete, reason = yield from _steps(search, guard, rule, *pace)
-        except Exception as error:
-            if not devices.is_out_of_memory(error):
-                traceback.clear_frames(error.__traceback__)  # their variables would keep every tensor alive
-                raise
-            failure = str(error).split("\n")[0]
-        # out of memory goes on here, outside the except block: the traceback would keep every tensor alive
-        if not reason:
-            search.drop_gradients()
-            if search.iteration == 0:
-                raise OutOfMemory(f"memory ran out on {device} before the first iteration ({failure}); {_SMALLER}")
-            guard.rescue(search)
-            reason = f"memory ran out on {device} after {search.iteration} iterations ({failure}); {_SMALLER}"
-            events.append(Event(search.iteration, "out of memory", reason))
-        # whoever stops a run by hand wants what is on the screen, and wants it soon
-        stopped = reason.startswith(_STOPPED)
-        last = _mark(search, device, final=not stopped, events=events)
-        mark = last if rule.mark is None or stopped else rule.mark
-        image = on_host(mark.image)
-        return Result(
-            image=image,
-            last=on_host(last.image),
-            residual=problem.residual(image),
-            uncertainty=None if mark.spread is None else on_host(mark.spread),
-            noise=problem.noise,
-            method=Choice(method_of(settings), "chosen by the user"),
-            rule=choice,
-            marks=(mark.iteration,),
-            iterations=search.iteration,
-            stop_reason=reason,
-            history=History(np.array(search.losses, np.float32), tuple(events)),
-            settings=settings,
-            device=device,
-            seconds=time.perf_counter() - began,
-            complete=complete,
-            states=(replace(search.state("cpu"), rule={"name": choice.name, "state": copy_to("cpu")(rule.state())}),),
-        )
-    finally:
-        search.close()
-        guard.forget()
-        rule.forget()
-        torch.set_num_threads(threads)
+            try:
+                attempt.begin(state, neighbour, first)
+                over = attempt.rule.ended  # before: whoever goes on has no more to learn about the neighbour
+                complete, reason = yield from _steps(attempt, first, should_stop, interval, snapshot_every)
+                if complete and not over and not attempt.search.helped():
+                    message = "the neighbour did not help: begun again afresh"
+                    events.append(Event(attempt.search.iteration, "afresh", message))
+                    state, neighbour, saved = None, None, None
+                    continue
+            except Exception as error:
+                if not devices.is_out_of_memory(error):
+                    traceback.clear_frames(error.__traceback__)  # their variables would keep every tensor alive
+                    raise
+                failure = str(error).split("\n")[0] or type(error).__name__
+            # out of memory goes on here, outside the except block: the traceback would keep every tensor alive
+            if failure:
+                attempt.search.drop_gradients()
+                if how := ladder.lower():
+                    if attempt.begun and attempt.search.iteration > max(first, _reached(saved)):
+                        saved = attempt.outcome(final=False) or saved
+                    state = attempt.good() or state
+                    sentence = f"{_OUT} on {attempt.device} ({failure})"
+                    events.append(step_down(state.iteration if state else 0, sentence, how))
+                    continue
+                ladder.good = (attempt.good() or state) if ladder.cuts else None
+                state = neighbour = None  # which an error would keep
+                reason = _ran_out(ladder, attempt, failure, saved)
+            # whoever stops a run by hand wants what is on the screen, and wants it soon
+            stopped = reason.startswith(_STOPPED)
+            if attempt.begun and attempt.search.iteration >= _reached(saved):
+                saved = attempt.outcome(final=not stopped, stopped=stopped, cpu=ladder.has_cpu) or saved
+        finally:
+            attempt.close()
+            torch.set_num_threads(threads)
+        break
+    if saved is None:
+        raise OutOfMemory(f"{_OUT} on {attempt.device} over the final image; {_SMALLER}")
+    ladder.cuts &= not complete
+    return Result(
+        image=saved.image,
+        last=saved.last,
+        residual=problem.residual(saved.image),
+        uncertainty=saved.spread,
+        noise=problem.noise,
+        method=Choice(method_of(settings), "chosen by the user"),
+        rule=choice,
+        marks=(saved.mark,),
+        iterations=saved.state.iteration,
+        stop_reason=reason,
+        history=History(np.array(saved.state.losses, np.float32), tuple(events)),
+        settings=settings,
+        device=attempt.device,
+        seconds=time.perf_counter() - began,
+        complete=complete,
+        states=(saved.state,),
+    )
 
 
-def _mark(search: Search, device: devices.Device, *, final: bool, events: list[Event]) -> Mark:
-    """The image at the end; if memory runs out over it, without what takes more."""
-    for whole in (True, False) if final else (False,):
-        try:
-            return search.mark(final=whole)
-        except Exception as error:
-            if not devices.is_out_of_memory(error):
-                raise
-            traceback.clear_frames(error.__traceback__)
-            failure = str(error).split("\n")[0]
-        search.drop_gradients()
-        events.append(Event(search.iteration, "out of memory", f"memory ran out over the final image ({failure})"))
-    raise OutOfMemory(f"memory ran out on {device} over the final image ({failure}); {_SMALLER}")
+def step_down(iteration: int, sentence: str, how: str) -> Event:
+    """The event of a run that goes on with less memory."""
+    where = f"goes on {how} from iteration {iteration}" if iteration else f"begins again {how}"
+    return Event(iteration, SAVING, f"{sentence}: {where}")
+
+
+def ran_out(result: Result) -> bool:
+    """Whether a run ended because memory ran out."""
+    return result.stop_reason.startswith(_OUT)
+
+
+def _reached(saved: Outcome | None) -> int:
+    return saved.state.iteration if saved else 0
+
+
+def _ran_out(ladder: Ladder, attempt: Attempt, failure: str, saved: Outcome | None) -> str:
+    """The sentence of a run that ends for want of memory.
+
+    Raises
+    ------
+    OutOfMemory
+        If there is nothing to end with.
+    """
+    iterations = max(attempt.search.iteration if attempt.begun else 0, _reached(saved))
+    also = f", also {' and '.join(ladder.tried)}" if ladder.tried else ""
+    where = f"{_OUT} on {attempt.device}"
+    if ladder.crowded():
+        raise OutOfMemory(f"{where} beside other slices ({failure}); use at_once=1")
+    if iterations == 0:
+        told = tuple(event for event in attempt.events if event.kind == SAVING)
+        raise OutOfMemory(f"{where} before the first iteration ({failure}){also}; {_SMALLER}", told)
+    if attempt.begun:
+        attempt.guard.rescue(attempt.search)
+    reason = f"{where} after {iterations} iterations ({failure}){also}; {_SMALLER}"
+    attempt.events.append(Event(iterations, "out of memory", reason))
+    return reason
 
 
 def method_of(settings: Settings) -> str:
@@ -336,26 +362,19 @@ def method_of(settings: Settings) -> str:
 
 
 _RARELY = 10  # times what an image costs pass before the next: looking takes a tenth of the time at the most
-_STOPPED = "stopped by the user"
+_STOPPED, _OUT = "stopped by the user", "memory ran out"
 _SMALLER = "use fewer channels, a smaller image, or device='cpu'"
 
 
 def _steps(
-    search: Search,
-    guard: Guard,
-    rule: Rule,
-    count: int,
-    should_stop: Callable[[], bool],
-    interval: float,
-    snapshot_every: int,
-    events: list[Event],
+    attempt: Attempt, first: int, should_stop: Callable[[], bool], interval: float, snapshot_every: int
 ) -> Generator[Progress | None, None, tuple[bool, str]]:
-    """Make `count` more steps, or fewer if the rule ends the run.
+    """Make the steps of a run that began at iteration `first`, all or fewer if the rule ends the run.
 
     Returns whether it came to such an end, and the sentence that says why it ended.
     """
-    count = rule.at_most(count, search.iteration)
-    first, last = search.iteration, search.iteration + count
+    search, guard, rule, events = attempt.search, attempt.guard, attempt.rule, attempt.events
+    last, here = first + rule.at_most(attempt.settings.iterations, first), search.iteration
     began = shown = time.perf_counter()
     cost = 0.0
     reason = ""
@@ -379,17 +398,18 @@ def _steps(
         now = time.perf_counter()
         snapshot = snapshot_every > 0 and search.iteration % snapshot_every == 0
         if snapshot or now - shown >= (interval and max(interval, _RARELY * cost)):
-            image = search.image()  # waits for the GPU
-            shown = time.perf_counter()
+            image = _preview(attempt)  # waits for the GPU
+            shown = time.perf_counter() if image is not None else np.inf
             cost = shown - now
-            if not np.isfinite(image).all():
-                continue  # the next look will go back
+            if image is None or not np.isfinite(image).all():
+                yield None  # the next look will go back
+                continue
             yield Progress(
                 image=image,
                 iteration=search.iteration,
                 iterations=last,
                 loss=search.losses[-1],
-                rate=(search.iteration - first) / (now - began),
+                rate=(search.iteration - here) / (now - began),
                 snapshot=snapshot,
             )
         else:
@@ -398,3 +418,18 @@ def _steps(
         return True, f"finished all {last} iterations" + ("" if rule.ended else rule.remark())
     rule.ended = True
     return True, reason
+
+
+def _preview(attempt: Attempt) -> Image | None:
+    """The image so far; None if there is no memory to make it, which costs the previews and not the run."""
+    try:
+        return attempt.search.image()
+    except Exception as error:
+        if not devices.is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)
+        failure = str(error).split("\n")[0]
+    attempt.search.drop_gradients()
+    message = f"memory ran out on {attempt.device} over a preview ({failure}): no more are shown"
+    attempt.events.append(Event(attempt.search.iteration, SAVING, message))
+    return None

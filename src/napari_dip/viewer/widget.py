@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 from napari_dip.core import device as devices
 from napari_dip.core.noise import Noise
 from napari_dip.core.solve import Result
-from napari_dip.core.state import SLOWER
+from napari_dip.core.state import SAVING, SLOWER
 from napari_dip.large import Restored
 from napari_dip.viewer import account, findings, layers
 from napari_dip.viewer.background import Background
@@ -289,7 +289,7 @@ class RestoreWidget(QWidget):
         layer = restoration.show_result(self._viewer, result, found.figures)
         self._last = (restoration, result, layer)
         self._said_before = account.headline(layer.name, result)
-        failed = not result.complete and any(event.kind != SLOWER for event in result.history.events)
+        failed = not result.complete and any(event.kind not in (SLOWER, SAVING) for event in result.history.events)
         self._say(self._said_before, failed=failed)
         self.controls.tell_account(account.details(result), account.has_other_last(result))
         if result.complete:

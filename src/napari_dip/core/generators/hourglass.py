@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from napari_dip.core.generators.recompute import through
 from napari_dip.core.operators import Downsample
 from napari_dip.settings import Settings
 
@@ -85,7 +87,7 @@ class Hourglass(nn.Module):
         factors = halvings(shape, settings.scales, smallest, voxel_size)
         scales = len(factors)
         whole = [math.prod(f[axis] for f in factors) for axis in range(len(shape))]
-        self.shape = shape
+        self.shape, self.recompute = shape, settings.recompute == "on"
         self.canvas = tuple(w * max(smallest, math.ceil(n / w)) for n, w in zip(shape, whole, strict=True))
 
         down = per_scale(settings.channels, scales)
@@ -125,17 +127,30 @@ class Hourglass(nn.Module):
         features = code
         skipped: list[Tensor | None] = []
         for down, skip in zip(self.downs, self.skips, strict=True):
-            skipped.append(skip(features) if isinstance(skip, nn.Sequential) else None)
-            features = down(features)
+            skipped.append(self._through(skip, features) if isinstance(skip, nn.Sequential) else None)
+            for layers in down.children():
+                features = self._through(layers, features)
         for up, join, bypass in zip(reversed(self.ups), reversed(self.joins), reversed(skipped), strict=True):
-            features = up(features)
-            if bypass is not None:
-                if features.requires_grad:  # of a part of the channels, whose rows have gaps: ten times as slow upwards
-                    features.register_hook(_without_gaps)
-                features = torch.cat([bypass, features], dim=1)
-            features = join(features)
+            given = () if bypass is None else (bypass,)
+            norm, *others = join.children()
+            features = self._through(partial(_joined, up, norm), features, *given)
+            for layers in others:
+                features = self._through(layers, features)
         image: Tensor = self.output(self.last(features).float())  # near white bfloat16 has steps of 0.004
         return crop(image, self.shape)
+
+    def _through(self, part: Callable[..., Tensor], *given: Tensor) -> Tensor:
+        return through(part, *given, recompute=self.recompute)
+
+
+def _joined(up: nn.Module, norm: nn.Module, features: Tensor, bypass: Tensor | None = None) -> Tensor:
+    """Features of the next finer scale, with those that bypassed the coarser ones."""
+    features = up(features)
+    if bypass is not None:
+        if features.requires_grad:  # of a part of the channels, whose rows have gaps: ten times as slow upwards
+            features.register_hook(_without_gaps)  # type: ignore[no-untyped-call]
+        features = torch.cat([bypass, features], dim=1)
+    return torch.as_tensor(norm(features))
 
 
 def _without_gaps(gradient: Tensor) -> Tensor:

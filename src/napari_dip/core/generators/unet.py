@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_dip.core.generators.hourglass import ACTIVATIONS, halvings, per_scale
+from napari_dip.core.generators.recompute import through
 from napari_dip.settings import Settings
 
 Shape = tuple[int, ...]
@@ -55,7 +56,7 @@ class UNet(nn.Module):
         factors = halved(settings, shape, voxel_size)
         widths = per_scale(settings.channels, len(factors) + 1)
         sizes = per_scale(settings.filter_size, len(factors) + 1)
-        self.channels = channels
+        self.channels, self.recompute = channels, settings.recompute == "on"
         self.multiple = multiples(settings, shape, voxel_size)
         self.canvas = tuple(m * math.ceil(n / m) for m, n in zip(self.multiple, shape, strict=True))
         conv, transposed = _CONV[len(shape) - 1], _TRANSPOSED[len(shape) - 1]
@@ -81,11 +82,11 @@ class UNet(nn.Module):
         features = self.head(code)
         kept = []
         for before, down in zip(self.before, self.downs, strict=True):
-            kept.append(before(features))
+            kept.append(through(before, features, recompute=self.recompute))
             features = down(kept[-1])
-        features = self.middle(features)
+        features = through(self.middle, features, recompute=self.recompute)
         for up, skipped, after in reversed(list(zip(self.ups, kept, self.after, strict=True))):
-            features = after(_grown(up, features) + skipped)
+            features = through(after, _grown(up, features) + skipped, recompute=self.recompute)
         image: Tensor = code[:, : self.channels] - self.tail(features)
         return image
 

@@ -1,0 +1,497 @@
+"""When memory runs out: less of it rung by rung, what the user chose is kept, and the image so far is never lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import napari_dip
+from napari_dip.core import device as devices
+from napari_dip.core import mosaic, selfguided, solve
+from napari_dip.core.device import Device
+from napari_dip.core.ghost import Ledger
+from napari_dip.core.guard import Guard
+from napari_dip.core.ladder import Ladder, left_open
+from napari_dip.core.noise import Noise
+from napari_dip.core.problem import Problem
+from napari_dip.core.search import Search
+from napari_dip.core.selfguided import SelfGuided
+from napari_dip.core.solve import OutOfMemory, Result
+from napari_dip.core.state import SAVING
+from napari_dip.settings import PRESETS, Settings
+from tests.core.tiny import TINY, finish, noisy, picture, problem, run, tiny
+
+Fails = Callable[[Search], bool]
+SHORTAGES = [
+    MemoryError("no more"),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate ..."),
+]
+OPEN = ("precision", "recompute", "tile", "device")
+GPU = Device("cpu:0", "played by the CPU")  # the same to torch, another one to the ladder, and Adam rounds differently
+
+
+@pytest.fixture(autouse=True)
+def any_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same rungs whatever the processor has: it can compute in bfloat16, and is not faster with it."""
+    monkeypatch.setattr(devices, "has_bfloat16", lambda *_: False)
+    monkeypatch.setattr(devices, "can_bfloat16", lambda settings, *_: settings.optimiser == "adam")
+
+
+def auto(**changes: Any) -> Settings:
+    return tiny(**{"precision": "auto", **changes})
+
+
+def ladder(settings: Settings, open: tuple[str, ...] = OPEN, **how: Any) -> Ladder:
+    return Ladder(settings, GPU if "device" in open else Device("cpu", "alone"), open, **how)
+
+
+def steps(result: Result) -> list[str]:
+    """The rungs that a run has gone down to."""
+    return [event.message.rpartition(": ")[2] for event in result.history.events if event.kind == SAVING]
+
+
+def goes(case: Problem, settings: Settings, open: tuple[str, ...] = OPEN, **how: Any) -> Result:
+    return finish(mosaic.iterate(case, settings, ladder=ladder(settings, open), **how))
+
+
+def fitted(
+    case: Problem, settings: Settings, open: tuple[str, ...] = OPEN, shared: Ladder | None = None, **how: Any
+) -> Result:
+    return finish(solve.iterate(case, settings, ladder=shared or ladder(settings, open), **how))
+
+
+@contextmanager
+def failing(
+    monkeypatch: pytest.MonkeyPatch,
+    fails: Fails,
+    owner: Any = Search,
+    name: str = "make_step",
+    error: Exception = SHORTAGES[0],
+) -> Iterator[list[int]]:
+    """Have a method of a search run out of memory where a plan says so; lists at which iterations it did."""
+    plain, failed = getattr(owner, name), []
+
+    def instead(self: Any, *rest: Any, **named: Any) -> Any:
+        here = self if isinstance(self, Search) else rest[0]
+        if fails(here):
+            failed.append(here.iteration)
+            raise type(error)(*error.args)
+        return plain(self, *rest, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, instead)
+        yield failed
+
+
+def at(iteration: int, times: int = 1) -> Fails:
+    """So many times, when a search comes to an iteration."""
+    left = [times]
+
+    def fails(search: Search) -> bool:
+        if search.iteration == iteration and left[0]:
+            left[0] -= 1
+            return True
+        return False
+
+    return fails
+
+
+def before_rung(rung: int) -> Fails:
+    """On all rungs before one: bfloat16, recomputing, tiles, the CPU."""
+
+    def fails(search: Search) -> bool:
+        settings = search.settings
+        reached = [
+            settings.precision == "bfloat16",
+            settings.recompute == "on",
+            max(search.problem.image_shape) <= 256,
+            search.device == "cpu",
+        ]
+        return not any(reached[rung - 1 :])
+
+    return fails
+
+
+# ----------------------------------------------------------------------------------------------------------- the rungs
+
+
+@pytest.mark.parametrize("error", SHORTAGES, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("iteration", [0, 1, 10, 15, 19])
+def test_a_run_goes_on_in_bfloat16_from_the_last_good_state(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, iteration: int
+) -> None:
+    with failing(monkeypatch, at(iteration), error=error):
+        result = fitted(problem(), auto(), ("precision", "recompute", "tile"))
+    good = iteration // 10 * 10
+    where = f"goes on in bfloat16 from iteration {good}" if good else "begins again in bfloat16"
+    assert steps(result) == [where]
+    assert error.args[0] in result.history.events[0].message
+    assert result.settings.precision == "bfloat16"
+    assert result.complete
+    assert result.iterations == len(result.history.loss) == 20
+    if good:
+        half = run(problem(), tiny(iterations=good))
+        ends = run(problem(), tiny(iterations=20 - good, precision="bfloat16"), state=half.states[0])
+        assert np.array_equal(result.image, ends.image)
+        assert np.array_equal(result.history.loss, ends.history.loss)
+
+
+@pytest.mark.parametrize("knobs", [{}, {"tail": 0.6}, {"uncertainty": True, "weight_noise": 0.01}], ids=str)
+@pytest.mark.parametrize("iteration", [0, 3, 10, 15])
+def test_recomputing_gives_the_very_image(
+    monkeypatch: pytest.MonkeyPatch, knobs: dict[str, Any], iteration: int
+) -> None:
+    whole = run(problem(), tiny(**knobs))
+    with failing(monkeypatch, at(iteration)):
+        result = fitted(problem(), tiny(**knobs), ("recompute",))
+    assert np.array_equal(result.image, whole.image)
+    assert np.array_equal(result.history.loss, whole.history.loss)
+    assert result.settings.recompute == "on"
+    assert result.complete
+    assert len(steps(result)) == 1
+
+
+@pytest.mark.parametrize("stop", ["held-out", "discrepancy", "variance", "variance-exponential"])
+def test_a_rule_comes_along(monkeypatch: pytest.MonkeyPatch, stop: str) -> None:
+    case = replace(problem(), noise=Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1))
+    with failing(monkeypatch, at(15)):
+        result = fitted(case, tiny(stop=stop), ("recompute",))
+    assert len(steps(result)) == 1
+    assert result.complete
+    assert np.isfinite(result.image).all()
+    whole = run(case, tiny(stop=stop))
+    assert result.marks == whole.marks
+    assert np.array_equal(result.image, whole.image)
+
+
+def test_the_rungs_come_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    with failing(monkeypatch, lambda search: search.device != "cpu" and search.iteration == 13):
+        result = goes(problem(), auto())
+    assert steps(result) == [
+        "goes on in bfloat16 from iteration 10",
+        "goes on computing activations twice, not keeping them from iteration 10",
+        "goes on on the CPU from iteration 10",
+    ]
+    assert (result.device.name, result.settings.device) == ("cpu", "cpu")
+    assert "memory ran out on cpu:0" in result.device.reason
+    assert (result.settings.precision, result.settings.recompute) == ("auto", "auto")  # it has memory of its own
+    assert result.complete
+
+
+@pytest.mark.parametrize("rung", [1, 2, 3, 4])
+def test_it_stays_on_the_first_rung_that_works(monkeypatch: pytest.MonkeyPatch, rung: int) -> None:
+    with failing(monkeypatch, before_rung(rung)) as failed:
+        result = goes(problem(3, 300), auto(iterations=2))
+    assert len(failed) == {1: 1, 2: 2, 3: 3, 4: 5}[rung]  # tiles of 256 and 128 pixels
+    assert len(steps(result)) == len(failed)
+    assert result.complete
+    assert np.isfinite(result.image).all()
+    assert result.settings.tile == (256 if rung == 3 else 0)
+    assert (result.device.name == "cpu") is (rung == 4)
+
+
+def test_the_cpu_goes_on_from_the_whole_image_when_tiles_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, settings = problem(3, 300), tiny()
+    with failing(monkeypatch, lambda search: search.device != "cpu" and search.iteration >= 12):
+        result = goes(case, settings, ("tile", "device"))
+    assert steps(result)[-1] == "goes on on the CPU from iteration 10"
+    half = fitted(case, tiny(iterations=10), shared=Ladder(settings, GPU))
+    assert np.array_equal(result.image, run(case, tiny(iterations=10), state=half.states[0]).image)
+    assert result.iterations == 20
+    assert result.complete
+
+
+def test_the_cpu_takes_the_tiles_that_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, settings, made = problem(3, 300), tiny(tile=128, iterations=12), []
+
+    def fails(search: Search) -> bool:
+        made.append(search.device)
+        return len(made) > 35 and search.device != "cpu"  # at the last iteration of the last of three
+
+    whole = finish(mosaic.iterate(case, settings))
+    with failing(monkeypatch, fails):
+        result = goes(case, settings, ("device",))
+    assert result.complete
+    np.testing.assert_allclose(result.image, whole.image, atol=1e-3)
+    assert steps(result) == ["goes on on the CPU from iteration 10"]
+
+
+# ---------------------------------------------------------------------------------------------------- at every stage
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "iteration"),
+    [
+        *((Search, "lay_out", 0), (Search, "restart_optimiser", 0), (Guard, "begin", 0), (Search, "make_step", 0)),
+        *((Search, "make_step", 14), (Search, "state", 0), (Search, "state", 10), (Search, "state", 20)),
+        *((Search, "remember", 7), (Search, "losses", 10)),
+    ],
+)
+def test_at_every_stage_the_run_goes_on(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, iteration: int) -> None:
+    if name == "losses":
+        plain, failed = Search.losses.fget, []  # type: ignore[attr-defined]
+
+        def losses(self: Search) -> list[float]:
+            if self.iteration == iteration and not failed:
+                failed.append(iteration)
+                raise MemoryError("no more")
+            return plain(self)
+
+        monkeypatch.setattr(Search, "losses", property(losses))
+        result = fitted(problem(), tiny(), ("recompute",))
+    else:
+        with failing(monkeypatch, at(iteration), owner, name) as failed:
+            result = fitted(problem(), tiny(), ("recompute",))
+    monkeypatch.undo()
+    assert failed == [iteration]
+    assert len(steps(result)) == 1
+    assert result.complete
+    assert np.array_equal(result.image, run(problem(), tiny()).image)
+
+
+def test_a_preview_costs_previews_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with failing(monkeypatch, at(5), name="image"):
+        shown = []
+        stream = solve.iterate(problem(), tiny(), ladder=ladder(tiny(), ()), interval=0)
+        while True:
+            try:
+                shown.append(next(stream).iteration)
+            except StopIteration as end:
+                result = end.value
+                break
+    assert shown == [1, 2, 3, 4]
+    assert steps(result) == ["no more are shown"]
+    assert np.array_equal(result.image, run(problem(), tiny()).image)
+
+
+def guided(**changes: Any) -> Settings:
+    small = {"channels": 4, "scales": 2, "crop": 8, "batch": 2, "iterations": 12, "stop": "iterations", "device": "cpu"}
+    return PRESETS["denoise-self"].changed(**{**small, "precision": "float32", **changes})
+
+
+GUIDED = replace(problem(24, 24), noise=Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1))
+
+
+@pytest.mark.parametrize("iteration", [0, 3, 10])
+def test_a_self_guided_fit_goes_on_too(monkeypatch: pytest.MonkeyPatch, iteration: int) -> None:
+    with failing(monkeypatch, at(iteration)):
+        result = fitted(GUIDED, guided(), ("recompute",))
+    assert len(steps(result)) == 1
+    assert np.array_equal(result.image, run(GUIDED, guided()).image)
+
+
+@pytest.mark.parametrize("name", ["nonlocal_ridge", "mark"])
+@pytest.mark.parametrize("left", [(), ("device",), ("recompute", "device")], ids=str)
+def test_a_final_image_is_made_on_the_cpu(monkeypatch: pytest.MonkeyPatch, name: str, left: tuple[str, ...]) -> None:
+    whole = run(GUIDED, guided())
+    if name == "mark":
+        plain = SelfGuided.mark
+
+        def mark(self: SelfGuided, final: bool = True) -> Any:
+            if final and (self.device != "cpu" or not left):
+                raise torch.OutOfMemoryError("on purpose")
+            return plain(self, final)
+
+        monkeypatch.setattr(SelfGuided, "mark", mark)
+    else:
+        make, calls = selfguided.nonlocal_ridge, []
+
+        def ridge(*rest: Any) -> Any:
+            calls.append(1)
+            if len(calls) == 1:
+                raise torch.OutOfMemoryError("on purpose")
+            return make(*rest)
+
+        monkeypatch.setattr(selfguided, "nonlocal_ridge", ridge)
+    result = fitted(GUIDED, guided(), left)
+    assert result.complete
+    assert (result.device == GPU) is bool(left)  # the fit stays there
+    if left:
+        assert steps(result) == ["it is made on the CPU"]
+        np.testing.assert_allclose(result.image, whole.image, atol=1e-3)
+    else:
+        assert [event.kind for event in result.history.events] == ["out of memory"]
+        assert np.isfinite(result.image).all()
+
+
+# ------------------------------------------------------------------------------------------------- nothing is lost
+
+
+@pytest.mark.parametrize("name", ["make_step", "lay_out"])
+def test_when_no_rung_helps_the_run_ends_with_what_there_is(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    failed: list[int] = []
+
+    def fails(search: Search) -> bool:
+        if search.iteration == 17:
+            failed.append(17)
+        return bool(failed)
+
+    image = fitted(problem(3, 300), tiny(iterations=17), shared=Ladder(tiny(), GPU)).image
+    with failing(monkeypatch, fails), failing(monkeypatch, lambda _: bool(failed), name=name):
+        result = goes(problem(3, 300), tiny(precision="auto"))
+    assert not result.complete
+    assert np.array_equal(result.image, image)
+    assert result.iterations == len(result.history.loss) == 17
+    assert "memory ran out on cpu" in result.stop_reason
+    for tried in ("bfloat16", "activations", "tile=128", "on the CPU"):
+        assert tried in result.stop_reason
+
+
+def test_what_never_fits_is_an_error_that_says_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        failing(monkeypatch, lambda _: True),
+        pytest.raises(OutOfMemory, match="bfloat16.*activations.*tile=128.*CPU.*fewer channels"),
+    ):
+        goes(problem(3, 300), auto())
+
+
+def test_a_run_that_is_continued_is_never_begun_again_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = problem(3, 300)
+    half = run(case, tiny())
+    left = ("recompute", "tile")
+    with failing(monkeypatch, lambda search: search.iteration == 33):
+        result = goes(case, tiny(), left, states=half.states)
+    assert result.iterations == 33
+    assert result.settings.tile == 0
+    assert not result.complete
+    with failing(monkeypatch, at(33)):
+        result = goes(case, tiny(), left, states=half.states)
+    assert np.array_equal(result.image, run(case, tiny(), state=half.states[0]).image)
+
+
+def test_a_stop_after_a_step_down_is_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = iter([False] * 12 + [True])
+    with failing(monkeypatch, at(3)):
+        result = fitted(problem(), tiny(), should_stop=lambda: next(asked))
+    assert "stopped by the user" in result.stop_reason
+    assert {event.kind for event in result.history.events} == {SAVING}
+
+
+# ------------------------------------------------------------------------------------------- what the user chose stays
+
+
+@pytest.mark.parametrize(
+    ("chosen", "never"),
+    [
+        ({"precision": "float32"}, "bfloat16"),
+        ({"recompute": "off"}, "activations"),
+        ({"tile": 200}, "tile="),
+        ({"device": "cuda:0"}, "CPU"),
+    ],
+    ids=str,
+)
+def test_what_was_chosen_is_never_overridden(
+    monkeypatch: pytest.MonkeyPatch, chosen: dict[str, Any], never: str
+) -> None:
+    knobs = {"precision": "auto", "recompute": "auto", "tile": 0, "device": "auto", **chosen}
+    settings = Settings(**{**TINY, **knobs})
+    left = tuple(left_open(settings))
+    assert len(left) == 3
+    with failing(monkeypatch, lambda _: True), pytest.raises(OutOfMemory) as caught:
+        goes(problem(3, 300), settings.changed(device="cpu"), left)
+    assert never not in str(caught.value).replace("device='cpu'", "")
+    assert str(caught.value).count(" and ") >= 2 - (never == "tile=")
+
+
+def test_a_crowd_is_no_reason_for_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = ladder(tiny(), crowded=lambda: True)
+    with failing(monkeypatch, at(0)), pytest.raises(OutOfMemory, match="beside other slices"):
+        finish(mosaic.iterate(problem(), tiny(), ladder=shared))
+    assert not shared.tried
+
+
+# ------------------------------------------------------------------------------------------------- from the front door
+
+
+FAST = {**TINY, "preset": "denoise-small", "iterations": 12}
+
+
+def test_later_slices_start_on_the_rung_that_worked(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = np.stack([noisy(12, 14, seed=s) for s in range(3)])
+    whole = napari_dip.denoise(stack, leading_axes=1, **FAST)
+    with failing(monkeypatch, lambda search: search.settings.recompute != "on") as failed:
+        result = napari_dip.denoise(stack, leading_axes=1, **FAST)
+    assert failed == [0]
+    assert np.array_equal(result.image, whole.image)
+    assert result.complete
+    assert [event["kind"] for event in result.record["events"]] == [SAVING]
+    assert result.record["settings"]["recompute"] == "on"
+    more = napari_dip.denoise(stack, leading_axes=1, resume=result, iterations=3)
+    assert more.iterations == 3 * 15
+
+
+def test_a_stack_in_tiles_of_two_sizes_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = np.stack([noisy(3, 300, seed=s) for s in range(2)])
+    makes: list[int] = []
+
+    def fails(search: Search) -> bool:
+        makes.append(1)
+        return len(makes) > 12 and max(search.problem.image_shape) > 256
+
+    with failing(monkeypatch, fails):
+        result = napari_dip.denoise(stack, leading_axes=1, **FAST, recompute="off")
+    assert result.complete
+    assert np.isfinite(result.image).all()
+    assert result.settings.tile == 256
+    assert result.states == ()
+
+
+def test_the_device_is_the_users_if_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = picture(12, 12)
+    with failing(monkeypatch, lambda _: True), pytest.raises(MemoryError) as caught:
+        napari_dip.denoise(image, **FAST)
+    assert "on the CPU" not in str(caught.value)
+
+
+# --------------------------------------------------------------------------------------------------------- recomputing
+
+
+@pytest.mark.parametrize(
+    ("case", "settings"),
+    [
+        (problem(), tiny()),
+        (problem(channels=3), tiny(precision="bfloat16", upsampling="transposed", downsampling="lanczos2")),
+        (problem(), tiny(skip_channels=0, optimiser="lbfgs", pointwise_up=False, filter_size=1, filter_size_up=1)),
+        (problem(6, 8, 8), tiny()),
+        (GUIDED, guided()),
+    ],
+    ids=["2-D", "other layers", "no skips", "3-D", "self-guided"],
+)
+def test_computing_twice_gives_the_same_image_bit_by_bit(case: Problem, settings: Settings) -> None:
+    once, twice = (run(case, settings.changed(iterations=6, recompute=how)) for how in ("off", "on"))
+    assert np.array_equal(once.image, twice.image)
+    assert np.array_equal(once.history.loss, twice.history.loss)
+
+
+def peak(case: Problem, settings: Settings) -> int:
+    with Ledger() as ledger:
+        run(case, settings)
+    return ledger.peak
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (12, 16, 16)], ids=str)
+def test_computing_twice_takes_less_memory(shape: tuple[int, ...]) -> None:
+    settings = tiny(iterations=2, channels=16, code_channels=2)
+    assert peak(problem(*shape), settings.changed(recompute="on")) < 0.8 * peak(problem(*shape), settings)
+
+
+def test_the_estimate_knows() -> None:
+    once, twice = (napari_dip.estimate((512, 512), **FAST, recompute=how) for how in ("off", "on"))
+    assert twice.memory < 0.8 * once.memory
+    assert twice.seconds > once.seconds
+
+
+def test_what_does_not_fit_is_computed_twice_before_it_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    once, twice = (napari_dip.estimate((512, 512), **FAST, recompute=how).memory for how in ("off", "on"))
+    monkeypatch.setattr("napari_dip.core.memory.free", lambda device: (once + twice) / 2)
+    with pytest.warns(UserWarning, match="activations twice"):
+        napari_dip.iterate("denoise", picture(512, 512), **FAST).close()
+    with pytest.warns(UserWarning, match="tile="):
+        napari_dip.iterate("denoise", picture(512, 512), **FAST, recompute="off").close()
