@@ -483,8 +483,9 @@ def test_computing_twice_takes_less_memory(shape: tuple[int, ...]) -> None:
 
 
 def test_the_estimate_knows() -> None:
-    once, twice = (napari_dip.estimate((512, 512), **FAST, recompute=how) for how in ("off", "on"))
-    assert twice.memory < 0.8 * once.memory
+    wide = {**FAST, "channels": 32}
+    once, twice = (napari_dip.estimate((512, 512), **wide, recompute=how) for how in ("off", "on"))
+    assert twice.memory < 0.9 * once.memory
     assert twice.seconds > once.seconds
 
 

@@ -113,6 +113,7 @@ class Ladder:
         """Begin with an observation (*shape), of which nothing is complete yet; `fresh`: nor fitted before."""
         chosen = "tile" in self._changes or smaller(self.settings, shape, factor) > 0
         self.cuts = fresh and "tile" in self._open and chosen
+        self.good = None
 
     def cut(self, shape: tuple[int, ...], factor: int) -> str:
         """Go down to the next smaller tiles of an observation (*shape), if there are any."""

@@ -22,11 +22,13 @@ def free(device: str) -> float:
     """Bytes that a run on a device may take: infinite where that cannot be found out.
 
     On a CPU that is what the system can give without swapping, within the limits of the control groups (of containers
-    and batch systems); on a GPU, what no process holds, and what torch holds in reserve.
+    and batch systems); on a GPU, what no process holds, and what torch holds in reserve,
+    within the share of this process (`torch.cuda.set_per_process_memory_fraction`).
     """
     if device.startswith("cuda"):
-        unused, _ = torch.cuda.mem_get_info(device)
-        return float(unused + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+        unused, total = torch.cuda.mem_get_info(device)
+        allowed = torch.cuda.get_per_process_memory_fraction(device) * total
+        return float(min(unused + torch.cuda.memory_reserved(device), allowed) - torch.cuda.memory_allocated(device))
     if device != "cpu":
         return math.inf
     return min(_available(), *_within_groups())
