@@ -66,9 +66,11 @@ TYPICAL = Noise(gain=0.01, offset=0.0, read_noise=0.02, sigma=0.07)
 
 # What is measured (python -m benchmarks memory): torch 2.13 on a processor with glibc.
 _LIBRARY = 10 * 2**20  # bytes: code that is loaded and made when first needed
-_HEAP = {1: 1.28, 2: 1.28, 3: 1.85}  # times the heap that the tensors need: its gaps, what convolutions take within
+_HEAP = {1: 1.28, 2: 1.28, 3: 1.62}  # times the heap that the tensors need: its gaps, what convolutions take within
 _AGAIN = {1: 1.35, 2: 1.35, 3: 1.15}  # the same once more where activations are computed twice: more gaps
 _PATCHES = 1.5  # the same for the solves of many small matrices
+_BESIDE = 0.7  # of a strip of patches that another thread works on meanwhile: their peaks come at different moments
+_MOSAIC = 48 * 2**20, 48  # bytes, and bytes a pixel: what is left free between the fits of one tile and of the next
 _NOISE = 24 * 2**20, 90  # bytes, and bytes a pixel of up to 16 planes: its estimate
 _VERDICT = 142  # bytes a pixel of one channel: the verdict on the residual
 _BLUR = 64  # bytes a pixel: a self-guided result is stabilised, blurred and brought back by numpy
@@ -108,7 +110,7 @@ def estimate(
     images = 3 + settings.uncertainty
     together = min(slices, max(settings.at_once, 1))
     held = slices * (5 * pixels + 4 * (images - 1) * fine) + 4 * pixels
-    blended = 8 * images * fine if len(tiles) > 1 else 0
+    blended = _MOSAIC[0] + (_MOSAIC[1] + 8 * images) * fine if len(tiles) > 1 else 0
     ended = held + _VERDICT * math.prod(measured) + 4 * images * fine
     noisy = _NOISE[0] + _NOISE[1] * min(slices * channels, 16) * math.prod(measured)
     work = run.work * (len(tiles) * settings.runs * slices)
@@ -241,7 +243,8 @@ def similar_patches(channels: int, shape: Shape, settings: Settings, noise: Nois
     seen = float(np.ptp(Stabiliser(noise).forward(np.array([0.0, 1.0]))))  # the range of the image, in sigma
     sizes = next(sizes for most, *sizes in collaborative._SIZES if 1 / seen <= most)
     tensors, memory, work = 0, 0, Work()
-    workers = min(settings.threads or torch.get_num_threads(), collaborative._WORKERS)
+    strips = height / (collaborative._STEP * max(1, collaborative._REFERENCES * collaborative._STEP // width))
+    workers = max(1, min(settings.threads or torch.get_num_threads(), collaborative._WORKERS, strips))
     for step, groups in enumerate([*sizes, sizes[-1]]):
         rows = min(height, 2 * (collaborative._REACH + 2 * groups.side))
         # threads would compute without ghosts: on no CPU it is one strip after the other
@@ -250,7 +253,7 @@ def similar_patches(channels: int, shape: Shape, settings: Settings, noise: Nois
             collaborative._estimate(image, image, groups, known=step > 0)
         others = (height - rows) * width * 4 * (6 * channels + 1)  # images that do not belong to a strip
         tensors = max(tensors, ledger.peak + others)
-        memory = max(memory, int(workers * _PATCHES * ledger.heap.top) + others)
+        memory = max(memory, int((1 + _BESIDE * (workers - 1)) * _PATCHES * ledger.heap.top) + others)
         work += Work(ledger.calls, ledger.moved, ledger.flops) * (math.prod(planes) * height / rows)
     return _Run(tensors, memory, work)
 
