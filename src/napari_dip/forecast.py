@@ -15,7 +15,8 @@ from napari_dip.core.ladder import smaller
 from napari_dip.core.noise import Noise
 from napari_dip.core.solve import OutOfMemory
 from napari_dip.inputs import read_factor
-from napari_dip.run import Job
+from napari_dip.instrument import reach_of, read_psf
+from napari_dip.run import BEYOND, Job
 from napari_dip.settings import Settings
 
 __all__ = ["Cost", "cost_of", "estimate", "fitted"]
@@ -29,7 +30,8 @@ def estimate(
     factor: Any = None,
     channel_axis: int | None = None,
     leading_axes: int = 0,
-    noise: Noise | None = None,
+    psf: Any = None,
+    image_noise: Noise | None = None,
     **knobs: Any,
 ) -> Cost:
     """What a restoration will take of memory and time, without computing or allocating any of it.
@@ -40,9 +42,9 @@ def estimate(
         Of the image, as it is handed in.
     settings : Settings, optional
         Those of the run; by default the task's preset for the device.
-    task, factor, channel_axis, leading_axes
+    task, factor, channel_axis, leading_axes, psf
         As for `iterate`.
-    noise : Noise, optional
+    image_noise : Noise, optional
         Of the image, scaled to 0..1; by default photon noise that is independent from pixel to pixel, and known.
     **knobs
         Changes to the settings, by name.
@@ -56,18 +58,28 @@ def estimate(
     """
     from napari_dip.restore import settings_here  # which asks this file before it begins
 
-    known = noise or cost.TYPICAL
+    axes = tuple(shape) if isinstance(shape, (tuple, list)) else ()
+    channel = None if channel_axis is None else channel_axis % max(1, len(axes))
+    space = tuple(n for axis, n in enumerate(axes) if axis >= leading_axes and axis != channel)
+    if len(space) not in (2, 3) or min(axes) < 1:
+        raise ValueError(
+            f"shape={shape} with leading_axes={leading_axes} and channel_axis={channel_axis} is not that of an image "
+            "(two axes of space) or a volume (three), such as (512, 512)"
+        )
+    if settings is not None and not isinstance(settings, Settings):
+        raise TypeError(f"settings={settings!r} are no Settings; the shape comes first, the task as task='inpaint'")
+    known = image_noise or cost.TYPICAL
     settings = settings_here(task, image_noise=known, **knobs) if settings is None else settings.changed(**knobs)
-    channel = None if channel_axis is None else channel_axis % len(shape)
-    space = tuple(n for axis, n in enumerate(shape) if axis >= leading_axes and axis != channel)
+    factors = None if factor is None else read_factor(factor, len(space))
+    margin = (0,) * len(space) if psf is None else reach_of(read_psf(psf, len(space)), BEYOND)
     return cost.estimate(
-        1 if channel is None else shape[channel],
-        space,
+        1 if channel is None else axes[channel],
+        tuple(n + 2 * m for n, m in zip(space, margin, strict=True)),
         settings,
         known,
         devices.choose(settings.device).name,
-        factors=None if factor is None else read_factor(factor, len(space)),
-        slices=math.prod(shape[:leading_axes]),
+        factors=factors,
+        slices=math.prod(axes[:leading_axes]),
     )
 
 

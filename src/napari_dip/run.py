@@ -25,7 +25,7 @@ from napari_dip.instrument import reach_of
 from napari_dip.settings import Settings
 
 Array = npt.NDArray[Any]
-_BEYOND = 0.02  # of the light may come from further out than the image is sought
+BEYOND = 0.02  # of the light may come from further out than the image is sought
 _PLANES = 16  # at the most, that the noise is estimated from
 
 
@@ -120,7 +120,7 @@ class Job:
     @property
     def margin(self) -> tuple[int, ...]:
         """How far beyond the measurement the image is sought, at each end of each axis of the restored grid."""
-        return (0,) * self.slices.ndim if self.psf is None else reach_of(self.psf, _BEYOND)
+        return (0,) * self.slices.ndim if self.psf is None else reach_of(self.psf, BEYOND)
 
     @property
     def fine_voxel_size(self) -> tuple[float, ...] | None:

@@ -44,10 +44,11 @@ def test_memory_of_a_prior_is_proportional_to_its_pixels() -> None:
 
 
 def test_time_is_proportional_to_iterations_runs_and_slices() -> None:
-    once = napari_dip.estimate((64, 64), **SMALL).seconds
-    assert napari_dip.estimate((64, 64), **SMALL, runs=3).seconds == pytest.approx(3 * once, rel=0.1)
-    assert napari_dip.estimate((3, 64, 64), leading_axes=1, **SMALL).seconds == pytest.approx(3 * once, rel=0.1)
-    assert napari_dip.estimate((64, 64), **{**SMALL, "iterations": 60}).seconds == pytest.approx(3 * once, rel=0.1)
+    long = dict(SMALL, iterations=2000)  # so that what is done once for an image is little
+    once = napari_dip.estimate((64, 64), **long).seconds
+    assert napari_dip.estimate((64, 64), **long, runs=3).seconds == pytest.approx(3 * once, rel=0.1)
+    assert napari_dip.estimate((3, 64, 64), leading_axes=1, **long).seconds == pytest.approx(3 * once, rel=0.1)
+    assert napari_dip.estimate((64, 64), **dict(long, iterations=6000)).seconds == pytest.approx(3 * once, rel=0.1)
 
 
 def test_a_self_guided_fit_takes_less_than_a_prior_of_a_large_image() -> None:
@@ -89,6 +90,7 @@ cost = napari_dip.estimate((288, 288), **knobs)
 def resident(line):
     return int(next(l for l in open("/proc/self/status") if l.startswith(line)).split()[1]) * 1024
 image = np.random.default_rng(0).random((288, 288), np.float32)
+pages.release(resident)  # what the measurement of this machine has left
 before = resident("VmRSS")
 napari_dip.denoise(image, **knobs)
 print(cost.memory, resident("VmHWM") - before)
@@ -186,3 +188,25 @@ def test_tiles_that_the_user_chose_are_kept(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(memory, "free", lambda device: tiles / 2)
     with pytest.raises(MemoryError, match="a smaller tile"):
         napari_dip.iterate("denoise", picture(600, 600), **SMALL, tile=256)
+
+
+def test_what_shines_beyond_the_border_counts() -> None:
+    small = dict(SMALL, task="deconvolve")
+    assert (
+        napari_dip.estimate((64, 64), psf=8.0, **small).memory > napari_dip.estimate((64, 64), psf=0.5, **small).memory
+    )
+
+
+@pytest.mark.parametrize("shape", [(96,), (0, 96), 512, (4, 4, 4, 4)])
+def test_a_shape_that_is_none_is_refused(shape: Any) -> None:
+    with pytest.raises(ValueError, match="shape="):
+        napari_dip.estimate(shape)
+
+
+def test_the_task_is_no_setting() -> None:
+    with pytest.raises(TypeError, match="task='inpaint'"):
+        napari_dip.estimate((64, 64), "superresolve")  # type: ignore[arg-type]
+
+
+def test_the_knob_noise_is_no_noise() -> None:
+    assert napari_dip.estimate((64, 64), **SMALL, noise="impulse").memory > 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +68,25 @@ def test_freed_memory_is_kept_until_the_last_run_ends(where: Callable[[Callable[
     touch_and_free()
     pages.release(other)
     assert held() - before < 0.3 * LARGE
+
+
+@needs_glibc
+def test_buffers_of_some_megabytes_are_kept_after_a_run_as_before_it() -> None:
+    """In a process of its own: the thresholds of the allocator rise by themselves until they are set."""
+    code = """
+import resource, torch
+from napari_dip.core import pages
+class Run: pass
+def faults():
+    for _ in range(20): torch.ones(2**19)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20): torch.ones(2**19)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+before = faults()
+run = Run(); pages.keep(run); pages.release(run)
+assert faults() <= before + 512, (before, faults())
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @needs_glibc

@@ -70,7 +70,7 @@ _HEAP = {1: 1.28, 2: 1.28, 3: 1.62}  # times the heap that the tensors need: its
 _AGAIN = {1: 1.35, 2: 1.35, 3: 1.15}  # the same once more where activations are computed twice: more gaps
 _PATCHES = 1.5  # the same for the solves of many small matrices
 _BESIDE = 0.7  # of a strip of patches that another thread works on meanwhile: their peaks come at different moments
-_MOSAIC = 48 * 2**20, 48  # bytes, and bytes a pixel: what is left free between the fits of one tile and of the next
+_MOSAIC = 48 * 2**20, 48  # bytes at the most, and bytes a pixel: what is left free between the fits of two tiles
 _NOISE = 24 * 2**20, 90  # bytes, and bytes a pixel of up to 16 planes: its estimate
 _VERDICT = 142  # bytes a pixel of one channel: the verdict on the residual
 _BLUR = 64  # bytes a pixel: a self-guided result is stabilised, blurred and brought back by numpy
@@ -110,7 +110,7 @@ def estimate(
     images = 3 + settings.uncertainty
     together = min(slices, max(settings.at_once, 1))
     held = slices * (5 * pixels + 4 * (images - 1) * fine) + 4 * pixels
-    blended = _MOSAIC[0] + (_MOSAIC[1] + 8 * images) * fine if len(tiles) > 1 else 0
+    blended = min(_MOSAIC[0], run.memory / 2) + (_MOSAIC[1] + 8 * images) * fine if len(tiles) > 1 else 0
     ended = held + _VERDICT * math.prod(measured) + 4 * images * fine
     noisy = _NOISE[0] + _NOISE[1] * min(slices * channels, 16) * math.prod(measured)
     work = run.work * (len(tiles) * settings.runs * slices)
@@ -175,17 +175,19 @@ class _Prior:
     def work_in_all(self) -> Work:
         """Fit, and make the images."""
         search = self.search()
-        search.begin()
-        good = search.state()
-        search.step()
-        good = search.state()  # the guard keeps one, and makes the next before it lets go of that
-        before = self.work()
-        search.step()
-        each = self.work() - before
-        good = search.state()
-        work = each * self.iterations() + self.finish(search)
-        del good
-        search.close()
+        try:
+            search.begin()
+            good = search.state()
+            search.step()
+            good = search.state()  # the guard keeps one, and makes the next before it lets go of that
+            before = self.work()
+            search.step()
+            each = self.work() - before
+            good = search.state()
+            work = each * self.iterations() + self.finish(search)
+            del good
+        finally:
+            search.close()
         return work
 
     def search(self) -> Search:

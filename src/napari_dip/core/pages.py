@@ -14,10 +14,11 @@ import threading
 import weakref
 
 # names and numbers of <malloc.h>
-_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8
 _NEVER = 2**31 - 1
 _MAPPINGS = 65536  # at the most, by default
-_TRIM = 2**26  # bytes, that the default rises to by itself once large buffers were freed
+# Bytes: what the defaults rise to by themselves once large buffers were freed; not any more once they were set.
+_TRIM, _MAPPED = 2**26, 2**25
 _CHOSEN = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
 
 _runs: weakref.WeakSet[object] = weakref.WeakSet()
@@ -54,6 +55,7 @@ def release(run: object) -> None:
         _runs.discard(run)
         if not _runs:
             libc.mallopt(_MMAP_MAX, _MAPPINGS)
+            libc.mallopt(_MMAP_THRESHOLD, _MAPPED)
             libc.mallopt(_TRIM_THRESHOLD, _TRIM)
         libc.malloc_trim(0)
 

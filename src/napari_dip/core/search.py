@@ -270,6 +270,8 @@ class Search:
             self._optimiser.zero_grad(set_to_none=True)
         pages.release(self)
         devices.give_back(self.device)
+        if self.device == "cpu":
+            pages.keep(self)
 
     def close(self) -> None:
         """Let go of every tensor and give the device's memory back, also if a traceback still holds this object."""
