@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +15,9 @@ import numpy as np
 import pytest
 import zarr
 
+from napari_dip import cluster as clusters
 from napari_dip import iterate_blocks, restore_blocks
-from napari_dip.cli import DONE, main
+from napari_dip.cli import DONE, FAILED, main
 from napari_dip.cluster import active_client
 from napari_dip.large import BlockProgress
 from napari_dip.ledger import Ledger
@@ -107,6 +110,37 @@ def test_the_command_line_computes_on_the_workers_of_a_scheduler(tmp_path: Path,
     assert main(["denoise", source, str(target), "--scheduler", client.scheduler.address, *TINY]) == DONE
     whole = restore_blocks("denoise", source, tmp_path / "whole.zarr", client=False, **PRIOR)
     np.testing.assert_array_equal(zarr.open_array(target / "0", mode="r")[:], whole.array[:])
+
+
+def test_a_scheduler_is_enough_where_no_client_is_active(tmp_path: Path, client: Any) -> None:
+    source, target = saved(stack(3, 20, 24), tmp_path / "in.zarr"), tmp_path / "out.zarr"
+    words = ["denoise", source, str(target), "--scheduler", client.scheduler.address, *TINY]
+    alone = subprocess.run([sys.executable, "-m", "napari_dip", *words], capture_output=True, text=True, check=False)
+    assert alone.returncode == DONE, alone.stderr
+    whole = restore_blocks("denoise", source, tmp_path / "whole.zarr", client=False, **PRIOR)
+    np.testing.assert_array_equal(zarr.open_array(target / "0", mode="r")[:], whole.array[:])
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("nonsense", "scheduler 'nonsense' must be like tcp://HOST:PORT"),
+        ("tcp://host", "scheduler 'tcp://host' must be like tcp://HOST:PORT"),
+        ("http://host:8787", "scheduler 'http://host:8787' must be like tcp://HOST:PORT"),
+        ("tcp://127.0.0.1:1", "no scheduler answers at tcp://127.0.0.1:1"),
+        ("127.0.0.1:1", "no scheduler answers at 127.0.0.1:1"),
+    ],
+)
+def test_an_address_without_a_scheduler_is_said_in_a_line(
+    tmp_path: Path, address: str, words: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(clusters, "PATIENCE", 0.2)
+    source = saved(stack(2, 20, 24), tmp_path / "in.zarr")
+    assert main(["denoise", source, str(tmp_path / "out.zarr"), "--scheduler", address, *TINY]) == FAILED
+    said = capfd.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1, said
+    assert not (tmp_path / "out.zarr").exists()
 
 
 def test_the_active_client_is_found(client: Any) -> None:

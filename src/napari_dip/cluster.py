@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import queue
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +12,8 @@ from typing import Any
 
 _AT_ONCE = 2  # pieces under way for each thread of the workers: one is computed, one waits for it
 _LOOK = 0.5  # seconds between two questions whether to stop
+PATIENCE = 15  # seconds until a scheduler must have answered
+_ADDRESS = re.compile(r"((tcp|tls)://)?([^\s:/]+|\[[0-9a-fA-F:.]+\]):\d{1,5}")  # a name or number, or one of IPv6
 _ALONE = threading.Lock()  # one fit at a time in a process: torch and a GPU serve no two better than one
 
 Outcome = tuple[Any, Any]  # a piece, and its result or the exception that it ended with
@@ -21,23 +25,33 @@ def active_client(client: Any = None) -> Any:
     Parameters
     ----------
     client : distributed.Client, str, False or None
-        An address (``"tcp://10.0.0.1:8786"``) is connected to; with False nothing is looked for.
+        An address (``"tcp://10.0.0.1:8786"``, ``"tls://..."`` or ``"HOST:PORT"``) is connected to; with False nothing
+        is looked for.
 
     Raises
     ------
     ModuleNotFoundError
         If there is an address, and `distributed` is not installed.
+    ValueError
+        If it is no such address.
     OSError
-        If nothing answers at the address.
+        If nothing answers there.
     """
     if client is False:
         return None
     if isinstance(client, str):
+        if not _ADDRESS.fullmatch(client):
+            raise ValueError(f"scheduler {client!r} must be like tcp://HOST:PORT, tls://HOST:PORT or HOST:PORT")
         try:
             from distributed import Client
         except ModuleNotFoundError:
             raise ModuleNotFoundError("a scheduler needs distributed: pip install 'napari-dip[cluster]'") from None
-        return Client(client, set_as_default=False)  # type: ignore[no-untyped-call]
+        try:
+            return Client(client, set_as_default=False, timeout=PATIENCE)  # type: ignore[no-untyped-call]
+        except OSError:
+            raise OSError(
+                f"no scheduler answers at {client} (in {PATIENCE} s); check the address, and that it runs"
+            ) from None
     if client is None and "distributed" in sys.modules:  # who has a client has imported it
         from distributed import get_client
 
@@ -56,24 +70,24 @@ def compute(
     A piece whose worker dies is done by another one: Dask sees to that, and gives up after a few workers. What
     `pieces` yields is asked for when it is needed. When `stop` says so, the rest is cancelled.
     """
-    from distributed import wait
-
     rest, under_way = iter(pieces), dict[Any, int]()
+    ended: queue.SimpleQueue[Any] = queue.SimpleQueue()  # distributed.wait knows the default client's futures alone
     try:
         while not stop():
             room = max(1, _AT_ONCE * sum(client.nthreads().values())) - len(under_way)
             for index, arguments in itertools.islice(rest, max(0, room)):
-                under_way[client.submit(_alone, function, index, *arguments, pure=False)] = index
+                future = client.submit(_alone, function, index, *arguments, pure=False)
+                under_way[future] = index
+                future.add_done_callback(ended.put)
             if not under_way:
                 return
             try:
-                done = wait(list(under_way), timeout=_LOOK, return_when="FIRST_COMPLETED").done  # type: ignore[no-untyped-call]
-            except TimeoutError:
+                future = ended.get(timeout=_LOOK)
+            except queue.Empty:
                 continue
-            for future in done:
-                index = under_way.pop(future)
-                error = future.exception()
-                yield index, future.result() if error is None else error
+            index = under_way.pop(future)
+            error = future.exception()
+            yield index, future.result() if error is None else error
     finally:
         client.cancel(list(under_way))
 
