@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import zarr
 
 from napari_dip import restore_blocks
 from napari_dip.cli import DONE, FAILED, main
+from napari_dip.large import BlockProgress
+from napari_dip.terminal import Bar, Stop
 from napari_dip.zarrs import open_source
 from tests.test_large import PRIOR, ome_zarr, saved, stack
 
@@ -31,6 +34,36 @@ def test_a_zarr_is_restored_as_the_api_does_and_its_calibration_kept(
     assert "was finished before" in capsys.readouterr().out
     assert main(["denoise", str(path), str(target), *TINY, "--seed", "1"]) == FAILED
     assert "holds a run with changes=" in capsys.readouterr().err
+
+
+def test_quiet_is_silent_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = saved(stack(2, 20, 24), tmp_path / "in.zarr")
+    assert main(["denoise", path, str(tmp_path / "out.zarr"), "--quiet", *TINY]) == DONE
+    said = capsys.readouterr()
+    assert "finished 2 blocks" in said.out
+    assert said.err == ""
+
+
+def test_a_run_that_was_stopped_has_failed_until_it_goes_on_to_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, target = saved(stack(3, 20, 24), tmp_path / "in.zarr"), tmp_path / "out.zarr"
+    words = ["denoise", path, str(target), *TINY]
+    show = Bar.show_blocks
+
+    def interrupt(bar: Bar, progress: BlockProgress) -> None:
+        show(bar, progress)
+        if (progress.step, progress.done) == ("fit", 1):
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Bar, "show_blocks", interrupt)
+        patched.setattr(Stop, "_handle", lambda stop, *_: setattr(stop, "_asked", True))
+        assert main(words) == FAILED
+    said = capsys.readouterr().out
+    assert "stopped by the user" in said
+    assert "the same call goes on" in said
+    assert main(words) == DONE
 
 
 def test_a_volume_is_a_block_on_request(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def wanted(args: Namespace) -> bool:
 
 
 def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
-    """Restore block by block; returns whether all is done, or was stopped as the user wished.
+    """Restore block by block; returns whether all is done.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     doubtful = done.record.get("residuals_with_structure", 0)
     if doubtful:
         print(f"Residual: has structure of the sample in it in {doubtful} of {done.record['blocks']} blocks.")
-    return bool(done.complete or stop.asked())
+    return bool(done.complete)
 
 
 def _instrument(args: Namespace) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The command line: ``napari-dip denoise IN OUT``; see `napari_dip.options` for what it takes.
 
-Exit status: 0 if the result is written and was finished or stopped by the user, 1 if it failed or had to give up, 2
-for a command that makes no sense, 130 if a second Ctrl-C broke it off.
+Exit status: 0 if the result is written and was finished or stopped by the user, 1 if it failed or had to give up, or
+if blocks of an OUT.zarr are missing (also if the user stopped it: the same command goes on), 2 for a command that makes
+no sense, 130 if a second Ctrl-C broke it off.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ class Bar:
     """A progress bar over all slices, tiles and runs."""
 
     def __init__(self, *, quiet: bool, tty: bool) -> None:
+        self._step = ""  # of a run over blocks; a bar that is disabled keeps no description
         self._options: dict[str, Any] = {"disable": quiet, "dynamic_ncols": tty, "mininterval": 0.1 if tty else 5}
 
     def __enter__(self) -> Bar:
@@ -44,7 +45,8 @@ class Bar:
 
     def show_blocks(self, progress: BlockProgress) -> None:
         """Move to where a run over blocks is: the bar begins anew with each step."""
-        if (progress.step, progress.count) != (self._bar.desc.removesuffix(": "), self._bar.total):
+        if (progress.step, progress.count) != (self._step, self._bar.total):
+            self._step = progress.step
             self._bar.unit = "block"
             self._bar.reset(progress.count)
             self._bar.set_description(progress.step, refresh=False)
