@@ -816,7 +816,7 @@ def test_a_run_stopped_in_its_tiles_has_nan_where_none_was_fitted() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"tile": 8}, "tile=8 is too small"), ({"tile": 32, "overlap": 32}, "overlap=32 must be less than tile=32")],
+    [({"tile": 8}, "tile=8 is too small"), ({"tile": 48, "overlap": 25}, "overlap=25 is more than half of tile=48")],
 )
 def test_tiles_that_make_no_sense_are_refused(changes: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):

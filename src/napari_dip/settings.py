@@ -151,7 +151,7 @@ class Settings:
     )
     overlap: int = knob(
         0,
-        "Pixels that neighbouring tiles share; 0 for an eighth of a tile, but 16.",
+        "Pixels that neighbouring tiles share, up to half of a tile; 0 for an eighth of it, but 16.",
         "int",
         min=0,
         max=100_000,
@@ -364,8 +364,11 @@ class Settings:
             )
         if 0 < self.tile < 16:
             raise ValueError(f"tile={self.tile} is too small to tell structure from noise; use at least 16, or 0")
-        if self.tile and self.overlap >= self.tile:
-            raise ValueError(f"overlap={self.overlap} must be less than tile={self.tile}; an eighth of it is usual")
+        if self.tile and 2 * self.overlap > self.tile:  # ever more tiles, of which many would share each pixel
+            raise ValueError(
+                f"overlap={self.overlap} is more than half of tile={self.tile}; use {self.tile // 2} at the most (an "
+                "eighth of a tile is usual)"
+            )
         for name in knobs():
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != self.scales:

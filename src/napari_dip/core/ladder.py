@@ -36,7 +36,7 @@ def smaller(settings: Settings, shape: tuple[int, ...], factor: int) -> int:
     The largest power of two that cuts.
     """
     side: int = 2 ** (math.ceil(math.log2(settings.tile or max(shape))) - 1)
-    return side if side >= max(16, LEAST // factor, settings.overlap + 1) else 0
+    return side if side >= max(16, LEAST // factor, 2 * settings.overlap) else 0
 
 
 class Ladder:
