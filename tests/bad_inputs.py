@@ -204,6 +204,13 @@ BAD = [
         options={"psf": np.ones((3, 3, 3))},
         words=("2 spatial",),
     ),
+    Case(
+        name="three sigmas",
+        where=API,
+        task="deconvolve",
+        options={"psf": (3, 1, 1)},
+        words=("psf", "3 standard deviations for 2 axes of space"),
+    ),
     Case(name="psf 0", where=API, task="deconvolve", options={"psf": 0}, words=("psf", "not all 0")),
     Case(
         name="unknown psf_centre",
@@ -267,6 +274,9 @@ BAD = [
     Case(name="endless range", where=API, options={"intensity_range": (0, np.inf)}, words=("intensity_range=",)),
     Case(
         name="range of three", where=API, options={"intensity_range": (0, 1, 2)}, words=("intensity_range=(0, 1, 2)",)
+    ),
+    Case(
+        name="a file to resume", where=API, options={"resume": "out.tif"}, error=TypeError, words=("resume", "Result")
     ),
     Case(name="unknown task", where=API, task="sharpen", words=("task='sharpen'", "denoise")),
 ]

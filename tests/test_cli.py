@@ -153,13 +153,18 @@ def test_a_command_that_makes_no_sense_is_status_2(
         (["denoise", "stack.npy", "out.png"], "not a stack"),
         (["denoise", "bool.npy", "out.tif"], "image is boolean"),
         (["denoise", "in.tif", "out.tif", "--volume"], "--volume needs a z axis"),
-        (["denoise", "in.tif", "out.tif", "--together", "T"], "--together T does not go with the axes YX"),
+        (["denoise", "in.tif", "out.tif", "--together", "T"], "--together T: in.tif has no time axis, only YX"),
+        (["denoise", "zyx.tif", "out.tif", "--volume", "--together", "z"], "--together Z: with --volume z is space"),
+        (["denoise", "rgb.tif", "out.tif", "--together", "C"], "--together C: the colours of rgb.tif are"),
         (["denoise", "in.tif", "out.tif", "--device", "abacus"], "device='abacus'"),
         (["denoise", "in.tif", "out.tif", "--guide", "stack.npy"], "guide has shape (2, 16, 16)"),
         (["inpaint", "in.tif", "out.tif"], "there is no hole"),
         (["inpaint", "in.tif", "out.tif", "--mask", "m.png", "--mask-label", "7"], "--mask-label 7 is not in m.png"),
         (["inpaint", "in.tif", "out.tif", "--mask", "stack.npy"], "a mask may only lack axes"),
         (["superresolve", "in.tif", "out.tif", "--factor", "2,2,2"], "factor=(2, 2, 2)"),
+        (["superresolve", "zyx.tif", "out.tif", "--factor", "4,1,1"], "--factor 4,1,1 is for z, y and x: say --volume"),
+        (["deconvolve", "zyx.tif", "out.tif", "--psf-sigma", "3,1,1"], "--psf-sigma 3.0,1.0,1.0 is for z, y and x"),
+        (["deconvolve", "in.tif", "out.tif", "--psf-sigma", "3,1,1"], "3 standard deviations for 2 axes of space"),
         (["deconvolve", "in.tif", "out.tif", "--psf-sigma", "0"], "not all 0"),
         (["deconvolve", "in.tif", "out.tif", "--psf", "stack.npy"], "psf has shape (2, 16, 16)"),
         (["deconvolve", "in.tif", "out.tif", "--psf", "missing.tif"], "missing.tif is not there"),
@@ -170,6 +175,8 @@ def test_an_expected_failure_is_status_1_and_one_line(
 ) -> None:
     (folder / "text.tif").write_text("no image")
     np.save("stack.npy", noise(2, 16, 16))
+    save("zyx.tif", noise(4, 16, 16), "ZYX")
+    save("rgb.tif", noise(16, 16, 3), "YXS")
     np.save("bool.npy", noise(16, 16) > 9)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert main([*words[:3], *QUICK, *words[3:]]) == 1
@@ -294,7 +301,7 @@ def test_a_volume_is_restored_as_one_for_each_time_and_channel() -> None:
 
 def test_one_axis_is_restored_together_on_request() -> None:
     save("tzcyx.tif", noise(2, 3, 2, 9, 10), "TCZYX")
-    assert main(["denoise", "tzcyx.tif", "out.tif", "--together", "C", *QUICK, "--iterations", "1"]) == 0
+    assert main(["denoise", "tzcyx.tif", "out.tif", "--together", "c", *QUICK, "--iterations", "1"]) == 0
     after = files.read("out.tif")
     assert (after.axes, after.values.shape) == ("TCZYX", (2, 3, 2, 9, 10))
     assert (after.record["input"]["leading_axes"], after.record["input"]["channel_axis"]) == (2, 1)
@@ -668,6 +675,20 @@ def test_an_estimate_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["denoise", "in.tif", "out.tif", "--estimate", *QUICK]) == 0
     assert re.fullmatch(r"in.tif would take about \d+ [kMG]B and .+\.\n", capsys.readouterr().out)
     assert not Path("out.tif").exists()
+
+
+@pytest.mark.parametrize("more", [(), ("--uncertainty", "--residual")])
+def test_an_estimate_needs_no_name_to_write_to(more: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["denoise", "in.tif", "--estimate", *more, *QUICK]) == 0
+    assert capsys.readouterr().out.startswith("in.tif would take about ")
+
+
+def test_the_name_to_write_to_may_stand_after_options(capsys: pytest.CaptureFixture[str]) -> None:
+    args, _ = options.parse(["denoise", "in.tif", "--overwrite", "out.tif", "--quiet"])
+    assert (args.source, args.target) == ("in.tif", "out.tif")
+    with pytest.raises(SystemExit, match="2"):
+        options.parse(["denoise", "in.tif", "--overwrite", "out.tif", "another.tif"])
+    assert "'another.tif' is one word too many" in capsys.readouterr().err
 
 
 def test_what_cannot_fit_is_an_error_with_a_remedy(capsys: pytest.CaptureFixture[str]) -> None:

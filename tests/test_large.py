@@ -333,6 +333,9 @@ def test_nothing_else_is_ever_overwritten(tmp_path: Path) -> None:
     [
         ({"factor": 2}, "factor=2 is for super-resolution"),
         ({"leading_axes": 2}, "leaves 1 of space"),
+        ({"leading_axes": 5}, "leaves 0 of space"),
+        ({"axes": "tyx"}, "calibration=.*leading_axes="),
+        ({"channel_axis": 0}, "channel_axis=.*one by one"),
         ({"overlap": 600}, "overlap=600 is more than half of a tile of 1024"),
         ({"uncertainty": True}, "uncertainty is not kept of blocks"),
         ({"code": "guide"}, "code='guide' needs an image"),

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_dip import files, report
 from napari_dip.inputs import Array
+from napari_dip.options import check_volume
 from napari_dip.picture import Picture
 from napari_dip.terminal import Bar, Stop
 
@@ -34,7 +35,7 @@ _UNITS = {"µm": "micrometer", "nm": "nanometer", "mm": "millimeter", "cm": "cen
 
 def wanted(args: Namespace) -> bool:
     """Whether a command is on OME-Zarr."""
-    return any(Path(path).suffix.lower() == ENDING for path in (args.source, args.target))
+    return any(Path(path or "").suffix.lower() == ENDING for path in (args.source, args.target))
 
 
 def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
@@ -45,11 +46,11 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     ValueError
         For options that are of one image in memory.
     """
-    if Path(args.target).suffix.lower() != ENDING:
-        raise ValueError(f"{args.target} must end in {ENDING} as {args.source} does: it is written block by block")
     for name in _ONE_IMAGE:
         if getattr(args, name, None) or changes.get(name):
             raise ValueError(f"--{name.replace('_', '-')} is of one image, and not kept of blocks; leave it out")
+    if Path(args.target).suffix.lower() != ENDING:
+        raise ValueError(f"{args.target} must end in {ENDING} as {args.source} does: it is written block by block")
     source, calibration = args.source, None
     if Path(args.source).suffix.lower() != ENDING:
         picture = files.read(args.source)
@@ -60,8 +61,7 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
 
     opened = open_source(source, calibration)
     axes = opened.calibration.axes
-    if args.volume and "z" not in axes:
-        raise ValueError(f"--volume needs a z axis, but {args.source} has the axes {axes}; leave it out")
+    check_volume(args, axes)
     client: Any = active_client(args.scheduler) if args.scheduler else False
     tty = sys.stderr.isatty()
     try:

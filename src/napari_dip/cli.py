@@ -20,7 +20,7 @@ import numpy as np
 from napari_dip import blockwise, files, report
 from napari_dip.inputs import Array, read_factor
 from napari_dip.instrument import read_psf
-from napari_dip.options import parse
+from napari_dip.options import check_volume, parse
 from napari_dip.picture import Picture
 from napari_dip.settings import settings_for
 from napari_dip.terminal import Bar, Stop, one_line, one_line_warnings
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from napari_dip.core.solve import Result
 
 DONE, FAILED, ABORTED = 0, 1, 130
+
+_AXES = {"T": "time", "C": "channel", "Z": "z"}  # what may be restored together
 
 Factors = dict[str, int] | None  # axis -> factor of a super-resolution
 
@@ -96,26 +98,28 @@ def _noise(args: Namespace) -> int:
 
 def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
     """Read, restore, write; all that can fail without computing comes first."""
-    files.check(args.target, overwrite=args.overwrite)
+    if args.target is not None:
+        files.check(args.target, overwrite=args.overwrite)
     picture = files.read(args.source)
     mask = None if args.mask is None else _read_mask(args, picture)
     guide = None if args.guide is None else files.read(args.guide).values
     spatial = _spatial_axes(picture, args)
     instrument = _instrument(args, picture, spatial)
-    if Path(args.target).suffix.lower() in files.SCREEN and picture.values.dtype.kind in "iu":
+    if Path(args.target or "").suffix.lower() in files.SCREEN and picture.values.dtype.kind in "iu":
         changes.setdefault("output_dtype", "input")
     settings = settings_for(args.task, on_cpu=True, **changes)
     factors: Factors = None
     if args.task == "superresolve":
         factors = dict(zip(spatial, read_factor(args.factor, len(spatial)), strict=True))
-    kind = picture.values.dtype if settings.output_dtype == "input" else np.dtype(np.float32)
-    files.rehearse(args.target, picture, kind, factors=factors, overwrite=args.overwrite)
     extras: dict[str, Factors] = {"uncertainty": factors} if settings.uncertainty else {}  # name -> those of its grid
     extras |= {"residual": None} if args.residual else {}
-    for name, finer in extras.items():
-        path, opaque = report.beside(args.target, name), replace(picture, alpha=None)
-        files.rehearse(path, opaque, np.float32, factors=finer, overwrite=args.overwrite)
-    axes, together = _axes(picture, spatial), _axes(picture, spatial, args.together)
+    if args.target is not None:
+        kind = picture.values.dtype if settings.output_dtype == "input" else np.dtype(np.float32)
+        files.rehearse(args.target, picture, kind, factors=factors, overwrite=args.overwrite)
+        for name, finer in extras.items():
+            path, opaque = report.beside(args.target, name), replace(picture, alpha=None)
+            files.rehearse(path, opaque, np.float32, factors=finer, overwrite=args.overwrite)
+    axes, together = _axes(picture, spatial), _axes(picture, spatial, args.together, args.source)
     measures = report.Measures(
         picture=picture,
         axes=axes,
@@ -218,15 +222,18 @@ def _control(result: Result, picture: Picture, same: dict[str, Any], stop: Stop,
                 return
 
 
-def _axes(picture: Picture, spatial: str, together: str | None = None) -> dict[str, Any]:
+def _axes(picture: Picture, spatial: str, together: str | None = None, name: str = "") -> dict[str, Any]:
     """How the API names the axes of a picture, one of which may be restored together."""
     if together is not None:
         free = picture.slice_axes[: -len(spatial)]
-        if "S" in picture.axes or together not in free:
-            can = f"one of {', '.join(free)}" if free and "S" not in picture.axes else "none"
+        if "S" in picture.axes:
             raise ValueError(
-                f"--together {together} does not go with the axes {picture.axes}, of which it can be {can}"
+                f"--together {together}: the colours of {name} are what is restored together; leave it out"
             )
+        if together in spatial:
+            raise ValueError(f"--together {together}: with --volume z is space, and is one already; leave it out")
+        if together not in free:
+            raise ValueError(f"--together {together}: {name} has no {_AXES[together]} axis, only {picture.axes}")
         return {"channel_axis": picture.axes.index(together), "leading_axes": len(free) - 1}
     return {
         "channel_axis": -1 if "S" in picture.axes else None,
@@ -252,11 +259,8 @@ def _instrument(args: Namespace, picture: Picture, spatial: str) -> dict[str, An
 
 def _spatial_axes(picture: Picture, args: Namespace) -> str:
     """The axes that one generator spans."""
-    if not args.volume:
-        return "YX"
-    if "Z" not in picture.axes:
-        raise ValueError(f"--volume needs a z axis, but {args.source} has the axes {picture.axes}; leave it out")
-    return "ZYX"
+    check_volume(args, picture.axes)
+    return "ZYX" if args.volume else "YX"
 
 
 def _read_mask(args: Namespace, picture: Picture) -> Array:

@@ -44,6 +44,10 @@ def read_psf(psf: Any, ndim: int, centre: str = "mass") -> npt.NDArray[np.float3
         raise ValueError(f"psf_centre={centre!r} is not known: choose one of {', '.join(CENTRES)}")
     if array.ndim == 0 or array.shape == (ndim,):
         return _gaussian(np.broadcast_to(array, (ndim,)))
+    if array.ndim == 1:
+        raise ValueError(
+            f"psf has {len(array)} standard deviations for {ndim} axes of space; give one number for all, or {ndim}"
+        )
     if array.ndim != ndim:
         remedy = "; psf[None] blurs each plane alone" if array.ndim == 2 and ndim == 3 else ""
         raise ValueError(f"psf has shape {array.shape}, but the image has {ndim} spatial axes{remedy}")

@@ -31,6 +31,11 @@ from napari_dip.order import Order, begin, look, plan_of, refuse_another
 from napari_dip.settings import TASKS, Settings, check_names
 from napari_dip.zarrs import Calibration, Place, Source, open_source
 
+_OTHERWISE = {  # how blocks are told what other functions have a keyword for
+    "axes": "the file of an OME-Zarr names its axes, calibration= those of a plain array, and leading_axes= says how "
+    "many of them are no space",
+    "channel_axis": "channels are leading axes, which are restored one by one",
+}
 INSTRUMENT = ("kernel", "psf", "psf_centre", "voxel_size")  # what `restore.iterate` is told of it
 
 
@@ -201,6 +206,9 @@ def iterate_blocks(
         raise ValueError(f"task={task!r} is not known: choose one of {', '.join(TASKS)}")
     changes = {name: value for name, value in options.items() if name not in INSTRUMENT}
     instrument = {name: value for name, value in options.items() if name in INSTRUMENT}
+    for name, instead in _OTHERWISE.items():
+        if name in changes:
+            raise TypeError(f"{name}={changes[name]!r} is not for blocks: {instead}")
     check_names(changes, also=(*INSTRUMENT, "mask", "factor", "leading_axes", "intensity_range"))
     if changes.get("uncertainty", settings.uncertainty if settings else False):
         raise ValueError("uncertainty is not kept of blocks; restore a part of the array as one image for that")
@@ -212,7 +220,7 @@ def iterate_blocks(
     leading = ndim - 2 if leading_axes is None else leading_axes
     if ndim - leading not in (2, 3):
         raise ValueError(
-            f"leading_axes={leading_axes} of {ndim} axes leaves {ndim - leading} of space; 2 or 3 are needed"
+            f"leading_axes={leading_axes} of {ndim} axes leaves {max(0, ndim - leading)} of space; 2 or 3 are needed"
         )
     if task == "inpaint" and hidden is None and read.array.dtype.kind != "f":
         raise ValueError("mask is not given and no whole number is NaN, so there is no hole to fill")

@@ -41,6 +41,8 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
     parser, commands = _parsers()
     args, unknown = parser.parse_known_args(argv)
     command = commands[args.task]
+    if getattr(args, "target", "") is None and unknown and not unknown[0].startswith("-"):
+        args.target = unknown.pop(0)  # argparse looks for what may be left out beside IN alone, not after an option
     if unknown:
         command.error(_unknown(unknown[0], command))
     if args.mask is None and (args.mask_label is not None or args.mask_is_known):
@@ -48,6 +50,8 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
     if args.task == "noise":
         return args, {}
     changes = {name: value for name, value in vars(args).items() if name in knobs()}
+    if args.target is None and not args.estimate:
+        command.error("OUT, the file to write, is missing (only --estimate writes none)")
     if args.affine and args.truth is None:
         command.error("--affine says how to compare with the truth; give it with --truth")
     if args.guide is not None:
@@ -60,6 +64,26 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
     except (TypeError, ValueError) as error:
         command.error(str(error))
     return args, changes
+
+
+def check_volume(args: argparse.Namespace, axes: str) -> None:
+    """Refuse ``--volume`` for an image without a z axis, and what is said of z, y and x without it.
+
+    Parameters
+    ----------
+    args : Namespace
+        Of a command.
+    axes : str
+        Of its image, a letter for each.
+    """
+    has_z = "Z" in axes.upper()
+    if args.volume and not has_z:
+        raise ValueError(f"--volume needs a z axis, but {args.source} has the axes {axes}; leave it out")
+    for name in ("factor", "psf_sigma"):
+        values = getattr(args, name, None)
+        if has_z and not args.volume and isinstance(values, tuple) and len(values) == 3:
+            said = f"--{name.replace('_', '-')} {','.join(map(str, values))}"
+            raise ValueError(f"{said} is for z, y and x: say --volume too, as only y and x are space without it")
 
 
 def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
@@ -92,14 +116,15 @@ def _add_arguments(command: _Parser, task: str) -> None:
     """What defines the problem, and how it is run."""
     add = command.add_argument
     add("source", metavar="IN", help="The image to restore.")
-    add("target", metavar="OUT", help="The file to write. PNG and JPEG hold whole numbers only; TIFF holds any.")
+    holds = "PNG and JPEG hold whole numbers only; TIFF holds any. Not needed for --estimate."
+    add("target", metavar="OUT", nargs="?", help=f"The file to write. {holds}")
     _add_reading(command)
     if task == "superresolve":
         add("--factor", metavar="N[,N...]", type=_several(int, "4 or 4,2"), required=True, help=_FACTOR)
         add("--kernel", choices=KERNELS, default="lanczos2", help="How the instrument blurs before it samples.")
     if task in ("superresolve", "deconvolve"):
         _add_psf(command, needed=task == "deconvolve")
-    add("--together", choices=("T", "C", "Z"), help=_TOGETHER)
+    add("--together", type=str.upper, choices=("T", "C", "Z"), help=_TOGETHER)
     add("--guide", metavar="FILE", help="An image of the size of OUT that guides the restoration (--code guide).")
     add("--overwrite", action="store_true", help="Replace OUT, and what is written beside it, if it exists.")
     add(

@@ -194,6 +194,8 @@ def iterate(
     """
     if task not in TASKS:
         raise ValueError(f"task={task!r} is not known: choose one of {', '.join(TASKS)}")
+    if resume is not None and not isinstance(resume, Result):
+        raise TypeError(f"resume={resume!r} must be the Result of an earlier run, as denoise() returns it")
     slices = read_slices(image, mask, channel_axis, leading_axes)
     if task == "inpaint" and not slices.missing.any():
         what = "mask is not given" if mask is None else "mask hides nothing"
