@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import pickle
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -349,6 +351,142 @@ def test_what_makes_no_sense_is_refused_before_the_first_block(tmp_path: Path, c
     with pytest.raises((ValueError, TypeError), match=words):
         iterate_blocks("denoise", stack(3, 20, 24), tmp_path / "out.zarr", **{**PRIOR, **changes})
     assert list(tmp_path.iterdir()) == []
+
+
+def _without_reading(path: Path) -> dict[str, Any]:
+    """Ways to hand in what lies in a zarr group, whose array is "0"."""
+    array = zarr.open_group(path, mode="r")["0"]
+    return {
+        "zarr": array,
+        "dask": da.from_zarr(array),
+        "computed": da.from_zarr(array).astype(np.float32)[::-1] + 1,
+        "closure": da.map_blocks(lambda: np.asarray(array[:]), chunks=((2,), (20,), (24,)), dtype=array.dtype),
+    }
+
+
+@pytest.mark.parametrize("kind", ["zarr", "dask", "computed", "closure"])
+@pytest.mark.parametrize("role", ["source", "mask"])
+def test_a_target_around_the_source_or_the_mask_is_refused(tmp_path: Path, kind: str, role: str) -> None:
+    values, path = stack(2, 20, 24), tmp_path / "img.zarr"
+    zarr.create_group(path).create_array("0", shape=values.shape, dtype=values.dtype)[:] = values
+    given = _without_reading(path)[kind]
+    source, mask = (given, None) if role == "source" else (values, given)
+    with pytest.raises(ValueError, match=f"img.zarr contains the {role}, which is never changed"):
+        restore_blocks("denoise", source, path, mask, overwrite=True, **PRIOR)
+    np.testing.assert_array_equal(zarr.open_array(path / "0", mode="r")[:], values)
+    with pytest.raises(ValueError, match=f"lies in the {role}"):
+        restore_blocks("denoise", source, path / "0" / "out.zarr", mask, **PRIOR)
+
+
+def test_another_mask_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_dip.order._SAMPLES", {2: (1, (4, 4))})  # which do not meet the mask
+    values, mask = stack(2, 20, 24), np.zeros((20, 24), np.uint8)
+    mask[3:5, 3:5] = 1
+    other = np.roll(mask, 4)
+    for name, kind in {"memory": np.asarray, "dask": lambda a: da.from_array(a, chunks=(7, 9))}.items():
+        target = tmp_path / name
+        restore_blocks("denoise", values, target, kind(mask), **PRIOR)
+        same = restore_blocks("denoise", values, target, kind(mask), **PRIOR)
+        assert same.stop_reason == "was finished before"
+        with pytest.raises(ValueError, match="holds a run with mask="):
+            restore_blocks("denoise", values, target, kind(other), **PRIOR)
+
+
+def test_precision_and_recomputing_are_settled_before_the_first_block(tmp_path: Path) -> None:
+    found = restore_blocks("denoise", stack(20, 24), tmp_path / "out.zarr", **PRIOR).record["settings"]
+    assert found["precision"] in ("float32", "bfloat16")
+    assert found["recompute"] == "off"
+    chosen = restore_blocks("denoise", stack(20, 24), tmp_path / "chosen.zarr", **PRIOR, recompute="on")
+    assert chosen.record["settings"]["recompute"] == "on"
+
+
+@pytest.mark.parametrize("tile", [0, 16])
+def test_what_is_late_of_a_run_never_writes_into_that_which_replaced_it(tmp_path: Path, tile: int) -> None:
+    from napari_dip import blocks
+
+    knobs = {**PRIOR, **({"tile": tile, "overlap": 4} if tile else {})}
+    target, old, new = tmp_path / "out.zarr", stack(3, 20, 24), stack(3, 20, 24) + 7
+
+    def stopped(values: np.ndarray, **rest: Any) -> Restored:
+        steps = iterate_blocks("denoise", values, target, should_stop=lambda: stop[0], **rest, **knobs)
+        stop = [False]
+        while True:
+            try:
+                stop[0] = (progress := next(steps)).step == "fit" and progress.done == 1
+            except StopIteration as end:
+                return end.value
+
+    late = stopped(old).plan
+    between = stopped(new, overwrite=True)
+    assert late is not None
+    before = between.array[:]
+    source = open_source(old)
+    for step in late.steps:
+        place = late.read_place(step, 2)
+        blocks.whole(2, step, late, None if place is None else source.part(place), None)
+    np.testing.assert_array_equal(between.array[:], before)
+    assert Ledger(target).done("fit") == {0}
+    steps = iterate_blocks("denoise", new, target, **knobs)
+    next(steps)
+    assert restore_blocks("denoise", old, target, overwrite=True, **knobs).complete
+    _, replaced = finish(steps)
+    assert not replaced.complete
+    assert "replaced" in replaced.stop_reason
+    assert restore_blocks("denoise", old, target, **knobs).stop_reason == "was finished before"
+
+
+def test_what_is_known_of_the_camera_counts_where_no_sample_has_a_known_pixel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_dip import blocks
+
+    seen, plain = [], blocks.iterate
+
+    def iterate(*args: Any, **rest: Any) -> Any:
+        seen.append(rest)
+        return plain(*args, **rest)
+
+    monkeypatch.setattr(blocks, "iterate", iterate)
+    monkeypatch.setattr("napari_dip.order._SAMPLES", {2: (1, (4, 4))})
+    values = stack(20, 24).astype(np.float32)
+    values[6:14, 8:16] = np.nan
+    restore_blocks("denoise", values, tmp_path / "out.zarr", gain=2.0, offset=90.0, **PRIOR)
+    assert (seen[0]["image_noise"], seen[0]["gain"], seen[0]["offset"]) == (None, 2.0, 90.0)
+
+
+def test_empty_blocks_are_told_and_an_array_without_a_known_pixel_is_refused(tmp_path: Path) -> None:
+    values = stack(3, 20, 24).astype(np.float32)
+    values[1] = np.nan
+    restored = restore_blocks("denoise", values, tmp_path / "out.zarr", **PRIOR)
+    assert restored.record["empty"] == 1
+    assert "1 of them have no known pixel and stay empty" in restored.stop_reason
+    for limits in (None, (0, 1)):
+        with pytest.raises(ValueError, match="source has no finite pixel"):
+            restore_blocks("denoise", values * np.nan, tmp_path / "none.zarr", intensity_range=limits, **PRIOR)
+    assert not (tmp_path / "none.zarr").exists()
+
+
+def test_the_warnings_of_the_caller_are_heard_between_two_steps(tmp_path: Path) -> None:
+    runs = [iterate_blocks("denoise", stack(2, 20, 24), tmp_path / f"{i}.zarr", interval=0, **PRIOR) for i in range(2)]
+    before = list(warnings.filters)
+    for steps in runs:
+        while next(steps).block is None:
+            pass
+        with pytest.warns(UserWarning, match="of the caller"):
+            warnings.warn("of the caller", stacklevel=1)
+    for steps in runs:
+        finish(steps)
+    assert warnings.filters == before
+
+
+def test_a_stop_before_there_is_a_target_is_no_error(tmp_path: Path) -> None:
+    Ledger(tmp_path / "none.zarr").ask_to_stop()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_task_takes_all_of_a_mask_along() -> None:
+    mask = open_source(np.zeros((64, 64), np.uint8))
+    assert len(pickle.dumps(mask.part((slice(0, 8), slice(0, 8))))) < 1000
 
 
 # -------------------------------------------------------------------------------------------------------------- memory

@@ -7,6 +7,7 @@ levels of the pyramid are made of each other in the end. Nothing depends on the 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import warnings
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from napari_dip import record
 from napari_dip.core.intensity import to_dtype
 from napari_dip.core.noise import Noise
 from napari_dip.core.solve import Progress, Result
@@ -39,10 +41,15 @@ class Plan:
     ----------
     target : str
         Path of the OME-Zarr that is written.
+    run : str
+        The name of the run, which tells it from another one that took its place.
     task, instrument, settings
         As `restore.iterate` takes them; the instrument is what it is told of kernel and point spread function.
+    camera : dict
+        What the user knows of it, as `restore.iterate` takes it: for blocks if the samples had no known pixel.
     intensity_range, noise, level
-        Of the whole array: scaling (None if all known pixels are equal), noise, and the mean that its sigma is at.
+        Of the whole array: scaling (None if all known pixels are equal), noise (None if no sample had a known pixel),
+        and the mean that its sigma is at.
     lead : tuple of int
         Lengths of the leading axes.
     tiles : Tiling
@@ -56,8 +63,10 @@ class Plan:
     """
 
     target: str
+    run: str
     task: str
     instrument: dict[str, Any]
+    camera: dict[str, float]
     settings: Settings
     intensity_range: tuple[float, float] | None
     noise: Noise | None
@@ -68,6 +77,10 @@ class Plan:
     dtype: np.dtype[Any]
     chunks: tuple[int, ...]
     levels: tuple[tuple[int, ...], ...]
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.target, self.run)
 
     @property
     def finer(self) -> Tiling:
@@ -134,7 +147,7 @@ class Plan:
     @property
     def tile_array(self) -> Any:
         """The fitted tiles (blocks, *tile), while they are not blended yet."""
-        return zarr.open_array(Ledger(self.target).work / "tiles", mode="r+")
+        return zarr.open_array(self.ledger.work / "tiles", mode="r+")
 
 
 def fit(
@@ -147,14 +160,17 @@ def fit(
     interval: float = np.inf,
 ) -> Work:
     """Restore a block."""
-    ledger = Ledger(plan.target)
+    ledger = plan.ledger
+    if not ledger.alive:
+        return
     should_stop = should_stop or ledger.stopping()
     lead, _ = plan.block(index)
     values, missing = known(part, mask)
     values, missing = (each.reshape(plan.tiles.tile) for each in (values, missing))
     restored: Array | None = None
-    entry: dict[str, Any] = {}
+    entry: dict[str, Any] = {"empty": True}
     if not missing.all():
+        entry = {}
         if plan.keeps_known and not missing.any():
             restored = values.astype(plan.dtype if plan.direct else np.float32)
         else:
@@ -162,6 +178,8 @@ def fit(
             if not result.complete and should_stop():
                 return
             restored, entry = result.image, _entry(result)
+    if not ledger.alive:  # another run has taken its place meanwhile
+        return
     if restored is not None:
         if plan.direct:
             plan.level_array(0)[lead] = restored.reshape([1] * len(lead) + list(restored.shape))
@@ -173,12 +191,16 @@ def fit(
 def blend(plan: Plan, index: int, part: Part | None = None, mask: Part | None = None, **_: Any) -> Work:
     """Put together a chunk of the result."""
     yield from ()
+    if not plan.ledger.alive:
+        return
     result = blended(plan, index)
     if part is not None:
         values, missing = known(part, mask)
         result = np.where(missing, result, values.astype(plan.dtype))
+    if not plan.ledger.alive:
+        return
     plan.level_array(0)[plan.chunk(0, index)] = result
-    Ledger(plan.target).mark("blend", index, {})
+    plan.ledger.mark("blend", index, {})
 
 
 def blended(plan: Plan, index: int) -> Array:
@@ -206,11 +228,16 @@ def blended(plan: Plan, index: int) -> Array:
 def halve(plan: Plan, index: int, *_: None, level: int = 0, **__: Any) -> Work:
     """Make a chunk of a level of the pyramid of the level before."""
     yield from ()
+    if not plan.ledger.alive:
+        return
     chunk = plan.chunk(level, index)
     ratio = [b // a for a, b in zip(plan.levels[level - 1], plan.levels[level], strict=True)]
     finer = tuple(slice(c.start * r, c.stop * r) for c, r in zip(chunk, ratio, strict=True))  # beyond the end is cut
-    plan.level_array(level)[chunk] = coarser(plan.level_array(level - 1)[finer], ratio)
-    Ledger(plan.target).mark(f"level {level}", index, {})
+    values = coarser(plan.level_array(level - 1)[finer], ratio)
+    if not plan.ledger.alive:
+        return
+    plan.level_array(level)[chunk] = values
+    plan.ledger.mark(f"level {level}", index, {})
 
 
 def extremes(index: int, part: Part, mask: Part | None) -> tuple[float, float] | None:
@@ -218,6 +245,11 @@ def extremes(index: int, part: Part, mask: Part | None) -> tuple[float, float] |
     values, missing = known(part, mask)
     some = values[~missing]
     return (float(some.min()), float(some.max())) if some.size else None
+
+
+def marked(index: int, mask: Part) -> str:
+    """A fingerprint of which pixels of a part are missing."""
+    return record.fingerprint(mask.read() != 0)
 
 
 def whole(index: int, step: str, plan: Plan, part: Part | None, mask: Part | None) -> None:
@@ -251,7 +283,8 @@ def _restored(
     )
     if task == "inpaint" and not missing.any():  # of which all is restored, as the user wishes
         task = "denoise"
-    with warnings.catch_warnings(action="ignore"):  # a thousand blocks would say them a thousand times
+    camera: dict[str, Any] = {} if noise else dict(plan.camera)
+    with _quiet():
         run = iterate(
             task,
             values,
@@ -263,11 +296,23 @@ def _restored(
             interval=interval,
             factor=plan.factors if task == "superresolve" else None,
             **plan.instrument,
+            **camera,
         )
-        yield from run
+    with contextlib.closing(run):
+        while True:
+            with _quiet():  # not across a yield: the filters are those of the whole process
+                progress = next(run, None)
+            if progress is None:
+                break
+            yield progress
     if any(event.kind == "out of memory" for event in run.result.history.events):
         raise MemoryError(run.result.stop_reason)
     return run.result
+
+
+def _quiet() -> Any:
+    """A thousand blocks would say the same warnings a thousand times."""
+    return warnings.catch_warnings(action="ignore")
 
 
 def _entry(result: Result) -> dict[str, Any]:

@@ -7,12 +7,14 @@ missing, and ends with the same image.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import shutil
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +173,7 @@ def iterate_blocks(
         Dask workers to compute on, or the address of their scheduler; by default those of the active client. Without
         one, or with False, blocks are computed here one after the other.
     overwrite : bool
-        Delete an image that is at the target, and begin anew.
+        Delete an image that is at the target, and begin anew; never one that the source or the mask is read from.
     should_stop : callable
         Asked now and then; true ends the run, with what is done.
     interval : float
@@ -261,11 +263,26 @@ def iterate_blocks(
     _ = order.tiles  # refuses now what makes no sense
     if order.client is not None and isinstance(read.array, np.ndarray):
         raise TypeError("source is an array in memory, which workers cannot read; save it as .zarr and name that")
-    if read.path and Path(target).resolve() == Path(read.path.removeprefix("file://")).resolve():
-        raise ValueError(f"target={target} is the source, which is never changed; name another one")
+    _refuse_inputs(order, overwrite=overwrite)
     if order.ledger.path.exists() and order.ledger.record() is None and not overwrite:
         raise FileExistsError(f"{target} exists, and is no run that could go on; name another target, or overwrite")
     return _stream(order, overwrite=overwrite)
+
+
+def _refuse_inputs(order: Order, *, overwrite: bool) -> None:
+    """Raise if the target is the source or the mask, or the one lies in the other."""
+    target = order.ledger.path.resolve()
+    for name, each in (("source", order.source), ("mask", order.mask)):
+        try:
+            files = [] if each is None else each.files()
+        except ValueError as error:
+            if overwrite and target.exists():
+                raise ValueError(f"{target} may hold the {name}: {error}; name another target") from error
+            continue
+        for file in files:
+            if target == file or target in file.parents or file in target.parents:
+                how = "is" if target == file else "contains" if target in file.parents else "lies in"
+                raise ValueError(f"target={target} {how} the {name}, which is never changed; name another one")
 
 
 def _open_mask(mask: Any, source: Source) -> Source:
@@ -278,16 +295,21 @@ def _open_mask(mask: Any, source: Source) -> Source:
 
 
 def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, Restored]:
-    ledger, began = order.ledger, time.perf_counter()
-    found = ledger.record()
+    began, found = time.perf_counter(), order.ledger.record()
+    run = uuid.uuid4().hex if found is None or overwrite else found.get("run", "")
+    ledger = Ledger(order.ledger.path, run)
+    order = replace(order, ledger=ledger)
     seen = _call(
         order, look, order.task, len(order.space), list(order.samples()), order.camera, order.settings, order.changes
     )
-    request = order.request(seen["sha256"])
+    digest = yield from _digest(order)
+    if order.mask is not None and digest is None:
+        return Restored(path=ledger.path, complete=False, stop_reason="stopped by the user", record={})
+    request = order.request(seen["sha256"], digest)
     if found is not None and not overwrite:
         refuse_another(found["request"], request, ledger.path)
         if found["finished"]:
-            shutil.rmtree(ledger.work, ignore_errors=True)
+            shutil.rmtree(ledger.path / KEY, ignore_errors=True)
             return Restored(path=ledger.path, complete=True, stop_reason="was finished before", record=found)
         if found["software"] != record.software():
             warnings.warn(
@@ -295,10 +317,13 @@ def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, 
             )
     else:
         limits = order.intensity_range
-        if limits is None:
-            limits = yield from _extremes(order)
+        if limits is None or seen["noise"] is None:  # the latter: no sample has a known pixel, perhaps none has
+            measured = yield from _extremes(order)
             if order.should_stop():
                 return Restored(path=ledger.path, complete=False, stop_reason="stopped by the user", record={})
+            if measured is None:
+                raise ValueError("source has no finite pixel; NaN, infinite and masked pixels count as missing")
+            limits = limits or (measured if measured[0] < measured[1] else None)
         if ledger.path.exists():
             ledger.remove()
         found = begin(order, request, seen, limits)
@@ -307,6 +332,9 @@ def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, 
     failures: list[str] = []
     for step, count in plan.steps.items():
         yield from _run(order, plan, step, count, failures)
+        if not ledger.alive:
+            reason = "its target was replaced, or finished, by another run"
+            return Restored(path=ledger.path, complete=False, stop_reason=reason, record=found)
         if failures or order.should_stop():
             missing = count - len(ledger.done(step))
             reason = f"failed in {len(failures)} blocks, first {failures[0]}" if failures else "stopped by the user"
@@ -315,17 +343,20 @@ def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, 
                 return Restored(path=ledger.path, complete=False, stop_reason=reason, record=found, plan=plan)
     finished = {**found, **_account(ledger), "software": record.software(), "finished": record.now()}
     ledger.amend(**{KEY: finished})
-    shutil.rmtree(ledger.work, ignore_errors=True)
+    shutil.rmtree(ledger.path / KEY, ignore_errors=True)
     reason = f"finished {plan.blocks} blocks in {time.perf_counter() - began:.0f} s"
+    if finished["empty"]:
+        reason += f"; {finished['empty']} of them have no known pixel and stay empty"
     return Restored(path=ledger.path, complete=True, stop_reason=reason, record=finished, plan=plan)
 
 
 def _account(ledger: Ledger) -> dict[str, Any]:
     """What the fits of all blocks come to."""
-    total = {"blocks": 0, "iterations": 0, "seconds": 0.0, "residuals_with_structure": 0}
+    total = {"blocks": 0, "empty": 0, "iterations": 0, "seconds": 0.0, "residuals_with_structure": 0}
     gave_up: list[str] = []
     for entry in ledger.entries("fit"):
         total["blocks"] += 1
+        total["empty"] += entry.get("empty", False)
         total["iterations"] += entry.get("iterations", 0)
         total["seconds"] = round(total["seconds"] + entry.get("seconds", 0), 3)
         total["residuals_with_structure"] += entry.get("verdict") is False
@@ -334,8 +365,28 @@ def _account(ledger: Ledger) -> dict[str, Any]:
     return {**total, "gave_up": gave_up}
 
 
+def _digest(order: Order) -> Generator[BlockProgress, None, str | None]:
+    """A fingerprint of the whole mask; None if there is none, or the user stops."""
+    if order.mask is None:
+        return None
+    if isinstance(order.mask.array, np.ndarray):
+        return blocks.marked(0, order.mask.part(()))
+    places, began = order.mask_places, time.perf_counter()
+    found: dict[int, str] = {}
+    pieces = ((i, (order.mask.part(place),)) for i, place in enumerate(places))
+    for index, each in _outcomes(order, blocks.marked, pieces):
+        if isinstance(each, BaseException):
+            raise each
+        found[index] = each
+        left = (time.perf_counter() - began) / len(found) * (len(places) - len(found))
+        yield BlockProgress(step="measure", done=len(found), count=len(places), seconds_left=left)
+    if len(found) < len(places):
+        return None
+    return hashlib.sha256("".join(found[i] for i in range(len(places))).encode()).hexdigest()
+
+
 def _extremes(order: Order) -> Generator[BlockProgress, None, tuple[float, float] | None]:
-    """The smallest and the largest known pixel of the whole array; None if there is no range."""
+    """The smallest and the largest known pixel of the whole array; None if there is none."""
     tiles = order.tiles
     lead = [range(n) for n in order.source.shape[: order.leading]]
     places = ((*(slice(i, i + 1) for i in at), *tile) for at in itertools.product(*lead) for tile in tiles)
@@ -349,7 +400,7 @@ def _extremes(order: Order) -> Generator[BlockProgress, None, tuple[float, float
             low, high = min(low, found[0]), max(high, found[1])
         left = (time.perf_counter() - began) / done * (count - done)
         yield BlockProgress(step="measure", done=done, count=count, seconds_left=left)
-    return (float(low), float(high)) if low < high else None
+    return (float(low), float(high)) if low <= high else None
 
 
 def _run(order: Order, plan: Plan, step: str, count: int, failures: list[str]) -> Generator[BlockProgress, None, None]:

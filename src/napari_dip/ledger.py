@@ -28,15 +28,25 @@ class Ledger:
     ----------
     path : path
         Of an OME-Zarr group, on a file system that all workers share.
+    run : str, optional
+        The name of the run, so that what is late of an earlier one never writes into that which replaced it; by default
+        that of the run which is there.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], run: str | None = None) -> None:
         self.path = Path(path)
+        self.run = run
 
     @property
     def work(self) -> Path:
         """The folder of what is only needed meanwhile."""
-        return self.path / KEY
+        run = (self.record() or {}).get("run", "") if self.run is None else self.run
+        return self.path / KEY / run
+
+    @property
+    def alive(self) -> bool:
+        """Whether the run is under way, and neither finished nor replaced by another one."""
+        return self.work.is_dir()
 
     def record(self) -> dict[str, Any] | None:
         """That of the run whose target it is; None if it is something else, or nothing."""
@@ -89,7 +99,8 @@ class Ledger:
     def mark(self, step: str, index: int, entry: dict[str, Any]) -> None:
         """Write down that a piece of a step is done."""
         path = self._marker(step, index)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        for folder in (path.parent.parent, path.parent):  # the one above is not made again once it is gone
+            folder.mkdir(exist_ok=True)
         part = path.with_name(f".{path.name}.{os.getpid()}")
         part.write_text(json.dumps(entry))
         os.replace(part, path)
@@ -110,11 +121,13 @@ class Ledger:
     # -------------------------------------------------------------------------------------------------------- stopping
 
     def ask_to_stop(self) -> None:
-        """Tell all workers."""
-        (self.work / ".stop").touch()
+        """Tell all workers, if there is anything to stop."""
+        if self.alive:
+            (self.work / ".stop").touch()
 
     def begin(self) -> None:
         """Forget that wish."""
+        self.work.mkdir(parents=True, exist_ok=True)  # a copy may lack it, where it was empty
         (self.work / ".stop").unlink(missing_ok=True)
 
     def stopping(self) -> Callable[[], bool]:

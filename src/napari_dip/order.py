@@ -91,8 +91,19 @@ class Order:
                 space.append(slice(begin, begin + n))
             yield self.parts((*(slice(int(k), int(k) + 1) for k in at), *space))
 
-    def request(self, fingerprint: str) -> dict[str, Any]:
-        """All that decides the result, fit for JSON."""
+    @property
+    def mask_places(self) -> list[Place]:
+        """The places in the mask that make up all of it, tile by tile."""
+        if self.mask is None:
+            return []
+        shape = self.mask.shape
+        flat = min(len(self.space), len(shape))  # a mask may lack even axes of space
+        tiles = {tuple((each.start, each.stop) for each in tile[-flat:]): tile[-flat:] for tile in self.tiles}
+        lead = np.ndindex(*shape[: len(shape) - flat])
+        return [(*(slice(i, i + 1) for i in at), *tile) for at in lead for tile in tiles.values()]
+
+    def request(self, fingerprint: str, mask: str | None) -> dict[str, Any]:
+        """All that decides the result, with fingerprints of samples and of the mask, fit for JSON."""
         instrument = {
             name: value if isinstance(value, (str, int, float)) else record.fingerprint(np.asarray(value))
             for name, value in self.instrument.items()
@@ -100,7 +111,7 @@ class Order:
         asked = {
             "task": self.task,
             "source": {"shape": self.source.shape, "dtype": str(self.source.array.dtype), "sha256": fingerprint},
-            "mask": None if self.mask is None else {"shape": self.mask.shape},
+            "mask": None if self.mask is None else {"shape": self.mask.shape, "sha256": mask},
             "leading_axes": self.leading,
             "factor": self.factors,
             "camera": self.camera,
@@ -141,6 +152,10 @@ def look(
     else:
         settings = settings.changed(**changes)
     device = devices.choose(settings.device)
+    settings = settings.changed(  # here for all blocks, so that free memory has no say in them
+        precision=devices.precision_of(settings, device.name, volume=ndim == 3),
+        recompute="off" if settings.recompute == "auto" else settings.recompute,
+    )
     if settings.device == "auto":  # the first GPU that each worker sees
         settings = settings.changed(device=device.name.partition(":")[0])
     return {
@@ -171,6 +186,7 @@ def begin(
     tiles = order.tiles
     found = {
         "request": request,
+        "run": order.ledger.run,
         "task": order.task,
         **{name: value for name, value in seen.items() if name != "sha256"},
         "intensity_range": limits,
@@ -189,17 +205,19 @@ def begin(
         ome = {"multiscales": [{"version": VERSIONS[form], **image}]}
     ome |= {"omero": calibration.omero} if calibration.omero else {}
 
+    work = order.ledger.work.relative_to(order.ledger.path)
+
     def make(path: Path) -> None:
         attributes = {**({"ome": ome} if form == 3 else ome), KEY: found}
         group = zarr.create_group(path, zarr_format=form, attributes=attributes)  # type: ignore[arg-type]
         for i in range(len(plan.levels)):
             create_level(group, str(i), plan.level_shape(i), plan.dtype, plan.chunks, calibration.axes)
         if plan.direct:
-            (path / KEY).mkdir()
+            (path / work).mkdir(parents=True)
             return
         tile = plan.finer.tile
-        work = group.create_group(KEY)
-        work.create_array("tiles", shape=(plan.blocks, *tile), chunks=(1, *tile), dtype="f4", fill_value=np.nan)
+        kept = group.create_group(work.as_posix())
+        kept.create_array("tiles", shape=(plan.blocks, *tile), chunks=(1, *tile), dtype="f4", fill_value=np.nan)
 
     order.ledger.create(make)
     return found
@@ -212,8 +230,10 @@ def plan_of(order: Order, found: dict[str, Any]) -> Plan:
     dtype = np.dtype(order.source.array.dtype) if settings.output_dtype == "input" else np.dtype(np.float32)
     return Plan(
         target=str(order.ledger.path.absolute()),
+        run=found.get("run", ""),
         task=order.task,
         instrument=order.instrument,
+        camera=order.camera,
         settings=settings.changed(threads=order.changes.get("threads", settings.threads)),
         intensity_range=None if found["intensity_range"] is None else tuple(found["intensity_range"]),
         noise=None if found["noise"] is None else _noise_from(found["noise"]),

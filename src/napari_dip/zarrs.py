@@ -6,6 +6,7 @@ file format" (Histochemistry and Cell Biology, 2023).
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import zarr
+from zarr.storage import StorePath
 
 Array = npt.NDArray[Any]
 Place = tuple[slice, ...]
@@ -106,7 +108,24 @@ class Source:
 
             (alone,) = optimize(self.array[place])  # type: ignore[no-untyped-call]  # without the graph of the rest
             return Part(alone, ())
+        if isinstance(self.array, np.ndarray):  # no task takes the rest along
+            return Part(self.array[place], ())
         return Part(self.array, place)
+
+    def files(self) -> list[Path]:
+        """The files and folders that it is read from, as far as they are zarr and here.
+
+        Raises
+        ------
+        ValueError
+            If that of a dask array cannot be told.
+        """
+        found = [self.path] if self.path else []
+        if hasattr(self.array, "dask"):
+            found += _stores(self.array)
+        schemes = ("file", "local", "zip", "")
+        split = [each.rpartition("://") for each in found]
+        return [Path(path).resolve() for scheme, _, path in split if scheme in schemes]
 
 
 @dataclass(frozen=True)
@@ -157,6 +176,25 @@ def open_source(source: Any, calibration: Calibration | None = None) -> Source:
     if 0 in shape:
         raise ValueError(f"source is empty (shape {tuple(shape)})")
     return Source(source, calibration, form, path)
+
+
+def _stores(array: Any) -> list[str]:
+    """The addresses of all zarr stores that the graph of a dask array refers to: what is met in pickling it."""
+    from cloudpickle import Pickler  # type: ignore[import-untyped]
+
+    found: list[str] = []
+
+    class Search(Pickler):  # type: ignore[misc]
+        def persistent_id(self, thing: Any) -> str | None:
+            if isinstance(thing, StorePath):
+                found.append(str(thing))
+            return "left out" if isinstance(thing, (StorePath, np.ndarray)) else None
+
+    try:
+        Search(io.BytesIO()).dump(array)
+    except Exception as error:  # whatever what a user put there raises
+        raise ValueError(f"what the dask array is read from cannot be told ({error})") from error
+    return found
 
 
 def plain(ndim: int) -> Calibration:

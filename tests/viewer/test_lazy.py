@@ -314,3 +314,11 @@ def test_closing_the_dock_ends_a_run_over_blocks(viewer, dock, wait, planes, sho
     wait(lambda: "Restoring, block 1 of 12" in widget.status)
     viewer.window.remove_dock_widget(widget)
     wait(lambda: Job._current is None)
+
+
+def test_what_is_painted_during_a_run_is_of_no_matter_to_it(viewer, planes):
+    image = viewer.add_image(planes.values, scale=SCALE, translate=TRANSLATE)
+    labels = viewer.add_labels(np.zeros((SIDE, SIDE), np.uint8), scale=SCALE[-2:], translate=TRANSLATE[-2:])
+    lazy = masks.lazy_mask(layers.select(image), labels, None, viewer)
+    labels.data[:] = 1
+    assert not lazy.compute().any()

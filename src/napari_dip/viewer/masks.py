@@ -43,6 +43,8 @@ def align_mask(source: Source, labels: Any, label: int | None, viewer: Any) -> n
 def lazy_mask(selection: Selection, labels: Any, label: int | None, viewer: Any) -> Any:
     """The same for what is not read yet: a dask array (*leading, *S) of 0 and 1, or (Y, X) if all slices are alike."""
     marks = _marks(selection, labels, label, viewer)
+    if isinstance(marks.data, np.ndarray):  # what is painted during the run is of no matter to it
+        marks = replace(marks, data=marks.data.copy())
     *leading, height, width = selection.shape
     chunks = ([(1,) * n for n in leading] if not marks.flat else []) + [_chunks(height), _chunks(width)]
     return dask.array.map_blocks(partial(_block, marks), chunks=tuple(chunks), dtype=np.uint8, meta=np.empty(0, "u1"))

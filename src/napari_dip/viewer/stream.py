@@ -142,7 +142,7 @@ def what_is_there(target: Path) -> str:
 
 def done_blocks(restored: Restored) -> int:
     """How many blocks of a run that is not complete are restored."""
-    return len(Ledger(restored.path).done("fit"))
+    return len(_ledger(restored).done("fit"))
 
 
 def lazy_levels(restored: Restored) -> list[Any]:
@@ -152,7 +152,7 @@ def lazy_levels(restored: Restored) -> list[Any]:
         group = zarr.open_group(restored.path, mode="r")
         arrays = [group[str(i)] for i in range(len([name for name, _ in group.arrays()]))]
         return [_lazy(array) for array in arrays]
-    if plan is None or plan.direct or not (Ledger(restored.path).work / "tiles").exists():
+    if plan is None or plan.direct or not (_ledger(restored).work / "tiles").exists():
         return [_lazy(restored.array)]
     chunks = tuple(
         tuple(min(size, n - start) for start in range(0, n, size))
@@ -164,6 +164,10 @@ def lazy_levels(restored: Restored) -> list[Any]:
         return blocks.blended(plan, int(np.ravel_multi_index(at, [len(each) for each in chunks])))
 
     return [dask.array.map_blocks(blended, chunks=chunks, dtype=plan.dtype, meta=np.empty(0, plan.dtype))]
+
+
+def _ledger(restored: Restored) -> Ledger:
+    return Ledger(restored.path, restored.record.get("run", ""))
 
 
 def _lazy(array: Any) -> Any:
