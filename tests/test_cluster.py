@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -119,6 +120,27 @@ def test_a_scheduler_is_enough_where_no_client_is_active(tmp_path: Path, client:
     assert alone.returncode == DONE, alone.stderr
     whole = restore_blocks("denoise", source, tmp_path / "whole.zarr", client=False, **PRIOR)
     np.testing.assert_array_equal(zarr.open_array(target / "0", mode="r")[:], whole.array[:])
+
+
+ALONE = """
+import json, sys
+from distributed import Client
+from napari_dip import restore_blocks
+address, source, knobs, *targets = sys.argv[1:]
+with Client(address, set_as_default=False) as client:
+    for target, said in zip(targets, (address, client), strict=True):
+        assert restore_blocks("denoise", source, target, client=said, **json.loads(knobs)).complete
+"""
+
+
+def test_a_client_need_not_be_the_default_one(tmp_path: Path, client: Any) -> None:
+    source, targets = saved(stack(3, 20, 24), tmp_path / "in.zarr"), [str(tmp_path / f"{i}.zarr") for i in range(2)]
+    words = [client.scheduler.address, source, json.dumps(PRIOR), *targets]
+    alone = subprocess.run([sys.executable, "-c", ALONE, *words], capture_output=True, text=True, check=False)
+    assert alone.returncode == 0, alone.stderr
+    whole = restore_blocks("denoise", source, tmp_path / "whole.zarr", client=False, **PRIOR)
+    for target in targets:
+        np.testing.assert_array_equal(zarr.open_array(Path(target) / "0", mode="r")[:], whole.array[:])
 
 
 @pytest.mark.parametrize(
