@@ -84,13 +84,11 @@ def test_whatever_can_be_restored_can_be_estimated(shape: tuple[int, ...], argum
 
 _MEASURE = """
 import numpy as np, napari_dip
-from napari_dip.core import pages
 knobs = dict(preset="denoise-small", device="cpu", iterations=3, threads=1)
 cost = napari_dip.estimate((288, 288), **knobs)
 def resident(line):
     return int(next(l for l in open("/proc/self/status") if l.startswith(line)).split()[1]) * 1024
 image = np.random.default_rng(0).random((288, 288), np.float32)
-pages.release(resident)  # what the measurement of this machine has left
 before = resident("VmRSS")
 napari_dip.denoise(image, **knobs)
 print(cost.memory, resident("VmHWM") - before)
