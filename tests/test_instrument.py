@@ -91,7 +91,7 @@ def test_reach_is_where_all_but_a_share_of_the_light_is() -> None:
         ("spot", 2, TypeError, "psf must be an array"),
         (np.ones((3, 3)), 3, ValueError, r"\(3, 3\).*3 spatial axes.*psf\[None\]"),
         (np.ones((3, 3, 3)), 2, ValueError, "2 spatial axes"),
-        (np.ones(4), 2, ValueError, "spatial axes"),
+        (np.ones(4), 2, ValueError, "4 standard deviations for 2 axes"),
         (np.zeros((3, 3)), 2, ValueError, "no light"),
         (np.array([[1.0, np.nan]]), 2, ValueError, "finite"),
         (np.array([[5.0, -1.0]]), 2, ValueError, "negative.*background"),
