@@ -12,7 +12,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -272,9 +272,7 @@ def _restored(
     lead, place = plan.block(index)
     noise, task = plan.noise, plan.task
     if noise is not None:
-        here, everywhere = (float(noise.variance(mean)) for mean in (values[~missing].mean(), plan.level))
-        share = (here / everywhere) ** 0.5 if everywhere > 0 else 1.0
-        noise = replace(noise, sigma=noise.sigma * share)
+        noise = noise.moved(plan.level, values[~missing].mean())
     settings = plan.settings.changed(
         seed=seed_at(plan.settings.seed, [each.start for each in (*lead, *place)]),
         tile=max(16, *plan.tiles.tile),  # said, so that free memory has no say in it: a block is one fit

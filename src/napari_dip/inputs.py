@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.settings import TASKS
+
 Array = npt.NDArray[Any]
 
 
@@ -167,6 +169,31 @@ def _mask(
         return np.moveaxis(array, channel_axis, len(leading))
     accepted = {slices_shape: None, tuple(shape): None, image_shape: None}
     raise ValueError(f"mask has shape {array.shape}, but the image needs {' or '.join(map(str, accepted))}")
+
+
+def check_task(task: str, factor: Any, psf: Any) -> None:
+    """Raise a `ValueError` unless the task is one, and has what it needs of a factor and a point spread function."""
+    if task not in TASKS:
+        raise ValueError(f"task={task!r} is not known: choose one of {', '.join(TASKS)}")
+    if task == "superresolve" and factor is None:
+        raise ValueError("factor is needed for super-resolution, such as factor=2")
+    if task != "superresolve" and factor is not None:
+        raise ValueError(f"factor={factor} is for super-resolution; leave it out, or use task='superresolve'")
+    if task == "deconvolve" and psf is None:
+        raise ValueError("psf is needed for deconvolution: an array, or the sigma of a Gaussian such as psf=1.5")
+    if task in ("denoise", "inpaint") and psf is not None:
+        raise ValueError("psf is for deconvolution and super-resolution; leave it out, or use task='deconvolve'")
+
+
+def read_range(intensity_range: Any) -> tuple[float, float]:
+    """The two intensities that become 0 and 1, as a `ValueError` says if they are none."""
+    try:
+        low, high = (float(v) for v in intensity_range)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"intensity_range={intensity_range} must be two finite numbers, the smaller one first")
+    return low, high
 
 
 def read_factor(factor: Any, ndim: int) -> tuple[int, ...]:

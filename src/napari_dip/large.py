@@ -26,11 +26,11 @@ from napari_dip.blocks import Plan
 from napari_dip.cluster import active_client, compute
 from napari_dip.core.operators import Downsample
 from napari_dip.core.solve import Progress
-from napari_dip.inputs import read_factor
+from napari_dip.inputs import check_task, read_factor, read_range
 from napari_dip.instrument import read_psf
 from napari_dip.ledger import KEY, Ledger
 from napari_dip.order import Order, begin, look, plan_of, refuse_another
-from napari_dip.settings import TASKS, Settings, check_names
+from napari_dip.settings import Settings, check_names
 from napari_dip.zarrs import Calibration, Place, Source, open_source
 
 _OTHERWISE = {  # how blocks are told what other functions have a keyword for
@@ -204,8 +204,7 @@ def iterate_blocks(
     A block that fails is left out, and tried again by the next call, unless it is the first one. Bits are the same
     after a kill as long as device, number of threads and versions are.
     """
-    if task not in TASKS:
-        raise ValueError(f"task={task!r} is not known: choose one of {', '.join(TASKS)}")
+    check_task(task, factor, options.get("psf"))
     changes = {name: value for name, value in options.items() if name not in INSTRUMENT}
     instrument = {name: value for name, value in options.items() if name in INSTRUMENT}
     for name, instead in _OTHERWISE.items():
@@ -226,19 +225,9 @@ def iterate_blocks(
         )
     if task == "inpaint" and hidden is None and read.array.dtype.kind != "f":
         raise ValueError("mask is not given and no whole number is NaN, so there is no hole to fill")
-    if task == "superresolve" and factor is None:
-        raise ValueError("factor is needed for super-resolution, such as factor=2")
-    if task != "superresolve" and factor is not None:
-        raise ValueError(f"factor={factor} is for super-resolution; leave it out, or use task='superresolve'")
     factors = (1,) * (ndim - leading) if factor is None else read_factor(factor, ndim - leading)
     if factor is not None:
         Downsample(factors, instrument.get("kernel", "lanczos2"))  # refuses an unknown kernel now
-    if intensity_range is not None and not float(intensity_range[0]) < float(intensity_range[1]):
-        raise ValueError(f"intensity_range={intensity_range} must be two finite numbers, the smaller one first")
-    if task == "deconvolve" and "psf" not in instrument:
-        raise ValueError("psf is needed for deconvolution: an array, or the sigma of a Gaussian such as psf=1.5")
-    if task in ("denoise", "inpaint") and "psf" in instrument:
-        raise ValueError("psf is for deconvolution and super-resolution; leave it out, or use task='deconvolve'")
     if "psf" in instrument:  # refuses what is not fit now
         read_psf(instrument["psf"], ndim - leading, instrument.get("psf_centre", "mass"))
     if all(read.calibration.units[leading:]):
@@ -256,7 +245,7 @@ def iterate_blocks(
         factors=factors,
         instrument=instrument,
         camera={name: float(value) for name, value in given.items() if value is not None},
-        intensity_range=None if intensity_range is None else (float(intensity_range[0]), float(intensity_range[1])),
+        intensity_range=None if intensity_range is None else read_range(intensity_range),
         settings=settings,
         changes=changes,
     )

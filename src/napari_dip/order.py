@@ -23,7 +23,7 @@ from napari_dip.core.noise import Noise
 from napari_dip.core.tiling import Tiling, snug, tiling
 from napari_dip.inputs import read_slices
 from napari_dip.ledger import KEY, Ledger
-from napari_dip.restore import settings_here, why_here
+from napari_dip.restore import chosen
 from napari_dip.run import noise_of
 from napari_dip.settings import Settings
 from napari_dip.zarrs import VERSIONS, Part, Place, Source, chunks_of, create_level, pyramid
@@ -144,13 +144,7 @@ def look(
     if not missing.all():
         noise = noise_of(read_slices(values, missing, None, 1), camera)
         level = float(values[~missing].mean())
-    reason = "chosen by the user"
-    if settings is None:
-        if changes.get("preset", "auto") == "auto":
-            reason = why_here(task, image_noise=noise, **changes)
-        settings = settings_here(task, image_noise=noise, **changes)
-    else:
-        settings = settings.changed(**changes)
+    settings, reason = chosen(task, settings, noise, changes)
     device = devices.choose(settings.device)
     settings = settings.changed(  # here for all blocks, so that free memory has no say in them
         precision=devices.precision_of(settings, device.name, volume=ndim == 3),

@@ -16,12 +16,12 @@ from napari_dip.core.operators import Downsample
 from napari_dip.core.solve import Progress, Result, method_of
 from napari_dip.core.stopping import Choice
 from napari_dip.forecast import cost_of, fitted
-from napari_dip.inputs import read_factor, read_guide, read_slices
+from napari_dip.inputs import check_task, read_factor, read_guide, read_slices
 from napari_dip.instrument import read_psf, read_voxel_size
 from napari_dip.method import auto_preset
 from napari_dip.run import Job, Run, check_resume, noise_of, scaling_of
 from napari_dip.series import stream
-from napari_dip.settings import TASKS, Settings, check_names, settings_for
+from napari_dip.settings import Settings, check_names, settings_for
 
 __all__ = ["Progress", "Result", "Run", "deconvolve", "denoise", "inpaint", "iterate", "settings_here", "superresolve"]
 
@@ -192,22 +192,13 @@ def iterate(
     Run
         An iterator of `Progress`; when it is exhausted, its `result` is the `Result`.
     """
-    if task not in TASKS:
-        raise ValueError(f"task={task!r} is not known: choose one of {', '.join(TASKS)}")
+    check_task(task, factor, psf)
     if resume is not None and not isinstance(resume, Result):
         raise TypeError(f"resume={resume!r} must be the Result of an earlier run, as denoise() returns it")
     slices = read_slices(image, mask, channel_axis, leading_axes)
     if task == "inpaint" and not slices.missing.any():
         what = "mask is not given" if mask is None else "mask hides nothing"
         raise ValueError(f"{what} and no pixel is NaN, so there is no hole to fill; a mask marks what is missing")
-    if task == "superresolve" and factor is None:
-        raise ValueError("factor is needed for super-resolution, such as factor=2")
-    if task != "superresolve" and factor is not None:
-        raise ValueError(f"factor={factor} is for super-resolution; leave it out, or use task='superresolve'")
-    if task == "deconvolve" and psf is None:
-        raise ValueError("psf is needed for deconvolution: an array, or the sigma of a Gaussian such as psf=1.5")
-    if task in ("denoise", "inpaint") and psf is not None:
-        raise ValueError("psf is for deconvolution and super-resolution; leave it out, or use task='deconvolve'")
     if settings is None and resume is not None:
         settings = resume.settings
     check_names(
@@ -232,13 +223,9 @@ def iterate(
             raise ValueError(f"image_noise is given, and {', '.join(camera)} too; leave out the one or the other")
         camera = {name: getattr(image_noise, name) for name in given}
     noise = noise_of(slices, camera) if image_noise is None else image_noise
-    reason = "chosen by the user" if resume is None else resume.method.reason
-    if settings is None:
-        if knobs.get("preset", "auto") == "auto":
-            reason = why_here(task, image_noise=noise, **knobs)
-        settings = settings_here(task, image_noise=noise, **knobs)
-    else:
-        settings = settings.changed(**knobs)
+    settings, reason = chosen(task, settings, noise, knobs)
+    if resume is not None:
+        reason = resume.method.reason
     device = devices.choose(settings.device)
     open, settings = left_open(settings), settings.changed(device=device.name)
     factors = read_factor(factor, slices.ndim) if factor is not None else None
@@ -272,6 +259,16 @@ def iterate(
         job = fitted(job)
     pace = {"should_stop": should_stop, "interval": interval, "snapshot_every": snapshot_every}
     return Run(stream(job, resume.states if resume else (), pace), partial(cost_of, job))
+
+
+def chosen(task: str, settings: Settings | None, noise: Noise | None, knobs: dict[str, Any]) -> tuple[Settings, str]:
+    """The settings with these changes, by default those of the task here; and why they are so."""
+    reason = "chosen by the user"
+    if settings is not None:
+        return settings.changed(**knobs), reason
+    if knobs.get("preset", "auto") == "auto":
+        reason = why_here(task, image_noise=noise, **knobs)
+    return settings_here(task, image_noise=noise, **knobs), reason
 
 
 def settings_here(task: str, *, image_noise: Noise | None = None, **knobs: Any) -> Settings:

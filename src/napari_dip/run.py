@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from napari_dip.core.operators import Blur, Compose, Downsample, Mask, Operator
 from napari_dip.core.problem import Problem
 from napari_dip.core.solve import Progress, Result
 from napari_dip.core.stopping import Choice
-from napari_dip.inputs import Slices
+from napari_dip.inputs import Slices, read_range
 from napari_dip.instrument import reach_of
 from napari_dip.settings import Settings
 
@@ -134,10 +134,8 @@ class Job:
         if self.noise is None or self.scaling is None:
             return None
         values, missing = self.slices.values, self.slices.missing
-        everywhere = self.noise.variance(values[~missing].mean())
-        here = self.noise.variance(values[index][~missing[index]].mean())
-        share = float(np.sqrt(here / everywhere)) if everywhere > 0 else 1.0
-        return replace(self.noise, sigma=self.noise.sigma * share).scaled(self.scaling)
+        here = values[index][~missing[index]].mean()
+        return self.noise.moved(values[~missing].mean(), here).scaled(self.scaling)
 
     def level(self, problem: Problem, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """What a denoised image (C, *S) lacks to be as bright as the measurement of its problem: (C, 1, ...).
@@ -238,13 +236,7 @@ class Job:
 def scaling_of(slices: Slices, intensity_range: tuple[float, float] | None) -> Scaling | None:
     """One affine scaling for all slices, from known pixels only; None if they are all equal."""
     if intensity_range is not None:
-        try:
-            low, high = (float(v) for v in intensity_range)
-        except (TypeError, ValueError):
-            low = high = np.nan
-        if not (np.isfinite([low, high]).all() and low < high):
-            raise ValueError(f"intensity_range={intensity_range} must be two finite numbers, the smaller one first")
-        return Scaling(low, high)
+        return Scaling(*read_range(intensity_range))
     known = slices.values[~slices.missing]
     low, high = float(known.min()), float(known.max())
     return Scaling(low, high) if low < high else None

@@ -74,6 +74,7 @@ _MOSAIC = 48 * 2**20, 48  # bytes at the most, and bytes a pixel: what is left f
 _NOISE = 24 * 2**20, 90  # bytes, and bytes a pixel of up to 16 planes: its estimate
 _VERDICT = 142  # bytes a pixel of one channel: the verdict on the residual
 _BLUR = 64  # bytes a pixel: a self-guided result is stabilised, blurred and brought back by numpy
+_SECONDS = 2e-6  # a pixel: the estimate of the noise, and the verdict
 _OF_GPU = 1.05, 64 * 2**20  # times what tensors take, and bytes of the libraries: unmeasured
 
 
@@ -121,9 +122,6 @@ def estimate(
     else:
         memory = int(_OF_GPU[0] * together * run.tensors) + _OF_GPU[1]
     return Cost(int(memory), seconds)
-
-
-_SECONDS = 2e-6  # a pixel: the estimate of the noise, and the verdict
 
 
 @dataclass(frozen=True)

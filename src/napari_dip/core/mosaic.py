@@ -48,14 +48,14 @@ def tiles_of(shape: tuple[int, ...], settings: Settings) -> Tiling:
 
 def cut(problem: Problem, tiles: Tiling) -> Iterator[tuple[Place, Problem]]:
     """The places of the tiles and their problems; the noise is the same, its sigma that at the mean of a tile."""
-    known, noise = problem.known_pixels(), problem.noise
-    whole = 0.0 if noise is None else float(noise.variance(problem.observation[known].mean()))
+    known = problem.known_pixels()
+    mean = float(problem.observation[known].mean())
     for place in tiles:
         there, seen = (slice(None), *place), (slice(None), *seen_by(problem.operator, place))
         observation, here = np.ascontiguousarray(problem.observation[there]), known[there]
         noise = problem.noise
-        if noise is not None and here.any() and whole > 0:
-            noise = replace(noise, sigma=noise.sigma * (float(noise.variance(observation[here].mean())) / whole) ** 0.5)
+        if noise is not None and here.any():
+            noise = noise.moved(mean, observation[here].mean())
         part = Problem(
             observation=observation,
             operator=problem.operator.crop(place),

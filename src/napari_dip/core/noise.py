@@ -72,6 +72,11 @@ class Noise:
         photons = np.maximum(np.asarray(mean, np.float64) - self.offset, 0)
         return np.asarray(self.gain * photons + self.read_noise**2)
 
+    def moved(self, mean: float, to: float) -> Noise:
+        """The same noise, its sigma no longer that of an image of this mean but that of one whose mean is `to`."""
+        before = float(self.variance(mean))
+        return replace(self, sigma=self.sigma * (float(self.variance(to)) / before) ** 0.5) if before > 0 else self
+
     def scaled(self, scaling: Scaling) -> Noise:
         """The same noise for intensities that a scaling has been applied to."""
         step = scaling.high - scaling.low
