@@ -143,6 +143,66 @@ def test_a_client_need_not_be_the_default_one(tmp_path: Path, client: Any) -> No
         np.testing.assert_array_equal(zarr.open_array(Path(target) / "0", mode="r")[:], whole.array[:])
 
 
+KILLED = """
+import json, sys
+from napari_dip import restore_blocks
+if __name__ == "__main__":
+    address, source, target, knobs = sys.argv[1:]
+    restore_blocks("denoise", source, target, client=address, **json.loads(knobs))
+"""
+
+
+def test_a_call_that_is_killed_leaves_no_lock_behind(tmp_path: Path, client: Any) -> None:
+    source, target = saved(stack(6, 24, 40), tmp_path / "in.zarr"), tmp_path / "out.zarr"
+    knobs, ledger = {**PRIOR, "iterations": 60}, Ledger(target)
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, client.scheduler.address, source, str(target), json.dumps(knobs)]
+    )
+    deadline = time.monotonic() + 60
+    while not ledger.done("fit"):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    with pytest.raises(BlockingIOError, match="being written"):
+        restore_blocks("denoise", source, target, client=client, **knobs)
+    process.kill()
+    process.wait()
+    restored = restore_blocks("denoise", source, target, client=client, **knobs)
+    assert restored.complete
+    whole = restore_blocks("denoise", source, tmp_path / "whole.zarr", client=False, **knobs)
+    np.testing.assert_array_equal(restored.array[:], whole.array[:])
+
+
+def clients(client: Any) -> set[str]:
+    found: set[str] = client.run_on_scheduler(lambda dask_scheduler: {*dask_scheduler.clients})
+    return found
+
+
+@pytest.mark.parametrize("end", ["finished", "closed", "failed", "refused", "not begun"])
+def test_a_client_is_closed_by_those_who_opened_it(tmp_path: Path, client: Any, end: str) -> None:
+    source, target = saved(stack(3, 20, 24), tmp_path / "in.zarr"), tmp_path / "out.zarr"
+    before = clients(client)
+    for number, said in enumerate((client.scheduler.address, client)):
+        target = tmp_path / f"{number}.zarr"
+        if end == "failed":
+            with pytest.raises(FileNotFoundError, match="not a folder"):
+                restore_blocks("denoise", source, tmp_path / "no" / "out.zarr", client=said, **PRIOR)
+        elif end == "refused":
+            with pytest.raises(TypeError, match="workers cannot read"):
+                restore_blocks("denoise", stack(2, 20, 24), target, client=said, **PRIOR)
+        elif end == "not begun":
+            iterate_blocks("denoise", source, target, client=said, **PRIOR)
+        elif end == "closed":
+            steps = iterate_blocks("denoise", source, target, client=said, **PRIOR)
+            next(steps)
+            assert len(clients(client)) == len(before) + (said is not client)
+            steps.close()
+        else:
+            assert restore_blocks("denoise", source, target, client=said, **PRIOR).complete
+        assert clients(client) == before
+    assert client.status == "running"
+
+
 @pytest.mark.parametrize(
     ("address", "words"),
     [

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
+from filelock import FileLock
 
 from napari_dip import denoise, iterate_blocks, restore_blocks
 from napari_dip.core.tiling import seed_at
@@ -239,10 +243,12 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_image(tmp_path: Path, step:
     target = tmp_path / "out.zarr"
     process, ledger = start(source, target, knobs), Ledger(target)
     wait_for(lambda: len(ledger.done(step)) >= 3, process)
+    with pytest.raises(BlockingIOError, match="being written"):
+        restore_blocks("denoise", source, target, **knobs)
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = ledger.done(step)
-    seen, restored = finish(iterate_blocks("denoise", source, target, **knobs))
+    seen, restored = finish(iterate_blocks("denoise", source, target, **knobs))  # the lock ended with the process
     first = next(progress for progress in seen if progress.step == step)
     assert 3 <= first.done == len(done) < first.count
     assert restored.complete
@@ -250,6 +256,30 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_image(tmp_path: Path, step:
     np.testing.assert_array_equal(restored.array[:], whole.array[:])
     assert not (target / KEY).exists()
     assert restored.record["iterations"] == whole.record["iterations"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("step", ["measure", "fit"])
+def test_two_calls_never_write_one_target(tmp_path: Path, step: str, overwrite: bool) -> None:
+    values, target = stack(3, 20, 24), tmp_path / "out.zarr"
+    steps = iterate_blocks("denoise", values, target, **PRIOR)
+    while next(steps).step != step:
+        pass
+    with pytest.raises(BlockingIOError, match=r"target=.*out.zarr is being written by another run: wait.*name another"):
+        restore_blocks("denoise", values, target, overwrite=overwrite, **PRIOR)
+    with ThreadPoolExecutor(1) as other:  # as a window does: another thread than that which began it
+        other.submit(steps.close).result()
+    assert restore_blocks("denoise", values, target, overwrite=overwrite, **PRIOR).complete
+    assert [each.name for each in tmp_path.iterdir()] == ["out.zarr"]
+
+
+def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def acquire(lock: FileLock) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with pytest.warns(UserWarning, match="No locks available.*no other run"):
+        assert restore_blocks("denoise", stack(2, 20, 24), tmp_path / "out.zarr", **PRIOR).complete
 
 
 def test_a_stop_keeps_the_blocks_that_are_done(tmp_path: Path) -> None:
@@ -428,11 +458,11 @@ def test_what_is_late_of_a_run_never_writes_into_that_which_replaced_it(tmp_path
     assert Ledger(target).done("fit") == {0}
     steps = iterate_blocks("denoise", new, target, **knobs)
     next(steps)
-    assert restore_blocks("denoise", old, target, overwrite=True, **knobs).complete
+    shutil.rmtree(target)  # by hand, for it is locked
     _, replaced = finish(steps)
     assert not replaced.complete
     assert "replaced" in replaced.stop_reason
-    assert restore_blocks("denoise", old, target, **knobs).stop_reason == "was finished before"
+    assert not target.exists()
 
 
 def test_what_is_known_of_the_camera_counts_where_no_sample_has_a_known_pixel(

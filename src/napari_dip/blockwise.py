@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,16 +56,15 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     if Path(args.source).suffix.lower() != ENDING:
         picture = files.read(args.source)
         source, calibration = picture.values, _calibration(picture, args.source)
-    from napari_dip.cluster import active_client  # torch, zarr and dask: seconds
+    from napari_dip.cluster import connected  # torch, zarr and dask: seconds
     from napari_dip.large import iterate_blocks
     from napari_dip.zarrs import open_source
 
     opened = open_source(source, calibration)
     axes = opened.calibration.axes
     check_volume(args, axes)
-    client: Any = active_client(args.scheduler) if args.scheduler else False
     tty = sys.stderr.isatty()
-    try:
+    with connected(args.scheduler or False) as client:
         steps = iterate_blocks(
             args.task,
             source,
@@ -74,22 +74,19 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
             calibration=calibration,
             **report.camera(args),
             **_instrument(args),
-            client=client,
+            client=client or False,
             overwrite=args.overwrite,
             should_stop=stop.asked,
             interval=float("inf") if args.quiet else 0.25 if tty else 5,
             **changes,
         )
-        with Bar(quiet=args.quiet, tty=tty) as bar:
+        with Bar(quiet=args.quiet, tty=tty) as bar, closing(steps):
             while True:
                 try:
                     bar.show_blocks(next(steps))
                 except StopIteration as end:
                     done = end.value
                     break
-    finally:
-        if client:
-            client.close()
     print(f"{args.target}: {done.stop_reason}.")
     doubtful = done.record.get("residuals_with_structure", 0)
     if doubtful:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import queue
 import re
@@ -60,6 +61,17 @@ def active_client(client: Any = None) -> Any:
         except ValueError:
             return None
     return client
+
+
+@contextlib.contextmanager
+def connected(client: Any) -> Iterator[Any]:
+    """What `active_client` finds; closed in the end if it was opened here, for an address."""
+    found = active_client(client)
+    try:
+        yield found
+    finally:
+        if isinstance(client, str):
+            found.close()
 
 
 def compute(

@@ -23,7 +23,7 @@ import zarr
 
 from napari_dip import blocks, record
 from napari_dip.blocks import Plan
-from napari_dip.cluster import active_client, compute
+from napari_dip.cluster import active_client, compute, connected
 from napari_dip.core.operators import Downsample
 from napari_dip.core.solve import Progress
 from napari_dip.inputs import check_task, read_factor, read_range
@@ -170,8 +170,9 @@ def iterate_blocks(
         As for `restore.iterate`, of the whole array. By default the smallest and largest known pixel, for which the
         array is read once, and an estimate from samples of up to 16 blocks.
     client : distributed.Client, str or False, optional
-        Dask workers to compute on, or the address of their scheduler; by default those of the active client. Without
-        one, or with False, blocks are computed here one after the other.
+        Dask workers to compute on, or the address of their scheduler, to which there is a connection until the run
+        ends; by default those of the active client. Without one, or with False, blocks are computed here one after the
+        other.
     overwrite : bool
         Delete an image that is at the target, and begin anew; never one that the source or the mask is read from.
     should_stop : callable
@@ -196,6 +197,8 @@ def iterate_blocks(
     ------
     FileExistsError
         If something else is at the target.
+    BlockingIOError
+        If another run is writing the target.
     ValueError, TypeError
         If an argument is not fit, or is not that of the run which goes on.
 
@@ -237,7 +240,7 @@ def iterate_blocks(
         source=read,
         mask=hidden,
         ledger=Ledger(target),
-        client=active_client(client),
+        client=client if isinstance(client, str) else active_client(client),
         should_stop=should_stop,
         interval=interval,
         task=task,
@@ -255,7 +258,7 @@ def iterate_blocks(
     _refuse_inputs(order, overwrite=overwrite)
     if order.ledger.path.exists() and order.ledger.record() is None and not overwrite:
         raise FileExistsError(f"{target} exists, and is no run that could go on; name another target, or overwrite")
-    return _stream(order, overwrite=overwrite)
+    return _run_alone(order, overwrite=overwrite)
 
 
 def _refuse_inputs(order: Order, *, overwrite: bool) -> None:
@@ -281,6 +284,12 @@ def _open_mask(mask: Any, source: Source) -> Source:
     if opened.shape != source.shape[len(source.shape) - len(opened.shape) :]:
         raise ValueError(f"mask has the shape {opened.shape}, but the source {source.shape}; a mask may only lack axes")
     return opened
+
+
+def _run_alone(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, Restored]:
+    """The run, while nobody else writes its target, and with a connection to its workers."""
+    with order.ledger.locked(), connected(order.client) as client:
+        return (yield from _stream(replace(order, client=client), overwrite=overwrite))
 
 
 def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, Restored]:

@@ -6,19 +6,24 @@ a marker for each piece that is done: written after the data, under another name
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import zarr
+from filelock import FileLock, Timeout
 
 KEY = "napari-dip"  # of the record in the attributes, and name of the group of what is only needed meanwhile
 _MANY = 1000  # markers in a folder
 _EVERY = 1.0  # seconds between two looks for a wish to stop
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)  # what file systems that lack them answer
 
 
 class Ledger:
@@ -57,6 +62,42 @@ class Ledger:
         found = attributes.get(KEY)
         return dict(found) if isinstance(found, dict) and "request" in found else None
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """While this is entered nobody else writes the target: no other process, thread or machine.
+
+        The lock is one of the operating system on a file beside the target, so that it ends with the process that holds
+        it, however that ends.
+
+        Raises
+        ------
+        BlockingIOError
+            If another run writes it.
+        """
+        self._check_parent()
+        file = self.path.with_name(f".{self.path.name}.lock")
+        lock = FileLock(file, timeout=0, thread_local=False)  # a run may be closed by another thread than began it
+        try:
+            lock.acquire()
+        except Timeout:
+            raise BlockingIOError(
+                f"target={self.path} is being written by another run: wait for its end or stop it, or name another "
+                f"target (the lock is {file})"
+            ) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            warnings.warn(
+                f"the file system of {self.path} has no locks ({error}): see to it that no other run writes there",
+                stacklevel=2,
+            )
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # Windows keeps what is open
+                file.unlink()
+            lock.release()
+
     def create(self, make: Callable[[Path], None]) -> None:
         """Let `make` fill a new folder, which then takes its place: at no time is it half there.
 
@@ -65,8 +106,7 @@ class Ledger:
         FileExistsError
             If something is there.
         """
-        if not self.path.parent.is_dir():
-            raise FileNotFoundError(f"{self.path.parent} is not a folder; make it first")
+        self._check_parent()
         new = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         shutil.rmtree(new, ignore_errors=True)
         try:
@@ -76,6 +116,10 @@ class Ledger:
             os.rename(new, self.path)
         finally:
             shutil.rmtree(new, ignore_errors=True)
+
+    def _check_parent(self) -> None:
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"{self.path.parent} is not a folder; make it first")
 
     def remove(self) -> None:
         """Delete it, if it is a zarr array or group or an empty folder.
