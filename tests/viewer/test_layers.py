@@ -1,11 +1,14 @@
 """Places: what is read of a layer, where a result lies, and how a mask of another grid finds its pixels."""
 
+import os
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 from napari_dip.viewer import layers, masks
+from napari_dip.viewer.restoration import Asked
 
 UM = ("um", "um")
 
@@ -174,3 +177,13 @@ def test_reading_changes_nothing(image):
     source = layers.read(image)
     assert np.shares_memory(source.image, image.data)  # no copy is made
     assert np.array_equal(image.data, before)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
+def test_one_of_the_processors_that_the_process_may_use_is_left_to_the_window(monkeypatch):
+    def threads(usable, **knobs):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(usable)))
+        return Asked(task="denoise", source=None, knobs=knobs).knobs_here["threads"]
+
+    assert [threads(n) for n in (1, 2, 8)] == [1, 1, 7]
+    assert threads(8, threads=8) == 8

@@ -56,7 +56,7 @@ class Asked:
     @property
     def knobs_here(self) -> dict[str, Any]:
         """The knobs beside a window: one thread is left to it, for sharing it stalls both at every barrier."""
-        return {**self.knobs, "threads": self.knobs.get("threads") or max(1, (os.cpu_count() or 2) - 1)}
+        return {**self.knobs, "threads": self.knobs.get("threads") or max(1, _processors() - 1)}
 
     def place(self, geometry: Geometry) -> Geometry:
         """Where the restored image lies, of the measurement's geometry."""
@@ -184,6 +184,11 @@ class Restoration(Asked):
 def is_by_product(layer: Any) -> bool:
     """Whether a layer is the preview of a run, or a map that came with a result: nothing to restore."""
     return not {"preview", "map"}.isdisjoint(layer.metadata.get(METADATA, {}))
+
+
+def _processors() -> int:
+    """How many this process may use, which can be fewer than there are: with more threads each barrier stalls."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _lead(matrix: np.ndarray) -> np.ndarray:
