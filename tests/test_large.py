@@ -26,6 +26,7 @@ from napari_dip import denoise, iterate_blocks, restore_blocks
 from napari_dip.core.tiling import seed_at
 from napari_dip.large import BlockProgress, Restored
 from napari_dip.ledger import KEY, Ledger
+from napari_dip.order import AnotherRun
 from napari_dip.zarrs import Calibration, open_source
 from tests.bad_inputs import QUICK
 from tests.core.tiny import noisy
@@ -336,8 +337,11 @@ def test_another_run_is_refused_and_a_finished_one_is_left(tmp_path: Path) -> No
     values, target = stack(2, 20, 24), tmp_path / "out.zarr"
     first = restore_blocks("denoise", values, target, **PRIOR)
     assert restore_blocks("denoise", values, target, **PRIOR).stop_reason == "was finished before"
-    with pytest.raises(ValueError, match="holds a run with changes=.*'iterations': 3.*overwrite"):
+    with pytest.raises(ValueError, match="holds a run with iterations=3, not 4; .*overwrite"):
         restore_blocks("denoise", values, target, **{**PRIOR, "iterations": 4})
+    with pytest.raises(AnotherRun) as refused:  # before anything is read
+        iterate_blocks("denoise", da.from_array(values)[:, :10], target, gain=2, **PRIOR)
+    assert list(refused.value.differences) == ["gain", "source"]
     with pytest.raises(ValueError, match="holds a run with source="):
         restore_blocks("denoise", values + 1, target, **PRIOR)
     np.testing.assert_array_equal(zarr.open_array(target / "0", mode="r")[:], first.array[:])

@@ -256,8 +256,12 @@ def iterate_blocks(
     if order.client is not None and isinstance(read.array, np.ndarray):
         raise TypeError("source is an array in memory, which workers cannot read; save it as .zarr and name that")
     _refuse_inputs(order, overwrite=overwrite)
-    if order.ledger.path.exists() and order.ledger.record() is None and not overwrite:
-        raise FileExistsError(f"{target} exists, and is no run that could go on; name another target, or overwrite")
+    if order.ledger.path.exists() and not overwrite:
+        found = order.ledger.record()
+        if found is None:
+            raise FileExistsError(f"{target} exists, and is no run that could go on; name another target, or overwrite")
+        begun = found["request"]  # what needs no reading is compared now
+        refuse_another(begun, order.request(begun["source"]["sha256"], (begun["mask"] or {}).get("sha256")), target)
     return _run_alone(order, overwrite=overwrite)
 
 

@@ -163,14 +163,31 @@ def look(
     }
 
 
+class AnotherRun(ValueError):
+    """A target holds a run that was asked for something else.
+
+    Attributes
+    ----------
+    differences : dict
+        What differs -> what was said then, and what is said now; None where nothing is.
+    """
+
+    def __init__(self, path: Path, differences: dict[str, tuple[Any, Any]]) -> None:
+        self.differences = differences
+        told = "; ".join(f"{name}={then}, not {now}" for name, (then, now) in differences.items())
+        super().__init__(f"{path} holds a run with {told}; say what was said then, name another target, or overwrite")
+
+
 def refuse_another(before: dict[str, Any], now: dict[str, Any], path: Path) -> None:
-    """Raise unless both requests are the same."""
-    for name in sorted({*before, *now}):
-        if before.get(name) != now.get(name):
-            raise ValueError(
-                f"{path} holds a run with {name}={before.get(name)}, not {now.get(name)}; "
-                "say what was said then, name another target, or overwrite"
-            )
+    """Raise `AnotherRun` unless both requests are the same."""
+    then, asked = ({**each, **each["camera"], **each["changes"]} for each in (before, now))
+    differences = {
+        name: (then.get(name), asked.get(name))
+        for name in sorted({*then, *asked} - {"camera", "changes"})
+        if then.get(name) != asked.get(name)
+    }
+    if differences:
+        raise AnotherRun(path, differences)
 
 
 def begin(

@@ -322,3 +322,100 @@ def test_what_is_painted_during_a_run_is_of_no_matter_to_it(viewer, planes):
     lazy = masks.lazy_mask(layers.select(image), labels, None, viewer)
     labels.data[:] = 1
     assert not lazy.compute().any()
+
+
+# ------------------------------------------------------------------------------------------------------ going on
+
+
+@pytest.fixture
+def begun(viewer, dock, wait, planes, show, tmp_path):
+    """A widget, and an OME-Zarr that holds a run of its which was stopped after some blocks."""
+    show(lazily(planes))
+    target = tmp_path / "out.ome.zarr"
+    widget = dock(iterations=30)
+    widget.inputs.where.value = ALL_SLICES
+    widget.inputs.camera.rows["offset"].value = "2.5"
+    widget.inputs.target.value = target
+    widget.run()
+    wait(lambda: "Restoring, block 3 of 12" in widget.status or not widget.running)
+    widget.stop()
+    wait(lambda: not widget.running)
+    return widget, target
+
+
+def test_another_choice_than_that_of_the_run_in_the_file_is_said_before_the_run(begun):
+    widget, target = begun
+    assert widget.run_button.isEnabled()
+    before = {path: path.stat().st_mtime_ns for path in target.rglob("*")}
+    widget.form.set(iterations=31, seed=7)
+    said = widget._sentence.text()
+    assert "iterations 30 (now 31) and seed left as proposed (now 7)" in said
+    assert "Continue a run..." in said
+    assert "'Write to'" in said
+    assert not widget.run_button.isEnabled()
+    widget.form.set(iterations=30, seed=0)
+    assert "goes on with the run in" in widget._sentence.text()
+    assert widget.run_button.isEnabled()
+    widget.inputs.camera.rows["offset"].value = ""
+    assert "offset 2.5 (now left as proposed)" in widget._sentence.text()
+    assert before == {path: path.stat().st_mtime_ns for path in target.rglob("*")}
+
+
+def test_another_image_mask_or_part_is_said_before_the_run(begun, viewer, planes, show):
+    widget, _ = begun
+    widget.inputs.mask.value = viewer.add_labels(np.zeros((SIDE, SIDE), np.uint8), scale=SCALE[-2:])
+    assert "another mask." in widget._sentence.text()
+    assert not widget.run_button.isEnabled()
+    widget.inputs.mask.value = None
+    widget.inputs.image.value = show(lazily(Planes((PLANES, SIDE, SIDE + 1))))
+    assert "another image or other slices" in widget._sentence.text()
+    widget.inputs.image.value = show(lazily(planes), scale=(2, 0.5, 0.5))
+    assert "another pixel size" in widget._sentence.text()
+
+
+def test_a_killed_run_is_chosen_with_the_settings_it_was_begun_with_and_goes_on(begun, dock, wait, monkeypatch):
+    first, target = begun
+    widget = dock(iterations=9, runs=2)  # as after a restart: other settings, another file
+    widget.inputs.where.value = ALL_SLICES
+    assert widget.inputs.continue_button.native.isVisibleTo(widget.inputs)
+    chosen = "napari_dip.viewer.choice.QFileDialog.getExistingDirectory"
+    monkeypatch.setattr(chosen, lambda *_: str(target / "0"))  # the user has gone one folder too deep
+    widget.inputs.continue_button.native.click()
+    assert widget.inputs.target.value == target
+    assert widget.form.knobs() == first.form.knobs()
+    assert widget.inputs.camera.values() == {"offset": 2.5}
+    assert "goes on with the run in" in widget._sentence.text()
+    assert "begun with" in widget.status
+    widget.run()
+    wait(lambda: not widget.running)
+    assert "finished 12 blocks" in widget.status
+
+
+def test_what_is_no_run_of_this_widget_is_not_continued(begun, dock, tmp_path, monkeypatch):
+    _, target = begun
+    widget = dock("Deconvolve")
+    widget.inputs.where.value = ALL_SLICES
+    before, knobs = widget.inputs.target.value, widget.form.knobs()
+    for folder, why in ((target, "another widget, 'denoise'"), (tmp_path, "no OME-Zarr"), ("", "")):
+        monkeypatch.setattr(
+            "napari_dip.viewer.choice.QFileDialog.getExistingDirectory", lambda *_, folder=folder: str(folder)
+        )
+        widget._say("")
+        widget.inputs.continue_button.native.click()
+        assert why in widget.status
+        assert (widget.inputs.target.value, widget.form.knobs()) == (before, knobs)
+
+
+def test_an_enlargement_goes_on_with_its_factors_and_blur(viewer, dock, wait, planes, show, tmp_path):
+    show(lazily(planes))
+    widget = dock("Super-resolve", iterations=1)
+    widget.inputs.where.value = ALL_SLICES
+    widget.inputs.factor.value, widget.inputs.kernel.value = 3, "box"
+    widget.inputs.target.value = tmp_path / "out.ome.zarr"
+    widget.run()
+    wait(lambda: not widget.running)
+    other = dock("Super-resolve")
+    other.inputs.where.value = ALL_SLICES
+    other.inputs.continue_run(tmp_path / "out.ome.zarr")
+    assert (other.inputs.factor.value, other.inputs.kernel.value) == (3, "box")
+    assert "finished before" in other._sentence.text()

@@ -51,5 +51,10 @@ class Camera(Rows):
                 raise ValueError(_WRONG.format(name=name, text=text).replace("a number", "a number from 0 up"))
         return found
 
+    def take(self, values: dict[str, float]) -> None:
+        """Fill in these values, and leave the other rows empty."""
+        for name, row in self.rows.items():
+            row.value = str(values.get(name, ""))
+
     def _tell(self) -> None:
         self.changed.emit()

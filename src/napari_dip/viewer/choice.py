@@ -11,7 +11,7 @@ import numpy as np
 from magicgui.widgets import ComboBox, FileEdit, FloatSpinBox, PushButton, SpinBox
 from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from napari_dip.core.operators import KERNELS
 from napari_dip.inputs import read_factor
@@ -23,7 +23,7 @@ from napari_dip.viewer.camera import Camera
 from napari_dip.viewer.form import Rows
 from napari_dip.viewer.layers import Selection, Source
 from napari_dip.viewer.restoration import is_by_product
-from napari_dip.viewer.stream import check, default_target, what_is_there
+from napari_dip.viewer.stream import CONTINUE, default_target, run_in
 
 IN_VIEW, ALL_SLICES = "the slice in view", "all slices, one after the other"
 VOLUME, ALL_VOLUMES = "the volume", "all volumes, one after the other"
@@ -43,11 +43,14 @@ class Inputs(QWidget):
     ----------
     changed : Signal
         Something else is chosen now.
+    continued : Signal
+        A run that was begun in a file is to go on: carries the settings that it was begun with, values by name.
     said : Signal
         A sentence for the user, and whether it is about a failure.
     """
 
     changed = Signal()
+    continued = Signal(dict)
     said = Signal(str, bool)
 
     def __init__(self, viewer: Any, task: str) -> None:
@@ -64,6 +67,7 @@ class Inputs(QWidget):
             row.changed.connect(self._tell)
         self.new_mask.changed.connect(self._add_mask)
         self.find_button.changed.connect(self.find_bad_pixels)
+        self.continue_button.changed.connect(self._ask_what_to_continue)
 
     def _build(self) -> None:
         self.image = ComboBox(name="image", label="Image", choices=self._images, tooltip="The image to restore.")
@@ -84,6 +88,11 @@ class Inputs(QWidget):
             filter="OME-Zarr (*.ome.zarr)",
             tooltip="The image is lazy, so the result is written block by block into this OME-Zarr, and shown from it. "
             "A run that was stopped, or killed, goes on where it was if the same file is named.",
+        )
+        self.continue_button = PushButton(
+            name="continue_run",
+            text=CONTINUE,
+            tooltip="Choose the OME-Zarr of a run that was stopped, or killed. Its settings are taken over.",
         )
         self.mask = ComboBox(
             name="mask",
@@ -115,7 +124,10 @@ class Inputs(QWidget):
             tooltip="The image that serves as the code: as large as the restored one, pixel on pixel.",
         )
         self._rows = Rows(
-            [self.image, self.level, self.where, self.target, *self._own_rows(), self.find_button, self.guide]
+            [
+                *(self.image, self.level, self.where, self.target, self.continue_button),
+                *(*self._own_rows(), self.find_button, self.guide),
+            ]
         )
         self.camera = Camera()
         layout = QVBoxLayout(self)
@@ -183,6 +195,7 @@ class Inputs(QWidget):
         self._rows.show_row(self.level, many)
         self._rows.show_row(self.where, layer is not None and layer.ndim > 2)
         self._rows.show_row(self.target, self.large)
+        self._rows.show_row(self.continue_button, self.large)
         if self.large:
             self._propose_target()
         self._rows.show_row(self.label, self.mask.value is not None)
@@ -239,6 +252,32 @@ class Inputs(QWidget):
             with self.target.changed.blocked():
                 self.target.value = self._target
 
+    def _ask_what_to_continue(self) -> None:
+        target = Path(self.target.value)
+        folder = QFileDialog.getExistingDirectory(
+            self, "Continue the run in an OME-Zarr", str(target if target.is_dir() else target.parent)
+        )
+        if folder:
+            self.continue_run(Path(folder))
+
+    def continue_run(self, folder: Path) -> None:
+        """Choose the file that a run was begun in, and the settings that it was begun with."""
+        try:
+            target, record = run_in(folder)
+        except ValueError as error:
+            return self.said.emit(str(error), True)
+        asked = record["request"]
+        if asked["task"] != self._task:
+            return self.said.emit(f"'{target}' holds a run of another widget, '{asked['task']}': open that.", True)
+        self.target.value = target
+        self.camera.take(asked["camera"])
+        self.take_instrument(asked)
+        self.continued.emit(asked["changes"])
+        return self.said.emit(f"The settings are those that the run in '{target.name}' was begun with.", False)
+
+    def take_instrument(self, asked: dict[str, Any]) -> None:
+        """Choose what else a run was asked for, as far as its record has it."""
+
     def look(self) -> tuple[Any, Callable[[], Source]]:
         """What identifies the slice in view, its mask included, and how to read it: not before the call."""
         layer, mask = self.image.value, self.mask.value
@@ -266,16 +305,6 @@ class Inputs(QWidget):
         shape = tuple(data.shape[: layer.ndim])
         shape = shape if self.where.value in (ALL_SLICES, ALL_VOLUMES, TOGETHER) else shape[-self.space :]
         return f"'{layer.name}'{where}, {' x '.join(map(str, shape))} pixels of {layer.dtype}"
-
-    def destination(self) -> str:
-        """The sentence that says where the result will be."""
-        if not self.large:
-            return "The result is a new layer."
-        check(self.selection())
-        before = what_is_there(self.target.value)
-        return (
-            f"{before or 'It is written block by block into'} '{self.target.value}'. The result is a new, lazy layer."
-        )
 
     def _slice_in_view(self, layer: Any) -> str:
         index = self.index_in_view()
@@ -408,6 +437,11 @@ class SuperresolveInputs(Inputs):
 
     def problem(self) -> dict[str, Any]:
         return {"factors": self.factors, "kernel": self.kernel.value}
+
+    def take_instrument(self, asked: dict[str, Any]) -> None:
+        self.kernel.value = asked["kernel"]
+        self.factor.value = asked["factor"][-1]
+        self.factor_z.value = asked["factor"][-3] if len(asked["factor"]) == 3 else 1
 
     def verb(self, layer: Any) -> str:
         read_factor(self.factors, self.space)

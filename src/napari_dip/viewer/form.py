@@ -160,6 +160,17 @@ class SettingsForm(QWidget):
         for name, value in values.items():
             self._rows[name].value = _to_row(value, self._rows[name])
 
+    def take(self, chosen: dict[str, Any]) -> None:
+        """Choose what another run chose, as its record has it (values by name), and nothing else."""
+        start = {"preset": "auto", "device": "auto", **chosen}
+        rest = {name: start.pop(name) for name in chosen if name in self._rows and name not in ("preset", "device")}
+        self._touched.clear()
+        self.set(preset=start["preset"], device=start["device"])
+        self._fill()
+        self.set(**rest)
+        self._touched = set(rest)  # also what would be proposed now
+        self.changed.emit()
+
     def _of(self, advanced: bool) -> Rows:
         return Rows([row for name, row in self._rows.items() if knobs()[name].advanced == advanced])
 
@@ -236,7 +247,7 @@ def _row(name: str, knob: Knob, task: str) -> Any:
 
 def _to_row(value: Any, row: Any) -> Any:
     """A knob's value as its row holds it: several values as text, which a choice row must also offer."""
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         value = ", ".join(map(str, value))
     elif isinstance(row.value, str):
         value = str(value)

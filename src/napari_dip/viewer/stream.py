@@ -20,14 +20,23 @@ import zarr
 from napari_dip import blocks
 from napari_dip.large import BlockProgress, Restored, iterate_blocks
 from napari_dip.ledger import Ledger
+from napari_dip.order import AnotherRun
 from napari_dip.viewer import layers
 from napari_dip.viewer.layers import Geometry, Selection
 from napari_dip.viewer.restoration import DONE, METADATA, Asked
 from napari_dip.zarrs import AXES, Calibration, plain
 
+CONTINUE = "Continue a run..."
 WHY_NO_TRUST = (
     "Off: these need all of the result at once, and it is written block by block. Restore one slice for them."
 )
+_INPUTS = {  # of a run, that its settings do not name
+    "source": "another image or other slices",
+    "leading_axes": "other axes of space",
+    "mask": "another mask",
+    "psf": "another point spread function",
+    "voxel_size": "another pixel size",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +56,31 @@ class Stream(Asked):
     target: Path
     mask: Any = None
 
+    def destination(self) -> str:
+        """The sentence that says where the result will be, and what becomes of what is there.
+
+        Raises
+        ------
+        ValueError
+            If the run cannot be written there; the message says why, and what to do. No pixel is read for it.
+        """
+        check(self.source)
+        before = what_is_there(self.target)
+        if before:
+            try:
+                self._steps(lambda: True, 0).close()
+            except AnotherRun as error:
+                raise ValueError(f"'{self.target}' holds a run with {_unlike(error.differences)}") from None
+        return f"{before or 'It is written block by block into'} '{self.target}'. The result is a new, lazy layer."
+
     def start(self, should_stop: Callable[[], bool], interval: float) -> Generator[BlockProgress, None, Restored]:
         """Check the arguments and make the run."""
         check(self.source)
         if self.target.parent == _scratch():
             self.target.parent.mkdir(mode=0o700, exist_ok=True)
+        return self._steps(should_stop, interval)
+
+    def _steps(self, should_stop: Callable[[], bool], interval: float) -> Generator[BlockProgress, None, Restored]:
         instrument = {"psf": self.psf, "psf_centre": self.psf_centre} if self.psf is not None else {}
         if self.factors is not None:
             instrument |= {"factor": self.factors, "kernel": self.kernel}
@@ -122,6 +151,21 @@ def default_target(layer: Any, selection: Selection, task: str) -> Path:
     return (_folder_of(layer, selection) or _scratch()) / f"{name}.ome.zarr"
 
 
+def run_in(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The OME-Zarr of a run that a folder is, or lies in, and the record of that run.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    for path in (folder, *folder.parents):
+        found = Ledger(path).record()
+        if found is not None:
+            return path, found
+    raise ValueError(f"'{folder}' is no OME-Zarr that a run was begun in; choose one, or write to a new file.")
+
+
 def what_is_there(target: Path) -> str:
     """What a run into a target will do, where that is not to begin it: a sentence that lacks the name of the target.
 
@@ -164,6 +208,20 @@ def lazy_levels(restored: Restored) -> list[Any]:
         return blocks.blended(plan, int(np.ravel_multi_index(at, [len(each) for each in chunks])))
 
     return [dask.array.map_blocks(blended, chunks=chunks, dtype=plan.dtype, meta=np.empty(0, plan.dtype))]
+
+
+def _unlike(differences: dict[str, tuple[Any, Any]]) -> str:
+    """What another run has, where it differs, and what to do."""
+    left = "left as proposed"
+    told = [
+        _INPUTS.get(name)
+        or f"{name.replace('_', ' ')} {left if then is None else then} (now {left if now is None else now})"
+        for name, (then, now) in differences.items()
+    ]
+    again = (
+        "Choose it again" if not differences.keys().isdisjoint(_INPUTS) else f"Press '{CONTINUE}' to choose it again"
+    )
+    return f"{' and '.join(told)}. {again}, or name another file under 'Write to'."
 
 
 def _ledger(restored: Restored) -> Ledger:

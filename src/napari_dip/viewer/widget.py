@@ -104,6 +104,7 @@ class RestoreWidget(QWidget):
         self.destroyed.connect(partial(_disconnect, self._connections))
         self.inputs.changed.connect(self._describe)
         self.inputs.said.connect(self._say)
+        self.inputs.continued.connect(self.form.take)
         self.form.changed.connect(self._describe)
         self.noise.estimated.connect(self._on_noise)
         self.controls.run_asked.connect(self.run)
@@ -164,8 +165,13 @@ class RestoreWidget(QWidget):
         each = " a block" if self.inputs.large else ""
         return (
             f"{self.inputs.verb(layer)} {self.inputs.describe()}: {how}{runs}at most "
-            f"{settings.iterations} iterations{each} on {device} ({device.reason}). {self.inputs.destination()}"
+            f"{settings.iterations} iterations{each} on {device} ({device.reason}). {self._destination()}"
         )
+
+    def _destination(self) -> str:
+        """The sentence that says where the result will be."""
+        asked = self._read() if self.inputs.large else None
+        return asked.destination() if isinstance(asked, Stream) else "The result is a new layer."
 
     def _look_at_noise(self, layer: Any) -> None:
         try:
