@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from napari_dip import superresolve
 from napari_dip.viewer import layers, restore_layer
-from tests.viewer.docks import restored
+from tests.viewer.docks import QUICK, restored
 
 VOLUME, ALL_VOLUMES = "the volume", "all volumes, one after the other"
 SCALE, TRANSLATE = (4.0, 0.5, 0.5), (10.0, 20.0, 30.0)
@@ -67,14 +68,39 @@ def test_an_image_is_offered_no_volume(viewer, dock, stack):
 
 
 @pytest.mark.parametrize("measured", [False, True])
+def test_an_enlargement_undoes_the_blur_that_is_known_and_none_otherwise(viewer, dock, wait, stack, measured):
+    psf = viewer.add_image(np.outer([1, 2, 1], [1, 4, 1.0]), name="bead")
+    viewer.layers.selection.active = viewer.add_image(stack[0], name="cells")
+    widget = dock("Super-resolve")
+    assert "blur" not in widget._sentence.text()
+    assert "psf" not in widget.inputs.problem()
+    if measured:
+        widget.inputs.blur.layer.value = psf
+    else:
+        widget.inputs.blur.sigma.value = 1.5
+    assert (
+        "Undo the blur of 'bead' and enlarge" if measured else "Undo a Gaussian blur and enlarge"
+    ) in widget._sentence.text()
+    widget.run()
+    wait(lambda: not widget.running)
+    (layer,) = restored(viewer)
+    assert layer.data.shape == (40, 36)
+    record = layer.metadata["napari-dip"]
+    quick = QUICK | {"channels": 4, "threads": record["settings"]["threads"]}
+    expected = superresolve(stack[0], factor=2, psf=psf.data if measured else 1.5, **quick)
+    assert record["psf"] == expected.record["psf"]
+    np.testing.assert_array_equal(layer.data, expected.image)
+
+
+@pytest.mark.parametrize("measured", [False, True])
 def test_a_layer_is_deconvolved_by_a_gaussian_or_by_another_layer(viewer, dock, wait, stack, measured):
     psf = viewer.add_image(np.outer([1, 2, 1], [1, 4, 1.0]), name="bead")
     image = viewer.add_image(stack[0], name="cells", scale=(0.5, 0.5))
     viewer.layers.selection.active = image
     widget = dock("Deconvolve")
-    widget.inputs.psf.value = psf if measured else None
-    assert widget.inputs.sigma.native.isVisibleTo(widget.inputs) != measured
-    assert widget.inputs.psf_centre.native.isVisibleTo(widget.inputs) == measured
+    widget.inputs.blur.layer.value = psf if measured else None
+    assert widget.inputs.blur.sigma.native.isVisibleTo(widget.inputs) != measured
+    assert widget.inputs.blur.centre.native.isVisibleTo(widget.inputs) == measured
     assert ("the blur of 'bead'" if measured else "a Gaussian blur") in widget._sentence.text()
     widget.run()
     wait(lambda: not widget.running)
@@ -85,11 +111,12 @@ def test_a_layer_is_deconvolved_by_a_gaussian_or_by_another_layer(viewer, dock, 
     assert layer.metadata["napari-dip"]["psf"]
 
 
-def test_a_point_spread_function_of_other_axes_is_refused_before_the_run(viewer, dock, stack):
+@pytest.mark.parametrize("name", ["Deconvolve", "Super-resolve"])
+def test_a_point_spread_function_of_other_axes_is_refused_before_the_run(viewer, dock, stack, name):
     psf = viewer.add_image(np.ones((3, 3)), name="bead")
     viewer.layers.selection.active = viewer.add_image(stack, name="stack")
-    widget = dock("Deconvolve")
-    widget.inputs.psf.value = psf
+    widget = dock(name)
+    widget.inputs.blur.layer.value = psf
     assert widget.run_button.isEnabled()
     widget.inputs.where.value = VOLUME
     assert "'bead' has 2 axes" in widget._sentence.text()

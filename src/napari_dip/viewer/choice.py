@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from magicgui.widgets import ComboBox, FileEdit, FloatSpinBox, PushButton, SpinBox
+from magicgui.widgets import ComboBox, FileEdit, PushButton, SpinBox
 from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from napari_dip.core.operators import KERNELS
 from napari_dip.inputs import read_factor
-from napari_dip.instrument import CENTRES
 from napari_dip.trust import find_bad_pixels
 from napari_dip.viewer import layers, masks
 from napari_dip.viewer.background import Background
+from napari_dip.viewer.blur import PointSpread
 from napari_dip.viewer.camera import Camera
-from napari_dip.viewer.form import Rows
+from napari_dip.viewer.form import Rows, Section
 from napari_dip.viewer.layers import Selection, Source
 from napari_dip.viewer.restoration import is_by_product
 from napari_dip.viewer.stream import CONTINUE, default_target, run_in
@@ -123,15 +123,12 @@ class Inputs(QWidget):
             nullable=True,
             tooltip="The image that serves as the code: as large as the restored one, pixel on pixel.",
         )
-        self._rows = Rows(
-            [
-                *(self.image, self.level, self.where, self.target, self.continue_button),
-                *(*self._own_rows(), self.find_button, self.guide),
-            ]
-        )
+        self._what = Rows([self.image, self.level, self.where, self.target, self.continue_button])
+        self._rows = Rows([*self._own_rows(), self.find_button, self.guide])
         self.camera = Camera()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._what)
         layout.addWidget(self._rows)
 
     def _own_rows(self) -> list[Any]:
@@ -192,10 +189,10 @@ class Inputs(QWidget):
             self.level.max = len(layer.data) - 1
         if list(self.where.choices) != self._wheres():
             self.where.reset_choices()
-        self._rows.show_row(self.level, many)
-        self._rows.show_row(self.where, layer is not None and layer.ndim > 2)
-        self._rows.show_row(self.target, self.large)
-        self._rows.show_row(self.continue_button, self.large)
+        self._what.show_row(self.level, many)
+        self._what.show_row(self.where, layer is not None and layer.ndim > 2)
+        self._what.show_row(self.target, self.large)
+        self._what.show_row(self.continue_button, self.large)
         if self.large:
             self._propose_target()
         self._rows.show_row(self.label, self.mask.value is not None)
@@ -396,12 +393,17 @@ class InpaintInputs(Inputs):
 
 
 class SuperresolveInputs(Inputs):
-    """With a factor and the blur of the instrument."""
+    """With a factor, how the instrument sampled, and if it is known, how it blurred before."""
+
+    def _build(self) -> None:
+        super()._build()
+        self.blur = PointSpread(self._images, sigma=0)
+        self.layout().addWidget(Section("Point spread function", self.blur))
 
     def _own_rows(self) -> list[Any]:
         self.factor = SpinBox(
             name="factor",
-            label="Factor along y, x",
+            label="Factor y, x",
             value=2,
             min=1,
             max=16,
@@ -409,7 +411,7 @@ class SuperresolveInputs(Inputs):
         )
         self.factor_z = SpinBox(
             name="factor_z",
-            label="Factor along z",
+            label="Factor z",
             value=1,
             min=1,
             max=16,
@@ -424,11 +426,16 @@ class SuperresolveInputs(Inputs):
         return [self.factor_z, self.factor, self.kernel, self.mask, self.label]
 
     def _watched(self) -> list[Any]:
-        return [*super()._watched(), self.factor, self.factor_z, self.kernel]
+        return [*super()._watched(), self.factor, self.factor_z, self.kernel, self.blur]
+
+    def reset_choices(self) -> None:
+        super().reset_choices()
+        self.blur.reset_choices()
 
     def show_rows(self, guide: bool) -> None:
         super().show_rows(guide)
         self._rows.show_row(self.factor_z, self.space == 3)
+        self.blur.show_rows(self.space)
 
     @property
     def factors(self) -> tuple[int, ...]:
@@ -436,7 +443,7 @@ class SuperresolveInputs(Inputs):
         return (self.factor_z.value, self.factor.value, self.factor.value)[-self.space :]
 
     def problem(self) -> dict[str, Any]:
-        return {"factors": self.factors, "kernel": self.kernel.value}
+        return {"factors": self.factors, "kernel": self.kernel.value, **self.blur.problem(self.space)}
 
     def take_instrument(self, asked: dict[str, Any]) -> None:
         self.kernel.value = asked["kernel"]
@@ -452,71 +459,38 @@ class SuperresolveInputs(Inputs):
         ]
         along = {"z": self.factor_z.value if self.space == 3 else 1, "y and x": self.factor.value}
         times = " and ".join(f"{times} times along {axes}" for axes, times in along.items() if times > 1)
+        blur = self.blur.describe(self.space)
+        enlarge = f"Undo {blur} and enlarge" if blur else "Enlarge"
         missing = f", without what '{self.mask.value.name}' marks," if self.mask.value is not None else ","
-        return f"Enlarge {times}, to pixels of {' x '.join(sizes)}{missing}"
+        return f"{enlarge} {times}, to pixels of {' x '.join(sizes)}{missing}"
 
 
 class DeconvolveInputs(Inputs):
-    """With the blur of the instrument: a layer, or a Gaussian."""
+    """With the blur of the instrument."""
 
-    def _own_rows(self) -> list[Any]:
-        self.psf = ComboBox(
-            name="psf",
-            label="Point spread",
-            choices=self._images,
-            nullable=True,
-            tooltip="An image layer that shows a point as the instrument sees it, with pixels as large as those of the "
-            "image. None: a Gaussian.",
-        )
-        self.psf_centre = ComboBox(
-            name="psf_centre",
-            label="Its centre",
-            choices=list(CENTRES),
-            tooltip="What of it is the place of the point: with the centre of mass no light is moved on the whole.",
-        )
-        self.sigma_z, self.sigma = (
-            FloatSpinBox(
-                name=name,
-                label=f"Sigma {axes} (px)",
-                value=1.5,
-                min=0,
-                max=100,
-                step=0.1,
-                tooltip="Standard deviation of the Gaussian: its full width at half maximum over 2.35.",
-            )
-            for name, axes in (("sigma_z", "z"), ("sigma", "y, x"))
-        )
-        return [self.psf, self.psf_centre, self.sigma_z, self.sigma, self.mask, self.label]
+    def _build(self) -> None:
+        super()._build()
+        self.blur = PointSpread(self._images, sigma=1.5)
+        self.layout().insertWidget(1, self.blur)
 
     def _watched(self) -> list[Any]:
-        return [*super()._watched(), self.psf, self.psf_centre, self.sigma_z, self.sigma]
+        return [*super()._watched(), self.blur]
 
     def reset_choices(self) -> None:
         super().reset_choices()
-        self.psf.reset_choices()
+        self.blur.reset_choices()
 
     def show_rows(self, guide: bool) -> None:
         super().show_rows(guide)
-        measured = self.psf.value is not None
-        self._rows.show_row(self.psf_centre, measured)
-        self._rows.show_row(self.sigma, not measured)
-        self._rows.show_row(self.sigma_z, not measured and self.space == 3)
+        self.blur.show_rows(self.space)
 
     def problem(self) -> dict[str, Any]:
-        sigmas = (self.sigma_z.value, self.sigma.value, self.sigma.value)[-self.space :]
-        psf = sigmas if self.psf.value is None else layers.pixels(self.psf.value)
-        return {"psf": psf, "psf_centre": self.psf_centre.value}
+        return self.blur.problem(self.space)
 
     def verb(self, layer: Any) -> str:
-        psf = self.psf.value
-        if psf is not None and psf.ndim != self.space:
-            raise ValueError(
-                f"'{psf.name}' has {psf.ndim} axes, but what is restored has {self.space}: choose another point spread "
-                "function, or another row under Restore."
-            )
-        if psf is None and not any(self.problem()["psf"]):
+        blur = self.blur.describe(self.space)
+        if not blur:
             raise ValueError("A sigma above 0 says how wide the blur is.")
-        blur = "a Gaussian blur" if psf is None else f"the blur of '{psf.name}'"
         missing = f", without what '{self.mask.value.name}' marks," if self.mask.value is not None else ""
         return f"Undo {blur} of{missing}"
 

@@ -132,7 +132,7 @@ class Job(QObject):
             return Outcome(self._consume())
         except MemoryError as problem:
             error = str(problem) or "memory ran out"
-        except (ValueError, TypeError, ArithmeticError) as problem:
+        except (ValueError, TypeError, ArithmeticError, BlockingIOError) as problem:
             error = str(problem)
         except Exception as problem:
             _log.exception("a restoration failed")
