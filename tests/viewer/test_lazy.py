@@ -87,7 +87,7 @@ def test_all_slices_of_a_lazy_stack_become_a_lazy_layer_in_its_place(viewer, doc
     source = show(data, colormap="magma")
     widget = dock()
     widget.inputs.where.value = ALL_SLICES
-    assert widget.inputs.target.native.isVisibleTo(widget.inputs)
+    assert widget.inputs.target.isVisibleTo(widget.inputs)
     widget.inputs.target.value = tmp_path / "out.ome.zarr"
     assert "out.ome.zarr" in widget._sentence.text()
     assert not widget.trust.switches["residual"].isEnabled()
@@ -179,7 +179,7 @@ def test_an_image_in_memory_asks_for_no_file(viewer, dock, planes, show):
     show(planes.values)
     widget = dock()
     widget.inputs.where.value = ALL_SLICES
-    assert not widget.inputs.target.native.isVisibleTo(widget.inputs)
+    assert not widget.inputs.target.isVisibleTo(widget.inputs)
     assert widget.trust.switches["residual"].isEnabled()
 
 
@@ -206,7 +206,7 @@ def test_a_volume_of_a_lazy_stack_is_read_as_one(viewer, dock, wait, show):
     show(lazily(Planes(most=PLANES)))
     widget = dock("Denoise", code="uniform", generator="hourglass")
     widget.inputs.where.value = VOLUME
-    assert not widget.inputs.target.native.isVisibleTo(widget.inputs)
+    assert not widget.inputs.target.isVisibleTo(widget.inputs)
     widget.run()
     wait(lambda: not widget.running)
     (layer,) = restored(viewer)
@@ -377,10 +377,10 @@ def test_a_killed_run_is_chosen_with_the_settings_it_was_begun_with_and_goes_on(
     first, target = begun
     widget = dock(iterations=9, runs=2)  # as after a restart: other settings, another file
     widget.inputs.where.value = ALL_SLICES
-    assert widget.inputs.continue_button.native.isVisibleTo(widget.inputs)
-    chosen = "napari_dip.viewer.choice.QFileDialog.getExistingDirectory"
+    assert widget.inputs.target.continue_button.native.isVisibleTo(widget.inputs)
+    chosen = "napari_dip.viewer.target.QFileDialog.getExistingDirectory"
     monkeypatch.setattr(chosen, lambda *_: str(target / "0"))  # the user has gone one folder too deep
-    widget.inputs.continue_button.native.click()
+    widget.inputs.target.continue_button.native.click()
     assert widget.inputs.target.value == target
     assert widget.form.knobs() == first.form.knobs()
     assert widget.inputs.camera.values() == {"offset": 2.5}
@@ -398,10 +398,10 @@ def test_what_is_no_run_of_this_widget_is_not_continued(begun, dock, tmp_path, m
     before, knobs = widget.inputs.target.value, widget.form.knobs()
     for folder, why in ((target, "another widget, 'denoise'"), (tmp_path, "no OME-Zarr"), ("", "")):
         monkeypatch.setattr(
-            "napari_dip.viewer.choice.QFileDialog.getExistingDirectory", lambda *_, folder=folder: str(folder)
+            "napari_dip.viewer.target.QFileDialog.getExistingDirectory", lambda *_, folder=folder: str(folder)
         )
         widget._say("")
-        widget.inputs.continue_button.native.click()
+        widget.inputs.target.continue_button.native.click()
         assert why in widget.status
         assert (widget.inputs.target.value, widget.form.knobs()) == (before, knobs)
 
@@ -416,6 +416,6 @@ def test_an_enlargement_goes_on_with_its_factors_and_blur(viewer, dock, wait, pl
     wait(lambda: not widget.running)
     other = dock("Super-resolve")
     other.inputs.where.value = ALL_SLICES
-    other.inputs.continue_run(tmp_path / "out.ome.zarr")
+    other.inputs.target.continue_run(tmp_path / "out.ome.zarr")
     assert (other.inputs.factor.value, other.inputs.kernel.value) == (3, "box")
     assert "finished before" in other._sentence.text()

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from magicgui.widgets import ComboBox, FileEdit, PushButton, SpinBox
+from magicgui.widgets import ComboBox, PushButton, SpinBox
 from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_dip.core.operators import KERNELS
-from napari_dip.inputs import read_factor
 from napari_dip.trust import find_bad_pixels
 from napari_dip.viewer import layers, masks
 from napari_dip.viewer.background import Background
-from napari_dip.viewer.blur import PointSpread
 from napari_dip.viewer.camera import Camera
-from napari_dip.viewer.form import Rows, Section
+from napari_dip.viewer.form import Rows
 from napari_dip.viewer.layers import Selection, Source
 from napari_dip.viewer.restoration import is_by_product
-from napari_dip.viewer.stream import CONTINUE, default_target, run_in
+from napari_dip.viewer.target import Target
 
 IN_VIEW, ALL_SLICES = "the slice in view", "all slices, one after the other"
 VOLUME, ALL_VOLUMES = "the volume", "all volumes, one after the other"
@@ -57,17 +53,16 @@ class Inputs(QWidget):
         super().__init__()
         self._viewer = viewer
         self._task = task
-        self._target = Path()  # that was proposed
         self._build()
         self._finder = Background()
         self._finder.setParent(self)
         self._finder.answered.connect(self._on_found)
-        self._looked_in: tuple[Source, Any] | None = None  # for bad pixels, and the mask chosen then
         for row in self._watched():
             row.changed.connect(self._tell)
         self.new_mask.changed.connect(self._add_mask)
         self.find_button.changed.connect(self.find_bad_pixels)
-        self.continue_button.changed.connect(self._ask_what_to_continue)
+        self.target.continued.connect(self._on_continued)
+        self.target.said.connect(self.said)
 
     def _build(self) -> None:
         self.image = ComboBox(name="image", label="Image", choices=self._images, tooltip="The image to restore.")
@@ -81,19 +76,7 @@ class Inputs(QWidget):
             "channels or frames that have their structure in common. A volume is restored as one: its last three axes "
             "are space, and the scale of the layer says how coarse they are.",
         )
-        self.target = FileEdit(
-            name="target",
-            label="Write to",
-            mode="w",
-            filter="OME-Zarr (*.ome.zarr)",
-            tooltip="The image is lazy, so the result is written block by block into this OME-Zarr, and shown from it. "
-            "A run that was stopped, or killed, goes on where it was if the same file is named.",
-        )
-        self.continue_button = PushButton(
-            name="continue_run",
-            text=CONTINUE,
-            tooltip="Choose the OME-Zarr of a run that was stopped, or killed. Its settings are taken over.",
-        )
+        self.target = Target(self._task)
         self.mask = ComboBox(
             name="mask",
             label="Missing pixels",
@@ -123,13 +106,13 @@ class Inputs(QWidget):
             nullable=True,
             tooltip="The image that serves as the code: as large as the restored one, pixel on pixel.",
         )
-        self._what = Rows([self.image, self.level, self.where, self.target, self.continue_button])
+        self._what = Rows([self.image, self.level, self.where])
         self._rows = Rows([*self._own_rows(), self.find_button, self.guide])
         self.camera = Camera()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._what)
-        layout.addWidget(self._rows)
+        for part in (self._what, self.target, self._rows):
+            layout.addWidget(part)
 
     def _own_rows(self) -> list[Any]:
         """The rows between the choice of the image and the search for bad pixels."""
@@ -191,10 +174,9 @@ class Inputs(QWidget):
             self.where.reset_choices()
         self._what.show_row(self.level, many)
         self._what.show_row(self.where, layer is not None and layer.ndim > 2)
-        self._what.show_row(self.target, self.large)
-        self._what.show_row(self.continue_button, self.large)
+        self.target.setVisible(self.large)
         if self.large:
-            self._propose_target()
+            self.target.propose(layer, self.selection())
         self._rows.show_row(self.label, self.mask.value is not None)
         self._rows.show_row(self.guide, guide)
         self.find_button.enabled = layer is not None and not self._finder.waiting
@@ -242,35 +224,11 @@ class Inputs(QWidget):
             return None
         return masks.lazy_mask(self.selection(), mask, self.label.value or None, self._viewer)
 
-    def _propose_target(self) -> None:
-        """Fill in a name for the result, unless the user has written one."""
-        if self.target.value in (self._target, Path()):
-            self._target = default_target(self.image.value, self.selection(), self._task)
-            with self.target.changed.blocked():
-                self.target.value = self._target
-
-    def _ask_what_to_continue(self) -> None:
-        target = Path(self.target.value)
-        folder = QFileDialog.getExistingDirectory(
-            self, "Continue the run in an OME-Zarr", str(target if target.is_dir() else target.parent)
-        )
-        if folder:
-            self.continue_run(Path(folder))
-
-    def continue_run(self, folder: Path) -> None:
-        """Choose the file that a run was begun in, and the settings that it was begun with."""
-        try:
-            target, record = run_in(folder)
-        except ValueError as error:
-            return self.said.emit(str(error), True)
-        asked = record["request"]
-        if asked["task"] != self._task:
-            return self.said.emit(f"'{target}' holds a run of another widget, '{asked['task']}': open that.", True)
-        self.target.value = target
+    def _on_continued(self, asked: dict[str, Any]) -> None:
+        """Choose what the run that is to go on was asked for."""
         self.camera.take(asked["camera"])
         self.take_instrument(asked)
         self.continued.emit(asked["changes"])
-        return self.said.emit(f"The settings are those that the run in '{target.name}' was begun with.", False)
 
     def take_instrument(self, asked: dict[str, Any]) -> None:
         """Choose what else a run was asked for, as far as its record has it."""
@@ -371,128 +329,6 @@ class Inputs(QWidget):
             f"marked as missing on layer '{labels.name}'{also}. Rub out what is structure.",
             False,
         )
-
-
-class InpaintInputs(Inputs):
-    """With a mask, painted or chosen."""
-
-    def _own_rows(self) -> list[Any]:
-        return [self.mask, self.label, self.new_mask]
-
-    def _followers(self) -> list[Any]:
-        return [self.image, self.mask]
-
-    def verb(self, layer: Any) -> str:
-        mask = self.mask.value
-        if mask is None and layer.dtype.kind != "f":
-            raise ValueError("Choose a Labels layer that marks what is missing, or press 'New mask to paint on'.")
-        if mask is None:
-            return "Fill the NaN pixels (choose or add a mask for others) of"
-        which = f"label {self.label.value}" if self.label.value else "every label"
-        return f"Fill what {which} of '{mask.name}' marks in"
-
-
-class SuperresolveInputs(Inputs):
-    """With a factor, how the instrument sampled, and if it is known, how it blurred before."""
-
-    def _build(self) -> None:
-        super()._build()
-        self.blur = PointSpread(self._images, sigma=0)
-        self.layout().addWidget(Section("Point spread function", self.blur))
-
-    def _own_rows(self) -> list[Any]:
-        self.factor = SpinBox(
-            name="factor",
-            label="Factor y, x",
-            value=2,
-            min=1,
-            max=16,
-            tooltip="Fine pixels per pixel, along y and x.",
-        )
-        self.factor_z = SpinBox(
-            name="factor_z",
-            label="Factor z",
-            value=1,
-            min=1,
-            max=16,
-            tooltip="Fine planes per plane of a volume.",
-        )
-        self.kernel = ComboBox(
-            name="kernel",
-            label="Instrument blur",
-            choices=list(KERNELS),
-            tooltip="How the instrument blurred before it sampled: box is camera binning, lanczos2 a sharp optic.",
-        )
-        return [self.factor_z, self.factor, self.kernel, self.mask, self.label]
-
-    def _watched(self) -> list[Any]:
-        return [*super()._watched(), self.factor, self.factor_z, self.kernel, self.blur]
-
-    def reset_choices(self) -> None:
-        super().reset_choices()
-        self.blur.reset_choices()
-
-    def show_rows(self, guide: bool) -> None:
-        super().show_rows(guide)
-        self._rows.show_row(self.factor_z, self.space == 3)
-        self.blur.show_rows(self.space)
-
-    @property
-    def factors(self) -> tuple[int, ...]:
-        """One for each axis of space."""
-        return (self.factor_z.value, self.factor.value, self.factor.value)[-self.space :]
-
-    def problem(self) -> dict[str, Any]:
-        return {"factors": self.factors, "kernel": self.kernel.value, **self.blur.problem(self.space)}
-
-    def take_instrument(self, asked: dict[str, Any]) -> None:
-        self.kernel.value = asked["kernel"]
-        self.factor.value = asked["factor"][-1]
-        self.factor_z.value = asked["factor"][-3] if len(asked["factor"]) == 3 else 1
-
-    def verb(self, layer: Any) -> str:
-        read_factor(self.factors, self.space)
-        last = slice(-self.space, None)
-        sizes = [
-            f"{scale / factor:.4g} {unit:~}"
-            for scale, factor, unit in zip(layer.scale[last], self.factors, layer.units[last], strict=True)
-        ]
-        along = {"z": self.factor_z.value if self.space == 3 else 1, "y and x": self.factor.value}
-        times = " and ".join(f"{times} times along {axes}" for axes, times in along.items() if times > 1)
-        blur = self.blur.describe(self.space)
-        enlarge = f"Undo {blur} and enlarge" if blur else "Enlarge"
-        missing = f", without what '{self.mask.value.name}' marks," if self.mask.value is not None else ","
-        return f"{enlarge} {times}, to pixels of {' x '.join(sizes)}{missing}"
-
-
-class DeconvolveInputs(Inputs):
-    """With the blur of the instrument."""
-
-    def _build(self) -> None:
-        super()._build()
-        self.blur = PointSpread(self._images, sigma=1.5)
-        self.layout().insertWidget(1, self.blur)
-
-    def _watched(self) -> list[Any]:
-        return [*super()._watched(), self.blur]
-
-    def reset_choices(self) -> None:
-        super().reset_choices()
-        self.blur.reset_choices()
-
-    def show_rows(self, guide: bool) -> None:
-        super().show_rows(guide)
-        self.blur.show_rows(self.space)
-
-    def problem(self) -> dict[str, Any]:
-        return self.blur.problem(self.space)
-
-    def verb(self, layer: Any) -> str:
-        blur = self.blur.describe(self.space)
-        if not blur:
-            raise ValueError("A sigma above 0 says how wide the blur is.")
-        missing = f", without what '{self.mask.value.name}' marks," if self.mask.value is not None else ""
-        return f"Undo {blur} of{missing}"
 
 
 def images_in(viewer: Any) -> list[tuple[str, Any]]:

@@ -17,7 +17,7 @@ from napari_dip.core.state import SAVING, SLOWER
 from napari_dip.large import Restored
 from napari_dip.viewer import account, findings, layers
 from napari_dip.viewer.background import Background
-from napari_dip.viewer.choice import DeconvolveInputs, InpaintInputs, Inputs, SuperresolveInputs
+from napari_dip.viewer.choice import Inputs
 from napari_dip.viewer.controls import Controls
 from napari_dip.viewer.cost import CostSentence
 from napari_dip.viewer.findings import Findings, Finished
@@ -27,6 +27,7 @@ from napari_dip.viewer.live import Live
 from napari_dip.viewer.noise import NoiseSentence
 from napari_dip.viewer.restoration import METADATA, Restoration
 from napari_dip.viewer.stream import WHY_NO_TRUST, Stream, done_blocks
+from napari_dip.viewer.tasks import DeconvolveInputs, InpaintInputs, SuperresolveInputs
 from napari_dip.viewer.trust import TrustPanel
 
 
