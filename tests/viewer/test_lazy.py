@@ -419,3 +419,24 @@ def test_an_enlargement_goes_on_with_its_factors_and_blur(viewer, dock, wait, pl
     other.inputs.target.continue_run(tmp_path / "out.ome.zarr")
     assert (other.inputs.factor.value, other.inputs.kernel.value) == (3, "box")
     assert "finished before" in other._sentence.text()
+
+
+def test_a_name_that_is_proposed_is_not_taken_unless_by_a_run_that_can_go_on(
+    viewer, dock, wait, planes, show, tmp_path
+):
+    show(zarr.create_array(tmp_path / "cells.ome.zarr" / "0", data=planes.values))
+    (tmp_path / "stack denoised.ome.zarr").mkdir()  # something of the user's
+    widget = dock(iterations=30)
+    widget.inputs.where.value = ALL_SLICES
+    target = widget.inputs.target
+    assert target.value == tmp_path / "stack denoised 2.ome.zarr"
+    widget.run()
+    wait(lambda: "Restoring, block 2 of 12" in widget.status or not widget.running)
+    widget.stop()
+    wait(lambda: not widget.running)
+    assert target.value == tmp_path / "stack denoised 2.ome.zarr"
+    widget.run()
+    wait(lambda: not widget.running)
+    assert "finished 12 blocks" in widget.status
+    assert target.value == tmp_path / "stack denoised 3.ome.zarr"
+    assert widget.run_button.isEnabled()

@@ -6,6 +6,7 @@ At no time is all of the layer in memory. A run that was stopped, or killed, goe
 from __future__ import annotations
 
 import getpass
+import itertools
 import os
 import tempfile
 from collections.abc import Callable, Generator
@@ -143,12 +144,17 @@ def check(selection: Selection) -> None:
 
 
 def default_target(layer: Any, selection: Selection, task: str) -> Path:
-    """A name for the result of a layer: beside its file if it has one, else in the temporary folder."""
+    """A name for the result of a layer: beside its file if it has one, else in the temporary folder.
+
+    That of a run which can go on, otherwise one that is not taken.
+    """
     index = [str(each.start) for each in selection.part if each.stop - each.start == 1]
     whole = selection.shape == tuple(selection.data.shape[: len(selection.shape)])
     words = [layer.name, *([] if whole else index), *(["volume"] if selection.space == 3 else []), DONE[task]]
     name = "".join(c if c.isalnum() or c in " -_.+" else "_" for c in " ".join(words))
-    return (_folder_of(layer, selection) or _scratch()) / f"{name}.ome.zarr"
+    folder = _folder_of(layer, selection) or _scratch()
+    names = (f"{name}{number}.ome.zarr" for number in itertools.chain([""], (f" {i}" for i in itertools.count(2))))
+    return next(path for path in (folder / each for each in names) if _may_be_written(path))
 
 
 def run_in(folder: Path) -> tuple[Path, dict[str, Any]]:
@@ -208,6 +214,12 @@ def lazy_levels(restored: Restored) -> list[Any]:
         return blocks.blended(plan, int(np.ravel_multi_index(at, [len(each) for each in chunks])))
 
     return [dask.array.map_blocks(blended, chunks=chunks, dtype=plan.dtype, meta=np.empty(0, plan.dtype))]
+
+
+def _may_be_written(target: Path) -> bool:
+    """Whether nothing is there, or a run that is not finished."""
+    found = Ledger(target).record() if target.exists() else None
+    return not target.exists() if found is None else not found["finished"]
 
 
 def _unlike(differences: dict[str, tuple[Any, Any]]) -> str:
