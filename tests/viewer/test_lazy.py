@@ -1,5 +1,7 @@
 """Lazy layers: never read as a whole, restored block by block into a file that a later run goes on with."""
 
+import tracemalloc
+
 import dask.array
 import numpy as np
 import pytest
@@ -314,6 +316,23 @@ def test_closing_the_dock_ends_a_run_over_blocks(viewer, dock, wait, planes, sho
     wait(lambda: "Restoring, block 1 of 12" in widget.status)
     viewer.window.remove_dock_widget(widget)
     wait(lambda: Job._current is None)
+
+
+def test_a_mask_is_copied_for_a_run_and_not_to_say_what_it_would_do(viewer, dock, planes, show):
+    source, marks = show(lazily(planes)), np.zeros((PLANES, 1000, 1000), np.uint8)
+    labels = viewer.add_labels(marks)
+    viewer.layers.selection.active = source
+    widget = dock()
+    widget.inputs.where.value, widget.inputs.mask.value = ALL_SLICES, labels
+    tracemalloc.start()
+    try:
+        widget.inputs.changed.emit()
+        viewer.dims.set_current_step(0, 3)
+        assert tracemalloc.get_traced_memory()[1] < marks.nbytes / 4
+        widget._read()
+        assert tracemalloc.get_traced_memory()[1] > marks.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_is_painted_during_a_run_is_of_no_matter_to_it(viewer, planes):

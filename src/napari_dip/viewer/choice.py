@@ -217,12 +217,12 @@ class Inputs(QWidget):
         layers.check_source(self.image.value)
         return self._reader(self.place(), self.space)()
 
-    def lazy_mask(self) -> Any:
-        """The pixels of what is chosen that the mask marks, not read yet; None if no mask is chosen."""
+    def lazy_mask(self, blank: bool) -> Any:
+        """The pixels of what is chosen that the mask marks, not read yet, as `masks.lazy_mask`; None without a mask."""
         mask = self.mask.value
         if mask is None:
             return None
-        return masks.lazy_mask(self.selection(), mask, self.label.value or None, self._viewer)
+        return masks.lazy_mask(self.selection(), mask, self.label.value or None, self._viewer, blank)
 
     def _on_continued(self, asked: dict[str, Any]) -> None:
         """Choose what the run that is to go on was asked for."""

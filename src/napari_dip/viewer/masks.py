@@ -6,6 +6,7 @@ more, the ones in view are taken. Outside the labels nothing is missing.
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -40,14 +41,25 @@ def align_mask(source: Source, labels: Any, label: int | None, viewer: Any) -> n
     return marks.at(tuple(slice(0, n) for n in source.shape))
 
 
-def lazy_mask(selection: Selection, labels: Any, label: int | None, viewer: Any) -> Any:
-    """The same for what is not read yet: a dask array (*leading, *S) of 0 and 1, or (Y, X) if all slices are alike."""
+def lazy_mask(selection: Selection, labels: Any, label: int | None, viewer: Any, blank: bool = False) -> Any:
+    """The same for what is not read yet: a dask array (*leading, *S) of 0 and 1, or (Y, X) if all slices are alike.
+
+    What is painted afterwards is of no matter to it. A `blank` one, an array, has the shape alone, and takes nothing.
+    """
     marks = _marks(selection, labels, label, viewer)
-    if isinstance(marks.data, np.ndarray):  # what is painted during the run is of no matter to it
+    if blank:
+        return np.broadcast_to(np.uint8(0), selection.shape[-2:] if marks.flat else selection.shape)
+    if isinstance(marks.data, np.ndarray):
         marks = replace(marks, data=marks.data.copy())
     *leading, height, width = selection.shape
     chunks = ([(1,) * n for n in leading] if not marks.flat else []) + [_chunks(height), _chunks(width)]
-    return dask.array.map_blocks(partial(_block, marks), chunks=tuple(chunks), dtype=np.uint8, meta=np.empty(0, "u1"))
+    return dask.array.map_blocks(
+        partial(_block, marks),
+        name=f"missing-{uuid.uuid4().hex}",  # dask would make one from the values of all labels
+        chunks=tuple(chunks),
+        dtype=np.uint8,
+        meta=np.empty(0, "u1"),
+    )
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ class RestoreWidget(QWidget):
             (events.removed, self.reset_choices),
             (events.renamed, self.reset_choices),
             (self._viewer.layers.selection.events.active, self._follow_active),
-            (self._viewer.dims.events.current_step, self._describe),
+            (self._viewer.dims.events.current_step, self._on_step),
         ]
         for emitter, slot in self._connections:
             emitter.connect(slot)
@@ -129,6 +129,13 @@ class RestoreWidget(QWidget):
         self._describe()
 
     # -- what will happen ---------------------------------------------------------------------------------------
+
+    def _on_step(self, event: Any = None) -> None:
+        """Another slice is in view: of a run over all blocks nothing changes but the noise that is shown."""
+        if not self.inputs.large or self.inputs.place() != layers.ALL:
+            self._describe()
+        elif not self.running:
+            self._look_at_noise(self.inputs.image.value)
 
     def _describe(self, event: Any = None) -> None:
         """Show the rows that matter, and say in a sentence what a run will do, or what stands in its way."""
@@ -171,8 +178,7 @@ class RestoreWidget(QWidget):
 
     def _destination(self) -> str:
         """The sentence that says where the result will be."""
-        asked = self._read() if self.inputs.large else None
-        return asked.destination() if isinstance(asked, Stream) else "The result is a new layer."
+        return self._stream(blank=True).destination() if self.inputs.large else "The result is a new layer."
 
     def _look_at_noise(self, layer: Any) -> None:
         try:
@@ -245,19 +251,30 @@ class RestoreWidget(QWidget):
         self.trust.tell(Findings())
         self._show_state()
 
-    def _read(self) -> Restoration | Stream:
-        """What the form asks for, read from the layers now unless they are lazy: later changes do not matter."""
-        mask, guide = self.inputs.mask.value, self.inputs.guide.value
-        asked: dict[str, Any] = {
+    def _asked(self) -> dict[str, Any]:
+        mask = self.inputs.mask.value
+        return {
             "task": self.task,
             "knobs": self.form.knobs(),
             "camera": self.inputs.camera.values(),
             "mask_name": None if mask is None else mask.name,
             **self.inputs.problem(),
         }
+
+    def _stream(self, blank: bool = False) -> Stream:
+        """What the form asks for of a lazy layer; with a `blank` mask to say what it would do."""
+        return Stream(
+            **self._asked(),
+            source=self.inputs.selection(),
+            target=self.inputs.target.value,
+            mask=self.inputs.lazy_mask(blank),
+        )
+
+    def _read(self) -> Restoration | Stream:
+        """What the form asks for, read from the layers now unless they are lazy: later changes do not matter."""
         if self.inputs.large:
-            target, hidden = self.inputs.target.value, self.inputs.lazy_mask()
-            return Stream(**asked, source=self.inputs.selection(), target=target, mask=hidden)
+            return self._stream()
+        asked, guide = self._asked(), self.inputs.guide.value
         asked["knobs"]["uncertainty"] = self.trust.uncertainty
         return Restoration(
             **asked,
