@@ -37,8 +37,8 @@ class Outcome:
 def ours(case: Case, oracle: bool = False, **knobs: Any) -> Outcome:
     """Everything on auto; with `oracle` the same run again, for its best iterate by the truth.
 
-    A prior is run to its last iteration, a self-guided fit as long as before; that is looked at without the share of
-    similar patches, which its iterates do not have either.
+    A prior is run to its last iteration, the first alone of several runs; a self-guided fit as long as before. The
+    final image competes too.
     """
     from napari_dip import iterate
 
@@ -49,13 +49,12 @@ def ours(case: Case, oracle: bool = False, **knobs: Any) -> Outcome:
     seconds, result = time.perf_counter() - began, run.result
     outcome = Outcome({"ours": result.image.astype(np.float64)}, _notes(result), seconds)
     if oracle:
-        again = result.settings.changed(stop="iterations")
+        again = result.settings.changed(stop="iterations", runs=1)
         if result.method.name == "self-guided":
-            again = again.changed(iterations=result.iterations, nonlocal_share=0.0)
-        image, iteration, whole = _best(case, settings=again)
-        chosen = whole.image if result.method.name == "self-guided" else result.image
-        gap = score(image, case) - score(chosen, case)
+            again = again.changed(iterations=result.iterations)
+        image, iteration, _ = _best(case, settings=again)
         outcome.images[BEST["ours"]] = image
+        gap = score(image, case) - score(result.image, case)
         outcome.notes |= {"best iteration": iteration, "gap to it, dB": round(gap, 3)}
     return outcome
 

@@ -14,7 +14,7 @@ from tests.core.tiny import picture, psnr
 
 FAST = {**QUICK, "iterations": 6}
 GUIDED = dict(preset="denoise-self", channels=8, scales=3, crop=16, batch=2, device="cpu")
-SIZE, WHOLE, QUARTER = 24, 124, 31  # pixels a side, iterations of a whole fit and from a neighbour
+SIZE, WHOLE, QUARTER = 24, 250, 63  # pixels a side, iterations of a whole fit and from a neighbour
 
 
 def series(count: int = 3, sigma: float = 10) -> tuple[np.ndarray, np.ndarray]:
@@ -26,7 +26,7 @@ def series(count: int = 3, sigma: float = 10) -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole fits of 12 iterations."""
-    monkeypatch.setattr(selfguided, "PASSES", 10)
+    monkeypatch.setattr(selfguided, "PASSES", (10, 10))
 
 
 def restored(image: np.ndarray, **changes: Any) -> Result:

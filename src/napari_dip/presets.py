@@ -86,7 +86,7 @@ TABLE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 
 #: The preset of self-guided fits, and the knobs that mean nothing to them, or to nothing else.
 SELF = "denoise-self"
-SELF_ONLY = ("recorruption", "crop", "batch", "blocks", "nonlocal_share")
+SELF_ONLY = ("recorruption", "crop", "batch", "blocks", "similar_patches")
 PRIOR_ONLY = (
     *("skip_channels", "channels_up", "filter_size_up", "filter_size_skip", "pointwise_up", "upsampling"),
     *("downsampling", "normalisation", "output", "code_channels", "code_scale", "code_noise", "weight_noise", "tail"),

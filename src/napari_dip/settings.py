@@ -273,13 +273,11 @@ class Settings:
         unit="px",
     )
     batch: int = knob(4, "Crops in an iteration of a self-guided fit.", "int", min=1, max=1024)
-    nonlocal_share: float = knob(
-        0.5,
-        "Share of the result of a self-guided fit that similar patches of the measurement give, not the generator.",
-        "float",
-        min=0,
-        max=1,
-        step=0.1,
+    similar_patches: bool = knob(
+        True,
+        "Similar patches of the measurement teach the generator of a self-guided fit, and have a share of the result.",
+        "bool",
+        tasks=("denoise",),
     )
     weight_noise: float = knob(
         0.0,

@@ -13,7 +13,7 @@ import torch
 
 import napari_dip
 from napari_dip.core import device as devices
-from napari_dip.core import mosaic, selfguided, solve
+from napari_dip.core import mosaic, solve
 from napari_dip.core.device import Device
 from napari_dip.core.ghost import Ledger
 from napari_dip.core.guard import Guard
@@ -287,29 +287,17 @@ def test_a_self_guided_fit_goes_on_too(monkeypatch: pytest.MonkeyPatch, iteratio
     assert np.array_equal(result.image, run(GUIDED, guided()).image)
 
 
-@pytest.mark.parametrize("name", ["nonlocal_ridge", "mark"])
 @pytest.mark.parametrize("left", [(), ("device",), ("recompute", "device")], ids=str)
-def test_a_final_image_is_made_on_the_cpu(monkeypatch: pytest.MonkeyPatch, name: str, left: tuple[str, ...]) -> None:
+def test_a_final_image_is_made_on_the_cpu(monkeypatch: pytest.MonkeyPatch, left: tuple[str, ...]) -> None:
     whole = run(GUIDED, guided())
-    if name == "mark":
-        plain = SelfGuided.mark
+    plain = SelfGuided.mark
 
-        def mark(self: SelfGuided, final: bool = True) -> Any:
-            if final and (self.device != "cpu" or not left):
-                raise torch.OutOfMemoryError("on purpose")
-            return plain(self, final)
+    def mark(self: SelfGuided, final: bool = True) -> Any:
+        if final and (self.device != "cpu" or not left):
+            raise torch.OutOfMemoryError("on purpose")
+        return plain(self, final)
 
-        monkeypatch.setattr(SelfGuided, "mark", mark)
-    else:
-        make, calls = selfguided.nonlocal_ridge, []
-
-        def ridge(*rest: Any) -> Any:
-            calls.append(1)
-            if len(calls) == 1:
-                raise torch.OutOfMemoryError("on purpose")
-            return make(*rest)
-
-        monkeypatch.setattr(selfguided, "nonlocal_ridge", ridge)
+    monkeypatch.setattr(SelfGuided, "mark", mark)
     result = fitted(GUIDED, guided(), left)
     assert result.complete
     assert (result.device == GPU) is bool(left)  # the fit stays there
@@ -410,7 +398,7 @@ def test_a_crowd_is_no_reason_for_less(monkeypatch: pytest.MonkeyPatch) -> None:
 # ------------------------------------------------------------------------------------------------- from the front door
 
 
-FAST = {**TINY, "preset": "denoise-small", "iterations": 12}
+FAST = {**TINY, "preset": "denoise-small", "iterations": 12, "runs": 1}
 
 
 def test_later_slices_start_on_the_rung_that_worked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,6 +143,8 @@ class Attempt:
         search = type(self.search)(self.search.problem, settings, "cpu")
         try:
             search.begin(self.search.state("cpu"))
+            for _ in search.preliminaries():
+                pass
             return search.mark()
         finally:
             search.close()

@@ -144,10 +144,10 @@ def _of_one_run(channels: int, measured: Shape, factors: Shape | None, settings:
     if settings.code == "self":
         pixels = channels * math.prod(measured)
         memory = max(memory, _BLUR * pixels)
-        if noise.independent and (settings.nonlocal_share or settings.uncertainty):
+        if noise.independent and (settings.similar_patches or settings.uncertainty):
             patches = similar_patches(channels, measured, settings, noise)
             tensors, memory = max(tensors, patches.tensors), max(memory, patches.memory + 28 * pixels)
-            work += patches.work
+            work += patches.work * (2 if settings.similar_patches else 1)  # again nudged, for their share
     return _Run(tensors, memory, work)
 
 
@@ -250,7 +250,7 @@ def similar_patches(channels: int, shape: Shape, settings: Settings, noise: Nois
         # threads would compute without ghosts: on no CPU it is one strip after the other
         with Ghosts(truth=seen > collaborative._CONTRAST, device="meta") as ledger:
             image = torch.empty(channels, rows, width)
-            collaborative._estimate(image, image, groups, known=step > 0)
+            collaborative.without_pauses(collaborative._estimate(image, image, groups, known=step > 0))
         others = (height - rows) * width * 4 * (6 * channels + 1)  # images that do not belong to a strip
         tensors = max(tensors, ledger.peak + others)
         memory = max(memory, int((1 + _BESIDE * (workers - 1)) * _PATCHES * ledger.heap.top) + others)

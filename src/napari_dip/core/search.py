@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -106,6 +106,10 @@ class Search:
         self._noise = torch.empty_like(self._code)
         kind = "gaussian" if settings.noise == "auto" else settings.noise
         self._fidelity = make_fidelity(kind, problem.noise, problem.known).to(self.device)
+
+    def preliminaries(self) -> Generator[None, None, None]:
+        """What takes long before the first iteration, with a pause now and then. None here."""
+        yield from ()
 
     def watch(self, watch: Callable[[Search], None]) -> None:
         """Have something see each iteration as a part of it, without waiting for the GPU."""

@@ -4,8 +4,13 @@ From a measurement y with noise of known variance V come pairs that are noisy in
 ``y + a n`` and the target ``y - n / a``, where n is fresh noise of variance V (Recorrupted-to-Recorrupted: Pang, Zheng,
 Quan, Ji, CVPR 2021). A generator that predicts the target from the code predicts the clean image, for the noise of the
 target cannot be predicted. n and -n go together: what is random in the loss and does not depend on the weights cancels.
-Fitted on crops, flipped and turned, with weights averaged over the iterations; in the end it is fed y itself, and the
-result is averaged with what similar patches of y make of each other (`napari_dip.core.collaborative`).
+Fitted on crops, flipped and turned, with weights averaged over the iterations; in the end it is fed y itself.
+
+Where the noise is independent, the generator has a teacher: the image x' that similar patches of y make of each other
+(`napari_dip.core.collaborative`). Half of the crops are of x', with noise like that of y as the code and x' itself
+as the target (as in Restore-from-Restored: Lee, Cho, Kim, Kim 2020, whose network is pretrained). These targets
+hold little noise, the others no error of the teacher. The generator sees what is near, the patches what is alike: the
+result is the mixture of the two that has the least squared error by Stein's unbiased estimate.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,8 +28,9 @@ from scipy import ndimage  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn.utils import vector_to_parameters
 
+from napari_dip.core import device as devices
 from napari_dip.core.averaging import RunningAverage
-from napari_dip.core.collaborative import nonlocal_ridge
+from napari_dip.core.collaborative import by_strips, without_pauses
 from napari_dip.core.generators import fresh_generator
 from napari_dip.core.generators.unet import UNet, multiples
 from napari_dip.core.muon import Muon
@@ -32,11 +38,12 @@ from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import Search
 from napari_dip.core.stabilise import Stabiliser
-from napari_dip.core.state import Mark, State
+from napari_dip.core.state import SAVING, Event, Mark, State
 from napari_dip.settings import Settings
 
 NO_NOISE = "code='self' needs the noise of the image, which is not known here; use code='uniform'"
-PASSES = 110  # times that each pixel is fitted; in small images more fits the noise
+PASSES = 110, 250  # times that each pixel is fitted, at the least and at the most: more fits the noise
+_ENOUGH = 250  # iterations that a fit needs, in these bounds
 LEAST = 0.05  # of the step length at the end
 WARM = 0.25  # of the passes do where the weights come from a neighbour
 LEARNT = 0.05  # of the variance of the noise: error that these passes take away where the neighbour did not help
@@ -45,9 +52,14 @@ _HALO = {2: 64, 3: 48}  # pixels around it that its prediction looks at
 FAINT = 0.03
 _LEVEL = 8  # pixels over which the result is as bright as the measurement
 _SMOOTH = 4  # pixels over which a disagreement is averaged
+_TAUGHT = 0.5  # of the crops of an iteration are of the teacher's image
+_WEIGHT = 4  # of their pixels in the loss: their targets hold no noise of the measurement
+_NUDGE = 0.1  # standard deviations of the noise that a pixel is moved by, to see how far the result follows
+_SKEWED = 0.15  # skewness of the noise, that of 44 photons, from which Stein's estimate is off
+_DOUBT = 0.02  # squared disagreement, in variances of the noise, up to which the shares are rather equal
 #: Square of the error over that of the disagreement, of seven images with a truth: 2.4 to 5.6, and within two standard
 #: deviations of it 92 to 97 % of the true values.
-DISAGREEMENT = 3.0
+DISAGREEMENT = 6.0
 
 
 class SelfGuided(Search):
@@ -70,7 +82,7 @@ class SelfGuided(Search):
         self.model = Stabilised(problem.noise, problem.observation)
         self._weights = RunningAverage(settings.average)
         self._predicted: tuple[int, Tensor] | None = None
-        self._collaborative: Tensor | None = None
+        self._teacher: Tensor | None = None  # photons (C, *canvas)
 
     def lay_out(self, rng: torch.Generator) -> None:
         """Make the generator, the photons and where they are known, on the device."""
@@ -101,6 +113,20 @@ class SelfGuided(Search):
         place = torch.arange(math.prod(unet.canvas)).reshape(unet.canvas)
         self._from_corner = place[tuple(map(slice, self._crop))].flatten().to(self.device)
         self._drawn = torch.zeros(2, self.settings.batch, dtype=torch.long, device=self.device)
+
+    def preliminaries(self) -> Generator[None, None, None]:
+        """Ask similar patches, some of them at a time. Out of memory there costs them, not the run."""
+        assert self.problem.noise is not None
+        if not self.problem.noise.independent or not (self.settings.similar_patches or self.settings.uncertainty):
+            return
+        try:
+            self._teacher = yield from self._of_similar_patches(self._photons)
+        except Exception as error:
+            if not devices.is_out_of_memory(error):
+                raise
+            failure = str(error).split("\n")[0]
+            message = f"memory ran out on {self.device} over similar patches ({failure}): the fit goes without them"
+            self.events.append(Event(self.iteration, SAVING, message))
 
     def begin(self, state: State | None = None, neighbour: State | None = None, since: int | None = None) -> None:
         self._before: Tensor | None = None
@@ -168,10 +194,16 @@ class SelfGuided(Search):
         def crops(image: Tensor) -> Tensor:  # (C, *canvas) -> (batch, C, *crop)
             return image.flatten(1)[:, place].transpose(0, 1).reshape(len(place), len(image), *self._crop)
 
-        once, where, strength = crops(self._photons), crops(self._known), self.settings.recorruption
+        once, where = crops(self._photons), crops(self._known)
+        strength = torch.full((len(once), *[1] * (once.ndim - 1)), self.settings.recorruption, device=self.device)
+        back = 1 / strength
+        if self._teacher is not None and self.settings.similar_patches:
+            taught = slice(len(once) - int(_TAUGHT * len(once)), None)
+            once[taught], strength[taught], back[taught] = crops(self._teacher)[taught], 1, 0
+            where[taught] *= _WEIGHT
         noise = self._noise_like(once, turned)
         self._fed = self._to_generator(torch.cat([once + strength * noise, once - strength * noise]))
-        self._targets = torch.cat([once - noise / strength, once + noise / strength])
+        self._targets = torch.cat([once - back * noise, once + back * noise])
         self._where = torch.cat([where, where])
 
     def compare(self) -> tuple[Tensor, Tensor]:
@@ -193,44 +225,72 @@ class SelfGuided(Search):
     def average(self) -> Tensor:
         """What is restored so far, (1, C, *image): one pass over the image, kept until the next iteration."""
         if self._predicted is None or self._predicted[0] != self.iteration:
-            self._predicted = self.iteration, self._scaled(self._predict(self._photons))
+            photons = self._predict(self._photons)
+            if self._teacher is not None and self.settings.similar_patches:
+                photons = photons.lerp(self._teacher, 0.5)
+            self._predicted = self.iteration, self._scaled(photons)
         return self._predicted[1]
 
     def mark(self, final: bool = True) -> Mark:
-        """What is restored so far; if it is final, over all turns, and with what similar patches make of the image.
+        """What is restored so far; if it is final, over all turns, and with the share of similar patches that is best.
 
-        The generator sees what is near, the patches what is alike: their errors differ, so that their mean is better
-        than either, and where they disagree tells how large the errors are.
+        Where generator and patches disagree tells how large the errors are.
         """
         if not final:
             return Mark(self.iteration, self.average.clone(), None)
         self._make.forget()  # a recording holds as much memory as a step takes
-        photons = torch.zeros_like(self._photons)
-        every = list(turns(photons.ndim - 1, swap=len(set(self._multiple[-2:])) == 1))
-        for turn in every:
-            photons += turn.undo(self._predict(turn.do(self._photons))) / len(every)
-        photons += _blurred(self._photons - photons, self._known, _LEVEL)  # the measurement is right on the average
-        image, share = self._scaled(photons), self.settings.nonlocal_share
-        assert self.problem.noise is not None
-        if not self.problem.noise.independent or not (share or self.settings.uncertainty):
-            return Mark(self.iteration, image, None)
-        if self._collaborative is None:
-            self._collaborative = self._of_similar_patches()
+        photons = self._over_turns(self._photons)
+        if self._teacher is None:
+            return Mark(self.iteration, self._scaled(photons), None)
         spread = None
         if self.settings.uncertainty:
             known = self._known[self._inside]
-            square = _blurred((image - self._collaborative)[0].square(), known, _SMOOTH)[None]
-            spread = (DISAGREEMENT * square).sqrt()
-        return Mark(self.iteration, image.lerp(self._collaborative, share), spread)
+            apart = (self._scaled(photons) - self._scaled(self._teacher))[0]
+            spread = (DISAGREEMENT * _blurred(apart.square(), known, _SMOOTH)[None]).sqrt()
+        if self.settings.similar_patches:
+            photons.lerp_(self._teacher, self._share(photons, self._teacher))
+        return Mark(self.iteration, self._scaled(photons), spread)
 
-    def _of_similar_patches(self) -> Tensor:
-        """The image that similar patches of the stabilised measurement agree on, (1, C, *image)."""
+    @torch.no_grad()
+    def _over_turns(self, photons: Tensor) -> Tensor:
+        """The clean photons that the generator makes of others (C, *canvas), turned in all ways, on the same level."""
+        clean = torch.zeros_like(photons)
+        every = list(turns(photons.ndim - 1, swap=len(set(self._multiple[-2:])) == 1))
+        for turn in every:
+            clean += turn.undo(self._predict(turn.do(photons))) / len(every)
+        return clean + _blurred(photons - clean, self._known, _LEVEL)  # the measurement is right on the average
+
+    def _of_similar_patches(self, photons: Tensor) -> Generator[None, None, Tensor]:
+        """The clean photons that similar patches of the stabilised image agree on, (C, *canvas)."""
         assert self.problem.noise is not None
         stabiliser = Stabiliser(self.problem.noise)
-        measured = self._scaled(self._photons).double().cpu().numpy()[0]
+        measured = self._scaled(photons).double().cpu().numpy()[0]
         stable = torch.from_numpy(stabiliser.forward(measured)).float().to(self.device)
-        restored = stabiliser.inverse(nonlocal_ridge(stable, 1.0).double().cpu().numpy())
-        return torch.from_numpy(restored).float().to(self.device)[None]
+        agreed = yield from by_strips(stable, 1.0)
+        restored = self.model.photons(stabiliser.inverse(agreed.double().cpu().numpy()).astype(np.float32))
+        pad = [(0, c - n) for c, n in zip(photons.shape, restored.shape, strict=True)]
+        return torch.from_numpy(np.pad(restored, pad, mode="symmetric")).float().to(self.device)
+
+    @torch.no_grad()
+    def _share(self, one: Tensor, other: Tensor) -> float:
+        """The share of the other of two estimates (C, *canvas) in the mixture with the least squared error.
+
+        With d = other - one, that is <d, clean - one> / <d, d>. The clean image is the measurement less its noise, and
+        the product of d with white noise is the divergence of d on the average (Stein 1981), taken from how d
+        follows a nudge of all pixels (Ramani, Blu, Unser 2008). In standard deviations of the noise, of pixels whose
+        noise is nearly Gaussian; the fewer these are, and the smaller d, the closer the share is to a half.
+        """
+        deviation = self.model.variance(one).clamp(min=self.model.dimmest).sqrt()
+        trusted = self._known * (self.model.skewness(one) < _SKEWED)
+        apart, gap = (other - one) / deviation, (self._photons - one) / deviation
+        random = torch.Generator(self.device).manual_seed(self.settings.seed)
+        nudge = torch.empty_like(one).normal_(generator=random) * trusted
+        nudged = self._photons + _NUDGE * deviation * nudge
+        followed = without_pauses(self._of_similar_patches(nudged)) - self._over_turns(nudged)
+        divergence = (nudge * ((followed - (other - one)) / deviation)).sum() / _NUDGE
+        doubt = _DOUBT * self._known.sum()
+        product, square = (trusted * apart * gap).sum() - divergence, (trusted * apart.square()).sum()
+        return float(((product + doubt / 2) / (square + doubt)).clamp(0, 1))
 
     def averages(self) -> dict[str, Any]:
         return self._weights.state()
@@ -287,10 +347,15 @@ def crop_of(shape: tuple[int, ...], settings: Settings, voxel_size: tuple[float,
     return tuple(min(math.ceil(n / m) * m, max(m, side // m * m)) for n, m in zip(shape, whole, strict=True))
 
 
+def one_pass(shape: tuple[int, ...], settings: Settings, voxel_size: tuple[float, ...] | None = None) -> float:
+    """Iterations until each pixel of an image (*shape) has been in one crop, on the average."""
+    return math.prod(shape) / (settings.batch * math.prod(crop_of(shape, settings, voxel_size)))
+
+
 def whole_fit(shape: tuple[int, ...], settings: Settings, voxel_size: tuple[float, ...] | None = None) -> int:
-    """Iterations until each pixel of an image (*shape) has been in `PASSES` crops."""
-    crop = crop_of(shape, settings, voxel_size)
-    return math.ceil(PASSES * math.prod(shape) / (settings.batch * math.prod(crop)))
+    """Iterations until each pixel of an image (*shape) has been in as many crops as it should."""
+    least, most = (passes * one_pass(shape, settings, voxel_size) for passes in PASSES)
+    return math.ceil(min(max(least, _ENOUGH), most))
 
 
 def pace_at(share: float) -> float:
@@ -322,6 +387,12 @@ class Stabilised:
 
     def variance(self, photons: Tensor) -> Tensor:
         return (photons + self.read_variance).clamp(min=0) if self.lit else torch.ones_like(photons)
+
+    def skewness(self, photons: Tensor) -> Tensor:
+        """Of the noise: that of a Poisson distribution with the read noise added."""
+        if not self.lit:
+            return torch.zeros_like(photons)
+        return photons.clamp(min=0) / self.variance(photons).clamp(min=self.dimmest) ** 1.5
 
     def stabilise(self, photons: Tensor) -> Tensor:
         if not self.lit:

@@ -105,10 +105,10 @@ class Result:
         Observation minus what the instrument would see of the fitted image, in the units and axes of the input; NaN
         where that is not known.
     uncertainty : array or None
-        Standard deviation at each pixel, like `image`, if the settings ask for it: between the runs if there are
-        several, else of the iterates about their average, weighted as they are in it; these are samples of the
-        posterior with ``optimiser="sgld"``. Of a self-guided fit, the error that its residual lets expect. NaN where a
-        known pixel is kept; at least the spread around a hole that nothing determines.
+        Standard deviation at each pixel, like `image`, if the settings ask for it: of the iterates about their
+        average, weighted as they are in it, which are samples of the posterior with ``optimiser="sgld"``; of a
+        self-guided fit, the error that its disagreement with similar patches lets expect; and that between the runs if
+        there are several. NaN where a known pixel is kept; at least the spread around a hole that nothing determines.
     noise : Noise or None
         Of the observation, in the units of the input; None if it is not known.
     method : Choice
@@ -375,6 +375,10 @@ def _steps(
     """
     search, guard, rule, events = attempt.search, attempt.guard, attempt.rule, attempt.events
     last, here = first + rule.at_most(attempt.settings.iterations, first), search.iteration
+    for _ in search.preliminaries():
+        if should_stop():
+            return False, f"{_STOPPED} after {here} of {last} iterations"
+        yield None
     began = shown = time.perf_counter()
     cost = 0.0
     reason = ""

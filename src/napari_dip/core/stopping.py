@@ -22,7 +22,7 @@ from napari_dip.core.noise import INDEPENDENT
 from napari_dip.core.operators import Compose, Mask
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import Search, tail_of
-from napari_dip.core.selfguided import PASSES, WARM, SelfGuided, whole_fit
+from napari_dip.core.selfguided import SelfGuided, one_pass, whole_fit
 from napari_dip.core.state import Mark
 from napari_dip.settings import Settings
 
@@ -138,11 +138,12 @@ class Discrepancy(Rule):
 
 
 class Passes(Rule):
-    """Stop a self-guided fit when each pixel has been fitted `PASSES` times: its step length falls to that end."""
+    """Stop a self-guided fit when each pixel has been fitted often enough: its step length falls to that end."""
 
     def __init__(self, problem: Problem, settings: Settings) -> None:
         super().__init__(problem, settings)
         self.whole = whole_fit(problem.image_shape, settings, problem.voxel_size)
+        self._one_pass = one_pass(problem.image_shape, settings, problem.voxel_size)
 
     def begin(self, search: Search) -> None:
         assert isinstance(search, SelfGuided)
@@ -155,7 +156,8 @@ class Passes(Rule):
         self.share = search.iteration / self.whole
         if self.share < 1:
             return ""
-        times = f"{WARM * PASSES:.0f} times, from the weights of its neighbour" if search.warm else f"{PASSES} times"
+        beginning = ", from the weights of its neighbour" if search.warm else ""
+        times = f"{search.iteration / self._one_pass:.0f} times{beginning}"
         return f"stopped at iteration {search.iteration}: each pixel has been fitted {times}"
 
     def remark(self) -> str:
