@@ -537,7 +537,7 @@ def test_known_pixels_that_are_kept_have_a_residual_but_no_uncertainty() -> None
 def test_the_uncertainty_is_in_the_units_of_the_image(knobs: dict[str, Any], source: str) -> None:
     maps = []
     for scale in (1, 1000):
-        result = denoise(scale * stack(2, 9, 12) + 7, leading_axes=1, uncertainty=True, **knobs, **FAST)
+        result = denoise(scale * stack(2, 9, 12) + 7, leading_axes=1, uncertainty=True, **{**FAST, **knobs})
         assert (result.uncertainty.shape, result.uncertainty.dtype) == (result.image.shape, np.float32)
         assert result.record["uncertainty"] == source
         maps.append(result.uncertainty)
@@ -554,9 +554,9 @@ def test_slices_that_were_not_reached_have_no_residual_and_no_uncertainty() -> N
 
 
 def test_the_runs_of_every_slice_are_gone_on_with() -> None:
-    half = denoise(stack(2, 9, 12), leading_axes=1, runs=2, **FAST)
+    half = denoise(stack(2, 9, 12), leading_axes=1, **{**FAST, "runs": 2})
     both = denoise(stack(2, 9, 12), leading_axes=1, resume=half)
-    whole = denoise(stack(2, 9, 12), leading_axes=1, runs=2, **{**FAST, "iterations": 12})
+    whole = denoise(stack(2, 9, 12), leading_axes=1, **{**FAST, "runs": 2, "iterations": 12})
     np.testing.assert_allclose(both.image, whole.image, atol=1e-3)
     assert both.iterations == whole.iterations == 48
 

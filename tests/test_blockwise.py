@@ -17,7 +17,7 @@ from napari_dip.terminal import Bar, Stop
 from napari_dip.zarrs import open_source
 from tests.test_large import PRIOR, ome_zarr, saved, stack
 
-TINY = [*("--preset", "denoise-small", "--iterations", "3", "--channels", "4", "--scales", "2"), "--code-channels", "4"]
+TINY = "--preset denoise-small --runs 1 --iterations 3 --channels 4 --scales 2 --code-channels 4".split()
 TINY += ["--device", "cpu"]
 
 

@@ -25,7 +25,21 @@ from tests import bad_inputs
 from tests.bad_inputs import Case, bad, odd
 
 SOURCE = str(Path(files.__file__).resolve().parents[1])  # before a test changes the folder
-QUICK = ("--iterations", "3", "--channels", "4", "--scales", "2", "--threads", "1", "--device", "cpu", "--quiet")
+QUICK = (
+    "--iterations",
+    "3",
+    "--runs",
+    "1",
+    "--channels",
+    "4",
+    "--scales",
+    "2",
+    "--threads",
+    "1",
+    "--device",
+    "cpu",
+    "--quiet",
+)
 ENDLESS = ("--iterations", "1000000", "--stop", "iterations")
 NEEDS = {
     "denoise": (),

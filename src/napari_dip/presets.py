@@ -27,7 +27,7 @@ def _original(**changes: Any) -> dict[str, Any]:
 #: name -> (tasks, changes)
 TABLE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "denoise-self": (("denoise",), dict(_SELF, iterations=4000)),
-    "denoise-small": (("denoise",), dict(_SMALL, iterations=1500)),
+    "denoise-small": (("denoise",), dict(_SMALL, iterations=1500, runs=2)),
     "denoise-large": (("denoise",), dict(_LARGE, iterations=2000)),
     "inpaint-small": (("inpaint",), dict(_SMALL, iterations=1500)),
     "inpaint-large": (("inpaint",), dict(_LARGE, iterations=3000)),

@@ -30,11 +30,13 @@ def single(seed: int, **changes: Any) -> solve.Result:
 # ------------------------------------------------------------------------------------------------------- several runs
 
 
-def test_the_image_is_the_mean_of_the_runs_and_the_uncertainty_their_spread() -> None:
+def test_the_image_is_the_mean_of_the_runs_and_the_uncertainty_their_spread_and_that_within_them() -> None:
     result = several(uncertainty=True)
-    each = np.stack([single(seed).image for seed in ensemble.seeds(0, 3)]).astype(np.float64)
+    runs = [single(seed, uncertainty=True) for seed in ensemble.seeds(0, 3)]
+    each, within = (np.stack([getattr(r, what) for r in runs]).astype(np.float64) for what in ("image", "uncertainty"))
     np.testing.assert_allclose(result.image, each.mean(0), atol=1e-6)
-    np.testing.assert_allclose(result.uncertainty, each.std(0, ddof=1), atol=1e-6)
+    expected = np.sqrt(each.var(0, ddof=1) + (within**2).mean(0))
+    np.testing.assert_allclose(result.uncertainty, expected, atol=1e-6)
     np.testing.assert_allclose(result.residual, problem().observation - result.image, atol=1e-6)
     assert (result.iterations, len(result.history.loss), result.marks) == (60, 60, (20, 20, 20))
     assert result.complete

@@ -38,8 +38,8 @@ def iterate(problem: Problem, settings: Settings, **how: Any) -> Generator[Progr
     Returns
     -------
     Result
-        Image, last and residual are of the mean, the uncertainty is the standard deviation between the runs. A run
-        that was stopped or failed is left out, unless it is the first.
+        Image, last and residual are of the mean, the uncertainty is the standard deviation between and within the
+        runs. A run that was stopped or failed is left out, unless it is the first.
     """
     return (yield from solve.shown(turns(problem, settings, **how)))
 
@@ -128,15 +128,13 @@ def _blend(finished: RunningAverage, progress: Progress) -> Image:
 
 
 def _spread(images: RunningAverage, done: list[Result], settings: Settings) -> Image | None:
-    """The standard deviation between runs, without the bias of their small number.
+    """The standard deviation of all that the runs say: of their means, and within each (the law of total variance).
 
-    Self-guided fits have half of their image in common and err alike: theirs is added to what each says of its error.
+    Without the bias of a small number of runs.
     """
-    count, own = len(done), done[0].uncertainty
-    if count == 1 or not settings.uncertainty:
-        return own
+    count, own = len(done), [result.uncertainty for result in done if result.uncertainty is not None]
+    if not settings.uncertainty or not own:
+        return None
     assert images.variance is not None
-    between = images.variance.numpy() * count / (count - 1)
-    if settings.code != "self":
-        return np.asarray(np.sqrt(between))
-    return None if own is None else np.asarray(np.sqrt(between + own**2))
+    between = images.variance.numpy() * count / max(count - 1, 1)
+    return np.asarray(np.sqrt(between + np.mean(np.square(own), axis=0)))

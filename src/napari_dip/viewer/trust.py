@@ -28,8 +28,8 @@ _SWITCHES = {  # name -> what stands beside it, and what it can and cannot tell
     "uncertainty": (
         "Uncertainty layer",
         (
-            "Standard deviation at each pixel, in the units of the image: between the runs if there are several, "
-            "else of the iterates about their average. To be switched on before the run. It tells where the fit "
+            "Standard deviation at each pixel, in the units of the image: of the iterates about their average, and "
+            "between the runs if there are several. To be switched on before the run. It tells where the fit "
             "wavers, not where it is surely wrong: what all iterates get wrong alike has a small one."
         ),
     ),
