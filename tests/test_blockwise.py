@@ -17,8 +17,8 @@ from napari_dip.terminal import Bar, Stop
 from napari_dip.zarrs import open_source
 from tests.test_large import PRIOR, ome_zarr, saved, stack
 
-TINY = "--preset denoise-small --runs 1 --iterations 3 --channels 4 --scales 2 --code-channels 4".split()
-TINY += ["--device", "cpu"]
+TINY = ["--preset", "denoise-small", "--runs", "1", "--iterations", "3", "--device", "cpu"]
+TINY += ["--channels", "4", "--scales", "2", "--code-channels", "4"]
 
 
 def test_a_zarr_is_restored_as_the_api_does_and_its_calibration_kept(
