@@ -64,7 +64,7 @@ each_way = pytest.mark.parametrize("way", WAYS)
 
 
 def case_of(way: str) -> Problem:
-    """Half of the pixels of a coarse picture; for a self-guided fit all, of correlated noise unless patches teach it."""
+    """Half of the pixels of a coarse picture; for a self-guided fit all, with shared noise unless patches teach it."""
     if way == "self-guided, taught":
         return replace(problem(16, 16), noise=WHITE)
     if way.startswith("self-guided"):
