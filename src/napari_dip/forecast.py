@@ -15,7 +15,7 @@ from napari_dip.core.ladder import smaller
 from napari_dip.core.noise import Noise
 from napari_dip.core.solve import OutOfMemory
 from napari_dip.inputs import read_factor
-from napari_dip.instrument import reach_of, read_psf
+from napari_dip.instrument import finer, reach_of, read_psf, read_voxel_size
 from napari_dip.run import BEYOND, Job
 from napari_dip.settings import Settings
 
@@ -31,6 +31,7 @@ def estimate(
     channel_axis: int | None = None,
     leading_axes: int = 0,
     psf: Any = None,
+    voxel_size: Any = None,
     image_noise: Noise | None = None,
     **knobs: Any,
 ) -> Cost:
@@ -42,7 +43,7 @@ def estimate(
         Of the image, as it is handed in.
     settings : Settings, optional
         Those of the run; by default the task's preset for the device.
-    task, factor, channel_axis, leading_axes, psf
+    task, factor, channel_axis, leading_axes, psf, voxel_size
         As for `iterate`.
     image_noise : Noise, optional
         Of the image, scaled to 0..1; by default photon noise that is independent from pixel to pixel, and known.
@@ -71,6 +72,7 @@ def estimate(
     known = image_noise or cost.TYPICAL
     settings = settings_here(task, image_noise=known, **knobs) if settings is None else settings.changed(**knobs)
     factors = None if factor is None else read_factor(factor, len(space))
+    voxel = read_voxel_size(voxel_size, len(space))
     margin = (0,) * len(space) if psf is None else reach_of(read_psf(psf, len(space)), BEYOND)
     return cost.estimate(
         1 if channel is None else axes[channel],
@@ -79,6 +81,7 @@ def estimate(
         known,
         devices.choose(settings.device).name,
         factors=factors,
+        voxel_size=finer(voxel, factors),
         slices=math.prod(axes[:leading_axes]),
     )
 
@@ -129,7 +132,16 @@ def cost_of(job: Job) -> Cost:
     measured = tuple(n + 2 * m for n, m in zip(job.slices.values.shape[2:], job.margin, strict=True))
     noise = cost.TYPICAL if job.noise is None or job.scaling is None else job.noise.scaled(job.scaling)
     count, channels = job.slices.values.shape[:2]
-    return cost.estimate(channels, measured, job.settings, noise, job.device.name, factors=job.factors, slices=count)
+    return cost.estimate(
+        channels,
+        measured,
+        job.settings,
+        noise,
+        job.device.name,
+        factors=job.factors,
+        voxel_size=job.fine_voxel_size,
+        slices=count,
+    )
 
 
 def _at_most(job: Job) -> float:

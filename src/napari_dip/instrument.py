@@ -85,6 +85,13 @@ def read_voxel_size(voxel_size: Any, ndim: int) -> tuple[float, ...] | None:
     return each
 
 
+def finer(voxel_size: tuple[float, ...] | None, factors: tuple[int, ...] | None) -> tuple[float, ...] | None:
+    """The voxel size of a grid that is finer by a factor along each axis; None if it is not known."""
+    if voxel_size is None or factors is None:
+        return voxel_size
+    return tuple(size / factor for size, factor in zip(voxel_size, factors, strict=True))
+
+
 def _gaussian(sigmas: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     if not np.isfinite(sigmas).all() or (sigmas < 0).any() or not sigmas.any():
         raise ValueError(

@@ -21,7 +21,7 @@ from napari_dip.core.problem import Problem
 from napari_dip.core.solve import Progress, Result
 from napari_dip.core.stopping import Choice
 from napari_dip.inputs import Slices, read_range
-from napari_dip.instrument import reach_of
+from napari_dip.instrument import finer, reach_of
 from napari_dip.settings import Settings
 
 Array = npt.NDArray[Any]
@@ -125,9 +125,7 @@ class Job:
     @property
     def fine_voxel_size(self) -> tuple[float, ...] | None:
         """The voxel size of the restored image."""
-        if self.voxel_size is None:
-            return None
-        return tuple(v / f for v, f in zip(self.voxel_size, self.factors or (1,) * len(self.voxel_size), strict=True))
+        return finer(self.voxel_size, self.factors)
 
     def noise_in(self, index: int) -> Noise | None:
         """The noise of a slice in scaled intensities: that of all slices, at the mean of this one."""

@@ -82,6 +82,32 @@ def test_whatever_can_be_restored_can_be_estimated(shape: tuple[int, ...], argum
     assert cost.seconds > 0
 
 
+@pytest.mark.parametrize(
+    "knobs", [dict(SMALL, scales=3, channels=32), dict(SELF, channels=32)], ids=["prior", "self-guided"]
+)
+def test_axes_that_are_coarser_are_halved_later(knobs: dict) -> None:
+    def cost_of(*voxel_size: float) -> Cost:
+        return napari_dip.estimate((24, 32, 32), **knobs, voxel_size=voxel_size)
+
+    assert cost_of(1, 1, 1) == napari_dip.estimate((24, 32, 32), **knobs)
+    assert cost_of(4, 1, 1).memory != cost_of(1, 1, 1).memory
+    assert cost_of(4, 1, 1) == cost_of(2, 0.5, 0.5)
+    run = napari_dip.iterate("denoise", picture(24, 32, 32), **knobs, voxel_size=(4, 1, 1))
+    assert run.cost.memory == pytest.approx(cost_of(4, 1, 1).memory, rel=0.1)  # of other noise
+
+
+def test_the_voxels_of_the_result_count() -> None:
+    knobs = {**SMALL, "task": "superresolve", "factor": (4, 1, 1), "preset": "superresolve-small", "channels": 32}
+    whole = napari_dip.estimate((6, 32, 32), **knobs)
+    assert napari_dip.estimate((6, 32, 32), **knobs, voxel_size=(4, 1, 1)) == whole
+    assert napari_dip.estimate((6, 32, 32), **knobs, voxel_size=(1, 1, 1)) != whole
+
+
+def test_voxels_that_are_none_are_refused() -> None:
+    with pytest.raises(ValueError, match="voxel_size=.*each of the 2 spatial axes"):
+        napari_dip.estimate((64, 64), voxel_size=(1, 1, 1))
+
+
 _MEASURE = """
 import numpy as np, napari_dip
 knobs = dict(preset="denoise-small", device="cpu", iterations=3, threads=1)

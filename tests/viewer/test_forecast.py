@@ -5,6 +5,8 @@ import re
 import numpy as np
 import pytest
 
+from napari_dip.viewer.choice import IN_VIEW, VOLUME
+
 pytestmark = pytest.mark.usefixtures("forecast")
 
 
@@ -28,6 +30,18 @@ def test_more_channels_take_more(viewer, dock, wait):
 def test_factors_and_colours_count(viewer, dock, wait, name, shape, rgb):
     viewer.add_image(np.random.default_rng(0).random(shape), rgb=rgb)
     assert said(dock(name), wait) > 0
+
+
+def test_coarse_planes_count(viewer, dock, wait):
+    layer = viewer.add_image(np.random.default_rng(0).normal(100, 10, (24, 48, 48)).astype(np.float32))
+    widget = dock(preset="denoise-small", channels="8")
+    widget.inputs.where.value = VOLUME
+    cubes = said(widget, wait)
+    layer.scale = (8, 1, 1)
+    widget.inputs.where.value = IN_VIEW
+    widget.inputs.where.value = VOLUME
+    wait(lambda: "about" not in widget.cost.text())
+    assert said(widget, wait) != cubes
 
 
 def test_too_little_memory_is_said(viewer, dock, wait, monkeypatch):

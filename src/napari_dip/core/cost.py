@@ -30,6 +30,7 @@ from napari_dip.core.stabilise import Stabiliser
 from napari_dip.settings import Settings
 
 Shape = tuple[int, ...]
+Size = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def estimate(
     device: str,
     *,
     factors: Shape | None = None,
+    voxel_size: Size | None = None,
     slices: int = 1,
 ) -> Cost:
     """What restoring a stack of slices takes, one after the other.
@@ -100,12 +102,14 @@ def estimate(
     device : str
     factors : tuple of int, optional
         Of a super-resolution.
+    voxel_size : tuple of float, optional
+        Of the restored image, along the axes S: an axis that is coarser than others is halved later.
     slices : int
     """
     volume = len(measured) == 3
     settings = settings.changed(precision=devices.precision_of(settings, device, volume), seed=0, device="cpu")
     tiles = tiles_of(measured, settings)
-    run = _of_one_run(channels, tiles.tile, factors, settings.changed(tile=0, overlap=0), noise)
+    run = _of_one_run(channels, tiles.tile, factors, voxel_size, settings.changed(tile=0, overlap=0), noise)
     image = tuple(n * f for n, f in zip(measured, factors or (1,) * len(measured), strict=True))
     pixels, fine = channels * math.prod(measured), channels * math.prod(image)
     images = 3 + settings.uncertainty
@@ -134,11 +138,13 @@ class _Run:
 
 
 @functools.lru_cache(maxsize=64)
-def _of_one_run(channels: int, measured: Shape, factors: Shape | None, settings: Settings, noise: Noise) -> _Run:
+def _of_one_run(
+    channels: int, measured: Shape, factors: Shape | None, voxel_size: Size | None, settings: Settings, noise: Noise
+) -> _Run:
     simulated = _SelfGuided if settings.code == "self" else _Prior
     with Ghosts() as ledger:
         operator = Downsample(factors) if factors else Identity()
-        work = simulated(channels, measured, operator, settings, noise, ledger).work_in_all()
+        work = simulated(channels, measured, operator, voxel_size, settings, noise, ledger).work_in_all()
     again = _AGAIN[len(measured)] if settings.recompute == "on" and settings.code != "self" else 1
     tensors, memory = ledger.peak, int(_HEAP[len(measured)] * again * ledger.heap.top)
     if settings.code == "self":
@@ -155,16 +161,24 @@ class _Prior:
     """One run, of which each part happens once."""
 
     def __init__(
-        self, channels: int, measured: Shape, operator: Operator, settings: Settings, noise: Noise, ledger: Ledger
+        self,
+        channels: int,
+        measured: Shape,
+        operator: Operator,
+        voxel_size: Size | None,
+        settings: Settings,
+        noise: Noise,
+        ledger: Ledger,
     ) -> None:
         self.channels, self.measured, self.settings, self.ledger = channels, measured, settings, ledger
+        self.voxel_size = voxel_size
         shape = (channels, *self.seen())
         empty = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), shape, (0,) * len(shape))
         guide = None
         if settings.code == "guide":
             shape = (channels, *operator.image_shape(shape[1:]))
             guide = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), shape, (0,) * len(shape))
-        self.problem = Problem(observation=empty, operator=operator, noise=noise, guide=guide)
+        self.problem = Problem(observation=empty, operator=operator, noise=noise, guide=guide, voxel_size=voxel_size)
 
     def seen(self) -> Shape:
         """Size of the observation that is fitted."""
@@ -212,20 +226,20 @@ class _SelfGuided(_Prior):
     def seen(self) -> Shape:
         """Just so large that the generator is that of the whole image: numpy looks at this one."""
         least = 2 ** (self.settings.scales + 2)
-        crop = crop_of(self.measured, self.settings)
+        crop = crop_of(self.measured, self.settings, self.voxel_size)
         return tuple(min(n, max(2 * c, least)) for n, c in zip(self.measured, crop, strict=True))
 
     def search(self) -> Search:
         return SelfGuided(self.problem, self.settings, "cpu")
 
     def iterations(self) -> int:
-        whole = whole_fit(self.measured, self.settings)
+        whole = whole_fit(self.measured, self.settings, self.voxel_size)
         return self.settings.iterations if self.settings.stop == "iterations" else min(self.settings.iterations, whole)
 
     def finish(self, search: Search) -> Work:
         """The prediction of the whole image, over all turns."""
         assert isinstance(search, SelfGuided)
-        canvas = make_generator(self.settings, self.channels, self.channels, self.measured).canvas
+        canvas = make_generator(self.settings, self.channels, self.channels, self.measured, self.voxel_size).canvas
         every = list(turns(len(canvas), swap=len(set(search._multiple[-2:])) == 1))
         some = [min(n, _TILE[len(canvas)] + 2 * _HALO[len(canvas)]) for n in canvas]  # one tile and its halo
         search._photons, search._known = (torch.empty(self.channels, *some) for _ in range(2))

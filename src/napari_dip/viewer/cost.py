@@ -39,7 +39,8 @@ class CostSentence(Text):
 
     def look(self, task: str, selection: Selection, settings: Settings, factor: Any) -> None:
         """Estimate what a run will take, unless that is what was asked for the last time."""
-        key = (task, selection.shape, selection.rgb, selection.space, selection.together, settings, factor)
+        voxel_size = selection.geometry.pixel_size(selection.space)
+        key = (task, selection.shape, selection.rgb, selection.space, selection.together, settings, factor, voxel_size)
         if key == self._key:
             return
         self._key = key
@@ -66,7 +67,14 @@ class CostSentence(Text):
 
 
 def forecast(
-    task: str, shape: tuple[int, ...], rgb: bool, space: int, together: bool, settings: Settings, factor: Any
+    task: str,
+    shape: tuple[int, ...],
+    rgb: bool,
+    space: int,
+    together: bool,
+    settings: Settings,
+    factor: Any,
+    voxel_size: tuple[float, ...],
 ) -> tuple[Cost, int, str]:
     """The cost of a run on a layer, what is free, and where."""
     channel_axis = len(shape) if rgb else 0 if together else None
@@ -78,5 +86,6 @@ def forecast(
         factor=factor,
         channel_axis=channel_axis,
         leading_axes=len(shape) - space - together,
+        voxel_size=voxel_size,
     )
     return cost, memory.free(device), device
