@@ -110,7 +110,6 @@ def test_a_mask_may_be_an_image_or_a_zarr(tmp_path: Path) -> None:
         ("out.zarr", ["--residual"], "--residual is of one image"),
         ("out.zarr", ["--uncertainty"], "--uncertainty is of one image"),
         ("out.zarr", ["--volume"], "needs a z axis, but"),
-        ("out.zarr", ["--estimate"], "--estimate is of one image"),
         ("in.zarr", [], "exists, and is no run|is the source"),
     ],
 )

@@ -17,7 +17,7 @@ import pytest
 import zarr
 
 from napari_dip import cluster as clusters
-from napari_dip import iterate_blocks, restore_blocks
+from napari_dip import estimate_blocks, iterate_blocks, restore_blocks
 from napari_dip.cli import DONE, FAILED, main
 from napari_dip.cluster import active_client
 from napari_dip.large import BlockProgress
@@ -111,6 +111,13 @@ def test_the_command_line_computes_on_the_workers_of_a_scheduler(tmp_path: Path,
     assert main(["denoise", source, str(target), "--scheduler", client.scheduler.address, *TINY]) == DONE
     whole = restore_blocks("denoise", source, tmp_path / "whole.zarr", client=False, **PRIOR)
     np.testing.assert_array_equal(zarr.open_array(target / "0", mode="r")[:], whole.array[:])
+
+
+def test_an_estimate_is_that_of_the_workers(tmp_path: Path, client: Any) -> None:
+    source = saved(stack(5, 20, 24), tmp_path / "in.zarr")
+    said = estimate_blocks("denoise", source, client=client, **PRIOR)
+    assert (said.blocks, said.workers) == (5, 2)
+    assert said.seconds == 3 * said.block.seconds
 
 
 def test_a_scheduler_is_enough_where_no_client_is_active(tmp_path: Path, client: Any) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from napari_dip.settings import PRESETS, Settings
 
 if TYPE_CHECKING:
+    from napari_dip.blockcost import BlocksCost, estimate_blocks
     from napari_dip.core.noise import Noise
     from napari_dip.core.pixels import find_bad_pixels
     from napari_dip.core.solve import Progress, Result
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
     from napari_dip.restore import Run, deconvolve, denoise, inpaint, iterate, superresolve
     from napari_dip.trust import estimate_noise
 
-_RESTORE = ("Progress", "Result", "Run", "deconvolve", "denoise", "inpaint", "iterate", "superresolve")
-_LARGE = ("iterate_blocks", "restore_blocks")
-_ESTIMATE = ("Cost", "estimate")
-_TRUST = ("Noise", "estimate_noise", "find_bad_pixels")
+_FROM = {
+    "restore": ("Progress", "Result", "Run", "deconvolve", "denoise", "inpaint", "iterate", "superresolve"),
+    "large": ("iterate_blocks", "restore_blocks"),
+    "forecast": ("Cost", "estimate"),
+    "blockcost": ("BlocksCost", "estimate_blocks"),
+    "trust": ("Noise", "estimate_noise", "find_bad_pixels"),
+}
 __all__ = [
     "PRESETS",
+    "BlocksCost",
     "Cost",
     "Noise",
     "Progress",
@@ -38,6 +43,7 @@ __all__ = [
     "deconvolve",
     "denoise",
     "estimate",
+    "estimate_blocks",
     "estimate_noise",
     "find_bad_pixels",
     "inpaint",
@@ -53,7 +59,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     if name in ("trust", "viewer"):  # viewer is light by itself: napari is loaded with what is taken from it
         return importlib.import_module(f"napari_dip.{name}")
-    for module, names in (("restore", _RESTORE), ("large", _LARGE), ("trust", _TRUST), ("forecast", _ESTIMATE)):
+    for module, names in _FROM.items():
         if name in names:
             return getattr(importlib.import_module(f"napari_dip.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -29,7 +29,6 @@ _ONE_IMAGE = (
     "resolution",
     "together",
     "uncertainty",
-    "estimate",
 )
 _UNITS = {"µm": "micrometer", "nm": "nanometer", "mm": "millimeter", "cm": "centimeter", "m": "meter", "inch": "inch"}
 
@@ -40,7 +39,7 @@ def wanted(args: Namespace) -> bool:
 
 
 def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
-    """Restore block by block; returns whether all is done.
+    """Restore block by block, or estimate what that takes; returns whether all is done.
 
     Raises
     ------
@@ -50,12 +49,13 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     for name in _ONE_IMAGE:
         if getattr(args, name, None) or changes.get(name):
             raise ValueError(f"--{name.replace('_', '-')} is of one image, and not kept of blocks; leave it out")
-    if Path(args.target).suffix.lower() != ENDING:
+    if args.target is not None and Path(args.target).suffix.lower() != ENDING:
         raise ValueError(f"{args.target} must end in {ENDING} as {args.source} does: it is written block by block")
     source, calibration = args.source, None
     if Path(args.source).suffix.lower() != ENDING:
         picture = files.read(args.source)
         source, calibration = picture.values, _calibration(picture, args.source)
+    from napari_dip.blockcost import estimate_blocks
     from napari_dip.cluster import connected  # torch, zarr and dask: seconds
     from napari_dip.large import iterate_blocks
     from napari_dip.zarrs import open_source
@@ -64,21 +64,27 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     axes = opened.calibration.axes
     check_volume(args, axes)
     tty = sys.stderr.isatty()
+    asked = {
+        "mask": None if args.mask is None else _mask(args),
+        "leading_axes": len(axes) - (3 if args.volume else 2),
+        "calibration": calibration,
+        **report.camera(args),
+        **_instrument(args),
+        **changes,
+    }
     with connected(args.scheduler or False) as client:
+        asked["client"] = client or False
+        if args.estimate:
+            print(f"{args.source} would take {estimate_blocks(args.task, source, **asked)}.")
+            return True
         steps = iterate_blocks(
             args.task,
             source,
             args.target,
-            None if args.mask is None else _mask(args),
-            leading_axes=len(axes) - (3 if args.volume else 2),
-            calibration=calibration,
-            **report.camera(args),
-            **_instrument(args),
-            client=client or False,
             overwrite=args.overwrite,
             should_stop=stop.asked,
             interval=float("inf") if args.quiet else 0.25 if tty else 5,
-            **changes,
+            **asked,
         )
         with Bar(quiet=args.quiet, tty=tty) as bar, closing(steps):
             while True:

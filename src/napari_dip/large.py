@@ -23,22 +23,12 @@ import zarr
 
 from napari_dip import blocks, record
 from napari_dip.blocks import Plan
-from napari_dip.cluster import active_client, compute, connected
-from napari_dip.core.operators import Downsample
+from napari_dip.cluster import compute, connected
 from napari_dip.core.solve import Progress
-from napari_dip.inputs import check_task, read_factor, read_range
-from napari_dip.instrument import read_psf
 from napari_dip.ledger import KEY, Ledger
-from napari_dip.order import Order, begin, look, plan_of, refuse_another
-from napari_dip.settings import Settings, check_names
-from napari_dip.zarrs import Calibration, Place, Source, open_source
-
-_OTHERWISE = {  # how blocks are told what other functions have a keyword for
-    "axes": "the file of an OME-Zarr names its axes, calibration= those of a plain array, and leading_axes= says how "
-    "many of them are no space",
-    "channel_axis": "channels are leading axes, which are restored one by one",
-}
-INSTRUMENT = ("kernel", "psf", "psf_centre", "voxel_size")  # what `restore.iterate` is told of it
+from napari_dip.order import Order, begin, look, plan_of, read_order, refuse_another
+from napari_dip.settings import Settings
+from napari_dip.zarrs import Calibration, Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,53 +197,25 @@ def iterate_blocks(
     A block that fails is left out, and tried again by the next call, unless it is the first one. Bits are the same
     after a kill as long as device, number of threads and versions are.
     """
-    check_task(task, factor, options.get("psf"))
-    changes = {name: value for name, value in options.items() if name not in INSTRUMENT}
-    instrument = {name: value for name, value in options.items() if name in INSTRUMENT}
-    for name, instead in _OTHERWISE.items():
-        if name in changes:
-            raise TypeError(f"{name}={changes[name]!r} is not for blocks: {instead}")
-    check_names(changes, also=(*INSTRUMENT, "mask", "factor", "leading_axes", "intensity_range"))
-    if changes.get("uncertainty", settings.uncertainty if settings else False):
-        raise ValueError("uncertainty is not kept of blocks; restore a part of the array as one image for that")
-    if "guide" in (changes.get("code"), settings.code if settings else ""):
-        raise ValueError("code='guide' needs an image of the size of the result, which blocks do not have")
-    read = open_source(source, calibration)
-    hidden = None if mask is None else _open_mask(mask, read)
-    ndim = len(read.shape)
-    leading = ndim - 2 if leading_axes is None else leading_axes
-    if ndim - leading not in (2, 3):
-        raise ValueError(
-            f"leading_axes={leading_axes} of {ndim} axes leaves {max(0, ndim - leading)} of space; 2 or 3 are needed"
-        )
-    if task == "inpaint" and hidden is None and read.array.dtype.kind != "f":
-        raise ValueError("mask is not given and no whole number is NaN, so there is no hole to fill")
-    factors = (1,) * (ndim - leading) if factor is None else read_factor(factor, ndim - leading)
-    if factor is not None:
-        Downsample(factors, instrument.get("kernel", "lanczos2"))  # refuses an unknown kernel now
-    if "psf" in instrument:  # refuses what is not fit now
-        read_psf(instrument["psf"], ndim - leading, instrument.get("psf_centre", "mass"))
-    if all(read.calibration.units[leading:]):
-        instrument.setdefault("voxel_size", read.calibration.scale[leading:])
-    given = {"gain": gain, "offset": offset, "read_noise": read_noise}
-    order = Order(
-        source=read,
-        mask=hidden,
-        ledger=Ledger(target),
-        client=client if isinstance(client, str) else active_client(client),
+    order = read_order(
+        task,
+        source,
+        Ledger(target),
+        mask,
+        factor=factor,
+        leading_axes=leading_axes,
+        calibration=calibration,
+        intensity_range=intensity_range,
+        gain=gain,
+        offset=offset,
+        read_noise=read_noise,
+        client=client,
         should_stop=should_stop,
         interval=interval,
-        task=task,
-        leading=leading,
-        factors=factors,
-        instrument=instrument,
-        camera={name: float(value) for name, value in given.items() if value is not None},
-        intensity_range=None if intensity_range is None else read_range(intensity_range),
         settings=settings,
-        changes=changes,
+        **options,
     )
-    _ = order.tiles  # refuses now what makes no sense
-    if order.client is not None and isinstance(read.array, np.ndarray):
+    if order.client is not None and isinstance(order.source.array, np.ndarray):
         raise TypeError("source is an array in memory, which workers cannot read; save it as .zarr and name that")
     _refuse_inputs(order, overwrite=overwrite)
     if order.ledger.path.exists() and not overwrite:
@@ -281,15 +243,6 @@ def _refuse_inputs(order: Order, *, overwrite: bool) -> None:
                 raise ValueError(f"target={target} {how} the {name}, which is never changed; name another one")
 
 
-def _open_mask(mask: Any, source: Source) -> Source:
-    if isinstance(mask, np.ndarray) and mask.dtype == bool:
-        mask = mask.astype(np.uint8)
-    opened = open_source(mask)
-    if opened.shape != source.shape[len(source.shape) - len(opened.shape) :]:
-        raise ValueError(f"mask has the shape {opened.shape}, but the source {source.shape}; a mask may only lack axes")
-    return opened
-
-
 def _run_alone(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, Restored]:
     """The run, while nobody else writes its target, and with a connection to its workers."""
     with order.ledger.locked(), connected(order.client) as client:
@@ -301,9 +254,7 @@ def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, 
     run = uuid.uuid4().hex if found is None or overwrite else found.get("run", "")
     ledger = Ledger(order.ledger.path, run)
     order = replace(order, ledger=ledger)
-    seen = _call(
-        order, look, order.task, len(order.space), list(order.samples()), order.camera, order.settings, order.changes
-    )
+    seen = order.once(look, *order.looked_at)
     digest = yield from _digest(order)
     if order.mask is not None and digest is None:
         return Restored(path=ledger.path, complete=False, stop_reason="stopped by the user", record={})
@@ -463,9 +414,3 @@ def _outcomes(
         if order.should_stop():
             return
         yield index, function(index, *arguments)
-
-
-def _call(order: Order, function: Callable[..., Any], *arguments: Any) -> Any:
-    if order.client is None:
-        return function(*arguments)
-    return order.client.submit(function, *arguments, pure=False).result()

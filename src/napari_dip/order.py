@@ -17,17 +17,26 @@ import zarr
 
 from napari_dip import blocks, record
 from napari_dip.blocks import Plan
+from napari_dip.cluster import active_client
 from napari_dip.core import device as devices
 from napari_dip.core.mosaic import tiles_of
 from napari_dip.core.noise import Noise
+from napari_dip.core.operators import Downsample
 from napari_dip.core.tiling import Tiling, snug, tiling
-from napari_dip.inputs import read_slices
+from napari_dip.inputs import check_task, read_factor, read_range, read_slices
+from napari_dip.instrument import read_psf
 from napari_dip.ledger import KEY, Ledger
 from napari_dip.restore import chosen
 from napari_dip.run import noise_of
-from napari_dip.settings import Settings
-from napari_dip.zarrs import VERSIONS, Part, Place, Source, chunks_of, create_level, pyramid
+from napari_dip.settings import Settings, check_names
+from napari_dip.zarrs import VERSIONS, Calibration, Part, Place, Source, chunks_of, create_level, open_source, pyramid
 
+_OTHERWISE = {  # how blocks are told what other functions have a keyword for
+    "axes": "the file of an OME-Zarr names its axes, calibration= those of a plain array, and leading_axes= says how "
+    "many of them are no space",
+    "channel_axis": "channels are leading axes, which are restored one by one",
+}
+INSTRUMENT = ("kernel", "psf", "psf_centre", "voxel_size")  # what `restore.iterate` is told of it
 _TILE = {2: 1024, 3: 128}  # side of a tile at the most, or nearly, if the user names none
 _SAMPLES = {2: (16, (512, 512)), 3: (4, (64, 128, 128))}  # how many, and how large: what the noise is estimated from
 
@@ -92,6 +101,17 @@ class Order:
             yield self.parts((*(slice(int(k), int(k) + 1) for k in at), *space))
 
     @property
+    def looked_at(self) -> tuple[Any, ...]:
+        """The arguments of `look`."""
+        return self.task, len(self.space), list(self.samples()), self.camera, self.settings, self.changes
+
+    def once(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function where blocks will be computed."""
+        if self.client is None:
+            return function(*arguments)
+        return self.client.submit(function, *arguments, pure=False).result()
+
+    @property
     def mask_places(self) -> list[Place]:
         """The places in the mask that make up all of it, tile by tile."""
         if self.mask is None:
@@ -123,6 +143,84 @@ class Order:
         return dict(json.loads(json.dumps(asked)))
 
 
+def read_order(
+    task: str,
+    source: Any,
+    ledger: Ledger,
+    mask: Any = None,
+    *,
+    factor: Any = None,
+    leading_axes: int | None = None,
+    calibration: Calibration | None = None,
+    intensity_range: tuple[float, float] | None = None,
+    gain: float | None = None,
+    offset: float | None = None,
+    read_noise: float | None = None,
+    client: Any = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    interval: float = 0.25,
+    settings: Settings | None = None,
+    **options: Any,
+) -> Order:
+    """What was asked for, checked as far as that needs no pixel; arguments as for `large.iterate_blocks`."""
+    check_task(task, factor, options.get("psf"))
+    changes = {name: value for name, value in options.items() if name not in INSTRUMENT}
+    instrument = {name: value for name, value in options.items() if name in INSTRUMENT}
+    for name, instead in _OTHERWISE.items():
+        if name in changes:
+            raise TypeError(f"{name}={changes[name]!r} is not for blocks: {instead}")
+    check_names(changes, also=(*INSTRUMENT, "mask", "factor", "leading_axes", "intensity_range"))
+    if changes.get("uncertainty", settings.uncertainty if settings else False):
+        raise ValueError("uncertainty is not kept of blocks; restore a part of the array as one image for that")
+    if "guide" in (changes.get("code"), settings.code if settings else ""):
+        raise ValueError("code='guide' needs an image of the size of the result, which blocks do not have")
+    read = open_source(source, calibration)
+    hidden = None if mask is None else _open_mask(mask, read)
+    ndim = len(read.shape)
+    leading = ndim - 2 if leading_axes is None else leading_axes
+    if ndim - leading not in (2, 3):
+        raise ValueError(
+            f"leading_axes={leading_axes} of {ndim} axes leaves {max(0, ndim - leading)} of space; 2 or 3 are needed"
+        )
+    if task == "inpaint" and hidden is None and read.array.dtype.kind != "f":
+        raise ValueError("mask is not given and no whole number is NaN, so there is no hole to fill")
+    factors = (1,) * (ndim - leading) if factor is None else read_factor(factor, ndim - leading)
+    if factor is not None:
+        Downsample(factors, instrument.get("kernel", "lanczos2"))  # refuses an unknown kernel now
+    if "psf" in instrument:  # refuses what is not fit now
+        read_psf(instrument["psf"], ndim - leading, instrument.get("psf_centre", "mass"))
+    if all(read.calibration.units[leading:]):
+        instrument.setdefault("voxel_size", read.calibration.scale[leading:])
+    camera = {"gain": gain, "offset": offset, "read_noise": read_noise}
+    order = Order(
+        source=read,
+        mask=hidden,
+        ledger=ledger,
+        client=client if isinstance(client, str) else active_client(client),
+        should_stop=should_stop,
+        interval=interval,
+        task=task,
+        leading=leading,
+        factors=factors,
+        instrument=instrument,
+        camera={name: float(value) for name, value in camera.items() if value is not None},
+        intensity_range=None if intensity_range is None else read_range(intensity_range),
+        settings=settings,
+        changes=changes,
+    )
+    _ = order.tiles  # refuses now what makes no sense
+    return order
+
+
+def _open_mask(mask: Any, source: Source) -> Source:
+    if isinstance(mask, np.ndarray) and mask.dtype == bool:
+        mask = mask.astype(np.uint8)
+    opened = open_source(mask)
+    if opened.shape != source.shape[len(source.shape) - len(opened.shape) :]:
+        raise ValueError(f"mask has the shape {opened.shape}, but the source {source.shape}; a mask may only lack axes")
+    return opened
+
+
 def look(
     task: str,
     ndim: int,
@@ -140,8 +238,9 @@ def look(
     for values, missing in read:
         digest.update(f"{record.fingerprint(values)}{record.fingerprint(missing)}".encode())
     values, missing = (np.stack([a.reshape(a.shape[-ndim:]) for a in each]) for each in zip(*read, strict=True))
-    noise, level = None, 0.0
+    noise, level, limits = None, 0.0, None
     if not missing.all():
+        limits = float(values[~missing].min()), float(values[~missing].max())
         noise = noise_of(read_slices(values, missing, None, 1), camera)
         level = float(values[~missing].mean())
     settings, reason = chosen(task, settings, noise, changes)
@@ -154,6 +253,7 @@ def look(
         settings = settings.changed(device=device.name.partition(":")[0])
     return {
         "sha256": digest.hexdigest(),
+        "sampled": {"pixels": values.size, "range": limits},
         "noise": None if noise is None else _noise_as_dict(noise),
         "level": level,
         "settings": settings.as_dict(),
@@ -199,7 +299,7 @@ def begin(
         "request": request,
         "run": order.ledger.run,
         "task": order.task,
-        **{name: value for name, value in seen.items() if name != "sha256"},
+        **{name: value for name, value in seen.items() if name not in ("sha256", "sampled")},
         "intensity_range": limits,
         "tiles": {"shape": tiles.shape, "tile": tiles.tile, "corners": tiles.corners},
         "input": Path(order.source.path).name,
@@ -247,7 +347,7 @@ def plan_of(order: Order, found: dict[str, Any]) -> Plan:
         camera=order.camera,
         settings=settings.changed(threads=order.changes.get("threads", settings.threads)),
         intensity_range=None if found["intensity_range"] is None else tuple(found["intensity_range"]),
-        noise=None if found["noise"] is None else _noise_from(found["noise"]),
+        noise=None if found["noise"] is None else noise_from(found["noise"]),
         level=found["level"],
         lead=order.source.shape[: order.leading],
         tiles=tiles,
@@ -267,6 +367,6 @@ def _noise_as_dict(noise: Noise) -> dict[str, Any]:
     return {**values, "contrast": noise.contrast if np.isfinite(noise.contrast) else None}
 
 
-def _noise_from(values: dict[str, Any]) -> Noise:
+def noise_from(values: dict[str, Any]) -> Noise:
     contrast = np.inf if values["contrast"] is None else values["contrast"]
     return Noise(**{**values, "autocorrelation": np.array(values["autocorrelation"]), "contrast": contrast})

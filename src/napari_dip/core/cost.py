@@ -117,7 +117,7 @@ def estimate(
     held = slices * (5 * pixels + 4 * (images - 1) * fine) + 4 * pixels
     blended = min(_MOSAIC[0], run.memory / 2) + (_MOSAIC[1] + 8 * images) * fine if len(tiles) > 1 else 0
     ended = held + _VERDICT * math.prod(measured) + 4 * images * fine
-    noisy = _NOISE[0] + _NOISE[1] * min(slices * channels, 16) * math.prod(measured)
+    noisy = memory_of_noise(min(slices * channels, 16) * math.prod(measured))
     work = run.work * (len(tiles) * settings.runs * slices)
     rates = rates_of(device, settings.precision)
     seconds = work.calls * rates.call + work.moved * rates.byte + work.flops * rates.flop + _SECONDS * slices * pixels
@@ -126,6 +126,11 @@ def estimate(
     else:
         memory = int(_OF_GPU[0] * together * run.tensors) + _OF_GPU[1]
     return Cost(int(memory), seconds)
+
+
+def memory_of_noise(pixels: int) -> int:
+    """Bytes that the estimate of the noise takes, of so many pixels of up to 16 planes."""
+    return _NOISE[0] + _NOISE[1] * pixels
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,103 @@
+"""What a run over blocks will take, before it begins: memory of each worker, and time in all."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from napari_dip.cluster import connected
+from napari_dip.core.cost import Cost, in_bytes, in_time, memory_of_noise
+from napari_dip.core.intensity import Scaling
+from napari_dip.forecast import estimate
+from napari_dip.ledger import Ledger
+from napari_dip.order import look, noise_from, read_order
+from napari_dip.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlocksCost:
+    """What a run over blocks takes.
+
+    Attributes
+    ----------
+    block : Cost
+        Of one block, or of the samples if they take more: bytes at the peak beyond what a process holds that has the
+        program loaded. And seconds of a block.
+    blocks : int
+        How many there are.
+    workers : int
+        How many of them are computed at the same time.
+    """
+
+    block: Cost
+    blocks: int
+    workers: int = 1
+
+    @property
+    def memory(self) -> int:
+        """Bytes at the peak, of each worker."""
+        return self.block.memory
+
+    @property
+    def seconds(self) -> float:
+        """In all."""
+        return math.ceil(self.blocks / self.workers) * self.block.seconds
+
+    def __str__(self) -> str:
+        each = f" on each of {self.workers} workers" if self.workers > 1 else ""
+        blocks = f"{self.blocks} blocks of {in_time(self.block.seconds)}" if self.blocks > 1 else "one block"
+        return f"about {in_bytes(self.memory)}{each} and {in_time(self.seconds)}: {blocks}"
+
+
+def estimate_blocks(task: str, source: Any, mask: Any = None, **options: Any) -> BlocksCost:
+    """What `restore_blocks` will take of memory and time, of which nothing is written.
+
+    Up to 16 samples are read for the noise, which decides the settings. Device and rates are those of a worker.
+
+    Parameters
+    ----------
+    task, source, mask, **options
+        As for `iterate_blocks`; there is no target.
+
+    Returns
+    -------
+    BlocksCost
+        Its seconds are those of the fits, if no rule ends them early and each block has something to restore. Reading
+        for the range, blending and the pyramid are not in them; they are bound by the storage.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not fit.
+    """
+    order = read_order(task, source, Ledger(""), mask, **options)  # in which nothing is written
+    with connected(order.client) as client:
+        order = replace(order, client=client)
+        workers = max(1, len(client.nthreads())) if client is not None else 1
+        tiles, lead = order.tiles, order.source.shape[: order.leading]
+        block = order.once(_of_one, order.looked_at, order.intensity_range, tiles.tile, order.factors, order.instrument)
+    return BlocksCost(block=block, blocks=math.prod(lead) * len(tiles), workers=workers)
+
+
+def _of_one(
+    looked_at: tuple[Any, ...],
+    limits: tuple[float, float] | None,
+    tile: tuple[int, ...],
+    factors: tuple[int, ...],
+    instrument: dict[str, Any],
+) -> Cost:
+    """The cost of a block, on the machine that this is called on."""
+    seen, task = look(*looked_at), looked_at[0]
+    low, high = limits or seen["sampled"]["range"] or (0.0, 0.0)
+    noise = None if seen["noise"] is None or low == high else noise_from(seen["noise"]).scaled(Scaling(low, high))
+    block = estimate(
+        tile,
+        Settings(**seen["settings"]).changed(tile=max(16, *tile), overlap=0),
+        task=task,
+        factor=factors if task == "superresolve" else None,
+        psf=instrument.get("psf"),
+        voxel_size=instrument.get("voxel_size"),
+        image_noise=noise,
+    )
+    return replace(block, memory=max(block.memory, memory_of_noise(seen["sampled"]["pixels"])))
