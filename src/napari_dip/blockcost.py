@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from napari_dip.cluster import connected
-from napari_dip.core.cost import Cost, in_bytes, in_time, memory_of_noise
+from napari_dip.core.cost import LIBRARY, Cost, in_bytes, in_time, memory_of_noise
 from napari_dip.core.intensity import Scaling
 from napari_dip.forecast import estimate
 from napari_dip.ledger import Ledger
@@ -100,4 +100,5 @@ def _of_one(
         voxel_size=instrument.get("voxel_size"),
         image_noise=noise,
     )
-    return replace(block, memory=max(block.memory, memory_of_noise(seen["sampled"]["pixels"])))
+    count, *shape = seen["sampled"]["shape"]
+    return replace(block, memory=max(block.memory, LIBRARY + memory_of_noise(count, tuple(shape))))

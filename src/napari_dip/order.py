@@ -253,7 +253,7 @@ def look(
         settings = settings.changed(device=device.name.partition(":")[0])
     return {
         "sha256": digest.hexdigest(),
-        "sampled": {"pixels": values.size, "range": limits},
+        "sampled": {"shape": values.shape, "range": limits},
         "noise": None if noise is None else _noise_as_dict(noise),
         "level": level,
         "settings": settings.as_dict(),

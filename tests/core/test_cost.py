@@ -8,11 +8,13 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import napari_dip
 from napari_dip.core import memory
-from napari_dip.core.cost import Cost, in_bytes, in_time
+from napari_dip.core.cost import Cost, in_bytes, in_time, memory_of_noise
+from napari_dip.core.noise import estimate_noise
 from tests.core.tiny import TINY, picture
 
 SMALL = {**TINY, "preset": "denoise-small", "runs": 1}
@@ -65,6 +67,20 @@ def test_an_estimate_takes_no_memory_itself(knobs: dict) -> None:
     assert peak < 2**26 < cost.memory
 
 
+@pytest.mark.parametrize("planes", [1, 3])
+@pytest.mark.parametrize("shape", [(96, 96), (160, 160), (512, 512), (12, 40, 48)])
+def test_the_memory_of_the_estimate_of_noise_is_that_of_its_patches_or_pixels(
+    planes: int, shape: tuple[int, ...]
+) -> None:
+    image = np.random.default_rng(0).poisson(20 + np.indices((planes, *shape)).sum(axis=0) % 9).astype(np.float32)
+    estimate_noise(image, channel_axis=0)
+    tracemalloc.start()
+    estimate_noise(image, channel_axis=0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert memory_of_noise(planes, shape) == pytest.approx(peak, rel=0.2)
+
+
 @pytest.mark.parametrize(
     ("shape", "arguments"),
     [
@@ -109,12 +125,13 @@ def test_voxels_that_are_none_are_refused() -> None:
 
 
 _MEASURE = """
-import numpy as np, napari_dip
+import sys, numpy as np, napari_dip
+side = int(sys.argv[1])
 knobs = dict(preset="denoise-small", device="cpu", iterations=3, threads=1)
-cost = napari_dip.estimate((288, 288), **knobs)
+cost = napari_dip.estimate((side, side), **knobs)
 def resident(line):
     return int(next(l for l in open("/proc/self/status") if l.startswith(line)).split()[1]) * 1024
-image = np.random.default_rng(0).random((288, 288), np.float32)
+image = np.random.default_rng(0).random((side, side), np.float32)
 before = resident("VmRSS")
 napari_dip.denoise(image, **knobs)
 print(cost.memory, resident("VmHWM") - before)
@@ -122,8 +139,9 @@ print(cost.memory, resident("VmHWM") - before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
-def test_the_estimate_is_what_a_process_takes() -> None:
-    done = subprocess.run([sys.executable, "-c", _MEASURE], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize("side", [64, 128, 288])
+def test_the_estimate_is_what_a_process_takes(side: int) -> None:
+    done = subprocess.run([sys.executable, "-c", _MEASURE, str(side)], capture_output=True, text=True, check=True)
     estimated, measured = map(int, done.stdout.split())
     assert estimated == pytest.approx(measured, rel=0.2)
 

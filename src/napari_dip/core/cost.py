@@ -23,6 +23,7 @@ from napari_dip.core.ghost import Ghosts, Ledger
 from napari_dip.core.mosaic import tiles_of
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample, Identity, Operator
+from napari_dip.core.patches import coefficients
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import Search
 from napari_dip.core.selfguided import _HALO, _TILE, SelfGuided, crop_of, turns, whole_fit
@@ -66,13 +67,14 @@ class Work:
 TYPICAL = Noise(gain=0.01, offset=0.0, read_noise=0.02, sigma=0.07)
 
 # What is measured (python -m benchmarks memory): torch 2.13 on a processor with glibc.
-_LIBRARY = 10 * 2**20  # bytes: code that is loaded and made when first needed
+LIBRARY = 10 * 2**20  # bytes: code that is loaded and made when first needed
 _HEAP = {1: 1.28, 2: 1.28, 3: 1.62}  # times the heap that the tensors need: its gaps, what convolutions take within
 _AGAIN = {1: 1.35, 2: 1.35, 3: 1.15}  # the same once more where activations are computed twice: more gaps
 _PATCHES = 1.5  # the same for the solves of many small matrices
 _BESIDE = 0.7  # of a strip of patches that another thread works on meanwhile: their peaks come at different moments
 _MOSAIC = 48 * 2**20, 48  # bytes at the most, and bytes a pixel: what is left free between the fits of two tiles
-_NOISE = 24 * 2**20, 90  # bytes, and bytes a pixel of up to 16 planes: its estimate
+_NOISE = 8 * 2**20, 90  # bytes at the least, and bytes a pixel of up to 16 planes: the search for bad pixels
+_PATCHED = 38, 25  # bytes a coefficient of its patches, of which there are not more in a larger image; and a pixel
 _VERDICT = 142  # bytes a pixel of one channel: the verdict on the residual
 _BLUR = 64  # bytes a pixel: a self-guided result is stabilised, blurred and brought back by numpy
 _SECONDS = 2e-6  # a pixel: the estimate of the noise, and the verdict
@@ -117,20 +119,22 @@ def estimate(
     held = slices * (5 * pixels + 4 * (images - 1) * fine) + 4 * pixels
     blended = min(_MOSAIC[0], run.memory / 2) + (_MOSAIC[1] + 8 * images) * fine if len(tiles) > 1 else 0
     ended = held + _VERDICT * math.prod(measured) + 4 * images * fine
-    noisy = memory_of_noise(min(slices * channels, 16) * math.prod(measured))
+    noisy = memory_of_noise(min(slices * channels, 16), measured)
     work = run.work * (len(tiles) * settings.runs * slices)
     rates = rates_of(device, settings.precision)
     seconds = work.calls * rates.call + work.moved * rates.byte + work.flops * rates.flop + _SECONDS * slices * pixels
     if device == "cpu":
-        memory = _LIBRARY + max(held + blended + together * run.memory, ended, noisy)
+        memory = LIBRARY + max(held + blended + together * run.memory, ended, noisy)
     else:
         memory = int(_OF_GPU[0] * together * run.tensors) + _OF_GPU[1]
     return Cost(int(memory), seconds)
 
 
-def memory_of_noise(pixels: int) -> int:
-    """Bytes that the estimate of the noise takes, of so many pixels of up to 16 planes."""
-    return _NOISE[0] + _NOISE[1] * pixels
+def memory_of_noise(planes: int, shape: Shape) -> int:
+    """Bytes that the estimate of the noise takes, of planes or volumes of a shape: for its patches, or bad pixels."""
+    pixels = planes * math.prod(shape)
+    cut = _PATCHED[0] * coefficients(planes, shape) + _PATCHED[1] * pixels
+    return max(_NOISE[0], cut, _NOISE[1] * pixels)
 
 
 @dataclass(frozen=True)
@@ -293,7 +297,16 @@ def rates_of(device: str, precision: str) -> _Rates:
     A GPU is measured when it has gone through its queue.
     """
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    if device != "cpu":
+        return _measured(device, dtype)
+    pages.keep(_measured)  # as a run does; and what this allocates must not stay
+    try:
+        return _measured(device, dtype)
+    finally:
+        pages.release(_measured)
 
+
+def _measured(device: str, dtype: torch.dtype) -> _Rates:
     def seconds(compute: Callable[[], object]) -> float:
         compute()
         best = math.inf
@@ -305,21 +318,16 @@ def rates_of(device: str, precision: str) -> _Rates:
             best = min(best, time.perf_counter() - began)
         return best
 
-    if device == "cpu":
-        pages.keep(seconds)  # as a run does; and what this allocates must not stay
-    try:
-        one, many = torch.zeros(1, device=device), torch.zeros(2**22, device=device)
-        call = seconds(lambda: [one.add(1) for _ in range(20)]) / 20
-        byte = max(seconds(lambda: many.add(1)) - call, 0) / (2 * many.numel() * many.element_size())
-        side = 128 if device == "cpu" else 512
-        image = torch.zeros(1, 32, side, side, device=device, dtype=dtype).to(memory_format=torch.channels_last)
-        filters = torch.zeros(32, 32, 3, 3, device=device, dtype=dtype, requires_grad=True)
-        image.requires_grad_()
-        convolve = torch.nn.functional.conv2d
-        with torch.enable_grad():
-            flop = seconds(lambda: convolve(image, filters, padding=1).sum().backward())  # type: ignore[no-untyped-call]
-    finally:
-        pages.release(seconds)
+    one, many = torch.zeros(1, device=device), torch.zeros(2**22, device=device)
+    call = seconds(lambda: [one.add(1) for _ in range(20)]) / 20
+    byte = max(seconds(lambda: many.add(1)) - call, 0) / (2 * many.numel() * many.element_size())
+    side = 128 if device == "cpu" else 512
+    image = torch.zeros(1, 32, side, side, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+    filters = torch.zeros(32, 32, 3, 3, device=device, dtype=dtype, requires_grad=True)
+    image.requires_grad_()
+    convolve = torch.nn.functional.conv2d
+    with torch.enable_grad():
+        flop = seconds(lambda: convolve(image, filters, padding=1).sum().backward())  # type: ignore[no-untyped-call]
     return _Rates(2 * call, byte, flop / (6 * 9 * 32 * 32 * side**2))  # an operation and its way back
 
 

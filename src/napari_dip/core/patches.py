@@ -8,6 +8,7 @@ Zhu and Heng 2015), the line through these scales against the mean intensity (Fo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -90,12 +91,8 @@ def cut(channels: Array, known: npt.NDArray[np.bool_], clipped: npt.NDArray[np.b
     known, clipped : bool array (C, *S)
         Unknown pixels may have any finite value.
     """
-    space = channels.shape[1:]
-    size = (SIZE // 2, SIZE, SIZE) if len(space) == 3 else (SIZE,) * len(space)
-    shape = tuple(min(a, b) for a, b in zip(size, space, strict=True))
+    shape, step = _shape_and_step(len(channels), channels.shape[1:])
     axes = tuple(range(1, len(shape) + 1))
-    places = len(channels) * np.prod([n - b + 1 for n, b in zip(space, shape, strict=True)])
-    step = max(1, int(np.ceil((places / (COUNT * SIZE**2 / np.prod(shape))) ** (1 / len(shape)))))
     grid = (slice(None), *(slice(None, None, step) for _ in shape))
 
     def windows(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
@@ -109,6 +106,21 @@ def cut(channels: Array, known: npt.NDArray[np.bool_], clipped: npt.NDArray[np.b
     power[:, 0] = 0
     still = np.count_nonzero(np.diff(pixels.reshape(power.shape), axis=1) == 0, axis=1) / power.shape[1]
     return Patches(mean, power, windows(clipped)[whole].mean(axis=axes), still, shape)
+
+
+def coefficients(channels: int, space: tuple[int, ...]) -> int:
+    """How many there are at the most of all patches that are cut of channels (C, *S)."""
+    shape, step = _shape_and_step(channels, space)
+    along = [len(range(0, n - b + 1, step)) for n, b in zip(space, shape, strict=True)]
+    return channels * math.prod(along) * math.prod(shape)
+
+
+def _shape_and_step(channels: int, space: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+    """Pixels along each axis of a patch, and from one patch to the next."""
+    size = (SIZE // 2, SIZE, SIZE) if len(space) == 3 else (SIZE,) * len(space)
+    shape = tuple(min(a, b) for a, b in zip(size, space, strict=True))
+    places = channels * math.prod(n - b + 1 for n, b in zip(space, shape, strict=True))
+    return shape, max(1, math.ceil((places / (COUNT * SIZE**2 / math.prod(shape))) ** (1 / len(shape))))
 
 
 def fit(patches: Patches, line: Line) -> Fit:
