@@ -61,6 +61,14 @@ def test_samples_alone_are_read_and_nothing_is_written(tmp_path: Path, monkeypat
     assert [each.name for each in tmp_path.iterdir()] == ["in.zarr"]
 
 
+def test_with_settings_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Part, "read")
+    settings = Settings(channels=256, scales=2, iterations=3, device="cpu")
+    said = estimate_blocks("denoise", stack(40, 20, 24), settings=settings, iterations=6)
+    block = estimate((20, 24), settings, iterations=6, recompute="off")
+    assert said == BlocksCost(block=block, blocks=40)
+
+
 def test_what_is_not_known_at_all_is_estimated_too() -> None:
     assert estimate_blocks("denoise", np.full((2, 20, 24), np.nan), **PRIOR).blocks == 2
 

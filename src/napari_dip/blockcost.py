@@ -9,9 +9,10 @@ from typing import Any
 from napari_dip.cluster import connected
 from napari_dip.core.cost import LIBRARY, Cost, in_bytes, in_time, memory_of_noise
 from napari_dip.core.intensity import Scaling
+from napari_dip.core.noise import Noise
 from napari_dip.forecast import estimate
 from napari_dip.ledger import Ledger
-from napari_dip.order import look, noise_from, read_order
+from napari_dip.order import look, noise_from, read_order, settled
 from napari_dip.settings import Settings
 
 
@@ -53,7 +54,8 @@ class BlocksCost:
 def estimate_blocks(task: str, source: Any, mask: Any = None, **options: Any) -> BlocksCost:
     """What `restore_blocks` will take of memory and time, of which nothing is written.
 
-    Up to 16 samples are read for the noise, which decides the settings. Device and rates are those of a worker.
+    Up to 16 samples are read for the noise, which decides the settings; with ``settings=`` nothing is read, and the
+    noise is what `estimate` takes it for. Device and rates are those of a worker.
 
     Parameters
     ----------
@@ -76,29 +78,42 @@ def estimate_blocks(task: str, source: Any, mask: Any = None, **options: Any) ->
         order = replace(order, client=client)
         workers = max(1, len(client.nthreads())) if client is not None else 1
         tiles, lead = order.tiles, order.source.shape[: order.leading]
-        block = order.once(_of_one, order.looked_at, order.intensity_range, tiles.tile, order.factors, order.instrument)
-    return BlocksCost(block=block, blocks=math.prod(lead) * len(tiles), workers=workers)
+        block = order.task, tiles.tile, order.factors, order.instrument
+        if order.settings is None:
+            cost = order.once(_of_samples, order.looked_at, order.intensity_range, *block)
+        else:
+            places = order.sample_places
+            shape = tuple(each.stop - each.start for each in places[0][order.leading :])
+            cost = order.once(_of_one, order.settings.changed(**order.changes), None, (len(places), shape), *block)
+    return BlocksCost(block=cost, blocks=math.prod(lead) * len(tiles), workers=workers)
+
+
+def _of_samples(looked_at: tuple[Any, ...], limits: tuple[float, float] | None, *block: Any) -> Cost:
+    """The cost of a block with what samples say, on the machine that this is called on."""
+    seen = look(*looked_at)
+    low, high = limits or seen["sampled"]["range"] or (0.0, 0.0)
+    noise = None if seen["noise"] is None or low == high else noise_from(seen["noise"]).scaled(Scaling(low, high))
+    count, *shape = seen["sampled"]["shape"]
+    return _of_one(Settings(**seen["settings"]), noise, (count, tuple(shape)), *block)
 
 
 def _of_one(
-    looked_at: tuple[Any, ...],
-    limits: tuple[float, float] | None,
+    settings: Settings,
+    noise: Noise | None,
+    sampled: tuple[int, tuple[int, ...]],
+    task: str,
     tile: tuple[int, ...],
     factors: tuple[int, ...],
     instrument: dict[str, Any],
 ) -> Cost:
-    """The cost of a block, on the machine that this is called on."""
-    seen, task = look(*looked_at), looked_at[0]
-    low, high = limits or seen["sampled"]["range"] or (0.0, 0.0)
-    noise = None if seen["noise"] is None or low == high else noise_from(seen["noise"]).scaled(Scaling(low, high))
+    """The cost of a block on the machine that this is called on; the noise of `sampled` planes may take more."""
     block = estimate(
         tile,
-        Settings(**seen["settings"]).changed(tile=max(16, *tile), overlap=0),
+        settled(settings, len(tile))[0].changed(tile=max(16, *tile), overlap=0),
         task=task,
         factor=factors if task == "superresolve" else None,
         psf=instrument.get("psf"),
         voxel_size=instrument.get("voxel_size"),
         image_noise=noise,
     )
-    count, *shape = seen["sampled"]["shape"]
-    return replace(block, memory=max(block.memory, LIBRARY + memory_of_noise(count, tuple(shape))))
+    return replace(block, memory=max(block.memory, LIBRARY + memory_of_noise(*sampled)))

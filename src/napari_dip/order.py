@@ -87,10 +87,16 @@ class Order:
 
     def samples(self) -> Iterator[tuple[Part | None, Part | None]]:
         """Middles of blocks, evenly spread over all of them."""
+        return map(self.parts, self.sample_places)
+
+    @property
+    def sample_places(self) -> list[Place]:
+        """Where they lie in the source."""
         count, size = _SAMPLES[len(self.space)]
         lead, tiles = self.source.shape[: self.leading], self.tiles
         slices = int(np.prod(lead, dtype=int))
         total = slices * len(tiles)
+        places = []
         for i in sorted({int(i) for i in np.linspace(0, total - 1, min(count, total))}):
             at = np.unravel_index(i // len(tiles), lead) if lead else ()
             space = []
@@ -98,7 +104,8 @@ class Order:
                 n = min(part.stop - part.start, most)
                 begin = part.start + (part.stop - part.start - n) // 2
                 space.append(slice(begin, begin + n))
-            yield self.parts((*(slice(int(k), int(k) + 1) for k in at), *space))
+            places.append((*(slice(int(k), int(k) + 1) for k in at), *space))
+        return places
 
     @property
     def looked_at(self) -> tuple[Any, ...]:
@@ -244,13 +251,7 @@ def look(
         noise = noise_of(read_slices(values, missing, None, 1), camera)
         level = float(values[~missing].mean())
     settings, reason = chosen(task, settings, noise, changes)
-    device = devices.choose(settings.device)
-    settings = settings.changed(  # here for all blocks, so that free memory has no say in them
-        precision=devices.precision_of(settings, device.name, volume=ndim == 3),
-        recompute="off" if settings.recompute == "auto" else settings.recompute,
-    )
-    if settings.device == "auto":  # the first GPU that each worker sees
-        settings = settings.changed(device=device.name.partition(":")[0])
+    settings, device = settled(settings, ndim)
     return {
         "sha256": digest.hexdigest(),
         "sampled": {"shape": values.shape, "range": limits},
@@ -261,6 +262,18 @@ def look(
         "device": str(device),
         "software": record.software(),
     }
+
+
+def settled(settings: Settings, ndim: int) -> tuple[Settings, devices.Device]:
+    """The settings for all blocks, so that free memory has no say in them, and the device that this machine has."""
+    device = devices.choose(settings.device)
+    settings = settings.changed(
+        precision=devices.precision_of(settings, device.name, volume=ndim == 3),
+        recompute="off" if settings.recompute == "auto" else settings.recompute,
+    )
+    if settings.device == "auto":  # the first GPU that each worker sees
+        settings = settings.changed(device=device.name.partition(":")[0])
+    return settings, device
 
 
 class AnotherRun(ValueError):

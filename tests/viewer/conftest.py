@@ -12,7 +12,8 @@ SLOW_MACHINE = 60_000  # ms
 def no_forecast(request, monkeypatch):
     """What a run will take is asked for anew with every choice, which costs a second: only where it matters."""
     if "forecast" not in request.fixturenames:
-        monkeypatch.setattr("napari_dip.viewer.cost.forecast", lambda *_: NotImplementedError())
+        for name in ("forecast", "forecast_of_blocks"):
+            monkeypatch.setattr(f"napari_dip.viewer.cost.{name}", lambda *_: "")
 
 
 @pytest.fixture

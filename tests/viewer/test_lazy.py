@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import zarr
 
+from napari_dip.settings import Settings
 from napari_dip.viewer import layers, masks, restore_layer
 from napari_dip.viewer.choice import ALL_SLICES, VOLUME
 from napari_dip.viewer.job import Job
 from napari_dip.viewer.restoration import METADATA
+from napari_dip.viewer.stream import Stream
 from tests.viewer.docks import LONG, restored
 
 PLANES, SIDE = 12, 24
@@ -459,3 +461,38 @@ def test_a_name_that_is_proposed_is_not_taken_unless_by_a_run_that_can_go_on(
     assert "finished 12 blocks" in widget.status
     assert target.value == tmp_path / "stack denoised 3.ome.zarr"
     assert widget.run_button.isEnabled()
+
+
+# ---------------------------------------------------------------------------------------------------------- the cost
+
+
+@pytest.mark.usefixtures("forecast")
+def test_what_the_blocks_that_are_left_take_is_said_before_the_run_and_nothing_read_for_it(begun, viewer, wait, planes):
+    widget, target = begun
+    done = int(widget.status.partition(" of 12 blocks")[0].split()[-1])
+    wait(lambda: not widget.cost.waiting)
+    assert f"for the {12 - done} blocks that are left." in widget.cost.text()
+    wait(lambda: not widget.noise.waiting)
+    planes.read.clear()
+    widget.inputs.target.value = target.with_name("other.ome.zarr")
+    assert widget.cost.text() == "Takes ..."
+    wait(lambda: not widget.cost.waiting)
+    assert "for 12 blocks." in widget.cost.text()
+    assert not planes.read
+    widget.inputs.target.value = target
+    widget.run()
+    wait(lambda: not widget.running)
+    wait(lambda: not widget.cost.waiting)
+    assert widget.cost.text() == ""
+
+
+def test_the_blocks_cost_as_much_as_there_are_of_them(viewer, show, tmp_path):
+    def cost(planes, channels=256):
+        selection = layers.select(show(lazily(Planes((planes, SIDE, SIDE)))))
+        stream = Stream(task="denoise", source=selection, knobs={}, target=tmp_path / "out.ome.zarr")
+        return stream.cost(Settings(**{**QUICK, "channels": channels}))
+
+    few, many, narrow = cost(2), cost(8), cost(2, channels=4)
+    assert (few.blocks, many.blocks) == (2, 8)
+    assert many.block == few.block
+    assert narrow.memory < few.memory

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from napari_dip.blockcost import BlocksCost
 from napari_dip.core import device as devices
 from napari_dip.core import memory
 from napari_dip.core.cost import Cost, in_bytes, in_time
 from napari_dip.forecast import estimate
+from napari_dip.record import fingerprint
 from napari_dip.settings import Settings
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.form import Text, tip
 from napari_dip.viewer.layers import Selection
+from napari_dip.viewer.stream import Stream
 
 _DELAY = 400  # ms: while a number is typed nothing is estimated
 _ABOUT = (
     "The memory is that of the largest moment, beyond what napari holds. The time is what it would take if no stopping "
-    "rule ended the run sooner, and nothing else kept this machine busy: right within a factor of two."
+    "rule ended the run sooner, and nothing else kept this machine busy: right within a factor of two. Of a run over "
+    "blocks it is that of the fits, without reading and writing."
 )
 
 
@@ -37,15 +44,33 @@ class CostSentence(Text):
         """Whether an estimate is under way."""
         return self._background.waiting
 
-    def look(self, task: str, selection: Selection, settings: Settings, factor: Any) -> None:
+    def look(self, task: str, selection: Selection, settings: Settings, factor: Any = None, psf: Any = None) -> None:
         """Estimate what a run will take, unless that is what was asked for the last time."""
         voxel_size = selection.geometry.pixel_size(selection.space)
-        key = (task, selection.shape, selection.rgb, selection.space, selection.together, settings, factor, voxel_size)
-        if key == self._key:
-            return
-        self._key = key
-        self._say("Takes ...")  # so that nothing moves when the figures come
-        self._background.ask(lambda: forecast(*key))
+        chosen = (
+            task,
+            selection.shape,
+            selection.rgb,
+            selection.space,
+            selection.together,
+            settings,
+            voxel_size,
+            factor,
+        )
+        self._ask((*chosen, _fingerprint(psf)), lambda: forecast(*chosen, psf))
+
+    def look_at_blocks(self, stream: Stream, settings: Settings) -> None:
+        """The same for a run over blocks."""
+        shape, space = stream.source.shape, stream.source.space
+        left = (stream.finished, stream.done)
+        key = (stream.task, shape, space, settings, stream.factors, _fingerprint(stream.psf), left)
+        self._ask(key, lambda: forecast_of_blocks(stream, settings))
+
+    def _ask(self, key: Any, question: Callable[[], str]) -> None:
+        if key != self._key:
+            self._key = key
+            self._say("Takes ...")  # so that nothing moves when the figures come
+            self._background.ask(question)
 
     def forget(self) -> None:
         """There is nothing whose cost could be told."""
@@ -53,13 +78,8 @@ class CostSentence(Text):
         self._background.forget()
         self._say("")
 
-    def _on_answer(self, answer: tuple[Cost, int, str] | Exception) -> None:
-        if isinstance(answer, Exception):  # Run says what stands in the way
-            self._say("")
-        else:
-            cost, free, device = answer
-            short = f" Only {in_bytes(free)} are free on {device}." if cost.memory > free else ""
-            self._say(f"Takes about {in_bytes(cost.memory)} and {in_time(cost.seconds)} at most.{short}")
+    def _on_answer(self, answer: str | Exception) -> None:
+        self._say("" if isinstance(answer, Exception) else answer)  # Run says what stands in the way
 
     def _say(self, text: str) -> None:
         self.setText(text)
@@ -73,19 +93,40 @@ def forecast(
     space: int,
     together: bool,
     settings: Settings,
-    factor: Any,
     voxel_size: tuple[float, ...],
-) -> tuple[Cost, int, str]:
-    """The cost of a run on a layer, what is free, and where."""
-    channel_axis = len(shape) if rgb else 0 if together else None
-    device = devices.choose(settings.device).name
+    factor: Any = None,
+    psf: Any = None,
+) -> str:
+    """What a run on a layer takes, in a sentence."""
     cost = estimate(
         (*shape, 3) if rgb else shape,
         settings,
         task=task,
         factor=factor,
-        channel_axis=channel_axis,
+        channel_axis=len(shape) if rgb else 0 if together else None,
         leading_axes=len(shape) - space - together,
+        psf=psf,
         voxel_size=voxel_size,
     )
-    return cost, memory.free(device), device
+    return _told(cost, settings)
+
+
+def forecast_of_blocks(stream: Stream, settings: Settings) -> str:
+    """What a run over blocks takes, in a sentence; nothing if all of it is done."""
+    cost = stream.cost(settings)
+    each = f" on each of {cost.workers} workers" if cost.workers > 1 else ""
+    several = cost.blocks > 1
+    left = f"the {cost.blocks} blocks that are left" if several else "the last block"
+    what = left if stream.done else f"{cost.blocks} blocks" if several else "1 block"
+    return _told(cost, settings, each, f", for {what}") if cost.blocks else ""
+
+
+def _told(cost: Cost | BlocksCost, settings: Settings, each: str = "", what: str = "") -> str:
+    device = devices.choose(settings.device).name
+    free = memory.free(device)
+    short = f" Only {in_bytes(free)} are free on {device}." if cost.memory > free and not each else ""
+    return f"Takes about {in_bytes(cost.memory)}{each} and {in_time(cost.seconds)} at most{what}.{short}"
+
+
+def _fingerprint(psf: Any) -> str:
+    return "" if psf is None else fingerprint(np.asarray(psf, np.float64))

@@ -10,7 +10,7 @@ import itertools
 import os
 import tempfile
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ import numpy as np
 import zarr
 
 from napari_dip import blocks
+from napari_dip.blockcost import BlocksCost, estimate_blocks
 from napari_dip.large import BlockProgress, Restored, iterate_blocks
 from napari_dip.ledger import Ledger
 from napari_dip.order import AnotherRun
+from napari_dip.settings import Settings
 from napari_dip.viewer import layers
 from napari_dip.viewer.layers import Geometry, Selection
 from napari_dip.viewer.restoration import DONE, METADATA, Asked
@@ -81,22 +83,45 @@ class Stream(Asked):
             self.target.parent.mkdir(mode=0o700, exist_ok=True)
         return self._steps(should_stop, interval)
 
-    def _steps(self, should_stop: Callable[[], bool], interval: float) -> Generator[BlockProgress, None, Restored]:
+    def cost(self, settings: Settings) -> BlocksCost:
+        """What it takes with these settings, for the blocks that are left; no pixel is read for it."""
+        cost = estimate_blocks(self.task, self.source.array, self.mask, settings=settings, **self._problem)
+        return replace(cost, blocks=0 if self.finished else cost.blocks - self.done)
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        found = Ledger(self.target).record()
+        return found is not None and bool(found["finished"])
+
+    @property
+    def done(self) -> int:
+        """How many blocks are restored already, of a run that is not finished."""
+        return len(Ledger(self.target).done("fit")) if self.target.exists() else 0
+
+    @property
+    def _problem(self) -> dict[str, Any]:
+        """What the image is, and what is known of the instrument."""
         instrument = {"psf": self.psf, "psf_centre": self.psf_centre} if self.psf is not None else {}
         if self.factors is not None:
             instrument |= {"factor": self.factors, "kernel": self.kernel}
+        return {
+            "leading_axes": len(self.source.shape) - self.source.space,
+            "calibration": _calibration(self.source.geometry),
+            "voxel_size": self.source.geometry.pixel_size(self.source.space),
+            **instrument,
+            **self.camera,
+        }
+
+    def _steps(self, should_stop: Callable[[], bool], interval: float) -> Generator[BlockProgress, None, Restored]:
         return iterate_blocks(
             self.task,
             self.source.array,
             self.target,
             self.mask,
-            leading_axes=len(self.source.shape) - self.source.space,
-            calibration=_calibration(self.source.geometry),
-            voxel_size=self.source.geometry.pixel_size(self.source.space),
             should_stop=should_stop,
             interval=interval,
-            **instrument,
-            **self.camera,
+            **self._problem,
             **self.knobs_here,
         )
 

@@ -148,7 +148,8 @@ class RestoreWidget(QWidget):
         self.live.offer_snapshots(not self.inputs.large)
         self.trust.turn_off(WHY_NO_TRUST if self.inputs.large else "")
         try:
-            sentence, ready = self._plan(layer), True
+            stream = self._stream(blank=True) if self.inputs.large else None
+            sentence, ready = self._plan(layer, stream), True
         except (ValueError, TypeError) as error:
             sentence, ready = str(error), False
         self._sentence.setText(sentence)
@@ -156,13 +157,16 @@ class RestoreWidget(QWidget):
         self.run_button.setEnabled(ready)
         self.more_button.setEnabled(ready and self._can_go_on)
         self._look_at_noise(layer)
-        if ready and not self.inputs.large:  # of that, the memory is a block's, whatever its size
-            factor = self.inputs.problem().get("factors")
-            self.cost.look(self.task, self.inputs.selection(), self.form.settings(), factor)
-        else:
+        if not ready:
             self.cost.forget()
+        elif stream:
+            self.cost.look_at_blocks(stream, self.form.settings())
+        else:
+            problem = self.inputs.problem()
+            wanted = {"factor": problem.get("factors"), "psf": problem.get("psf")}
+            self.cost.look(self.task, self.inputs.selection(), self.form.settings(), **wanted)
 
-    def _plan(self, layer: Any) -> str:
+    def _plan(self, layer: Any, stream: Stream | None) -> str:
         if layer is None:
             raise ValueError(self.inputs.no_image())
         self.inputs.camera.values()
@@ -170,15 +174,13 @@ class RestoreWidget(QWidget):
         device = devices.choose(settings.device)
         how = "self-guided, " if self.form.method == "self-guided" else ""
         runs = f"{settings.runs} runs of " if settings.runs > 1 else ""
-        each = " a block" if self.inputs.large else ""
+        each = " a block" if stream else ""
+        what = f"{self.inputs.verb(layer)} {self.inputs.describe()}"
+        destination = stream.destination() if stream else "The result is a new layer."
         return (
-            f"{self.inputs.verb(layer)} {self.inputs.describe()}: {how}{runs}at most "
-            f"{settings.iterations} iterations{each} on {device} ({device.reason}). {self._destination()}"
+            f"{what}: {how}{runs}at most {settings.iterations} iterations{each} on {device} ({device.reason}). "
+            f"{destination}"
         )
-
-    def _destination(self) -> str:
-        """The sentence that says where the result will be."""
-        return self._stream(blank=True).destination() if self.inputs.large else "The result is a new layer."
 
     def _look_at_noise(self, layer: Any) -> None:
         try:
