@@ -40,7 +40,10 @@ class Bar:
         what = ", ".join(f"{name} {i + 1} of {n}" for name, i, n in several if n > 1) or what
         if what:
             self._bar.set_description(what, refresh=False)
-        self._bar.set_postfix(loss=f"{progress.loss:.3g}", refresh=False)
+        if progress.ready < 1:
+            self._bar.set_postfix_str(f"comparing similar patches: {progress.ready:.0%}", refresh=False)
+        else:
+            self._bar.set_postfix(loss=f"{progress.loss:.3g}", refresh=False)
         self._bar.update(round(progress.fraction * self._bar.total) - self._bar.n)
 
     def show_blocks(self, progress: BlockProgress) -> None:

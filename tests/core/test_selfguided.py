@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip.core import selfguided
+from napari_dip.core import selfguided, solve
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample, Identity
 from napari_dip.core.problem import Problem
@@ -232,6 +233,14 @@ def test_without_similar_patches_none_are_asked(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(selfguided, "by_strips", None)
     alone = run(case(), small(stop="iterations", similar_patches=False)).image
     assert not np.allclose(alone, taught, atol=0.01)
+
+
+def test_comparing_patches_is_shown_before_the_first_iteration() -> None:
+    volume = case(4, 16, 16)
+    before = list(itertools.takewhile(lambda p: p.ready < 1, solve.iterate(volume, small(), interval=1e-9)))
+    assert [p.ready for p in before] == pytest.approx(np.arange(1, 12) / 12)  # three steps of four planes
+    assert {p.iteration for p in before} == {0}
+    assert np.array_equal(before[-1].image, volume.observation)
 
 
 @pytest.mark.parametrize("at", [0, 1, 6])

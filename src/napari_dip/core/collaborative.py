@@ -81,7 +81,7 @@ def nonlocal_ridge(image: Tensor, sigma: float) -> Tensor:
     return without_pauses(by_strips(image, sigma))
 
 
-def without_pauses(work: Generator[None, None, Tensor]) -> Tensor:
+def without_pauses(work: Generator[float, None, Tensor]) -> Tensor:
     """What work with pauses returns in the end."""
     while True:
         try:
@@ -91,16 +91,16 @@ def without_pauses(work: Generator[None, None, Tensor]) -> Tensor:
             return result
 
 
-def by_strips(image: Tensor, sigma: float) -> Generator[None, None, Tensor]:
-    """As `nonlocal_ridge`, which it returns, with a pause after each strip: seconds of work lie between two of them."""
+def by_strips(image: Tensor, sigma: float) -> Generator[float, None, Tensor]:
+    """As `nonlocal_ridge`, which it returns, with a pause after each strip that tells the share that is done."""
     if image.ndim not in (3, 4):
         raise ValueError(f"image has the shape {tuple(image.shape)}; give it channels and two or three spatial axes")
     if not 0 <= sigma < float("inf"):
         raise ValueError(f"sigma={sigma} is not a standard deviation; give a number of 0 or more")
     if image.ndim == 4:
-        planes = []
-        for plane in image.unbind(1):
-            planes.append((yield from by_strips(plane, sigma)))
+        planes, count = [], image.shape[1]
+        for z, plane in enumerate(image.unbind(1)):
+            planes.append((yield from _part(by_strips(plane, sigma), z, count)))
         return torch.stack(planes, dim=1)
     noisy = image.detach().float()
     if sigma == 0 or not noisy.numel():
@@ -108,10 +108,20 @@ def by_strips(image: Tensor, sigma: float) -> Generator[None, None, Tensor]:
     level = noisy.mean()
     noisy = (noisy - level) / sigma
     first, second = _sizes(noisy)
-    estimate = yield from _estimate(noisy, noisy, first, known=False)
-    for _ in range(2):
-        estimate = yield from _estimate(noisy, estimate, second, known=True)
+    estimate = noisy
+    for step, groups in enumerate((first, second, second)):
+        estimate = yield from _part(_estimate(noisy, estimate, groups, known=step > 0), step, 3)
     return estimate * sigma + level
+
+
+def _part(work: Generator[float, None, Tensor], index: int, count: int) -> Generator[float, None, Tensor]:
+    """Work that is one of several equal parts: the same, with the share that is done of all."""
+    while True:
+        try:
+            yield (index + next(work)) / count
+        except StopIteration as end:
+            result: Tensor = end.value
+            return result
 
 
 def _sizes(noisy: Tensor) -> tuple[_Groups, _Groups]:
@@ -121,7 +131,7 @@ def _sizes(noisy: Tensor) -> tuple[_Groups, _Groups]:
     return next((first, second) for most, first, second in _SIZES if ratio <= most)
 
 
-def _estimate(noisy: Tensor, guide: Tensor, groups: _Groups, *, known: bool) -> Generator[None, None, Tensor]:
+def _estimate(noisy: Tensor, guide: Tensor, groups: _Groups, *, known: bool) -> Generator[float, None, Tensor]:
     """One step for images (C, H, W) with noise of unit variance: groups and weights by the guide, pixels of noisy."""
     height, width = noisy.shape[1:]
     side = groups.side
@@ -152,10 +162,11 @@ def _estimate(noisy: Tensor, guide: Tensor, groups: _Groups, *, known: bool) -> 
         return rows, F.fold(sums.T, shape, side), F.fold(weights.T.expand(side**2, -1), shape, side)
 
     total, weight = torch.zeros_like(noisy), torch.zeros_like(noisy[:1])
-    for rows, some, trust in _side_by_side(estimate, range(0, down, strip), noisy.device):
+    tops = range(0, down, strip)
+    for done, (rows, some, trust) in enumerate(_side_by_side(estimate, tops, noisy.device), 1):
         total[:, rows] += some
         weight[:, rows] += trust
-        yield
+        yield done / len(tops)
     return (total / weight)[:, :height, :width]
 
 

@@ -107,8 +107,8 @@ class Search:
         kind = "gaussian" if settings.noise == "auto" else settings.noise
         self._fidelity = make_fidelity(kind, problem.noise, problem.known).to(self.device)
 
-    def preliminaries(self) -> Generator[None, None, None]:
-        """What takes long before the first iteration, with a pause now and then. None here."""
+    def preliminaries(self) -> Generator[float, None, None]:
+        """What takes long before the first iteration, with pauses that tell the share that is done. Nothing here."""
         yield from ()
 
     def watch(self, watch: Callable[[Search], None]) -> None:

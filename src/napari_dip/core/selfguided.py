@@ -114,7 +114,7 @@ class SelfGuided(Search):
         self._from_corner = place[tuple(map(slice, self._crop))].flatten().to(self.device)
         self._drawn = torch.zeros(2, self.settings.batch, dtype=torch.long, device=self.device)
 
-    def preliminaries(self) -> Generator[None, None, None]:
+    def preliminaries(self) -> Generator[float, None, None]:
         """Ask similar patches, some of them at a time. Out of memory there costs them, not the run."""
         assert self.problem.noise is not None
         if not self.problem.noise.independent or not (self.settings.similar_patches or self.settings.uncertainty):
@@ -260,7 +260,7 @@ class SelfGuided(Search):
             clean += turn.undo(self._predict(turn.do(photons))) / len(every)
         return clean + _blurred(photons - clean, self._known, _LEVEL)  # the measurement is right on the average
 
-    def _of_similar_patches(self, photons: Tensor) -> Generator[None, None, Tensor]:
+    def _of_similar_patches(self, photons: Tensor) -> Generator[float, None, Tensor]:
         """The clean photons that similar patches of the stabilised image agree on, (C, *canvas)."""
         assert self.problem.noise is not None
         stabiliser = Stabiliser(self.problem.noise)

@@ -21,7 +21,8 @@ from napari_dip.core.attempt import Attempt, Outcome
 from napari_dip.core.ladder import Ladder
 from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
-from napari_dip.core.state import SAVING, Event, State
+from napari_dip.core.search import Search
+from napari_dip.core.state import SAVING, Event, State, on_host
 from napari_dip.core.stopping import Choice, choose
 from napari_dip.core.trust import Verdict
 from napari_dip.settings import Settings
@@ -36,7 +37,8 @@ class Progress:
     Attributes
     ----------
     image : array
-        What is restored so far: of the slice at hand, in the units and axes of the input.
+        What is restored so far: of the slice at hand, in the units and axes of the input. Before it is `ready`,
+        the measurement.
     iteration, iterations : int
         Steps made and steps at the most, of this run.
     slice, slices : int
@@ -53,6 +55,8 @@ class Progress:
         Whether this is one of those that ``snapshot_every`` asks for.
     at_once : int
         Slices that are under way together.
+    ready : float
+        Share of what precedes the first iteration that is done: a self-guided fit compares similar patches.
     """
 
     image: Image
@@ -68,6 +72,7 @@ class Progress:
     runs: int = 1
     snapshot: bool = False
     at_once: int = 1
+    ready: float = 1.0
 
     @property
     def fraction(self) -> float:
@@ -375,10 +380,8 @@ def _steps(
     """
     search, guard, rule, events = attempt.search, attempt.guard, attempt.rule, attempt.events
     last, here = first + rule.at_most(attempt.settings.iterations, first), search.iteration
-    for _ in search.preliminaries():
-        if should_stop():
-            return False, f"{_STOPPED} after {here} of {last} iterations"
-        yield None
+    if not (yield from _prepared(search, should_stop, interval, last)):
+        return False, f"{_STOPPED} after {here} of {last} iterations"
     began = shown = time.perf_counter()
     cost = 0.0
     reason = ""
@@ -422,6 +425,24 @@ def _steps(
         return True, f"finished all {last} iterations" + ("" if rule.ended else rule.remark())
     rule.ended = True
     return True, reason
+
+
+def _prepared(
+    search: Search, should_stop: Callable[[], bool], interval: float, last: int
+) -> Generator[Progress | None, None, bool]:
+    """Do what precedes the first iteration; returns whether the user let it come to its end."""
+    shown = time.perf_counter()
+    for ready in search.preliminaries():
+        if should_stop():
+            return False
+        if ready < 1 and interval and time.perf_counter() - shown >= interval:
+            shown, measured = time.perf_counter(), on_host(search.observation)
+            yield Progress(
+                image=measured, iteration=search.iteration, iterations=last, loss=np.nan, rate=0, ready=ready
+            )
+        else:
+            yield None
+    return True
 
 
 def _preview(attempt: Attempt) -> Image | None:

@@ -62,6 +62,8 @@ def pace(progress: Progress | BlockProgress) -> str:
     of = f"slice {progress.slice + 1} of {progress.slices}, " if progress.slices > 1 else ""
     of += f"tile {progress.tile + 1} of {progress.tiles}, " if progress.tiles > 1 else ""
     of += f"run {progress.run + 1} of {progress.runs}, " if progress.runs > 1 else ""
+    if progress.ready < 1:
+        return f"{of}comparing similar patches, {progress.ready:.0%}"
     return (
         f"{of}iteration {progress.iteration} of at most {progress.iterations}, "
         f"{progress.rate:.1f} a second, at most {duration(progress.seconds_left)} left"
