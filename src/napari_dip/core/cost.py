@@ -116,7 +116,7 @@ def estimate(
     pixels, fine = channels * math.prod(measured), channels * math.prod(image)
     images = 3 + settings.uncertainty
     together = min(slices, max(settings.at_once, 1))
-    held = slices * (5 * pixels + 4 * (images - 1) * fine) + 4 * pixels
+    held = slices * (5 * pixels + 4 * (images - 1) * fine) + 4 * pixels + (settings.runs - 1) * run.state
     blended = min(_MOSAIC[0], run.memory / 2) + (_MOSAIC[1] + 8 * images) * fine if len(tiles) > 1 else 0
     ended = held + _VERDICT * math.prod(measured) + 4 * images * fine
     noisy = memory_of_noise(min(slices * channels, 16), measured)
@@ -139,11 +139,12 @@ def memory_of_noise(planes: int, shape: Shape) -> int:
 
 @dataclass(frozen=True)
 class _Run:
-    """One run: bytes of its tensors at the peak, bytes that they take on a heap with all else, and its work."""
+    """One run: bytes of its tensors at the peak, those on a heap with all else, its work, and bytes of its state."""
 
     tensors: int
     memory: int
     work: Work
+    state: int = 0
 
 
 @functools.lru_cache(maxsize=64)
@@ -153,7 +154,8 @@ def _of_one_run(
     simulated = _SelfGuided if settings.code == "self" else _Prior
     with Ghosts() as ledger:
         operator = Downsample(factors) if factors else Identity()
-        work = simulated(channels, measured, operator, voxel_size, settings, noise, ledger).work_in_all()
+        one = simulated(channels, measured, operator, voxel_size, settings, noise, ledger)
+        work = one.work_in_all()
     again = _AGAIN[len(measured)] if settings.recompute == "on" and settings.code != "self" else 1
     tensors, memory = ledger.peak, int(_HEAP[len(measured)] * again * ledger.heap.top)
     if settings.code == "self":
@@ -163,7 +165,7 @@ def _of_one_run(
             patches = similar_patches(channels, measured, settings, noise)
             tensors, memory = max(tensors, patches.tensors), max(memory, patches.memory + 28 * pixels)
             work += patches.work * (2 if settings.similar_patches else 1)  # again nudged, for their share
-    return _Run(tensors, memory, work)
+    return _Run(tensors, memory, work, one.state)
 
 
 class _Prior:
@@ -180,7 +182,7 @@ class _Prior:
         ledger: Ledger,
     ) -> None:
         self.channels, self.measured, self.settings, self.ledger = channels, measured, settings, ledger
-        self.voxel_size = voxel_size
+        self.voxel_size, self.state = voxel_size, 0
         shape = (channels, *self.seen())
         empty = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), shape, (0,) * len(shape))
         guide = None
@@ -204,7 +206,10 @@ class _Prior:
             before = self.work()
             search.step()
             each = self.work() - before
+            del good
+            live = self.ledger.live
             good = search.state()
+            self.state = self.ledger.live - live
             work = each * self.iterations() + self.finish(search)
             del good
         finally:
