@@ -2,7 +2,7 @@
 
 from napari_dip.viewer.restoration import METADATA
 
-QUICK = {"channels": "4", "scales": 2, "code_channels": 8, "iterations": 5, "stop": "iterations"}
+QUICK = {"channels": "4", "scales": 2, "code_channels": 8, "iterations": 5, "stop": "iterations", "runs": 1}
 LONG = QUICK | {"iterations": 100_000}
 
 

@@ -379,6 +379,7 @@ def test_window_and_script_give_the_same_image(viewer, dock, wait, picture):
         code_channels=8,
         iterations=5,
         stop="iterations",
+        runs=1,
         threads=record["settings"]["threads"],
     )
     assert np.array_equal(restored(viewer)[0].data, again.image)
