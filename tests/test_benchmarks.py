@@ -121,7 +121,7 @@ def test_our_time_is_told_beside_that_of_the_original(data: Path, tmp_path: Path
     found = json.loads((tmp_path / "pace-32.json").read_text())["images"][0]
     assert found["original_iteration"] in (10, 20)
     assert found["ours"] > found["noisy"]
-    assert found["share"] == pytest.approx(found["ours_seconds"] / found["original_seconds"])
+    assert found["share"] == pytest.approx(found["as_good_seconds"] / found["original_seconds"])
     assert f"| grey-25/a | {found['noisy']:.2f} |" in (tmp_path / "pace-32.md").read_text()
 
 
