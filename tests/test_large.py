@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import pickle
 import shutil
@@ -511,6 +512,27 @@ def test_the_warnings_of_the_caller_are_heard_between_two_steps(tmp_path: Path) 
     for steps in runs:
         finish(steps)
     assert warnings.filters == before
+
+
+def test_a_run_of_another_version_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    values, target, asked = stack(2, 16, 16), tmp_path / "out.zarr", itertools.count()
+    half = restore_blocks("denoise", values, target, should_stop=lambda: next(asked) > 3, **PRIOR)
+    assert not half.complete
+    group = zarr.open_group(target, mode="r+")
+    found = dict(group.attrs[KEY])
+    group.attrs[KEY] = {**found, "settings": {**found["settings"], "nonlocal_share": 0.5}}
+    with pytest.raises(ValueError, match="another version.*nonlocal_share.*overwrite"):
+        restore_blocks("denoise", values, target, **PRIOR)
+
+
+def test_what_appears_at_the_target_meanwhile_is_kept(tmp_path: Path) -> None:
+    target = tmp_path / "out.zarr"
+    steps = iterate_blocks("denoise", stack(3, 16, 16), target, **PRIOR)
+    next(steps)  # the range of the image is being read
+    zarr.create_array(target, shape=(4,), dtype="f4")[:] = 7
+    with pytest.raises(FileExistsError):
+        finish(steps)
+    assert np.array_equal(zarr.open_array(target, mode="r")[:], [7, 7, 7, 7])
 
 
 def test_a_stop_before_there_is_a_target_is_no_error(tmp_path: Path) -> None:

@@ -277,7 +277,7 @@ def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, 
             if measured is None:
                 raise ValueError("source has no finite pixel; NaN, infinite and masked pixels count as missing")
             limits = limits or (measured if measured[0] < measured[1] else None)
-        if ledger.path.exists():
+        if overwrite and ledger.path.exists():
             ledger.remove()
         found = begin(order, request, seen, limits)
     plan = plan_of(order, found)

@@ -349,7 +349,13 @@ def begin(
 
 def plan_of(order: Order, found: dict[str, Any]) -> Plan:
     tiles = _tiling(found["tiles"])
-    settings = Settings(**found["settings"])
+    try:
+        settings = Settings(**found["settings"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"target={str(order.ledger.path)!r} was begun by another version of napari-dip ({error}); name another "
+            "target, or overwrite it"
+        ) from error
     shape = (*order.source.shape[: order.leading], *tiles.finer(order.factors).shape)
     dtype = np.dtype(order.source.array.dtype) if settings.output_dtype == "input" else np.dtype(np.float32)
     return Plan(
