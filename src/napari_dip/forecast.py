@@ -76,11 +76,12 @@ def estimate(
     margin = (0,) * len(space) if psf is None else reach_of(read_psf(psf, len(space)), BEYOND)
     return cost.estimate(
         1 if channel is None else axes[channel],
-        tuple(n + 2 * m for n, m in zip(space, margin, strict=True)),
+        space,
         settings,
         known,
         devices.choose(settings.device).name,
         factors=factors,
+        margin=margin,
         voxel_size=finer(voxel, factors),
         slices=math.prod(axes[:leading_axes]),
     )
@@ -129,16 +130,16 @@ def _with_less(job: Job) -> Iterator[tuple[str, Job]]:
 
 def cost_of(job: Job) -> Cost:
     """What a job will take."""
-    measured = tuple(n + 2 * m for n, m in zip(job.slices.values.shape[2:], job.margin, strict=True))
     noise = cost.TYPICAL if job.noise is None or job.scaling is None else job.noise.scaled(job.scaling)
     count, channels = job.slices.values.shape[:2]
     return cost.estimate(
         channels,
-        measured,
+        job.slices.values.shape[2:],
         job.settings,
         noise,
         job.device.name,
         factors=job.factors,
+        margin=job.margin,
         voxel_size=job.fine_voxel_size,
         slices=count,
     )

@@ -45,6 +45,12 @@ def test_memory_of_a_prior_is_proportional_to_its_pixels() -> None:
     assert (four - twice) == pytest.approx(2 * (twice - once), rel=0.05)
 
 
+def test_one_tile_with_what_a_blur_spreads_beyond_it_is_the_whole_image() -> None:
+    knobs = {**SMALL, "preset": "deconvolve-small"}
+    whole, tile = (napari_dip.estimate((96, 96), task="deconvolve", psf=3.0, **knobs, tile=side) for side in (0, 96))
+    assert whole == tile
+
+
 def test_time_is_proportional_to_iterations_runs_and_slices() -> None:
     long = dict(SMALL, iterations=2000)  # so that what is done once for an image is little
     once = napari_dip.estimate((64, 64), **long).seconds
@@ -233,10 +239,10 @@ def test_tiles_that_the_user_chose_are_kept(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_shines_beyond_the_border_counts() -> None:
-    small = dict(SMALL, task="deconvolve")
-    assert (
-        napari_dip.estimate((64, 64), psf=8.0, **small).memory > napari_dip.estimate((64, 64), psf=0.5, **small).memory
-    )
+    far, near = (napari_dip.estimate((64, 64), psf=psf, **SMALL, task="deconvolve") for psf in (8.0, 0.5))
+    assert far.seconds > 1.1 * near.seconds
+    far, near = (napari_dip.estimate((640, 640), psf=psf, **SMALL, task="deconvolve", tile=320) for psf in (8.0, 0.5))
+    assert far.memory > near.memory
 
 
 @pytest.mark.parametrize("shape", [(96,), (0, 96), 512, (4, 4, 4, 4)])

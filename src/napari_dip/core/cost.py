@@ -89,6 +89,7 @@ def estimate(
     device: str,
     *,
     factors: Shape | None = None,
+    margin: Shape | None = None,
     voxel_size: Size | None = None,
     slices: int = 1,
 ) -> Cost:
@@ -104,6 +105,8 @@ def estimate(
     device : str
     factors : tuple of int, optional
         Of a super-resolution.
+    margin : tuple of int, optional
+        Pixels of the restored image beyond each end of the axes S, or of a tile of it: of a point spread function.
     voxel_size : tuple of float, optional
         Of the restored image, along the axes S: an axis that is coarser than others is halved later.
     slices : int
@@ -111,8 +114,10 @@ def estimate(
     volume = len(measured) == 3
     settings = settings.changed(precision=devices.precision_of(settings, device, volume), seed=0, device="cpu")
     tiles = tiles_of(measured, settings)
-    run = _of_one_run(channels, tiles.tile, factors, voxel_size, settings.changed(tile=0, overlap=0), noise)
-    image = tuple(n * f for n, f in zip(measured, factors or (1,) * len(measured), strict=True))
+    scale, none = factors or (1,) * len(measured), (0,) * len(measured)
+    tile = tuple(n + 2 * -(-m // f) for n, m, f in zip(tiles.tile, margin or none, scale, strict=True))
+    run = _of_one_run(channels, tile, factors, voxel_size, settings.changed(tile=0, overlap=0), noise)
+    image = tuple(n * f for n, f in zip(measured, scale, strict=True))
     pixels, fine = channels * math.prod(measured), channels * math.prod(image)
     images = 3 + settings.uncertainty
     together = min(slices, max(settings.at_once, 1))
@@ -262,7 +267,9 @@ class _SelfGuided(_Prior):
         before = self.work()
         photons += every[-1].undo(search._predict(every[-1].do(search._photons))) / len(every)
         del others
-        return (self.work() - before) * (len(every) * math.prod(canvas) / math.prod(some))
+        noise = self.problem.noise
+        again = 2 if noise and noise.independent and self.settings.similar_patches else 1  # nudged, for their share
+        return (self.work() - before) * (again * len(every) * math.prod(canvas) / math.prod(some))
 
 
 def similar_patches(channels: int, shape: Shape, settings: Settings, noise: Noise) -> _Run:

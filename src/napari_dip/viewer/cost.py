@@ -63,7 +63,8 @@ class CostSentence(Text):
         """The same for a run over blocks."""
         shape, space = stream.source.shape, stream.source.space
         left = (stream.finished, stream.done)
-        key = (stream.task, shape, space, settings, stream.factors, _fingerprint(stream.psf), left)
+        voxel_size = stream.source.geometry.pixel_size(space)
+        key = (stream.task, shape, space, settings, stream.factors, voxel_size, _fingerprint(stream.psf), left)
         self._ask(key, lambda: forecast_of_blocks(stream, settings))
 
     def _ask(self, key: Any, question: Callable[[], str]) -> None:
