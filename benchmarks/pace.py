@@ -127,7 +127,8 @@ def write(options: argparse.Namespace, done: list[Pace]) -> None:
     lines += [
         "",
         f"Ours is as good as the best of the original after {np.mean(share):.3f} of its time on average,",
-        f"{max(share):.3f} at the most. In the end it is {np.mean(gain):+.2f} dB better on average, {min(gain):+.2f} at the worst, after",
+        f"{max(share):.3f} at the most. In the end it is {np.mean(gain):+.2f} dB better on average,",
+        f"{min(gain):+.2f} at the worst, after",
         f"{np.mean(end):.3f} of that time on average, {max(end):.3f} at the most.",
     ]
     size = f"{options.crop}x{options.crop} centres" if options.crop else "whole images"

@@ -531,7 +531,7 @@ def test_known_pixels_that_are_kept_have_a_residual_but_no_uncertainty() -> None
 
 @pytest.mark.parametrize(
     ("knobs", "source"),
-    [({"runs": 2}, "runs"), ({"optimiser": "sgld"}, "samples"), ({}, "iterates")],
+    [({"runs": 2}, "runs and iterates"), ({"optimiser": "sgld"}, "samples"), ({}, "iterates")],
     ids=["runs", "samples", "iterates"],
 )
 def test_the_uncertainty_is_in_the_units_of_the_image(knobs: dict[str, Any], source: str) -> None:

@@ -14,6 +14,7 @@ from napari_dip.core.ladder import left_open
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample
 from napari_dip.core.solve import Progress, Result, method_of
+from napari_dip.core.state import has_ended
 from napari_dip.core.stopping import Choice
 from napari_dip.forecast import cost_of, fitted
 from napari_dip.inputs import check_task, read_factor, read_guide, read_slices
@@ -258,6 +259,7 @@ def iterate(
     else:
         job = fitted(job)
     pace = {"should_stop": should_stop, "interval": interval, "snapshot_every": snapshot_every}
+    pace["finish"] = resume is not None and not resume.complete and not all(map(has_ended, resume.states))
     return Run(stream(job, resume.states if resume else (), pace), partial(cost_of, job))
 
 

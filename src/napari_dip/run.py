@@ -299,9 +299,8 @@ def describe(job: Job, result: Result) -> dict[str, Any]:
 
 def _source(settings: Settings) -> str:
     """What the uncertainty is the spread of, or estimated from."""
-    if settings.runs > 1:
-        return "runs"
-    return "residual" if settings.code == "self" else "samples" if settings.optimiser == "sgld" else "iterates"
+    own = "disagreement" if settings.code == "self" else "samples" if settings.optimiser == "sgld" else "iterates"
+    return f"runs and {own}" if settings.runs > 1 else own
 
 
 def _plain(noise: Noise) -> dict[str, Any]:

@@ -40,10 +40,7 @@ class Bar:
         what = ", ".join(f"{name} {i + 1} of {n}" for name, i, n in several if n > 1) or what
         if what:
             self._bar.set_description(what, refresh=False)
-        if progress.ready < 1:
-            self._bar.set_postfix_str(f"comparing similar patches: {progress.ready:.0%}", refresh=False)
-        else:
-            self._bar.set_postfix(loss=f"{progress.loss:.3g}", refresh=False)
+        self._tell(progress, loss=f"{progress.loss:.3g}")
         self._bar.update(round(progress.fraction * self._bar.total) - self._bar.n)
 
     def show_blocks(self, progress: BlockProgress) -> None:
@@ -54,8 +51,14 @@ class Bar:
             self._bar.reset(progress.count)
             self._bar.set_description(progress.step, refresh=False)
         if progress.block is not None:
-            self._bar.set_postfix(iteration=progress.block.iteration, loss=f"{progress.block.loss:.3g}", refresh=False)
+            self._tell(progress.block, iteration=progress.block.iteration, loss=f"{progress.block.loss:.3g}")
         self._bar.update(progress.done + progress.failed - self._bar.n)
+
+    def _tell(self, progress: Progress, **figures: Any) -> None:
+        if progress.ready < 1:
+            self._bar.set_postfix_str(f"comparing similar patches: {progress.ready:.0%}", refresh=False)
+        else:
+            self._bar.set_postfix(figures, refresh=False)
 
     def fill(self, iterations: int) -> None:
         """All is done."""

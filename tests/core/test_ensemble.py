@@ -13,6 +13,7 @@ from napari_dip.core import ensemble, solve
 from napari_dip.core.guard import Diverged
 from napari_dip.core.langevin import Langevin
 from napari_dip.core.noise import Noise
+from napari_dip.core.state import has_ended
 from tests.core.tiny import finish, picture, problem, psnr, run, tiny
 
 WHITE = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
@@ -81,6 +82,23 @@ def test_a_stop_in_the_first_run_gives_what_there_is() -> None:
 def test_going_on_goes_on_with_every_run() -> None:
     both = several(iterations=8, states=several(iterations=12).states)
     np.testing.assert_array_equal(both.image, several().image)
+
+
+def test_runs_that_had_ended_are_left_as_they_are_where_others_are_to_be_finished() -> None:
+    case = replace(problem(), noise=Noise(gain=0, offset=0, read_noise=0.15, sigma=0.15))
+    settings = tiny(runs=2, stop="discrepancy", iterations=200)
+    whole = finish(ensemble.iterate(case, settings))
+    ended, count = whole.marks
+    assert ended < 200
+    asked = iter([False] * (ended + count // 2) + [True])
+    half = finish(ensemble.iterate(case, settings, should_stop=lambda: next(asked)))
+    assert [has_ended(state) for state in half.states] == [True, False]
+    result = finish(ensemble.iterate(case, settings, states=half.states, finish=True))
+    assert np.array_equal(result.image, whole.image)
+    assert result.marks == whole.marks
+    assert result.complete
+    longer = finish(ensemble.iterate(case, settings.changed(iterations=10), states=whole.states))
+    assert longer.iterations == whole.iterations + 20  # whoever wants more of what is complete gets it
 
 
 def test_a_run_that_diverges_keeps_those_before(monkeypatch: pytest.MonkeyPatch) -> None:

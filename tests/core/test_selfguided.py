@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from napari_dip.core import selfguided, solve
+from napari_dip.core.collaborative import without_pauses
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample, Identity
 from napari_dip.core.problem import Problem
@@ -185,14 +187,31 @@ def test_half_of_the_crops_are_of_what_similar_patches_agree_on() -> None:
     search.feed()
     teacher = search._teacher
     assert teacher is not None
-    (clean, noise), weight = search._targets.unflatten(0, (2, 4)), search._where.unflatten(0, (2, 4))
-    assert torch.equal(clean[2:], noise[2:])  # a crop of the teacher is its own target, whatever the noise
-    assert not torch.equal(clean[:2], noise[:2])
-    assert set(clean[2:].flatten().tolist()) <= set(teacher.flatten().tolist())
-    assert float(weight[:, 2:].min()) > float(weight[:, :2].max()) == 1
+    (one, other), weight = search._targets.unflatten(0, (2, 4)), search._where.unflatten(0, (2, 4))
+    assert torch.equal(one[1::2], other[1::2])  # a crop of the teacher is its own target, whatever the noise
+    assert not torch.equal(one[::2], other[::2])
+    assert set(one[1::2].flatten().tolist()) <= set(teacher.flatten().tolist())
+    assert float(weight[:, 1::2].min()) > float(weight[:, ::2].max()) == 1
     fed = search._fed.unflatten(0, (2, 4)) + search._middle
-    assert (fed[0, 2:] - clean[2:]).std() == pytest.approx(1, rel=0.1)  # standard deviation of the noise
-    torch.testing.assert_close((fed[0] + fed[1]) / 2, (clean + noise) / 2)  # n and -n
+    assert (fed[0, 1::2] - one[1::2]).std() == pytest.approx(1, rel=0.1)  # standard deviation of the noise
+    torch.testing.assert_close((fed[0] + fed[1]) / 2, (one + other) / 2)  # n and -n
+
+
+def test_single_crops_are_of_one_and_of_the_other_in_turns() -> None:
+    search = ready(case(), batch=1)
+    taught = []
+    for _ in range(4):
+        search.step()
+        one, other = search._targets
+        taught.append(torch.equal(one, other))
+    assert taught == [False, True, False, True]
+
+
+def test_what_stands_in_for_missing_pixels_follows_a_nudge_too() -> None:
+    missing = np.random.default_rng(0).random((24, 24)) < 0.7
+    search = begun(replace(holed(missing), noise=WHITE))
+    photons = search.model.photons(np.random.default_rng(1).random((1, 24, 24)).astype(np.float32))
+    assert np.isin(search._on_canvas(photons).numpy(), photons[:, ~missing]).all()
 
 
 def test_the_result_is_a_mixture_of_the_generator_and_similar_patches() -> None:
@@ -200,7 +219,8 @@ def test_the_result_is_a_mixture_of_the_generator_and_similar_patches() -> None:
     for _ in range(3):
         search.step()
     assert search._teacher is not None
-    generator, patches = (search._scaled(each) for each in (search._over_turns(search._photons), search._teacher))
+    over_turns = without_pauses(search._over_turns(search._photons))
+    generator, patches = (search._scaled(each) for each in (over_turns, search._teacher))
     image = search.mark().image
     share = float(((image - generator) * (patches - generator)).sum() / (patches - generator).square().sum())
     assert 0.5 < share <= 1  # three iterations teach little
@@ -210,22 +230,23 @@ def test_the_result_is_a_mixture_of_the_generator_and_similar_patches() -> None:
 @pytest.mark.parametrize("follows", [0.0, 0.3, 0.7, 1.0])
 def test_the_share_is_that_of_the_least_squared_error(monkeypatch: pytest.MonkeyPatch, follows: float) -> None:
     """Two estimates move from a bias towards the measurement, one by as much as the other is left behind."""
-    search = begun(case(64, 64))
-    truth = torch.from_numpy(search.model.photons(picture(64, 64).astype(np.float32)))[None]
-    bias = torch.where(torch.arange(64) % 2 == 0, 0.3, -0.3)  # in standard deviations of the noise
+    search = begun(case(144, 144))
+    truth = torch.from_numpy(search.model.photons(picture(144, 144).astype(np.float32)))[None]
+    bias = torch.where(torch.arange(144) % 2 == 0, 0.3, -0.3)  # in standard deviations of the noise
 
     def nearer(photons: torch.Tensor, by: float) -> torch.Tensor:
         return (truth + bias).lerp(photons, by)
 
-    def patches(photons: torch.Tensor) -> Any:
-        yield
-        return nearer(photons, 1 - follows)
+    def moved(by: float, photons: torch.Tensor) -> Any:
+        yield 1.0
+        return nearer(photons, by)
 
-    monkeypatch.setattr(search, "_over_turns", lambda photons: nearer(photons, follows))
-    monkeypatch.setattr(search, "_of_similar_patches", patches)
+    monkeypatch.setattr(search, "_over_turns", partial(moved, follows))
+    monkeypatch.setattr(search, "_of_similar_patches", partial(moved, 1 - follows))
     one, other = (nearer(search._photons, by) for by in (follows, 1 - follows))
     errors = {s: float((one.lerp(other, s) - truth).square().mean()) for s in np.linspace(0, 1, 101)}
-    assert search._share(one, other) == pytest.approx(min(errors, key=lambda s: errors[s]), abs=0.1)
+    share = float(without_pauses(search._share(one, other)))
+    assert share == pytest.approx(min(errors, key=lambda s: errors[s]), abs=0.1)
 
 
 def test_without_similar_patches_none_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,14 +317,16 @@ def test_volumes_are_finite_whatever_the_memory_held_before(shape: tuple[int, ..
     assert np.isfinite(run(case(*shape), small(iterations=4, crop=64, scales=4)).image).all()
 
 
-@pytest.mark.parametrize(("name", "kind"), [("by_strips", SAVING), ("without_pauses", "out of memory")])
+@pytest.mark.parametrize(
+    ("where", "name", "kind"), [(selfguided, "by_strips", SAVING), (SelfGuided, "_share", "out of memory")]
+)
 def test_memory_that_runs_out_over_similar_patches_costs_them_not_the_run(
-    monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+    monkeypatch: pytest.MonkeyPatch, where: Any, name: str, kind: str
 ) -> None:
     def fail(*_: Any) -> None:
         raise torch.OutOfMemoryError("on purpose")
 
-    monkeypatch.setattr(selfguided, name, fail)
+    monkeypatch.setattr(where, name, fail)
     result = run(case(), small())
     assert result.complete
     assert np.isfinite(result.image).all()

@@ -72,6 +72,12 @@ class Attempt:
             self.rule.resume(copy_to(self.search.device)(state.rule["state"]))
         self.guard.begin(self.search)
 
+    def end_as_before(self, state: State | None) -> str:
+        """Take the image that the rule had marked when it ended the run; returns why it ended."""
+        mark = state and state.rule["state"]["mark"]
+        self.rule.mark = Mark(**copy_to(self.search.device)(mark)) if mark else None
+        return f"had been ended by its rule at iteration {self.search.iteration}"
+
     @property
     def begun(self) -> bool:
         """Whether it came so far as to begin."""

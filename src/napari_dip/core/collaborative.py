@@ -100,7 +100,7 @@ def by_strips(image: Tensor, sigma: float) -> Generator[float, None, Tensor]:
     if image.ndim == 4:
         planes, count = [], image.shape[1]
         for z, plane in enumerate(image.unbind(1)):
-            planes.append((yield from _part(by_strips(plane, sigma), z, count)))
+            planes.append((yield from part(by_strips(plane, sigma), z, count)))
         return torch.stack(planes, dim=1)
     noisy = image.detach().float()
     if sigma == 0 or not noisy.numel():
@@ -110,11 +110,11 @@ def by_strips(image: Tensor, sigma: float) -> Generator[float, None, Tensor]:
     first, second = _sizes(noisy)
     estimate = noisy
     for step, groups in enumerate((first, second, second)):
-        estimate = yield from _part(_estimate(noisy, estimate, groups, known=step > 0), step, 3)
+        estimate = yield from part(_estimate(noisy, estimate, groups, known=step > 0), step, 3)
     return estimate * sigma + level
 
 
-def _part(work: Generator[float, None, Tensor], index: int, count: int) -> Generator[float, None, Tensor]:
+def part(work: Generator[float, None, Tensor], index: int, count: int) -> Generator[float, None, Tensor]:
     """Work that is one of several equal parts: the same, with the share that is done of all."""
     while True:
         try:
@@ -180,9 +180,11 @@ def _side_by_side(estimate: Callable[[int], _Strip], tops: range, device: torch.
     with ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(1)) as pool:
         try:
             for first in range(0, len(tops), workers):  # no more results than workers wait in memory
-                yield from pool.map(estimate, tops[first : first + workers])
+                some = list(pool.map(estimate, tops[first : first + workers]))
+                torch.set_num_threads(threads)  # what begins in a pause has as many as ever
+                yield from some
         finally:
-            torch.set_num_threads(threads)  # for threads that begin later; those of now have their own number
+            torch.set_num_threads(threads)
 
 
 def _extended(image: Tensor, side: int) -> Tensor:

@@ -122,7 +122,7 @@ def seeds(seed: int, runs: int) -> list[int]:
 def _blend(finished: RunningAverage, progress: Progress) -> Image:
     if finished.mean is None:
         return progress.image
-    share = progress.iteration / progress.iterations
+    share = progress.iteration / progress.iterations if progress.ready == 1 else 0
     weight = finished.weight
     return np.asarray((weight * finished.mean.numpy() + share * progress.image) / (weight + share))
 

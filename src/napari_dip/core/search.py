@@ -111,6 +111,10 @@ class Search:
         """What takes long before the first iteration, with pauses that tell the share that is done. Nothing here."""
         yield from ()
 
+    def conclusion(self) -> Generator[float, None, None]:
+        """What takes long after the last iteration, before the final mark. Nothing here."""
+        yield from ()
+
     def watch(self, watch: Callable[[Search], None]) -> None:
         """Have something see each iteration as a part of it, without waiting for the GPU."""
         self._watches.append(watch)

@@ -21,7 +21,6 @@ from napari_dip.core.attempt import Attempt, Outcome
 from napari_dip.core.ladder import Ladder
 from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import Search
 from napari_dip.core.state import SAVING, Event, State, on_host
 from napari_dip.core.stopping import Choice, choose
 from napari_dip.core.trust import Verdict
@@ -37,7 +36,7 @@ class Progress:
     Attributes
     ----------
     image : array
-        What is restored so far: of the slice at hand, in the units and axes of the input. Before it is `ready`,
+        What is restored so far: of the slice at hand, in the units and axes of the input. Before the first iteration,
         the measurement.
     iteration, iterations : int
         Steps made and steps at the most, of this run.
@@ -56,7 +55,8 @@ class Progress:
     at_once : int
         Slices that are under way together.
     ready : float
-        Share of what precedes the first iteration that is done: a self-guided fit compares similar patches.
+        Share that is done of what precedes the first iteration or follows the last, 1 in between: a self-guided fit
+        compares similar patches.
     """
 
     image: Image
@@ -251,8 +251,12 @@ def turns(
     ladder: Ladder | None = None,
     interval: float = 0.25,
     snapshot_every: int = 0,
+    finish: bool = False,
 ) -> Generator[Progress | None, None, Result]:
-    """As `iterate`, with None after each iteration that shows nothing, so that several runs can take turns."""
+    """As `iterate`, with None after each iteration that shows nothing, so that several runs can take turns.
+
+    With `finish` a run whose rule had ended it gets no more iterations: others that were stopped are to be finished.
+    """
     ladder = ladder or Ladder(settings, devices.choose(settings.device))
     choice = choose(problem, settings)
     threads, began = torch.get_num_threads(), time.perf_counter()
@@ -268,7 +272,10 @@ def turns(
             try:
                 attempt.begin(state, neighbour, first)
                 over = attempt.rule.ended  # before: whoever goes on has no more to learn about the neighbour
-                complete, reason = yield from _steps(attempt, first, should_stop, interval, snapshot_every)
+                if finish and over:
+                    complete, reason = True, attempt.end_as_before(state)
+                else:
+                    complete, reason = yield from _steps(attempt, first, should_stop, interval, snapshot_every)
                 if complete and not over and not attempt.search.helped():
                     message = "the neighbour did not help: begun again afresh"
                     events.append(Event(attempt.search.iteration, "afresh", message))
@@ -380,8 +387,11 @@ def _steps(
     """
     search, guard, rule, events = attempt.search, attempt.guard, attempt.rule, attempt.events
     last, here = first + rule.at_most(attempt.settings.iterations, first), search.iteration
-    if not (yield from _prepared(search, should_stop, interval, last)):
-        return False, f"{_STOPPED} after {here} of {last} iterations"
+    stopped = f"{_STOPPED} after {{}} of {last} iterations"
+    # who goes on has a better image after the first step than before it
+    may_stop = (lambda: False) if here else should_stop
+    if not (yield from _through(search.preliminaries(), attempt, last, may_stop, interval)):
+        return False, stopped.format(here)
     began = shown = time.perf_counter()
     cost = 0.0
     reason = ""
@@ -401,7 +411,7 @@ def _steps(
             if not (event or stopping or rule.ended):
                 reason = rule.look(search)
         if stopping:
-            return False, f"{_STOPPED} after {search.iteration} of {last} iterations"
+            return False, stopped.format(search.iteration)
         now = time.perf_counter()
         snapshot = snapshot_every > 0 and search.iteration % snapshot_every == 0
         if snapshot or now - shown >= (interval and max(interval, _RARELY * cost)):
@@ -421,24 +431,35 @@ def _steps(
             )
         else:
             yield None
+    if not (yield from _through(search.conclusion(), attempt, last, should_stop, interval)):
+        return False, stopped.format(search.iteration)
     if not reason:
         return True, f"finished all {last} iterations" + ("" if rule.ended else rule.remark())
     rule.ended = True
     return True, reason
 
 
-def _prepared(
-    search: Search, should_stop: Callable[[], bool], interval: float, last: int
+def _through(
+    work: Generator[float, None, None],
+    attempt: Attempt,
+    last: int,
+    should_stop: Callable[[], bool],
+    interval: float,
 ) -> Generator[Progress | None, None, bool]:
-    """Do what precedes the first iteration; returns whether the user let it come to its end."""
-    shown = time.perf_counter()
-    for ready in search.preliminaries():
+    """Do what precedes the first iteration or follows the last; returns whether the user let it come to its end."""
+    search, shown = attempt.search, time.perf_counter()
+    for ready in work:
         if should_stop():
             return False
         if ready < 1 and interval and time.perf_counter() - shown >= interval:
-            shown, measured = time.perf_counter(), on_host(search.observation)
-            yield Progress(
-                image=measured, iteration=search.iteration, iterations=last, loss=np.nan, rate=0, ready=ready
+            image = _preview(attempt) if search.iteration else on_host(search.observation)
+            shown = time.perf_counter()
+            yield (
+                image
+                if image is None
+                else Progress(
+                    image=image, iteration=search.iteration, iterations=last, loss=np.nan, rate=0, ready=ready
+                )
             )
         else:
             yield None

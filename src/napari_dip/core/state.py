@@ -28,6 +28,11 @@ class State:
     warm: bool = False  # whether it began from the weights of a neighbour
 
 
+def has_ended(state: State | None) -> bool:
+    """Whether its rule has ended the run that left this state."""
+    return state is not None and bool(state.rule.get("state", {}).get("ended"))
+
+
 @dataclass(frozen=True)
 class Event:
     """Something worth telling that happened in a run: at which iteration, what, and a sentence."""

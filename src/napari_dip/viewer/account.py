@@ -63,17 +63,23 @@ def pace(progress: Progress | BlockProgress) -> str:
     of += f"tile {progress.tile + 1} of {progress.tiles}, " if progress.tiles > 1 else ""
     of += f"run {progress.run + 1} of {progress.runs}, " if progress.runs > 1 else ""
     if progress.ready < 1:
-        return f"{of}comparing similar patches, {progress.ready:.0%}"
+        return f"{of}{_preparing(progress)}"
     return (
         f"{of}iteration {progress.iteration} of at most {progress.iterations}, "
         f"{progress.rate:.1f} a second, at most {duration(progress.seconds_left)} left"
     )
 
 
+def _preparing(progress: Progress) -> str:
+    return f"comparing similar patches, {progress.ready:.0%}"
+
+
 def _pace_of_blocks(progress: BlockProgress) -> str:
     number = min(progress.count, progress.done + progress.failed + 1)
     said = [f"{_DOING.get(progress.step, 'making the coarser levels')}, block {number} of {progress.count}"]
-    if progress.block is not None:
+    if progress.block is not None and progress.block.ready < 1:
+        said.append(_preparing(progress.block))
+    elif progress.block is not None:
         said.append(f"iteration {progress.block.iteration} of at most {progress.block.iterations}")
     if progress.failed:
         said.append(f"{progress.failed} failed")
