@@ -16,6 +16,11 @@ FAST: dict[str, Any] = {**QUICK, "iterations": 6, "precision": "float32"}
 LOPSIDED = np.array([[0, 1, 2], [1, 6, 4], [0, 2, 9.0]])
 
 
+def test_light_that_spreads_far_beyond_the_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="psf.*16 x 16.*in pixels"):
+        deconvolve(np.random.default_rng(0).random((16, 16)), 40.0, **FAST)
+
+
 @pytest.mark.parametrize(
     ("shape", "psf", "options"),
     [

@@ -26,6 +26,7 @@ SHARED = replace(WHITE, correlation=0.6)
         (replace(WHITE, contrast=0.2), {}, "denoise-small", "outweighs"),
         (SHARED, {}, "denoise-small", "share noise (0.6)"),
         (replace(WHITE, warning="it is clipped"), {}, "denoise-small", "it is clipped"),
+        (replace(WHITE, sigma=0.0, warning="it is too small"), {}, "denoise-small", "it is too small"),
         (WHITE, {"code": "mesh"}, "denoise-small", "code='mesh'"),
         (WHITE, {"optimiser": "sgld"}, "denoise-small", "optimiser='sgld'"),
         (WHITE, {"stop": "discrepancy"}, "denoise-small", "stop='discrepancy'"),

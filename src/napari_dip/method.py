@@ -32,6 +32,8 @@ def auto_preset(task: str, *, on_cpu: bool, noise: Noise | None, changes: dict[s
         return name, f"{wish[1]} needs it"
     if noise is None:
         return prior, "the noise of the image is not known, which a self-guided fit needs"
+    if noise.sigma <= 0 and noise.warning:
+        return prior, f"a self-guided fit needs the noise, and that is not known: {noise.warning}"
     if noise.sigma <= 0:
         return prior, "there is no noise that a self-guided fit could learn from"
     if not noise.independent:

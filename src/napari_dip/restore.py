@@ -252,6 +252,13 @@ def iterate(
         noise=noise,
         method=Choice(method_of(settings), reason),
     )
+    sizes = [n * f for n, f in zip(slices.values.shape[2:], factors or (1,) * slices.ndim, strict=True)]
+    if any(reach >= 3 * n for reach, n in zip(job.margin, sizes, strict=True)):  # hours, for what is a slip of units
+        size = " x ".join(map(str, sizes))
+        raise ValueError(
+            f"psf spreads light over {max(job.margin)} pixels, far beyond the image ({size}): give it in pixels of the "
+            "restored image"
+        )
     if factors:
         Downsample(factors, kernel)  # refuses an unknown kernel now, not after the first next()
     if resume is not None:
