@@ -43,8 +43,8 @@ from napari_dip.core.state import SAVING, Event, Mark, State
 from napari_dip.settings import Settings
 
 NO_NOISE = "code='self' needs the noise of the image, which is not known here; use code='uniform'"
-PASSES = 110, 250  # times that each pixel is fitted, at the least and at the most: more fits the noise
-_ENOUGH = 250  # iterations that a fit needs, in these bounds
+PASSES = 80, 110, 250  # times that each pixel of a large image is fitted, of a small one, of the smallest
+_ENOUGH = 250, 440  # iterations of small and large images that need no more passes
 LEAST = 0.05  # of the step length at the end
 WARM = 0.25  # of the passes do where the weights come from a neighbour
 LEARNT = 0.05  # of the variance of the noise: error that these passes take away where the neighbour did not help
@@ -389,8 +389,9 @@ def one_pass(shape: tuple[int, ...], settings: Settings, voxel_size: tuple[float
 
 def whole_fit(shape: tuple[int, ...], settings: Settings, voxel_size: tuple[float, ...] | None = None) -> int:
     """Iterations until each pixel of an image (*shape) has been in as many crops as it should."""
-    least, most = (passes * one_pass(shape, settings, voxel_size) for passes in PASSES)
-    return math.ceil(min(max(least, _ENOUGH), most))
+    one, (large, small, most) = one_pass(shape, settings, voxel_size), PASSES
+    few, many = _ENOUGH
+    return math.ceil(one * min(most, max(few / one, min(small, max(large, many / one)))))
 
 
 def pace_at(share: float) -> float:
