@@ -24,6 +24,7 @@ import zarr
 from napari_dip import blocks, record
 from napari_dip.blocks import Plan
 from napari_dip.cluster import compute, connected
+from napari_dip.core.pauses import without_pauses
 from napari_dip.core.solve import Progress
 from napari_dip.ledger import KEY, Ledger
 from napari_dip.order import Order, begin, look, plan_of, read_order, refuse_another
@@ -108,13 +109,7 @@ def restore_blocks(task: str, source: Any, target: Any, mask: Any = None, **opti
     Restored
         With the lazy `array`.
     """
-    steps = iterate_blocks(task, source, target, mask, **options)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            restored: Restored = end.value
-            return restored
+    return without_pauses(iterate_blocks(task, source, target, mask, **options))
 
 
 def iterate_blocks(

@@ -17,6 +17,7 @@ from napari_dip import doubts
 from napari_dip.core import comparison
 from napari_dip.core.comparison import Comparison
 from napari_dip.core.noise import Noise
+from napari_dip.core.pauses import without_pauses
 from napari_dip.core.pixels import find_bad_pixels
 from napari_dip.core.resolution import FourierCorrelation, fourier_correlation
 from napari_dip.core.solve import Progress, Result
@@ -132,13 +133,7 @@ def noise_control(result: Result, image: npt.ArrayLike, **options: Any) -> Contr
     -----
     It answers what these settings make of noise where there is nothing. Beside real structure more may be made up.
     """
-    steps = iterate_noise_control(result, image, **options)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            control: Control = end.value
-            return control
+    return without_pauses(iterate_noise_control(result, image, **options))
 
 
 def iterate_noise_control(

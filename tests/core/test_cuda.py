@@ -20,7 +20,7 @@ from napari_dip.core.operators import Compose, Downsample, Mask
 from napari_dip.core.problem import Problem
 from napari_dip.core.selfguided import SelfGuided
 from napari_dip.settings import PRESETS, Settings
-from tests.core.tiny import finish, noisy, picture, psnr, run, tiny
+from tests.core.tiny import finish, noisy, not_finite_in_step, picture, psnr, run, tiny
 
 pytestmark = pytest.mark.cuda
 
@@ -193,18 +193,7 @@ def test_a_step_that_waits_for_the_gpu_runs_as_it_is(allocated: None, monkeypatc
 
 
 def test_a_return_is_recorded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Jumping(Gaussian):
-        """Not finite in the 26th step, by a count that a graph sees."""
-
-        def __init__(self, known: float = 1.0) -> None:
-            super().__init__(known)
-            self.register_buffer("count", torch.zeros(()))
-
-        def forward(self, predicted: Tensor, observed: Tensor) -> Tensor:
-            self.count += 1  # type: ignore[operator]
-            return super().forward(predicted, observed) * torch.where(self.count == 26, torch.nan, 1.0)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(fidelity, "Gaussian", Jumping)
+    monkeypatch.setattr(fidelity, "Gaussian", not_finite_in_step(26))
     result = run(denoising(32, 32), tiny(device="cuda", iterations=100))
     assert [event.kind for event in result.history.events] == ["returned"]
     assert np.mean(result.history.loss[-10:]) < np.mean(result.history.loss[:10])

@@ -23,7 +23,7 @@ from napari_dip.core.state import State
 from napari_dip.settings import PRESETS, Settings
 from tests.core.tape import Refusing, Taping
 from tests.core.test_solve import equal, state_of
-from tests.core.tiny import noisy, problem, run, tiny
+from tests.core.tiny import noisy, not_finite_in_step, problem, run, tiny
 
 WHITE = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
 PHOTONS = Noise(gain=0.02, offset=0.1, read_noise=0.02, sigma=0.1, impulses=0.01)
@@ -156,18 +156,7 @@ def test_the_line_search_of_lbfgs_is_not_recorded_and_says_so(monkeypatch: pytes
 
 @pytest.mark.parametrize("settings", [tiny(), tiny(optimiser="muon"), tiny(optimiser="sgld", uncertainty=True)])
 def test_a_return_is_recorded_anew(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Jumping(Gaussian):
-        """Not finite in the 13th step, by a count that a graph sees."""
-
-        def __init__(self, known: float = 1.0) -> None:
-            super().__init__(known)
-            self.register_buffer("count", torch.zeros(()))
-
-        def forward(self, predicted: Tensor, observed: Tensor) -> Tensor:
-            self.count += 1  # type: ignore[operator]
-            return super().forward(predicted, observed) * torch.where(self.count == 13, torch.nan, 1.0)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(fidelity, "Gaussian", Jumping)
+    monkeypatch.setattr(fidelity, "Gaussian", not_finite_in_step(13))
     settings = settings.changed(iterations=30)
     recorded, eager = both(problem(), settings, monkeypatch)
     assert np.array_equal(recorded.image, eager.image)
@@ -252,7 +241,7 @@ def begun(way: str) -> Search:
     search = (SelfGuided if settings.code == "self" else Search)(rule.problem, settings, "meta")
     search.begin()
     if isinstance(search, SelfGuided) and way.endswith("taught"):
-        search._teacher = torch.empty_like(search._photons)
+        search._agreed = torch.empty_like(search._photons)
     rule.begin(search)
     search.watch(rule.update)
     return search

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from napari_dip.core import selfguided, solve
-from napari_dip.core.collaborative import without_pauses
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample, Identity
+from napari_dip.core.pauses import without_pauses
 from napari_dip.core.problem import Problem
 from napari_dip.core.selfguided import (
     LEAST,

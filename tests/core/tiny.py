@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from napari_dip.core import solve
+from napari_dip.core.fidelity import Gaussian
 from napari_dip.core.operators import Identity, Mask, Operator
 from napari_dip.core.problem import Problem
 from napari_dip.settings import Settings
@@ -54,6 +55,21 @@ def holed(missing: np.ndarray) -> Problem:
     observation = np.where(missing, 0, noisy(*missing.shape)).astype(np.float32)[None]
     operator = Mask(torch.from_numpy(~missing)[None, None])
     return Problem(observation=observation, operator=operator, known=1 - float(missing.mean()))
+
+
+def not_finite_in_step(step: int) -> type[Gaussian]:
+    """A fidelity that is not finite once, by a count that a graph sees."""
+
+    class Jumping(Gaussian):
+        def __init__(self, known: float = 1.0) -> None:
+            super().__init__(known)
+            self.register_buffer("count", torch.zeros(()))
+
+        def forward(self, predicted: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+            self.count += 1  # type: ignore[operator]
+            return super().forward(predicted, observed) * torch.where(self.count == step, torch.nan, 1.0)  # type: ignore[arg-type]
+
+    return Jumping
 
 
 def finish(steps: Generator[solve.Progress, None, solve.Result]) -> solve.Result:

@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_dip.core.pauses import part, without_pauses
+
 _STEP = 4  # pixels from one reference patch to the next
 _REACH = 18  # pixels from a reference patch to the furthest of its group, along each axis
 _REFERENCES = 1024  # matched at a time; 1024 of them measure 6 MB of distances
@@ -81,16 +83,6 @@ def nonlocal_ridge(image: Tensor, sigma: float) -> Tensor:
     return without_pauses(by_strips(image, sigma))
 
 
-def without_pauses(work: Generator[float, None, Tensor]) -> Tensor:
-    """What work with pauses returns in the end."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            result: Tensor = end.value
-            return result
-
-
 def by_strips(image: Tensor, sigma: float) -> Generator[float, None, Tensor]:
     """As `nonlocal_ridge`, which it returns, with a pause after each strip that tells the share that is done."""
     if image.ndim not in (3, 4):
@@ -112,16 +104,6 @@ def by_strips(image: Tensor, sigma: float) -> Generator[float, None, Tensor]:
     for step, groups in enumerate((first, second, second)):
         estimate = yield from part(_estimate(noisy, estimate, groups, known=step > 0), step, 3)
     return estimate * sigma + level
-
-
-def part(work: Generator[float, None, Tensor], index: int, count: int) -> Generator[float, None, Tensor]:
-    """Work that is one of several equal parts: the same, with the share that is done of all."""
-    while True:
-        try:
-            yield (index + next(work)) / count
-        except StopIteration as end:
-            result: Tensor = end.value
-            return result
 
 
 def _sizes(noisy: Tensor) -> tuple[_Groups, _Groups]:

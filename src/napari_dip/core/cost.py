@@ -24,6 +24,7 @@ from napari_dip.core.mosaic import tiles_of
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample, Identity, Operator
 from napari_dip.core.patches import coefficients
+from napari_dip.core.pauses import without_pauses
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import Search
 from napari_dip.core.selfguided import _HALO, _TILE, SelfGuided, crop_of, turns, whole_fit
@@ -285,7 +286,7 @@ def similar_patches(channels: int, shape: Shape, settings: Settings, noise: Nois
         # threads would compute without ghosts: on no CPU it is one strip after the other
         with Ghosts(truth=seen > collaborative._CONTRAST, device="meta") as ledger:
             image = torch.empty(channels, rows, width)
-            collaborative.without_pauses(collaborative._estimate(image, image, groups, known=step > 0))
+            without_pauses(collaborative._estimate(image, image, groups, known=step > 0))
         others = (height - rows) * width * 4 * (6 * channels + 1)  # images that do not belong to a strip
         tensors = max(tensors, ledger.peak + others)
         memory = max(memory, int((1 + _BESIDE * (workers - 1)) * _PATCHES * ledger.heap.top) + others)

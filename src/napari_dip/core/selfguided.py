@@ -31,11 +31,12 @@ from torch.nn.utils import vector_to_parameters
 
 from napari_dip.core import device as devices
 from napari_dip.core.averaging import RunningAverage
-from napari_dip.core.collaborative import by_strips, part, without_pauses
+from napari_dip.core.collaborative import by_strips
 from napari_dip.core.generators import fresh_generator
 from napari_dip.core.generators.unet import UNet, multiples
 from napari_dip.core.muon import Muon
 from napari_dip.core.noise import Noise
+from napari_dip.core.pauses import part, without_pauses
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import Search
 from napari_dip.core.stabilise import Stabiliser
@@ -83,7 +84,7 @@ class SelfGuided(Search):
         self.model = Stabilised(problem.noise, problem.observation)
         self._weights = RunningAverage(settings.average)
         self._predicted: tuple[int, Tensor] | None = None
-        self._teacher: Tensor | None = None  # photons (C, *canvas)
+        self._agreed: Tensor | None = None  # photons (C, *canvas), as similar patches have them
         self._final: tuple[int, Tensor, float] | None = None  # iteration, photons (C, *canvas), share of the teacher
 
     def lay_out(self, rng: torch.Generator) -> None:
@@ -122,13 +123,18 @@ class SelfGuided(Search):
         if not self.problem.noise.independent or not (self.settings.similar_patches or self.settings.uncertainty):
             return
         try:
-            self._teacher = yield from self._of_similar_patches(self._photons)
+            self._agreed = yield from self._of_similar_patches(self._photons)
         except Exception as error:
             if not devices.is_out_of_memory(error):
                 raise
             failure = str(error).split("\n")[0]
             message = f"memory ran out on {self.device} over similar patches ({failure}): the fit goes without them"
             self.events.append(Event(self.iteration, SAVING, message))
+
+    @property
+    def _teacher(self) -> Tensor | None:
+        """What similar patches agree on, if they are to teach; else it only tells the uncertainty."""
+        return self._agreed if self.settings.similar_patches else None
 
     def begin(self, state: State | None = None, neighbour: State | None = None, since: int | None = None) -> None:
         self._before: Tensor | None = None
@@ -201,7 +207,7 @@ class SelfGuided(Search):
         once, where = crops(self._photons), crops(self._known)
         strength = torch.full(self._taught.shape, self.settings.recorruption, device=self.device)
         back = strength.reciprocal()
-        if self._teacher is not None and self.settings.similar_patches:
+        if self._teacher is not None:
             taught = self._taught
             once, where = torch.where(taught, crops(self._teacher), once), torch.where(taught, _WEIGHT * where, where)
             strength, back = torch.where(taught, 1, strength), torch.where(taught, 0, back)
@@ -230,7 +236,7 @@ class SelfGuided(Search):
         """What is restored so far, (1, C, *image): one pass over the image, kept until the next iteration."""
         if self._predicted is None or self._predicted[0] != self.iteration:
             photons = self._predict(self._photons)
-            if self._teacher is not None and self.settings.similar_patches:
+            if self._teacher is not None:
                 photons = photons.lerp(self._teacher, 0.5)
             self._predicted = self.iteration, self._scaled(photons)
         return self._predicted[1]
@@ -246,14 +252,14 @@ class SelfGuided(Search):
             without_pauses(self._finish())
         assert self._final is not None
         _, photons, share = self._final
-        if self._teacher is None:
+        if self._agreed is None:
             return Mark(self.iteration, self._scaled(photons), None)
         spread = None
         if self.settings.uncertainty:
             known = self._known[self._inside]
-            apart = (self._scaled(photons) - self._scaled(self._teacher))[0]
+            apart = (self._scaled(photons) - self._scaled(self._agreed))[0]
             spread = (DISAGREEMENT * _blurred(apart.square(), known, _SMOOTH)[None]).sqrt()
-        return Mark(self.iteration, self._scaled(photons.lerp(self._teacher, share)), spread)
+        return Mark(self.iteration, self._scaled(photons.lerp(self._agreed, share)), spread)
 
     def conclusion(self) -> Generator[float, None, None]:
         """Predict the final image and find the share of similar patches. Out of memory there, `mark` tries again."""
@@ -264,14 +270,13 @@ class SelfGuided(Search):
                 raise
             traceback.clear_frames(error.__traceback__)
 
-    def _finish(self) -> Generator[float, None, Tensor]:
+    def _finish(self) -> Generator[float, None, None]:
         self._make.forget()  # a recording holds as much memory as a step takes
-        shared = self._teacher is not None and self.settings.similar_patches
-        photons, share = (yield from part(self._over_turns(self._photons), 0, 3 if shared else 1)), 0.0
-        if self._teacher is not None and shared:
-            share = float((yield from self._share(photons, self._teacher)))
+        teacher, share = self._teacher, 0.0
+        photons = yield from part(self._over_turns(self._photons), 0, 1 if teacher is None else 3)
+        if teacher is not None:
+            share = float((yield from self._share(photons, teacher)))
         self._final = self.iteration, photons, share
-        return photons
 
     @torch.no_grad()
     def _over_turns(self, photons: Tensor) -> Generator[float, None, Tensor]:

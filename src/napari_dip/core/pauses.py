@@ -1,0 +1,28 @@
+"""Long work that pauses: a generator that tells how far it is, so that others have a turn, and returns what it made."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+Made = TypeVar("Made")
+
+
+def without_pauses(work: Generator[Any, None, Made]) -> Made:
+    """What the work returns in the end."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            made: Made = end.value
+            return made
+
+
+def part(work: Generator[float, None, Made], index: int, count: int) -> Generator[float, None, Made]:
+    """Work that is one of several equal parts and yields the share that is done: the same, with the share of all."""
+    while True:
+        try:
+            yield (index + next(work)) / count
+        except StopIteration as end:
+            made: Made = end.value
+            return made
