@@ -62,6 +62,27 @@ def test_where_a_neighbour_does_not_help_a_slice_is_begun_afresh(quick: None) ->
     assert warm.iterations == cold.iterations
 
 
+@pytest.mark.filterwarnings("ignore:.*known pixel and stay")
+@pytest.mark.parametrize("tile", [0, 16])
+def test_a_finished_stack_with_empty_slices_goes_on_each_time_it_is_asked_to(quick: None, tile: int) -> None:
+    """What holds nothing is never fitted, and does not make the stack unfinished."""
+    _, image = series()
+    image[1] = np.nan
+    image[2, :16, :16] = np.nan  # a tile, where there are tiles
+    how = dict(leading_axes=1, read_noise=10.0, gain=0.0, offset=0.0, tile=tile, **GUIDED)
+    done = denoise(image, **how)
+    stop: list[bool] = []
+    steps = iterate("denoise", image, **how, resume=done, interval=0, should_stop=lambda: bool(stop))
+    for progress in steps:
+        if progress.slice == 2 and progress.tile == progress.tiles - 1:
+            stop.append(True)
+    gone_on = denoise(image, **how, resume=steps.result)
+    assert done.complete
+    assert not steps.result.complete
+    assert gone_on.iterations > steps.result.iterations
+    assert "had been ended" not in gone_on.stop_reason
+
+
 def neighbours_of(image: np.ndarray, monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[int]:
     """Of each slice but the first, the number of the one whose weights it began with."""
     plain, taken = selfguided.SelfGuided.take_over, []

@@ -14,14 +14,13 @@ from napari_dip.core.ladder import left_open
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample
 from napari_dip.core.solve import Progress, Result, method_of
-from napari_dip.core.state import has_ended
 from napari_dip.core.stopping import Choice
 from napari_dip.forecast import cost_of, fitted
 from napari_dip.inputs import check_task, read_factor, read_guide, read_slices
 from napari_dip.instrument import read_psf, read_voxel_size
 from napari_dip.method import auto_preset
 from napari_dip.run import Job, Run, check_resume, noise_of, scaling_of
-from napari_dip.series import stream
+from napari_dip.series import is_unfinished, stream
 from napari_dip.settings import Settings, check_names, settings_for
 
 __all__ = ["Progress", "Result", "Run", "deconvolve", "denoise", "inpaint", "iterate", "settings_here", "superresolve"]
@@ -266,7 +265,7 @@ def iterate(
     else:
         job = fitted(job)
     pace = {"should_stop": should_stop, "interval": interval, "snapshot_every": snapshot_every}
-    pace["finish"] = resume is not None and not resume.complete and not all(map(has_ended, resume.states))
+    pace["finish"] = resume is not None and not resume.complete and is_unfinished(job, resume.states)
     return Run(stream(job, resume.states if resume else (), pace), partial(cost_of, job))
 
 

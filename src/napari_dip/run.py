@@ -16,7 +16,7 @@ from napari_dip.core import device as devices
 from napari_dip.core.cost import Cost
 from napari_dip.core.intensity import Scaling, to_dtype
 from napari_dip.core.noise import Noise, estimate_noise
-from napari_dip.core.operators import Blur, Compose, Downsample, Mask, Operator
+from napari_dip.core.operators import Blur, Compose, Downsample, Mask, Operator, Place
 from napari_dip.core.problem import Problem
 from napari_dip.core.solve import Progress, Result
 from napari_dip.core.stopping import Choice
@@ -184,22 +184,31 @@ class Job:
         assert self.scaling is not None
         return (values * np.float64(self.scaling.high - self.scaling.low)).astype(np.float32)
 
+    def holds_nothing(self, index: int, place: Place = ()) -> bool:
+        """Whether there is nothing to fit in a slice, or at a place in it."""
+        values, missing = self.slices.values[index], self.slices.missing[index]
+        if self.scaling is None or (self.keeps_known and not missing.any()):
+            return True
+        there = (slice(None), *place)
+        known = values[there][~missing[there]]
+        return known.size == 0 or bool(known.min() == known.max())
+
     def trivial(self, index: int) -> Array | None:
         """The slice, if there is nothing to fit in it."""
+        if not self.holds_nothing(index):
+            return None
         values, missing = self.slices.values[index], self.slices.missing[index]
         if missing.all():
             warnings.warn(f"slice {index} has no known pixel and stays empty", stacklevel=2)
             return np.full((len(values), *self.shape), self.empty)
-        known, result = values[~missing], None
+        known, result = values[~missing], values
         if self.scaling is None or known.min() == known.max():
             what = "the image" if len(self.slices.values) == 1 else f"slice {index}"
             warnings.warn(f"{what} has one value only and comes back as it is", stacklevel=2)
             result = np.full((len(values), *self.shape), known[0])
             if self.keeps_known:  # 64-bit integers may differ although their scaling cannot tell
                 result[~missing] = known
-        elif self.keeps_known and not missing.any():
-            result = values
-        return None if result is None else np.asarray(result.astype(self.dtype))
+        return np.asarray(result.astype(self.dtype))
 
     @property
     def keeps_known(self) -> bool:

@@ -16,7 +16,7 @@ from napari_dip.core.batch import Turns, take_turns
 from napari_dip.core.ladder import Ladder
 from napari_dip.core.problem import Problem
 from napari_dip.core.solve import History, OutOfMemory, Progress, Result, ran_out
-from napari_dip.core.state import Event, State
+from napari_dip.core.state import Event, State, has_ended
 from napari_dip.core.stopping import Choice
 from napari_dip.run import Job, describe
 
@@ -229,6 +229,16 @@ class Series:
             return ()  # not all in the same tiles, as memory ran out
         none: States = (None,) * self._fits
         return tuple(state for index in range(self.count) for state in self._kept.get(index, none))
+
+
+def is_unfinished(job: Job, states: States) -> bool:
+    """Whether one of the fits that left these states had not been ended, or not begun though there is what to fit."""
+    tiles = list(mosaic.tiles_of(job.slices.values.shape[2:], job.settings))
+    for number, state in enumerate(states):
+        index, tile = divmod(number // job.settings.runs, len(tiles))
+        if not has_ended(state) and (state is not None or not job.holds_nothing(index, tiles[tile])):
+            return True
+    return False
 
 
 def at_once(job: Job) -> int:
