@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -277,6 +278,15 @@ def test_auto_is_a_preset_of_the_task_and_differs_for_cpu_and_gpu(task: str) -> 
     assert cpu != gpu
     assert {cpu.preset, gpu.preset} == set(presets.AUTO[task]) <= set(presets_for(task))
     assert settings_for(task, on_cpu=True, preset="auto") == cpu
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("name", ["nonsense", 3, ["auto"]])
+def test_an_unknown_preset_is_answered_with_those_of_the_task(task: str, name: Any) -> None:
+    with pytest.raises(ValueError, match="is not known") as refused:
+        settings_for(task, on_cpu=True, preset=name)
+    others = set(PRESETS) - set(presets_for(task))
+    assert not others & set(re.findall(r"[\w-]+", str(refused.value)))
 
 
 def test_changes_go_on_top_of_the_preset() -> None:

@@ -451,6 +451,9 @@ def settings_for(task: str, *, on_cpu: bool, image_noise: Noise | None = None, *
     """
     check_names(changes)
     name = changes.get("preset", "auto")
+    knob = knobs()["preset"]
+    if name not in knob.choices:  # the answer names those that suit the task
+        _checked("preset", name, replace(knob, choices=("auto", *presets_for(task))))
     if name == "auto":
         name, _ = auto_preset(task, on_cpu=on_cpu, noise=image_noise, changes=changes)
     return Settings(preset=name).changed(**{**PRESETS[name].as_dict(), **changes, "preset": name})
