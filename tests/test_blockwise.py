@@ -33,7 +33,7 @@ def test_a_zarr_is_restored_as_the_api_does_and_its_calibration_kept(
     assert main(["denoise", str(path), str(target), *TINY]) == DONE
     assert "was finished before" in capsys.readouterr().out
     assert main(["denoise", str(path), str(target), *TINY, "--seed", "1"]) == FAILED
-    assert "holds a run with seed=None, not 1" in capsys.readouterr().err
+    assert "holds another run (seed: left out -> 1)" in capsys.readouterr().err
 
 
 def test_quiet_is_silent_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,7 @@ from napari_dip.core.tiling import seed_at
 from napari_dip.large import BlockProgress, Restored
 from napari_dip.ledger import KEY, Ledger
 from napari_dip.order import AnotherRun
+from napari_dip.settings import settings_for
 from napari_dip.zarrs import Calibration, open_source
 from tests.bad_inputs import QUICK
 from tests.core.tiny import noisy
@@ -325,6 +326,30 @@ def test_a_block_that_fails_is_left_out_and_tried_again(tmp_path: Path, monkeypa
     assert len(calls) == 5
 
 
+def test_the_refusal_of_another_run_names_what_differs_and_nothing_else(tmp_path: Path) -> None:
+    values, target = stack(2, 20, 24), tmp_path / "out.zarr"
+    knobs = {name: value for name, value in PRIOR.items() if name != "client"}
+    settings = settings_for("denoise", on_cpu=True, **knobs)
+    restore_blocks("denoise", values, target, client=False, settings=settings)
+
+    def refusal(values: np.ndarray = values, **asked: Any) -> str:
+        with pytest.raises(AnotherRun) as refused:
+            restore_blocks("denoise", values, target, client=False, **asked)
+        before, _, after = str(refused.value).partition(" (")
+        assert before == f"{target} holds another run"
+        told, _, remedy = after.partition("): ")
+        assert remedy == "ask for the same again to go on with it, name another target, or overwrite it to begin anew"
+        return told
+
+    assert refusal(settings=settings.changed(iterations=4, seed=2)) == "iterations: 3 -> 4, seed: 0 -> 2"
+    assert refusal(settings=settings, gain=2.5) == "gain: left out -> 2.5"
+    assert refusal(**knobs).endswith("settings: given as a whole -> left out")
+    assert refusal(values[:, :10], settings=settings) == "the source: (2, 20, 24) -> (2, 10, 24)"
+    assert refusal(values.astype("f4"), settings=settings) == "the source: uint16 -> float32"
+    assert refusal(values, mask=values > 150, settings=settings) == "the mask: left out -> given"
+    assert refusal(voxel_size=(1, 2), settings=settings) == "voxel_size: left out -> given"
+
+
 def test_what_fails_at_once_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def iterate(*args: Any, **rest: Any) -> Any:
         raise MemoryError("on purpose")
@@ -338,12 +363,12 @@ def test_another_run_is_refused_and_a_finished_one_is_left(tmp_path: Path) -> No
     values, target = stack(2, 20, 24), tmp_path / "out.zarr"
     first = restore_blocks("denoise", values, target, **PRIOR)
     assert restore_blocks("denoise", values, target, **PRIOR).stop_reason == "was finished before"
-    with pytest.raises(ValueError, match="holds a run with iterations=3, not 4; .*overwrite"):
+    with pytest.raises(ValueError, match=r"holds another run \(iterations: 3 -> 4\): .*overwrite"):
         restore_blocks("denoise", values, target, **{**PRIOR, "iterations": 4})
     with pytest.raises(AnotherRun) as refused:  # before anything is read
         iterate_blocks("denoise", da.from_array(values)[:, :10], target, gain=2, **PRIOR)
     assert list(refused.value.differences) == ["gain", "source"]
-    with pytest.raises(ValueError, match="holds a run with source="):
+    with pytest.raises(ValueError, match="the source: another one"):
         restore_blocks("denoise", values + 1, target, **PRIOR)
     np.testing.assert_array_equal(zarr.open_array(target / "0", mode="r")[:], first.array[:])
     assert restore_blocks("denoise", values + 1, target, overwrite=True, **PRIOR).complete
@@ -423,7 +448,7 @@ def test_another_mask_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
         restore_blocks("denoise", values, target, kind(mask), **PRIOR)
         same = restore_blocks("denoise", values, target, kind(mask), **PRIOR)
         assert same.stop_reason == "was finished before"
-        with pytest.raises(ValueError, match="holds a run with mask="):
+        with pytest.raises(ValueError, match="the mask: another one"):
             restore_blocks("denoise", values, target, kind(other), **PRIOR)
 
 

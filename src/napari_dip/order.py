@@ -287,13 +287,19 @@ class AnotherRun(ValueError):
 
     def __init__(self, path: Path, differences: dict[str, tuple[Any, Any]]) -> None:
         self.differences = differences
-        told = "; ".join(f"{name}={then}, not {now}" for name, (then, now) in differences.items())
-        super().__init__(f"{path} holds a run with {told}; say what was said then, name another target, or overwrite")
+        told = ", ".join(_change(name, then, now) for name, (then, now) in differences.items())
+        super().__init__(
+            f"{path} holds another run ({told}): ask for the same again to go on with it, name another target, or "
+            "overwrite it to begin anew"
+        )
 
 
 def refuse_another(before: dict[str, Any], now: dict[str, Any], path: Path) -> None:
     """Raise `AnotherRun` unless both requests are the same."""
-    then, asked = ({**each, **each["camera"], **each["changes"]} for each in (before, now))
+    said = [{**each, **each["camera"], **each["changes"]} for each in (before, now)]
+    if before["settings"] and now["settings"]:  # each knob that differs, not all of them
+        said = [{**each["settings"], **each, "settings": None} for each in said]
+    then, asked = said
     differences = {
         name: (then.get(name), asked.get(name))
         for name in sorted({*then, *asked} - {"camera", "changes"})
@@ -301,6 +307,27 @@ def refuse_another(before: dict[str, Any], now: dict[str, Any], path: Path) -> N
     }
     if differences:
         raise AnotherRun(path, differences)
+
+
+def _change(name: str, then: Any, now: Any) -> str:
+    """What differs between two runs, in words."""
+    if isinstance(then, dict) and isinstance(now, dict):  # the source or the mask, whose pixels are a fingerprint here
+        then, now = next(
+            ((then[k], now[k]) for k in ("shape", "dtype") if then.get(k) != now.get(k)), ("given", "given")
+        )
+    before, after = (_said(name, value) for value in (then, now))
+    what = f"the {name}" if name in ("source", "mask") else name
+    return f"{what}: {before} -> {after}" if before != after else f"{what}: another one"
+
+
+def _said(name: str, value: Any) -> str:
+    if value is None:
+        return "left out"
+    if name == "settings":
+        return "given as a whole"
+    if isinstance(value, dict) or (name in ("psf", "voxel_size") and isinstance(value, str)):
+        return "given"
+    return str(tuple(value) if isinstance(value, list) else value)
 
 
 def begin(
