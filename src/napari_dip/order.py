@@ -312,9 +312,8 @@ def refuse_another(before: dict[str, Any], now: dict[str, Any], path: Path) -> N
 def _change(name: str, then: Any, now: Any) -> str:
     """What differs between two runs, in words."""
     if isinstance(then, dict) and isinstance(now, dict):  # the source or the mask, whose pixels are a fingerprint here
-        then, now = next(
-            ((then[k], now[k]) for k in ("shape", "dtype") if then.get(k) != now.get(k)), ("given", "given")
-        )
+        part = next((part for part in ("shape", "dtype") if then.get(part) != now.get(part)), "")
+        then, now = then.get(part, "given"), now.get(part, "given")
     before, after = (_said(name, value) for value in (then, now))
     what = f"the {name}" if name in ("source", "mask") else name
     return f"{what}: {before} -> {after}" if before != after else f"{what}: another one"
