@@ -10,7 +10,7 @@ import pytest
 from napari_dip import Result, denoise, iterate
 from napari_dip.core import search, selfguided
 from tests.bad_inputs import QUICK
-from tests.core.tiny import picture, psnr
+from tests.core.tiny import comparisons, picture, psnr
 
 FAST = {**QUICK, "iterations": 6}
 GUIDED = dict(preset="denoise-self", channels=8, scales=3, crop=16, batch=2, device="cpu")
@@ -81,6 +81,15 @@ def test_a_finished_stack_with_empty_slices_goes_on_each_time_it_is_asked_to(qui
     assert not steps.result.complete
     assert gone_on.iterations > steps.result.iterations
     assert "had been ended" not in gone_on.stop_reason
+
+
+def test_a_slice_that_is_begun_afresh_keeps_its_teacher(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patches are compared before a slice, and for their share in its final image: the neighbour's is never final."""
+    image = np.random.default_rng(0).normal(100, 10, (2, SIZE, SIZE))
+    image[1, ::2] += 100
+    compared = comparisons(monkeypatch)
+    assert [event.kind for event in restored(image).history.events] == ["afresh"]
+    assert len(compared) == 2 * 2
 
 
 def neighbours_of(image: np.ndarray, monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[int]:

@@ -59,6 +59,15 @@ def test_time_is_proportional_to_iterations_runs_and_slices() -> None:
     assert napari_dip.estimate((64, 64), **dict(long, iterations=6000)).seconds == pytest.approx(3 * once, rel=0.1)
 
 
+def test_similar_patches_are_compared_once_for_all_runs() -> None:
+    def seconds(runs: int) -> float:
+        return napari_dip.estimate((128, 128), preset="denoise-self", device="cpu", iterations=1, runs=runs).seconds
+
+    one, two, three = (seconds(runs) for runs in (1, 2, 3))
+    assert three - two == pytest.approx(two - one, rel=1e-6)
+    assert two - one < 0.8 * one
+
+
 def test_a_self_guided_fit_takes_less_than_a_prior_of_a_large_image() -> None:
     assert napari_dip.estimate((4096, 4096), **SELF).memory < bytes_of(4096, 4096, channels=16)
 

@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from napari_dip.core import ensemble, solve
+from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.guard import Diverged
 from napari_dip.core.langevin import Langevin
 from napari_dip.core.noise import Noise
+from napari_dip.core.selfguided import SelfGuided
 from napari_dip.core.state import has_ended
-from tests.core.tiny import finish, picture, problem, psnr, run, tiny
+from tests.core.tiny import comparisons, finish, guided, live_tensors, picture, problem, psnr, run, tiny
 
 WHITE = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
 
@@ -53,6 +55,33 @@ def test_the_first_seed_is_the_one_given_and_all_differ() -> None:
 
 def test_one_run_is_a_plain_run() -> None:
     assert np.array_equal(several(1).image, single(0).image)
+
+
+def test_all_runs_have_one_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run compares similar patches once more, of its final image, for their share."""
+    case, mean = replace(problem(24, 24), noise=WHITE), RunningAverage(1)
+    for seed in ensemble.seeds(0, 3):
+        mean.add(torch.from_numpy(run(case, guided(seed=seed)).image))
+    assert mean.mean is not None
+    compared = comparisons(monkeypatch)
+    result = finish(ensemble.iterate(case, guided(runs=3)))
+    assert len(compared) == 1 + 3
+    assert np.array_equal(result.image, mean.mean.numpy())
+
+
+@pytest.mark.parametrize("error", [MemoryError, ValueError])
+def test_an_error_keeps_no_teacher(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+    def fail(_: SelfGuided) -> None:
+        raise error("on purpose")
+
+    case = replace(problem(24, 24), noise=WHITE)
+    run(case, guided(iterations=1))
+    monkeypatch.setattr(SelfGuided, "make_step", fail)
+    before = live_tensors()
+    with pytest.raises(error) as caught:
+        finish(ensemble.iterate(case, guided()))
+    assert caught.tb is not None  # the traceback is held, and so are the variables of its frames
+    assert live_tensors() == before
 
 
 def test_progress_is_over_all_runs_and_shows_their_mean() -> None:

@@ -24,8 +24,8 @@ from napari_dip.core.search import Search
 from napari_dip.core.selfguided import SelfGuided
 from napari_dip.core.solve import OutOfMemory, Result
 from napari_dip.core.state import SAVING
-from napari_dip.settings import PRESETS, Settings
-from tests.core.tiny import TINY, finish, noisy, picture, problem, run, tiny
+from napari_dip.settings import Settings
+from tests.core.tiny import TINY, comparisons, finish, guided, noisy, picture, problem, run, tiny
 
 Fails = Callable[[Search], bool]
 SHORTAGES = [
@@ -271,11 +271,6 @@ def test_a_preview_costs_previews_alone(monkeypatch: pytest.MonkeyPatch) -> None
     assert np.array_equal(result.image, run(problem(), tiny()).image)
 
 
-def guided(**changes: Any) -> Settings:
-    small = {"channels": 4, "scales": 2, "crop": 8, "batch": 2, "iterations": 12, "stop": "iterations", "device": "cpu"}
-    return PRESETS["denoise-self"].changed(**{**small, "precision": "float32", **changes})
-
-
 GUIDED = replace(problem(24, 24), noise=Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1))
 
 
@@ -285,6 +280,17 @@ def test_a_self_guided_fit_goes_on_too(monkeypatch: pytest.MonkeyPatch, iteratio
         result = fitted(GUIDED, guided(), ("recompute",))
     assert len(steps(result)) == 1
     assert np.array_equal(result.image, run(GUIDED, guided()).image)
+
+
+@pytest.mark.parametrize("iteration", [0, 3, 10])
+def test_similar_patches_are_compared_on_the_first_rung_alone(monkeypatch: pytest.MonkeyPatch, iteration: int) -> None:
+    """And once more when the image is final, for their share."""
+    compared = comparisons(monkeypatch)
+    with failing(monkeypatch, lambda search: search.device != "cpu" and search.iteration == iteration):
+        result = fitted(GUIDED, guided(), ("recompute", "device"))
+    assert len(steps(result)) == 2
+    assert len(compared) == 2
+    assert np.isfinite(result.image).all()
 
 
 @pytest.mark.parametrize("left", [(), ("device",), ("recompute", "device")], ids=str)

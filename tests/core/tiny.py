@@ -7,13 +7,14 @@ from collections.abc import Generator
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
-from napari_dip.core import solve
+from napari_dip.core import selfguided, solve
 from napari_dip.core.fidelity import Gaussian
 from napari_dip.core.operators import Identity, Mask, Operator
 from napari_dip.core.problem import Problem
-from napari_dip.settings import Settings
+from napari_dip.settings import PRESETS, Settings
 
 #: Knobs that make an iteration cost about 3 ms.
 TINY: dict[str, Any] = {
@@ -29,6 +30,12 @@ TINY: dict[str, Any] = {
 
 def tiny(**changes: Any) -> Settings:
     return Settings(**{**TINY, **changes})
+
+
+def guided(**changes: Any) -> Settings:
+    """A self-guided fit."""
+    small = {"channels": 4, "scales": 2, "crop": 8, "batch": 2, "iterations": 12, "stop": "iterations", "device": "cpu"}
+    return PRESETS["denoise-self"].changed(**{**small, "precision": "float32", **changes})
 
 
 def picture(*shape: int) -> np.ndarray:
@@ -89,6 +96,18 @@ def psnr(image: np.ndarray, truth: np.ndarray) -> float:
     """Peak signal to noise ratio in dB, the peak being the truth's range."""
     error = np.mean((np.asarray(image, np.float64) - truth) ** 2)
     return float(10 * np.log10(np.ptp(truth) ** 2 / error))
+
+
+def comparisons(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Lists the shapes of the images whose similar patches are compared, from now on."""
+    plain, compared = selfguided.by_strips, []
+
+    def by_strips(image: torch.Tensor, sigma: float) -> Any:
+        compared.append(tuple(image.shape))
+        return plain(image, sigma)
+
+    monkeypatch.setattr(selfguided, "by_strips", by_strips)
+    return compared
 
 
 def live_tensors() -> int:

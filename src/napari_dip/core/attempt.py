@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy.typing as npt
+from torch import Tensor
 
 from napari_dip.core import device as devices
 from napari_dip.core.device import Device
@@ -50,16 +51,24 @@ class Attempt:
         Where it computes.
     events : list of Event
         Where it writes down what happens.
+    found : dict of str to Tensor
+        What attempts before have found out about the problem, and this one does.
     """
 
     def __init__(
-        self, problem: Problem, settings: Settings, choice: Choice, device: Device, events: list[Event]
+        self,
+        problem: Problem,
+        settings: Settings,
+        choice: Choice,
+        device: Device,
+        events: list[Event],
+        found: dict[str, Tensor],
     ) -> None:
         self.settings, self.device, self.events = settings, device, events
         self.rule = RULES[choice.name](problem, settings)
         kind = SelfGuided if settings.code == "self" else Search
         self.search = kind(self.rule.problem, settings, device.name)
-        self.search.events = events
+        self.search.events, self.search.found = events, found
         self.guard = Guard()
         self._rule_name = choice.name
 
@@ -147,6 +156,7 @@ class Attempt:
     def _mark_on_cpu(self) -> Mark:
         settings = self.settings.changed(device="cpu", precision="float32")
         search = type(self.search)(self.search.problem, settings, "cpu")
+        search.found = self.search.found
         try:
             search.begin(self.search.state("cpu"))
             for _ in search.preliminaries():

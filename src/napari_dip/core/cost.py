@@ -46,7 +46,7 @@ class Cost:
         return f"about {in_bytes(self.memory)} and {in_time(self.seconds)}"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Work:
     """What is computed: operations, bytes that they read and write, and floating point operations."""
 
@@ -126,7 +126,7 @@ def estimate(
     blended = min(_MOSAIC[0], run.memory / 2) + (_MOSAIC[1] + 8 * images) * fine if len(tiles) > 1 else 0
     ended = held + _VERDICT * math.prod(measured) + 4 * images * fine
     noisy = memory_of_noise(min(slices * channels, 16), measured)
-    work = run.work * (len(tiles) * settings.runs * slices)
+    work = (run.once + run.work * settings.runs) * (len(tiles) * slices)
     rates = rates_of(device, settings.precision)
     seconds = work.calls * rates.call + work.moved * rates.byte + work.flops * rates.flop + _SECONDS * slices * pixels
     if device == "cpu":
@@ -145,12 +145,16 @@ def memory_of_noise(planes: int, shape: Shape) -> int:
 
 @dataclass(frozen=True)
 class _Run:
-    """One run: bytes of its tensors at the peak, those on a heap with all else, its work, and bytes of its state."""
+    """One run: bytes of its tensors at the peak, those on a heap with all else, its work, and bytes of its state.
+
+    `once` is work that is done once for all runs of a problem.
+    """
 
     tensors: int
     memory: int
     work: Work
     state: int = 0
+    once: Work = Work()
 
 
 @functools.lru_cache(maxsize=64)
@@ -162,6 +166,7 @@ def _of_one_run(
         operator = Downsample(factors) if factors else Identity()
         one = simulated(channels, measured, operator, voxel_size, settings, noise, ledger)
         work = one.work_in_all()
+    once = Work()
     again = _AGAIN[len(measured)] if settings.recompute == "on" and settings.code != "self" else 1
     tensors, memory = ledger.peak, int(_HEAP[len(measured)] * again * ledger.heap.top)
     if settings.code == "self":
@@ -170,8 +175,10 @@ def _of_one_run(
         if noise.independent and (settings.similar_patches or settings.uncertainty):
             patches = similar_patches(channels, measured, settings, noise)
             tensors, memory = max(tensors, patches.tensors), max(memory, patches.memory + 28 * pixels)
-            work += patches.work * (2 if settings.similar_patches else 1)  # again nudged, for their share
-    return _Run(tensors, memory, work, one.state)
+            once = patches.work
+            if settings.similar_patches:
+                work += patches.work  # again nudged, for their share
+    return _Run(tensors, memory, work, one.state, once)
 
 
 class _Prior:

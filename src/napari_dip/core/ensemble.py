@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from napari_dip.core import solve
 from napari_dip.core.averaging import RunningAverage
@@ -53,19 +54,35 @@ def turns(
     **how: Any,
 ) -> Generator[Progress | None, None, Result]:
     """As `iterate`, with None after each iteration that shows nothing, so that several runs can take turns."""
-    runs = settings.runs
-    before: list[dict[str, Any]] = [
-        {"state": states[run] if states else None, "neighbour": neighbours[run] if neighbours else None}
-        for run in range(runs)
+    found: dict[str, Tensor] = {}  # by any of the runs, and their attempts: it depends on no seed
+    each: list[dict[str, Any]] = [
+        {
+            "state": states[run] if states else None,
+            "neighbour": neighbours[run] if neighbours else None,
+            "found": found,
+            **how,
+        }
+        for run in range(settings.runs)
     ]
-    if runs == 1:
-        return (yield from solve.turns(problem, settings, **before[0], **how))
+    try:
+        if settings.runs == 1:
+            return (yield from solve.turns(problem, settings, **each[0]))
+        return (yield from _averaged(problem, settings, each))
+    finally:
+        found.clear()  # which an error would keep
+
+
+def _averaged(
+    problem: Problem, settings: Settings, each: list[dict[str, Any]]
+) -> Generator[Progress | None, None, Result]:
+    """The mean of several runs, each of which is told its own."""
+    runs = settings.runs
     image, last = RunningAverage(1, spread=True), RunningAverage(1)
     done: list[Result] = []
     kept: list[State | None] = [None] * runs
     ending = ""
     for run, seed in enumerate(seeds(settings.seed, runs)):
-        steps = solve.turns(problem, settings.changed(seed=seed), **before[run], **how)
+        steps = solve.turns(problem, settings.changed(seed=seed), **each[run])
         try:
             while True:
                 progress = next(steps)

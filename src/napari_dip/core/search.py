@@ -40,6 +40,8 @@ class Search:
         What is fitted, and the latest that the generator made: to look at, not to keep.
     events : list of Event
         What happened.
+    found : dict of str to Tensor
+        What takes long to find out about a problem and is the same in all searches of it: for those that follow.
     """
 
     def __init__(self, problem: Problem, settings: Settings, device: str) -> None:
@@ -51,6 +53,7 @@ class Search:
         self._losses: list[float] = []
         self._unread: list[Tensor] = []
         self.events: list[Event] = []
+        self.found: dict[str, Tensor] = {}
         self._watches: list[Callable[[Search], None]] = []
         self._average = RunningAverage(settings.average, spread=settings.uncertainty)
 

@@ -118,12 +118,14 @@ class SelfGuided(Search):
         self._taught = torch.zeros(self.settings.batch, *[1] * (1 + len(shape)), dtype=torch.bool, device=self.device)
 
     def preliminaries(self) -> Generator[float, None, None]:
-        """Ask similar patches, some of them at a time. Out of memory there costs them, not the run."""
+        """Ask similar patches, some at a time, unless they are found already. Out of memory costs them, not the run."""
         assert self.problem.noise is not None
         if not self.problem.noise.independent or not (self.settings.similar_patches or self.settings.uncertainty):
             return
         try:
-            self._agreed = yield from self._of_similar_patches(self._photons)
+            if "agreed" not in self.found:
+                self.found["agreed"] = yield from self._of_similar_patches(self._photons)
+            self._agreed = self.found["agreed"] = self.found["agreed"].to(self.device)
         except Exception as error:
             if not devices.is_out_of_memory(error):
                 raise

@@ -205,6 +205,8 @@ def iterate(problem: Problem, settings: Settings, **how: Any) -> Generator[Progr
         not take, unless the interval is 0.
     snapshot_every : int
         A `Progress` at each multiple of so many iterations, whatever the interval; 0 for none.
+    found : dict of str to Tensor, optional
+        What other runs of the same problem have found out about it and need not be done again; this one adds to it.
 
     Yields
     ------
@@ -252,6 +254,7 @@ def turns(
     interval: float = 0.25,
     snapshot_every: int = 0,
     finish: bool = False,
+    found: dict[str, torch.Tensor] | None = None,
 ) -> Generator[Progress | None, None, Result]:
     """As `iterate`, with None after each iteration that shows nothing, so that several runs can take turns.
 
@@ -262,23 +265,22 @@ def turns(
     threads, began = torch.get_num_threads(), time.perf_counter()
     first = (state.iteration if state else 0) if since is None else since
     events: list[Event] = []
+    found = {} if found is None else found
     saved: Outcome | None = None  # of the rung before
     while True:
         settings, complete, reason, failure = ladder.applied(settings), False, "", ""
-        attempt = Attempt(problem, settings, choice, ladder.device, events)
+        attempt = Attempt(problem, settings, choice, ladder.device, events, found)
         if settings.threads:
             torch.set_num_threads(settings.threads)
         try:
             try:
                 attempt.begin(state, neighbour, first)
-                over = attempt.rule.ended  # before: whoever goes on has no more to learn about the neighbour
-                if finish and over:
+                if finish and attempt.rule.ended:
                     complete, reason = True, attempt.end_as_before(state)
                 else:
                     complete, reason = yield from _steps(attempt, first, should_stop, interval, snapshot_every)
-                if complete and not over and not attempt.search.helped():
-                    message = "the neighbour did not help: begun again afresh"
-                    events.append(Event(attempt.search.iteration, "afresh", message))
+                if reason == _AFRESH:
+                    events.append(Event(attempt.search.iteration, "afresh", reason))
                     state, neighbour, saved = None, None, None
                     continue
             except Exception as error:
@@ -375,6 +377,7 @@ def method_of(settings: Settings) -> str:
 
 _RARELY = 10  # times what an image costs pass before the next: looking takes a tenth of the time at the most
 _STOPPED, _OUT = "stopped by the user", "memory ran out"
+_AFRESH = "the neighbour did not help: begun again afresh"
 _SMALLER = "use fewer channels, a smaller image, or device='cpu'"
 
 
@@ -431,6 +434,8 @@ def _steps(
             )
         else:
             yield None
+    if not (rule.ended or search.helped()):  # whoever goes on has no more to learn about the neighbour
+        return False, _AFRESH
     if not (yield from _through(search.conclusion(), attempt, last, should_stop, interval)):
         return False, stopped.format(search.iteration)
     if not reason:
