@@ -130,6 +130,16 @@ def test_runs_that_had_ended_are_left_as_they_are_where_others_are_to_be_finishe
     assert longer.iterations == whole.iterations + 20  # whoever wants more of what is complete gets it
 
 
+def test_a_self_guided_run_that_had_ended_is_left_as_it_is_too() -> None:
+    case, settings = replace(problem(24, 24), noise=WHITE), guided(stop="auto", iterations=4000)
+    whole = finish(ensemble.iterate(case, settings))
+    result = finish(ensemble.iterate(case, settings, states=whole.states, finish=True))
+    assert result.iterations == whole.iterations
+    assert np.array_equal(result.image, whole.image)
+    assert result.complete
+    assert "had been ended" in result.stop_reason
+
+
 def test_a_run_that_diverges_keeps_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = solve.turns
 

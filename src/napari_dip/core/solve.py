@@ -275,10 +275,11 @@ def turns(
         try:
             try:
                 attempt.begin(state, neighbour, first)
-                if finish and attempt.rule.ended:
-                    complete, reason = True, attempt.end_as_before(state)
-                else:
-                    complete, reason = yield from _steps(attempt, first, should_stop, interval, snapshot_every)
+                over = finish and attempt.rule.ended
+                asked = (lambda: False) if over else should_stop
+                complete, reason = yield from _steps(attempt, first, asked, interval, snapshot_every, over)
+                if over:
+                    reason = attempt.end_as_before(state)
                 if reason == _AFRESH:
                     events.append(Event(attempt.search.iteration, "afresh", reason))
                     state, neighbour, saved = None, None, None
@@ -382,14 +383,15 @@ _SMALLER = "use fewer channels, a smaller image, or device='cpu'"
 
 
 def _steps(
-    attempt: Attempt, first: int, should_stop: Callable[[], bool], interval: float, snapshot_every: int
+    attempt: Attempt, first: int, should_stop: Callable[[], bool], interval: float, snapshot_every: int, over: bool
 ) -> Generator[Progress | None, None, tuple[bool, str]]:
-    """Make the steps of a run that began at iteration `first`, all or fewer if the rule ends the run.
+    """Make the steps of a run that began at iteration `first`: fewer if the rule ends it, none if it is over.
 
     Returns whether it came to such an end, and the sentence that says why it ended.
     """
     search, guard, rule, events = attempt.search, attempt.guard, attempt.rule, attempt.events
-    last, here = first + rule.at_most(attempt.settings.iterations, first), search.iteration
+    here = search.iteration
+    last = here if over else first + rule.at_most(attempt.settings.iterations, first)
     stopped = f"{_STOPPED} after {{}} of {last} iterations"
     # who goes on has a better image after the first step than before it
     may_stop = (lambda: False) if here else should_stop
