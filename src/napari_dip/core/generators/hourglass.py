@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_dip.core.generators.recompute import through
+from napari_dip.core.generators.volumes import Conv3d
 from napari_dip.core.operators import Downsample
 from napari_dip.settings import Settings
 
@@ -28,7 +29,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "elu": lambda: nn.ELU(inplace=True),
 }
 _BY_NDIM: dict[str, tuple[Any, ...]] = {
-    "conv": (nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    "conv": (nn.Conv1d, nn.Conv2d, Conv3d),
     "transposed": (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
     "reflect": (nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d),
     "norm": (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from napari_dip.core.generators.hourglass import ACTIVATIONS, halvings, per_scale
 from napari_dip.core.generators.recompute import through
+from napari_dip.core.generators.volumes import Conv3d
 from napari_dip.settings import Settings
 
 Shape = tuple[int, ...]
 Size = tuple[float, ...]
-_CONV: tuple[Any, ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_CONV: tuple[Any, ...] = (nn.Conv1d, nn.Conv2d, Conv3d)
 _TRANSPOSED: tuple[Any, ...] = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
