@@ -25,7 +25,8 @@ _STEP = 4  # pixels from one reference patch to the next
 _REACH = 18  # pixels from a reference patch to the furthest of its group, along each axis
 _REFERENCES = 1024  # matched at a time; 1024 of them measure 6 MB of distances
 _WORKERS = 8  # strips at a time on a CPU, at the most
-_VALUES = 2**22  # pixels of groups in one batch of solves, 16 MB an array
+_VALUES = {"cpu": 2**18}  # pixels of groups in one batch of solves: 1 MB an array, which a cache holds
+_MANY_VALUES = 2**22  # the same elsewhere: a GPU is to be kept busy
 _CONTRAST = 50  # ranges of an image in sigma up to which float32 is enough: its rounding grows with their square
 _ROUNDING = {torch.float32: 1e-6, torch.float64: 1e-14}  # in parts of the largest product
 _LEAST = {
@@ -124,7 +125,7 @@ def _estimate(noisy: Tensor, guide: Tensor, groups: _Groups, *, known: bool) -> 
     down, across = (n - side + 1 for n in extended)  # places of a patch; a multiple of the step, plus one
     count = min(groups.count, min(down, _REACH + 1) * min(across, _REACH + 1))
     strip = _STEP * max(1, _REFERENCES * _STEP // across)
-    batch = max(1, _VALUES // (count * channels * side**2))
+    batch = max(1, _VALUES.get(noisy.device.type, _MANY_VALUES) // (count * channels * side**2))
 
     def estimate(top: int) -> _Strip:
         """Of a strip of references from `top` on: its rows, the sums of what its groups give there, and the weights."""
@@ -140,8 +141,9 @@ def _estimate(noisy: Tensor, guide: Tensor, groups: _Groups, *, known: bool) -> 
             trust = 1 / theta.square().sum(-1, keepdim=True)  # the inverse of the variance of what comes out
             sums.index_add_(0, places.flatten(), (trust * (theta @ patches[places])).flatten(0, 1))
             weights.index_add_(0, places.flatten(), trust.flatten(0, 1))
+        del patches, guides  # folding takes as much again
         shape = (rows.stop - low, extended[1])
-        return rows, F.fold(sums.T, shape, side), F.fold(weights.T.expand(side**2, -1), shape, side)
+        return rows, _folded(sums, shape, side), _folded(weights.expand(-1, side**2), shape, side)
 
     total, weight = torch.zeros_like(noisy), torch.zeros_like(noisy[:1])
     tops = range(0, down, strip)
@@ -181,6 +183,14 @@ def _extended(image: Tensor, side: int) -> Tensor:
 def _patches(image: Tensor, side: int) -> Tensor:
     """All patches of (C, H, W) in the order of their places, as (places, C * side * side)."""
     return F.unfold(image[None], side)[0].T.contiguous()
+
+
+def _folded(patches: Tensor, shape: tuple[int, int], side: int) -> Tensor:
+    """The sums (C, *shape) of all patches (places, C * side * side) where they lie.
+
+    What fold returns lies in memory as large as its patches: copied, one channel after the other.
+    """
+    return torch.cat([F.fold(some, shape, side).clone() for some in torch.split(patches.T, side**2)])
 
 
 def _similar(guide: Tensor, top: int, bottom: int, side: int, count: int) -> Tensor:
