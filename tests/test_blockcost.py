@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_dip import BlocksCost, Cost, Settings, estimate, estimate_blocks, restore_blocks
+from napari_dip import BlocksCost, Cost, Settings, estimate, estimate_blocks, iterate_blocks, restore_blocks
 from napari_dip.cli import DONE, main
 from napari_dip.core.cost import LIBRARY, memory_of_noise
 from napari_dip.core.intensity import Scaling
@@ -83,6 +83,14 @@ def test_workers_share_the_blocks() -> None:
     assert (one.seconds, four.seconds) == (540, 180)
     assert str(one) == "about 5 MB and 9 min: 9 blocks of 60 s"
     assert str(four) == "about 5 MB on each of 4 workers and 3 min: 9 blocks of 60 s"
+
+
+def test_a_wait_of_many_hours_is_said_before_it(tmp_path: Path) -> None:
+    knobs = {**PRIOR, "iterations": 1_000_000, "runs": 1000}
+    steps = iterate_blocks("denoise", stack(3, 20, 24), tmp_path / "out.zarr", **knobs)
+    with pytest.warns(UserWarning, match=r"this takes about .* days: 3 blocks of .*would take less"):
+        next(step for step in steps if step.step == "fit")
+    steps.close()
 
 
 @pytest.mark.parametrize("more", [(), ("out.zarr",)])

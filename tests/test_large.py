@@ -487,7 +487,7 @@ def test_what_is_late_of_a_run_never_writes_into_that_which_replaced_it(tmp_path
     np.testing.assert_array_equal(between.array[:], before)
     assert Ledger(target).done("fit") == {0}
     steps = iterate_blocks("denoise", new, target, **knobs)
-    next(steps)
+    next(each for each in steps if each.step != "sample")
     shutil.rmtree(target)  # by hand, for it is locked
     _, replaced = finish(steps)
     assert not replaced.complete
@@ -553,7 +553,7 @@ def test_a_run_of_another_version_is_refused_with_the_remedy(tmp_path: Path) -> 
 def test_what_appears_at_the_target_meanwhile_is_kept(tmp_path: Path) -> None:
     target = tmp_path / "out.zarr"
     steps = iterate_blocks("denoise", stack(3, 16, 16), target, **PRIOR)
-    next(steps)  # the range of the image is being read
+    next(each for each in steps if each.step != "sample")  # the range of the image is being read
     zarr.create_array(target, shape=(4,), dtype="f4")[:] = 7
     with pytest.raises(FileExistsError):
         finish(steps)

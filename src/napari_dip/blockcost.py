@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
+from napari_dip.blocks import Plan
 from napari_dip.cluster import connected
 from napari_dip.core.cost import LIBRARY, Cost, in_bytes, in_time, memory_of_noise
 from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise import Noise
-from napari_dip.forecast import estimate
+from napari_dip.forecast import LONG, estimate, less_time, may_take_long
 from napari_dip.ledger import Ledger
-from napari_dip.order import look, noise_from, read_order, settled
+from napari_dip.order import Order, look, noise_from, read_order, settled
 from napari_dip.settings import Settings
 
 
@@ -76,7 +78,6 @@ def estimate_blocks(task: str, source: Any, mask: Any = None, **options: Any) ->
     order = read_order(task, source, Ledger(""), mask, **options)  # in which nothing is written
     with connected(order.client) as client:
         order = replace(order, client=client)
-        workers = max(1, len(client.nthreads())) if client is not None else 1
         tiles, lead = order.tiles, order.source.shape[: order.leading]
         block = order.task, tiles.tile, order.factors, order.instrument
         if order.settings is None:
@@ -85,7 +86,33 @@ def estimate_blocks(task: str, source: Any, mask: Any = None, **options: Any) ->
             places = order.sample_places
             shape = tuple(each.stop - each.start for each in places[0][order.leading :])
             cost = order.once(_of_one, order.settings.changed(**order.changes), None, (len(places), shape), *block)
+        workers = _workers(order)
     return BlocksCost(block=cost, blocks=math.prod(lead) * len(tiles), workers=workers)
+
+
+def tell_of_long_wait(order: Order, plan: Plan) -> None:
+    """Warn of a run over blocks that will take many hours, with what would take less."""
+    left, tile = plan.blocks - len(order.ledger.done("fit")), order.tiles.tile
+    fine = tuple(n * f for n, f in zip(tile, order.factors, strict=True))
+    if not may_take_long(plan.settings, fine, left):  # no need to look closer, which takes a second
+        return
+    noise = plan.noise
+    if noise is not None:
+        noise = None if plan.intensity_range is None else noise.scaled(Scaling(*plan.intensity_range))
+    block = order.task, tile, order.factors, order.instrument
+    cost = BlocksCost(
+        block=order.once(_of_one, plan.settings, noise, (1, tile), *block), blocks=left, workers=_workers(order)
+    )
+    if cost.seconds > LONG:
+        warnings.warn(
+            f"this takes {cost}, if no rule ends them sooner; "
+            f"{less_time(plan.settings.device, order.factors, workers=order.client is not None)}",
+            stacklevel=2,
+        )
+
+
+def _workers(order: Order) -> int:
+    return 1 if order.client is None else max(1, len(order.client.nthreads()))
 
 
 def _of_samples(looked_at: tuple[Any, ...], limits: tuple[float, float] | None, *block: Any) -> Cost:

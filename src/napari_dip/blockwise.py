@@ -75,6 +75,8 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     with connected(args.scheduler or False) as client:
         asked["client"] = client or False
         if args.estimate:
+            if tty and not args.quiet:
+                print(f"napari-dip: looking at samples of {args.source}, for seconds", file=sys.stderr)
             print(f"{args.source} would take {estimate_blocks(args.task, source, **asked)}.")
             return True
         steps = iterate_blocks(

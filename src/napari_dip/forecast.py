@@ -19,7 +19,11 @@ from napari_dip.instrument import finer, reach_of, read_psf, read_voxel_size
 from napari_dip.run import BEYOND, Job
 from napari_dip.settings import Settings
 
-__all__ = ["Cost", "cost_of", "estimate", "fitted"]
+__all__ = ["LONG", "Cost", "cost_of", "estimate", "fitted", "less_time", "may_take_long", "tell_of_long_wait"]
+
+LONG = 4 * 3600  # seconds: a longer wait is said before it begins, with what would shorten it
+_SLOWEST = 1e10  # floating point operations a second that any machine reaches, and those a pixel and weight at the most
+_A_WEIGHT = 26
 
 
 def estimate(
@@ -117,6 +121,36 @@ def fitted(job: Job) -> Job:
     )
 
 
+def tell_of_long_wait(job: Job) -> None:
+    """Warn of a run that will take many hours, with what would take less."""
+    settings, count = job.settings, len(job.slices.values)
+    if not may_take_long(settings, job.shape, count):  # no need to look closer, which takes half a second
+        return
+    seconds = cost_of(job).seconds
+    if seconds > LONG:
+        warnings.warn(
+            f"this takes about {cost.in_time(seconds)} on {job.device.name}, if no rule ends it sooner; "
+            f"{less_time(job.device.name, job.factors)}",
+            stacklevel=3,
+        )
+
+
+def may_take_long(settings: Settings, shape: tuple[int, ...], count: int) -> bool:
+    """Whether restoring so many images (*shape) might be long, by a bound that is known at once."""
+    pixels = math.prod(max(n, 64) for n in shape)
+    seen = 2 * settings.batch * settings.crop**2 if settings.code == "self" else pixels
+    fitted = settings.runs * count * (settings.iterations * seen + 30 * pixels)
+    return fitted * _A_WEIGHT * _weights(settings, len(shape)) / _SLOWEST > LONG
+
+
+def less_time(device: str, factors: tuple[int, ...] | None = None, *, workers: bool = False) -> str:
+    """What takes less time, to be said of a run that takes long."""
+    finer = max(factors or (1,))
+    less = ["a part of it", "fewer iterations"] + [f"a smaller factor than {finer}"] * (finer > 1)
+    less += ["a GPU"] * (device == "cpu") + ["more workers"] * workers
+    return f"{', '.join(less[:-1])} or {less[-1]} would take less (tiles would not)"
+
+
 def _with_less(job: Job) -> Iterator[tuple[str, Job]]:
     """The job with less and less memory, by what the user left open, and how that is said."""
     settings, shape, factor = job.settings, job.slices.values.shape[2:], max(job.factors or (1,))
@@ -147,10 +181,18 @@ def cost_of(job: Job) -> Cost:
 
 def _at_most(job: Job) -> float:
     """A bound of the memory, at once: bytes for each channel at each pixel, and for each weight."""
-    widths = job.settings.channels, job.settings.channels_up, job.settings.skip_channels, job.settings.code_channels
-    widest = max(max(width) if isinstance(width, tuple) else width for width in widths)
-    filters = job.settings.filter_size, job.settings.filter_size_up
-    width = max(max(size) if isinstance(size, tuple) else size for size in filters)
-    taps: int = width ** len(job.shape)
     pixels = math.prod(max(n, 64) for n in job.shape) * len(job.slices.values)
-    return 1000.0 * (widest + 1) * pixels + 1000.0 * taps * widest**2
+    return 1000.0 * (_widest(job.settings) + 1) * pixels + 1000.0 * _weights(job.settings, len(job.shape))
+
+
+def _weights(settings: Settings, ndim: int) -> float:
+    """Of the largest convolution."""
+    filters = settings.filter_size, settings.filter_size_up
+    width = max(max(size) if isinstance(size, tuple) else size for size in filters)
+    return float(width**ndim * _widest(settings) ** 2)
+
+
+def _widest(settings: Settings) -> int:
+    """The most channels that there are anywhere."""
+    widths = settings.channels, settings.channels_up, settings.skip_channels, settings.code_channels
+    return max(max(width) if isinstance(width, tuple) else width for width in widths)

@@ -22,6 +22,7 @@ import numpy as np
 import zarr
 
 from napari_dip import blocks, record
+from napari_dip.blockcost import tell_of_long_wait
 from napari_dip.blocks import Plan
 from napari_dip.cluster import compute, connected
 from napari_dip.core.pauses import without_pauses
@@ -39,7 +40,7 @@ class BlockProgress:
     Attributes
     ----------
     step : str
-        "measure", "fit", "blend", or "level 1" and so on (of the pyramid).
+        "sample", "measure", "fit", "blend", or "level 1" and so on (of the pyramid).
     done, count : int
         Pieces of this step that are done, and all of them.
     failed : int
@@ -249,6 +250,7 @@ def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, 
     run = uuid.uuid4().hex if found is None or overwrite else found.get("run", "")
     ledger = Ledger(order.ledger.path, run)
     order = replace(order, ledger=ledger)
+    yield BlockProgress(step="sample", done=0, count=0)
     seen = order.once(look, *order.looked_at)
     digest = yield from _digest(order)
     if order.mask is not None and digest is None:
@@ -276,6 +278,7 @@ def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, 
             ledger.remove()
         found = begin(order, request, seen, limits)
     plan = plan_of(order, found)
+    tell_of_long_wait(order, plan)
     ledger.begin()
     failures: list[str] = []
     for step, count in plan.steps.items():

@@ -15,7 +15,7 @@ from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample
 from napari_dip.core.solve import Progress, Result, method_of
 from napari_dip.core.stopping import Choice
-from napari_dip.forecast import cost_of, fitted
+from napari_dip.forecast import cost_of, fitted, tell_of_long_wait
 from napari_dip.inputs import check_task, read_factor, read_guide, read_slices
 from napari_dip.instrument import read_psf, read_voxel_size
 from napari_dip.method import auto_preset
@@ -264,6 +264,7 @@ def iterate(
         check_resume(resume, job)
     else:
         job = fitted(job)
+    tell_of_long_wait(job)
     pace = {"should_stop": should_stop, "interval": interval, "snapshot_every": snapshot_every}
     pace["finish"] = resume is not None and not resume.complete and is_unfinished(job, resume.states)
     return Run(stream(job, resume.states if resume else (), pace), partial(cost_of, job))

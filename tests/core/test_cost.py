@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import tracemalloc
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 import napari_dip
-from napari_dip.core import memory
+from napari_dip import forecast, restore
+from napari_dip.core import cost, memory
 from napari_dip.core.cost import Cost, in_bytes, in_time, memory_of_noise
 from napari_dip.core.noise import estimate_noise
 from tests.core.tiny import TINY, picture
@@ -245,6 +247,31 @@ def test_tiles_that_the_user_chose_are_kept(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(memory, "free", lambda device: tiles / 2)
     with pytest.raises(MemoryError, match="a smaller tile"):
         napari_dip.iterate("denoise", picture(600, 600), **SMALL, tile=256)
+
+
+@pytest.mark.parametrize(
+    ("task", "more", "less"), [("denoise", {}, ""), ("superresolve", {"factor": 2}, "factor than 2")]
+)
+def test_a_wait_of_many_hours_is_said_before_it_with_what_would_shorten_it(task: str, more: dict, less: str) -> None:
+    knobs = {**SMALL, **more, "channels": 16, "iterations": 1_000_000, "runs": 1000}
+    with pytest.warns(UserWarning, match=rf"this takes about \d+ days on cpu.*{less}.* a GPU would take less"):
+        run = napari_dip.iterate(task, picture(32, 32), **knobs)
+    assert run.cost.seconds > forecast.LONG
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (256, 256), (8, 64, 64)])
+@pytest.mark.parametrize(
+    "knobs", [{}, {"preset": "denoise-self"}, {"preset": "denoise-small"}, {"channels": 4}], ids=str
+)
+def test_what_takes_long_is_never_taken_for_short(
+    shape: tuple[int, ...], knobs: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow machine."""
+    monkeypatch.setattr(cost, "rates_of", lambda *_: cost._Rates(2e-5, 3e-10, 2e-11))
+    knobs = {"iterations": 1000, "device": "cpu", **knobs}
+    seconds = napari_dip.estimate(shape, **knobs).seconds
+    settings = restore.settings_here("denoise", **knobs)
+    assert forecast.may_take_long(settings, shape, math.ceil(forecast.LONG / seconds))
 
 
 def test_what_shines_beyond_the_border_counts() -> None:

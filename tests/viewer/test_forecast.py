@@ -68,3 +68,13 @@ def test_a_wide_point_spread_function_takes_more(viewer, dock, wait):
     widget.inputs.blur.sigma.value = 12
     wait(lambda: "about" not in widget.cost.text())
     assert said(widget, wait) > narrow
+
+
+def test_what_would_shorten_a_wait_of_many_hours_is_said(viewer, dock, wait):
+    viewer.add_image(np.random.default_rng(0).random((32, 32)))
+    widget = dock(preset="denoise-small", iterations=1000)
+    said(widget, wait)
+    assert "less" not in widget.cost.text()
+    widget.form.set(iterations=1_000_000, runs=1000)
+    wait(lambda: "days" in widget.cost.text())
+    assert "fewer iterations or a GPU would take less" in widget.cost.text()

@@ -9,8 +9,13 @@ import numpy as np
 from napari_dip.core.solve import Progress, Result
 from napari_dip.large import BlockProgress, Restored
 
-_SHARE = {"measure": (0.0, 0.02), "fit": (0.02, 0.95)}  # of a run over blocks: about the time that its steps take
-_DOING = {"measure": "finding the range of intensities", "fit": "restoring", "blend": "blending"}
+_SHARE = {"sample": (0.0, 0.0), "measure": (0.0, 0.02), "fit": (0.02, 0.95)}  # of a run over blocks, about
+_DOING = {
+    "sample": "looking at samples",
+    "measure": "finding the range of intensities",
+    "fit": "restoring",
+    "blend": "blending",
+}
 
 
 def headline(name: str, result: Result) -> str:
@@ -76,7 +81,9 @@ def _preparing(progress: Progress) -> str:
 
 def _pace_of_blocks(progress: BlockProgress) -> str:
     number = min(progress.count, progress.done + progress.failed + 1)
-    said = [f"{_DOING.get(progress.step, 'making the coarser levels')}, block {number} of {progress.count}"]
+    said = [_DOING.get(progress.step, "making the coarser levels")]
+    if progress.count:
+        said.append(f"block {number} of {progress.count}")
     if progress.block is not None and progress.block.ready < 1:
         said.append(_preparing(progress.block))
     elif progress.block is not None:

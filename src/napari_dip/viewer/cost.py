@@ -11,7 +11,8 @@ from napari_dip.blockcost import BlocksCost
 from napari_dip.core import device as devices
 from napari_dip.core import memory
 from napari_dip.core.cost import Cost, in_bytes, in_time
-from napari_dip.forecast import estimate
+from napari_dip.forecast import LONG, estimate, less_time
+from napari_dip.inputs import read_factor
 from napari_dip.record import fingerprint
 from napari_dip.settings import Settings
 from napari_dip.viewer.background import Background
@@ -109,7 +110,8 @@ def forecast(
         psf=psf,
         voxel_size=voxel_size,
     )
-    return _told(cost, settings)
+    factors = None if factor is None else read_factor(factor, space)
+    return _told(cost, settings, factors)
 
 
 def forecast_of_blocks(stream: Stream, settings: Settings) -> str:
@@ -119,14 +121,18 @@ def forecast_of_blocks(stream: Stream, settings: Settings) -> str:
     several = cost.blocks > 1
     left = f"the {cost.blocks} blocks that are left" if several else "the last block"
     what = left if stream.done else f"{cost.blocks} blocks" if several else "1 block"
-    return _told(cost, settings, each, f", for {what}") if cost.blocks else ""
+    return _told(cost, settings, stream.factors, each, f", for {what}") if cost.blocks else ""
 
 
-def _told(cost: Cost | BlocksCost, settings: Settings, each: str = "", what: str = "") -> str:
+def _told(
+    cost: Cost | BlocksCost, settings: Settings, factors: tuple[int, ...] | None, each: str = "", what: str = ""
+) -> str:
     device = devices.choose(settings.device).name
     free = memory.free(device)
     short = f" Only {in_bytes(free)} are free on {device}." if cost.memory > free and not each else ""
-    return f"Takes about {in_bytes(cost.memory)}{each} and {in_time(cost.seconds)} at most{what}.{short}"
+    less = less_time(device, factors, workers=bool(each)) if cost.seconds > LONG else ""
+    wait = f" {less[0].upper()}{less[1:]}." if less else ""
+    return f"Takes about {in_bytes(cost.memory)}{each} and {in_time(cost.seconds)} at most{what}.{short}{wait}"
 
 
 def _fingerprint(psf: Any) -> str:
