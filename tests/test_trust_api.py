@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 import napari_dip
-from napari_dip import Result, denoise, doubts, inpaint, superresolve, trust
+from napari_dip import Result, Settings, denoise, doubts, inpaint, iterate, series, superresolve, trust
 from napari_dip.core.noise import Noise
 from napari_dip.core.trust import residual_verdict
 from napari_dip.inputs import read_slices
@@ -49,8 +49,30 @@ def test_the_verdict_is_that_of_the_core_on_what_was_fitted(restored: Result) ->
     image = scene(40, 36)
     assert restored.noise is not None
     expected = residual_verdict(image, (image - restored.residual).astype(np.float32), restored.noise)
-    assert trust.verdict(restored).sentence == expected.sentence
+    assert trust.verdict(restored).sentence.partition(";")[0] == expected.sentence
     assert trust.verdict(restored).balance == pytest.approx(expected.balance, rel=1e-3)
+
+
+def structured() -> np.ndarray:
+    """A picture with little noise, of which a short run has hardly anything."""
+    return scene(40, 36, sigma=2)
+
+
+def test_of_a_short_run_that_removed_structure_the_likely_cause_is_named() -> None:
+    cause = "which is the likely cause:"
+    told = trust.verdict(denoise(structured(), **SMALL)).sentence
+    assert told.startswith("Structure was removed")
+    assert told.endswith(f"; the run was short, {cause} allow more than 4 iterations, or let it go on")
+    stopped = iterate("denoise", structured(), should_stop=lambda: True, **SMALL)
+    list(stopped)
+    assert trust.verdict(stopped.result).sentence.endswith(f"; the run ended early, {cause} let it go on")
+
+
+def test_a_run_as_long_as_its_preset_is_not_called_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(series, "PRESETS", {"denoise-small": Settings(iterations=4)})
+    verdict = trust.verdict(denoise(structured(), **SMALL))
+    assert not verdict.ok
+    assert "cause" not in verdict.sentence
 
 
 @pytest.mark.parametrize(("axis", "place"), [(None, (1, 10, 20)), (1, (1, 1, 10, 20)), (3, (1, 10, 20, 1))])
@@ -208,7 +230,10 @@ def test_of_several_slices_the_largest_hole_is_warned_of() -> None:
 def test_a_noise_that_is_a_guess_is_said_in_the_result() -> None:
     image = np.clip(scene(40, 36, sigma=60), 90, 110)
     result = denoise(image, **SMALL)
-    assert any("guess" in sentence for sentence in result.warnings)
+    (sentence,) = [each for each in result.warnings if "guess" in each]
+    assert "; say gain, offset and read noise of the camera if they are known, or " in sentence
+    (sentence,) = [each for each in denoise(image, read_noise=60.0, gain=0.0, **SMALL).warnings if "noise" in each]
+    assert "if they are known" not in sentence
 
 
 # ---------------------------------------------------------------------------------------------------------- the noise

@@ -18,10 +18,17 @@ from napari_dip.inputs import Slices
 Array = npt.NDArray[Any]
 
 
-def judge(slices: Slices, residual: Array, noise: Noise | None) -> Verdict | None:
+_CAMERA = (
+    "say gain, offset and read noise of the camera if they are known, or restore the image as it was recorded: not "
+    "clipped, and with no background subtracted"
+)
+
+
+def judge(slices: Slices, residual: Array, noise: Noise | None, cause: str = "") -> Verdict | None:
     """The worst verdict on the residuals (N, C, *S) of all slices and channels; None if there is nothing to judge.
 
-    Its `place` is in the axes of the input, and its sentence names the slice and the channel if there are several.
+    Its `place` is in the axes of the input, and its sentence names the slice and the channel if there are several, and
+    the likely cause where structure was removed.
     """
     found: list[Verdict] = []
     if noise is None or noise.sigma == 0:  # whatever was removed would be infinitely more than that
@@ -41,13 +48,16 @@ def judge(slices: Slices, residual: Array, noise: Noise | None) -> Verdict | Non
         place = np.unravel_index(np.ravel_multi_index(verdict.place, shape), measured.shape)
         sentence = _where(slices, index, channel) + verdict.sentence
         found.append(replace(verdict, sentence=sentence, place=_place(slices, index, channel, place)))
-    return max(found, key=lambda v: (not v.ok, v.lost, abs(v.balance - 1) if v.ok else v.excess), default=None)
+    worst = max(found, key=lambda v: (not v.ok, v.lost, abs(v.balance - 1) if v.ok else v.excess), default=None)
+    return worst if worst is None or worst.ok or not cause else replace(worst, sentence=f"{worst.sentence}; {cause}")
 
 
-def warnings_of(slices: Slices, noise: Noise | None, ratios: npt.NDArray[np.float64] | None) -> Iterator[str]:
-    """Sentences that say what not to rely on."""
+def warnings_of(
+    slices: Slices, noise: Noise | None, ratios: npt.NDArray[np.float64] | None, *, camera: bool = False
+) -> Iterator[str]:
+    """Sentences that say what not to rely on; `camera`: whether something is said of that, and doubted itself."""
     if noise is not None and noise.warning:
-        yield noise.warning[0].upper() + noise.warning[1:]
+        yield noise.warning[0].upper() + noise.warning[1:] + ("" if camera else f"; {_CAMERA}")
     if ratios is not None and (sentence := hole_sentence(slices, noise, ratios)):
         yield sentence
 

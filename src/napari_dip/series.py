@@ -19,6 +19,7 @@ from napari_dip.core.solve import History, OutOfMemory, Progress, Result, ran_ou
 from napari_dip.core.state import Event, State, has_ended
 from napari_dip.core.stopping import Choice
 from napari_dip.run import Job, describe
+from napari_dip.settings import PRESETS
 
 _AT_ONCE = 64  # slices at the most, and of so many pixels together: more have no kernel that would fill a GPU better
 _PIXELS = 2048**2
@@ -64,6 +65,7 @@ class Series:
         self._due = list(range(self.count))
         self._under_way: dict[int, Problem] = {}
         self._ends: dict[int, str] = {}  # slices that came to no proper end, and why
+        self._cut_short = False  # whether a fit used up its iterations before its rule ended it
 
     def stream(self) -> Generator[Progress, None, Result]:
         """Restore the slices."""
@@ -152,6 +154,7 @@ class Series:
         self.residual[index] = job.residual(index, result.residual - level)
         if self.uncertainty is not None and result.uncertainty is not None:
             self.uncertainty[index] = job.uncertainty(index, result.uncertainty)
+        self._cut_short |= any(state is not None and not has_ended(state) for state in result.states)
         self._keep_states(index, result.states)
         self.results[index] = replace(result, states=())
         if len(self.results) == 1 and job.settings.at_once == 0:
@@ -215,11 +218,21 @@ class Series:
             device=self.ladder.device,
             seconds=seconds,
             complete=not self._ends,
-            verdict=doubts.judge(job.slices, self.residual, job.noise),
-            warnings=tuple(doubts.warnings_of(job.slices, job.noise, ratios)),
+            verdict=doubts.judge(job.slices, self.residual, job.noise, self._why_too_smooth()),
+            warnings=tuple(doubts.warnings_of(job.slices, job.noise, ratios, camera=bool(job.camera))),
             states=self._all_states(),
         )
         return replace(result, record=describe(job, result))
+
+    def _why_too_smooth(self) -> str:
+        """What is to blame first where structure is missing: that the run was short, as the user chose."""
+        if self._ends:
+            return "the run ended early, which is the likely cause: let it go on"
+        made, usual = self.job.settings, PRESETS.get(self.job.settings.preset, self.job.settings)
+        if self._cut_short and made.iterations < usual.iterations:
+            more = f"allow more than {made.iterations} iterations, or let it go on"
+            return f"the run was short, which is the likely cause: {more}"
+        return ""
 
     def _all_states(self) -> States:
         """One for each run of each slice, or none if they are too large."""
