@@ -157,7 +157,7 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
             bar.show(progress)
         result = run.result
         if result.complete:
-            bar.fill(result.iterations)
+            bar.fill()
     if result.iterations == 0 and not result.complete:
         print(f"napari-dip: {result.stop_reason}, before there was a result; nothing is written", file=sys.stderr)
         return FAILED

@@ -12,14 +12,26 @@ from napari_dip.core import cost, memory
 from napari_dip.core import device as devices
 from napari_dip.core.cost import Cost
 from napari_dip.core.ladder import smaller
+from napari_dip.core.mosaic import tiles_of
 from napari_dip.core.noise import Noise
+from napari_dip.core.selfguided import whole_fit
 from napari_dip.core.solve import OutOfMemory
 from napari_dip.inputs import read_factor
 from napari_dip.instrument import finer, reach_of, read_psf, read_voxel_size
 from napari_dip.run import BEYOND, Job
 from napari_dip.settings import Settings
 
-__all__ = ["LONG", "Cost", "cost_of", "estimate", "fitted", "less_time", "may_take_long", "tell_of_long_wait"]
+__all__ = [
+    "LONG",
+    "Cost",
+    "cost_of",
+    "estimate",
+    "fitted",
+    "iterations_at_most",
+    "less_time",
+    "may_take_long",
+    "tell_of_long_wait",
+]
 
 LONG = 4 * 3600  # seconds: a longer wait is said before it begins, with what would shorten it
 _SLOWEST = 1e10  # floating point operations a second that any machine reaches, and those a pixel and weight at the most
@@ -89,6 +101,13 @@ def estimate(
         voxel_size=finer(voxel, factors),
         slices=math.prod(axes[:leading_axes]),
     )
+
+
+def iterations_at_most(settings: Settings, shape: tuple[int, ...], voxel_size: tuple[float, ...] | None = None) -> int:
+    """Iterations of a run on an image (*shape) or a tile of it, if no rule ends it sooner."""
+    if settings.code != "self" or settings.stop == "iterations":
+        return settings.iterations
+    return min(settings.iterations, whole_fit(tiles_of(shape, settings).tile, settings, voxel_size))
 
 
 def fitted(job: Job) -> Job:

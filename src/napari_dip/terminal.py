@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from napari_dip.large import BlockProgress
 
 
+_OF_ITERATIONS = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+
+
 class Bar:
     """A progress bar over all slices, tiles and runs."""
 
@@ -27,43 +30,44 @@ class Bar:
         self._options: dict[str, Any] = {"disable": quiet, "dynamic_ncols": tty, "mininterval": 0.1 if tty else 5}
 
     def __enter__(self) -> Bar:
-        self._bar = tqdm(file=sys.stderr, unit="it", smoothing=0.1, **self._options)
+        self._bar = tqdm(file=sys.stderr, total=1, bar_format=_OF_ITERATIONS, smoothing=0.1, **self._options)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
     def show(self, progress: Progress, what: str = "") -> None:
-        """Move to where a run is."""
-        self._bar.total = progress.iterations * progress.slices * progress.tiles * progress.runs
-        several = [("slice", progress.slice, progress.slices), ("tile", progress.tile, progress.tiles)]
+        """Move to where a run is, by its share: not all slices take as many iterations."""
+        several = [
+            ("slice", progress.slice, progress.slices),
+            ("tile", progress.tile, progress.tiles),
+            ("run", progress.run, progress.runs),
+        ]
         what = ", ".join(f"{name} {i + 1} of {n}" for name, i, n in several if n > 1) or what
         if what:
             self._bar.set_description(what, refresh=False)
-        self._tell(progress, loss=f"{progress.loss:.3g}")
-        self._bar.update(round(progress.fraction * self._bar.total) - self._bar.n)
+        self._tell(progress)
+        self._bar.update(progress.fraction - self._bar.n)
 
     def show_blocks(self, progress: BlockProgress) -> None:
         """Move to where a run over blocks is: the bar begins anew with each step."""
         if (progress.step, progress.count) != (self._step, self._bar.total):
             self._step = progress.step
-            self._bar.unit = "block"
+            self._bar.unit, self._bar.bar_format = "block", None
             self._bar.reset(progress.count)
             self._bar.set_description(progress.step, refresh=False)
         if progress.block is not None:
-            self._tell(progress.block, iteration=progress.block.iteration, loss=f"{progress.block.loss:.3g}")
+            self._tell(progress.block)
         self._bar.update(progress.done + progress.failed - self._bar.n)
 
-    def _tell(self, progress: Progress, **figures: Any) -> None:
-        if progress.ready < 1:
-            self._bar.set_postfix_str(f"comparing similar patches: {progress.ready:.0%}", refresh=False)
-        else:
-            self._bar.set_postfix(figures, refresh=False)
+    def _tell(self, progress: Progress) -> None:
+        at = f"iteration {progress.iteration} of at most {progress.iterations}, loss={progress.loss:.3g}"
+        patches = f"comparing similar patches: {progress.ready:.0%}"
+        self._bar.set_postfix_str(at if progress.ready == 1 else patches, refresh=False)
 
-    def fill(self, iterations: int) -> None:
+    def fill(self) -> None:
         """All is done."""
-        self._bar.total = self._bar.total or iterations
-        self._bar.update(self._bar.total - self._bar.n)
+        self._bar.update((self._bar.total or 1) - self._bar.n)
 
 
 class Stop:

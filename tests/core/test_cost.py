@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import subprocess
 import sys
@@ -257,6 +258,27 @@ def test_a_wait_of_many_hours_is_said_before_it_with_what_would_shorten_it(task:
     with pytest.warns(UserWarning, match=rf"this takes about \d+ days on cpu.*{less}.* a GPU would take less"):
         run = napari_dip.iterate(task, picture(32, 32), **knobs)
     assert run.cost.seconds > forecast.LONG
+
+
+@pytest.mark.parametrize(
+    ("image", "knobs"),
+    [
+        (picture(20, 24), {**SMALL, "iterations": 7}),
+        (picture(20, 24), {**SELF, "iterations": 4000}),
+        (picture(20, 24), {**SELF, "iterations": 7}),
+        (picture(20, 24), {**SELF, "iterations": 4000, "stop": "iterations"}),
+        (picture(120, 120), {**SELF, "iterations": 4000, "crop": 16, "tile": 80}),
+        (picture(6, 20, 24), {**SELF, "iterations": 4000}),
+    ],
+)
+def test_the_most_iterations_are_those_that_a_run_may_take(image: np.ndarray, knobs: dict) -> None:
+    rng, camera = np.random.default_rng(0), {"gain": 0.0, "offset": 0.0, "read_noise": 0.1}
+    with contextlib.closing(
+        napari_dip.iterate("denoise", image + 0.1 * rng.normal(size=image.shape), interval=0, **camera, **knobs)
+    ) as run:
+        said = next(run).iterations
+    settings = restore.settings_here("denoise", **knobs)
+    assert forecast.iterations_at_most(settings, image.shape) == said
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (256, 256), (8, 64, 64)])

@@ -1,6 +1,7 @@
 """The dock widgets in a real window, by the menu and through the proxy, also when things go wrong."""
 
 import gc
+import re
 import threading
 import time
 import weakref
@@ -448,6 +449,19 @@ def test_a_guide_is_asked_for_when_the_code_is_one(viewer, dock, wait, picture):
     widget.run()
     wait(lambda: not widget.running)
     assert "finished" in status(widget)
+
+
+def test_one_maximum_of_iterations_is_told_before_and_during_a_run(viewer, wait, picture):
+    viewer.add_image(picture)
+    widget = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")[1]
+    widget.form.set(preset="denoise-self", channels="8", scales=2)
+    (before,) = re.findall(r"at most (\d+) iterations", widget._sentence.text())
+    assert int(before) < 4000
+    widget.run()
+    wait(lambda: "of at most" in widget.status or not widget.running)
+    assert f"of at most {before}," in widget.status
+    widget.stop()
+    wait(lambda: not widget.running)
 
 
 def test_more_iterations_go_on_with_the_last_run_that_gave_a_result(viewer, dock, wait, picture):

@@ -22,7 +22,7 @@ from napari_dip import blocks
 from napari_dip.blockcost import BlocksCost, estimate_blocks
 from napari_dip.large import BlockProgress, Restored, iterate_blocks
 from napari_dip.ledger import Ledger
-from napari_dip.order import AnotherRun
+from napari_dip.order import AnotherRun, read_order
 from napari_dip.settings import Settings
 from napari_dip.viewer import layers
 from napari_dip.viewer.layers import Geometry, Selection
@@ -87,6 +87,14 @@ class Stream(Asked):
         """What it takes with these settings, for the blocks that are left; no pixel is read for it."""
         cost = estimate_blocks(self.task, self.source.array, self.mask, settings=settings, **self._problem)
         return replace(cost, blocks=0 if self.finished else cost.blocks - self.done)
+
+    @property
+    def block(self) -> tuple[int, ...]:
+        """Size of the blocks, along the axes of space."""
+        order = read_order(
+            self.task, self.source.array, Ledger(self.target), self.mask, **self._problem, **self.knobs_here
+        )
+        return order.tiles.tile
 
     @property
     def finished(self) -> bool:

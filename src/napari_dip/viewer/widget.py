@@ -14,6 +14,7 @@ from napari_dip.core import device as devices
 from napari_dip.core.noise import Noise
 from napari_dip.core.solve import Result
 from napari_dip.core.state import SAVING, SLOWER
+from napari_dip.forecast import iterations_at_most
 from napari_dip.large import Restored
 from napari_dip.viewer import account, findings, layers
 from napari_dip.viewer.background import Background
@@ -177,10 +178,10 @@ class RestoreWidget(QWidget):
         each = " a block" if stream else ""
         what = f"{self.inputs.verb(layer)} {self.inputs.describe()}"
         destination = stream.destination() if stream else "The result is a new layer."
-        return (
-            f"{what}: {how}{runs}at most {settings.iterations} iterations{each} on {device} ({device.reason}). "
-            f"{destination}"
-        )
+        selection = self.inputs.selection()
+        fitted = stream.block if stream else selection.shape[len(selection.shape) - selection.space :]
+        most = iterations_at_most(settings, fitted, selection.geometry.pixel_size(selection.space))
+        return f"{what}: {how}{runs}at most {most} iterations{each} on {device} ({device.reason}). {destination}"
 
     def _look_at_noise(self, layer: Any) -> None:
         try:
