@@ -250,6 +250,13 @@ BAD = [
     ),
     Case(name="unknown preset", where=CLI, options={"preset": "best"}, words=("preset='best'", "denoise-small")),
     Case(
+        name="settings as a dict",
+        where=API,
+        options={"settings": {"iterations": 5}},
+        error=TypeError,
+        words=("settings={'iterations': 5}", "must be Settings"),
+    ),
+    Case(
         name="three channels for five scales",
         options={"channels": (8, 16, 32), "scales": 5},
         words=("channels=(8, 16, 32)", "3 values", "scales=5"),

@@ -120,6 +120,7 @@ def test_the_kernels_are_those_of_the_operator() -> None:
         (["denoise", "in.tif"], "OUT"),
         (["denoise", "in.tif", "out.tif", "--itertions", "5"], "did you mean --iterations?"),
         (["denoise", "in.tif", "out.tif", "--itertions=5"], "did you mean --iterations?"),
+        (["denoise", "in.tif", "out.tif", "--psf=5"], "--psf is not for denoise, but for superresolve and deconvolve"),
         (["denoise", "in.tif", "out.tif", "another.tif"], "one word too many"),
         (["denoise", "in.tif", "out.tif", "--iterations", "-5"], "iterations=-5"),
         (["denoise", "in.tif", "out.tif", "--learning-rate", "nan"], "learning_rate=nan"),

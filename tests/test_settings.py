@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from napari_dip import presets
+from napari_dip.restore import chosen
 from napari_dip.settings import PRESETS, TASKS, Knob, Settings, check_names, knobs, presets_for, settings_for
 
 KNOBS = knobs()
@@ -285,6 +286,8 @@ def test_auto_is_a_preset_of_the_task_and_differs_for_cpu_and_gpu(task: str) -> 
 def test_an_unknown_preset_is_answered_with_those_of_the_task(task: str, name: Any) -> None:
     with pytest.raises(ValueError, match="is not known") as refused:
         settings_for(task, on_cpu=True, preset=name)
+    with pytest.raises(ValueError, match="is not known"):
+        chosen(task, Settings(), None, {"preset": name})
     others = set(PRESETS) - set(presets_for(task))
     assert not others & set(re.findall(r"[\w-]+", str(refused.value)))
 

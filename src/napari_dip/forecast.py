@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from napari_dip.core import cost, memory
 from napari_dip.core import device as devices
 from napari_dip.core.cost import Cost
@@ -78,6 +80,8 @@ def estimate(
     axes = tuple(shape) if isinstance(shape, (tuple, list)) else ()
     channel = None if channel_axis is None else channel_axis % max(1, len(axes))
     space = tuple(n for axis, n in enumerate(axes) if axis >= leading_axes and axis != channel)
+    if np.ndim(shape) > 1:
+        raise TypeError(f"shape is a {type(shape).__name__} of {np.ndim(shape)} axes; for an image say its shape")
     if len(space) not in (2, 3) or min(axes) < 1:
         raise ValueError(
             f"shape={shape} with leading_axes={leading_axes} and channel_axis={channel_axis} is not that of an image "

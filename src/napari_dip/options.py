@@ -44,7 +44,7 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
     if getattr(args, "target", "") is None and unknown and not unknown[0].startswith("-"):
         args.target = unknown.pop(0)  # argparse looks for what may be left out beside IN alone, not after an option
     if unknown:
-        command.error(_unknown(unknown[0], command))
+        command.error(_unknown(unknown[0], args.task, commands))
     if args.mask is None and (args.mask_label is not None or args.mask_is_known):
         command.error("--mask-label and --mask-is-known say how to read a mask; give it with --mask")
     if args.task == "noise":
@@ -238,11 +238,15 @@ def _several(kind: Callable[[str], Any], example: str) -> Callable[[str], Any]:
     return read
 
 
-def _unknown(word: str, command: _Parser) -> str:
+def _unknown(word: str, task: str, commands: dict[str, _Parser]) -> str:
     """What to say of a word that nothing took."""
     if not word.startswith("-"):
         return f"{word!r} is one word too many; quote a name that has spaces"
-    close = difflib.get_close_matches(word.partition("=")[0], command.option_strings(), n=1, cutoff=0.5)
+    option = word.partition("=")[0]
+    others = [name for name, command in commands.items() if option in command.option_strings()]
+    if others:
+        return f"{option} is not for {task}, but for {' and '.join(others)}; leave it out"
+    close = difflib.get_close_matches(option, commands[task].option_strings(), n=1, cutoff=0.5)
     return f"unknown option {word}: " + (f"did you mean {close[0]}?" if close else "see --help for those there are")
 
 

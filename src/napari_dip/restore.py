@@ -21,7 +21,7 @@ from napari_dip.instrument import read_psf, read_voxel_size
 from napari_dip.method import auto_preset
 from napari_dip.run import Job, Run, check_resume, noise_of, scaling_of
 from napari_dip.series import is_unfinished, stream
-from napari_dip.settings import Settings, check_names, settings_for
+from napari_dip.settings import Settings, check_names, check_preset, settings_for
 
 __all__ = ["Progress", "Result", "Run", "deconvolve", "denoise", "inpaint", "iterate", "settings_here", "superresolve"]
 
@@ -273,7 +273,10 @@ def iterate(
 def chosen(task: str, settings: Settings | None, noise: Noise | None, knobs: dict[str, Any]) -> tuple[Settings, str]:
     """The settings with these changes, by default those of the task here; and why they are so."""
     reason = "chosen by the user"
+    if settings is not None and not isinstance(settings, Settings):
+        raise TypeError(f"settings={settings!r} must be Settings, those of a result say; give knobs by name")
     if settings is not None:
+        check_preset(task, knobs)
         return settings.changed(**knobs), reason
     if knobs.get("preset", "auto") == "auto":
         reason = why_here(task, image_noise=noise, **knobs)

@@ -403,6 +403,13 @@ def check_names(changes: dict[str, Any], also: tuple[str, ...] = ()) -> None:
             raise TypeError(f"unknown setting {name!r}: {hint}")
 
 
+def check_preset(task: str, changes: dict[str, Any]) -> None:
+    """Raise a `ValueError` that names the presets of a task if the changes name one that there is not."""
+    name, knob = changes.get("preset", "auto"), knobs()["preset"]
+    if name not in knob.choices:
+        _checked("preset", name, replace(knob, choices=("auto", *presets_for(task))))
+
+
 def _as_tuple(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
@@ -451,9 +458,7 @@ def settings_for(task: str, *, on_cpu: bool, image_noise: Noise | None = None, *
     """
     check_names(changes)
     name = changes.get("preset", "auto")
-    knob = knobs()["preset"]
-    if name not in knob.choices:  # the answer names those that suit the task
-        _checked("preset", name, replace(knob, choices=("auto", *presets_for(task))))
+    check_preset(task, changes)
     if name == "auto":
         name, _ = auto_preset(task, on_cpu=on_cpu, noise=image_noise, changes=changes)
     return Settings(preset=name).changed(**{**PRESETS[name].as_dict(), **changes, "preset": name})

@@ -309,6 +309,11 @@ def test_a_shape_that_is_none_is_refused(shape: Any) -> None:
         napari_dip.estimate(shape)
 
 
+def test_an_image_in_place_of_its_shape_is_refused_in_a_line() -> None:
+    with pytest.raises(TypeError, match=r"^shape is a ndarray of 2 axes; for an image say its shape$"):
+        napari_dip.estimate(np.zeros((64, 64)))  # type: ignore[arg-type]
+
+
 def test_the_task_is_no_setting() -> None:
     with pytest.raises(TypeError, match="task='inpaint'"):
         napari_dip.estimate((64, 64), "superresolve")  # type: ignore[arg-type]
