@@ -71,11 +71,15 @@ class Settings:
     iterations: int = knob(2000, "Optimiser steps, at the most.", "int", min=1, max=1_000_000, step=100, advanced=False)
     stop: str = knob(
         "auto",
-        "What ends the run and marks the image to return: the residual is down to the noise (discrepancy), pixels held "
-        "out are predicted best, the iterates vary least (variance, windowed or exponential), a self-guided fit has "
-        "fitted each pixel often (passes), or the iterations are used up; auto chooses by the noise and says why.",
+        "What ends the run and marks the image to return: the residual is down to the noise (discrepancy) or far below "
+        "it (fitted), pixels held out are predicted best, the iterates vary least (variance, windowed or exponential), "
+        "a self-guided fit has fitted each pixel often (passes), or the iterations are used up; auto chooses by the "
+        "noise and says why.",
         "choice",
-        choices=("auto", "discrepancy", "held-out", "variance", "variance-exponential", "passes", "iterations"),
+        choices=(
+            *("auto", "discrepancy", "fitted", "held-out", "variance", "variance-exponential"),
+            *("passes", "iterations"),
+        ),
         advanced=False,
     )
     noise: str = knob(

@@ -14,7 +14,7 @@ from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample
 from napari_dip.core.problem import Problem
 from napari_dip.core.state import State
-from napari_dip.core.stopping import RATIO, RATIO_SHARED, HeldOut
+from napari_dip.core.stopping import RATIO, RATIO_GUESSED, RATIO_SHARED, HeldOut
 from napari_dip.settings import PRESETS
 from tests.core.tiny import holed, picture, problem, psnr, run, tiny
 
@@ -209,7 +209,7 @@ def test_pixels_held_out_find_a_better_image_than_the_last() -> None:
     ("case", "name", "words"),
     [
         (noisy_problem(None), "iterations", "not known"),
-        (noisy_problem(replace(WHITE, warning="it is flat")), "iterations", "it is flat"),
+        (noisy_problem(replace(WHITE, warning="it is flat")), "fitted", "it is flat"),
         (noisy_problem(replace(SHARED, warning="it is flat")), "discrepancy", "0.6"),
         (noisy_problem(WHITE), "discrepancy", "small"),
         (replace(problem(64, 64), noise=WHITE), "held-out", "independent"),
@@ -224,6 +224,15 @@ def test_auto_says_what_it_chose_and_why(case: Problem, name: str, words: str) -
     assert choice.name == name
     assert words in choice.reason
     assert run(case, tiny(stop="auto", iterations=2)).rule == choice
+
+
+def test_a_small_image_whose_noise_is_a_guess_is_fitted_until_nothing_but_noise_can_come() -> None:
+    case, truth = replace(problem(12, 12), noise=replace(WHITE, warning="few")), picture(12, 12)
+    settings = tiny(channels=16, iterations=3000, learning_rate=0.02)
+    fitted, whole = (run(case, settings.changed(stop=stop)) for stop in ("auto", "iterations"))
+    assert fitted.iterations < 1500
+    assert np.mean(fitted.residual**2) < RATIO_GUESSED * WHITE.sigma**2
+    assert psnr(fitted.image[0], truth) > psnr(whole.image[0], truth)
 
 
 def test_the_users_rule_is_taken() -> None:

@@ -27,6 +27,7 @@ from napari_dip.core.state import Mark
 from napari_dip.settings import Settings
 
 RATIO = 0.95  # of the noise: the running average lags behind the iterate, which has fitted some noise by then
+RATIO_GUESSED = 0.05  # the same where the noise is a guess, that fine texture makes up to 5 times too high
 RATIO_SHARED = 1.0  # the same where neighbours share noise: it is fitted early and fast, so that late costs more
 MOST, LEAST = 1.15, 0.8  # of the noise: the residual of images that pixels held out may choose from
 HELD_OUT = 0.03  # fraction of the known pixels
@@ -122,7 +123,7 @@ class Discrepancy(Rule):
     def __init__(self, problem: Problem, settings: Settings) -> None:
         super().__init__(problem, settings)
         if problem.noise is None:
-            raise ValueError("stop='discrepancy' needs the noise of the observation; take another rule")
+            raise ValueError(f"stop={settings.stop!r} needs the noise of the observation; take another rule")
         self.enough = RATIO_SHARED if problem.noise.correlation >= INDEPENDENT else RATIO
         self.ratio = math.inf
 
@@ -135,6 +136,20 @@ class Discrepancy(Rule):
 
     def remark(self) -> str:
         return f", where the residual is {self.ratio:.2f} of the noise: more iterations would show more"
+
+
+class Fitted(Discrepancy):
+    """Stop where the residual is far below a noise that is but a guess: all that comes is the rest of the noise.
+
+    A tiny image, of which the noise is known least, is so far after some hundred iterations.
+    """
+
+    def __init__(self, problem: Problem, settings: Settings) -> None:
+        super().__init__(problem, settings)
+        self.enough = RATIO_GUESSED
+
+    def remark(self) -> str:
+        return ""
 
 
 class Passes(Rule):
@@ -314,6 +329,7 @@ RULES: dict[str, type[Rule]] = {
     "variance": WindowedVariance,
     "variance-exponential": ExponentialVariance,
     "passes": Passes,
+    "fitted": Fitted,
 }
 
 
@@ -339,7 +355,7 @@ def choose(problem: Problem, settings: Settings) -> Choice:
     if HELD_OUT * problem.known * problem.observation[0].size >= ENOUGH:
         return Choice("held-out", "noise is independent from pixel to pixel")
     if noise.warning:
-        return Choice("iterations", f"the noise is uncertain ({noise.warning}) and the image small")
+        return Choice("fitted", f"the noise is uncertain ({noise.warning}) and the image small")
     return Choice("discrepancy", "the image is too small to hold pixels out")
 
 
