@@ -22,12 +22,12 @@ from torch import Tensor
 from napari_dip.core.pauses import part, without_pauses
 
 _STEP = 4  # pixels from one reference patch to the next
-_REACH = 18  # pixels from a reference patch to the furthest of its group, along each axis
-_REFERENCES = 1024  # matched at a time; 1024 of them measure 6 MB of distances
-_WORKERS = 8  # strips at a time on a CPU, at the most
+REACH = 18  # pixels from a reference patch to the furthest of its group, along each axis
+_REFERENCES = 1024  # matched at a time, over the channels; 1024 of them measure 6 MB of distances
+WORKERS = 8  # strips at a time on a CPU, at the most
 _VALUES = {"cpu": 2**18}  # pixels of groups in one batch of solves: 1 MB an array, which a cache holds
 _MANY_VALUES = 2**22  # the same elsewhere: a GPU is to be kept busy
-_CONTRAST = 50  # ranges of an image in sigma up to which float32 is enough: its rounding grows with their square
+CONTRAST = 50  # ranges of an image in sigma up to which float32 is enough: its rounding grows with their square
 _ROUNDING = {torch.float32: 1e-6, torch.float64: 1e-14}  # in parts of the largest product
 _LEAST = {
     torch.float32: 1e-6,
@@ -47,7 +47,7 @@ class _Groups:
 
 
 #: Of the first step and the others, up to which sigma in parts of the image's range: chosen by measurement.
-_SIZES = (
+SIZES = (
     (15 / 255, _Groups(7, 18), _Groups(7, 55)),
     (35 / 255, _Groups(9, 18), _Groups(9, 90)),
     (float("inf"), _Groups(11, 20), _Groups(9, 90)),
@@ -103,7 +103,7 @@ def by_strips(image: Tensor, sigma: float) -> Generator[float, None, Tensor]:
     first, second = _sizes(noisy)
     estimate = noisy
     for step, groups in enumerate((first, second, second)):
-        estimate = yield from part(_estimate(noisy, estimate, groups, known=step > 0), step, 3)
+        estimate = yield from part(in_step(noisy, estimate, groups, known=step > 0), step, 3)
     return estimate * sigma + level
 
 
@@ -111,26 +111,28 @@ def _sizes(noisy: Tensor) -> tuple[_Groups, _Groups]:
     """Sizes that suit noise of unit variance in an image (C, H, W)."""
     smooth = F.avg_pool2d(noisy, [min(8, n) for n in noisy.shape[1:]])
     ratio = 1 / float(smooth.amax() - smooth.amin()) if smooth.amax() > smooth.amin() else float("inf")
-    return next((first, second) for most, first, second in _SIZES if ratio <= most)
+    return next((first, second) for most, first, second in SIZES if ratio <= most)
 
 
-def _estimate(noisy: Tensor, guide: Tensor, groups: _Groups, *, known: bool) -> Generator[float, None, Tensor]:
+def in_step(
+    noisy: Tensor, guide: Tensor, groups: _Groups, *, known: bool, workers: int = WORKERS
+) -> Generator[float, None, Tensor]:
     """One step for images (C, H, W) with noise of unit variance: groups and weights by the guide, pixels of noisy."""
     height, width = noisy.shape[1:]
     side = groups.side
-    steep = guide.amax() - guide.amin() > _CONTRAST and guide.device.type != "mps"  # which has no float64
+    steep = guide.amax() - guide.amin() > CONTRAST and guide.device.type != "mps"  # which has no float64
     precision = torch.float64 if steep else torch.float32
     noisy, guide = _extended(noisy, side), _extended(guide, side)
     channels, *extended = noisy.shape
     down, across = (n - side + 1 for n in extended)  # places of a patch; a multiple of the step, plus one
-    count = min(groups.count, min(down, _REACH + 1) * min(across, _REACH + 1))
-    strip = _STEP * max(1, _REFERENCES * _STEP // across)
+    count = min(groups.count, min(down, REACH + 1) * min(across, REACH + 1))
+    strip = strip_of(across, channels)
     batch = max(1, _VALUES.get(noisy.device.type, _MANY_VALUES) // (count * channels * side**2))
 
     def estimate(top: int) -> _Strip:
         """Of a strip of references from `top` on: its rows, the sums of what its groups give there, and the weights."""
         bottom = min(top + strip, down)
-        low, high = max(top - _REACH, 0), min(bottom + _REACH, down)
+        low, high = max(top - REACH, 0), min(bottom + REACH, down)
         near = _similar(guide, top, bottom, side, count) - low * across
         rows = slice(low, high + side - 1)
         patches = _patches(noisy[:, rows], side)
@@ -147,17 +149,24 @@ def _estimate(noisy: Tensor, guide: Tensor, groups: _Groups, *, known: bool) -> 
 
     total, weight = torch.zeros_like(noisy), torch.zeros_like(noisy[:1])
     tops = range(0, down, strip)
-    for done, (rows, some, trust) in enumerate(_side_by_side(estimate, tops, noisy.device), 1):
+    for done, (rows, some, trust) in enumerate(_side_by_side(estimate, tops, noisy.device, workers), 1):
         total[:, rows] += some
         weight[:, rows] += trust
         yield done / len(tops)
     return (total / weight)[:, :height, :width]
 
 
-def _side_by_side(estimate: Callable[[int], _Strip], tops: range, device: torch.device) -> Iterator[_Strip]:
+def strip_of(width: int, channels: int) -> int:
+    """Rows of references that are matched at a time."""
+    return _STEP * max(1, _REFERENCES * _STEP // (width * channels))
+
+
+def _side_by_side(
+    estimate: Callable[[int], _Strip], tops: range, device: torch.device, workers: int
+) -> Iterator[_Strip]:
     """Estimate strips, in order; on a CPU several at a time, each by one thread: solves this small use only one."""
     threads = torch.get_num_threads() if device.type == "cpu" else 1
-    workers = min(threads, _WORKERS, len(tops))
+    workers = min(threads, workers, len(tops))
     if workers < 2:
         yield from map(estimate, tops)
         return
@@ -195,21 +204,21 @@ def _folded(patches: Tensor, shape: tuple[int, int], side: int) -> Tensor:
 
 def _similar(guide: Tensor, top: int, bottom: int, side: int, count: int) -> Tensor:
     """Places (references, count) of the patches most like each reference patch between two rows of the grid."""
-    span = 2 * _REACH + 1
+    span = 2 * REACH + 1
     across = guide.shape[2] - side + 1
     here = guide[:, top : bottom - (bottom - 1 - top) % _STEP + side - 1, :, None]
-    beyond = F.pad(guide, [_REACH] * 4, value=float("inf"))  # a patch that leaves the image is like no other
+    beyond = F.pad(guide, [REACH] * 4, value=float("inf"))  # a patch that leaves the image is like no other
     distances = []
     for y in range(top, top + span):
         there = beyond[:, y : y + here.shape[1]].unfold(2, span, 1)  # C, rows, columns, shifts along the row
         difference = (there - here).square_().sum(0)
         distances.append(F.avg_pool2d(difference.permute(2, 0, 1)[None], side, _STEP)[0].permute(1, 2, 0))
     distance = torch.stack(distances, dim=2)  # rows and columns of the grid, shifts down and right
-    distance[:, :, _REACH, _REACH] = -1  # itself comes first, even where all are alike: so every pixel has an estimate
+    distance[:, :, REACH, REACH] = -1  # itself comes first, even where all are alike: so every pixel has an estimate
     nearest = distance.flatten(2).topk(count, largest=False, sorted=False).indices
     rows = torch.arange(top, bottom, _STEP, device=guide.device)[:, None, None]
     columns = torch.arange(0, across, _STEP, device=guide.device)[:, None]
-    down, right = nearest // span - _REACH, nearest % span - _REACH
+    down, right = nearest // span - REACH, nearest % span - REACH
     return ((rows + down) * across + columns + right).flatten(0, 1)
 
 
