@@ -39,6 +39,12 @@ CASES: tuple[tuple[tuple[int, ...], int, dict[str, Any]], ...] = (
     ((1024, 1024), 1, {"preset": "denoise-self"}),
     ((256, 256), 3, {"preset": "denoise-self", "precision": "float32"}),
     ((16, 64, 64), 1, {"preset": "denoise-self"}),
+    ((8, 48, 48), 1, {"preset": "denoise-small"}),
+    ((4, 96, 96), 1, {"preset": "denoise-small"}),
+    ((12, 64, 64), 2, {"preset": "denoise-small", "runs": 3}),
+    ((512, 512), 1, {"preset": "denoise-small", "threads": 4}),
+    ((200, 200), 1, {"preset": "denoise-self"}),
+    ((160, 160), 5, {"preset": "denoise-self"}),
 )
 LARGE = (
     ((2048, 2048), 1, {"preset": "denoise-self"}),

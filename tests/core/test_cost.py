@@ -16,8 +16,9 @@ import pytest
 import napari_dip
 from napari_dip import forecast, restore
 from napari_dip.core import cost, memory
-from napari_dip.core.cost import Cost, in_bytes, in_time, memory_of_noise
+from napari_dip.core.cost import TYPICAL, Cost, in_bytes, in_time, memory_of_noise, similar_patches
 from napari_dip.core.noise import estimate_noise
+from napari_dip.settings import PRESETS
 from tests.core.tiny import TINY, picture
 
 SMALL = {**TINY, "preset": "denoise-small", "runs": 1}
@@ -41,6 +42,27 @@ def bytes_of(*shape: int, **knobs: Any) -> int:
 )
 def test_it_knows_what_takes_memory(less: dict, more: dict) -> None:
     assert bytes_of(512, 512, **less) < bytes_of(512, 512, **more)
+
+
+def test_colour_is_compared_in_strips_that_are_no_larger() -> None:
+    def patches(channels: int) -> int:
+        return similar_patches(channels, (256, 256), PRESETS["denoise-self"].changed(threads=1), TYPICAL, "cpu").tensors
+
+    assert patches(4) < 2 * patches(1)
+
+
+def test_strips_that_threads_compare_take_as_much_each() -> None:
+    one, two = (napari_dip.estimate((256, 256), **SELF, threads=threads).memory for threads in (1, 2))
+    few = napari_dip.estimate((24, 256), **SELF, threads=1).memory
+    assert two > 1.3 * one
+    assert napari_dip.estimate((24, 256), **SELF, threads=2).memory == pytest.approx(few, rel=0.1)  # a single strip
+
+
+def test_threads_transpose_images_in_bfloat16_each_for_itself() -> None:
+    one, two = (bytes_of(512, 512, precision="bfloat16", threads=threads) for threads in (1, 2))
+    assert two > one + 2 * 16 * 512 * 512  # an image of 8 channels, which fill half a block
+    one, two = (bytes_of(512, 512, precision="float32", threads=threads) for threads in (1, 2))
+    assert two == one
 
 
 def test_memory_of_a_prior_is_proportional_to_its_pixels() -> None:

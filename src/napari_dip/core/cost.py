@@ -68,11 +68,10 @@ class Work:
 TYPICAL = Noise(gain=0.01, offset=0.0, read_noise=0.02, sigma=0.07)
 
 # What is measured (python -m benchmarks memory): torch 2.13 on a processor with glibc.
-LIBRARY = 10 * 2**20  # bytes: code that is loaded and made when first needed
+LIBRARY = 14 * 2**20  # bytes: code that is loaded and made when first needed
 _HEAP = {1: 1.28, 2: 1.28, 3: 1.62}  # times the heap that the tensors need: its gaps, what convolutions take within
 _AGAIN = {1: 1.35, 2: 1.35, 3: 1.15}  # the same once more where activations are computed twice: more gaps
-_PATCHES = 1.5  # the same for the solves of many small matrices
-_BESIDE = 0.7  # of a strip of patches that another thread works on meanwhile: their peaks come at different moments
+_PATCHES = 2.0  # the same of the solves of patches: 1.2 to 3.5 from one process to the next, see benchmarks/NOTES.md
 _MOSAIC = 48 * 2**20, 48  # bytes at the most, and bytes a pixel: what is left free between the fits of two tiles
 _NOISE = 8 * 2**20, 90  # bytes at the least, and bytes a pixel of up to 16 planes: the search for bad pixels
 _PATCHED = 38, 25  # bytes a coefficient of its patches, of which there are not more in a larger image; and a pixel
@@ -113,11 +112,13 @@ def estimate(
     slices : int
     """
     volume = len(measured) == 3
-    settings = settings.changed(precision=devices.precision_of(settings, device, volume), seed=0, device="cpu")
+    precision, threads = devices.precision_of(settings, device, volume), settings.threads or torch.get_num_threads()
+    settings = settings.changed(precision=precision, threads=threads, seed=0, device="cpu")
     tiles = tiles_of(measured, settings)
     scale, none = factors or (1,) * len(measured), (0,) * len(measured)
     tile = tuple(n + 2 * -(-m // f) for n, m, f in zip(tiles.tile, margin or none, scale, strict=True))
-    run = _of_one_run(channels, tile, factors, voxel_size, settings.changed(tile=0, overlap=0), noise)
+    place = "cpu" if device == "cpu" else "meta"
+    run = _of_one_run(channels, tile, factors, voxel_size, settings.changed(tile=0, overlap=0), noise, place)
     image = tuple(n * f for n, f in zip(measured, scale, strict=True))
     pixels, fine = channels * math.prod(measured), channels * math.prod(image)
     images = 3 + settings.uncertainty
@@ -159,10 +160,16 @@ class _Run:
 
 @functools.lru_cache(maxsize=64)
 def _of_one_run(
-    channels: int, measured: Shape, factors: Shape | None, voxel_size: Size | None, settings: Settings, noise: Noise
+    channels: int,
+    measured: Shape,
+    factors: Shape | None,
+    voxel_size: Size | None,
+    settings: Settings,
+    noise: Noise,
+    device: str,
 ) -> _Run:
     simulated = _SelfGuided if settings.code == "self" else _Prior
-    with Ghosts() as ledger:
+    with Ghosts(threads=settings.threads) as ledger:
         operator = Downsample(factors) if factors else Identity()
         one = simulated(channels, measured, operator, voxel_size, settings, noise, ledger)
         work = one.work_in_all()
@@ -173,8 +180,8 @@ def _of_one_run(
         pixels = channels * math.prod(measured)
         memory = max(memory, _BLUR * pixels)
         if noise.independent and (settings.similar_patches or settings.uncertainty):
-            patches = similar_patches(channels, measured, settings, noise)
-            tensors, memory = max(tensors, patches.tensors), max(memory, patches.memory + 28 * pixels)
+            patches = similar_patches(channels, measured, settings, noise, device)
+            tensors, memory = max(tensors, patches.tensors), max(memory, one.live + patches.memory + 28 * pixels)
             once = patches.work
             if settings.similar_patches:
                 work += patches.work  # again nudged, for their share
@@ -195,7 +202,7 @@ class _Prior:
         ledger: Ledger,
     ) -> None:
         self.channels, self.measured, self.settings, self.ledger = channels, measured, settings, ledger
-        self.voxel_size, self.state = voxel_size, 0
+        self.voxel_size, self.state, self.live = voxel_size, 0, 0
         shape = (channels, *self.seen())
         empty = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), shape, (0,) * len(shape))
         guide = None
@@ -220,9 +227,9 @@ class _Prior:
             search.step()
             each = self.work() - before
             del good
-            live = self.ledger.live
+            self.live = self.ledger.live
             good = search.state()
-            self.state = self.ledger.live - live
+            self.state = self.ledger.live - self.live
             work = each * self.iterations() + self.finish(search)
             del good
         finally:
@@ -280,25 +287,23 @@ class _SelfGuided(_Prior):
         return (self.work() - before) * (again * len(every) * math.prod(canvas) / math.prod(some))
 
 
-def similar_patches(channels: int, shape: Shape, settings: Settings, noise: Noise) -> _Run:
-    """What similar patches make of an image (C, *S), one of its planes after the other: of some rows, then of all."""
+def similar_patches(channels: int, shape: Shape, settings: Settings, noise: Noise, device: str) -> _Run:
+    """What similar patches make of an image (C, *S), one of its planes after the other: of some strips, then of all."""
     *planes, height, width = shape
     seen = float(np.ptp(Stabiliser(noise).forward(np.array([0.0, 1.0]))))  # the range of the image, in sigma
-    sizes = next(sizes for most, *sizes in collaborative._SIZES if 1 / seen <= most)
-    tensors, memory, work = 0, 0, Work()
-    strips = height / (collaborative._STEP * max(1, collaborative._REFERENCES * collaborative._STEP // width))
-    workers = max(1, min(settings.threads or torch.get_num_threads(), collaborative._WORKERS, strips))
-    for step, groups in enumerate([*sizes, sizes[-1]]):
-        rows = min(height, 2 * (collaborative._REACH + 2 * groups.side))
-        # threads would compute without ghosts: on no CPU it is one strip after the other
-        with Ghosts(truth=seen > collaborative._CONTRAST, device="meta") as ledger:
-            image = torch.empty(channels, rows, width)
-            without_pauses(collaborative._estimate(image, image, groups, known=step > 0))
-        others = (height - rows) * width * 4 * (6 * channels + 1)  # images that do not belong to a strip
-        tensors = max(tensors, ledger.peak + others)
-        memory = max(memory, int((1 + _BESIDE * (workers - 1)) * _PATCHES * ledger.heap.top) + others)
-        work += Work(ledger.calls, ledger.moved, ledger.flops) * (math.prod(planes) * height / rows)
-    return _Run(tensors, memory, work)
+    first, second = next(sizes for most, *sizes in collaborative.SIZES if 1 / seen <= most)
+    strip = collaborative.strip_of(width, channels)
+    rows = min(height, 2 * (strip + collaborative.REACH))  # one strip at the border, one within
+    with Ghosts(truth=seen > collaborative.CONTRAST, device=device) as ledger:
+        guide = image = torch.empty(channels, rows, width)
+        for step, groups in enumerate((first, second, second)):
+            # threads would compute without ghosts: one strip after the other
+            guide = without_pauses(collaborative.in_step(image, guide, groups, known=step > 0, workers=1))
+    others = (height - rows) * width * 4 * (6 * channels + 1)  # of images that do not belong to a strip
+    workers = min(settings.threads, collaborative.WORKERS, -(-height // strip))
+    heap = workers * _PATCHES * ledger.heap.top + others
+    work = Work(ledger.calls, ledger.moved, ledger.flops) * (math.prod(planes) * height / rows)
+    return _Run(ledger.peak + others, int(heap), work)
 
 
 @dataclass(frozen=True)

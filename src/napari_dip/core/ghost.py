@@ -36,10 +36,13 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         Of convolutions and matrix products.
     calls : int
         Operations.
+    heap : Heap
+        With the tensors, and what libraries take beside them meanwhile with so many `threads`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = 1) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._threads = threads
         self.live = self.peak = self.moved = self.flops = self.calls = 0
         self.heap = Heap()
         self._known: weakref.WeakKeyDictionary[Any, None] = weakref.WeakKeyDictionary()
@@ -54,6 +57,8 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._book(tensor)
         if func.is_view or func.overloadpacket in _FREE:
             return result
+        if beside := self._threads * _transposed(func, args):
+            self.heap.give(self.heap.take(beside))
         self.calls += 1
         self.moved += sum(map(_size, (*_tensors(args), *made)))
         if func.overloadpacket in flop_registry:
@@ -77,6 +82,19 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def _size(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
+
+
+def _transposed(func: Any, args: Any) -> int:
+    """Bytes that oneDNN takes for each thread while it finds the gradient of filters for images in bfloat16.
+
+    It writes down what came in and what comes back with pixels in pairs, in blocks of 16 channels, image by image.
+    """
+    if func is not _aten.convolution_backward.default:
+        return 0
+    back, image, filters = args[:3]
+    if image.dtype != torch.bfloat16 or filters.shape[2:].numel() == 1:
+        return 0
+    return sum(2 * -(-each.shape[1] // 16) * 16 * each.shape[2:].numel() for each in (back, image))
 
 
 class Heap:
@@ -158,10 +176,12 @@ class Ghosts:
         What every condition on values is.
     device : str
         Where tensors say that they are.
+    threads : int
+        That libraries would compute with.
     """
 
-    def __init__(self, truth: bool = True, device: str = "cpu") -> None:
-        self.ledger = Ledger()
+    def __init__(self, truth: bool = True, device: str = "cpu", threads: int = 1) -> None:
+        self.ledger = Ledger(threads)
         self._modes = (_Meta(self.ledger), _Reads(truth, device))
 
     def __enter__(self) -> Ledger:
