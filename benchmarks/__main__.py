@@ -8,7 +8,7 @@ import sys
 
 def main(arguments: list[str] | None = None) -> int:
     # here: processes that a measurement starts load this file again
-    from benchmarks import memory, pace, quality, scale, series, speed
+    from benchmarks import memory, neighbours, pace, quality, scale, series, speed
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measurements.")
     commands = parser.add_subparsers(required=True)
@@ -17,6 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
         pace: "how soon they are that good",
         speed: "how long an iteration takes",
         series: "how long a stack takes",
+        neighbours: "what a stack gains from neighbours",
         scale: "how time and memory grow with the image",
         memory: "how much memory runs take, and what was said before them",
     }

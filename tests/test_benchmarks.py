@@ -211,6 +211,16 @@ def test_a_folder_without_images_is_said(tmp_path: Path, capsys: pytest.CaptureF
     assert "benchmarks/images.py" in capsys.readouterr().err
 
 
+def test_a_stack_from_neighbours_is_compared_with_each_slice_from_nothing(tmp_path: Path) -> None:
+    for name in ("02", "07"):
+        save(tmp_path / f"grey/{name}.png", 20 + 200 * picture(SIZE, SIZE))
+    small = ["--data", str(tmp_path), "--size", "32", "--iterations", "1", "--stacks", "07 moved, s*", "02, 07*"]
+    assert main(["neighbours", *small, "--results", str(tmp_path)]) == 0
+    rows = json.loads((tmp_path / "neighbours-32.json").read_text())["stacks"]
+    assert [row["stack"] for row in rows] == ["07 moved, sigma 25", "02, 07; sigma 25"]
+    assert all(len(row["gains"]) == len(row["learnt"]) == len(row["fresh"]) - 1 for row in rows)
+
+
 def test_a_stack_is_timed_one_after_the_other_and_several_at_once(tmp_path: Path) -> None:
     small = ["--device", "cpu", "--slices", "2", "--size", "16", "--rounds", "1", "--iterations", "1"]
     assert main(["series", *small, "--results", str(tmp_path)]) == 0

@@ -159,9 +159,13 @@ class SelfGuided(Search):
 
     def helped(self) -> bool:
         """Whether the neighbour knew nearly as much of this image as the passes over it have found out."""
+        return self.learnt() < LEARNT
+
+    def learnt(self) -> float:
+        """The mean square error, in variances of the noise, that the passes took away from that of the neighbour."""
         if self._before is None or self._weights.mean is None:
-            return True
-        return self._error(self._before) - self._error(self._weights.mean) < LEARNT
+            return 0.0
+        return self._error(self._before) - self._error(self._weights.mean)
 
     @torch.no_grad()
     def _error(self, weights: Tensor) -> float:
