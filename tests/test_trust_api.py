@@ -11,6 +11,7 @@ from scipy import ndimage
 
 import napari_dip
 from napari_dip import Result, Settings, denoise, doubts, inpaint, iterate, series, superresolve, trust
+from napari_dip.core import selfguided
 from napari_dip.core.noise import Noise
 from napari_dip.core.trust import residual_verdict
 from napari_dip.inputs import read_slices
@@ -73,6 +74,28 @@ def test_a_run_as_long_as_its_preset_is_not_called_short(monkeypatch: pytest.Mon
     verdict = trust.verdict(denoise(structured(), **SMALL))
     assert not verdict.ok
     assert "cause" not in verdict.sentence
+
+
+def test_a_run_is_as_long_as_its_parts_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(series, "PRESETS", {"denoise-small": Settings(iterations=8)})
+    part = denoise(structured(), **SMALL)
+    whole = trust.verdict(denoise(structured(), **SMALL, resume=part))
+    assert "the run was short" in trust.verdict(part).sentence
+    assert not whole.ok
+    assert "cause" not in whole.sentence
+
+
+@pytest.mark.parametrize(("iterations", "short"), [(5, True), (6, False)])
+def test_a_self_guided_run_is_short_of_fewer_iterations_than_the_image_needs(
+    iterations: int, short: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which may be far fewer than its preset allows."""
+    causes: list[str] = []
+    monkeypatch.setattr(doubts, "judge", lambda slices, residual, noise, cause: causes.append(cause))
+    monkeypatch.setattr(selfguided, "PASSES", (2, 2, 2))
+    small = dict(preset="denoise-self", channels=4, scales=2, crop=16, batch=2, similar_patches=False, device="cpu")
+    denoise(structured(), **small, stop="iterations", iterations=iterations, read_noise=2.0, gain=0.0)
+    assert [bool(cause) for cause in causes] == [short]
 
 
 @pytest.mark.parametrize(("axis", "place"), [(None, (1, 10, 20)), (1, (1, 1, 10, 20)), (3, (1, 10, 20, 1))])

@@ -18,6 +18,7 @@ from napari_dip.core.problem import Problem
 from napari_dip.core.solve import History, OutOfMemory, Progress, Result, ran_out
 from napari_dip.core.state import Event, State, has_ended
 from napari_dip.core.stopping import Choice
+from napari_dip.forecast import iterations_at_most
 from napari_dip.run import Job, describe
 from napari_dip.settings import PRESETS
 
@@ -65,7 +66,7 @@ class Series:
         self._due = list(range(self.count))
         self._under_way: dict[int, Problem] = {}
         self._ends: dict[int, str] = {}  # slices that came to no proper end, and why
-        self._cut_short = False  # whether a fit used up its iterations before its rule ended it
+        self._short = False  # whether a fit had fewer iterations than usual, though its rule had not ended it
 
     def stream(self) -> Generator[Progress, None, Result]:
         """Restore the slices."""
@@ -154,7 +155,8 @@ class Series:
         self.residual[index] = job.residual(index, result.residual - level)
         if self.uncertainty is not None and result.uncertainty is not None:
             self.uncertainty[index] = job.uncertainty(index, result.uncertainty)
-        self._cut_short |= any(state is not None and not has_ended(state) for state in result.states)
+        usual = self._usual_iterations
+        self._short |= any(s is not None and s.iteration < usual and not has_ended(s) for s in result.states)
         self._keep_states(index, result.states)
         self.results[index] = replace(result, states=())
         if len(self.results) == 1 and job.settings.at_once == 0:
@@ -228,11 +230,18 @@ class Series:
         """What is to blame first where structure is missing: that the run was short, as the user chose."""
         if self._ends:
             return "the run ended early, which is the likely cause: let it go on"
-        made, usual = self.job.settings, PRESETS.get(self.job.settings.preset, self.job.settings)
-        if self._cut_short and made.iterations < usual.iterations:
-            more = f"allow more than {made.iterations} iterations, or let it go on"
+        if self._short:
+            more = f"allow more than {self.job.settings.iterations} iterations, or let it go on"
             return f"the run was short, which is the likely cause: {more}"
         return ""
+
+    @property
+    def _usual_iterations(self) -> int:
+        """Of a fit by the preset as it is, if no rule ends it sooner."""
+        job, settings = self.job, self.job.settings
+        preset = PRESETS.get(settings.preset, settings)
+        usual = settings.changed(iterations=preset.iterations, stop=preset.stop)
+        return iterations_at_most(usual, job.slices.values.shape[2:], job.fine_voxel_size)
 
     def _all_states(self) -> States:
         """One for each run of each slice, or none if they are too large."""
