@@ -144,12 +144,12 @@ def fitted(job: Job) -> Job:
     )
 
 
-def tell_of_long_wait(job: Job) -> None:
-    """Warn of a run that will take many hours, with what would take less."""
+def tell_of_long_wait(job: Job, share: float = 1) -> None:
+    """Warn of a run, or the share of it that is left, that will take many hours, with what would take less."""
     settings, count = job.settings, len(job.slices.values)
     if not may_take_long(settings, job.shape, count):  # no need to look closer, which takes half a second
         return
-    seconds = cost_of(job).seconds
+    seconds = share * cost_of(job).seconds
     if seconds > LONG:
         warnings.warn(
             f"this takes about {cost.in_time(seconds)} on {job.device.name}, if no rule ends it sooner; "

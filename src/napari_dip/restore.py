@@ -20,7 +20,7 @@ from napari_dip.inputs import check_task, read_factor, read_guide, read_slices
 from napari_dip.instrument import read_psf, read_voxel_size
 from napari_dip.method import auto_preset
 from napari_dip.run import Job, Run, check_resume, noise_of, scaling_of
-from napari_dip.series import is_unfinished, stream
+from napari_dip.series import stream, unfinished
 from napari_dip.settings import Settings, check_names, check_preset, settings_for
 
 __all__ = ["Progress", "Result", "Run", "deconvolve", "denoise", "inpaint", "iterate", "settings_here", "superresolve"]
@@ -264,9 +264,9 @@ def iterate(
         check_resume(resume, job)
     else:
         job = fitted(job)
-    tell_of_long_wait(job)
-    pace = {"should_stop": should_stop, "interval": interval, "snapshot_every": snapshot_every}
-    pace["finish"] = resume is not None and not resume.complete and is_unfinished(job, resume.states)
+    left = 0.0 if resume is None or resume.complete else unfinished(job, resume.states)
+    tell_of_long_wait(job, left or 1)
+    pace = {"should_stop": should_stop, "interval": interval, "snapshot_every": snapshot_every, "finish": left > 0}
     return Run(stream(job, resume.states if resume else (), pace), partial(cost_of, job))
 
 

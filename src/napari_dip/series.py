@@ -253,14 +253,13 @@ class Series:
         return tuple(state for index in range(self.count) for state in self._kept.get(index, none))
 
 
-def is_unfinished(job: Job, states: States) -> bool:
-    """Whether one of the fits that left these states had not been ended, or not begun though there is what to fit."""
-    tiles = list(mosaic.tiles_of(job.slices.values.shape[2:], job.settings))
+def unfinished(job: Job, states: States) -> float:
+    """The share of fits, by their states, that no rule had ended, or not begun though there is what to fit."""
+    tiles, count = list(mosaic.tiles_of(job.slices.values.shape[2:], job.settings)), 0
     for number, state in enumerate(states):
         index, tile = divmod(number // job.settings.runs, len(tiles))
-        if not has_ended(state) and (state is not None or not job.holds_nothing(index, tiles[tile])):
-            return True
-    return False
+        count += not has_ended(state) and (state is not None or not job.holds_nothing(index, tiles[tile]))
+    return count / max(1, len(states))
 
 
 def at_once(job: Job) -> int:

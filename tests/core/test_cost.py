@@ -15,7 +15,7 @@ import pytest
 
 import napari_dip
 from napari_dip import forecast, restore
-from napari_dip.core import cost, memory
+from napari_dip.core import cost, memory, selfguided
 from napari_dip.core.cost import TYPICAL, Cost, in_bytes, in_time, memory_of_noise, similar_patches
 from napari_dip.core.noise import estimate_noise
 from napari_dip.settings import PRESETS
@@ -280,6 +280,18 @@ def test_a_wait_of_many_hours_is_said_before_it_with_what_would_shorten_it(task:
     with pytest.warns(UserWarning, match=rf"this takes about \d+ days on cpu.*{less}.* a GPU would take less"):
         run = napari_dip.iterate(task, picture(32, 32), **knobs)
     assert run.cost.seconds > forecast.LONG
+
+
+def test_who_goes_on_is_told_how_long_what_is_left_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selfguided, "PASSES", (4, 4, 4))
+    stack, shown = np.random.default_rng(0).normal(size=(4, 16, 16)), [0]
+    knobs = {**SELF, "channels": 4, "scales": 2, "crop": 16, "batch": 2, "leading_axes": 1, "read_noise": 1, "gain": 0}
+    run = napari_dip.iterate("denoise", stack, **knobs, interval=0, should_stop=lambda: shown[-1] == 3)
+    shown.extend(progress.slice for progress in run)
+    monkeypatch.setattr(forecast, "LONG", run.cost.seconds / 2)
+    with pytest.warns(UserWarning, match="this takes about"):
+        napari_dip.iterate("denoise", stack, **knobs)
+    napari_dip.iterate("denoise", stack, **knobs, resume=run.result)  # the last of its slices
 
 
 @pytest.mark.parametrize(
