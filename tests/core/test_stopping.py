@@ -216,8 +216,9 @@ def test_pixels_held_out_find_a_better_image_than_the_last() -> None:
         (replace(problem(64, 64), noise=replace(WHITE, warning="it is flat")), "held-out", "independent"),
         (noisy_problem(SHARED), "discrepancy", "0.6"),
         (replace(problem(64, 64, operator=Downsample((2, 2))), noise=WHITE), "held-out", "independent"),
+        (replace(problem(operator=Downsample((2, 2))), noise=replace(WHITE, warning="few")), "iterations", "few"),
     ],
-    ids=["no noise", "warning", "shared warning", "small", "white", "white warning", "shared", "fine grid"],
+    ids=["no noise", "warning", "shared warning", "small", "white", "white warning", "shared", "fine grid", "guess"],
 )
 def test_auto_says_what_it_chose_and_why(case: Problem, name: str, words: str) -> None:
     choice = stopping.choose(case, tiny(stop="auto"))

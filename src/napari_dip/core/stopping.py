@@ -355,7 +355,9 @@ def choose(problem: Problem, settings: Settings) -> Choice:
     if HELD_OUT * problem.known * problem.observation[0].size >= ENOUGH:
         return Choice("held-out", "noise is independent from pixel to pixel")
     if noise.warning:
-        return Choice("fitted", f"the noise is uncertain ({noise.warning}) and the image small")
+        # what a blur or a coarser grid took away still comes back where the residual is that small
+        name = "fitted" if problem.image_shape == problem.observation.shape[1:] else "iterations"
+        return Choice(name, f"the noise is uncertain ({noise.warning}) and the image small")
     return Choice("discrepancy", "the image is too small to hold pixels out")
 
 
