@@ -13,21 +13,15 @@ import pytest
 import torch
 
 from napari_dip.core import selfguided, solve
+from napari_dip.core.correlation import spectrum
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample, Identity
 from napari_dip.core.pauses import without_pauses
+from napari_dip.core.photons import Stabilised
 from napari_dip.core.problem import Problem
-from napari_dip.core.selfguided import (
-    LEAST,
-    SelfGuided,
-    Stabilised,
-    pace_at,
-    spectrum,
-    tiles,
-    turns,
-    whole_fit,
-)
+from napari_dip.core.selfguided import LEAST, SelfGuided, pace_at, tiles, whole_fit
 from napari_dip.core.state import SAVING
+from napari_dip.core.turns import turns
 from napari_dip.settings import PRESETS, Settings
 from tests.core.tiny import holed, noisy, picture, psnr, run
 

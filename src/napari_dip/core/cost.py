@@ -27,8 +27,9 @@ from napari_dip.core.patches import coefficients
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import Search
-from napari_dip.core.selfguided import _HALO, _TILE, SelfGuided, crop_of, turns, whole_fit
+from napari_dip.core.selfguided import _HALO, _TILE, SelfGuided, crop_of, whole_fit
 from napari_dip.core.stabilise import Stabiliser
+from napari_dip.core.turns import turns
 from napari_dip.settings import Settings
 
 Shape = tuple[int, ...]

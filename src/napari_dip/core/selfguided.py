@@ -32,15 +32,17 @@ from torch.nn.utils import vector_to_parameters
 from napari_dip.core import device as devices
 from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.collaborative import by_strips
+from napari_dip.core.correlation import spectrum
 from napari_dip.core.generators import fresh_generator
 from napari_dip.core.generators.unet import UNet, multiples
 from napari_dip.core.muon import Muon
-from napari_dip.core.noise import Noise
 from napari_dip.core.pauses import part, without_pauses
+from napari_dip.core.photons import Stabilised
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import Search
 from napari_dip.core.stabilise import Stabiliser
 from napari_dip.core.state import SAVING, Event, Mark, State
+from napari_dip.core.turns import turns
 from napari_dip.settings import Settings
 
 NO_NOISE = "code='self' needs the noise of the image, which is not known here; use code='uniform'"
@@ -51,7 +53,6 @@ WARM = 0.25  # of the passes do where the weights come from a neighbour
 LEARNT = 0.05  # of the variance of the noise: error that these passes take away where the neighbour did not help
 _TILE = {2: 1024, 3: 64}  # pixels along a tile that is predicted at a time
 _HALO = {2: 64, 3: 48}  # pixels around it that its prediction looks at
-FAINT = 0.03
 _LEVEL = 8  # pixels over which the result is as bright as the measurement
 _SMOOTH = 4  # pixels over which a disagreement is averaged
 _WEIGHT = 4  # in the loss, of pixels of the teacher's image: their targets hold no noise of the measurement
@@ -410,65 +411,6 @@ def pace_at(share: float) -> float:
     return LEAST + (1 - LEAST) * (1 + math.cos(math.pi * min(share, 1))) / 2
 
 
-class Stabilised:
-    """Intensities as photons, and photons as what the generator sees: noise of unit variance.
-
-    Without photon noise the photons are intensities in units of sigma.
-    """
-
-    def __init__(self, noise: Noise, observation: npt.NDArray[np.float32]) -> None:
-        span = float(np.ptp(observation))
-        # a gain that hardly changes the variance over the image would only cost digits
-        self.lit = noise.gain * span > 0.05 * noise.read_noise**2 and noise.gain > 0
-        self.unit = noise.gain if self.lit else max(noise.sigma, 1e-6)
-        self.offset = noise.offset if self.lit else 0.0
-        self.read_variance = (noise.read_noise / self.unit) ** 2 if self.lit else 1.0
-        #: Variance below which no pixel counts for more.
-        self.dimmest = self.read_variance + 0.5 if self.lit else 1.0
-
-    def photons(self, intensities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return np.asarray((intensities - self.offset) / self.unit)
-
-    def intensities(self, photons: Tensor) -> Tensor:
-        return photons * self.unit + self.offset
-
-    def variance(self, photons: Tensor) -> Tensor:
-        return (photons + self.read_variance).clamp(min=0) if self.lit else torch.ones_like(photons)
-
-    def skewness(self, photons: Tensor) -> Tensor:
-        """Of the noise: that of a Poisson distribution with the read noise added."""
-        if not self.lit:
-            return torch.zeros_like(photons)
-        return photons.clamp(min=0) / self.variance(photons).clamp(min=self.dimmest) ** 1.5
-
-    def stabilise(self, photons: Tensor) -> Tensor:
-        if not self.lit:
-            return photons
-        return 2 * (photons + 3 / 8 + self.read_variance).clamp(min=0.01).sqrt()
-
-    def undo(self, stabilised: Tensor) -> Tensor:
-        """The algebraic inverse: the loss is taken in photons, so that nothing needs to be unbiased here."""
-        if not self.lit:
-            return stabilised
-        return stabilised.clamp(min=0.05).square() / 4 - 3 / 8 - self.read_variance
-
-
-class Turn:
-    """A flip along some axes of an image (C, *S), after a swap of its last two."""
-
-    def __init__(self, flipped: tuple[int, ...], swapped: bool) -> None:
-        self.flipped = flipped
-        self.swapped = swapped
-
-    def do(self, image: Tensor) -> Tensor:
-        image = image.transpose(-1, -2) if self.swapped else image
-        return image.flip(self.flipped)
-
-    def undo(self, image: Tensor) -> Tensor:
-        image = image.flip(self.flipped)
-        return image.transpose(-1, -2) if self.swapped else image
-
-
 def _blurred(image: Tensor, known: Tensor, width: float) -> Tensor:
     """An image (C, *S) convolved with a Gaussian, its known pixels alone."""
     sigma = (0, *(min(width, n / 4) for n in image.shape[1:]))
@@ -482,13 +424,6 @@ def _vector(generator: nn.Module) -> Tensor:
     return torch.cat([weight.detach().reshape(-1) for weight in generator.parameters()])
 
 
-def turns(ndim: int, swap: bool) -> Iterator[Turn]:
-    """All flips, and with `swap` all again after a swap of the last two axes: 8 of an image, 16 of a volume."""
-    for swapped in (False, True) if swap else (False,):
-        for flips in itertools.product((False, True), repeat=ndim):
-            yield Turn(tuple(axis for axis, flipped in enumerate(flips, start=1) if flipped), swapped)
-
-
 def tiles(shape: tuple[int, ...], multiple: int) -> Iterator[tuple[tuple[slice, ...], ...]]:
     """Cut an image: what each tile is the prediction of, what it is predicted from, and where in that it lies."""
     side, halo = (max(1, round(n[len(shape)] / multiple)) * multiple for n in (_TILE, _HALO))
@@ -497,23 +432,3 @@ def tiles(shape: tuple[int, ...], multiple: int) -> Iterator[tuple[tuple[slice, 
         outer = tuple(slice(max(0, i.start - halo), min(n, i.stop + halo)) for i, n in zip(inner, shape, strict=True))
         within = tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
         yield inner, outer, within
-
-
-def spectrum(autocorrelation: npt.NDArray[np.float64], shape: tuple[int, ...]) -> Tensor:
-    """What white noise (*shape) is multiplied by in Fourier space to get an autocorrelation; a single 1 if it is white.
-
-    A correlation below `FAINT` is none: it may come from the estimate, and costs a transform in each iteration.
-    """
-    if autocorrelation.ndim == sum(n > 1 for n in shape):  # it was estimated without the axes of one pixel
-        sizes = iter(autocorrelation.shape)
-        autocorrelation = autocorrelation.reshape([next(sizes) if n > 1 else 1 for n in shape])
-    middle = tuple(n // 2 for n in autocorrelation.shape)
-    beside = autocorrelation.copy()
-    beside[middle] = 0
-    if autocorrelation.ndim != len(shape) or np.abs(beside).max() < FAINT:
-        return torch.ones(())
-    kernel = np.zeros(shape)
-    for place in np.ndindex(autocorrelation.shape):
-        kernel[tuple((i - m) % n for i, m, n in zip(place, middle, shape, strict=True))] += autocorrelation[place]
-    power = np.maximum(np.fft.fftn(kernel).real, 0)
-    return torch.from_numpy(np.sqrt(power / power.mean())).float()
