@@ -470,8 +470,9 @@ def peak(case: Problem, settings: Settings) -> int:
     return ledger.peak
 
 
-@pytest.mark.parametrize("shape", [(48, 48), (12, 16, 16)], ids=str)
+@pytest.mark.parametrize("shape", [(48, 48), (40, 36, 8)], ids=str)
 def test_computing_twice_takes_less_memory(shape: tuple[int, ...]) -> None:
+    """Of volumes that are convolved as they are: the two overlapping halves of smaller ones leave less to save."""
     settings = tiny(iterations=2, channels=16, code_channels=2)
     assert peak(problem(*shape), settings.changed(recompute="on")) < 0.8 * peak(problem(*shape), settings)
 
