@@ -36,20 +36,20 @@ def auto_preset(task: str, *, on_cpu: bool, noise: Noise | None, changes: dict[s
         return prior, f"a self-guided fit needs the noise, and that is not known: {noise.warning}"
     if noise.sigma <= 0:
         return prior, "there is no noise that a self-guided fit could learn from"
-    if not noise.independent:
-        return (
-            prior,
-            f"neighbouring pixels share noise ({noise.correlation:.1f}), which a self-guided fit takes for detail",
-        )
-    if noise.contrast < FAINTEST:
+    if noise.contrast < (FAINTEST if noise.independent else FAINTEST_SHARED):
         return prior, "the noise outweighs the structure, which a self-guided fit cannot learn from it"
+    if not noise.independent:
+        shared = f"neighbouring pixels share noise ({noise.correlation:.1f})"
+        return presets.SELF, f"{shared}, which is nearly independent some pixels apart, and structure outweighs it"
     if noise.warning:
         return prior, f"a self-guided fit needs the noise, and that is uncertain: {noise.warning}"
     return presets.SELF, "noise is independent from pixel to pixel, and known"
 
 
-#: Contrast over noise below which a self-guided fit keeps more noise than a prior.
-FAINTEST = 0.3
+#: Contrast over noise below which a self-guided fit keeps more noise than a prior: where each pixel has its own noise,
+#: and where neighbours share it. Then it is also the better one where the noise is a guess, which stops a prior too
+#: soon or too late.
+FAINTEST, FAINTEST_SHARED = 0.3, 1.0
 _OF_SELF = (("code", "self"), ("generator", "unet"), ("optimiser", "muon"), ("stop", "passes"))
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from napari_dip.core import collaborative
 from napari_dip.core.collaborative import nonlocal_ridge
+from napari_dip.core.correlation import coloured, spectrum
+from napari_dip.core.pauses import without_pauses
 from tests.core.tiny import picture
 
 
@@ -128,3 +131,33 @@ def test_threads_change_nothing_but_the_last_digits(monkeypatch: pytest.MonkeyPa
     finally:
         torch.set_num_threads(before)
     torch.testing.assert_close(alone, together, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (41, 50), (2, 40, 40)])
+def test_noise_that_neighbours_share_goes_where_it_is_known(shape: tuple[int, ...]) -> None:
+    line = torch.tensor([0.1, 0.6, 1, 0.6, 0.1]).double()
+    shared = torch.outer(line, line).numpy()
+    truth = clean(*shape)
+    noise = coloured(white(1, *shape), spectrum(shared, tuple(shape[-2:])), 2)
+    estimate = nonlocal_ridge(truth + noise, 1, shared)
+    assert estimate.shape == truth.shape
+    error = (estimate - truth).square().mean()
+    assert error < 0.45
+    assert error < 0.7 * (nonlocal_ridge(truth + noise, 1) - truth).square().mean()
+
+
+def test_an_autocorrelation_of_white_noise_changes_nothing() -> None:
+    noisy = clean(40, 40) + white(1, 40, 40)
+    alone = np.zeros((3, 3))
+    alone[1, 1] = 1
+    assert torch.equal(nonlocal_ridge(noisy, 1, alone), nonlocal_ridge(noisy, 1))
+
+
+def test_the_last_step_with_white_noise_is_the_second() -> None:
+    noisy, guide = clean(40, 40) + white(1, 40, 40), clean(40, 40)
+    alone = torch.zeros(3, 3)
+    alone[1, 1] = 1
+    groups = collaborative.ON_ALL_PIXELS
+    steps = (collaborative.in_step(noisy, guide, groups, known=True, shared=each) for each in (None, alone))
+    plain, told = map(without_pauses, steps)
+    torch.testing.assert_close(told, plain, rtol=1e-3, atol=1e-3)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from napari_dip.core import selfguided, solve
-from napari_dip.core.correlation import spectrum
+from napari_dip.core.correlation import coloured, spectrum
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample, Identity
 from napari_dip.core.pauses import without_pauses
@@ -27,6 +27,7 @@ from tests.core.tiny import holed, noisy, picture, psnr, run
 
 WHITE = Noise(gain=0, offset=0, read_noise=0.1, sigma=0.1)
 PHOTONS = Noise(gain=0.02, offset=0.1, read_noise=0.02, sigma=0.1)
+SHARED = replace(WHITE, correlation=0.6, autocorrelation=np.outer([0.1, 0.6, 1, 0.6, 0.1], [0.1, 0.6, 1, 0.6, 0.1]))
 
 
 def small(**changes: Any) -> Settings:
@@ -38,6 +39,15 @@ def small(**changes: Any) -> Settings:
 def case(*shape: int, noise: Noise | None = WHITE) -> Problem:
     observation = noisy(*(shape or (24, 24)), sigma=0.1).astype(np.float32)[None]
     return Problem(observation=observation, operator=Identity(), noise=noise)
+
+
+def sharing(*shape: int) -> Problem:
+    """A picture in whose planes neighbours share noise."""
+    line = SHARED.autocorrelation if len(shape) == 2 else SHARED.autocorrelation[None]
+    white = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    noise = 0.1 * coloured(white, spectrum(line, shape), len(shape)).numpy()
+    observation = (picture(*shape) + noise).astype(np.float32)[None]
+    return Problem(observation=observation, operator=Identity(), noise=replace(SHARED, autocorrelation=line))
 
 
 def begun(problem: Problem, **changes: Any) -> SelfGuided:
@@ -52,6 +62,40 @@ def test_noise_is_removed_whatever_the_shape(shape: tuple[int, ...]) -> None:
     result = run(problem, small(iterations=150, stop="iterations"))
     assert result.image.shape == (1, *shape)
     assert psnr(result.image[0], truth) > psnr(problem.observation[0], truth) + 2
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (23, 42), (5, 24, 24)])
+def test_noise_that_neighbours_share_is_removed(shape: tuple[int, ...]) -> None:
+    problem, truth = sharing(*shape), picture(*shape)
+    before, taken_for_white = psnr(problem.observation[0], truth), replace(problem, noise=WHITE)
+    for patches in (True, False):
+        settings = small(iterations=100, stop="iterations", similar_patches=patches)
+        result = run(problem, settings)
+        assert result.image.shape == (1, *shape)
+        assert psnr(result.image[0], truth) > before + 1.5
+        assert psnr(result.image[0], truth) > psnr(run(taken_for_white, settings).image[0], truth) + 1
+
+
+def test_a_crop_has_every_second_pixel_where_neighbours_share_noise() -> None:
+    search = begun(sharing(32, 32))
+    search.prepare()
+    corner, turn = search._drawn
+    rows, columns = np.divmod((search._from_corner[search._turned[turn]] + corner[:, None]).numpy(), 32)
+    for places in (*rows, *columns):
+        assert len(set(places % 2)) == 1
+        assert np.ptp(places) == 2 * (search._crop[0] - 1)
+    assert max(rows.max(), columns.max()) < 32
+
+
+def test_what_is_uncertain_of_the_noise_does_not_choose_the_share() -> None:
+    problem = sharing(24, 24)
+    for warning, asked in (("", True), ("it is a guess", False)):
+        search = begun(replace(problem, noise=replace(SHARED, warning=warning)))
+        without_pauses(search.preliminaries())
+        search.step()
+        without_pauses(search.conclusion())
+        assert search._final is not None
+        assert (search._final[2] != 0.5) is asked
 
 
 def test_photon_noise_is_removed_and_the_mean_stays() -> None:
@@ -86,16 +130,6 @@ def test_codes_come_in_pairs_whose_mean_is_the_measurement() -> None:
     middle = ((with_noise + against) / 2).flatten(1).sort().values
     photons = search._photons[:, :24, :24].flatten().sort().values
     assert torch.allclose(middle, photons.expand_as(middle), atol=1e-4)
-
-
-def test_noise_of_a_known_autocorrelation_has_it() -> None:
-    kernel = np.outer([0.2, 0.6, 1, 0.6, 0.2], [0.2, 0.6, 1, 0.6, 0.2])
-    factor = spectrum(kernel, (64, 64))
-    white = torch.randn(50, 64, 64, generator=torch.Generator().manual_seed(0))
-    coloured = torch.fft.ifft2(torch.fft.fft2(white) * factor).real
-    assert coloured.std().item() == pytest.approx(1, abs=0.03)
-    assert (coloured * coloured.roll(1, -1)).mean().item() == pytest.approx(0.6, abs=0.04)
-    assert spectrum(np.ones((1, 1)), (64, 64)).numel() == 1
 
 
 @pytest.mark.parametrize("noise", [WHITE, PHOTONS])

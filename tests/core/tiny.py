@@ -102,9 +102,9 @@ def comparisons(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Lists the shapes of the images whose similar patches are compared, from now on."""
     plain, compared = selfguided.by_strips, []
 
-    def by_strips(image: torch.Tensor, sigma: float) -> Any:
+    def by_strips(image: torch.Tensor, sigma: float, shared: Any = None) -> Any:
         compared.append(tuple(image.shape))
-        return plain(image, sigma)
+        return plain(image, sigma, shared)
 
     monkeypatch.setattr(selfguided, "by_strips", by_strips)
     return compared

@@ -1,30 +1,94 @@
-"""Noise that neighbouring pixels share: made of white noise, and seen on grids where it is nearly independent."""
+"""Noise that neighbouring pixels share: made of white noise, and split into grids on which it is nearly independent."""
 
 from __future__ import annotations
+
+import functools
+import itertools
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_dip.core.noise import INDEPENDENT, Noise
+
+Array = npt.NDArray[np.float64]
 FAINT = 0.03
+_APART = 0.3  # a finer grid, though its noise is less independent, restores more than one of every third pixel
 
 
-def spectrum(autocorrelation: npt.NDArray[np.float64], shape: tuple[int, ...]) -> Tensor:
+def autocorrelation_of(noise: Noise, shape: tuple[int, ...]) -> Array:
+    """The autocorrelation of the noise of an image (*shape), with an axis for each of the image.
+
+    Where no more than the correlation of direct neighbours is known, it is that of a short filter.
+    """
+    known, long = noise.autocorrelation, [n > 1 for n in shape]
+    if noise.independent or known.size > 1:
+        if known.ndim == len(shape):
+            return known
+        if known.ndim == sum(long):  # it was estimated without the axes of one pixel
+            sizes = iter(known.shape)
+            return known.reshape([next(sizes) if each else 1 for each in long])
+        if noise.independent:
+            return np.ones((1,) * len(shape))
+    beside = noise.correlation
+    lines = [np.array([beside, 1, beside]) if each else np.ones(1) for each in long]
+    return np.asarray(functools.reduce(np.multiply.outer, lines))
+
+
+def spectrum(autocorrelation: Array, shape: tuple[int, ...]) -> Tensor:
     """What white noise (*shape) is multiplied by in Fourier space to get an autocorrelation; a single 1 if it is white.
 
     A correlation below `FAINT` is none: it may come from the estimate, and costs a transform in each iteration.
     """
-    if autocorrelation.ndim == sum(n > 1 for n in shape):  # it was estimated without the axes of one pixel
-        sizes = iter(autocorrelation.shape)
-        autocorrelation = autocorrelation.reshape([next(sizes) if n > 1 else 1 for n in shape])
     middle = tuple(n // 2 for n in autocorrelation.shape)
     beside = autocorrelation.copy()
     beside[middle] = 0
-    if autocorrelation.ndim != len(shape) or np.abs(beside).max() < FAINT:
+    if np.abs(beside).max() < FAINT:
         return torch.ones(())
     kernel = np.zeros(shape)
     for place in np.ndindex(autocorrelation.shape):
         kernel[tuple((i - m) % n for i, m, n in zip(place, middle, shape, strict=True))] += autocorrelation[place]
     power = np.maximum(np.fft.fftn(kernel).real, 0)
     return torch.from_numpy(np.sqrt(power / power.mean())).float()
+
+
+def coloured(white: Tensor, spectrum: Tensor, ndim: int) -> Tensor:
+    """White noise (..., *S), with such a spectrum along its last axes."""
+    if spectrum.numel() == 1:
+        return white
+    axes = tuple(range(-ndim, 0))
+    return torch.as_tensor(torch.fft.ifftn(torch.fft.fftn(white, dim=axes) * spectrum, dim=axes).real)
+
+
+def plane_of(autocorrelation: Array) -> Array:
+    """The autocorrelation within a plane of a volume, or that of an image itself."""
+    return autocorrelation[len(autocorrelation) // 2] if autocorrelation.ndim == 3 else autocorrelation
+
+
+def strides_of(autocorrelation: Array, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Pixels along each axis of an image (*shape) from one to the next whose noise is nearly independent.
+
+    That is a correlation below a tenth at a distance of one pixel, and below three tenths further away.
+    """
+    strides = []
+    for axis, (length, size) in enumerate(zip(autocorrelation.shape, shape, strict=True)):
+        middle = [n // 2 for n in autocorrelation.shape]
+        line = np.abs(autocorrelation[(*middle[:axis], slice(length // 2, None), *middle[axis + 1 :])])
+        near = (lag for lag in range(1, len(line)) if line[lag] < (INDEPENDENT if lag == 1 else _APART))
+        strides.append(min(next(near, len(line)), size))
+    return tuple(strides)
+
+
+def every(autocorrelation: Array, strides: tuple[int, ...]) -> Array:
+    """The autocorrelation on a grid of every so many pixels."""
+    steps = zip(autocorrelation.shape, strides, strict=True)
+    return autocorrelation[tuple(slice(n // 2 % step, None, step) for n, step in steps)]
+
+
+def phases(strides: tuple[int, ...]) -> list[tuple[slice, ...]]:
+    """The grids of every so many pixels that an image (C, *S) falls into, each as an index of it."""
+    return [
+        (slice(None), *(slice(first, None, step) for first, step in zip(corner, strides, strict=True)))
+        for corner in itertools.product(*map(range, strides))
+    ]

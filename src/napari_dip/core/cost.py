@@ -18,6 +18,7 @@ import torch
 
 from napari_dip.core import collaborative, pages
 from napari_dip.core import device as devices
+from napari_dip.core.correlation import autocorrelation_of, plane_of
 from napari_dip.core.generators import make_generator
 from napari_dip.core.ghost import Ghosts, Ledger
 from napari_dip.core.mosaic import tiles_of
@@ -27,9 +28,8 @@ from napari_dip.core.patches import coefficients
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import Search
-from napari_dip.core.selfguided import _HALO, _TILE, SelfGuided, crop_of, whole_fit
+from napari_dip.core.selfguided import _HALO, _TILE, Grid, SelfGuided, crop_of, grid_of, whole_fit
 from napari_dip.core.stabilise import Stabiliser
-from napari_dip.core.turns import turns
 from napari_dip.settings import Settings
 
 Shape = tuple[int, ...]
@@ -180,11 +180,11 @@ def _of_one_run(
     if settings.code == "self":
         pixels = channels * math.prod(measured)
         memory = max(memory, _BLUR * pixels)
-        if noise.independent and (settings.similar_patches or settings.uncertainty):
+        if settings.similar_patches or settings.uncertainty:
             patches = similar_patches(channels, measured, settings, noise, device)
             tensors, memory = max(tensors, patches.tensors), max(memory, one.live + patches.memory + 28 * pixels)
             once = patches.work
-            if settings.similar_patches:
+            if settings.similar_patches and not noise.warning:
                 work += patches.work  # again nudged, for their share
     return _Run(tensors, memory, work, one.state, once)
 
@@ -203,7 +203,7 @@ class _Prior:
         ledger: Ledger,
     ) -> None:
         self.channels, self.measured, self.settings, self.ledger = channels, measured, settings, ledger
-        self.voxel_size, self.state, self.live = voxel_size, 0, 0
+        self.noise, self.voxel_size, self.state, self.live = noise, voxel_size, 0, 0
         shape = (channels, *self.seen())
         empty = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), shape, (0,) * len(shape))
         guide = None
@@ -261,8 +261,13 @@ class _SelfGuided(_Prior):
     def seen(self) -> Shape:
         """Just so large that the generator is that of the whole image: numpy looks at this one."""
         least = 2 ** (self.settings.scales + 2)
-        crop = crop_of(self.measured, self.settings, self.voxel_size)
-        return tuple(min(n, max(2 * c, least)) for n, c in zip(self.measured, crop, strict=True))
+        grid = self.grid()
+        crop = crop_of(grid.shape, self.settings, grid.voxel_size)
+        sizes = zip(self.measured, crop, grid.strides, strict=True)
+        return tuple(min(n, stride * max(2 * c, least)) for n, c, stride in sizes)
+
+    def grid(self) -> Grid:
+        return grid_of(self.noise, self.measured, self.voxel_size)
 
     def search(self) -> Search:
         return SelfGuided(self.problem, self.settings, "cpu")
@@ -274,17 +279,18 @@ class _SelfGuided(_Prior):
     def finish(self, search: Search) -> Work:
         """The prediction of the whole image, over all turns."""
         assert isinstance(search, SelfGuided)
-        canvas = make_generator(self.settings, self.channels, self.channels, self.measured, self.voxel_size).canvas
-        every = list(turns(len(canvas), swap=len(set(search._multiple[-2:])) == 1))
+        grid, every = self.grid(), search.ways
+        canvas = make_generator(self.settings, self.channels, self.channels, grid.shape, grid.voxel_size).canvas
         some = [min(n, _TILE[len(canvas)] + 2 * _HALO[len(canvas)]) for n in canvas]  # one tile and its halo
-        search._photons, search._known = (torch.empty(self.channels, *some) for _ in range(2))
-        others = torch.empty(5, self.channels, math.prod(canvas) - math.prod(some))  # of five images
+        all_grids = math.prod(grid.strides)
+        seen = [n * stride for n, stride in zip(some, grid.strides, strict=True)]
+        search._photons, search._known = (torch.empty(self.channels, *seen) for _ in range(2))
+        others = torch.empty(5, self.channels, all_grids * (math.prod(canvas) - math.prod(some)))  # of five images
         photons = torch.zeros_like(search._photons)
         before = self.work()
         photons += every[-1].undo(search._predict(every[-1].do(search._photons))) / len(every)
         del others
-        noise = self.problem.noise
-        again = 2 if noise and noise.independent and self.settings.similar_patches else 1  # nudged, for their share
+        again = 2 if self.settings.similar_patches and not self.noise.warning else 1  # nudged, for their share
         return (self.work() - before) * (again * len(every) * math.prod(canvas) / math.prod(some))
 
 
@@ -297,9 +303,15 @@ def similar_patches(channels: int, shape: Shape, settings: Settings, noise: Nois
     rows = min(height, 2 * (strip + collaborative.REACH))  # one strip at the border, one within
     with Ghosts(truth=seen > collaborative.CONTRAST, device=device) as ledger:
         guide = image = torch.empty(channels, rows, width)
+        # threads would compute without ghosts: one strip after the other
         for step, groups in enumerate((first, second, second)):
-            # threads would compute without ghosts: one strip after the other
             guide = without_pauses(collaborative.in_step(image, guide, groups, known=step > 0, workers=1))
+        if not noise.independent:
+            shared = torch.from_numpy(plane_of(autocorrelation_of(noise, shape))).float().to(device)
+            last = collaborative.in_step(
+                image, guide, collaborative.ON_ALL_PIXELS, known=True, shared=shared, workers=1
+            )
+            guide = without_pauses(last)
     others = (height - rows) * width * 4 * (6 * channels + 1)  # of images that do not belong to a strip
     workers = min(settings.threads, collaborative.WORKERS, -(-height // strip))
     heap = workers * _PATCHES * ledger.heap.top + others

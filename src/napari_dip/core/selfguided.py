@@ -6,7 +6,10 @@ Quan, Ji, CVPR 2021). A generator that predicts the target from the code predict
 target cannot be predicted. n and -n go together: what is random in the loss and does not depend on the weights cancels.
 Fitted on crops, flipped and turned, with weights averaged over the iterations; in the end it is fed y itself.
 
-Where the noise is independent, the generator has a teacher: the image x' that similar patches of y make of each other
+Noise that neighbouring pixels share is nearly independent on every second pixel or so: there the generator sees such
+grids of the image, one at a time, and what it makes of all of them is put together.
+
+The generator has a teacher: the image x' that similar patches of y make of each other
 (`napari_dip.core.collaborative`). Half of the crops are of x', with noise like that of y as the code and x' itself
 as the target (as in Restore-from-Restored: Lee, Cho, Kim, Kim 2020, whose network is pretrained). These targets
 hold little noise, the others no error of the teacher. The generator sees what is near, the patches what is alike: the
@@ -20,7 +23,7 @@ import itertools
 import math
 import traceback
 from collections.abc import Generator, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,17 +35,18 @@ from torch.nn.utils import vector_to_parameters
 from napari_dip.core import device as devices
 from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.collaborative import by_strips
-from napari_dip.core.correlation import spectrum
+from napari_dip.core.correlation import autocorrelation_of, coloured, every, phases, plane_of, spectrum, strides_of
 from napari_dip.core.generators import fresh_generator
 from napari_dip.core.generators.unet import UNet, multiples
 from napari_dip.core.muon import Muon
+from napari_dip.core.noise import Noise
 from napari_dip.core.pauses import part, without_pauses
 from napari_dip.core.photons import Stabilised
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import Search
 from napari_dip.core.stabilise import Stabiliser
 from napari_dip.core.state import SAVING, Event, Mark, State
-from napari_dip.core.turns import turns
+from napari_dip.core.turns import Turn, turns
 from napari_dip.settings import Settings
 
 NO_NOISE = "code='self' needs the noise of the image, which is not known here; use code='uniform'"
@@ -93,9 +97,11 @@ class SelfGuided(Search):
         assert self.problem.noise is not None
         shape, channels = self.problem.image_shape, len(self.problem.observation)
         voxel_size = self.problem.voxel_size
-        unet = fresh_generator(self.settings, channels, channels, shape, rng, voxel_size).to(self.device)
+        grid = grid_of(self.problem.noise, shape, voxel_size)
+        unet = fresh_generator(self.settings, channels, channels, grid.shape, rng, grid.voxel_size).to(self.device)
         assert isinstance(unet, UNet)
-        self._generator, self._multiple = unet, unet.multiple
+        self._generator, self._multiple, self._strides = unet, unet.multiple, grid.strides
+        self._canvas = tuple(n * stride for n, stride in zip(unet.canvas, grid.strides, strict=True))
         self._smooth = copy.deepcopy(self._generator)
         known = self.problem.known_pixels()
         self._nearest = None  # the nearest known pixel of each, which stands in
@@ -104,24 +110,25 @@ class SelfGuided(Search):
                 tuple(ndimage.distance_transform_edt(~k, return_distances=False, return_indices=True)) for k in known
             ]
         self._photons = self._on_canvas(self.model.photons(self.problem.observation))
-        before_and_after = [(0, 0), *((0, c - n) for c, n in zip(unet.canvas, shape, strict=True))]
+        before_and_after = [(0, 0), *((0, c - n) for c, n in zip(self._canvas, shape, strict=True))]
         self._known = torch.from_numpy(np.pad(known, before_and_after)).float().to(self.device)
         self._middle = self.model.stabilise(self._photons).mean()
-        self._crop = crop_of(shape, self.settings, voxel_size)
-        self._spectrum = spectrum(self.problem.noise.autocorrelation, self._crop).to(self.device)
+        self._crop = crop_of(grid.shape, self.settings, grid.voxel_size)
+        shared = autocorrelation_of(self.problem.noise, shape)
+        self._spectrum = spectrum(every(shared, grid.strides), self._crop).to(self.device)
         # positions in a crop that each turn brings to each of its pixels, and where they are from its corner
         inside = torch.arange(math.prod(self._crop)).reshape(1, *self._crop)
-        every = turns(len(shape), swap=len(set(self._crop[-2:])) == 1)
-        self._turned = torch.stack([turn.do(inside).flatten() for turn in every]).to(self.device)
-        place = torch.arange(math.prod(unet.canvas)).reshape(unet.canvas)
-        self._from_corner = place[tuple(map(slice, self._crop))].flatten().to(self.device)
+        turned = turns(len(shape), swap=len(set(self._crop[-2:])) == 1)
+        self._turned = torch.stack([turn.do(inside).flatten() for turn in turned]).to(self.device)
+        place = torch.arange(math.prod(self._canvas)).reshape(self._canvas)
+        crop = (slice(0, n * stride, stride) for n, stride in zip(self._crop, grid.strides, strict=True))
+        self._from_corner = place[tuple(crop)].flatten().to(self.device)
         self._drawn = torch.zeros(2, self.settings.batch, dtype=torch.long, device=self.device)
         self._taught = torch.zeros(self.settings.batch, *[1] * (1 + len(shape)), dtype=torch.bool, device=self.device)
 
     def preliminaries(self) -> Generator[float, None, None]:
         """Ask similar patches, some at a time, unless they are found already. Out of memory costs them, not the run."""
-        assert self.problem.noise is not None
-        if not self.problem.noise.independent or not (self.settings.similar_patches or self.settings.uncertainty):
+        if not (self.settings.similar_patches or self.settings.uncertainty):
             return
         try:
             if "agreed" not in self.found:
@@ -174,13 +181,8 @@ class SelfGuided(Search):
 
         Of noisy pairs, as in the fit, and the same for all weights: a difference of two hardly depends on the draw.
         """
-        assert self.problem.noise is not None
-        strength, axes = self.settings.recorruption, tuple(range(1, self._photons.ndim))
-        random = torch.Generator(self.device).manual_seed(self.settings.seed)
-        white = torch.empty_like(self._photons).normal_(generator=random)
-        factor = spectrum(self.problem.noise.autocorrelation, tuple(white.shape[1:])).to(self.device)
-        noise = torch.fft.ifftn(torch.fft.fftn(white, dim=axes) * factor, dim=axes).real
-        noise = noise * self.model.variance(self._photons).sqrt()
+        strength = self.settings.recorruption
+        noise = self._drawn_noise() * self.model.variance(self._photons).sqrt()
         square = torch.zeros_like(noise)
         for side in (1, -1):
             predicted = self._predict(self._photons + side * strength * noise, weights)
@@ -195,7 +197,8 @@ class SelfGuided(Search):
         rng, canvas = np.random.default_rng((self.settings.seed, self.iteration)), self._photons.shape[1:]
         drawn = []
         for _ in range(self.settings.batch):
-            corner = [rng.integers(n - c + 1) for n, c in zip(canvas, self._crop, strict=True)]
+            sizes = zip(canvas, self._crop, self._strides, strict=True)
+            corner = [rng.integers(n - (c - 1) * stride) for n, c, stride in sizes]
             drawn.append([np.ravel_multi_index(corner, canvas), rng.integers(len(self._turned))])
         self._drawn.copy_(torch.tensor(np.array(drawn).T), non_blocking=True)  # does not wait for the GPU
         every_other = np.arange(len(drawn)) + self.iteration * len(drawn) & 1
@@ -282,26 +285,34 @@ class SelfGuided(Search):
         teacher, share = self._teacher, 0.0
         photons = yield from part(self._over_turns(self._photons), 0, 1 if teacher is None else 3)
         if teacher is not None:
-            share = float((yield from self._share(photons, teacher)))
+            uncertain = self.problem.noise is not None and self.problem.noise.warning
+            share = 0.5 if uncertain else float((yield from self._share(photons, teacher)))
         self._final = self.iteration, photons, share
+
+    @property
+    def ways(self) -> list[Turn]:
+        """All turns of the image that the generator can be fed."""
+        alike = len(set(self._multiple[-2:])) == len(set(self._strides[-2:])) == 1
+        return list(turns(len(self._strides), swap=alike))
 
     @torch.no_grad()
     def _over_turns(self, photons: Tensor) -> Generator[float, None, Tensor]:
         """The clean photons that the generator makes of others (C, *canvas), turned in all ways, on the same level."""
         clean = torch.zeros_like(photons)
-        every = list(turns(photons.ndim - 1, swap=len(set(self._multiple[-2:])) == 1))
-        for done, turn in enumerate(every, 1):
-            clean += turn.undo(self._predict(turn.do(photons))) / len(every)
-            yield done / len(every)
+        for done, turn in enumerate(self.ways, 1):
+            clean += turn.undo(self._predict(turn.do(photons))) / len(self.ways)
+            yield done / len(self.ways)
         return clean + _blurred(photons - clean, self._known, _LEVEL)  # the measurement is right on the average
 
     def _of_similar_patches(self, photons: Tensor) -> Generator[float, None, Tensor]:
         """The clean photons that similar patches of the stabilised image agree on, (C, *canvas)."""
-        assert self.problem.noise is not None
-        stabiliser = Stabiliser(self.problem.noise)
+        noise, shape = self.problem.noise, self.problem.image_shape
+        assert noise is not None
+        stabiliser = Stabiliser(noise)
+        shared = None if noise.independent else plane_of(autocorrelation_of(noise, shape))
         measured = self._scaled(photons).double().cpu().numpy()[0]
         stable = torch.from_numpy(stabiliser.forward(measured)).float().to(self.device)
-        agreed = yield from by_strips(stable, 1.0)
+        agreed = yield from by_strips(stable, 1.0, shared)
         restored = self.model.photons(stabiliser.inverse(agreed.double().cpu().numpy()).astype(np.float32))
         return self._mirrored(restored)
 
@@ -311,14 +322,14 @@ class SelfGuided(Search):
 
         With d = other - one, that is <d, clean - one> / <d, d>. The clean image is the measurement less its noise, and
         the product of d with white noise is the divergence of d on the average (Stein 1981), taken from how d
-        follows a nudge of all pixels (Ramani, Blu, Unser 2008). In standard deviations of the noise, of pixels whose
-        noise is nearly Gaussian; the fewer these are, and the smaller d, the closer the share is to a half.
+        follows a nudge of all pixels (Ramani, Blu, Unser 2008), by noise that neighbours share as they share that of
+        the measurement. In standard deviations of the noise, of pixels whose noise is nearly Gaussian; the fewer these
+        are, and the smaller d, the closer the share is to a half.
         """
         deviation = self.model.variance(one).clamp(min=self.model.dimmest).sqrt()
         trusted = self._known * (self.model.skewness(one) < _SKEWED)
         apart, gap = (other - one) / deviation, (self._photons - one) / deviation
-        random = torch.Generator(self.device).manual_seed(self.settings.seed)
-        nudge = torch.empty_like(one).normal_(generator=random) * trusted
+        nudge = self._drawn_noise() * trusted
         nudged = (self._photons + _NUDGE * deviation * nudge)[self._inside]
         moved = self._on_canvas(nudged.cpu().numpy())
         followed = yield from part(self._of_similar_patches(moved), 1, 3)
@@ -328,6 +339,14 @@ class SelfGuided(Search):
         doubt = _DOUBT * known * (1 + (_FEW / known).square())
         product, square = (trusted * apart * gap).sum() - divergence, (trusted * apart.square()).sum()
         return ((product + doubt / 2) / (square + doubt)).clamp(0, 1)
+
+    def _drawn_noise(self) -> Tensor:
+        """Noise (C, *canvas) of unit variance, shared by neighbours as that of the measurement."""
+        assert self.problem.noise is not None
+        random = torch.Generator(self.device).manual_seed(self.settings.seed)
+        white = torch.empty_like(self._photons).normal_(generator=random)
+        shared = autocorrelation_of(self.problem.noise, self.problem.image_shape)
+        return coloured(white, spectrum(shared, self._canvas).to(self.device), len(self._canvas))
 
     def averages(self) -> dict[str, Any]:
         return self._weights.state()
@@ -339,9 +358,7 @@ class SelfGuided(Search):
     def _noise_like(self, photons: Tensor, turned: Tensor) -> Tensor:
         """Noise as it is in turned photons (N, C, *S), its variance from the measured pixels: right on the average."""
         noise = torch.empty_like(photons).normal_(generator=self._random)
-        if self._spectrum.numel() > 1:  # along the axes of the image, so before it is turned
-            axes = tuple(range(2, photons.ndim))
-            noise = torch.fft.ifftn(torch.fft.fftn(noise, dim=axes) * self._spectrum, dim=axes).real
+        noise = coloured(noise, self._spectrum, len(self._crop))  # along the axes of the image, so before it is turned
         noise = noise.flatten(2).gather(2, turned[:, None].expand(-1, photons.shape[1], -1)).reshape(photons.shape)
         return noise * self.model.variance(photons).sqrt()
 
@@ -360,11 +377,13 @@ class SelfGuided(Search):
             weights = _vector(self._generator)
         vector_to_parameters(weights, self._smooth.parameters())
         result = torch.empty_like(photons)
-        for inner, outer, within in tiles(tuple(photons.shape[1:]), max(self._multiple)):
-            with self.precision():
-                image = self._smooth(self._to_generator(photons[(slice(None), *outer)][None]))
-            place: tuple[Any, ...] = (slice(None), *inner)
-            result[place] = self._from_generator(image.float())[0][(slice(None), *within)]
+        for grid in phases(self._strides):
+            seen, made = photons[grid], result[grid]
+            for inner, outer, within in tiles(tuple(seen.shape[1:]), max(self._multiple)):
+                with self.precision():
+                    image = self._smooth(self._to_generator(seen[(slice(None), *outer)][None]))
+                place: tuple[Any, ...] = (slice(None), *inner)
+                made[place] = self._from_generator(image.float())[0][(slice(None), *within)]
         return result
 
     def _on_canvas(self, photons: npt.NDArray[np.float32]) -> Tensor:
@@ -374,7 +393,7 @@ class SelfGuided(Search):
         return self._mirrored(photons)
 
     def _mirrored(self, photons: npt.NDArray[np.float32]) -> Tensor:
-        pad = [(0, 0), *((0, c - n) for c, n in zip(self._generator.canvas, photons.shape[1:], strict=True))]
+        pad = [(0, 0), *((0, c - n) for c, n in zip(self._canvas, photons.shape[1:], strict=True))]
         return torch.from_numpy(np.pad(photons, pad, mode="symmetric")).float().to(self.device)
 
     @property
@@ -385,6 +404,24 @@ class SelfGuided(Search):
     def _scaled(self, photons: Tensor) -> Tensor:
         """Photons (C, *canvas) as scaled intensities (1, C, *image)."""
         return self.model.intensities(photons[self._inside][None])
+
+
+class Grid(NamedTuple):
+    """Every so many pixels of an image along each axis: how many there are, and how far apart."""
+
+    strides: tuple[int, ...]
+    shape: tuple[int, ...]
+    voxel_size: tuple[float, ...] | None
+
+
+def grid_of(noise: Noise, shape: tuple[int, ...], voxel_size: tuple[float, ...] | None = None) -> Grid:
+    """What the generator is fed at a time of an image (*shape): all pixels, or those whose noise is independent."""
+    if noise.independent:
+        return Grid((1,) * len(shape), shape, voxel_size)
+    strides = strides_of(autocorrelation_of(noise, shape), shape)
+    coarse = tuple(math.ceil(n / stride) for n, stride in zip(shape, strides, strict=True))
+    size = tuple(v * stride for v, stride in zip(voxel_size or (1.0,) * len(shape), strides, strict=True))
+    return Grid(strides, coarse, size)
 
 
 def crop_of(shape: tuple[int, ...], settings: Settings, voxel_size: tuple[float, ...] | None = None) -> tuple[int, ...]:
