@@ -140,5 +140,5 @@ REAL_NOISE = ("BM3D, 2 sigma", "VST + BM3D")
 
 def names(case: Case) -> list[str]:
     """The names of the methods that a case is compared with."""
-    synthetic = case.noise.gain == 0
-    return [name for name in METHODS[case.task] if not (synthetic and name in REAL_NOISE)]
+    white = case.noise.gain == 0 and case.noise.independent
+    return [name for name in METHODS[case.task] if not (white and name in REAL_NOISE)]

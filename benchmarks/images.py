@@ -5,6 +5,7 @@ FOLDER holds the sets as folders. Those whose files are missing are left out.
 | set | files | the observation |
 |---|---|---|
 | `grey-15`, `-25`, `-50` | `grey/*.png` | the image with white Gaussian noise of that sigma, seed 0 |
+| `shared-25` | `grey/*.png` | the same, of noise that was blurred by 0.7 pixels: neighbours share 0.6 of it |
 | `fmd` | `fmd/{raw,gt}/*.png` | one frame; the truth is the mean of fifty |
 | `w2s` | `w2s/{raw,clean}_*.tif` | one frame; compared after an affine fit |
 | `biosr` | `biosr/*_{raw,clean}.tiff` | one frame at low light; compared after an affine fit |
@@ -18,7 +19,7 @@ FOLDER holds the sets as folders. Those whose files are missing are left out.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,14 @@ from napari_dip.core.noise import Noise
 
 Array = npt.NDArray[np.float64]
 SETS = {
-    "denoise": ("grey-15", "grey-25", "grey-50", "fmd", "w2s", "biosr", "colour"),
+    "denoise": ("grey-15", "grey-25", "grey-50", "shared-25", "fmd", "w2s", "biosr", "colour"),
     "inpaint": ("inpainting",),
     "superresolve": ("superresolution",),
     "deconvolve": ("blur", "blur-100", "blur-30", "volume"),
 }
 FACTOR = 4
 SIGMA = 1.5  # pixels, of the blur
+SHARED = 0.7  # pixels, of the blur of the noise
 
 
 @dataclass
@@ -117,6 +119,17 @@ def _grey(folder: Path, group: str, crop: int) -> Iterator[Case]:
         observed = truth + np.random.default_rng(0).normal(0, sigma, truth.shape)
         original = "original-denoise-strong" if sigma > 25 else "original-denoise"
         yield Case(group, path.stem, "denoise", truth, observed, _white(sigma), original)
+
+
+def _shared(folder: Path, group: str, crop: int) -> Iterator[Case]:
+    from scipy import ndimage
+
+    for case in _grey(folder, group, crop):
+        noise = ndimage.gaussian_filter(case.observed - case.truth, SHARED, mode="wrap")
+        noise *= case.noise.sigma / noise.std()
+        line = np.exp(-(np.arange(-4, 5) ** 2) / (4 * SHARED**2))  # the filter with itself
+        known = replace(case.noise, correlation=float(line[5]), autocorrelation=np.outer(line, line))
+        yield replace(case, observed=case.truth + noise, noise=known)
 
 
 def _pairs(folder: Path, group: str, crop: int) -> Iterator[Case]:
@@ -231,6 +244,7 @@ _READERS = {
     "blur": _blur,
     "volume": _volume,
     "grey": _grey,
+    "shared": _shared,
     "fmd": _pairs,
     "w2s": _pairs,
     "biosr": _pairs,

@@ -130,12 +130,23 @@ def test_images_are_chosen_by_set_name_and_pattern(data: Path) -> None:
         return [f"{case.group}/{case.name}" for case in images.cases(data, task, wanted)]
 
     greys = [f"grey-{sigma}/{name}" for sigma in (15, 25, 50) for name in "ab"]
-    assert names(task="denoise") == [*greys, "fmd/cell", "w2s/1", "colour/hat"]
+    shared = ["shared-25/a", "shared-25/b"]
+    assert names(task="denoise") == [*greys, *shared, "fmd/cell", "w2s/1", "colour/hat"]
     assert names("grey-25") == ["grey-25/a", "grey-25/b"]
-    assert names("a", task="denoise") == ["grey-15/a", "grey-25/a", "grey-50/a"]
+    assert names("a", task="denoise") == ["grey-15/a", "grey-25/a", "grey-50/a", "shared-25/a"]
     assert names("grey-15/a", "house") == ["grey-15/a", "inpainting/house"]
     assert names("grey-*/b", task="denoise") == ["grey-15/b", "grey-25/b", "grey-50/b"]
     assert names("b", task="inpaint") == []
+
+
+def test_neighbours_share_noise_as_the_methods_are_told(data: Path) -> None:
+    case = next(images.cases(data, "denoise", ("shared-25/a",)))
+    noise = case.observed - case.truth
+    assert np.std(noise) == pytest.approx(25)
+    for axis in (0, 1):
+        seen = np.mean(noise * np.roll(noise, 1, axis)) / noise.var()
+        assert seen == pytest.approx(case.noise.correlation, abs=0.05)
+    assert "BM3D, 2 sigma" in classical.names(case)
 
 
 def test_noise_is_white_and_the_same_each_time(data: Path) -> None:
