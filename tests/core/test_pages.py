@@ -26,6 +26,7 @@ class Run:
 
 @pytest.fixture(autouse=True)
 def released() -> None:
+    gc.collect()  # of searches that other tests began
     assert not pages._runs
 
 
@@ -43,6 +44,19 @@ def elsewhere(task: Callable[[], None]) -> None:
     thread = threading.Thread(target=task)
     thread.start()
     thread.join()
+
+
+@needs_glibc
+def test_what_is_free_goes_back_between_the_parts_of_a_run() -> None:
+    one = Run()
+    pages.keep(one)
+    try:
+        touch_and_free()
+        kept = held()
+        pages.trim()
+        assert held() < kept - LARGE / 2
+    finally:
+        pages.release(one)
 
 
 @needs_glibc

@@ -3,6 +3,7 @@
 import gc
 import threading
 import time
+from dataclasses import replace
 
 import dask.array
 import numpy as np
@@ -198,7 +199,11 @@ def test_the_form_fills_in_what_suits_the_noise_but_not_what_was_touched(qtbot):
     assert form.method == "self-guided"
     assert "independent" in form.why
     form.set_noise(SHARED)
+    assert form.method == "self-guided"
+    assert "share noise" in form.why
+    form.set_noise(replace(SHARED, contrast=0.5))
     assert form.method == "prior"
+    assert "outweighs" in form.why
     assert form.settings().seed == 7
     assert form.knobs() == {"preset": "auto", "device": "auto", "seed": 7}
 

@@ -57,6 +57,13 @@ def release(run: object) -> None:
             libc.mallopt(_MMAP_MAX, _MAPPINGS)
             libc.mallopt(_MMAP_THRESHOLD, _MAPPED)
             libc.mallopt(_TRIM_THRESHOLD, _TRIM)
+    trim()
+
+
+def trim() -> None:
+    """Hand what is free back to the system: what one part of a run leaves in pieces, the next cannot use as a whole."""
+    libc = _glibc()
+    if libc is not None:
         libc.malloc_trim(0)
 
 

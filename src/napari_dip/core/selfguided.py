@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.nn.utils import vector_to_parameters
 
 from napari_dip.core import device as devices
+from napari_dip.core import pages
 from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.collaborative import by_strips
 from napari_dip.core.correlation import autocorrelation_of, coloured, every, phases, plane_of, spectrum, strides_of
@@ -134,6 +135,7 @@ class SelfGuided(Search):
             if "agreed" not in self.found:
                 self.found["agreed"] = yield from self._of_similar_patches(self._photons)
             self._agreed = self.found["agreed"] = self.found["agreed"].to(self.device)
+            pages.trim()
         except Exception as error:
             if not devices.is_out_of_memory(error):
                 raise
@@ -282,6 +284,7 @@ class SelfGuided(Search):
 
     def _finish(self) -> Generator[float, None, None]:
         self._make.forget()  # a recording holds as much memory as a step takes
+        pages.trim()
         teacher, share = self._teacher, 0.0
         photons = yield from part(self._over_turns(self._photons), 0, 1 if teacher is None else 3)
         if teacher is not None:
@@ -333,6 +336,7 @@ class SelfGuided(Search):
         nudged = (self._photons + _NUDGE * deviation * nudge)[self._inside]
         moved = self._on_canvas(nudged.cpu().numpy())
         followed = yield from part(self._of_similar_patches(moved), 1, 3)
+        pages.trim()
         followed = followed - (yield from part(self._over_turns(moved), 2, 3))
         divergence = (nudge * ((followed - (other - one)) / deviation)).sum() / _NUDGE
         known = self._known.sum()
