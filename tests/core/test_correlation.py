@@ -38,6 +38,7 @@ def test_noise_of_a_known_autocorrelation_has_it() -> None:
         ([[1], [1]], (30, 30), (1, 1)),
         ([LINE, LINE], (30, 30), (2, 2)),
         ([[0.05, 1, 0.05], [0.6, 1, 0.6]], (30, 30), (1, 2)),  # shared along the rows alone
+        ([[-0.4, 0.2, 1, 0.2, -0.4], [0.3, 0.6, 1, 0.6, 0.3]], (30, 30), (1, 3)),  # the same, as badly as it is seen
         ([[0.5, 0.8, 1, 0.8, 0.5], LINE], (30, 30), (3, 2)),  # beyond what is known of it
         ([LINE, LINE], (1, 30), (1, 2)),
         ([[1], LINE, LINE], (5, 30, 30), (1, 2, 2)),

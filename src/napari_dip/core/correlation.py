@@ -69,14 +69,17 @@ def plane_of(autocorrelation: Array) -> Array:
 def strides_of(autocorrelation: Array, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Pixels along each axis of an image (*shape) from one to the next whose noise is nearly independent.
 
-    That is a correlation below a tenth at a distance of one pixel, and below three tenths further away.
+    That is a correlation below a tenth, or half of that along another axis, at a distance of one pixel, and below three
+    tenths further away. A grid that is coarser than need be leaves what its rows, each fitted alone, do not share.
     """
+    middle = tuple(n // 2 for n in autocorrelation.shape)
+    lines = [np.moveaxis(autocorrelation, axis, -1)[middle[:axis] + middle[axis + 1 :]] for axis in range(len(shape))]
+    lines = [line[len(line) // 2 + 1 :] for line in lines]  # from a distance of one pixel on
+    much = max(INDEPENDENT, max((line[0] for line in lines if line.size), default=0) / 2)
     strides = []
-    for axis, (length, size) in enumerate(zip(autocorrelation.shape, shape, strict=True)):
-        middle = [n // 2 for n in autocorrelation.shape]
-        line = np.abs(autocorrelation[(*middle[:axis], slice(length // 2, None), *middle[axis + 1 :])])
-        near = (lag for lag in range(1, len(line)) if line[lag] < (INDEPENDENT if lag == 1 else _APART))
-        strides.append(min(next(near, len(line)), size))
+    for line, size in zip(lines, shape, strict=True):
+        near = (lag for lag, shared in enumerate(line, 1) if shared < (much if lag == 1 else _APART))
+        strides.append(min(next(near, len(line) + 1), size))
     return tuple(strides)
 
 
