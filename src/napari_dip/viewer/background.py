@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import queue
 import threading
@@ -13,6 +14,8 @@ from qtpy.QtCore import QObject, QTimer, Signal
 _log = logging.getLogger(__name__)
 _POLL = 20  # ms; a signal out of the thread would crash where the window is gone by then
 _one = threading.Lock()  # of all widgets together: each would take a core from the window
+# a process that ends within a computation of torch is aborted: wait for it, and begin no other
+atexit.register(_one.acquire, timeout=60)
 
 
 class Background(QObject):
