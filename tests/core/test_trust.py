@@ -171,6 +171,12 @@ def test_noise_alone_has_the_autocorrelation_of_the_noise() -> None:
         assert found == pytest.approx(SHARED.autocorrelation[4 + row, 4 + column], abs=0.03)
 
 
+def test_noise_of_which_only_the_correlation_is_known_has_that() -> None:
+    noise = Noise(gain=0, offset=0, read_noise=1, sigma=1, correlation=0.4)
+    field = unit_noise(noise, (200, 200), np.random.default_rng(0))
+    assert np.mean(field[:, 1:] * field[:, :-1]) == pytest.approx(0.4, abs=0.05)
+
+
 def test_the_same_seed_is_the_same_noise() -> None:
     a, b, c = (noise_only_observation(PHOTON, (9, 9), 50, np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert np.array_equal(a, b)

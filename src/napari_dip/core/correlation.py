@@ -36,21 +36,26 @@ def autocorrelation_of(noise: Noise, shape: tuple[int, ...]) -> Array:
     return np.asarray(functools.reduce(np.multiply.outer, lines))
 
 
+def power_of(autocorrelation: Array, shape: tuple[int, ...]) -> Array:
+    """Power at each frequency of noise (*shape), 1 on the average, from its autocorrelation, wrapped at the border."""
+    middle = tuple(n // 2 for n in autocorrelation.shape)
+    kernel = np.zeros(shape)
+    for place, shared in np.ndenumerate(autocorrelation):  # a field narrower than that wraps it round
+        kernel[tuple((i - m) % n for i, m, n in zip(place, middle, shape, strict=True))] += shared
+    power = np.maximum(np.fft.fftn(kernel).real, 0)
+    return np.asarray(power / power.mean())
+
+
 def spectrum(autocorrelation: Array, shape: tuple[int, ...]) -> Tensor:
     """What white noise (*shape) is multiplied by in Fourier space to get an autocorrelation; a single 1 if it is white.
 
     A correlation below `FAINT` is none: it may come from the estimate, and costs a transform in each iteration.
     """
-    middle = tuple(n // 2 for n in autocorrelation.shape)
     beside = autocorrelation.copy()
-    beside[middle] = 0
+    beside[tuple(n // 2 for n in beside.shape)] = 0
     if np.abs(beside).max() < FAINT:
         return torch.ones(())
-    kernel = np.zeros(shape)
-    for place in np.ndindex(autocorrelation.shape):
-        kernel[tuple((i - m) % n for i, m, n in zip(place, middle, shape, strict=True))] += autocorrelation[place]
-    power = np.maximum(np.fft.fftn(kernel).real, 0)
-    return torch.from_numpy(np.sqrt(power / power.mean())).float()
+    return torch.from_numpy(np.sqrt(power_of(autocorrelation, shape))).float()
 
 
 def coloured(white: Tensor, spectrum: Tensor, ndim: int) -> Tensor:

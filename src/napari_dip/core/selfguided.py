@@ -47,7 +47,7 @@ from napari_dip.core.problem import Problem
 from napari_dip.core.search import Search
 from napari_dip.core.stabilise import Stabiliser
 from napari_dip.core.state import SAVING, Event, Mark, State
-from napari_dip.core.turns import Turn, turns
+from napari_dip.core.turns import turns
 from napari_dip.settings import Settings
 
 NO_NOISE = "code='self' needs the noise of the image, which is not known here; use code='uniform'"
@@ -88,6 +88,7 @@ class SelfGuided(Search):
         if problem.image_shape != problem.observation.shape[1:]:
             raise ValueError("code='self' cannot enlarge an image; use code='uniform' for super-resolution")
         self.model = Stabilised(problem.noise, problem.observation)
+        self._shared = autocorrelation_of(problem.noise, problem.image_shape)
         self._weights = RunningAverage(settings.average)
         self._predicted: tuple[int, Tensor] | None = None
         self._agreed: Tensor | None = None  # photons (C, *canvas), as similar patches have them
@@ -103,6 +104,8 @@ class SelfGuided(Search):
         assert isinstance(unet, UNet)
         self._generator, self._multiple, self._strides = unet, unet.multiple, grid.strides
         self._canvas = tuple(n * stride for n, stride in zip(unet.canvas, grid.strides, strict=True))
+        alike = len(set(unet.multiple[-2:])) == len(set(grid.strides[-2:])) == 1
+        self.ways = list(turns(len(shape), swap=alike))  # all turns of the image that the generator can be fed
         self._smooth = copy.deepcopy(self._generator)
         known = self.problem.known_pixels()
         self._nearest = None  # the nearest known pixel of each, which stands in
@@ -115,8 +118,7 @@ class SelfGuided(Search):
         self._known = torch.from_numpy(np.pad(known, before_and_after)).float().to(self.device)
         self._middle = self.model.stabilise(self._photons).mean()
         self._crop = crop_of(grid.shape, self.settings, grid.voxel_size)
-        shared = autocorrelation_of(self.problem.noise, shape)
-        self._spectrum = spectrum(every(shared, grid.strides), self._crop).to(self.device)
+        self._spectrum = spectrum(every(self._shared, grid.strides), self._crop).to(self.device)
         # positions in a crop that each turn brings to each of its pixels, and where they are from its corner
         inside = torch.arange(math.prod(self._crop)).reshape(1, *self._crop)
         turned = turns(len(shape), swap=len(set(self._crop[-2:])) == 1)
@@ -292,12 +294,6 @@ class SelfGuided(Search):
             share = 0.5 if uncertain else float((yield from self._share(photons, teacher)))
         self._final = self.iteration, photons, share
 
-    @property
-    def ways(self) -> list[Turn]:
-        """All turns of the image that the generator can be fed."""
-        alike = len(set(self._multiple[-2:])) == len(set(self._strides[-2:])) == 1
-        return list(turns(len(self._strides), swap=alike))
-
     @torch.no_grad()
     def _over_turns(self, photons: Tensor) -> Generator[float, None, Tensor]:
         """The clean photons that the generator makes of others (C, *canvas), turned in all ways, on the same level."""
@@ -309,10 +305,10 @@ class SelfGuided(Search):
 
     def _of_similar_patches(self, photons: Tensor) -> Generator[float, None, Tensor]:
         """The clean photons that similar patches of the stabilised image agree on, (C, *canvas)."""
-        noise, shape = self.problem.noise, self.problem.image_shape
+        noise = self.problem.noise
         assert noise is not None
         stabiliser = Stabiliser(noise)
-        shared = None if noise.independent else plane_of(autocorrelation_of(noise, shape))
+        shared = None if noise.independent else plane_of(self._shared)
         measured = self._scaled(photons).double().cpu().numpy()[0]
         stable = torch.from_numpy(stabiliser.forward(measured)).float().to(self.device)
         agreed = yield from by_strips(stable, 1.0, shared)
@@ -346,11 +342,9 @@ class SelfGuided(Search):
 
     def _drawn_noise(self) -> Tensor:
         """Noise (C, *canvas) of unit variance, shared by neighbours as that of the measurement."""
-        assert self.problem.noise is not None
         random = torch.Generator(self.device).manual_seed(self.settings.seed)
         white = torch.empty_like(self._photons).normal_(generator=random)
-        shared = autocorrelation_of(self.problem.noise, self.problem.image_shape)
-        return coloured(white, spectrum(shared, self._canvas).to(self.device), len(self._canvas))
+        return coloured(white, spectrum(self._shared, self._canvas).to(self.device), len(self._canvas))
 
     def averages(self) -> dict[str, Any]:
         return self._weights.state()

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage  # type: ignore[import-untyped]
 
+from napari_dip.core.correlation import autocorrelation_of, power_of
 from napari_dip.core.noise import INDEPENDENT, Noise
 
 Array = npt.NDArray[np.float64]
@@ -120,7 +121,7 @@ def residual_verdict(
     least = max((_LEAST * noise.sigma) ** 2, 1 / 12 if measured.dtype.kind in "ui" else np.finfo(np.float64).tiny)
     deviation = np.sqrt(np.maximum(noise.variance(image), least))
     residual = np.where(fair, (measured - image) / deviation, 0.0).astype(np.float64)  # of long doubles too
-    spectrum = _spectrum(noise, image.shape)
+    spectrum = power_of(autocorrelation_of(noise, image.shape), image.shape)
     lost, size = _missing_contrast(residual, image, deviation, spectrum * fair.mean())
     excess, place = _brightest(residual, noise)
     balance = float(np.mean(residual[fair] ** 2))
@@ -137,8 +138,8 @@ def residual_verdict(
         )
     elif balance < 1 - _BALANCE:
         sentence = (
-            f"No structure in the residual: it is noise, with {balance:.0%} of the variance expected; some may be "
-            "left in the image"
+            f"No structure in the residual, but only {balance:.0%} of the variance of the noise: the rest may be left "
+            "in the image"
         )
     else:
         sentence = f"No structure in the residual: it is noise, with {balance:.0%} of the variance expected"
@@ -209,25 +210,10 @@ def _neighbours(residual: Array, fair: npt.NDArray[np.bool_]) -> float:
 
 def unit_noise(noise: Noise, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     """Gaussian noise of variance 1 with a noise's autocorrelation, which wraps round at the border."""
-    white = rng.normal(size=shape)
-    if noise.autocorrelation.size == 1:
+    white, shared = rng.normal(size=shape), autocorrelation_of(noise, shape)
+    if shared.size == 1:
         return white
-    return np.asarray(np.fft.ifftn(np.fft.fftn(white) * np.sqrt(_spectrum(noise, shape))).real)
-
-
-def _spectrum(noise: Noise, shape: tuple[int, ...]) -> Array:
-    """Power of the noise at each frequency, 1 on average."""
-    around = noise.autocorrelation
-    if around.size == 1:
-        return np.ones(shape)
-    if around.ndim != len(shape):
-        raise ValueError(f"noise.autocorrelation has {around.ndim} axes and the image {len(shape)}: they must agree")
-    middle = tuple(a // 2 for a in around.shape)
-    centred = np.zeros(shape)
-    for lag, value in np.ndenumerate(around):  # a field narrower than the autocorrelation wraps it round
-        centred[tuple((i - m) % n for i, m, n in zip(lag, middle, shape, strict=True))] += value
-    power = np.maximum(np.fft.fftn(centred).real, 0)
-    return np.asarray(power / power.mean())
+    return np.asarray(np.fft.ifftn(np.fft.fftn(white) * np.sqrt(power_of(shared, shape))).real)
 
 
 def noise_only_observation(noise: Noise, shape: tuple[int, ...], level: float, rng: np.random.Generator) -> Array:
