@@ -53,6 +53,15 @@ class Slices:
             return values.squeeze(channels)
         return np.moveaxis(values, channels, self.channel_axis)
 
+    def cut(self, values: Array) -> Array:
+        """Values in the axes of the input as slices (N, C, *any): the inverse of `layout`."""
+        channels, count = len(self.leading), len(self.values)
+        if self.channel_axis is None:
+            values = np.expand_dims(values, channels)
+        else:
+            values = np.moveaxis(values, self.channel_axis, channels)
+        return values.reshape((count, *values.shape[channels:]))
+
     def layout_one(self, values: Array) -> Array:
         """One slice (C, *any) in the axes of the input, without the leading ones."""
         if self.channel_axis_in_slice is None:

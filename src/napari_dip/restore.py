@@ -175,7 +175,8 @@ def iterate(
     image_noise : Noise, optional
         Of the image, where all of it is known, in place of these and of an estimate.
     resume : Result, optional
-        Of an earlier run on the same image: goes on from there for ``iterations`` more.
+        Of an earlier run on the same image: goes on from there for ``iterations`` more. If that was stopped, what its
+        rule had ended stays as it is; so does what is not reached if this one is stopped.
     should_stop : callable
         Asked before every iteration; true ends the run with what there is. It may block, which pauses the run.
     interval : float
@@ -267,7 +268,7 @@ def iterate(
     left = 0.0 if resume is None or resume.complete else unfinished(job, resume.states)
     tell_of_long_wait(job, left or 1)
     pace = {"should_stop": should_stop, "interval": interval, "snapshot_every": snapshot_every, "finish": left > 0}
-    return Run(stream(job, resume.states if resume else (), pace), partial(cost_of, job))
+    return Run(stream(job, resume, pace), partial(cost_of, job))
 
 
 def chosen(task: str, settings: Settings | None, noise: Noise | None, knobs: dict[str, Any]) -> tuple[Settings, str]:

@@ -150,7 +150,7 @@ class Job:
     def finish(self, index: int, image: npt.NDArray[np.float32]) -> Array:
         """A restored slice (C, *image) in the units of the input, in the type of the result: (C, *shape)."""
         assert self.scaling is not None
-        restored = self.scaling.undo(self._field(image))
+        restored = self.scaling.undo(self.field(image))
         values, missing = self.slices.values[index], self.slices.missing[index]
         if self.keeps_known:
             restored = np.where(missing, restored, values)
@@ -161,7 +161,7 @@ class Job:
 
     def uncertainty(self, index: int, spread: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The spread (C, *image) of a slice in the units of the input, float32; NaN where the measurement is kept."""
-        spread = self._difference(self._field(spread))
+        spread = self._difference(self.field(spread))
         return np.where(self.slices.missing[index], spread, np.float32(np.nan)) if self.keeps_known else spread
 
     def residual(self, index: int, residual: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -174,7 +174,7 @@ class Job:
             values = values.repeat(factor, axis)
         return values
 
-    def _field(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def field(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """What lies within the measurement of an image (C, *image)."""
         field = (slice(m, n - m) for m, n in zip(self.margin, image.shape[1:], strict=True))
         return image[(slice(None), *field)]

@@ -4,34 +4,50 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from napari_dip import doubts
 from napari_dip.core import mosaic
 from napari_dip.core.batch import Turns, take_turns
+from napari_dip.core.intensity import to_dtype
 from napari_dip.core.ladder import Ladder
 from napari_dip.core.problem import Problem
 from napari_dip.core.solve import History, OutOfMemory, Progress, Result, ran_out
-from napari_dip.core.state import Event, State, has_ended
+from napari_dip.core.state import Event, State, has_ended, mark_of
 from napari_dip.core.stopping import Choice
 from napari_dip.forecast import iterations_at_most
-from napari_dip.run import Job, describe
+from napari_dip.run import Array, Job, describe
 from napari_dip.settings import PRESETS
 
 _AT_ONCE = 64  # slices at the most, and of so many pixels together: more have no kernel that would fill a GPU better
 _PIXELS = 2048**2
 _SHARE = 0.7  # of the free memory of a GPU is planned with
+_SAME = "stop", "output_dtype", "keep_known"  # knobs with which a slice that had ended comes out as it did
+_STAY = {False: "empty", True: "as they were"}
 
 States = tuple[State | None, ...]
 
 
-def stream(job: Job, states: States, pace: dict[str, Any]) -> Generator[Progress, None, Result]:
+def stream(job: Job, earlier: Result | None, pace: dict[str, Any]) -> Generator[Progress, None, Result]:
     """Restore all slices; `pace` holds what `solve.iterate` is told about stopping and showing."""
-    return (yield from Series(job, states, pace).stream())
+    return (yield from Series(job, earlier, pace).stream())
+
+
+@dataclass(frozen=True)
+class _Account:
+    """What a slice adds to the result besides its images."""
+
+    rule: Choice
+    marks: tuple[int, ...]
+    iterations: int
+    stop_reason: str
+    loss: npt.NDArray[np.float32]
+    events: tuple[Event, ...] = ()
 
 
 class Series:
@@ -40,13 +56,14 @@ class Series:
     Parameters
     ----------
     job : Job
-    states : tuple of State or None
-        Of an earlier result that is gone on with: one for each run of each tile of each slice; empty if there is none.
+    earlier : Result or None
+        That is gone on with. A slice which is not reached stays as it is there, and one that nothing is left to do for
+        costs nothing.
     pace : dict
         What `solve.iterate` is told about stopping and showing.
     """
 
-    def __init__(self, job: Job, states: States, pace: dict[str, Any]) -> None:
+    def __init__(self, job: Job, earlier: Result | None, pace: dict[str, Any]) -> None:
         self.job = job
         self.pace = pace
         self.count = len(job.slices.values)
@@ -55,18 +72,39 @@ class Series:
         self.last = self.image.copy()
         self.residual = np.full(job.slices.values.shape, np.nan, np.float32)
         self.uncertainty = np.full(shape, np.nan, np.float32) if job.settings.uncertainty else None
-        self.results: dict[int, Result] = {}
+        self.done: dict[int, _Account] = {}
         self.events: list[Event] = []
         self.at_once = at_once(job)
         volume = job.slices.ndim == 3
         self.ladder = Ladder(job.settings, job.device, job.open, volume, lambda: len(self._under_way) > 1)
-        self._earlier = states
         self._kept: dict[int, States] = {}
         self._all_kept = True
         self._due = list(range(self.count))
+        self._before: dict[int, _Account] = {}
         self._under_way: dict[int, Problem] = {}
         self._ends: dict[int, str] = {}  # slices that came to no proper end, and why
         self._short = False  # whether a fit had fewer iterations than usual, though its rule had not ended it
+        self._measured = job.settings.at_once != 0  # whether it is known how many fit on a GPU
+        if earlier is not None:
+            self._take(earlier)
+
+    def _take(self, earlier: Result) -> None:
+        """Begin with what an earlier result has."""
+        job = self.job
+        for name in ("image", "last", "residual", "uncertainty"):
+            mine, given = getattr(self, name), getattr(earlier, name)
+            if mine is not None and given is not None:
+                mine[:] = job.slices.cut(given if given.dtype == mine.dtype else to_dtype(given, mine.dtype))
+        same = all(getattr(job.settings, how) == getattr(earlier.settings, how) for how in _SAME)
+        for index, left in enumerate(_left(job, earlier.states)):
+            states = earlier.states[index * self._fits : (index + 1) * self._fits]
+            if not any(states):
+                continue
+            self._kept[index] = states
+            self._before[index] = _account_of(states, earlier.rule)
+            if self.pace["finish"] and same and left == 0:
+                self.done[index] = self._before[index]
+                self._due.remove(index)
 
     def stream(self) -> Generator[Progress, None, Result]:
         """Restore the slices."""
@@ -122,19 +160,17 @@ class Series:
 
     def _neighbour(self, index: int) -> int | None:
         """The slice whose weights another one begins with: the same of the frame before, or the one before."""
-        settings, fitted = self.job.settings, sorted({*self.results, *self._under_way})
+        settings, fitted = self.job.settings, sorted({*self.done, *self._under_way})
         if not settings.warm_start or not fitted or settings.code != "self" or settings.stop == "iterations":
             return None
         if self.at_once > 1:
             return fitted[0]  # the others would have to wait for each other
         frame = int(np.prod(self.job.slices.leading[1:], dtype=int))
-        return index - frame if index - frame in self._kept else fitted[-1]
+        return index - frame if index - frame in self._kept else max((i for i in fitted if i < index), default=None)
 
     def _states(self, index: int | None) -> States:
-        """The states of a slice: of the earlier result, else of this run."""
-        if index is None:
-            return ()
-        return self._earlier[index * self._fits : (index + 1) * self._fits] or self._kept.get(index, ())
+        """The states of a slice: of this run, else of the earlier result."""
+        return () if index is None else self._kept.get(index, ())
 
     def _shown(self, index: int, progress: Progress) -> Progress:
         job = self.job
@@ -147,20 +183,35 @@ class Series:
         job, problem = self.job, self._under_way.pop(index)
         if not result.complete:
             self._ends[index] = result.stop_reason
+            if index in self._before and not _gone_on(self._kept[index], result.states):
+                return  # the image that it was stopped with is no better than that of the earlier result
         if not (result.iterations or self.count == 1):  # a slice that was not begun stays empty
             return
         level = job.level(problem, result.image)
-        self.image[index] = job.finish(index, result.image + level)
-        self.last[index] = job.finish(index, result.last + level)
-        self.residual[index] = job.residual(index, result.residual - level)
+        self._put(self.image, index, result, job.finish(index, result.image + level))
+        self._put(self.last, index, result, job.finish(index, result.last + level))
+        self._put(self.residual, index, result, job.residual(index, result.residual - level))
         if self.uncertainty is not None and result.uncertainty is not None:
-            self.uncertainty[index] = job.uncertainty(index, result.uncertainty)
+            self._put(self.uncertainty, index, result, job.uncertainty(index, result.uncertainty))
         usual = self._usual_iterations
         self._short |= any(s is not None and s.iteration < usual and not has_ended(s) for s in result.states)
+        account = _Account(
+            result.rule, result.marks, result.iterations, result.stop_reason, result.history.loss, result.history.events
+        )
+        if index in self._before and not result.complete and result.states:
+            account = replace(_account_of(result.states, result.rule), events=account.events)
         self._keep_states(index, result.states)
-        self.results[index] = replace(result, states=())
-        if len(self.results) == 1 and job.settings.at_once == 0:
+        self.done[index] = account
+        if not self._measured:
+            self._measured = True
             self.at_once = room(job, self.at_once) if self.ladder.device == job.device else 1
+
+    def _put(self, images: Array, index: int, result: Result, image: Array) -> None:
+        """Put an image (C, *any) in its place; where tiles were not reached the earlier one stays."""
+        if index in self._before and not result.complete:
+            like = result.residual if images is self.residual else self.job.field(result.image)
+            image = np.where(np.isnan(like), images[index], image)
+        images[index] = image
 
     def _keep_states(self, index: int, states: States) -> None:
         """Keep what it takes to go on, and where that is too much, what the slices to come begin with."""
@@ -180,24 +231,28 @@ class Series:
             self._due.insert(0, index)
             message = f"memory ran out with {self.at_once + 1} slices at once; {self.at_once} from here on"
             self.events.append(Event(0, "out of memory", message))
-        elif self.results or self._under_way:
+        elif self.done or self._under_way:
             self._ends[index] = str(error)
         else:
             raise error
 
     def _result(self, seconds: float) -> Result:
         """All slices as one result."""
-        job, done = self.job, [self.results[index] for index in sorted(self.results)]
+        job, accounts = self.job, {**self._before, **self.done}
+        done = [accounts[index] for index in sorted(accounts)]
         reason = done[-1].stop_reason if done else "finished at once: there was nothing to fit"
         if self._ends:
             first, last = min(self._ends), max(self._ends)
             reason = self._ends[first]
             if self.count > 1:
                 which = f"slice {first + 1}" if first == last else f"slices {first + 1} to {last + 1}"
-                reason += f", in {which} of {self.count}; the slices after it are empty"
+                reason += f", in {which} of {self.count}"
+                rest = {index in accounts for index in range(last + 1, self.count)}
+                if rest:
+                    reason += f"; the slices after it are {' or '.join(_STAY[there] for there in sorted(rest)[::-1])}"
         ratios = doubts.hole_ratios(job.slices, job.noise) if job.slices.missing.any() else None
         uncertainty = self.uncertainty
-        if done and all(r.uncertainty is None for r in done):
+        if uncertainty is not None and done and np.isnan(uncertainty).all():
             uncertainty = None
         if uncertainty is not None and ratios is not None:
             uncertainty = np.maximum(uncertainty, job.enlarged(doubts.undetermined(job.slices, ratios)))
@@ -213,8 +268,8 @@ class Series:
             iterations=sum(r.iterations for r in done),
             stop_reason=reason,
             history=History(
-                np.concatenate([r.history.loss for r in done] or [np.zeros(0, np.float32)]),
-                (*self.events, *(event for r in done for event in r.history.events)),
+                np.concatenate([r.loss for r in done] or [np.zeros(0, np.float32)]),
+                (*self.events, *(event for r in done for event in r.events)),
             ),
             settings=self.ladder.settings,
             device=self.ladder.device,
@@ -255,11 +310,35 @@ class Series:
 
 def unfinished(job: Job, states: States) -> float:
     """The share of fits, by their states, that no rule had ended, or not begun though there is what to fit."""
-    tiles, count = list(mosaic.tiles_of(job.slices.values.shape[2:], job.settings)), 0
+    return sum(_left(job, states)) / max(1, len(states))
+
+
+def _left(job: Job, states: States) -> list[int]:
+    """How many such fits each slice has."""
+    tiles, runs = list(mosaic.tiles_of(job.slices.values.shape[2:], job.settings)), job.settings.runs
+    counts = [0] * len(job.slices.values)
     for number, state in enumerate(states):
-        index, tile = divmod(number // job.settings.runs, len(tiles))
-        count += not has_ended(state) and (state is not None or not job.holds_nothing(index, tiles[tile]))
-    return count / max(1, len(states))
+        index, tile = divmod(number // runs, len(tiles))
+        counts[index] += not has_ended(state) and (state is not None or not job.holds_nothing(index, tiles[tile]))
+    return counts
+
+
+def _account_of(states: States, rule: Choice) -> _Account:
+    """What the states of a slice tell."""
+    begun = [state for state in states if state is not None]
+    return _Account(
+        rule=rule,
+        marks=tuple(map(mark_of, begun)),
+        iterations=sum(state.iteration for state in begun),
+        stop_reason=f"had come to iteration {begun[-1].iteration}",
+        loss=np.array([loss for state in begun for loss in state.losses], np.float32),
+    )
+
+
+def _gone_on(before: States, after: States) -> bool:
+    """Whether any fit has made an iteration since."""
+    pairs = zip(before, after, strict=True) if after else ()
+    return any(a is not None and (b is None or a.iteration > b.iteration) for b, a in pairs)
 
 
 def at_once(job: Job) -> int:

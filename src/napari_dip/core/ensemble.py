@@ -40,7 +40,8 @@ def iterate(problem: Problem, settings: Settings, **how: Any) -> Generator[Progr
     -------
     Result
         Image, last and residual are of the mean, the uncertainty is the standard deviation between and within the
-        runs. A run that was stopped or failed is left out, unless it is the first.
+        runs. A run that was stopped or failed is left out, unless it is the first. The states of runs that were not
+        reached are those that were handed in.
     """
     return (yield from solve.shown(turns(problem, settings, **how)))
 
@@ -79,7 +80,7 @@ def _averaged(
     runs = settings.runs
     image, last = RunningAverage(1, spread=True), RunningAverage(1)
     done: list[Result] = []
-    kept: list[State | None] = [None] * runs
+    kept: list[State | None] = [how["state"] for how in each]
     ending = ""
     for run, seed in enumerate(seeds(settings.seed, runs)):
         steps = solve.turns(problem, settings.changed(seed=seed), **each[run])

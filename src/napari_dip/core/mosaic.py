@@ -86,7 +86,8 @@ def iterate(problem: Problem, settings: Settings, **how: Any) -> Generator[Progr
     -------
     Result
         Image, last, residual and uncertainty are blended from those of the tiles, and NaN where there was none. Tiles
-        without a known pixel are left out, and those of one value come back as they are.
+        without a known pixel are left out, and those of one value come back as they are. The states of tiles that were
+        not reached are those that were handed in.
     """
     return (yield from shown(turns(problem, settings, **how)))
 
@@ -165,7 +166,7 @@ def _turns(
         return (yield from ensemble.turns(problem, settings, states=states, neighbours=neighbours, **pace))
     runs, mosaic, began = settings.runs, _Mosaic(problem, tiles, settings), time.perf_counter()
     done: list[Result] = []
-    kept: list[State | None] | None = [None] * (len(tiles) * runs)
+    kept: list[State | None] | None = list(states) or [None] * (len(tiles) * runs)
     ending, empty, tile = "", 0, 0
     for tile, (place, part) in enumerate(cut(problem, tiles)):
         known = part.observation[part.known_pixels()]
@@ -203,7 +204,9 @@ def _turns(
     if done:
         reason = f"fitted {len(tiles)} tiles, the last of which {done[-1].stop_reason}"
     if ending:
-        reason = f"{ending}, in tile {tile + 1} of {len(tiles)}; the tiles after it are empty"
+        reason = f"{ending}, in tile {tile + 1} of {len(tiles)}"
+        if tile + 1 < len(tiles):
+            reason += f"; the tiles after it are {'as they were' if any(states[(tile + 1) * runs :]) else 'empty'}"
     return Result(
         **mosaic.images(),
         noise=problem.noise,

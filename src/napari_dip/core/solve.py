@@ -276,9 +276,8 @@ def turns(
             try:
                 attempt.begin(state, neighbour, first)
                 over = finish and attempt.rule.ended
-                asked = (lambda: False) if over else should_stop
-                complete, reason = yield from _steps(attempt, first, asked, interval, snapshot_every, over)
-                if over:
+                complete, reason = yield from _steps(attempt, first, should_stop, interval, snapshot_every, over)
+                if over and complete:
                     reason = attempt.end_as_before(state)
                 if reason == _AFRESH:
                     events.append(Event(attempt.search.iteration, "afresh", reason))
@@ -393,13 +392,11 @@ def _steps(
     here = search.iteration
     last = here if over else first + rule.at_most(attempt.settings.iterations, first)
     stopped = f"{_STOPPED} after {{}} of {last} iterations"
-    # who goes on has a better image after the first step than before it
-    may_stop = (lambda: False) if here else should_stop
-    if not (yield from _through(search.preliminaries(), attempt, last, may_stop, interval)):
+    if not (yield from _through(search.preliminaries(), attempt, last, should_stop, interval)):
         return False, stopped.format(here)
     began = shown = time.perf_counter()
     cost = 0.0
-    reason = ""
+    reason = "" if here < last or rule.ended else rule.look(search)
     while search.iteration < last and not reason:
         asked = time.perf_counter()
         stopping = should_stop()  # may wait, which must not count as slowness

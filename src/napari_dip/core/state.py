@@ -33,6 +33,12 @@ def has_ended(state: State | None) -> bool:
     return state is not None and bool(state.rule.get("state", {}).get("ended"))
 
 
+def mark_of(state: State) -> int:
+    """The iteration that its rule has marked, else its own."""
+    mark = state.rule.get("state", {}).get("mark")
+    return int(mark["iteration"]) if mark else state.iteration
+
+
 @dataclass(frozen=True)
 class Event:
     """Something worth telling that happened in a run: at which iteration, what, and a sentence."""

@@ -165,6 +165,8 @@ class Passes(Rule):
         self.whole = search.whole
 
     def at_most(self, iterations: int, done: int) -> int:
+        if done == self.whole and not self.ended:  # it was stopped over the final image
+            return 0
         return min(iterations, self.whole - done if done < self.whole else self.whole)
 
     def look(self, search: Search) -> str:

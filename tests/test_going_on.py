@@ -1,0 +1,158 @@
+"""Stacks and tiles that were stopped and are gone on with: what was there before costs nothing again, and stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_dip import Result, denoise, iterate
+from napari_dip.core import selfguided
+from tests.core.tiny import comparisons, picture
+
+SIZE = 24
+GUIDED = dict(preset="denoise-self", channels=8, scales=3, crop=16, batch=2, device="cpu", uncertainty=True)
+CAMERA = dict(read_noise=10.0, gain=0.0, offset=0.0)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole fits of 12 iterations, and of 3 from a neighbour, which always helps."""
+    monkeypatch.setattr(selfguided, "PASSES", (10, 10, 10))
+    monkeypatch.setattr(selfguided, "LEARNT", np.inf)
+
+
+def stack(count: int = 3) -> np.ndarray:
+    truth = np.stack([100 + 100 * np.roll(picture(SIZE, SIZE), shift, 1) for shift in range(count)])
+    return truth + 10 * np.random.default_rng(0).normal(size=truth.shape)
+
+
+def restored(stop: Callable[[Any], bool] = lambda progress: False, interval: float = 0, **changes: Any) -> Result:
+    """A restored stack, of a run that is stopped after the first progress of which `stop` is true."""
+    asked: list[bool] = []
+    options = dict(leading_axes=1, interval=interval, should_stop=lambda: bool(asked), **CAMERA)
+    options |= {**({} if "resume" in changes else GUIDED), **changes}
+    run = iterate("denoise", options.pop("image", stack()), **options)
+    for progress in run:
+        if stop(progress):
+            asked.append(True)
+    return run.result
+
+
+def in_slice(index: int, iteration: int = 1) -> Callable[[Any], bool]:
+    return lambda progress: (progress.slice, progress.iteration) == (index, iteration)
+
+
+def assert_same(one: Result, other: Result) -> None:
+    for name in ("image", "last", "residual", "uncertainty"):
+        assert np.array_equal(getattr(one, name), getattr(other, name), equal_nan=True), name
+    assert one.marks == other.marks
+    assert one.iterations == other.iterations
+    assert np.array_equal(one.history.loss, other.history.loss)
+
+
+@pytest.mark.parametrize(
+    ("index", "knobs"), [(0, {}), (1, {}), (2, {}), (1, {"runs": 2}), (1, {"at_once": 2}), (1, {"tile": 16})], ids=str
+)
+def test_a_stopped_stack_comes_out_as_one_that_was_not_stopped(index: int, knobs: dict[str, Any]) -> None:
+    """Slices that are begun later have the neighbours that they would have had."""
+    half = restored(in_slice(index, 2), **knobs)
+    assert not half.complete
+    whole = restored(**knobs)
+    assert_same(denoise(stack(), leading_axes=1, resume=half, **CAMERA), whole)
+
+
+def test_a_run_that_was_stopped_over_its_final_image_makes_that_and_nothing_else() -> None:
+    half = restored(lambda progress: progress.iteration > 0 and progress.ready < 1, 1e-6, image=stack(1))
+    whole = restored(image=stack(1))
+    assert not half.complete
+    assert half.iterations == whole.iterations
+    assert_same(restored(image=stack(1), resume=half), whole)
+
+
+def test_slices_that_had_ended_cost_nothing_where_others_are_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = restored(in_slice(2, 2))
+    compared = comparisons(monkeypatch)
+    shown: list[int] = []
+    both = restored(lambda progress: shown.append(progress.slice), resume=half)  # type: ignore[func-returns-value]
+    assert len(compared) == 2  # of the last slice: its teacher, and the share in its image
+    assert set(shown) == {2}
+    assert both.complete
+
+
+def test_slices_that_had_ended_are_made_in_another_type_if_that_is_asked_for() -> None:
+    counts = stack().astype(np.uint16)
+    half, whole = restored(in_slice(2, 2), image=counts), restored(image=counts)
+    both = denoise(counts, leading_axes=1, resume=half, output_dtype="input", **CAMERA)
+    assert both.image.dtype == np.uint16
+    assert np.abs(both.image - whole.image).max() <= 0.5
+
+
+def test_what_was_there_stays_where_a_run_that_goes_on_is_stopped() -> None:
+    done = restored()
+    more = restored(in_slice(1, 5), resume=done)
+    assert not more.complete
+    assert "in slice 2 of 3; the slices after it are as they were" in more.stop_reason
+    assert more.iterations > done.iterations
+    assert len(more.marks) == 3
+    for name in ("image", "last", "residual", "uncertainty"):
+        assert np.array_equal(getattr(more, name)[2], getattr(done, name)[2])
+        assert not np.array_equal(getattr(more, name)[0], getattr(done, name)[0])
+    assert [state.iteration for state in more.states] == [24, 5, 3]  # type: ignore[union-attr]
+    assert denoise(stack(), leading_axes=1, resume=more, **CAMERA).complete
+
+
+@pytest.mark.parametrize("tile", [0, 16])
+def test_a_stop_is_answered_before_a_run_that_goes_on_has_begun_and_changes_nothing(
+    tile: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, plain, pauses = restored(tile=tile), selfguided.by_strips, []
+
+    def by_strips(*rest: Any) -> Any:
+        steps = plain(*rest)
+        while True:
+            try:
+                pauses.append(next(steps))
+            except StopIteration as end:
+                return end.value
+            yield pauses[-1]
+
+    monkeypatch.setattr(selfguided, "by_strips", by_strips)
+    more = denoise(stack(), leading_axes=1, resume=done, should_stop=lambda: True, **CAMERA)
+    assert len(pauses) == 1
+    assert_same(more, done)
+    assert not more.complete
+
+
+def test_tiles_that_had_ended_are_shown_and_can_be_stopped() -> None:
+    """They are blended from their states, which takes time."""
+    half = restored(lambda progress: (progress.tile, progress.iteration) == (1, 2), image=stack(1), tile=16)
+    shown = []
+
+    def stop(progress: Any) -> bool:
+        shown.append((progress.tile, progress.ready < 1))
+        return True
+
+    again = restored(stop, 1e-6, image=stack(1), resume=half)
+    assert shown[0] == (0, True)
+    assert_same(again, half)
+    assert_same(restored(image=stack(1), resume=again), restored(image=stack(1), tile=16))
+
+
+def test_tiles_that_were_there_stay_where_a_run_that_goes_on_is_stopped() -> None:
+    done = restored(image=stack(1), tile=16)
+    more = restored(lambda progress: (progress.tile, progress.iteration) == (1, 7), image=stack(1), resume=done)
+    assert "in tile 2 of 4; the tiles after it are as they were" in more.stop_reason
+    assert np.isfinite(more.image).all()
+    assert np.array_equal(more.image[:, 16:, 16:], done.image[:, 16:, 16:])  # where the last tile is alone
+    assert not np.array_equal(more.image[:, :8, :8], done.image[:, :8, :8])
+    assert all(state is not None for state in more.states)
+    assert denoise(stack(1), leading_axes=1, resume=more, **CAMERA).complete
+
+
+def test_runs_that_were_there_stay_where_a_run_that_goes_on_is_stopped() -> None:
+    done = restored(image=stack(1), runs=2)
+    more = restored(lambda progress: (progress.run, progress.iteration) == (0, 14), image=stack(1), resume=done)
+    assert [state.iteration for state in more.states] == [14, 12]  # type: ignore[union-attr]
