@@ -23,14 +23,15 @@ def autocorrelation_of(noise: Noise, shape: tuple[int, ...]) -> Array:
     Where no more than the correlation of direct neighbours is known, it is that of a short filter.
     """
     known, long = noise.autocorrelation, [n > 1 for n in shape]
-    if noise.independent or known.size > 1:
+    if known.size > 1:
         if known.ndim == len(shape):
             return known
         if known.ndim == sum(long):  # it was estimated without the axes of one pixel
             sizes = iter(known.shape)
             return known.reshape([next(sizes) if each else 1 for each in long])
-        if noise.independent:
-            return np.ones((1,) * len(shape))
+        raise ValueError(f"noise.autocorrelation has {known.ndim} axes and the image {len(shape)}: they must agree")
+    if noise.independent:
+        return np.ones((1,) * len(shape))
     beside = noise.correlation
     lines = [np.array([beside, 1, beside]) if each else np.ones(1) for each in long]
     return np.asarray(functools.reduce(np.multiply.outer, lines))
