@@ -133,6 +133,14 @@ def test_threads_change_nothing_but_the_last_digits(monkeypatch: pytest.MonkeyPa
     torch.testing.assert_close(alone, together, rtol=0, atol=1e-5)
 
 
+def test_strips_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is computed in the workspace of the one before, which may be larger."""
+    noisy = torch.cat([clean(93, 64), 0.5 * clean(93, 64)]) + white(2, 93, 64)
+    whole = nonlocal_ridge(noisy, 1)
+    monkeypatch.setattr(collaborative, "_REFERENCES", 64)
+    torch.testing.assert_close(nonlocal_ridge(noisy, 1), whole, rtol=0, atol=1e-3)
+
+
 @pytest.mark.parametrize("shape", [(48, 48), (41, 50), (2, 40, 40)])
 def test_noise_that_neighbours_share_goes_where_it_is_known(shape: tuple[int, ...]) -> None:
     line = torch.tensor([0.1, 0.6, 1, 0.6, 0.1]).double()

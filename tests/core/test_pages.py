@@ -113,6 +113,22 @@ def test_what_the_user_told_the_allocator_stands(monkeypatch: pytest.MonkeyPatch
     pages.release(one)
 
 
+@needs_glibc
+def test_large_buffers_of_what_is_done_apart_go_back_at_once_and_those_after_it_are_kept() -> None:
+    one = Run()
+    pages.keep(one)
+    try:
+        pages.trim()
+        before = held()
+        with pages.apart(), pages.apart():
+            touch_and_free()
+            assert held() - before < 0.3 * LARGE
+        touch_and_free()
+        assert held() - before > 0.7 * LARGE
+    finally:
+        pages.release(one)
+
+
 def test_a_run_that_is_forgotten_holds_nothing() -> None:
     one = Run()
     pages.keep(one)

@@ -16,6 +16,7 @@ on every second pixel or so, where noise is nearly independent, and what comes o
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -165,16 +166,21 @@ def in_step(
     count = min(groups.count, min(down, REACH + 1) * min(across, REACH + 1))
     strip = strip_of(across, channels)
     batch = max(1, _VALUES.get(noisy.device.type, _MANY_VALUES) // (count * channels * side**2))
+    most = min(strip + 2 * REACH, down)
+    local = threading.local()
 
     def estimate(top: int) -> _Strip:
         """Of a strip of references from `top` on: its rows, the sums of what its groups give there, and the weights."""
         bottom = min(top + strip, down)
         low, high = max(top - REACH, 0), min(bottom + REACH, down)
+        if not hasattr(local, "space"):
+            local.space = _Workspace(noisy, side, most * across, known=known)
+        space, places_here = local.space, (high - low) * across
         near = _similar(guide, top, bottom, side, count) - low * across
         rows = slice(low, high + side - 1)
-        patches = _patches(noisy[:, rows], side)
-        guides = _patches(guide[:, rows], side) if known else patches
-        sums, weights = torch.zeros_like(patches), torch.zeros_like(patches[:, :1])
+        patches = _patches(noisy[:, rows], side, space.patches[:places_here])
+        guides = _patches(guide[:, rows], side, space.guides[:places_here]) if known else patches
+        sums, weights = space.sums[:places_here].zero_(), space.weights[:places_here].zero_()
         for places in torch.split(near, batch):
             common = None if shared is None else _common(places, across, shared.to(precision))
             theta = _weights(guides[places].to(precision), common, known=known).to(noisy.dtype)
@@ -183,9 +189,9 @@ def in_step(
             trust = 1 / variance.clamp(min=_LEAST_VARIANCE)
             sums.index_add_(0, places.flatten(), (trust * (theta @ patches[places])).flatten(0, 1))
             weights.index_add_(0, places.flatten(), trust.flatten(0, 1))
-        del patches, guides  # folding takes as much again
         shape = (rows.stop - low, extended[1])
-        return rows, _folded(sums, shape, side), _folded(weights.expand(-1, side**2), shape, side)
+        some, trust = (_folded(each, shape, side, space.patches) for each in (sums, weights.expand(-1, side**2)))
+        return rows, some, trust
 
     total, weight = torch.zeros_like(noisy), torch.zeros_like(noisy[:1])
     tops = range(0, down, strip)
@@ -229,17 +235,44 @@ def _extended(image: Tensor, side: int) -> Tensor:
     return image
 
 
-def _patches(image: Tensor, side: int) -> Tensor:
-    """All patches of (C, H, W) in the order of their places, as (places, C * side * side)."""
-    return F.unfold(image[None], side)[0].T.contiguous()
+class _Workspace:
+    """What one strip after the other is computed in: large buffers that are freed leave gaps that the next do not fit.
 
-
-def _folded(patches: Tensor, shape: tuple[int, int], side: int) -> Tensor:
-    """The sums (C, *shape) of all patches (places, C * side * side) where they lie.
-
-    What fold returns lies in memory as large as its patches: copied, one channel after the other.
+    Parameters
+    ----------
+    image : Tensor
+        (C, H, W), of which the buffers have type and device.
+    side : int
+        Pixels along a patch.
+    places : int
+        Of patches, at the most.
+    known : bool
+        Whether there are guides beside the patches.
     """
-    return torch.cat([F.fold(some, shape, side).clone() for some in torch.split(patches.T, side**2)])
+
+    def __init__(self, image: Tensor, side: int, places: int, *, known: bool) -> None:
+        values = len(image) * side**2
+        self.patches, self.sums = image.new_empty(places, values), image.new_empty(places, values)
+        self.guides = image.new_empty(places, values) if known else self.patches
+        self.weights = image.new_empty(places, 1)
+
+
+def _patches(image: Tensor, side: int, made: Tensor) -> Tensor:
+    """All patches of (C, H, W) in the order of their places, made as (places, C * side * side)."""
+    windows = image.unfold(1, side, 1).unfold(2, side, 1).permute(1, 2, 0, 3, 4)
+    made.view(windows.shape).copy_(windows)
+    return made
+
+
+def _folded(patches: Tensor, shape: tuple[int, int], side: int, space: Tensor) -> Tensor:
+    """The sums (C, *shape) of all patches (places, C * side * side) where they lie, within a space for these.
+
+    What `torch.nn.functional.fold` returns lies in memory as large as its patches.
+    """
+    columns = space.view(-1)[: patches.numel()].view(patches.T.shape).copy_(patches.T)
+    sums = patches.new_empty(patches.shape[1] // side**2, *shape)
+    fold: Tensor = torch.ops.aten.col2im.out(columns, shape, [side] * 2, [1, 1], [0, 0], [1, 1], out=sums)
+    return fold
 
 
 def _similar(guide: Tensor, top: int, bottom: int, side: int, count: int) -> Tensor:
@@ -248,12 +281,13 @@ def _similar(guide: Tensor, top: int, bottom: int, side: int, count: int) -> Ten
     across = guide.shape[2] - side + 1
     here = guide[:, top : bottom - (bottom - 1 - top) % _STEP + side - 1, :, None]
     beyond = F.pad(guide, [REACH] * 4, value=float("inf"))  # a patch that leaves the image is like no other
-    distances = []
-    for y in range(top, top + span):
-        there = beyond[:, y : y + here.shape[1]].unfold(2, span, 1)  # C, rows, columns, shifts along the row
-        difference = (there - here).square_().sum(0)
-        distances.append(F.avg_pool2d(difference.permute(2, 0, 1)[None], side, _STEP)[0].permute(1, 2, 0))
-    distance = torch.stack(distances, dim=2)  # rows and columns of the grid, shifts down and right
+    grid = ((n - side) // _STEP + 1 for n in here.shape[1:3])
+    distance = guide.new_empty(*grid, span, span)  # rows and columns of the grid, shifts down and right
+    difference = guide.new_empty(*here.shape[:3], span)  # C, rows, columns, shifts along the row
+    for y in range(span):
+        there = beyond[:, top + y : top + y + here.shape[1]].unfold(2, span, 1)
+        square = torch.sub(there, here, out=difference).square_().sum(0)
+        distance[:, :, y] = F.avg_pool2d(square.permute(2, 0, 1)[None], side, _STEP)[0].permute(1, 2, 0)
     distance[:, :, REACH, REACH] = -1  # itself comes first, even where all are alike: so every pixel has an estimate
     nearest = distance.flatten(2).topk(count, largest=False, sorted=False).indices
     rows = torch.arange(top, bottom, _STEP, device=guide.device)[:, None, None]

@@ -2,16 +2,20 @@
 
 The allocator of glibc hands large buffers back to the system as soon as they are freed, and is given them anew, zeroed
 page by page: a quarter of the time of an iteration (benchmarks/NOTES.md). While a run lasts it keeps them; after the
-last run all that is free goes back. On other systems nothing happens.
+last run all that is free goes back. What is computed but a few times, on a large image, is done apart: there each large
+buffer goes back as soon as it is freed, and leaves no gap that is too small for the next. On other systems nothing
+happens.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
 import threading
 import weakref
+from collections.abc import Iterator
 
 # names and numbers of <malloc.h>
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8
@@ -19,9 +23,12 @@ _NEVER = 2**31 - 1
 _MAPPINGS = 65536  # at the most, by default
 # Bytes: what the defaults rise to by themselves once large buffers were freed; not any more once they were set.
 _TRIM, _MAPPED = 2**26, 2**25
+#: Bytes of the buffers that go back at once, where work is done apart.
+LARGE = 2**20
 _CHOSEN = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
 
 _runs: weakref.WeakSet[object] = weakref.WeakSet()
+_apart = 0  # how many parts of runs
 _lock = threading.Lock()
 
 
@@ -42,8 +49,7 @@ def keep(run: object) -> None:
         return
     with _lock:
         _runs.add(run)
-        libc.mallopt(_MMAP_MAX, 0)
-        libc.mallopt(_TRIM_THRESHOLD, _NEVER)
+        _tell(libc)
 
 
 def release(run: object) -> None:
@@ -53,11 +59,41 @@ def release(run: object) -> None:
         return
     with _lock:
         _runs.discard(run)
-        if not _runs:
-            libc.mallopt(_MMAP_MAX, _MAPPINGS)
-            libc.mallopt(_MMAP_THRESHOLD, _MAPPED)
-            libc.mallopt(_TRIM_THRESHOLD, _TRIM)
+        _tell(libc)
     trim()
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """Meanwhile large buffers are mapped one by one, and go back when freed, of whatever run they are.
+
+    Costs the zeroing of their pages.
+    """
+    global _apart
+    libc = _glibc()
+    with _lock:
+        _apart += 1
+        if libc is not None:
+            _tell(libc)
+    try:
+        yield
+    finally:
+        with _lock:
+            _apart -= 1
+            if libc is not None:
+                _tell(libc)
+
+
+def is_apart() -> bool:
+    """Whether large buffers are mapped one by one now."""
+    return _apart > 0
+
+
+def _tell(libc: ctypes.CDLL) -> None:
+    """Tell the allocator what the runs, and their parts that are done apart, ask for."""
+    libc.mallopt(_MMAP_MAX, 0 if _runs and not _apart else _MAPPINGS)
+    libc.mallopt(_MMAP_THRESHOLD, LARGE if _apart else _MAPPED)
+    libc.mallopt(_TRIM_THRESHOLD, _NEVER if _runs else _TRIM)
 
 
 def trim() -> None:

@@ -368,6 +368,7 @@ class SelfGuided(Search):
         return self.model.undo(image + self._middle)
 
     @torch.no_grad()
+    @pages.apart()
     def _predict(self, photons: Tensor, weights: Tensor | None = None) -> Tensor:
         """The clean photons (C, *canvas), by the averaged weights if no others are given, in tiles that overlap."""
         weights = self._weights.mean if weights is None else weights
