@@ -30,11 +30,17 @@ def scene(size: int = 192, seed: int = 0) -> npt.NDArray[np.float64]:
 
 
 def photons(
-    gain: float, peak: float, background: float, read_noise: float, shared: float = 0.0, seed: int = 0
+    gain: float,
+    peak: float,
+    background: float,
+    read_noise: float,
+    shared: float = 0.0,
+    seed: int = 0,
+    power: float = 1,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """A scene in counts above an offset of 100, and the noise that is in it."""
+    """A scene in counts above an offset of 100, and the noise that is in it; mostly dark if taken to a power."""
     random = np.random.default_rng(seed)
-    light = scene(seed=seed) * peak + background
+    light = scene(seed=seed) ** power * peak + background
     noise = gain * (random.poisson(light) - light) + random.normal(0, read_noise, light.shape)
     kernel = KERNELS[shared]
     noise = convolve(noise, kernel / np.sqrt(np.square(kernel).sum()), mode="wrap")
@@ -52,6 +58,11 @@ def test_photon_noise_is_found(gain: float, peak: float, background: float, read
     assert found.sigma == pytest.approx(noise.std(), rel=0.05)
     assert found.correlation == pytest.approx(float((noise[1:] * noise[:-1]).mean() / noise.var()), abs=0.1)
     assert not found.warning
+
+
+def test_what_neighbours_share_does_not_hide_the_gain_where_most_is_dark() -> None:
+    gains = [estimate_noise(photons(20, 10, 5, 20, 0.5, seed, power=4)[0]).gain for seed in range(6)]
+    assert np.mean(gains) == pytest.approx(20, rel=0.15)
 
 
 @pytest.mark.parametrize("sigma", [5, 20])

@@ -146,7 +146,8 @@ def fit(patches: Patches, line: Line) -> Fit:
         freedom = colour[high].sum() ** 2 / np.square(colour[high]).sum()
         before = np.full(len(mean), max(np.median(level), _LEAST)) if variance is None else variance
         shape = 1 / (2 / freedom + _tails(slope, before) / power.shape[1])
-        slope, constant = line(*_level_by_intensity(mean, level, before, shape))
+        blur = before * _blur(float(design[0] @ autocorrelation)) / power.shape[1]
+        slope, constant = line(*_level_by_intensity(mean, level, before, shape, blur))
         if slope == 0 and line is straight_line:  # no bright patches to wait for: the calmest wherever they are
             constant = _lowest_scale(level, np.full(len(level), freedom / 2))[0]
         variance = slope * mean + constant
@@ -187,21 +188,49 @@ def straight_line(intensity: Array, variance: Array, error: Array) -> tuple[floa
     return (slope, constant) if len(variance) > 2 and certain and matters else (0.0, float(np.median(variance)))
 
 
-def _level_by_intensity(mean: Array, level: Array, before: Array, shape: Array) -> tuple[Array, Array, Array]:
-    """In bins of the mean intensity: intensity, variance and its relative standard error."""
+def _level_by_intensity(
+    mean: Array, level: Array, before: Array, shape: Array, blur: Array
+) -> tuple[Array, Array, Array]:
+    """In bins of the mean intensity: intensity, variance and its relative standard error.
+
+    A mean that is far out is so by its noise, too: the intensity behind those of a bin is on the average off by the
+    variance of the mean times the slope of the logarithm of its density (Tweedie; Robbins 1956). What is left of that
+    variance here is `blur`.
+    """
     count = int(np.clip(len(mean) // _FEWEST, 1, _BINS))
     parts = (1 - np.cos(np.linspace(0, np.pi, count + 1))) / 2  # finer at the ends, where a line is held
     edges = np.unique(np.quantile(mean, parts))
     place = np.clip(np.searchsorted(edges, mean, side="right") - 1, 0, max(len(edges) - 2, 0))
+    nearer = _towards_the_many(mean, edges, float(np.mean(blur)))
     rows = []
     for index in range(max(len(edges) - 1, 1)):
         inside = place == index
         if inside.sum() >= min(_FEWEST, len(mean) // count):
             scale, kept = _lowest_scale(level[inside] / before[inside], shape[inside])
             error = np.sqrt(4 / (np.median(shape[inside]) * max(kept, 1)) + 0.03**2)
-            rows.append((mean[inside].mean(), max(scale * before[inside].mean(), _LEAST), error))
-    intensity, variance, errors = np.array(rows).T
-    return intensity, variance, errors
+            intensity = mean[inside].mean() + blur[inside].mean() * nearer[index] / np.mean(inside)
+            rows.append((intensity, max(scale * before[inside].mean(), _LEAST), error))
+    intensities, variances, errors = np.array(rows).T
+    return intensities, variances, errors
+
+
+def _blur(shared: float) -> float:
+    """Of the variance of the mean of a patch, over that without sharing, what moves a mean off its variance's line.
+
+    For photons that are bright by chance vary more, too: where they are independent, as much as others of that mean.
+    What they share, a filter did to both: to the mean in the second power, to what the two have in common in the first.
+    """
+    return shared - math.sqrt(max(shared, 0))
+
+
+def _towards_the_many(mean: Array, edges: Array, blur: float) -> Array:
+    """How much denser the means are at the end of each bin than at its beginning; there is nothing beyond the bins."""
+    width = math.sqrt(max(abs(blur), np.finfo(float).tiny))
+    in_order = np.sort(mean)
+    near = np.searchsorted(in_order, edges + width / 2) - np.searchsorted(in_order, edges - width / 2)
+    density = near / (len(mean) * width)
+    density[[0, -1]] = 0
+    return np.diff(density, append=0)
 
 
 def _lowest_scale(level: Array, shape: Array, start: float = 0.1, cut: float = 1.0) -> tuple[float, int]:
