@@ -607,8 +607,17 @@ def test_each_kind_of_noise_has_its_fidelity(noise: str) -> None:
     assert np.array_equal(result.image, denoise(image, **knobs).image) == (noise == "gaussian")
 
 
-def test_a_line_has_no_noise_that_could_be_known() -> None:
-    assert denoise(plain()[:1], **FAST).noise is None
+@pytest.mark.parametrize("shape", [(1, 200), (200, 1), (1, 1, 200), (2, 100)])
+def test_the_noise_of_a_line_is_known_and_leaves_it(shape: tuple[int, ...]) -> None:
+    truth = 100 + 50 * np.sin(np.indices(shape).sum(0) / 9)
+    image = truth + np.random.default_rng(0).normal(0, 10, shape)
+    result = denoise(image, device="cpu", crop=16, batch=2, channels=8)
+    assert result.method.name == "self-guided"
+    assert result.noise.sigma == pytest.approx(10, rel=0.25)
+    assert psnr(result.image, truth) > psnr(image, truth) + 3
+    assert "guess" in denoise(image.reshape(-1)[None, :20], **FAST).noise.warning
+    with pytest.warns(UserWarning, match="one value"):
+        assert denoise(np.ones((1, 1)), **FAST).noise is None
 
 
 def test_a_record_tells_the_rule_its_reason_and_its_mark() -> None:

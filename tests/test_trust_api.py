@@ -279,9 +279,9 @@ def test_what_is_known_of_the_camera_is_kept() -> None:
     assert (noise.gain, noise.offset) == (2, 50)
 
 
-def test_a_line_has_no_noise_to_be_told() -> None:
-    with pytest.raises(ValueError, match="line"):
-        trust.estimate_noise(scene(1, 36))
+def test_one_pixel_has_no_noise_to_be_told() -> None:
+    with pytest.raises(ValueError, match="one pixel"):
+        trust.estimate_noise(scene(1, 1))
 
 
 # ----------------------------------------------------------------------------------------------- resolution, comparison

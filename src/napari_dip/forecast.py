@@ -15,12 +15,12 @@ from napari_dip.core import device as devices
 from napari_dip.core.cost import Cost
 from napari_dip.core.ladder import smaller
 from napari_dip.core.mosaic import tiles_of
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise import Noise, is_guess
 from napari_dip.core.selfguided import whole_fit
 from napari_dip.core.solve import OutOfMemory
 from napari_dip.inputs import read_factor
 from napari_dip.instrument import finer, reach_of, read_psf, read_voxel_size
-from napari_dip.run import BEYOND, Job
+from napari_dip.run import BEYOND, Job, axes_of_noise
 from napari_dip.settings import Settings
 
 __all__ = [
@@ -64,7 +64,8 @@ def estimate(
     task, factor, channel_axis, leading_axes, psf, voxel_size
         As for `iterate`.
     image_noise : Noise, optional
-        Of the image, scaled to 0..1; by default photon noise that is independent from pixel to pixel, and known.
+        Of the image, scaled to 0..1; by default photon noise that is independent from pixel to pixel, and known unless
+        the image is tiny.
     **knobs
         Changes to the settings, by name.
 
@@ -73,7 +74,8 @@ def estimate(
     Cost
         `memory`: bytes at the peak, beyond the image itself and what the process holds; on a GPU, bytes of the GPU.
         `seconds`: if no rule ends the run before its last iteration; from the rates that this machine reaches in a
-        short measurement, and right within a factor of two on a machine that has nothing else to do.
+        short measurement, and right within a factor of two on a machine that has nothing else to do. Of a stack, the
+        mean of what it takes where its slices are alike and where they are not.
     """
     from napari_dip.restore import settings_here  # which asks this file before it begins
 
@@ -89,13 +91,14 @@ def estimate(
         )
     if settings is not None and not isinstance(settings, Settings):
         raise TypeError(f"settings={settings!r} are no Settings; the shape comes first, the task as task='inpaint'")
-    known = image_noise or cost.TYPICAL
+    slices, channels = math.prod(axes[:leading_axes]), 1 if channel is None else axes[channel]
+    known = image_noise or _typical(slices * channels, space)
     settings = settings_here(task, image_noise=known, **knobs) if settings is None else settings.changed(**knobs)
     factors = None if factor is None else read_factor(factor, len(space))
     voxel = read_voxel_size(voxel_size, len(space))
     margin = (0,) * len(space) if psf is None else reach_of(read_psf(psf, len(space)), BEYOND)
     return cost.estimate(
-        1 if channel is None else axes[channel],
+        channels,
         space,
         settings,
         known,
@@ -103,8 +106,14 @@ def estimate(
         factors=factors,
         margin=margin,
         voxel_size=finer(voxel, factors),
-        slices=math.prod(axes[:leading_axes]),
+        slices=slices,
     )
+
+
+def _typical(planes: int, shape: tuple[int, ...]) -> Noise:
+    """What the noise of so many images (*shape) is taken for: a guess where it can be no more."""
+    few = is_guess(planes, axes_of_noise(shape))
+    return replace(cost.TYPICAL, warning="the image is small") if few else cost.TYPICAL
 
 
 def iterations_at_most(settings: Settings, shape: tuple[int, ...], voxel_size: tuple[float, ...] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
@@ -250,14 +251,20 @@ def scaling_of(slices: Slices, intensity_range: tuple[float, float] | None) -> S
 
 
 def noise_of(slices: Slices, camera: dict[str, float]) -> Noise | None:
-    """One noise for all slices, estimated around what is known of the camera; None for a line, or nothing known."""
-    space = [n for n in slices.values.shape[2:] if n > 1]
+    """One noise for all slices, estimated around what is known of the camera; None for a pixel, or nothing known."""
+    space = axes_of_noise(slices.values.shape[2:])
     planes, missing = (a.reshape(-1, *space) for a in (slices.values, slices.missing))
     some = np.flatnonzero(~missing.reshape(len(planes), -1).all(1))
     some = some[:: -(-len(some) // _PLANES) or 1]  # evenly spaced
-    if len(space) < 2 or not some.size:
+    if math.prod(space) == 1 or not some.size:
         return None
     return estimate_noise(planes[some], mask=missing[some], channel_axis=0, **camera)
+
+
+def axes_of_noise(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of an image as its noise is estimated: without axes of one pixel, but with two axes at the least."""
+    long = tuple(n for n in shape if n > 1)
+    return (1,) * (2 - len(long)) + long
 
 
 def check_resume(resume: Result, job: Job) -> None:

@@ -94,11 +94,11 @@ def verdict(result: Result) -> Verdict:
     """
     _check_result(result)
     if result.verdict is None:
-        why = "no pixel of it can be judged"
+        why = "no pixel of it can be judged, as in a line"
         if not np.isfinite(result.residual).any():
             why = "nothing was fitted, as in an image of one value"
         elif result.noise is None:
-            why = "the noise is not known: a line has too few pixels to tell"
+            why = "the noise of a single pixel is not known"
         elif result.noise.sigma == 0:
             why = "no noise was found in the image; give that of the camera, read_noise=..."
         raise ValueError(f"result has no residual to judge: {why}")
@@ -171,7 +171,7 @@ def iterate_noise_control(
     if np.shape(image) != shape:
         raise ValueError(f"image has shape {np.shape(image)} and the result is of {shape}: hand in what was restored")
     if noise is None or noise.sigma == 0 or not np.isfinite(result.residual).any():
-        raise ValueError("result has no fit or no noise to control: a line, or an image of one value, has neither")
+        raise ValueError("result has no fit or no noise to control: an image of one value has neither")
     slices = read_slices(image, None, made["channel_axis"], made["leading_axes"])
     blur = None if psf is None else fingerprint(read_psf(psf, slices.ndim, psf_centre))
     if blur != result.record["psf"]:
@@ -263,7 +263,7 @@ def estimate_noise(
     Raises
     ------
     TypeError, ValueError
-        If an argument is not fit, or the image is a line; the message says what to do.
+        If an argument is not fit, or the image is one pixel; the message says what to do.
 
     Notes
     -----
@@ -273,7 +273,7 @@ def estimate_noise(
     slices = read_slices(image, mask, channel_axis, leading_axes)
     noise = noise_of(slices, {name: value for name, value in given.items() if value is not None})
     if noise is None:
-        raise ValueError(f"image of shape {np.shape(image)} is a line, from which no noise can be told; give an image")
+        raise ValueError(f"image of shape {np.shape(image)} is one pixel, which tells no noise; give an image")
     return noise
 
 

@@ -84,6 +84,39 @@ def test_time_is_proportional_to_iterations_runs_and_slices() -> None:
     assert napari_dip.estimate((64, 64), **dict(long, iterations=6000)).seconds == pytest.approx(3 * once, rel=0.1)
 
 
+def test_slices_after_the_first_take_less_time_where_they_begin_with_its_weights() -> None:
+    def seconds(*shape: int, **knobs: Any) -> float:
+        return napari_dip.estimate(
+            shape, preset="denoise-self", device="cpu", leading_axes=len(shape) - 2, **knobs
+        ).seconds
+
+    once = seconds(64, 64)
+    assert seconds(9, 64, 64, warm_start=False) == pytest.approx(9 * once, rel=0.01)
+    assert 0.5 * 9 * once < seconds(9, 64, 64) < 0.8 * 9 * once
+
+
+@pytest.mark.parametrize(
+    ("shape", "method"),
+    [((1, 20), "prior"), ((1, 90), "self"), ((16, 16), "prior"), ((20, 1), "prior"), ((2, 1, 40), "self")],
+)
+def test_the_method_that_is_estimated_is_that_of_the_run(
+    shape: tuple[int, ...], method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is tiny has a noise that is a guess, and a prior."""
+    taken: list[str] = []
+    plain = cost.estimate
+    monkeypatch.setattr(
+        cost,
+        "estimate",
+        lambda c, m, settings, *rest, **how: taken.append(settings.code) or plain(c, m, settings, *rest, **how),
+    )
+    image = np.random.default_rng(0).normal(100 + 50 * np.sin(np.arange(np.prod(shape)).reshape(shape) / 9), 5)
+    run = napari_dip.iterate("denoise", image, device="cpu", leading_axes=len(shape) - 2)
+    assert run.cost.seconds > 0
+    napari_dip.estimate(shape, device="cpu", leading_axes=len(shape) - 2)
+    assert [code == "self" for code in taken] == [method == "self"] * 2
+
+
 def test_similar_patches_are_compared_once_for_all_runs() -> None:
     def seconds(runs: int) -> float:
         return napari_dip.estimate((128, 128), preset="denoise-self", device="cpu", iterations=1, runs=runs).seconds

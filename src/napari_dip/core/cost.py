@@ -19,7 +19,7 @@ import torch
 from napari_dip.core import collaborative, pages
 from napari_dip.core import device as devices
 from napari_dip.core.correlation import autocorrelation_of, plane_of
-from napari_dip.core.generators import make_generator
+from napari_dip.core.generators import fresh_generator, make_generator
 from napari_dip.core.ghost import Ghosts, Ledger
 from napari_dip.core.mosaic import tiles_of
 from napari_dip.core.noise import Noise
@@ -79,6 +79,9 @@ _PATCHED = 38, 25  # bytes a coefficient of its patches, of which there are not 
 _VERDICT = 142  # bytes a pixel of one channel: the verdict on the residual
 _BLUR = 64  # bytes a pixel: a self-guided result is stabilised, blurred and brought back by numpy
 _SECONDS = 2e-6  # a pixel: the estimate of the noise, and the verdict
+#: Of the time of the first slice, what those after it take: 0.34 to 0.39 where the weights of a neighbour help, 1.11 to
+#: 1.25 where they do not (python -m benchmarks neighbours). Which it will be cannot be known.
+_AFTER = 0.65
 _OF_GPU = 1.05, 64 * 2**20  # times what tensors take, and bytes of the libraries: unmeasured
 
 
@@ -128,7 +131,9 @@ def estimate(
     blended = min(_MOSAIC[0], run.memory / 2) + (_MOSAIC[1] + 8 * images) * fine if len(tiles) > 1 else 0
     ended = held + _VERDICT * math.prod(measured) + 4 * images * fine
     noisy = memory_of_noise(min(slices * channels, 16), measured)
-    work = (run.once + run.work * settings.runs) * (len(tiles) * slices)
+    warm = settings.code == "self" and settings.warm_start and settings.stop != "iterations"
+    whole = 1 + (slices - 1) * (_AFTER if warm else 1)  # slices
+    work = (run.once + run.work * settings.runs) * (len(tiles) * whole)
     rates = rates_of(device, settings.precision)
     seconds = work.calls * rates.call + work.moved * rates.byte + work.flops * rates.flop + _SECONDS * slices * pixels
     if device == "cpu":
@@ -357,8 +362,8 @@ def _measured(device: str, dtype: torch.dtype) -> _Rates:
         return best
 
     one, many = torch.zeros(1, device=device), torch.zeros(2**22, device=device)
-    call = seconds(lambda: [one.add(1) for _ in range(20)]) / 20
-    byte = max(seconds(lambda: many.add(1)) - call, 0) / (2 * many.numel() * many.element_size())
+    call = 2 * seconds(lambda: [one.add(1) for _ in range(20)]) / 20
+    byte = max(seconds(lambda: many.add(1)) - call / 2, 0) / (2 * many.numel() * many.element_size())
     side = 128 if device == "cpu" else 512
     image = torch.zeros(1, 32, side, side, device=device, dtype=dtype).to(memory_format=torch.channels_last)
     filters = torch.zeros(32, 32, 3, 3, device=device, dtype=dtype, requires_grad=True)
@@ -366,7 +371,29 @@ def _measured(device: str, dtype: torch.dtype) -> _Rates:
     convolve = torch.nn.functional.conv2d
     with torch.enable_grad():
         flop = seconds(lambda: convolve(image, filters, padding=1).sum().backward())  # type: ignore[no-untyped-call]
-    return _Rates(2 * call, byte, flop / (6 * 9 * 32 * 32 * side**2))  # an operation and its way back
+    flop /= 6 * 9 * 32 * 32 * side**2  # there and back
+    if device == "cpu":  # a GPU replays recorded graphs
+        some = _small(dtype)
+        with Ledger() as ledger:
+            some()
+        call = max(call, (seconds(some) - ledger.moved * byte - ledger.flops * flop) / ledger.calls)
+    return _Rates(call, byte, flop)
+
+
+def _small(dtype: torch.dtype) -> Callable[[], None]:
+    """A generator, there and back, of so few pixels that it is the calls that take the time."""
+    settings = Settings(channels=16, scales=2, code_channels=16)
+    generator = fresh_generator(settings, 16, 1, (16, 16), torch.Generator())
+    generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    code = torch.zeros(1, 16, 16, 16).to(memory_format=torch.channels_last)
+
+    @torch.enable_grad()
+    def compute() -> None:
+        with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
+            image = generator(code)
+        image.float().sum().backward()
+
+    return compute
 
 
 def in_bytes(size: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -117,6 +118,9 @@ _VARIED = 0.9
 _LEAST = 0.05
 #: With fewer patches than this, nothing but a rough level can be told.
 _ENOUGH = 100
+#: Pixels across, of fewer than which there are no patches that could tell what neighbours share; and pixels of such a
+#: line of which the differences tell a level.
+_WIDE, _LINE = 3, 32
 
 
 def estimate_noise(
@@ -164,6 +168,7 @@ def estimate_noise(
     it overestimates where no patch is calm, as with fine texture all over (up to 8 % of sigma), and takes real grain of
     the sample for noise. It cannot see a correlation beyond two pixels, nor a fixed pattern of the camera. The gain is
     a guess where noise that does not depend on the signal outweighs that of the photons, and where contrast is low.
+    Of a line, one or two pixels wide, the noise is that of differences of neighbours, taken as independent.
 
     References
     ----------
@@ -208,9 +213,11 @@ def _estimate(
     read_noise: float | None = None,
 ) -> Noise:
     """Of channels (C, *S) without impulses."""
-    patches = calm.cut(values, known, clipped)
-    if not patches.power.any() and np.ptp(values[known]) == 0:
+    if np.ptp(values[known]) == 0:
         return _rough(values, known, gain, offset, read_noise, _FLAT)
+    if is_line(values.shape[1:]):
+        return _rough(values, known, gain, offset, read_noise, _FEW if known.sum() < _LINE else "")
+    patches = calm.cut(values, known, clipped)
     if len(patches) < _ENOUGH:
         return _rough(values, known, gain, offset, read_noise, _FEW)
     patches, warning = _noisy(patches)
@@ -236,6 +243,18 @@ def _estimate(
         warning=warning,
     )
     return replace(noise, sigma=float(np.sqrt(noise.variance(patches.mean).mean())))
+
+
+def is_line(shape: tuple[int, ...]) -> bool:
+    """Whether an image (*shape) is too narrow for patches that could tell what neighbours share."""
+    return sorted(shape)[-2] < _WIDE
+
+
+def is_guess(channels: int, shape: tuple[int, ...]) -> bool:
+    """Whether channels (C, *shape) are too small for their noise to be more than a guess."""
+    if is_line(shape):
+        return channels * math.prod(shape) < _LINE
+    return calm.count_of(channels, shape) < _ENOUGH
 
 
 def _by_camera(

@@ -110,9 +110,13 @@ def cut(channels: Array, known: npt.NDArray[np.bool_], clipped: npt.NDArray[np.b
 
 def coefficients(channels: int, space: tuple[int, ...]) -> int:
     """How many there are at the most of all patches that are cut of channels (C, *S)."""
+    return count_of(channels, space) * math.prod(_shape_and_step(channels, space)[0])
+
+
+def count_of(channels: int, space: tuple[int, ...]) -> int:
+    """How many patches are cut of channels (C, *S) at the most."""
     shape, step = _shape_and_step(channels, space)
-    along = [len(range(0, n - b + 1, step)) for n, b in zip(space, shape, strict=True)]
-    return channels * math.prod(along) * math.prod(shape)
+    return channels * math.prod(len(range(0, n - b + 1, step)) for n, b in zip(space, shape, strict=True))
 
 
 def _shape_and_step(channels: int, space: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
