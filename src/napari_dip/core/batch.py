@@ -62,5 +62,6 @@ def take_turns(
                 if shown is not None:
                     yield number, shown
     finally:
-        for turns, _ in running.values():
-            turns.close()
+        for turns, queue in running.values():
+            with torch.cuda.stream(queue):
+                turns.close()

@@ -357,7 +357,7 @@ def _measured(device: str, dtype: torch.dtype) -> _Rates:
             began = time.perf_counter()
             compute()
             if device.startswith("cuda"):
-                torch.cuda.synchronize(device)
+                torch.cuda.current_stream(device).synchronize()  # of the whole device it would break a recording
             best = min(best, time.perf_counter() - began)
         return best
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import torch
 
 from napari_dip.settings import Settings
+
+#: Held while a CUDA graph is recorded, and by what would break the recording.
+ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ def has_bfloat16(device: str, volume: bool = False) -> bool:
     if volume and device == "cpu":
         return False
     if device.startswith("cuda"):
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     asks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return device == "cpu" and any(bool(ask()) for ask in asks if ask is not None)
 
@@ -85,7 +90,8 @@ def can_bfloat16(settings: Settings, device: str, volume: bool = False) -> bool:
     if not _steady(settings):
         return False
     if device.startswith("cuda"):
-        return bool(torch.cuda.is_bf16_supported())
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported())
     return device == "cpu" and not volume and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
@@ -96,7 +102,8 @@ def _steady(settings: Settings) -> bool:
 def give_back(device: str) -> None:
     """Hand cached memory of a GPU back to its other users."""
     if device.startswith("cuda"):
-        torch.cuda.empty_cache()
+        with ONE_AT_A_TIME:  # torch refuses to while any thread records
+            torch.cuda.empty_cache()
     elif device == "mps":
         torch.mps.empty_cache()
 
@@ -106,4 +113,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     words = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in words or "can't allocate memory" in words)
+    return isinstance(error, RuntimeError) and any(sign in words for sign in _NO_MEMORY)
+
+
+#: What libraries say. Where none of its algorithms has the memory it takes, cuDNN is said to have found none.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "alloc_failed", "unable to find an engine")

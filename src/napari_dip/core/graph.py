@@ -7,20 +7,20 @@ are set before. What cannot be recorded runs as it is (`torch.cuda.graphs`).
 
 from __future__ import annotations
 
-import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from typing import Any, Protocol
 
 import torch
 
+from napari_dip.core.device import ONE_AT_A_TIME
+
 Step = Callable[[], None]
 
 #: Steps before the recording. In them libraries choose their algorithms, and an optimiser lays out what it remembers.
 WARM_UP = 3
-_ONE_AT_A_TIME = threading.Lock()  # what another thread runs where a graph is recorded would become a part of it
 
 
 class Recorder(Protocol):
@@ -55,24 +55,29 @@ class CUDA:
     @contextmanager
     def aside(self) -> Iterator[None]:
         here = torch.cuda.current_stream(self._device)
-        with _ONE_AT_A_TIME:
+        # what another thread runs where a graph is recorded would become a part of it
+        with ONE_AT_A_TIME:
             self._stream.wait_stream(here)
-            with torch.cuda.stream(self._stream):
-                yield
-            here.wait_stream(self._stream)
+            try:
+                with torch.cuda.stream(self._stream):
+                    yield
+            finally:
+                here.wait_stream(self._stream)
 
     def record(self, step: Step) -> Step:
-        graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self._random)
-        before = self._random.clone_state()
-        # other threads go on using the GPU meanwhile: a recording of the whole process would break on that
-        recording = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
-        try:
-            with self.aside(), _own_workspace(), recording:
-                step()
-        except Exception:
-            self._random.graphsafe_set_state(before)  # a recording that broke off leaves it unusable
-            raise
+        with torch.cuda.device(self._device):  # where a graph keeps the seeds of its random numbers
+            graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
+            graph.register_generator_state(self._random)
+            before = self._random.clone_state()
+            # other threads go on using the GPU meanwhile: a recording of the whole process would break on that
+            recording = torch.cuda.graph(graph, pool, stream=self._stream, capture_error_mode="thread_local")
+            try:
+                with self.aside(), _own_workspace(), recording:
+                    step()
+            except Exception:
+                self._random.graphsafe_set_state(before)  # a recording that broke off leaves it unusable
+                _close_books(torch.cuda.current_device(), pool)
+                raise
         return graph.replay
 
     def forget(self) -> None:
@@ -83,6 +88,16 @@ class CUDA:
 @cache
 def _beside(device: str) -> Any:
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+def _close_books(device: int, pool: Any) -> None:
+    """Tell the allocator that a recording is over which CUDA refused to end.
+
+    Up to torch 2.11 it goes on counting it, and fails where memory is next handed back (pytorch pull request 180395).
+    """
+    with suppress(RuntimeError):  # it was told
+        torch._C._cuda_endAllocateToPool(device, pool)
+        torch._C._cuda_releasePool(device, pool)
 
 
 @contextmanager
@@ -144,6 +159,10 @@ class Replayed:
             return
         except Exception as error:  # whatever it was: if it was the step, it will say so itself
             traceback.clear_frames(error.__traceback__)  # their variables would keep the memory of the recording
-            failure = str(error).split("\n")[0] or type(error).__name__
+            cause: BaseException = error
+            while cause.__context__ is not None:  # ending a recording that broke off fails again, and says less
+                cause = cause.__context__
+                traceback.clear_frames(cause.__traceback__)
+            failure = str(cause).split("\n")[0] or type(cause).__name__
         self._recorder = None
         self._on_failure(failure)

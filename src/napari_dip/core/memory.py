@@ -27,7 +27,8 @@ def free(device: str) -> float:
     """
     if device.startswith("cuda"):
         unused, total = torch.cuda.mem_get_info(device)
-        allowed = torch.cuda.get_per_process_memory_fraction(device) * total
+        share = getattr(torch.cuda, "get_per_process_memory_fraction", lambda _: 1.0)  # new in torch 2.7
+        allowed = share(device) * total
         return float(min(unused + torch.cuda.memory_reserved(device), allowed) - torch.cuda.memory_allocated(device))
     if device != "cpu":
         return math.inf

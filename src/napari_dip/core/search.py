@@ -286,6 +286,8 @@ class Search:
 
     def close(self) -> None:
         """Let go of every tensor and give the device's memory back, also if a traceback still holds this object."""
+        if hasattr(self, "_make"):
+            self._make.forget()
         self.__dict__ = {"device": self.device}
         pages.release(self)
         devices.give_back(self.device)
