@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 import subprocess
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -159,7 +160,8 @@ def where(device: str = "auto") -> dict[str, str]:
 
     here = Path(__file__).parent
     git = ["git", "-C", str(here), "describe", "--always", "--exclude=*", "--dirty=+"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    found = subprocess.run(git, capture_output=True, text=True, check=False) if shutil.which("git") else None
+    commit = found.stdout.strip() if found else ""
     return {"commit": commit or "unknown", "on": hardware(device), "torch": torch.__version__}
 
 

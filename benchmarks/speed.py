@@ -220,5 +220,7 @@ def _probe(name: str, device: str) -> Callable[[], object]:
         target = torch.empty_like(source)
         return lambda: target.copy_(source)
     digits = getattr(torch, name.removeprefix(PRODUCT))
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, in which convolutions of float32 are computed there
     matrix, product = (torch.ones(SIDE[device], SIDE[device], dtype=digits, device=device) for _ in range(2))
     return lambda: torch.mm(matrix, matrix, out=product)

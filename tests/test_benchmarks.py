@@ -238,3 +238,8 @@ def test_a_stack_is_timed_one_after_the_other_and_several_at_once(tmp_path: Path
     rows = json.loads((tmp_path / "series-cpu.json").read_text())["series"]
     assert [row["at_once"] for row in rows] == [1, 2, 1, 2, 1, 1]
     assert all(row.get("difference", 0) == 0 for row in rows)
+
+
+def test_a_machine_without_git_is_measured_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert report.where("cpu")["commit"] == "unknown"

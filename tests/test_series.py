@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from napari_dip import Result, denoise, iterate
 from napari_dip.core import search, selfguided
+from napari_dip.core.device import Device
+from napari_dip.series import room
 from tests.bad_inputs import QUICK
 from tests.core.tiny import comparisons, picture, psnr
 
@@ -194,3 +198,11 @@ def test_states_too_large_to_keep_are_forgotten_on_the_way(quick: None, monkeypa
     result = restored(image)
     assert result.states == ()
     assert np.array_equal(result.image, whole.image)
+
+
+def test_what_fits_at_once_is_within_the_share_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 10)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 1000))  # of the whole GPU
+    monkeypatch.setattr("napari_dip.core.memory.free", lambda device: 100)
+    job: Any = SimpleNamespace(device=Device("cuda:0", ""), shape=(8, 8), slices=SimpleNamespace(values=np.zeros(50)))
+    assert room(job, 1) == 7

