@@ -267,6 +267,7 @@ def test_a_large_image_fits_into_eight_gigabytes(allocated: None) -> None:
 def test_several_slices_at_once_give_what_each_gives_alone(allocated: None, knobs: dict[str, Any]) -> None:
     image = np.stack([noisy(24, 24, seed=seed) for seed in range(5)])
     settings = {**LARGER, "iterations": 30, "stop": "iterations", "warm_start": False, **knobs, "device": "cuda"}
+    settings["precision"] = "float32"  # rounding of 1e-4 in gradients grows to 0.016, that of bfloat16 to 0.04
     if knobs:
         settings = {name: value for name, value in settings.items() if name != "code_channels"}
     alone = denoise(image, leading_axes=1, gain=0.0, offset=0.0, read_noise=0.1, at_once=1, **settings)
