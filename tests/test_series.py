@@ -96,6 +96,31 @@ def test_a_slice_that_is_begun_afresh_keeps_its_teacher(quick: None, monkeypatch
     assert len(compared) == 2 * 2
 
 
+def noisy_stack(sigma: list[float], mean: float = 100) -> np.ndarray:
+    truth = mean + 60 * picture(64, 64)
+    draws = np.random.default_rng(0).normal(size=(len(sigma), 64, 64))
+    return truth + np.array(sigma)[:, None, None] * draws
+
+
+def test_slices_of_other_noise_are_restored_with_their_own_and_named(quick: None) -> None:
+    image = noisy_stack([5, 5, 20, 5])
+    result = denoise(image, leading_axes=1, **GUIDED)
+    assert result.noise.sigma == pytest.approx(5, rel=0.2)  # of the stack
+    assert [np.std(each) for each in result.residual[[2, 3]]] == pytest.approx([20, 5], rel=0.3)
+    assert any(sentence.startswith("In slice 2 the noise is 4") for sentence in result.warnings)
+    assert all(each.startswith("In slice 2 ") for each in result.record["warnings"])
+    half = denoise(image, leading_axes=1, read_noise=5.0, **{**GUIDED, "iterations": 1})
+    assert not half.warnings  # what the user says holds for all
+
+
+def test_slices_of_the_same_camera_share_its_noise() -> None:
+    """Photons: brighter slices are noisier, of the same gain."""
+    photons = np.random.default_rng(0).poisson(np.array([1, 8])[:, None, None] * (20 + 40 * picture(64, 64)))
+    result = denoise(photons, leading_axes=1, **{**GUIDED, "iterations": 1})
+    assert not result.warnings
+    assert result.noise.gain == pytest.approx(1, rel=0.2)
+
+
 def neighbours_of(image: np.ndarray, monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[int]:
     """Of each slice but the first, the number of the one whose weights it began with."""
     plain, taken = selfguided.SelfGuided.take_over, []

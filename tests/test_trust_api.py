@@ -105,7 +105,7 @@ def test_the_worst_slice_and_channel_are_named(axis: int | None, place: tuple[in
     values[1, 1, 8:13, 18:23] += 5  # removed altogether
     image = values[:, 1] if axis is None else np.moveaxis(values, 1, axis)
     slices = read_slices(image, None, axis, 1)
-    verdict = doubts.judge(slices, slices.values, noise)
+    verdict = doubts.judge(slices, slices.values, lambda index: noise)
     assert verdict is not None
     assert not verdict.ok
     assert verdict.sentence.startswith("In slice 1: S" if axis is None else "In slice 1, channel 1: S")
@@ -123,7 +123,7 @@ def test_impulses_are_no_lost_structure() -> None:
     hot.flat[:: 4096 // 40] += 400
     clean = scene(64, 64, sigma=0)
     slices = read_slices(hot, None, None, 0)
-    verdict = doubts.judge(slices, (hot - clean)[None, None], noise)
+    verdict = doubts.judge(slices, (hot - clean)[None, None], lambda index: noise)
     assert verdict is not None
     assert verdict.ok
 

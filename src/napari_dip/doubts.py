@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from napari_dip.core.trust import Verdict, residual_verdict
 from napari_dip.inputs import Slices
 
 Array = npt.NDArray[Any]
-
+_NAMED = 5  # slices at the most
 
 _CAMERA = (
     "say gain, offset and read noise of the camera if they are known, or restore the image as it was recorded: not "
@@ -24,19 +24,20 @@ _CAMERA = (
 )
 
 
-def judge(slices: Slices, residual: Array, noise: Noise | None, cause: str = "") -> Verdict | None:
+def judge(slices: Slices, residual: Array, noise_in: Callable[[int], Noise | None], cause: str = "") -> Verdict | None:
     """The worst verdict on the residuals (N, C, *S) of all slices and channels; None if there is nothing to judge.
+
+    `noise_in` tells the noise of a slice.
 
     Its `place` is in the axes of the input, and its sentence names the slice and the channel if there are several, and
     the likely cause where structure was removed.
     """
     found: list[Verdict] = []
-    if noise is None or noise.sigma == 0:  # whatever was removed would be infinitely more than that
-        return None
     for index, channel in np.ndindex(*residual.shape[:2]):
         measured, rest = slices.values[index, channel], residual[index, channel]
         fitted = np.isfinite(rest)
-        if not fitted.any():
+        noise = noise_in(index) if fitted.any() else None
+        if noise is None or noise.sigma == 0:  # whatever was removed would be infinitely more than that
             continue
         shape = _long(measured.shape)  # as the noise was estimated
         seen, image = measured.reshape(shape), np.where(fitted, measured - rest, np.nan).reshape(shape)
@@ -53,11 +54,28 @@ def judge(slices: Slices, residual: Array, noise: Noise | None, cause: str = "")
 
 
 def warnings_of(
-    slices: Slices, noise: Noise | None, ratios: npt.NDArray[np.float64] | None, *, camera: bool = False
+    slices: Slices,
+    noise: Noise | None,
+    ratios: npt.NDArray[np.float64] | None,
+    *,
+    apart: dict[int, float],
+    camera: bool = False,
 ) -> Iterator[str]:
-    """Sentences that say what not to rely on; `camera`: whether something is said of that, and doubted itself."""
+    """Sentences that say what not to rely on.
+
+    `apart`: how many times the noise of the stack slices have that were restored with their own. `camera`: whether
+    something is said of that, and doubted itself.
+    """
     if noise is not None and noise.warning:
         yield noise.warning[0].upper() + noise.warning[1:] + ("" if camera else f"; {_CAMERA}")
+    if apart:
+        few, more = sorted(apart)[:_NAMED], len(apart) - _NAMED
+        which = ", ".join(map(str, few)) + (f" and {more} more" if more > 0 else "")
+        times = f"{min(apart.values()):.2g} to {max(apart.values()):.2g}" if len(apart) > 1 else f"{apart[few[0]]:.2g}"
+        yield (
+            f"In slice{'s' * (len(apart) > 1)} {which} the noise is {times} times that of the stack: each of these was "
+            "restored with the noise that is seen in it"
+        )
     if ratios is not None and (sentence := hole_sentence(slices, noise, ratios)):
         yield sentence
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from napari_dip import record
 from napari_dip.core import device as devices
 from napari_dip.core.cost import Cost
 from napari_dip.core.intensity import Scaling, to_dtype
-from napari_dip.core.noise import Noise, estimate_noise
+from napari_dip.core.noise import Noise, estimate_noise, level_of
 from napari_dip.core.operators import Blur, Compose, Downsample, Mask, Operator, Place
 from napari_dip.core.problem import Problem
 from napari_dip.core.solve import Progress, Result
@@ -28,6 +29,9 @@ from napari_dip.settings import Settings
 Array = npt.NDArray[Any]
 BEYOND = 0.02  # of the light may come from further out than the image is sought
 _PLANES = 16  # at the most, that the noise is estimated from
+#: Times the noise of all slices, or the inverse, from which a slice has one of its own; and pixels that add to that: of
+#: slices of the same noise the estimates lie within 0.89 to 1.17 of it at 128x128 pixels, 0.9 to 1.64 at 64x64.
+_APART, _SMALL = 1.25, 2304
 
 
 class Run:
@@ -89,11 +93,12 @@ class Job:
     device: devices.Device
     method: Choice
     camera: dict[str, float]  # what is known of its noise
-    noise: Noise | None  # in the units of the input
+    noise: Noise | None  # of all slices, in the units of the input
+    _noises: dict[int, Noise | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def problem(self, index: int) -> Problem:
         assert self.scaling is not None
-        missing = self.slices.missing[index]
+        missing, noise = self.slices.missing[index], self.noise_in(index)
         known = np.where(missing, self.scaling.low, self.slices.values[index])  # what is missing may be any number
         observation = np.where(missing, np.float32(0), self.scaling.apply(known))
         parts: list[Operator] = []
@@ -108,7 +113,7 @@ class Job:
             operator=parts[0] if len(parts) == 1 else Compose(*parts),
             known=1 - float(missing.mean()),
             guide=self._guide,
-            noise=self.noise_in(index),
+            noise=None if noise is None else noise.scaled(self.scaling),
             voxel_size=self.fine_voxel_size,
         )
 
@@ -129,12 +134,42 @@ class Job:
         return finer(self.voxel_size, self.factors)
 
     def noise_in(self, index: int) -> Noise | None:
-        """The noise of a slice in scaled intensities: that of all slices, at the mean of this one."""
-        if self.noise is None or self.scaling is None:
-            return None
+        """The noise of a slice: that of all slices, at the mean of this one, or its own where that is another."""
+        if index not in self._noises:
+            shared = self._shared_noise(index)
+            self._noises[index] = shared and (self._own_noise(index, shared) or shared)
+        return self._noises[index]
+
+    def apart(self, indices: Iterable[int]) -> dict[int, float]:
+        """How many times the noise of all slices those of some have that have their own."""
+        pairs = ((index, self.noise_in(index), self._shared_noise(index)) for index in indices)
+        return {i: own.sigma / shared.sigma for i, own, shared in pairs if own and shared and own.sigma != shared.sigma}
+
+    def _shared_noise(self, index: int) -> Noise | None:
         values, missing = self.slices.values, self.slices.missing
-        here = values[index][~missing[index]].mean()
-        return self.noise.moved(values[~missing].mean(), here).scaled(self.scaling)
+        if self.noise is None or missing[index].all():
+            return self.noise
+        return self.noise.moved(self._mean, values[index][~missing[index]].mean())
+
+    @functools.cached_property
+    def _mean(self) -> float:
+        return float(self.slices.values[~self.slices.missing].mean())
+
+    def _own_noise(self, index: int, shared: Noise) -> Noise | None:
+        """The noise of a slice alone, where it is beyond doubt that this is not that of all slices."""
+        if len(self.slices.values) == 1 or self.camera or shared.sigma <= 0:
+            return None
+        one = slice(index, index + 1)
+        values, missing = self.slices.values[one], self.slices.missing[one]
+        limit = _APART + _SMALL / values.size
+        # takes a hundredth of the time of an estimate, and is the noise, or more
+        level = level_of(values[0], ~missing[0]) / (shared.sigma * max(1 - shared.correlation, 0.1) ** 0.5)
+        if 1 / limit <= level <= limit:
+            return None
+        own = noise_of(replace(self.slices, values=values, missing=missing, leading=()), {})
+        if own is None or own.warning or own.sigma <= 0 or 1 / limit <= own.sigma / shared.sigma <= limit:
+            return None
+        return own
 
     def level(self, problem: Problem, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """What a denoised image (C, *S) lacks to be as bright as the measurement of its problem: (C, 1, ...).

@@ -275,8 +275,10 @@ class Series:
             device=self.ladder.device,
             seconds=seconds,
             complete=not self._ends,
-            verdict=doubts.judge(job.slices, self.residual, job.noise, self._why_too_smooth()),
-            warnings=tuple(doubts.warnings_of(job.slices, job.noise, ratios, camera=bool(job.camera))),
+            verdict=doubts.judge(job.slices, self.residual, job.noise_in, self._why_too_smooth()),
+            warnings=tuple(
+                doubts.warnings_of(job.slices, job.noise, ratios, apart=job.apart(accounts), camera=bool(job.camera))
+            ),
             states=self._all_states(),
         )
         return replace(result, record=describe(job, result))

@@ -425,6 +425,17 @@ def _in_words(
     return gain, offset, float(np.sqrt(max(constant + gain * offset, 0.0)))
 
 
+def level_of(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_]) -> float:
+    """Standard deviation of what neighbours in channels (C, *S) do not share: noise, and texture if that is fine."""
+    steps = [np.empty(0)]
+    for axis in range(1, values.ndim):
+        both = np.take(known, range(1, known.shape[axis]), axis) & np.take(known, range(known.shape[axis] - 1), axis)
+        steps.append(np.abs(np.diff(values.astype(np.float64), axis=axis))[both])
+    # the quartile of the absolute value of a Gaussian of unit variance is 0.3186
+    differences = np.concatenate(steps)
+    return float(np.quantile(differences, 0.25)) / 0.3186 / math.sqrt(2) if differences.size else 0.0
+
+
 def _rough(
     values: calm.Array,
     known: npt.NDArray[np.bool_],
@@ -434,14 +445,7 @@ def _rough(
     warning: str,
 ) -> Noise:
     """From differences of neighbours, where there is no room for patches: taken as independent, of one strength."""
-    steps = [np.empty(0)]
-    for axis in range(1, values.ndim):
-        both = np.take(known, range(1, known.shape[axis]), axis) & np.take(known, range(known.shape[axis] - 1), axis)
-        steps.append(np.abs(np.diff(values, axis=axis))[both])
-    # the quartile of the absolute value of a Gaussian of unit variance is 0.3186
-    differences = np.concatenate(steps)
-    sigma = float(np.quantile(differences, 0.25)) / 0.3186 / np.sqrt(2) if differences.size else 0.0
-    given = _in_words(0.0, sigma**2, gain, offset, read_noise)
+    given = _in_words(0.0, level_of(values, known) ** 2, gain, offset, read_noise)
     noise = Noise(
         gain=given[0],
         offset=given[1],
