@@ -63,7 +63,7 @@ def test_ghosts_take_what_real_tensors_take(shape: tuple[int, ...], knobs: dict)
     observation = 4 * np.prod(shape)  # which real tensors share with numpy
     assert abs(ghosts.peak - real.peak) <= observation + 64
     assert ghosts.flops == real.flops > 0
-    assert ghosts.moved == pytest.approx(real.moved, rel=0.03)
+    assert ghosts.moved == pytest.approx(real.moved, rel=0.04)
 
 
 def test_the_same_behind_an_operator() -> None:
