@@ -12,11 +12,9 @@ import numpy as np
 
 from napari_dip.core import cost, memory
 from napari_dip.core import device as devices
-from napari_dip.core.cost import Cost
+from napari_dip.core.cost import Cost, iterations_at_most
 from napari_dip.core.ladder import smaller
-from napari_dip.core.mosaic import tiles_of
 from napari_dip.core.noise import Noise, is_guess
-from napari_dip.core.selfguided import whole_fit
 from napari_dip.core.solve import OutOfMemory
 from napari_dip.inputs import read_factor
 from napari_dip.instrument import finer, reach_of, read_psf, read_voxel_size
@@ -114,13 +112,6 @@ def _typical(planes: int, shape: tuple[int, ...]) -> Noise:
     """What the noise of so many images (*shape) is taken for: a guess where it can be no more."""
     few = is_guess(planes, axes_of_noise(shape))
     return replace(cost.TYPICAL, warning="the image is small") if few else cost.TYPICAL
-
-
-def iterations_at_most(settings: Settings, shape: tuple[int, ...], voxel_size: tuple[float, ...] | None = None) -> int:
-    """Iterations of a run on an image (*shape) or a tile of it, if no rule ends it sooner."""
-    if settings.code != "self" or settings.stop == "iterations":
-        return settings.iterations
-    return min(settings.iterations, whole_fit(tiles_of(shape, settings).tile, settings, voxel_size))
 
 
 def fitted(job: Job) -> Job:

@@ -284,9 +284,10 @@ def _similar(guide: Tensor, top: int, bottom: int, side: int, count: int) -> Ten
     grid = ((n - side) // _STEP + 1 for n in here.shape[1:3])
     distance = guide.new_empty(*grid, span, span)  # rows and columns of the grid, shifts down and right
     difference = guide.new_empty(*here.shape[:3], span)  # C, rows, columns, shifts along the row
+    square = torch.empty_like(difference[0])
     for y in range(span):
         there = beyond[:, top + y : top + y + here.shape[1]].unfold(2, span, 1)
-        square = torch.sub(there, here, out=difference).square_().sum(0)
+        torch.sum(torch.sub(there, here, out=difference).square_(), 0, out=square)
         distance[:, :, y] = F.avg_pool2d(square.permute(2, 0, 1)[None], side, _STEP)[0].permute(1, 2, 0)
     distance[:, :, REACH, REACH] = -1  # itself comes first, even where all are alike: so every pixel has an estimate
     nearest = distance.flatten(2).topk(count, largest=False, sorted=False).indices

@@ -20,6 +20,7 @@ from napari_dip.core import collaborative, pages
 from napari_dip.core import device as devices
 from napari_dip.core.correlation import autocorrelation_of, plane_of
 from napari_dip.core.generators import fresh_generator, make_generator
+from napari_dip.core.generators.unet import multiples
 from napari_dip.core.ghost import Ghosts, Ledger
 from napari_dip.core.mosaic import tiles_of
 from napari_dip.core.noise import Noise
@@ -28,7 +29,7 @@ from napari_dip.core.patches import coefficients
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import Search
-from napari_dip.core.selfguided import _HALO, _TILE, Grid, SelfGuided, crop_of, grid_of, whole_fit
+from napari_dip.core.selfguided import Grid, SelfGuided, crop_of, grid_of, largest_tile, share_is_sought, whole_fit
 from napari_dip.core.stabilise import Stabiliser
 from napari_dip.settings import Settings
 
@@ -72,12 +73,14 @@ TYPICAL = Noise(gain=0.01, offset=0.0, read_noise=0.02, sigma=0.07)
 LIBRARY = 14 * 2**20  # bytes: code that is loaded and made when first needed
 _HEAP = {1: 1.28, 2: 1.28, 3: 1.62}  # times the heap that the tensors need: its gaps, what convolutions take within
 _AGAIN = {1: 1.35, 2: 1.35, 3: 1.15}  # the same once more where activations are computed twice: more gaps
-_PATCHES = 2.0  # the same of the solves of patches: 1.2 to 3.5 from one process to the next, see benchmarks/NOTES.md
+_PATCHES = 1.15  # the same of similar patches, whose large buffers are made once
+_APART = 1.1  # times the tensors of a prediction, whose large buffers leave no gaps
+_LEFT = 24 * 2**20  # bytes: gaps and code that a fit leaves to what comes after it
 _MOSAIC = 48 * 2**20, 48  # bytes at the most, and bytes a pixel: what is left free between the fits of two tiles
 _NOISE = 8 * 2**20, 90  # bytes at the least, and bytes a pixel of up to 16 planes: the search for bad pixels
 _PATCHED = 38, 25  # bytes a coefficient of its patches, of which there are not more in a larger image; and a pixel
 _VERDICT = 142  # bytes a pixel of one channel: the verdict on the residual
-_BLUR = 64  # bytes a pixel: a self-guided result is stabilised, blurred and brought back by numpy
+_UNDONE = 90  # bytes a pixel: numpy brings back what was stabilised, in float64
 _SECONDS = 2e-6  # a pixel: the estimate of the noise, and the verdict
 #: Of the time of the first slice, what those after it take: 0.34 to 0.39 where the weights of a neighbour help, 1.11 to
 #: 1.25 where they do not (python -m benchmarks neighbours). Which it will be cannot be known.
@@ -150,6 +153,13 @@ def memory_of_noise(planes: int, shape: Shape) -> int:
     return max(_NOISE[0], cut, _NOISE[1] * pixels)
 
 
+def iterations_at_most(settings: Settings, shape: Shape, voxel_size: Size | None = None) -> int:
+    """Iterations of a run on an image (*shape) or a tile of it, if no rule ends it sooner."""
+    if settings.code != "self" or settings.stop == "iterations":
+        return settings.iterations
+    return min(settings.iterations, whole_fit(tiles_of(shape, settings).tile, settings, voxel_size))
+
+
 @dataclass(frozen=True)
 class _Run:
     """One run: bytes of its tensors at the peak, those on a heap with all else, its work, and bytes of its state.
@@ -179,19 +189,7 @@ def _of_one_run(
         operator = Downsample(factors) if factors else Identity()
         one = simulated(channels, measured, operator, voxel_size, settings, noise, ledger)
         work = one.work_in_all()
-    once = Work()
-    again = _AGAIN[len(measured)] if settings.recompute == "on" and settings.code != "self" else 1
-    tensors, memory = ledger.peak, int(_HEAP[len(measured)] * again * ledger.heap.top)
-    if settings.code == "self":
-        pixels = channels * math.prod(measured)
-        memory = max(memory, _BLUR * pixels)
-        if settings.similar_patches or settings.uncertainty:
-            patches = similar_patches(channels, measured, settings, noise, device)
-            tensors, memory = max(tensors, patches.tensors), max(memory, one.live + patches.memory + 28 * pixels)
-            once = patches.work
-            if settings.similar_patches and not noise.warning:
-                work += patches.work  # again nudged, for their share
-    return _Run(tensors, memory, work, one.state, once)
+    return one.run(work, device)
 
 
 class _Prior:
@@ -236,17 +234,20 @@ class _Prior:
             self.live = self.ledger.live
             good = search.state()
             self.state = self.ledger.live - self.live
-            work = each * self.iterations() + self.finish(search)
+            work = each * iterations_at_most(self.settings, self.measured, self.voxel_size) + self.finish(search)
             del good
         finally:
             search.close()
         return work
 
+    def run(self, work: Work, device: str) -> _Run:
+        """All that the run takes, when its work in all is known."""
+        ndim = len(self.measured)
+        again = _AGAIN[ndim] if self.settings.recompute == "on" else 1
+        return _Run(self.ledger.peak, int(_HEAP[ndim] * again * self.ledger.heap.top), work, self.state)
+
     def search(self) -> Search:
         return Search(self.problem, self.settings, "cpu")
-
-    def iterations(self) -> int:
-        return self.settings.iterations
 
     def finish(self, search: Search) -> Work:
         """The images at the end: that of the rule, the last one, and the state on the host."""
@@ -277,26 +278,44 @@ class _SelfGuided(_Prior):
     def search(self) -> Search:
         return SelfGuided(self.problem, self.settings, "cpu")
 
-    def iterations(self) -> int:
-        whole = whole_fit(self.measured, self.settings, self.voxel_size)
-        return self.settings.iterations if self.settings.stop == "iterations" else min(self.settings.iterations, whole)
-
     def finish(self, search: Search) -> Work:
         """The prediction of the whole image, over all turns."""
         assert isinstance(search, SelfGuided)
-        grid, every = self.grid(), search.ways
+        grid, ledger, way = self.grid(), self.ledger, search.ways[-1]
         canvas = make_generator(self.settings, self.channels, self.channels, grid.shape, grid.voxel_size).canvas
-        some = [min(n, _TILE[len(canvas)] + 2 * _HALO[len(canvas)]) for n in canvas]  # one tile and its halo
-        all_grids = math.prod(grid.strides)
-        seen = [n * stride for n, stride in zip(some, grid.strides, strict=True)]
-        search._photons, search._known = (torch.empty(self.channels, *seen) for _ in range(2))
-        others = torch.empty(5, self.channels, all_grids * (math.prod(canvas) - math.prod(some)))  # of five images
-        photons = torch.zeros_like(search._photons)
-        before = self.work()
-        photons += every[-1].undo(search._predict(every[-1].do(search._photons))) / len(every)
-        del others
-        again = 2 if self.settings.similar_patches and not self.noise.warning else 1  # nudged, for their share
-        return (self.work() - before) * (again * len(every) * math.prod(canvas) / math.prod(some))
+        some = largest_tile(canvas, max(multiples(self.settings, grid.shape, grid.voxel_size)))
+        part, whole = (self.channels * math.prod(grid.strides) * math.prod(size) for size in (some, canvas))  # pixels
+        seen = torch.empty(self.channels, *(n * stride for n, stride in zip(some, grid.strides, strict=True)))
+        self.fitted, peak, before = ledger.heap.top, ledger.peak, self.work()
+        ledger.peak = ledger.live
+        kept = torch.empty(self.images() * whole + 2 * (whole - part))  # turned, and what is made of it
+        way.undo(search.predict(way.do(seen)))
+        del kept
+        self.predicted, ledger.peak = ledger.peak, max(peak, ledger.peak)
+        again = 1 + share_is_sought(self.settings, self.noise)  # nudged, for the share of similar patches
+        return (self.work() - before) * (again * len(search.ways) * whole / part)
+
+    def images(self) -> int:
+        """Images of the size of the whole that are kept while similar patches and the generator are asked at last.
+
+        The measurement, its mask and the sum over turns; what similar patches agree on; for their share eight more.
+        """
+        return 3 + self.asks() + 8 * share_is_sought(self.settings, self.noise)
+
+    def asks(self) -> bool:
+        """Whether similar patches are asked."""
+        return self.settings.similar_patches or self.settings.uncertainty
+
+    def run(self, work: Work, device: str) -> _Run:
+        pixels, sought = self.channels * math.prod(self.measured), share_is_sought(self.settings, self.noise)
+        tensors = self.ledger.peak
+        memory = max(_HEAP[len(self.measured)] * self.fitted, _LEFT + _APART * self.predicted)
+        if not self.asks():
+            return _Run(tensors, int(memory), work, self.state)
+        patches = similar_patches(self.channels, self.measured, self.settings, self.noise, device)
+        seen = self.live + sought * _LEFT + 4 * pixels * (self.images() + 1)  # of which one is stabilised
+        memory = max(memory, seen + max(patches.memory, _UNDONE * pixels))
+        return _Run(max(tensors, patches.tensors), int(memory), work + patches.work * sought, self.state, patches.work)
 
 
 def similar_patches(channels: int, shape: Shape, settings: Settings, noise: Noise, device: str) -> _Run:

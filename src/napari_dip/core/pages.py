@@ -84,11 +84,6 @@ def apart() -> Iterator[None]:
                 _tell(libc)
 
 
-def is_apart() -> bool:
-    """Whether large buffers are mapped one by one now."""
-    return _apart > 0
-
-
 def _tell(libc: ctypes.CDLL) -> None:
     """Tell the allocator what the runs, and their parts that are done apart, ask for."""
     libc.mallopt(_MMAP_MAX, 0 if _runs and not _apart else _MAPPINGS)

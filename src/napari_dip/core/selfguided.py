@@ -137,7 +137,6 @@ class SelfGuided(Search):
             if "agreed" not in self.found:
                 self.found["agreed"] = yield from self._of_similar_patches(self._photons)
             self._agreed = self.found["agreed"] = self.found["agreed"].to(self.device)
-            pages.trim()
         except Exception as error:
             if not devices.is_out_of_memory(error):
                 raise
@@ -189,7 +188,7 @@ class SelfGuided(Search):
         noise = self._drawn_noise() * self.model.variance(self._photons).sqrt()
         square = torch.zeros_like(noise)
         for side in (1, -1):
-            predicted = self._predict(self._photons + side * strength * noise, weights)
+            predicted = self.predict(self._photons + side * strength * noise, weights)
             weight = self._known / self.model.variance(predicted).clamp(min=self.model.dimmest)
             square += (predicted - self._photons + side * noise / strength).square() * weight
         return float(square.sum() / (2 * self._known.sum()))
@@ -249,7 +248,7 @@ class SelfGuided(Search):
     def average(self) -> Tensor:
         """What is restored so far, (1, C, *image): one pass over the image, kept until the next iteration."""
         if self._predicted is None or self._predicted[0] != self.iteration:
-            photons = self._predict(self._photons)
+            photons = self.predict(self._photons)
             if self._teacher is not None:
                 photons = photons.lerp(self._teacher, 0.5)
             self._predicted = self.iteration, self._scaled(photons)
@@ -290,8 +289,10 @@ class SelfGuided(Search):
         teacher, share = self._teacher, 0.0
         photons = yield from part(self._over_turns(self._photons), 0, 1 if teacher is None else 3)
         if teacher is not None:
-            uncertain = self.problem.noise is not None and self.problem.noise.warning
-            share = 0.5 if uncertain else float((yield from self._share(photons, teacher)))
+            assert self.problem.noise is not None
+            share = 0.5
+            if share_is_sought(self.settings, self.problem.noise):
+                share = float((yield from self._share(photons, teacher)))
         self._final = self.iteration, photons, share
 
     @torch.no_grad()
@@ -299,7 +300,7 @@ class SelfGuided(Search):
         """The clean photons that the generator makes of others (C, *canvas), turned in all ways, on the same level."""
         clean = torch.zeros_like(photons)
         for done, turn in enumerate(self.ways, 1):
-            clean += turn.undo(self._predict(turn.do(photons))) / len(self.ways)
+            clean += turn.undo(self.predict(turn.do(photons))) / len(self.ways)
             yield done / len(self.ways)
         return clean + _blurred(photons - clean, self._known, _LEVEL)  # the measurement is right on the average
 
@@ -307,12 +308,17 @@ class SelfGuided(Search):
         """The clean photons that similar patches of the stabilised image agree on, (C, *canvas)."""
         noise = self.problem.noise
         assert noise is not None
+        pages.trim()
         stabiliser = Stabiliser(noise)
         shared = None if noise.independent else plane_of(self._shared)
-        measured = self._scaled(photons).double().cpu().numpy()[0]
-        stable = torch.from_numpy(stabiliser.forward(measured)).float().to(self.device)
+        with pages.apart():
+            measured = self._scaled(photons).double().cpu().numpy()[0]
+            stable = torch.from_numpy(stabiliser.forward(measured)).float().to(self.device)
+            del measured
         agreed = yield from by_strips(stable, 1.0, shared)
-        restored = self.model.photons(stabiliser.inverse(agreed.double().cpu().numpy()).astype(np.float32))
+        pages.trim()
+        with pages.apart():
+            restored = self.model.photons(stabiliser.inverse(agreed.double().cpu().numpy()).astype(np.float32))
         return self._mirrored(restored)
 
     @torch.no_grad()
@@ -332,7 +338,6 @@ class SelfGuided(Search):
         nudged = (self._photons + _NUDGE * deviation * nudge)[self._inside]
         moved = self._on_canvas(nudged.cpu().numpy())
         followed = yield from part(self._of_similar_patches(moved), 1, 3)
-        pages.trim()
         followed = followed - (yield from part(self._over_turns(moved), 2, 3))
         divergence = (nudge * ((followed - (other - one)) / deviation)).sum() / _NUDGE
         known = self._known.sum()
@@ -369,7 +374,7 @@ class SelfGuided(Search):
 
     @torch.no_grad()
     @pages.apart()
-    def _predict(self, photons: Tensor, weights: Tensor | None = None) -> Tensor:
+    def predict(self, photons: Tensor, weights: Tensor | None = None) -> Tensor:
         """The clean photons (C, *canvas), by the averaged weights if no others are given, in tiles that overlap."""
         weights = self._weights.mean if weights is None else weights
         if weights is None:
@@ -442,6 +447,11 @@ def whole_fit(shape: tuple[int, ...], settings: Settings, voxel_size: tuple[floa
     return math.ceil(one * min(most, max(few / one, min(small, max(large, many / one)))))
 
 
+def share_is_sought(settings: Settings, noise: Noise) -> bool:
+    """Whether the share of similar patches is found out, rather than a half: where the noise is no mere guess."""
+    return settings.similar_patches and not noise.warning
+
+
 def pace_at(share: float) -> float:
     """Step length when a share of the iterations is done: half a cosine, and `LEAST` of it for all that come after."""
     return LEAST + (1 - LEAST) * (1 + math.cos(math.pi * min(share, 1))) / 2
@@ -462,9 +472,20 @@ def _vector(generator: nn.Module) -> Tensor:
 
 def tiles(shape: tuple[int, ...], multiple: int) -> Iterator[tuple[tuple[slice, ...], ...]]:
     """Cut an image: what each tile is the prediction of, what it is predicted from, and where in that it lies."""
-    side, halo = (max(1, round(n[len(shape)] / multiple)) * multiple for n in (_TILE, _HALO))
+    side, halo = _side_and_halo(len(shape), multiple)
     for corner in itertools.product(*(range(0, n, side) for n in shape)):
         inner = tuple(slice(c, min(c + side, n)) for c, n in zip(corner, shape, strict=True))
         outer = tuple(slice(max(0, i.start - halo), min(n, i.stop + halo)) for i, n in zip(inner, shape, strict=True))
         within = tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
         yield inner, outer, within
+
+
+def largest_tile(shape: tuple[int, ...], multiple: int) -> tuple[int, ...]:
+    """Pixels that are predicted at a time of an image (*shape), with those around it, at the most."""
+    side, halo = _side_and_halo(len(shape), multiple)
+    return tuple(min(n, side + 2 * halo) for n in shape)
+
+
+def _side_and_halo(ndim: int, multiple: int) -> tuple[int, int]:
+    side, halo = (max(1, round(n[ndim] / multiple)) * multiple for n in (_TILE, _HALO))
+    return side, halo
