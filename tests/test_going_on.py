@@ -156,3 +156,8 @@ def test_runs_that_were_there_stay_where_a_run_that_goes_on_is_stopped() -> None
     done = restored(image=stack(1), runs=2)
     more = restored(lambda progress: (progress.run, progress.iteration) == (0, 14), image=stack(1), resume=done)
     assert [state.iteration for state in more.states] == [14, 12]  # type: ignore[union-attr]
+
+
+def test_a_stack_whose_slices_were_too_many_at_once_goes_on_one_after_the_other() -> None:
+    half = restored(in_slice(0, 2), at_once=2)
+    assert restored(resume=half, at_once=1).complete

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +11,7 @@ from napari_dip.cluster import connected
 from napari_dip.core.cost import LIBRARY, Cost, in_bytes, in_time, memory_of_noise
 from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise import Noise
-from napari_dip.forecast import LONG, estimate, less_time, may_take_long
+from napari_dip.forecast import estimate, less_time, may_take_long, tell_if_long
 from napari_dip.ledger import Ledger
 from napari_dip.order import Order, look, noise_from, read_order, settled
 from napari_dip.settings import Settings
@@ -94,7 +93,7 @@ def tell_of_long_wait(order: Order, plan: Plan) -> None:
     """Warn of a run over blocks that will take many hours, with what would take less."""
     left, tile = plan.blocks - len(order.ledger.done("fit")), order.tiles.tile
     fine = tuple(n * f for n, f in zip(tile, order.factors, strict=True))
-    if not may_take_long(plan.settings, fine, left):  # no need to look closer, which takes a second
+    if not may_take_long(plan.settings, fine, left):
         return
     noise = plan.noise
     if noise is not None:
@@ -103,12 +102,8 @@ def tell_of_long_wait(order: Order, plan: Plan) -> None:
     cost = BlocksCost(
         block=order.once(_of_one, plan.settings, noise, (1, tile), *block), blocks=left, workers=_workers(order)
     )
-    if cost.seconds > LONG:
-        warnings.warn(
-            f"this takes {cost}, if no rule ends them sooner; "
-            f"{less_time(plan.settings.device, order.factors, workers=order.client is not None)}",
-            stacklevel=2,
-        )
+    less = less_time(plan.settings.device, order.factors, workers=order.client is not None)
+    tell_if_long(cost.seconds, f"{cost}, if no rule ends them sooner", less)
 
 
 def _workers(order: Order) -> int:

@@ -30,6 +30,7 @@ __all__ = [
     "iterations_at_most",
     "less_time",
     "may_take_long",
+    "tell_if_long",
     "tell_of_long_wait",
 ]
 
@@ -146,20 +147,20 @@ def fitted(job: Job) -> Job:
 
 def tell_of_long_wait(job: Job, share: float = 1) -> None:
     """Warn of a run, or the share of it that is left, that will take many hours, with what would take less."""
-    settings, count = job.settings, len(job.slices.values)
-    if not may_take_long(settings, job.shape, count):  # no need to look closer, which takes half a second
-        return
-    seconds = share * cost_of(job).seconds
+    if may_take_long(job.settings, job.shape, len(job.slices.values)):
+        seconds, device = share * cost_of(job).seconds, job.device.name
+        how = f"about {cost.in_time(seconds)} on {device}, if no rule ends it sooner"
+        tell_if_long(seconds, how, less_time(device, job.factors))
+
+
+def tell_if_long(seconds: float, how: str, less: str) -> None:
+    """Warn of a wait of many hours, said in words, with what would take less."""
     if seconds > LONG:
-        warnings.warn(
-            f"this takes about {cost.in_time(seconds)} on {job.device.name}, if no rule ends it sooner; "
-            f"{less_time(job.device.name, job.factors)}",
-            stacklevel=3,
-        )
+        warnings.warn(f"this takes {how}; {less}", stacklevel=4)
 
 
 def may_take_long(settings: Settings, shape: tuple[int, ...], count: int) -> bool:
-    """Whether restoring so many images (*shape) might be long, by a bound that is known at once."""
+    """Whether restoring so many images (*shape) might be long, by a bound: a cost is known after half a second."""
     pixels = math.prod(max(n, 64) for n in shape)
     seen = 2 * settings.batch * settings.crop**2 if settings.code == "self" else pixels
     fitted = settings.runs * count * (settings.iterations * seen + 30 * pixels)

@@ -314,14 +314,15 @@ def _change(name: str, then: Any, now: Any) -> str:
     if isinstance(then, dict) and isinstance(now, dict):  # the source or the mask, whose pixels are a fingerprint here
         part = next((part for part in ("shape", "dtype") if then.get(part) != now.get(part)), "")
         then, now = then.get(part, "given"), now.get(part, "given")
-    before, after = (_said(name, value) for value in (then, now))
+    before, after = (said(name, value) for value in (then, now))
     what = f"the {name}" if name in ("source", "mask") else name
     return f"{what}: {before} -> {after}" if before != after else f"{what}: another one"
 
 
-def _said(name: str, value: Any) -> str:
+def said(name: str, value: Any, left: str = "left out") -> str:
+    """What was said of a knob or an argument, in words; `left`: nothing."""
     if value is None:
-        return "left out"
+        return left
     if name == "settings":
         return "given as a whole"
     if isinstance(value, dict) or (name in ("psf", "voxel_size") and isinstance(value, str)):

@@ -312,7 +312,7 @@ def check_resume(resume: Result, job: Job) -> None:
             raise ValueError(f"{name} is not that of the run to be continued; start a new run to change it")
     for name, value in job.settings.as_dict().items():
         before = getattr(resume.settings, name)
-        if name not in ("iterations", "stop", "output_dtype", "keep_known", "threads") and value != before:
+        if name not in ("iterations", "stop", "output_dtype", "keep_known", "threads", "at_once") and value != before:
             raise ValueError(
                 f"{name}={value!r} was {before!r} in the run to be continued; start a new run to change it"
             )

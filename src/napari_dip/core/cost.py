@@ -146,18 +146,18 @@ def estimate(
     return Cost(int(memory), seconds)
 
 
-def memory_of_noise(planes: int, shape: Shape) -> int:
-    """Bytes that the estimate of the noise takes, of planes or volumes of a shape: for its patches, or bad pixels."""
-    pixels = planes * math.prod(shape)
-    cut = _PATCHED[0] * coefficients(planes, shape) + _PATCHED[1] * pixels
-    return max(_NOISE[0], cut, _NOISE[1] * pixels)
-
-
 def iterations_at_most(settings: Settings, shape: Shape, voxel_size: Size | None = None) -> int:
     """Iterations of a run on an image (*shape) or a tile of it, if no rule ends it sooner."""
     if settings.code != "self" or settings.stop == "iterations":
         return settings.iterations
     return min(settings.iterations, whole_fit(tiles_of(shape, settings).tile, settings, voxel_size))
+
+
+def memory_of_noise(planes: int, shape: Shape) -> int:
+    """Bytes that the estimate of the noise takes, of planes or volumes of a shape: for its patches, or bad pixels."""
+    pixels = planes * math.prod(shape)
+    cut = _PATCHED[0] * coefficients(planes, shape) + _PATCHED[1] * pixels
+    return max(_NOISE[0], cut, _NOISE[1] * pixels)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from napari_dip import blocks
 from napari_dip.blockcost import BlocksCost, estimate_blocks
 from napari_dip.large import BlockProgress, Restored, iterate_blocks
 from napari_dip.ledger import Ledger
-from napari_dip.order import AnotherRun, read_order
+from napari_dip.order import AnotherRun, read_order, said
 from napari_dip.settings import Settings
 from napari_dip.viewer import layers
 from napari_dip.viewer.layers import Geometry, Selection
@@ -257,12 +257,10 @@ def _may_be_written(target: Path) -> bool:
 
 def _unlike(differences: dict[str, tuple[Any, Any]]) -> str:
     """What another run has, where it differs, and what to do."""
-    left = "left as proposed"
-    told = [
-        _INPUTS.get(name)
-        or f"{name.replace('_', ' ')} {left if then is None else then} (now {left if now is None else now})"
-        for name, (then, now) in differences.items()
-    ]
+    told = []
+    for name, values in differences.items():
+        then, now = (said(name, value, "left as proposed") for value in values)
+        told.append(_INPUTS.get(name) or f"{name.replace('_', ' ')} {then} (now {now})")
     again = (
         "Choose it again" if not differences.keys().isdisjoint(_INPUTS) else f"Press '{CONTINUE}' to choose it again"
     )
