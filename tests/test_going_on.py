@@ -158,6 +158,18 @@ def test_runs_that_were_there_stay_where_a_run_that_goes_on_is_stopped() -> None
     assert [state.iteration for state in more.states] == [14, 12]  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(("index", "iteration"), [(1, 2), (2, 7)], ids=["from a neighbour", "afresh"])
+def test_what_happened_before_a_stop_is_told_too(index: int, iteration: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a slice that no neighbour helps comes out the same."""
+    monkeypatch.setattr(selfguided.SelfGuided, "learnt", lambda self: np.inf if self.warm else 0.0)
+    monkeypatch.setattr(selfguided, "LEARNT", 1.0)
+    whole = restored()
+    both = restored(resume=restored(in_slice(index, iteration)))
+    assert_same(both, whole)
+    assert [event.kind for event in both.history.events] == ["afresh"] * 2
+    assert [event["kind"] for event in both.record["events"]] == ["afresh"] * 2
+
+
 def test_a_stack_whose_slices_were_too_many_at_once_goes_on_one_after_the_other() -> None:
     half = restored(in_slice(0, 2), at_once=2)
     assert restored(resume=half, at_once=1).complete

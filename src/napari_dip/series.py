@@ -91,6 +91,7 @@ class Series:
     def _take(self, earlier: Result) -> None:
         """Begin with what an earlier result has."""
         job = self.job
+        self.events += earlier.history.events
         for name in ("image", "last", "residual", "uncertainty"):
             mine, given = getattr(self, name), getattr(earlier, name)
             if mine is not None and given is not None:
