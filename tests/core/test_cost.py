@@ -117,6 +117,14 @@ def test_the_method_that_is_estimated_is_that_of_the_run(
     assert [code == "self" for code in taken] == [method == "self"] * 2
 
 
+def test_the_states_that_a_result_keeps_of_each_slice_count_up_to_the_most_that_it_keeps() -> None:
+    knobs = {**SMALL, "channels": 32, "leading_axes": 1}
+    few, some, many = (napari_dip.estimate((n, 16, 16), **knobs).memory for n in (100, 200, 10**6))
+    image = 20 * 16 * 16  # bytes
+    assert some - few > 100 * (image + 4 * 32 * 32 * 9)  # with a convolution
+    assert many < 10**6 * image + 2**31
+
+
 def test_similar_patches_are_compared_once_for_all_runs() -> None:
     def seconds(runs: int) -> float:
         return napari_dip.estimate((128, 128), preset="denoise-self", device="cpu", iterations=1, runs=runs).seconds

@@ -22,7 +22,7 @@ from napari_dip.core.correlation import autocorrelation_of, plane_of
 from napari_dip.core.generators import fresh_generator, make_generator
 from napari_dip.core.generators.unet import multiples
 from napari_dip.core.ghost import Ghosts, Ledger
-from napari_dip.core.mosaic import tiles_of
+from napari_dip.core.mosaic import STATES_AT_MOST, tiles_of
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample, Identity, Operator
 from napari_dip.core.patches import coefficients
@@ -76,7 +76,7 @@ _AGAIN = {1: 1.35, 2: 1.35, 3: 1.15}  # the same once more where activations are
 _PATCHES = 1.15  # the same of similar patches, whose large buffers are made once
 _APART = 1.1  # times the tensors of a prediction, whose large buffers leave no gaps
 _LEFT = 24 * 2**20  # bytes: gaps and code that a fit leaves to what comes after it
-_MOSAIC = 48 * 2**20, 48  # bytes at the most, and bytes a pixel: what is left free between the fits of two tiles
+_MOSAIC = 48  # bytes a pixel, where tiles are blended
 _NOISE = 8 * 2**20, 90  # bytes at the least, and bytes a pixel of up to 16 planes: the search for bad pixels
 _PATCHED = 38, 25  # bytes a coefficient of its patches, of which there are not more in a larger image; and a pixel
 _VERDICT = 142  # bytes a pixel of one channel: the verdict on the residual
@@ -130,8 +130,9 @@ def estimate(
     pixels, fine = channels * math.prod(measured), channels * math.prod(image)
     images = 3 + settings.uncertainty
     together = min(slices, max(settings.at_once, 1))
-    held = slices * (5 * pixels + 4 * (images - 1) * fine) + 4 * pixels + (settings.runs - 1) * run.state
-    blended = min(_MOSAIC[0], run.memory / 2) + (_MOSAIC[1] + 8 * images) * fine if len(tiles) > 1 else 0
+    states = min((slices * len(tiles) * settings.runs - 1) * run.state, STATES_AT_MOST)
+    held = slices * (5 * pixels + 4 * (images - 1) * fine) + 4 * pixels + states
+    blended = (_MOSAIC + 8 * images) * fine if len(tiles) > 1 else 0
     ended = held + _VERDICT * math.prod(measured) + 4 * images * fine
     noisy = memory_of_noise(min(slices * channels, 16), measured)
     warm = settings.code == "self" and settings.warm_start and settings.stop != "iterations"
