@@ -28,7 +28,7 @@ each_rule = pytest.mark.parametrize("stop", RULES)
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rules at the scale of tiny runs."""
-    for name, value in (("WARM_UP", 20), ("WINDOW", 10), ("PATIENCE", 40), ("HELD_OUT", 0.1)):
+    for name, value in (("WARM_UP", 20), ("WINDOW", 10), ("PATIENCE", 40), ("PATIENCE_BELOW", 20), ("HELD_OUT", 0.1)):
         monkeypatch.setattr(stopping, name, value)
     for rule in (stopping.WindowedVariance, stopping.ExponentialVariance):
         monkeypatch.setattr(rule, "warm_up", 20)
@@ -161,15 +161,24 @@ def test_held_out_blocks_are_blocks_where_neighbours_share_noise() -> None:
 
 
 def test_held_out_pixels_choose_among_images_whose_residual_is_like_the_noise() -> None:
-    """Noise said to be far larger than it is ends the run early, said to be far smaller it marks nothing."""
-    settings = tiny(stop="held-out", iterations=200, **LEARNS)
-    early = run(noisy_problem(replace(WHITE, sigma=0.3)), settings)
-    assert np.mean(early.residual**2) > 0.5 * 0.3**2
-    assert "far below the noise" in early.stop_reason
+    """Noise said to be far larger than it is does not end the run there, said to be far smaller it marks nothing."""
+    settings, truth = tiny(stop="held-out", iterations=400, **LEARNS), picture(24, 24)
+    larger = noisy_problem(replace(WHITE, sigma=0.3))
+    held, there = (run(larger, settings.changed(stop=stop)) for stop in ("held-out", "discrepancy"))
+    assert np.mean(held.residual**2) < 0.5 * 0.3**2
+    assert psnr(held.image[0], truth) > psnr(there.image[0], truth) + 3
     never = run(noisy_problem(replace(WHITE, sigma=0.01)), settings)
-    assert never.marks == (200,)
-    uncertain = run(noisy_problem(replace(WHITE, sigma=0.3, warning="it is flat")), settings)
-    assert uncertain.marks > early.marks
+    assert never.marks == (400,)
+    unknown = run(noisy_problem(replace(WHITE, sigma=0.0, warning="it is flat")), settings)
+    assert unknown.marks < never.marks
+
+
+def test_below_the_noise_a_run_ends_soon_after_what_is_held_out_is_foretold_no_better() -> None:
+    """Said to be larger, the same noise ends the same run sooner: the residual is below it all the while."""
+    settings = tiny(stop="held-out", iterations=1000, **LEARNS)
+    for sigma, patience in ((0.1, stopping.PATIENCE), (1.0, stopping.PATIENCE_BELOW)):
+        result = run(noisy_problem(replace(WHITE, sigma=sigma)), settings)
+        assert f"stopped {patience} later" in result.stop_reason
 
 
 @pytest.mark.parametrize("stop", ["variance", "variance-exponential"])
@@ -211,14 +220,32 @@ def test_pixels_held_out_find_a_better_image_than_the_last() -> None:
         (noisy_problem(None), "iterations", "not known"),
         (noisy_problem(replace(WHITE, warning="it is flat")), "fitted", "it is flat"),
         (noisy_problem(replace(SHARED, warning="it is flat")), "discrepancy", "0.6"),
-        (noisy_problem(WHITE), "discrepancy", "small"),
+        (noisy_problem(replace(WHITE, contrast=3.0)), "discrepancy", "small"),
+        (noisy_problem(replace(WHITE, contrast=20.0)), "held-out", "weak"),
+        (replace(problem(16, 16), noise=replace(WHITE, contrast=20.0)), "discrepancy", "small"),
+        (replace(problem(64, 64), noise=replace(SHARED, contrast=20.0)), "held-out", "weak"),
+        (replace(problem(64, 64), noise=replace(SHARED, contrast=3.0)), "discrepancy", "0.6"),
         (replace(problem(64, 64), noise=WHITE), "held-out", "independent"),
         (replace(problem(64, 64), noise=replace(WHITE, warning="it is flat")), "held-out", "independent"),
         (noisy_problem(SHARED), "discrepancy", "0.6"),
         (replace(problem(64, 64, operator=Downsample((2, 2))), noise=WHITE), "held-out", "independent"),
         (replace(problem(operator=Downsample((2, 2))), noise=replace(WHITE, warning="few")), "iterations", "few"),
     ],
-    ids=["no noise", "warning", "shared warning", "small", "white", "white warning", "shared", "fine grid", "guess"],
+    ids=[
+        "no noise",
+        "warning",
+        "shared warning",
+        "small",
+        "small weak",
+        "tiny weak",
+        "weak",
+        "strong",
+        "white",
+        "white warning",
+        "shared",
+        "fine grid",
+        "guess",
+    ],
 )
 def test_auto_says_what_it_chose_and_why(case: Problem, name: str, words: str) -> None:
     choice = stopping.choose(case, tiny(stop="auto"))

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_dip.core.noise import INDEPENDENT
+from napari_dip.core.noise import INDEPENDENT, Noise
 from napari_dip.core.operators import Compose, Mask
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import Search, tail_of
@@ -29,15 +29,20 @@ from napari_dip.settings import Settings
 RATIO = 0.95  # of the noise: the running average lags behind the iterate, which has fitted some noise by then
 RATIO_GUESSED = 0.05  # the same where the noise is a guess, that fine texture makes up to 5 times too high
 RATIO_SHARED = 1.0  # the same where neighbours share noise: it is fitted early and fast, so that late costs more
-MOST, LEAST = 1.15, 0.8  # of the noise: the residual of images that pixels held out may choose from
-HELD_OUT = 0.03  # fraction of the known pixels
+MOST, MOST_GUESSED = (
+    1.15,
+    2.0,
+)  # of the noise, known or guessed: the residual of images that pixels held out choose from
+LEAST = 0.8  # of the noise: a residual that is to be below it only while pixels held out are ever better foretold
+HELD_OUT, HELD_OUT_AT_MOST = 0.03, 0.05  # fraction of the known pixels of large images, and of small ones
 BLOCK = 7  # pixels along each axis of what is held out together where neighbours share noise
-ENOUGH = 100  # held-out pixels; the mean square error of fewer is left to chance
+ENOUGH, FEWEST = 100, 25  # held-out pixels that are to be had; the mean square error of fewer is left to chance
+CLEAR = 8.0  # contrast over noise from which much of that may be fine structure
 WATCHED = 1024  # pixels whose variance is followed: a window of 100 iterations of them takes 0.4 MB
 WINDOW = 100  # iterations, of the windowed variance
 NEWEST = 0.1  # weight of the newest iterate in the exponential variance
 WARM_UP = 200  # iterations: variances have minima before that mean nothing
-PATIENCE = 300  # iterations without a better image
+PATIENCE, PATIENCE_BELOW = 300, 50  # iterations without a better image; the same below the noise
 
 
 @dataclass(frozen=True)
@@ -190,6 +195,7 @@ class Lowest(Rule):
     def __init__(self, problem: Problem, settings: Settings) -> None:
         super().__init__(problem, settings)
         self.lowest = math.inf
+        self.patience = PATIENCE
 
     def score(self, search: Search) -> Tensor | None:
         """The value to be made small; None while there is none."""
@@ -201,9 +207,9 @@ class Lowest(Rule):
             return ""
         if (value := float(score)) < self.lowest:
             self.lowest, self.mark = value, search.mark()
-        if self.mark is None or search.iteration - self.mark.iteration < PATIENCE:
+        if self.mark is None or (since := search.iteration - self.mark.iteration) < self.patience:
             return ""
-        return f"took iteration {self.mark.iteration}, where {self.what} was lowest, and stopped {PATIENCE} later"
+        return f"took iteration {self.mark.iteration}, where {self.what} was lowest, and stopped {since} later"
 
     def remark(self) -> str:
         return "" if self.mark is None else f", and took {self.mark.iteration}, where {self.what} was lowest"
@@ -220,8 +226,9 @@ class HeldOut(Lowest):
     """Leave some pixels out of the loss, and take the image that predicts them best.
 
     Unbiased where noise is independent between what is held out and what is fitted: single pixels of white noise,
-    blocks of correlated noise. Where the noise is known, only images count whose residual is between `MOST` and `LEAST`
-    of it: that is wide enough for a variance that is a seventh wrong, and keeps out chance minima.
+    blocks of correlated noise. Only images count whose residual is like the noise, which keeps out chance minima. Below
+    `LEAST` of it patience is short: neighbours that share a little noise foretell each other's, but texture often makes
+    an estimate too high, and then better images come still.
     """
 
     what = "the error of the pixels held out"
@@ -229,7 +236,7 @@ class HeldOut(Lowest):
     def __init__(self, problem: Problem, settings: Settings) -> None:
         super().__init__(problem, settings)
         known = problem.known_pixels()
-        correlated = problem.noise is not None and problem.noise.correlation >= INDEPENDENT
+        correlated = problem.noise is not None and _shared(problem.noise)
         held = _draw(np.asarray(known.any(0)), BLOCK if correlated else 1, settings.seed)
         self.held = held & known
         if not self.held.any() or not (known & ~held).any():
@@ -250,14 +257,11 @@ class HeldOut(Lowest):
 
     def look(self, search: Search) -> str:
         noise = self.problem.noise
-        ratio = _ratio(search) if noise is not None and not noise.warning else 1.0
-        if ratio > MOST:
-            return ""
-        reason = super().look(search)
-        if ratio >= LEAST or self.mark is None:
-            return reason
-        what = f"{self.what} was lowest before the residual fell far below the noise"
-        return f"took iteration {self.mark.iteration}, where {what}"
+        ratio, most = 1.0, MOST
+        if noise is not None and (noise.sigma > 0 or not noise.warning):
+            ratio, most = _ratio(search), MOST_GUESSED if noise.warning else MOST
+        self.patience = PATIENCE_BELOW if ratio < LEAST else PATIENCE
+        return super().look(search) if ratio <= most else ""
 
     def score(self, search: Search) -> Tensor:
         with torch.no_grad():
@@ -350,17 +354,30 @@ def choose(problem: Problem, settings: Settings) -> Choice:
     noise = problem.noise
     if noise is None:
         return Choice("iterations", "the noise of the image is not known")
-    if noise.correlation >= INDEPENDENT:
+    if _shared(noise):
         return Choice(
             "discrepancy", f"neighbouring pixels share noise ({noise.correlation:.1f}) and would foretell each other's"
         )
-    if HELD_OUT * problem.known * problem.observation[0].size >= ENOUGH:
-        return Choice("held-out", "noise is independent from pixel to pixel")
-    if noise.warning:
+    measured = problem.known * problem.observation[0].size
+    if noise.warning and HELD_OUT * measured < ENOUGH:
         # what a blur or a coarser grid took away still comes back where the residual is that small
         name = "fitted" if problem.image_shape == problem.observation.shape[1:] else "iterations"
         return Choice(name, f"the noise is uncertain ({noise.warning}) and the image small")
+    if HELD_OUT * measured >= ENOUGH and noise.correlation < INDEPENDENT:
+        return Choice("held-out", "noise is independent from pixel to pixel")
+    if _weak(noise) and HELD_OUT_AT_MOST * measured >= FEWEST:
+        return Choice("held-out", "the noise is weak, and may well be fine structure")
     return Choice("discrepancy", "the image is too small to hold pixels out")
+
+
+def _weak(noise: Noise) -> bool:
+    """Whether there is so little noise that structure may make up much of it, or of what neighbours share of it."""
+    return CLEAR <= noise.contrast < math.inf
+
+
+def _shared(noise: Noise) -> bool:
+    """Whether neighbours share so much noise that one would foretell the other's."""
+    return noise.correlation >= INDEPENDENT and not _weak(noise)
 
 
 def _ratio(search: Search) -> float:
@@ -376,11 +393,15 @@ def _ratio(search: Search) -> float:
 
 
 def _draw(known: npt.NDArray[np.bool_], block: int, seed: int) -> npt.NDArray[np.bool_]:
-    """Pixels (*S) to hold out: blocks that begin at random known pixels and cover about `HELD_OUT` of these."""
+    """Pixels (*S) to hold out: blocks that begin at random known pixels and cover about `HELD_OUT` of these.
+
+    More where these are fewer than `ENOUGH`, up to `HELD_OUT_AT_MOST`.
+    """
     rng = np.random.default_rng(seed)
     size = tuple(min(block, max(1, n // 4)) for n in known.shape)
     places = np.argwhere(known)
-    corners = rng.permutation(places)[: max(1, round(HELD_OUT * len(places) / math.prod(size)))]
+    count = max(HELD_OUT * len(places), min(ENOUGH, HELD_OUT_AT_MOST * len(places)))
+    corners = rng.permutation(places)[: max(1, round(count / math.prod(size)))]
     held = np.zeros(known.shape, bool)
     for offset in np.ndindex(size):
         held[tuple(np.minimum(corners + offset, np.array(known.shape) - 1).T)] = True
