@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_dip import Result, denoise, iterate
-from napari_dip.core import selfguided
+from napari_dip.core import coverage, selfguided
 from tests.core.tiny import comparisons, picture
 
 SIZE = 24
@@ -20,7 +20,7 @@ CAMERA = dict(read_noise=10.0, gain=0.0, offset=0.0)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole fits of 12 iterations, and of 3 from a neighbour, which always helps."""
-    monkeypatch.setattr(selfguided, "PASSES", (10, 10, 10))
+    monkeypatch.setattr(coverage, "PASSES", (10, 10, 10))
     monkeypatch.setattr(selfguided, "LEARNT", np.inf)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from napari_dip import Result, denoise, iterate
-from napari_dip.core import search, selfguided
+from napari_dip.core import coverage, search, selfguided
 from napari_dip.core.device import Device
 from napari_dip.series import room
 from tests.bad_inputs import QUICK
@@ -30,7 +30,7 @@ def series(count: int = 3, sigma: float = 10) -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole fits of 12 iterations."""
-    monkeypatch.setattr(selfguided, "PASSES", (10, 10, 10))
+    monkeypatch.setattr(coverage, "PASSES", (10, 10, 10))
 
 
 def restored(image: np.ndarray, **changes: Any) -> Result:

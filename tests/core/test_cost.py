@@ -15,7 +15,7 @@ import pytest
 
 import napari_dip
 from napari_dip import forecast, restore
-from napari_dip.core import cost, memory, selfguided
+from napari_dip.core import cost, coverage, memory
 from napari_dip.core.cost import TYPICAL, Cost, in_bytes, in_time, memory_of_noise, similar_patches
 from napari_dip.core.noise import estimate_noise
 from napari_dip.settings import PRESETS
@@ -327,7 +327,7 @@ def test_a_wait_of_many_hours_is_said_before_it_with_what_would_shorten_it(task:
 
 
 def test_who_goes_on_is_told_how_long_what_is_left_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selfguided, "PASSES", (4, 4, 4))
+    monkeypatch.setattr(coverage, "PASSES", (4, 4, 4))
     stack, shown = np.random.default_rng(0).normal(size=(4, 16, 16)), [0]
     knobs = {**SELF, "channels": 4, "scales": 2, "crop": 16, "batch": 2, "leading_axes": 1, "read_noise": 1, "gain": 0}
     run = napari_dip.iterate("denoise", stack, **knobs, interval=0, should_stop=lambda: shown[-1] == 3)

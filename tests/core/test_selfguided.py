@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip.core import selfguided, solve
+from napari_dip.core import coverage, selfguided, solve
 from napari_dip.core.correlation import coloured, spectrum
+from napari_dip.core.coverage import tiles, whole_fit
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample, Identity
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.photons import Stabilised
 from napari_dip.core.problem import Problem
-from napari_dip.core.selfguided import LEAST, SelfGuided, pace_at, tiles, whole_fit
+from napari_dip.core.selfguided import LEAST, SelfGuided, pace_at
 from napari_dip.core.state import SAVING
 from napari_dip.core.turns import turns
 from napari_dip.settings import PRESETS, Settings
@@ -152,7 +153,7 @@ def test_turns_are_all_different_and_undone(ndim: int, swap: bool) -> None:
 
 
 def test_tiles_cover_each_pixel_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selfguided, "_TILE", {2: 32})
+    monkeypatch.setattr(coverage, "_TILE", {2: 32})
     seen = np.zeros((72, 104), int)
     for inner, outer, within in tiles(seen.shape, 8):
         seen[inner] += 1
@@ -166,7 +167,7 @@ def test_tiles_cover_each_pixel_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_large_image_is_predicted_in_tiles_without_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     search = begun(case(160, 168), precision="float32")
     whole = search._predict(search._photons)
-    monkeypatch.setattr(selfguided, "_TILE", {2: 64})
+    monkeypatch.setattr(coverage, "_TILE", {2: 64})
     assert torch.allclose(search._predict(search._photons), whole, atol=1e-4)
 
 

@@ -19,6 +19,7 @@ import torch
 from napari_dip.core import collaborative, pages
 from napari_dip.core import device as devices
 from napari_dip.core.correlation import autocorrelation_of, plane_of
+from napari_dip.core.coverage import Grid, crop_of, grid_of, largest_tile, whole_fit
 from napari_dip.core.generators import fresh_generator, make_generator
 from napari_dip.core.generators.unet import multiples
 from napari_dip.core.ghost import Ghosts, Ledger
@@ -29,7 +30,7 @@ from napari_dip.core.patches import coefficients
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import Search
-from napari_dip.core.selfguided import Grid, SelfGuided, crop_of, grid_of, largest_tile, share_is_sought, whole_fit
+from napari_dip.core.selfguided import SelfGuided, share_is_sought
 from napari_dip.core.stabilise import Stabiliser
 from napari_dip.settings import Settings
 

@@ -19,11 +19,10 @@ result is the mixture of the two that has the least squared error by Stein's unb
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 import traceback
-from collections.abc import Generator, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Generator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,9 +35,10 @@ from napari_dip.core import device as devices
 from napari_dip.core import pages
 from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.collaborative import by_strips
-from napari_dip.core.correlation import autocorrelation_of, coloured, every, phases, plane_of, spectrum, strides_of
+from napari_dip.core.correlation import autocorrelation_of, coloured, every, phases, plane_of, spectrum
+from napari_dip.core.coverage import crop_of, grid_of, tiles, whole_fit
 from napari_dip.core.generators import fresh_generator
-from napari_dip.core.generators.unet import UNet, multiples
+from napari_dip.core.generators.unet import UNet
 from napari_dip.core.muon import Muon
 from napari_dip.core.noise import Noise
 from napari_dip.core.pauses import part, without_pauses
@@ -51,13 +51,9 @@ from napari_dip.core.turns import turns
 from napari_dip.settings import Settings
 
 NO_NOISE = "code='self' needs the noise of the image, which is not known here; use code='uniform'"
-PASSES = 80, 110, 250  # times that each pixel of a large image is fitted, of a small one, of the smallest
-_ENOUGH = 250, 440  # iterations of small and large images that need no more passes
 LEAST = 0.05  # of the step length at the end
 WARM = 0.25  # of the passes do where the weights come from a neighbour
 LEARNT = 0.05  # of the variance of the noise: error that these passes take away where the neighbour did not help
-_TILE = {2: 1024, 3: 64}  # pixels along a tile that is predicted at a time
-_HALO = {2: 64, 3: 48}  # pixels around it that its prediction looks at
 _LEVEL = 8  # pixels over which the result is as bright as the measurement
 _SMOOTH = 4  # pixels over which a disagreement is averaged
 _WEIGHT = 4  # in the loss, of pixels of the teacher's image: their targets hold no noise of the measurement
@@ -410,43 +406,6 @@ class SelfGuided(Search):
         return self.model.intensities(photons[self._inside][None])
 
 
-class Grid(NamedTuple):
-    """Every so many pixels of an image along each axis: how many there are, and how far apart."""
-
-    strides: tuple[int, ...]
-    shape: tuple[int, ...]
-    voxel_size: tuple[float, ...] | None
-
-
-def grid_of(noise: Noise, shape: tuple[int, ...], voxel_size: tuple[float, ...] | None = None) -> Grid:
-    """What the generator is fed at a time of an image (*shape): all pixels, or those whose noise is independent."""
-    if noise.independent:
-        return Grid((1,) * len(shape), shape, voxel_size)
-    strides = strides_of(autocorrelation_of(noise, shape), shape)
-    coarse = tuple(math.ceil(n / stride) for n, stride in zip(shape, strides, strict=True))
-    size = tuple(v * stride for v, stride in zip(voxel_size or (1.0,) * len(shape), strides, strict=True))
-    return Grid(strides, coarse, size)
-
-
-def crop_of(shape: tuple[int, ...], settings: Settings, voxel_size: tuple[float, ...] | None = None) -> tuple[int, ...]:
-    """Size of the crops of an image (*shape): as many pixels in a volume as in an image, none beyond its canvas."""
-    side = round(settings.crop ** (2 / len(shape)))
-    whole = multiples(settings, shape, voxel_size)
-    return tuple(min(math.ceil(n / m) * m, max(m, side // m * m)) for n, m in zip(shape, whole, strict=True))
-
-
-def one_pass(shape: tuple[int, ...], settings: Settings, voxel_size: tuple[float, ...] | None = None) -> float:
-    """Iterations until each pixel of an image (*shape) has been in one crop, on the average."""
-    return math.prod(shape) / (settings.batch * math.prod(crop_of(shape, settings, voxel_size)))
-
-
-def whole_fit(shape: tuple[int, ...], settings: Settings, voxel_size: tuple[float, ...] | None = None) -> int:
-    """Iterations until each pixel of an image (*shape) has been in as many crops as it should."""
-    one, (large, small, most) = one_pass(shape, settings, voxel_size), PASSES
-    few, many = _ENOUGH
-    return math.ceil(one * min(most, max(few / one, min(small, max(large, many / one)))))
-
-
 def share_is_sought(settings: Settings, noise: Noise) -> bool:
     """Whether the share of similar patches is found out, rather than a half: where the noise is no mere guess."""
     return settings.similar_patches and not noise.warning
@@ -468,24 +427,3 @@ def _blurred(image: Tensor, known: Tensor, width: float) -> Tensor:
 def _vector(generator: nn.Module) -> Tensor:
     """All weights in a row."""
     return torch.cat([weight.detach().reshape(-1) for weight in generator.parameters()])
-
-
-def tiles(shape: tuple[int, ...], multiple: int) -> Iterator[tuple[tuple[slice, ...], ...]]:
-    """Cut an image: what each tile is the prediction of, what it is predicted from, and where in that it lies."""
-    side, halo = _side_and_halo(len(shape), multiple)
-    for corner in itertools.product(*(range(0, n, side) for n in shape)):
-        inner = tuple(slice(c, min(c + side, n)) for c, n in zip(corner, shape, strict=True))
-        outer = tuple(slice(max(0, i.start - halo), min(n, i.stop + halo)) for i, n in zip(inner, shape, strict=True))
-        within = tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
-        yield inner, outer, within
-
-
-def largest_tile(shape: tuple[int, ...], multiple: int) -> tuple[int, ...]:
-    """Pixels that are predicted at a time of an image (*shape), with those around it, at the most."""
-    side, halo = _side_and_halo(len(shape), multiple)
-    return tuple(min(n, side + 2 * halo) for n in shape)
-
-
-def _side_and_halo(ndim: int, multiple: int) -> tuple[int, int]:
-    side, halo = (max(1, round(n[ndim] / multiple)) * multiple for n in (_TILE, _HALO))
-    return side, halo

@@ -18,11 +18,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_dip.core.coverage import one_pass, whole_fit
 from napari_dip.core.noise import INDEPENDENT, Noise
 from napari_dip.core.operators import Compose, Mask
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import Search, tail_of
-from napari_dip.core.selfguided import SelfGuided, one_pass, whole_fit
+from napari_dip.core.selfguided import SelfGuided
 from napari_dip.core.state import Mark
 from napari_dip.settings import Settings
 
