@@ -166,9 +166,9 @@ def test_tiles_cover_each_pixel_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_large_image_is_predicted_in_tiles_without_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     search = begun(case(160, 168), precision="float32")
-    whole = search._predict(search._photons)
+    whole = search.predict(search._photons)
     monkeypatch.setattr(coverage, "_TILE", {2: 64})
-    assert torch.allclose(search._predict(search._photons), whole, atol=1e-4)
+    assert torch.allclose(search.predict(search._photons), whole, atol=1e-4)
 
 
 def test_missing_pixels_do_not_matter() -> None:
