@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from napari_dip.core.coverage import one_pass, whole_fit
-from napari_dip.core.noise import INDEPENDENT, Noise
+from napari_dip.core.noise import INDEPENDENT
 from napari_dip.core.operators import Compose, Mask
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import Search, tail_of
@@ -29,15 +29,13 @@ from napari_dip.settings import Settings
 
 RATIO = 0.95  # of the noise: the running average lags behind the iterate, which has fitted some noise by then
 RATIO_GUESSED = 0.05  # the same where the noise is a guess, that fine texture makes up to 5 times too high
+RATIO_WEAK = 0.25  # the same where noise is weak, so that fine texture may be half of what is taken for it
 RATIO_SHARED = 1.0  # the same where neighbours share noise: it is fitted early and fast, so that late costs more
-MOST, MOST_GUESSED = (
-    1.15,
-    2.0,
-)  # of the noise, known or guessed: the residual of images that pixels held out choose from
+MOST, MOST_GUESSED = 1.15, 2.0  # of the noise, or a guess of it: the residual of what pixels held out may choose from
 LEAST = 0.8  # of the noise: a residual that is to be below it only while pixels held out are ever better foretold
-HELD_OUT, HELD_OUT_AT_MOST = 0.03, 0.05  # fraction of the known pixels of large images, and of small ones
+HELD_OUT = 0.03  # fraction of the known pixels
 BLOCK = 7  # pixels along each axis of what is held out together where neighbours share noise
-ENOUGH, FEWEST = 100, 25  # held-out pixels that are to be had; the mean square error of fewer is left to chance
+ENOUGH = 100  # held-out pixels; the mean square error of fewer is left to chance
 CLEAR = 8.0  # contrast over noise from which much of that may be fine structure
 WATCHED = 1024  # pixels whose variance is followed: a window of 100 iterations of them takes 0.4 MB
 WINDOW = 100  # iterations, of the windowed variance
@@ -145,14 +143,15 @@ class Discrepancy(Rule):
 
 
 class Fitted(Discrepancy):
-    """Stop where the residual is far below a noise that is but a guess: all that comes is the rest of the noise.
+    """Stop where the residual is far below a noise that is a guess, or weak: all that comes is the rest of the noise.
 
     A tiny image, of which the noise is known least, is so far after some hundred iterations.
     """
 
     def __init__(self, problem: Problem, settings: Settings) -> None:
         super().__init__(problem, settings)
-        self.enough = RATIO_GUESSED
+        assert problem.noise is not None
+        self.enough = RATIO_GUESSED if problem.noise.warning else RATIO_WEAK
 
     def remark(self) -> str:
         return ""
@@ -237,7 +236,7 @@ class HeldOut(Lowest):
     def __init__(self, problem: Problem, settings: Settings) -> None:
         super().__init__(problem, settings)
         known = problem.known_pixels()
-        correlated = problem.noise is not None and _shared(problem.noise)
+        correlated = problem.noise is not None and problem.noise.correlation >= INDEPENDENT
         held = _draw(np.asarray(known.any(0)), BLOCK if correlated else 1, settings.seed)
         self.held = held & known
         if not self.held.any() or not (known & ~held).any():
@@ -355,30 +354,24 @@ def choose(problem: Problem, settings: Settings) -> Choice:
     noise = problem.noise
     if noise is None:
         return Choice("iterations", "the noise of the image is not known")
-    if _shared(noise):
+    shared = noise.correlation >= INDEPENDENT
+    same = problem.image_shape == problem.observation.shape[1:]
+    more = not same or problem.known < 1  # is sought than was measured
+    weak = more and CLEAR <= noise.contrast < math.inf
+    large = HELD_OUT * problem.known * problem.observation[0].size >= ENOUGH
+    if shared and not weak:
         return Choice(
             "discrepancy", f"neighbouring pixels share noise ({noise.correlation:.1f}) and would foretell each other's"
         )
-    measured = problem.known * problem.observation[0].size
-    if noise.warning and HELD_OUT * measured < ENOUGH:
-        # what a blur or a coarser grid took away still comes back where the residual is that small
-        name = "fitted" if problem.image_shape == problem.observation.shape[1:] else "iterations"
-        return Choice(name, f"the noise is uncertain ({noise.warning}) and the image small")
-    if HELD_OUT * measured >= ENOUGH and noise.correlation < INDEPENDENT:
+    if large and not shared:
         return Choice("held-out", "noise is independent from pixel to pixel")
-    if _weak(noise) and HELD_OUT_AT_MOST * measured >= FEWEST:
-        return Choice("held-out", "the noise is weak, and may well be fine structure")
+    if noise.warning and not large:
+        # what a blur or a coarser grid took away still comes back where the residual is that small
+        name = "fitted" if same else "iterations"
+        return Choice(name, f"the noise is uncertain ({noise.warning}) and the image small")
+    if weak:
+        return Choice("fitted", "the noise is weak, so that much of it may be fine structure")
     return Choice("discrepancy", "the image is too small to hold pixels out")
-
-
-def _weak(noise: Noise) -> bool:
-    """Whether there is so little noise that structure may make up much of it, or of what neighbours share of it."""
-    return CLEAR <= noise.contrast < math.inf
-
-
-def _shared(noise: Noise) -> bool:
-    """Whether neighbours share so much noise that one would foretell the other's."""
-    return noise.correlation >= INDEPENDENT and not _weak(noise)
 
 
 def _ratio(search: Search) -> float:
@@ -394,15 +387,11 @@ def _ratio(search: Search) -> float:
 
 
 def _draw(known: npt.NDArray[np.bool_], block: int, seed: int) -> npt.NDArray[np.bool_]:
-    """Pixels (*S) to hold out: blocks that begin at random known pixels and cover about `HELD_OUT` of these.
-
-    More where these are fewer than `ENOUGH`, up to `HELD_OUT_AT_MOST`.
-    """
+    """Pixels (*S) to hold out: blocks that begin at random known pixels and cover about `HELD_OUT` of these."""
     rng = np.random.default_rng(seed)
     size = tuple(min(block, max(1, n // 4)) for n in known.shape)
     places = np.argwhere(known)
-    count = max(HELD_OUT * len(places), min(ENOUGH, HELD_OUT_AT_MOST * len(places)))
-    corners = rng.permutation(places)[: max(1, round(count / math.prod(size)))]
+    corners = rng.permutation(places)[: max(1, round(HELD_OUT * len(places) / math.prod(size)))]
     held = np.zeros(known.shape, bool)
     for offset in np.ndindex(size):
         held[tuple(np.minimum(corners + offset, np.array(known.shape) - 1).T)] = True
