@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -131,6 +133,23 @@ def test_threads_change_nothing_but_the_last_digits(monkeypatch: pytest.MonkeyPa
     finally:
         torch.set_num_threads(before)
     torch.testing.assert_close(alone, together, rtol=0, atol=1e-5)
+
+
+def test_each_strip_is_computed_by_one_thread_whichever_that_is() -> None:
+    """A thread that begins only after others took its strip has had as many as the process, and other last digits."""
+
+    def threads_here(top: int) -> Any:
+        return torch.get_num_threads()
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        for _ in range(100):
+            seen = collaborative._side_by_side(threads_here, range(9), torch.device("cpu"), 8)
+            assert set(seen) == {1}
+            assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_strips_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

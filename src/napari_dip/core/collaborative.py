@@ -216,14 +216,20 @@ def _side_by_side(
     if workers < 2:
         yield from map(estimate, tops)
         return
-    with ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(1)) as pool:
-        try:
+
+    def alone(top: int) -> _Strip:
+        torch.get_num_threads()  # a thread takes over the number of the process when it first asks, not when it begins
+        torch.set_num_threads(1)
+        return estimate(top)
+
+    try:
+        with ThreadPoolExecutor(workers) as pool:
             for first in range(0, len(tops), workers):  # no more results than workers wait in memory
-                some = list(pool.map(estimate, tops[first : first + workers]))
+                some = list(pool.map(alone, tops[first : first + workers]))
                 torch.set_num_threads(threads)  # what begins in a pause has as many as ever
                 yield from some
-        finally:
-            torch.set_num_threads(threads)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _extended(image: Tensor, side: int) -> Tensor:
