@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from napari_dip import Result, denoise, iterate
-from napari_dip.core import coverage, selfguided
+from napari_dip.core import coverage, mosaic, selfguided
 from tests.core.tiny import comparisons, picture
 
 SIZE = 24
@@ -173,3 +174,17 @@ def test_what_happened_before_a_stop_is_told_too(index: int, iteration: int, mon
 def test_a_stack_whose_slices_were_too_many_at_once_goes_on_one_after_the_other() -> None:
     half = restored(in_slice(0, 2), at_once=2)
     assert restored(resume=half, at_once=1).complete
+
+
+def test_slices_at_once_stay_as_they_were_where_their_states_are_too_many_to_be_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that ends before those beside it has let go of what tells whether these have gone on."""
+    monkeypatch.setattr(coverage, "PASSES", (40, 40, 40))
+    together = dict(at_once=3, warm_start=False)
+    early, late = restored(in_slice(0, 2), **together), restored(in_slice(0, 40), **together)
+    half = replace(early, states=(*early.states[:2], late.states[2]))
+    monkeypatch.setattr(mosaic, "STATES_AT_MOST", 0)
+    more = restored(in_slice(0, 44), resume=half, at_once=3)
+    assert "in slices 1 to 2 of 3" in more.stop_reason
+    assert np.isfinite(more.image).all()

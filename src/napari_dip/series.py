@@ -222,7 +222,8 @@ class Series:
         if not self._all_kept:
             frame = int(np.prod(self.job.slices.leading[1:], dtype=int))
             first = min(self._kept) if self.at_once > 1 else -1
-            self._kept = {i: s for i, s in self._kept.items() if i in (first, index) or i > index - frame}
+            needed = {first, index, *self._due, *self._under_way}
+            self._kept = {i: s for i, s in self._kept.items() if i in needed or i > index - frame}
 
     def _failed(self, index: int, error: Exception) -> None:
         """Go on with what there is, if there is something."""
