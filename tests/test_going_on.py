@@ -91,6 +91,13 @@ def test_slices_that_had_ended_are_made_in_another_type_if_that_is_asked_for() -
     assert np.abs(both.image - whole.image).max() <= 0.5
 
 
+def test_what_was_not_reached_stays_empty_in_another_type() -> None:
+    half = restored(in_slice(1), image=stack().astype(np.uint16), output_dtype="input")
+    more = restored(in_slice(1, 2), image=stack().astype(np.uint16), resume=half, output_dtype="float32")
+    assert not half.image[2].any()
+    assert [bool(np.isnan(image).all()) for image in more.image] == [False, False, True]
+
+
 def test_what_was_there_stays_where_a_run_that_goes_on_is_stopped() -> None:
     done = restored()
     more = restored(in_slice(1, 5), resume=done)

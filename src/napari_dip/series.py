@@ -92,13 +92,17 @@ class Series:
         """Begin with what an earlier result has."""
         job = self.job
         self.events += earlier.history.events
+        parts = [earlier.states[index * self._fits : (index + 1) * self._fits] for index in range(self.count)]
+        # what is empty is so in the type of the result, of which there may be another now
+        there = [index for index, states in enumerate(parts) if any(states) or job.holds_nothing(index)]
         for name in ("image", "last", "residual", "uncertainty"):
             mine, given = getattr(self, name), getattr(earlier, name)
             if mine is not None and given is not None:
-                mine[:] = job.slices.cut(given if given.dtype == mine.dtype else to_dtype(given, mine.dtype))
+                given = job.slices.cut(given)[there]
+                mine[there] = given if given.dtype == mine.dtype else to_dtype(given, mine.dtype)
         same = all(getattr(job.settings, how) == getattr(earlier.settings, how) for how in _SAME)
         for index, left in enumerate(_left(job, earlier.states)):
-            states = earlier.states[index * self._fits : (index + 1) * self._fits]
+            states = parts[index]
             if not any(states):
                 continue
             self._kept[index] = states
