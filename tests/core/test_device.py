@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -111,3 +112,19 @@ def test_the_precision_is_that_of_the_user_else_that_of_the_processor(
 def test_what_reads_the_loss_keeps_its_digits(optimiser: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "has_bfloat16", lambda *_: True)
     assert device.precision_of(tiny(precision="auto", optimiser=optimiser), "cpu") == "float32"
+
+
+def test_a_thread_that_records_and_lets_go_of_another_run_does_not_wait_for_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A recording begins with a collection of garbage, and an abandoned run may be among that."""
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    done = threading.Event()
+
+    def record() -> None:
+        with device.ONE_AT_A_TIME:
+            device.give_back("cuda:0")
+        done.set()
+
+    threading.Thread(target=record, daemon=True).start()
+    assert done.wait(5)

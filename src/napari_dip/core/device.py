@@ -9,8 +9,9 @@ import torch
 
 from napari_dip.settings import Settings
 
-#: Held while a CUDA graph is recorded, and by what would break the recording.
-ONE_AT_A_TIME = threading.Lock()
+#: Held while a CUDA graph is recorded, and by what would break the recording. Twice by one thread: a recording begins
+#: with a collection of garbage, where a run that was abandoned may let go of its memory.
+ONE_AT_A_TIME = threading.RLock()
 
 
 @dataclass(frozen=True)
