@@ -188,6 +188,18 @@ def test_a_stop_ends_all_that_are_under_way_and_the_rest_is_empty() -> None:
     assert np.isfinite(both.image).all()
 
 
+def test_empty_slices_of_whole_numbers_are_said_to_be_0() -> None:
+    image = (series(3)[1] * 1000).astype(np.uint16)
+    reasons = []
+    for dtype in ("input", "float32"):
+        asked = iter([False] * 4)
+        stopped = denoise(
+            image, leading_axes=1, output_dtype=dtype, should_stop=lambda asked=asked: next(asked, True), **FAST
+        )
+        reasons.append(stopped.stop_reason)
+    assert [reason.endswith("0 in a result of whole numbers") for reason in reasons] == [True, False]
+
+
 def test_progress_does_not_go_back_and_shows_one_slice_at_a_time() -> None:
     _, image = series(4)
     shown = list(iterate("denoise", image, leading_axes=1, at_once=2, interval=0, **FAST))

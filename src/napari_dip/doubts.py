@@ -72,8 +72,9 @@ def warnings_of(
         few, more = sorted(apart)[:_NAMED], len(apart) - _NAMED
         which = ", ".join(map(str, few)) + (f" and {more} more" if more > 0 else "")
         times = f"{min(apart.values()):.2g} to {max(apart.values()):.2g}" if len(apart) > 1 else f"{apart[few[0]]:.2g}"
+        each = "each of these" if len(apart) > 1 else "it"
         yield (
-            f"In slice{'s' * (len(apart) > 1)} {which} the noise is {times} times that of the stack: each of these was "
+            f"In slice{'s' * (len(apart) > 1)} {which} the noise is {times} times that of the stack: {each} was "
             "restored with the noise that is seen in it"
         )
     if ratios is not None and (sentence := hole_sentence(slices, noise, ratios)):

@@ -256,6 +256,8 @@ class Series:
                 rest = {index in accounts for index in range(last + 1, self.count)}
                 if rest:
                     reason += f"; the slices after it are {' or '.join(_STAY[there] for there in sorted(rest)[::-1])}"
+                    if False in rest and self.image.dtype.kind in "ui":
+                        reason += ", which is 0 in a result of whole numbers"
         ratios = doubts.hole_ratios(job.slices, job.noise) if job.slices.missing.any() else None
         uncertainty = self.uncertainty
         if uncertainty is not None and done and np.isnan(uncertainty).all():

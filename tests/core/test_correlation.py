@@ -71,3 +71,12 @@ def test_an_autocorrelation_has_the_axes_of_its_image() -> None:
     white = Noise(gain=0, offset=0, read_noise=1, sigma=1)
     assert autocorrelation_of(white, (4, 9, 9)).shape == (1, 1, 1)
     assert np.array_equal(plane_of(autocorrelation_of(SHARED, (1, 9, 9))), SHARED.autocorrelation)
+
+
+def test_an_autocorrelation_of_other_axes_is_refused_unless_noise_is_independent() -> None:
+    with pytest.raises(ValueError, match="2 axes and the image 3"):
+        autocorrelation_of(SHARED, (9, 9, 9))
+    alone = np.zeros((3, 3))
+    alone[1, 1] = 1
+    white = Noise(gain=0, offset=0, read_noise=1, sigma=1, autocorrelation=alone)
+    assert autocorrelation_of(white, (9, 9, 9)).shape == (1, 1, 1)

@@ -65,6 +65,16 @@ def test_what_neighbours_share_does_not_hide_the_gain_where_most_is_dark() -> No
     assert np.mean(gains) == pytest.approx(20, rel=0.15)
 
 
+def test_what_neighbours_seem_to_share_in_a_small_image_may_be_its_texture() -> None:
+    texture = 100 * gaussian_filter(np.random.default_rng(0).normal(0, 1, (80, 80)), 0.8)
+    small, large = estimate_noise(texture[:24, :24]), estimate_noise(texture)
+    assert small.correlation > 0.2
+    assert "small" in small.warning
+    assert "small" not in large.warning
+    white = scene(24) * 100 + np.random.default_rng(0).normal(0, 10, (24, 24))
+    assert not estimate_noise(white).warning
+
+
 @pytest.mark.parametrize("sigma", [5, 20])
 @pytest.mark.parametrize("shared", KERNELS)
 def test_noise_that_ignores_the_signal_has_no_gain(sigma: float, shared: float) -> None:

@@ -224,10 +224,13 @@ def test_pixels_held_out_find_a_better_image_than_the_last() -> None:
         (noisy_problem(replace(WHITE, contrast=20.0)), "discrepancy", "small"),
         (replace(problem(operator=Downsample((2, 2))), noise=replace(WHITE, contrast=20.0)), "fitted", "weak"),
         (replace(problem(operator=Downsample((2, 2))), noise=replace(SHARED, contrast=20.0)), "fitted", "weak"),
-        (
-            replace(problem(operator=Downsample((2, 2))), noise=replace(SHARED, contrast=20.0, warning="few")),
-            "iterations",
-            "few",
+        *(
+            (
+                replace(problem(operator=Downsample((2, 2))), noise=replace(SHARED, contrast=contrast, warning="few")),
+                "iterations",
+                "few",
+            )
+            for contrast in (20.0, 3.0)
         ),
         (replace(problem(operator=Downsample((2, 2))), noise=replace(SHARED, contrast=3.0)), "discrepancy", "0.6"),
         (replace(problem(64, 64), noise=WHITE), "held-out", "independent"),
@@ -245,6 +248,7 @@ def test_pixels_held_out_find_a_better_image_than_the_last() -> None:
         "fine grid, weak",
         "fine grid, weak and shared",
         "fine grid, a weak guess",
+        "fine grid, a guess",
         "fine grid, shared",
         "white",
         "white warning",

@@ -29,7 +29,9 @@ def autocorrelation_of(noise: Noise, shape: tuple[int, ...]) -> Array:
         if known.ndim == sum(long):  # it was estimated without the axes of one pixel
             sizes = iter(known.shape)
             return known.reshape([next(sizes) if each else 1 for each in long])
-        raise ValueError(f"noise.autocorrelation has {known.ndim} axes and the image {len(shape)}: they must agree")
+        if not noise.independent:
+            axes = f"noise.autocorrelation has {known.ndim} axes and the image {len(shape)}"
+            raise ValueError(f"{axes}; estimate the noise of an image of as many")
     if noise.independent:
         return np.ones((1,) * len(shape))
     beside = noise.correlation

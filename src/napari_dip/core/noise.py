@@ -102,6 +102,7 @@ class Noise:
 _INDEPENDENTLY = "neighbours independent"
 _CLIPPED = "much of the image is at a limit of its range: the noise is a guess"
 _FEW = "too little of the image is there: its noise is a guess"
+_SMALL = "the image is small: fine structure may be what its neighbours seem to share, and the noise weaker"
 _FLAT = "most of the image does not vary from pixel to pixel: no noise can be seen in it"
 _EQUAL = "most pixels equal their neighbours: the noise is a guess"
 _BESIDES = "most of the image does not vary from pixel to pixel: the noise is that of the rest"
@@ -118,6 +119,8 @@ _VARIED = 0.9
 _LEAST = 0.05
 #: With fewer patches than this, nothing but a rough level can be told.
 _ENOUGH = 100
+#: In fewer pixels calm patches may all be of one texture.
+_LARGE = 3000
 #: Pixels across, of fewer than which there are no patches that could tell what neighbours share; and pixels of such a
 #: line of which the differences tell a level.
 _WIDE, _LINE = 3, 32
@@ -233,12 +236,15 @@ def _estimate(
     if fit.calm < 0.03:
         warning = warning or "hardly any part of the image is free of structure: the noise may be weaker"
     mirrored = np.pad(fit.autocorrelation, [(n - 1, 0) for n in fit.autocorrelation.shape], mode="reflect")
+    shared = float(np.mean(_neighbours(mirrored)))
+    if known.sum() < _LARGE and abs(shared) > 2 * INDEPENDENT:
+        warning = warning or _SMALL
     noise = Noise(
         gain=gain,
         offset=offset,
         read_noise=read_noise,
         sigma=0.0,
-        correlation=float(np.mean(_neighbours(mirrored))),
+        correlation=shared,
         autocorrelation=mirrored,
         warning=warning,
     )
