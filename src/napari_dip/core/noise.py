@@ -119,8 +119,8 @@ _VARIED = 0.9
 _LEAST = 0.05
 #: With fewer patches than this, nothing but a rough level can be told.
 _ENOUGH = 100
-#: In fewer pixels calm patches may all be of one texture.
-_LARGE = 3000
+#: In fewer pixels calm patches may all be of one texture, if they seem to share so much noise along an axis.
+_LARGE, _TEXTURE = 3000, 0.25
 #: Pixels across, of fewer than which there are no patches that could tell what neighbours share; and pixels of such a
 #: line of which the differences tell a level.
 _WIDE, _LINE = 3, 32
@@ -236,15 +236,15 @@ def _estimate(
     if fit.calm < 0.03:
         warning = warning or "hardly any part of the image is free of structure: the noise may be weaker"
     mirrored = np.pad(fit.autocorrelation, [(n - 1, 0) for n in fit.autocorrelation.shape], mode="reflect")
-    shared = float(np.mean(_neighbours(mirrored)))
-    if known.sum() < _LARGE and abs(shared) > 2 * INDEPENDENT:
+    beside = _neighbours(mirrored)
+    if known.sum() < _LARGE and max(beside) > _TEXTURE:
         warning = warning or _SMALL
     noise = Noise(
         gain=gain,
         offset=offset,
         read_noise=read_noise,
         sigma=0.0,
-        correlation=shared,
+        correlation=float(np.mean(beside)),
         autocorrelation=mirrored,
         warning=warning,
     )
