@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 
 from napari_dip import files
-from napari_dip.picture import Picture, guess_axes, make_picture
+from napari_dip.picture import Picture, converted, guess_axes, make_picture
 
 TYPES = ["uint8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
 RECORD = {"task": "denoise", "settings": {"iterations": 3}, "note": "50 µm"}
@@ -88,7 +88,7 @@ def test_imagej_is_understood_and_understands(tmp_path: Path, unit: str) -> None
     assert meta["Info"].endswith("by hand")
 
 
-def test_ome_units_are_brought_together_and_channels_keep_their_names(tmp_path: Path) -> None:
+def test_ome_units_stay_and_channels_keep_their_names(tmp_path: Path) -> None:
     tifffile.imwrite(
         tmp_path / "a.ome.tif",
         values((2, 3, 5, 4)),
@@ -107,13 +107,24 @@ def test_ome_units_are_brought_together_and_channels_keep_their_names(tmp_path: 
         },
     )
     picture = files.read(tmp_path / "a.ome.tif")
-    assert picture.unit == "nm"
-    assert picture.pixel_size == pytest.approx({"X": 100, "Y": 200, "Z": 1000, "T": 0.02})
+    assert picture.pixel_size == {"X": 100, "Y": 0.2, "Z": 0.001, "T": 20}
+    assert [picture.unit_of(axis) for axis in "XYZT"] == ["nm", "µm", "mm", "ms"]
+    assert picture.sizes_in("nm", "XYZT") == {"X": 100, "Y": 200, "Z": 1000}
     files.write(tmp_path / "b.ome.tif", picture.values, picture)
     with tifffile.TiffFile(tmp_path / "b.ome.tif") as tif:
         assert tif.is_ome
         xml = tif.ome_metadata or ""
     assert all(words in xml for words in ('Name="DAPI"', 'Name="GFP"', 'PhysicalSizeXUnit="nm"'))
+    again = files.read(tmp_path / "b.ome.tif")
+    assert (again.pixel_size, again.units) == (picture.pixel_size, picture.units)
+
+
+@pytest.mark.parametrize(
+    ("size", "unit", "to", "is_"),
+    [(0.3, "µm", "nm", 300), (0.7, "nm", "µm", 0.0007), (2, "min", "s", 120), (1.1, "s", "ms", 1100), (3, "", "", 3)],
+)
+def test_a_conversion_is_exact(size: float, unit: str, to: str, is_: float) -> None:
+    assert converted(size, unit, to) == is_
 
 
 def test_resolution_tags_calibrate_and_others_can_read_them(tmp_path: Path) -> None:

@@ -30,7 +30,25 @@ _ONE_IMAGE = (
     "together",
     "uncertainty",
 )
-_UNITS = {"µm": "micrometer", "nm": "nanometer", "mm": "millimeter", "cm": "centimeter", "m": "meter", "inch": "inch"}
+_UNITS = {
+    "µm": "micrometer",
+    "nm": "nanometer",
+    "mm": "millimeter",
+    "cm": "centimeter",
+    "m": "meter",
+    "inch": "inch",
+    "Å": "angstrom",
+    "pm": "picometer",
+}
+_TIMES = {
+    "s": "second",
+    "min": "minute",
+    "h": "hour",
+    "d": "day",
+    "ms": "millisecond",
+    "µs": "microsecond",
+    "ns": "nanosecond",
+}
 
 
 def wanted(args: Namespace) -> bool:
@@ -134,10 +152,9 @@ def _calibration(picture: Picture, name: str) -> Calibration:
             f"{name} has the axes {picture.axes}; a {ENDING} has {', '.join(AXES.upper())} only, no colours"
         )
     sizes = [picture.pixel_size.get(axis, 0.0) for axis in picture.axes]
-    lengths = _UNITS.get(picture.unit, "")
     units = [
-        ("second" if axis == "t" else "" if axis == "c" else lengths) if size else ""
-        for axis, size in zip(axes, sizes, strict=True)
+        (_TIMES if axis == "T" else _UNITS).get(picture.unit_of(axis), "") if size else ""
+        for axis, size in zip(picture.axes, sizes, strict=True)
     ]
     scale = tuple(size or 1.0 for size in sizes)
     return Calibration(axes=axes, scale=scale, translation=(0.0,) * len(axes), units=tuple(units))

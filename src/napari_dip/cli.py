@@ -243,7 +243,7 @@ def _axes(picture: Picture, spatial: str, together: str | None = None, name: str
 
 def _instrument(args: Namespace, picture: Picture, spatial: str) -> dict[str, Any]:
     """What is said of the instrument, and what the file knows of its voxels."""
-    sizes = picture.pixel_size
+    sizes = picture.sizes_in(picture.unit_of("X"), spatial)
     said: dict[str, Any] = {}
     if all(sizes.get(axis, 0) > 0 for axis in spatial):
         said["voxel_size"] = tuple(sizes[axis] for axis in spatial)

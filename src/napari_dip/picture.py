@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ ORDER = "TCZYXS"
 
 #: unit -> metres
 LENGTHS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "µm": 1e-6, "nm": 1e-9, "Å": 1e-10, "pm": 1e-12, "inch": 0.0254}
+#: unit -> seconds
+TIMES = {"d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
 
 _SPELLINGS = {
     **dict.fromkeys(("um", "micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"), "µm"),
@@ -25,8 +28,41 @@ _SPELLINGS = {
     **dict.fromkeys(("centimeter", "centimeters", "centimetre", "centimetres"), "cm"),
     **dict.fromkeys(("meter", "meters", "metre", "metres"), "m"),
     **dict.fromkeys(("in", "inches"), "inch"),
+    **dict.fromkeys(("angstrom", "angstroms", "ångström"), "Å"),
+    **dict.fromkeys(("sec", "second", "seconds"), "s"),
+    **dict.fromkeys(("msec", "millisecond", "milliseconds"), "ms"),
+    **dict.fromkeys(("usec", "us", "microsecond", "microseconds"), "µs"),
+    **dict.fromkeys(("nanosecond", "nanoseconds"), "ns"),
+    **dict.fromkeys(("minute", "minutes", "mins"), "min"),
+    **dict.fromkeys(("hour", "hours", "hr"), "h"),
+    **dict.fromkeys(("day", "days"), "d"),
     **dict.fromkeys(("pixel", "pixels", "none", "null", "reference frame"), ""),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channel:
+    """A channel, as far as it is known.
+
+    Attributes
+    ----------
+    name : str
+    colour : str
+        Red, green and blue as "RRGGBB" in hexadecimal digits, of its brightest pixels; empty if it is not known.
+    limits : tuple of float, or None
+        Intensities that are shown black and at full brightness.
+    table : uint8 array (3, 256), or None
+        Lookup table that shows it, where that is more than a ramp from black to `colour`.
+    emission, excitation : float or None
+        Wavelengths in nm.
+    """
+
+    name: str = ""
+    colour: str = ""
+    limits: tuple[float, float] | None = None
+    table: Array | None = None
+    emission: float | None = None
+    excitation: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,23 +78,32 @@ class Picture:
         Pages that the file does not name are z, then time.
     alpha : array or None
         Opacity, with the axes of `values` but S.
+    order : str
+        The axes, with S for colours or alpha, in the order in which the file has them; empty for that of `axes`.
     pixel_size : dict of float
-        Axis -> distance between two pixels, as far as it is known; T is in seconds.
+        Axis -> distance between two pixels, as far as it is known, in the unit that `unit_of` gives.
     unit : str
         Of the distances along Z, Y and X, such as "µm"; empty for pixels.
+    units : dict of str
+        Axis -> unit, of those that have another one than `unit`, and of T than "s".
+    channels : tuple of Channel
+        One for each along C, or a single one if there is no such axis; empty if nothing is known of them.
     notes : str
         The text that the file carried: ImageJ's Info, or the description in OME.
     record : dict
         Of the restoration that made the image; empty if none did.
     display : dict
-        How a viewer showed it, for the file format that it came from: colour tables, ranges, labels of slices.
+        What only the file format that it came from can say, in its words.
     """
 
     values: Array
     axes: str
     alpha: Array | None = None
+    order: str = ""
     pixel_size: dict[str, float] = field(default_factory=dict)
     unit: str = ""
+    units: dict[str, str] = field(default_factory=dict)
+    channels: tuple[Channel, ...] = ()
     notes: str = ""
     record: dict[str, Any] = field(default_factory=dict)
     display: dict[str, Any] = field(default_factory=dict)
@@ -72,6 +117,18 @@ class Picture:
     def slice_shape(self) -> tuple[int, ...]:
         """The shape without the colours."""
         return self.values.shape[: len(self.slice_axes)]
+
+    def unit_of(self, axis: str) -> str:
+        """The unit of the pixel size along an axis."""
+        return self.units.get(axis, "s" if axis == "T" else "" if axis in "CS" else self.unit)
+
+    def sizes_in(self, unit: str, axes: str) -> dict[str, float]:
+        """The pixel sizes along some axes in one unit, as far as they are known and can be brought to it."""
+        return {
+            axis: converted(self.pixel_size[axis], self.unit_of(axis), unit)
+            for axis in axes
+            if axis in self.pixel_size and _same_kind(self.unit_of(axis), unit)
+        }
 
     def restored(self, values: Array, factors: Mapping[str, int], record: dict[str, Any]) -> Picture:
         """This picture with other values, on a grid that is finer by `factors` (axis -> factor)."""
@@ -94,9 +151,18 @@ class Picture:
         colours = self.values if "S" in self.axes else self.values[..., None]
         return np.concatenate([colours, self.alpha[..., None].astype(colours.dtype)], axis=-1)
 
+    def in_order(self, order: str) -> tuple[Array, str]:
+        """The samples with their axes in this order, and their axes; S is last where it is not named."""
+        values, axes = self.samples(), self.sample_axes
+        place = {letter: len(order) if letter == "S" and "S" not in order else order.find(letter) for letter in axes}
+        by = sorted(range(len(axes)), key=lambda i: place[axes[i]])
+        return np.ascontiguousarray(values.transpose(by)), "".join(axes[i] for i in by)
+
     def sheet(self) -> dict[str, Any]:
-        """Axes and pixel sizes, fit for JSON."""
-        return {"axes": self.sample_axes, "pixel_size": self.pixel_size, "unit": self.unit}
+        """Axes, pixel sizes and channels, fit for JSON."""
+        units = {"units": self.units} if self.units else {}
+        channels = {"channels": [_plain(each) for each in self.channels]} if self.channels else {}
+        return {"axes": self.sample_axes, "pixel_size": self.pixel_size, "unit": self.unit, **units, **channels}
 
     def text(self) -> str:
         """The record as JSON, followed by the notes of the file that the image came from."""
@@ -118,6 +184,7 @@ def make_picture(values: Array, axes: str, *, has_alpha: bool = False, **rest: A
     if not {"Y", "X"} <= set(axes):
         raise ValueError(f"an image has at least two axes, y and x, but this has shape {values.shape}")
     order = sorted(range(len(axes)), key=lambda i: ORDER.find(axes[i]))
+    rest.setdefault("order", axes)
     values = np.transpose(values, order).astype(values.dtype.newbyteorder("="), copy=False)
     axes = "".join(axes[i] for i in order)
     alpha = None
@@ -146,8 +213,48 @@ def _named(axes: str) -> str:
     return "".join(next(names) if letter in "QI" else letter for letter in axes)
 
 
+def converted(size: float, unit: str, to: str) -> float:
+    """A size in another unit of length, or of time; in decimals, so that 0.3 µm are 300 nm and not 299.99999999999994.
+
+    Raises
+    ------
+    ValueError
+        If one cannot be brought to the other.
+    """
+    if unit == to:
+        return size
+    if not _same_kind(unit, to):
+        raise ValueError(f"{unit or 'pixels'} cannot be brought to {to or 'pixels'}")
+    table = LENGTHS if unit in LENGTHS else TIMES
+    return float(Decimal(repr(float(size))) * Decimal(repr(table[unit])) / Decimal(repr(table[to])))
+
+
+def _same_kind(unit: str, other: str) -> bool:
+    return unit == other or any({unit, other} <= table.keys() for table in (LENGTHS, TIMES))
+
+
+def _plain(channel: Channel) -> dict[str, Any]:
+    """What is known of a channel, fit for JSON."""
+    known = {name: value for name, value in vars(channel).items() if value is not None and not isinstance(value, str)}
+    words = {name: value for name, value in vars(channel).items() if isinstance(value, str) and value}
+    return words | {name: np.asarray(value).tolist() if name == "table" else value for name, value in known.items()}
+
+
+def channels_in(sheet: Any) -> tuple[Channel, ...]:
+    """The channels that `Picture.sheet` wrote down."""
+    found = []
+    for each in sheet if isinstance(sheet, (list, tuple)) else ():
+        known = {name: each[name] for name in ("name", "colour", "emission", "excitation") if name in each}
+        if "limits" in each:
+            known["limits"] = tuple(map(float, each["limits"]))
+        if "table" in each:
+            known["table"] = np.asarray(each["table"], np.uint8)
+        found.append(Channel(**known))
+    return tuple(found)
+
+
 def unit_name(text: str) -> str:
-    """A unit of length as it is spelt in `LENGTHS`; other units stay as they are."""
+    """A unit as it is spelt in `LENGTHS` or `TIMES`; other units stay as they are."""
     text = text.strip().replace("\\u00B5", "µ").replace("\\u00b5", "µ").replace("μ", "µ")  # Greek mu to micro sign
     return _SPELLINGS.get(text.lower(), text)
 

@@ -136,8 +136,9 @@ class Measures:
         if self._flat:
             axes["leading_axes"] += 1
         space = self.picture.slice_axes[axes["leading_axes"] :]
-        known = all(axis in self.picture.pixel_size for axis in space) and self.picture.unit
-        sizes = [self.picture.pixel_size[axis] if known else 1.0 for axis in space]
+        in_one = self.picture.sizes_in(self.picture.unit, space)
+        known = len(in_one) == len(space) and self.picture.unit
+        sizes = [in_one[axis] if known else 1.0 for axis in space]
         pixel_size = tuple(size / factors.get(axis, 1) for axis, size in zip(space, sizes, strict=True))
         detail = trust.resolution(image, pixel_size=pixel_size, **axes).detail(
             self.picture.unit if known else "pixels of IN"

@@ -20,12 +20,12 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 
-from napari_dip.picture import LENGTHS, Picture, make_picture, unit_name
+from napari_dip.picture import LENGTHS, TIMES, Picture, channels_in, converted, make_picture, unit_name
 
 _MINISWHITE, _PALETTE = 0, 3  # photometric interpretations
 _CENTIMETRE, _INCH = 3, 2  # resolution units
-_SECONDS = {"ms": 1e-3, "µs": 1e-6, "ns": 1e-9, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _IMAGEJ_DISPLAY = ("mode", "LUTs", "Ranges", "Labels", "min", "max", "loop")
+_IMAGEJ_UNITS = {"Y": "yunit", "Z": "zunit", "T": "tunit"}
 _IMAGEJ_BYTES = 2**32 - 2**20  # a classic TIFF has 32-bit offsets; a plain one grows into a BigTIFF
 
 
@@ -124,32 +124,44 @@ def _calibration(page: Any, meta: dict[str, Any], *, imagej: bool) -> dict[str, 
         if pixels and per and (unit or pixels != per):
             sizes[axis] = per / pixels
     if not imagej and of_tags and unit in LENGTHS:
-        sizes = {axis: size * LENGTHS[of_tags] / LENGTHS[unit] for axis, size in sizes.items()}
+        sizes = {axis: converted(size, of_tags, unit) for axis, size in sizes.items()}
     sizes.update(
         {axis: abs(float(meta[name])) for axis, name in (("Z", "spacing"), ("T", "finterval")) if meta.get(name)}
     )
+    if "T" not in sizes and meta.get("fps"):
+        sizes["T"] = 1 / float(meta["fps"])
     sizes.update(meta.get("pixel_size", {}))
+    units = {axis: unit_name(str(meta.get(name) or "")) for axis, name in _IMAGEJ_UNITS.items()}
+    units = {axis: own for axis, own in units.items() if own and own != ("s" if axis == "T" else unit)}
     display = {name: meta[name] for name in _IMAGEJ_DISPLAY if name in meta} if imagej else {}
-    return {"pixel_size": sizes, "unit": unit, "notes": str(meta.get("Info", "")), "display": display}
+    return {
+        "pixel_size": sizes,
+        "unit": unit,
+        "units": units | dict(meta.get("units", {})),
+        "channels": channels_in(meta.get("channels")),
+        "notes": str(meta.get("Info", "")),
+        "display": display,
+    }
 
 
 def _ome_calibration(xml: str) -> dict[str, Any]:
-    """Pixel sizes of the first image; all lengths in the unit along x."""
+    """Pixel sizes of the first image."""
     root = ElementTree.fromstring(xml)
     pixels = root.find(".//{*}Pixels")
     known = {} if pixels is None else pixels.attrib
     unit = unit_name(known.get("PhysicalSizeXUnit", "µm"))
-    sizes = {}
-    for axis in "XYZ":
-        if f"PhysicalSize{axis}" in known:
-            own = unit_name(known.get(f"PhysicalSize{axis}Unit", "µm"))
-            sizes[axis] = float(known[f"PhysicalSize{axis}"]) * LENGTHS.get(own, 1) / LENGTHS.get(unit, 1)
-    if "TimeIncrement" in known:
-        sizes["T"] = float(known["TimeIncrement"]) * _SECONDS.get(known.get("TimeIncrementUnit", "s"), 1)
+    sizes: dict[str, float] = {}
+    units: dict[str, str] = {}
+    for axis, name in {**{axis: f"PhysicalSize{axis}" for axis in "XYZ"}, "T": "TimeIncrement"}.items():
+        if name in known:
+            sizes[axis] = float(known[name])
+            own = unit_name(known.get(f"{name}Unit", "s" if axis == "T" else "µm"))
+            units |= {axis: own} if own != ("s" if axis == "T" else unit) else {}
     names = [] if pixels is None else [channel.get("Name") for channel in pixels.findall("{*}Channel")]
     return {
         "pixel_size": sizes,
         "unit": unit if sizes else "",
+        "units": units,
         "notes": root.findtext(".//{*}Image/{*}Description", ""),
         "display": {"Channel": {"Name": names}} if all(names) and names else {},
     }
@@ -157,24 +169,30 @@ def _ome_calibration(xml: str) -> dict[str, Any]:
 
 def _imagej(picture: Picture) -> dict[str, Any]:
     sizes = picture.pixel_size
-    unit = {"µm": "micron"}.get(picture.unit, picture.unit).encode("ascii", "backslashreplace").decode()
-    known = {"unit": unit, "spacing": sizes.get("Z"), "finterval": sizes.get("T"), "Info": picture.text()}
+    known = {"unit": _imagej_unit(picture.unit), "spacing": sizes.get("Z"), "finterval": sizes.get("T")}
+    known |= {name: _imagej_unit(picture.units[axis]) for axis, name in _IMAGEJ_UNITS.items() if axis in picture.units}
+    known["Info"] = picture.text()
     display = {name: value for name, value in picture.display.items() if name in _IMAGEJ_DISPLAY}
     return {**display, **{name: value for name, value in known.items() if value}}
 
 
+def _imagej_unit(unit: str) -> str:
+    return {"µm": "micron", "s": "sec"}.get(unit, unit).encode("ascii", "backslashreplace").decode()
+
+
 def _ome(picture: Picture) -> dict[str, Any]:
     sizes = picture.pixel_size
-    unit = {"inch": "in"}.get(picture.unit, picture.unit if picture.unit in LENGTHS else "reference frame")
     metadata: dict[str, Any] = {"Description": picture.text()}
-    for axis in "XYZ":
+    for axis, name in {**{axis: f"PhysicalSize{axis}" for axis in "XYZ"}, "T": "TimeIncrement"}.items():
         if axis in sizes:
-            metadata.update({f"PhysicalSize{axis}": sizes[axis], f"PhysicalSize{axis}Unit": unit})
-    if "T" in sizes:
-        metadata.update({"TimeIncrement": sizes["T"], "TimeIncrementUnit": "s"})
+            metadata.update({name: sizes[axis], f"{name}Unit": _ome_unit(picture.unit_of(axis))})
     if "Channel" in picture.display:
         metadata["Channel"] = picture.display["Channel"]
     return metadata
+
+
+def _ome_unit(unit: str) -> str:
+    return {"inch": "in"}.get(unit, unit if unit in LENGTHS or unit in TIMES else "reference frame")
 
 
 def _resolution(picture: Picture, imagej: bool) -> dict[str, Any]:
@@ -183,7 +201,8 @@ def _resolution(picture: Picture, imagej: bool) -> dict[str, Any]:
     if "X" not in sizes:
         return {}
     per_unit = [1 / sizes.get(axis, sizes["X"]) for axis in "XY"]
-    per_cm = [value * LENGTHS["cm"] / LENGTHS.get(unit, 1) for value in per_unit]
+    in_cm = picture.sizes_in("cm", "XY")
+    per_cm = [1 / in_cm.get(axis, in_cm.get("X", 1)) for axis in "XY"]
     if unit == "inch":
         values, name = per_unit, "INCH"
     elif unit == "cm" or (unit in LENGTHS and not imagej):
