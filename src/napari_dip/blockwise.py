@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_dip import files, report
 from napari_dip.inputs import Array
+from napari_dip.ngff import AXES, ENDING, is_zarr
 from napari_dip.options import check_volume
 from napari_dip.picture import Picture
 from napari_dip.terminal import Bar, Stop
@@ -19,7 +20,6 @@ from napari_dip.terminal import Bar, Stop
 if TYPE_CHECKING:
     from napari_dip.zarrs import Calibration
 
-ENDING = ".zarr"
 _ONE_IMAGE = (
     "guide",
     "residual",
@@ -53,7 +53,7 @@ _TIMES = {
 
 def wanted(args: Namespace) -> bool:
     """Whether a command is on OME-Zarr."""
-    return any(Path(path or "").suffix.lower() == ENDING for path in (args.source, args.target))
+    return is_zarr(args.source) or Path(args.target or "").suffix.lower() == ENDING
 
 
 def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
@@ -68,9 +68,9 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
         if getattr(args, name, None) or changes.get(name):
             raise ValueError(f"--{name.replace('_', '-')} is of one image, and not kept of blocks; leave it out")
     if args.target is not None and Path(args.target).suffix.lower() != ENDING:
-        raise ValueError(f"{args.target} must end in {ENDING} as {args.source} does: it is written block by block")
+        raise ValueError(f"{args.target} must end in {ENDING}: {args.source} is zarr, and restored block by block")
     source, calibration = args.source, None
-    if Path(args.source).suffix.lower() != ENDING:
+    if not is_zarr(args.source):
         picture = files.read(args.source)
         source, calibration = picture.values, _calibration(picture, args.source)
     from napari_dip.blockcost import estimate_blocks
@@ -81,6 +81,8 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     opened = open_source(source, calibration)
     axes = opened.calibration.axes
     check_volume(args, axes)
+    if args.volume and axes[-3:] != "zyx":
+        raise ValueError(f"--volume needs z beside y and x, but {args.source} has the axes {axes}; leave it out")
     tty = sys.stderr.isatty()
     asked = {
         "mask": None if args.mask is None else _mask(args),
@@ -131,7 +133,7 @@ def _instrument(args: Namespace) -> dict[str, Any]:
 def _mask(args: Namespace) -> str | Array:
     """Where pixels are missing: an array, or the path of one that is read part by part."""
     read_as_it_is = args.mask_label is None and not args.mask_is_known
-    if Path(args.mask).suffix.lower() == ENDING:
+    if is_zarr(args.mask):
         if read_as_it_is:
             return str(args.mask)
         raise ValueError(
@@ -144,7 +146,7 @@ def _mask(args: Namespace) -> str | Array:
 
 def _calibration(picture: Picture, name: str) -> Calibration:
     """That of an image file."""
-    from napari_dip.zarrs import AXES, Calibration
+    from napari_dip.zarrs import Calibration
 
     axes = picture.axes.lower()
     if not set(axes) <= set(AXES):

@@ -196,8 +196,9 @@ def read_order(
         Downsample(factors, instrument.get("kernel", "lanczos2"))  # refuses an unknown kernel now
     if "psf" in instrument:  # refuses what is not fit now
         read_psf(instrument["psf"], ndim - leading, instrument.get("psf_centre", "mass"))
-    if all(read.calibration.units[leading:]):
-        instrument.setdefault("voxel_size", read.calibration.scale[leading:])
+    voxel_size = read.calibration.voxel_size(ndim - leading)
+    if voxel_size is not None:
+        instrument.setdefault("voxel_size", voxel_size)
     camera = {"gain": gain, "offset": offset, "read_noise": read_noise}
     order = Order(
         source=read,

@@ -7,8 +7,10 @@ file format" (Histochemistry and Cell Biology, 2023).
 from __future__ import annotations
 
 import io
+import itertools
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +20,18 @@ import numpy.typing as npt
 import zarr
 from zarr.storage import StorePath
 
+from napari_dip.ngff import AXES, METADATA, Node, finest, image_metadata, path_of_finest
+from napari_dip.picture import LENGTHS, unit_name
+
 Array = npt.NDArray[Any]
 Place = tuple[slice, ...]
 
-AXES = "tczyx"  # the order that NGFF asks for
 _KINDS = {"t": "time", "c": "channel"}
 _SMALLEST = 256  # pixels along y and x of the coarsest level, about
 _CHUNK = {2: (1024, 1024), 3: (64, 256, 256)}  # 4 to 16 MB
 VERSIONS = {2: "0.4", 3: "0.5"}  # zarr format -> NGFF
+_NAMED = 10  # images of a file in a message
+_VISITED = 1000  # groups, in search of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +41,7 @@ class Calibration:
     Attributes
     ----------
     axes : str
-        A letter for each axis, of "tczyx" and in this order.
+        A letter for each axis, of "tczyx"; the last two are y and x.
     scale, translation : tuple of float
         For each axis the distance of two pixels, and where the middle of the first one is.
     units : tuple of str
@@ -58,6 +64,18 @@ class Calibration:
             scale=tuple(s / f for s, f in steps),
             translation=tuple(t + s * (1 / f - 1) / 2 for t, (s, f) in zip(self.translation, steps, strict=True)),
         )
+
+    def voxel_size(self, space: int) -> tuple[float, ...] | None:
+        """Size of a voxel along the last axes, in one unit; None if one is missing, or they differ and are unknown."""
+        units, scale = self.units[-space:], [abs(each) for each in self.scale[-space:]]
+        if not all(units):
+            return None
+        if len(set(units)) == 1:
+            return tuple(scale)
+        metres = [LENGTHS.get(unit_name(each), 0.0) for each in units]
+        if not all(metres):
+            return None
+        return tuple(s * (m / metres[-1]) for s, m in zip(scale, metres, strict=True))
 
     def metadata(self, name: str, paths: Sequence[str], factors: Sequence[Sequence[float]]) -> dict[str, Any]:
         """The multiscale image whose levels, at `paths`, are finer than this by `factors`."""
@@ -90,12 +108,21 @@ class Source:
         2 or 3: that of the file it is in, 3 if it is in none.
     path : str
         Of the file, as far as there is one.
+    ome : Node or None
+        The metadata of the OME-Zarr image that it is of.
+    attributes : dict
+        What else the group of that image has.
+    of_array : dict
+        Attributes of the array itself.
     """
 
     array: Any
     calibration: Calibration
     zarr_format: int = 3
     path: str = ""
+    ome: Node | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+    of_array: dict[str, Any] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -157,14 +184,20 @@ def open_source(source: Any, calibration: Calibration | None = None) -> Source:
     FileNotFoundError, ValueError, TypeError
         If there is no such image.
     """
-    form, path, found = 3, "", None
+    form, path, found, ome = 3, "", None, None
+    attributes, of_array = dict[str, Any](), dict[str, Any]()
     if isinstance(source, (str, os.PathLike)):
         path = os.fspath(source)
         source = _open(path)
     if isinstance(source, zarr.Group):
-        source, found = _finest(source, path)
+        group = _image_in(source, path)
+        source, found, ome = _finest(group, calibration)
+        attributes = dict(group.attrs)
     if isinstance(source, zarr.Array):
         form, path = source.metadata.zarr_format, path or str(source.store_path)
+        of_array = dict(source.attrs)
+        if not all(source.chunks) and 0 not in source.shape:
+            raise ValueError(f"{source.store_path} is damaged: chunks of {source.chunks} pixels; none may be 0")
     shape, dtype = getattr(source, "shape", None), getattr(source, "dtype", None)
     if shape is None or dtype is None:
         raise TypeError(f"source is a {type(source).__name__}; hand in the path of a .zarr, or a zarr or dask array")
@@ -175,7 +208,7 @@ def open_source(source: Any, calibration: Calibration | None = None) -> Source:
         raise TypeError(f"source is of {dtype}; it must hold real numbers")
     if 0 in shape:
         raise ValueError(f"source is empty (shape {tuple(shape)})")
-    return Source(source, calibration, form, path)
+    return Source(source, calibration, form, path, ome, attributes, of_array)
 
 
 def _stores(array: Any) -> list[str]:
@@ -210,39 +243,104 @@ def _open(path: str) -> Any:
     except Exception as error:  # zarr raises anything for what is none
         if "://" not in path and not Path(path).exists():
             raise FileNotFoundError(f"{path} is not there; check the name") from None
-        raise ValueError(f"{path} is no zarr array or OME-Zarr image ({error})") from error
+        damage = "" if "://" in path else _damage(Path(path), error)
+        raise ValueError(damage or f"{path} is no zarr array or OME-Zarr image ({_why(error)})") from error
 
 
-def _finest(group: zarr.Group, path: str) -> tuple[zarr.Array[Any], Calibration]:
-    """The finest level of an OME-Zarr image, and its calibration."""
-    attributes: dict[str, Any] = dict(group.attrs)
-    ome = attributes.get("ome", attributes)
-    if "multiscales" not in ome:
-        inside = ", ".join(sorted(name for name, _ in group.members())[:10])
-        raise ValueError(f"{path or group} is a zarr group but no OME-Zarr image; name one in it ({inside})")
-    multiscale = ome["multiscales"][0]
-    dataset = multiscale["datasets"][0]
-    array = group[dataset["path"]]
-    assert isinstance(array, zarr.Array)
-    ndim = array.ndim
-    entries = [axis if isinstance(axis, dict) else {"name": axis} for axis in multiscale.get("axes", AXES[-ndim:])]
-    axes = "".join(str(entry["name"]).lower() for entry in entries)
-    if len(axes) != ndim or not set(axes) <= set(AXES) or list(axes) != sorted(axes, key=AXES.index):
-        raise ValueError(f"{path} has the axes {axes!r}; they must be of {', '.join(AXES)}, in this order")
-    scale, translation = np.ones(ndim), np.zeros(ndim)
-    for step in (*dataset.get("coordinateTransformations", ()), *multiscale.get("coordinateTransformations", ())):
-        if step["type"] == "scale" and "scale" in step:
-            scale, translation = scale * step["scale"], translation * step["scale"]
-        elif step["type"] == "translation" and "translation" in step:
-            translation = translation + step["translation"]
-    calibration = Calibration(
-        axes=axes,
-        scale=tuple(map(float, scale)),
-        translation=tuple(map(float, translation)),
-        units=tuple(str(entry.get("unit", "")) for entry in entries),
-        omero=dict(ome.get("omero", {})),
-    )
-    return array, calibration
+def _damage(folder: Path, error: Exception) -> str:
+    """The sentence on metadata in a folder that zarr cannot read; empty if there is none."""
+    there = [file for file in (folder / name for name in (*METADATA, ".zattrs", ".zmetadata")) if file.is_file()]
+    for file in there:
+        try:
+            json.loads(file.read_bytes())
+        except Exception as reason:  # RecursionError, UnicodeDecodeError and more
+            return f"{file} is damaged ({_why(reason)}); correct it, or take it from a copy"
+    return f"{there[0]} is damaged ({_why(error)}); correct it, or take it from a copy" if there else ""
+
+
+def _why(error: BaseException) -> str:
+    """What an error says, in a line."""
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def _image_in(group: zarr.Group, path: str) -> zarr.Group:
+    """The group itself if it is an OME-Zarr image, or the only one in it.
+
+    Raises
+    ------
+    ValueError
+        If there are several, as in a plate, in labels and in what bioformats2raw writes; or none.
+    """
+    path = path or str(group.store_path)
+    if image_metadata(dict(group.attrs), path) is not None:
+        return group
+    inside = list(itertools.islice(_inside(group), _VISITED))
+    images = [name for name, is_image in inside if is_image]
+    if len(images) == 1:
+        return group[images[0]]  # type: ignore[return-value]
+    arrays = [name for name, is_image in inside if not is_image]
+    names = [f"{path}/{name}" for name in (images or arrays)[:_NAMED]]
+    if not names:
+        raise ValueError(f"{path} is a zarr group without an image or array in it; name one that has an image")
+    what = "holds several images" if images else "is a zarr group but no OME-Zarr image; it has arrays"
+    more = f" and {len(images or arrays) - _NAMED} more" if len(images or arrays) > _NAMED else ""
+    raise ValueError(f"{path} {what}: name one of {', '.join(names)}{more}")
+
+
+def _inside(group: zarr.Group, name: str = "") -> Iterator[tuple[str, bool]]:
+    """The images and arrays in a group and its groups, by name; and whether it is an image."""
+    try:
+        members = sorted(group.members())
+    except Exception:  # a store that cannot be listed, and whatever zarr raises for damaged ones
+        return
+    for each, member in members:
+        if isinstance(member, zarr.Array):
+            yield f"{name}{each}", False
+        elif "multiscales" in {**member.attrs, **_entries(member.attrs.get("ome"))}:
+            yield f"{name}{each}", True
+        elif name.count("/") < 4:
+            yield from _inside(member, f"{name}{each}/")
+
+
+def _entries(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _finest(group: zarr.Group, calibration: Calibration | None) -> tuple[zarr.Array[Any], Calibration, Node]:
+    """The finest level of an OME-Zarr image, its calibration if none is given, and all its metadata."""
+    path = str(group.store_path).removeprefix("file://")
+    ome = image_metadata(dict(group.attrs), path)
+    assert ome is not None
+    try:
+        array = _array(group, path_of_finest(ome), path)
+        if calibration is None:
+            level = finest(ome, array.ndim)
+            calibration = Calibration(
+                axes=level.axes or plain(array.ndim).axes,
+                scale=level.scale,
+                translation=level.translation,
+                units=level.units,
+                omero=_entries(ome["omero"].value),
+            )
+    except ValueError as error:
+        arrays = [name for name, is_image in _inside(group) if not is_image]
+        instead = f", or name an array in it ({path}/{arrays[0]}) to do without" if arrays else ""
+        raise ValueError(f"{error}; correct that{instead}") from error
+    return array, calibration, ome
+
+
+def _array(group: zarr.Group, name: str, path: str) -> zarr.Array[Any]:
+    """An array of an image."""
+    try:
+        array = group[name]
+    except Exception as error:  # zarr raises anything for a damaged one
+        damage = "" if "://" in path else _damage(Path(path, name), error)
+        raise ValueError(damage or f"{path}/{name} is not there, but {path} names it as its finest level") from error
+    if not isinstance(array, zarr.Array):
+        raise ValueError(f"{path}/{name} is a zarr group, but {path} names it as its finest level, an array")
+    return array
 
 
 # ------------------------------------------------------------------------------------------------------------ writing

@@ -22,12 +22,13 @@ from napari_dip import blocks
 from napari_dip.blockcost import BlocksCost, estimate_blocks
 from napari_dip.large import BlockProgress, Restored, iterate_blocks
 from napari_dip.ledger import Ledger
+from napari_dip.ngff import AXES
 from napari_dip.order import AnotherRun, read_order, said
 from napari_dip.settings import Settings
 from napari_dip.viewer import layers
 from napari_dip.viewer.layers import Geometry, Selection
 from napari_dip.viewer.restoration import DONE, METADATA, Asked
-from napari_dip.zarrs import AXES, Calibration, plain
+from napari_dip.zarrs import Calibration, plain
 
 CONTINUE = "Continue a run..."
 WHY_NO_TRUST = (

@@ -1,0 +1,225 @@
+"""Metadata of an OME-Zarr image (NGFF 0.1 to 0.5): read field by field, so that what is damaged is named.
+
+What is foreign, or only for display, is not looked at, and goes through as it is.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ENDING = ".zarr"
+METADATA = ("zarr.json", ".zgroup", ".zarray")  # one of them is in each zarr group and array
+AXES = "tczyx"  # those that have a letter here, in the order that NGFF asks for
+_MISSING = object()
+_OWN = ("version", "name", "type", "axes", "datasets", "coordinateTransformations")  # what is written anew
+_OF_PYRAMID = ("description", "method", "version", "args", "kwargs")  # in "metadata": how levels were made, by others
+
+
+def is_zarr(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is meant for zarr: it, or a folder that it lies in, ends in .zarr, or it has zarr's metadata."""
+    path = Path(path)
+    if path.is_file():
+        return False
+    named = any(each.suffix.lower() == ENDING for each in (path, *path.parents))
+    return named or any((path / name).is_file() for name in METADATA)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A value in the metadata of a file, and its place there.
+
+    Attributes
+    ----------
+    value : object
+        As read from JSON.
+    file : str
+        Path of the zarr group.
+    field : str
+        Its place, as in "multiscales[0].axes".
+    """
+
+    value: Any
+    file: str
+    field: str = ""
+
+    @property
+    def there(self) -> bool:
+        """Whether the file has it."""
+        return self.value is not _MISSING and self.value is not None
+
+    def wrong(self, must: str) -> ValueError:
+        """The error that names it."""
+        said = "is missing" if self.value is _MISSING else f"is {_short(self.value)}"
+        return ValueError(f"{self.file} is damaged: {self.field or 'its metadata'} {said}, but must be {must}")
+
+    def __getitem__(self, key: str) -> Node:
+        """An entry, which may be missing."""
+        if not isinstance(self.value, dict):
+            raise self.wrong("an object with entries by name")
+        return Node(self.value.get(key, _MISSING), self.file, f"{self.field}.{key}" if self.field else key)
+
+    def items(self, must: str) -> list[Node]:
+        """The entries of a list."""
+        if not isinstance(self.value, list):
+            raise self.wrong(must)
+        return [Node(each, self.file, f"{self.field}[{i}]") for i, each in enumerate(self.value)]
+
+    def text(self, must: str) -> str:
+        """A text that is not empty."""
+        if not isinstance(self.value, str) or not self.value.strip():
+            raise self.wrong(must)
+        return self.value
+
+    def numbers(self, count: int, *, zero: bool) -> tuple[float, ...]:
+        """A finite number for each axis."""
+        must = f"a list of {count} numbers, one for each axis" + ("" if zero else ", none of them 0")
+        found = []
+        for each in self.items(must):
+            number = each.value
+            if isinstance(number, bool) or not isinstance(number, (int, float)):
+                raise self.wrong(must)
+            if not abs(number) <= 1e300 or not (zero or number):  # also NaN, and whole numbers beyond all floats
+                raise self.wrong(must)
+            found.append(float(number))
+        if len(found) != count:
+            raise self.wrong(must)
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the pixels of an array lie: axes, of which there may be no names, units, scale and translation."""
+
+    axes: str
+    units: tuple[str, ...]
+    scale: tuple[float, ...]
+    translation: tuple[float, ...]
+
+
+def image_metadata(attributes: dict[str, Any], file: str) -> Node | None:
+    """What the attributes of a group say of the image in it; None if it is none."""
+    ome = attributes.get("ome", attributes)
+    node = Node(ome, file, "ome" if "ome" in attributes else "")
+    return node if node["multiscales"].value is not _MISSING else None
+
+
+def _first(ome: Node) -> tuple[Node, Node]:
+    """The first image, and its first level."""
+    images = ome["multiscales"].items("a list of images")
+    if not images:
+        raise ome["multiscales"].wrong("a list with an image in it")
+    levels = images[0]["datasets"].items("a list of the arrays of the image")
+    if not levels:
+        raise images[0]["datasets"].wrong("a list with an array in it")
+    return images[0], levels[0]
+
+
+def path_of_finest(ome: Node) -> str:
+    """The path of the finest array of an image, within its group.
+
+    Raises
+    ------
+    ValueError
+        If a field that is needed is missing or damaged; the message names it. So do the other functions.
+    """
+    path = _first(ome)[1]["path"]
+    return path.text("the name of an array in the group")
+
+
+def finest(ome: Node, ndim: int) -> Grid:
+    """Where the pixels of the finest array lie, which has so many axes."""
+    image, level = _first(ome)
+    axes, units = _axes(image["axes"], ndim)
+    scale, translation = (1.0,) * ndim, (0.0,) * ndim
+    for kind, step in (*_steps(level), *_steps(image)):
+        values = step.numbers(ndim, zero=kind == "translation")
+        if kind == "scale":
+            scale = tuple(s * v for s, v in zip(scale, values, strict=True))
+            translation = tuple(t * v for t, v in zip(translation, values, strict=True))
+        else:
+            translation = tuple(t + v for t, v in zip(translation, values, strict=True))
+    if not all(map(math.isfinite, (*scale, *translation))) or not all(scale):
+        raise image["datasets"].wrong("of pixel sizes that a number can hold, all scales multiplied")
+    return Grid(axes, units, scale, translation)
+
+
+def _axes(node: Node, ndim: int) -> tuple[str, tuple[str, ...]]:
+    """Letters and units."""
+    if not node.there:  # in NGFF 0.1 and 0.2
+        return "", ("",) * ndim
+    letters, units = "", []
+    must = f"of {', '.join(AXES)}, each at most once, and the last two y, x"
+    for each in node.items("a list of axes"):
+        named = each if isinstance(each.value, str) else each["name"]
+        letter = named.text(must).lower()
+        if letter not in list(AXES) or letter in letters:
+            raise named.wrong(f"one {must}")
+        letters += letter
+        unit = None if named is each else each["unit"].value
+        if unit in (_MISSING, None):
+            unit = ""
+        if not isinstance(unit, str):
+            raise each["unit"].wrong("the name of a unit")
+        units.append(unit)
+    if not letters.endswith("yx"):
+        raise node.wrong(f"a list of axes {must}")
+    if len(letters) != ndim:
+        raise node.wrong(f"a list of {ndim} axes, as the array has")
+    return letters, tuple(units)
+
+
+def _steps(node: Node) -> Iterator[tuple[str, Node]]:
+    """Scale and translation, as far as their numbers are in the metadata."""
+    if not node["coordinateTransformations"].there:
+        return
+    for step in node["coordinateTransformations"].items("a list of transformations"):
+        kind = step["type"].text("'scale', 'translation' or 'identity'")
+        if kind == "identity":
+            continue
+        if kind not in ("scale", "translation"):
+            raise step["type"].wrong("'scale', 'translation' or 'identity'")
+        if not step[kind].there and step["path"].there:
+            raise step["path"].wrong(f"left out, and the numbers be in {step[kind].field}")
+        yield kind, step[kind]
+
+
+def merged(image: dict[str, Any], ome: dict[str, Any], found: Node | None) -> dict[str, Any]:
+    """The metadata of a result: of the image as it is now, with what the file that it was made of had besides.
+
+    Parameters
+    ----------
+    image : dict
+        The multiscale image that is written.
+    ome : dict
+        What else stands beside it: version, display.
+    found : Node or None
+        The metadata of the source.
+    """
+    if found is None:
+        return {**ome, "multiscales": [image]}
+    before = found.value["multiscales"][0]
+    besides = {name: value for name, value in before.items() if name not in _OWN}
+    if isinstance(besides.get("metadata"), dict):
+        besides["metadata"] = {k: v for k, v in besides["metadata"].items() if k not in _OF_PYRAMID}
+        besides = {name: value for name, value in besides.items() if name != "metadata" or value}
+    axes = {str(each.get("name")).lower(): each for each in before.get("axes") or () if isinstance(each, dict)}
+    image = {**besides, **image}
+    image["axes"] = [{**axes.get(each["name"], {}), **each} for each in image["axes"]]
+    level = {k: v for k, v in before["datasets"][0].items() if k not in _OWN}
+    image["datasets"] = [{**level, **image["datasets"][0]}, *image["datasets"][1:]]
+    others = {name: value for name, value in found.value.items() if name not in ("multiscales", "version")}
+    return {**others, **ome, "multiscales": [image]}
+
+
+def _short(value: Any) -> str:
+    """A value as Python writes it, cut where it is long."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # ValueError: a whole number of thousands of digits
+        return f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
