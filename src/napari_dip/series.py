@@ -14,6 +14,7 @@ import torch
 from napari_dip import doubts
 from napari_dip.core import memory, mosaic
 from napari_dip.core.batch import Turns, take_turns
+from napari_dip.core.coverage import begins_warm
 from napari_dip.core.intensity import to_dtype
 from napari_dip.core.ladder import Ladder
 from napari_dip.core.problem import Problem
@@ -165,8 +166,8 @@ class Series:
 
     def _neighbour(self, index: int) -> int | None:
         """The slice whose weights another one begins with: the same of the frame before, or the one before."""
-        settings, fitted = self.job.settings, sorted({*self.done, *self._under_way})
-        if not settings.warm_start or not fitted or settings.code != "self" or settings.stop == "iterations":
+        fitted = sorted({*self.done, *self._under_way})
+        if not fitted or not begins_warm(self.job.settings):
             return None
         if self.at_once > 1:
             return fitted[0]  # the others would have to wait for each other

@@ -19,7 +19,7 @@ import torch
 from napari_dip.core import collaborative, pages
 from napari_dip.core import device as devices
 from napari_dip.core.correlation import autocorrelation_of, plane_of
-from napari_dip.core.coverage import Grid, crop_of, grid_of, largest_tile, whole_fit
+from napari_dip.core.coverage import Grid, begins_warm, crop_of, grid_of, largest_tile, whole_fit
 from napari_dip.core.generators import fresh_generator, make_generator
 from napari_dip.core.generators.unet import multiples
 from napari_dip.core.ghost import Ghosts, Ledger
@@ -136,8 +136,7 @@ def estimate(
     blended = (_MOSAIC + 8 * images) * fine if len(tiles) > 1 else 0
     ended = held + _VERDICT * math.prod(measured) + 4 * images * fine
     noisy = memory_of_noise(min(slices * channels, 16), measured)
-    warm = settings.code == "self" and settings.warm_start and settings.stop != "iterations"
-    whole = 1 + (slices - 1) * (_AFTER if warm else 1)  # slices
+    whole = 1 + (slices - 1) * (_AFTER if begins_warm(settings) else 1)  # slices
     work = (run.once + run.work * settings.runs) * (len(tiles) * whole)
     rates = rates_of(device, settings.precision)
     seconds = work.calls * rates.call + work.moved * rates.byte + work.flops * rates.flop + _SECONDS * slices * pixels

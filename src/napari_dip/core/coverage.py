@@ -55,6 +55,11 @@ def whole_fit(shape: tuple[int, ...], settings: Settings, voxel_size: tuple[floa
     return math.ceil(one * min(most, max(few / one, min(small, max(large, many / one)))))
 
 
+def begins_warm(settings: Settings) -> bool:
+    """Whether a slice of a stack begins with the weights of its neighbour: in as many iterations it would not pay."""
+    return settings.code == "self" and settings.warm_start and settings.stop != "iterations"
+
+
 def tiles(shape: tuple[int, ...], multiple: int) -> Iterator[tuple[tuple[slice, ...], ...]]:
     """Cut an image: what each tile is the prediction of, what it is predicted from, and where in that it lies."""
     side, halo = _side_and_halo(len(shape), multiple)

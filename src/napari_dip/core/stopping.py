@@ -359,18 +359,17 @@ def choose(problem: Problem, settings: Settings) -> Choice:
     more = not same or problem.known < 1  # is sought than was measured
     weak = more and CLEAR <= noise.contrast < math.inf
     large = HELD_OUT * problem.known * problem.observation[0].size >= ENOUGH
-    # what a blur or a coarser grid took away still comes back where the residual is far below a guess
-    guess = Choice("fitted" if same else "iterations", f"the noise is uncertain ({noise.warning}) and the image small")
-    if more and noise.warning and not large:
-        return guess
-    if shared and not weak:
+    guess = bool(noise.warning) and not large
+    if shared and not weak and not (more and guess):
         return Choice(
             "discrepancy", f"neighbouring pixels share noise ({noise.correlation:.1f}) and would foretell each other's"
         )
     if large and not shared:
         return Choice("held-out", "noise is independent from pixel to pixel")
-    if noise.warning and not large:
-        return guess
+    if guess:
+        # what a blur or a coarser grid took away still comes back where the residual is that small
+        name = "fitted" if same else "iterations"
+        return Choice(name, f"the noise is uncertain ({noise.warning}) and the image small")
     if weak:
         return Choice("fitted", "the noise is weak, so that much of it may be fine structure")
     return Choice("discrepancy", "the image is too small to hold pixels out")
