@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
 from napari_dip.blocks import Plan
 from napari_dip.cluster import connected
@@ -12,6 +12,7 @@ from napari_dip.core.cost import LIBRARY, Cost, in_bytes, in_time, memory_of_noi
 from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise import Noise
 from napari_dip.forecast import estimate, less_time, may_take_long, tell_if_long
+from napari_dip.keywords import OfBlocks
 from napari_dip.ledger import Ledger
 from napari_dip.order import Order, look, noise_from, read_order, settled
 from napari_dip.settings import Settings
@@ -52,7 +53,7 @@ class BlocksCost:
         return f"about {in_bytes(self.memory)}{each} and {in_time(self.seconds)}: {blocks}"
 
 
-def estimate_blocks(task: str, source: Any, mask: Any = None, **options: Any) -> BlocksCost:
+def estimate_blocks(task: str, source: Any, mask: Any = None, **options: Unpack[OfBlocks]) -> BlocksCost:
     """What `restore_blocks` will take of memory and time, of which nothing is written.
 
     Up to 16 samples are read for the noise, which decides the settings; with ``settings=`` nothing is read, and the

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from napari_dip.core.noise import Noise, is_guess
 from napari_dip.core.solve import OutOfMemory
 from napari_dip.inputs import read_factor
 from napari_dip.instrument import finer, reach_of, read_psf, read_voxel_size
+from napari_dip.keywords import Knobs
 from napari_dip.run import BEYOND, Job, axes_of_noise
 from napari_dip.settings import Settings
 
@@ -50,7 +51,7 @@ def estimate(
     psf: Any = None,
     voxel_size: Any = None,
     image_noise: Noise | None = None,
-    **knobs: Any,
+    **knobs: Unpack[Knobs],
 ) -> Cost:
     """What a restoration will take of memory and time, without computing or allocating any of it.
 

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import zarr
@@ -27,9 +27,11 @@ from napari_dip.blocks import Plan
 from napari_dip.cluster import compute, connected
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.solve import Progress
+from napari_dip.keywords import BlockOptions, Instrument, with_knobs
 from napari_dip.ledger import KEY, Ledger
 from napari_dip.order import Order, begin, look, plan_of, read_order, refuse_another
 from napari_dip.settings import Settings
+from napari_dip.terminal import script_bar
 from napari_dip.zarrs import Calibration, Place
 
 
@@ -97,22 +99,36 @@ class Restored:
         return zarr.open_array(self.path / "0", mode="r")
 
 
-def restore_blocks(task: str, source: Any, target: Any, mask: Any = None, **options: Any) -> Restored:
+@with_knobs
+def restore_blocks(
+    task: str,
+    source: Any,
+    target: Any,
+    mask: Any = None,
+    *,
+    progress: bool = True,
+    **options: Unpack[BlockOptions],
+) -> Restored:
     """Restore an array of any size block by block into an OME-Zarr.
 
     Parameters
     ----------
     task, source, target, mask, **options
         As for `iterate_blocks`.
+    progress : bool
+        Show a progress bar, as `denoise` does.
 
     Returns
     -------
     Restored
         With the lazy `array`.
     """
-    return without_pauses(iterate_blocks(task, source, target, mask, **options))
+    work = iterate_blocks(task, source, target, mask, **options)
+    with script_bar(progress) as bar:
+        return without_pauses(work, bar.show_blocks)
 
 
+@with_knobs
 def iterate_blocks(
     task: str,
     source: Any,
@@ -131,7 +147,7 @@ def iterate_blocks(
     should_stop: Callable[[], bool] = lambda: False,
     interval: float = 0.25,
     settings: Settings | None = None,
-    **options: Any,
+    **options: Unpack[Instrument],
 ) -> Generator[BlockProgress, None, Restored]:
     """Restore an array of any size block by block into an OME-Zarr, and say how far it is.
 

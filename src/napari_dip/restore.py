@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from napari_dip.core import device as devices
 from napari_dip.core.codes import NO_GUIDE
@@ -18,15 +18,20 @@ from napari_dip.core.stopping import Choice
 from napari_dip.forecast import cost_of, fitted, tell_of_long_wait
 from napari_dip.inputs import check_task, read_factor, read_guide, read_slices
 from napari_dip.instrument import read_psf, read_voxel_size
+from napari_dip.keywords import FineOptions, Knobs, Options, with_knobs
 from napari_dip.method import auto_preset
 from napari_dip.run import Job, Run, check_resume, noise_of, scaling_of
 from napari_dip.series import stream, unfinished
 from napari_dip.settings import Settings, check_names, check_preset, settings_for
+from napari_dip.terminal import best_tqdm, script_bar
 
 __all__ = ["Progress", "Result", "Run", "deconvolve", "denoise", "inpaint", "iterate", "settings_here", "superresolve"]
 
+best_tqdm()  # imports it now, as that touches the filters of warnings, which all threads share
 
-def denoise(image: Any, mask: Any = None, **options: Any) -> Result:
+
+@with_knobs
+def denoise(image: Any, mask: Any = None, *, progress: bool = True, **options: Unpack[Options]) -> Result:
     """Remove noise from an image.
 
     Parameters
@@ -35,8 +40,10 @@ def denoise(image: Any, mask: Any = None, **options: Any) -> Result:
         Any real number type. Two spatial axes are an image, three a volume.
     mask : array-like of bool or integers, optional
         True or non-zero where a pixel is missing, such as a hot one; NaN and infinite pixels count as missing too.
+    progress : bool
+        Show a progress bar: as text on stderr, or in a notebook that has ipywidgets as one of them.
     **options
-        The options of `iterate`, and every knob of `Settings` (``iterations=800, seed=0, ...``).
+        The options of `iterate`, and every knob of `Settings` (``iterations=800, seed=0, ...``), listed below.
 
     Returns
     -------
@@ -54,15 +61,16 @@ def denoise(image: Any, mask: Any = None, **options: Any) -> Result:
     -----
     Ulyanov, Vedaldi, Lempitsky, "Deep Image Prior" (2018).
     """
-    return _result(iterate("denoise", image, mask, **options))
+    return _result(iterate("denoise", image, mask, **options), progress)
 
 
-def inpaint(image: Any, mask: Any = None, **options: Any) -> Result:
+@with_knobs
+def inpaint(image: Any, mask: Any = None, *, progress: bool = True, **options: Unpack[Options]) -> Result:
     """Fill the holes of an image.
 
     Parameters
     ----------
-    image, **options
+    image, progress, **options
         As for `denoise`.
     mask : array-like of bool or integers, optional
         True or non-zero where a pixel is missing; NaN and infinite pixels count as missing too.
@@ -72,15 +80,16 @@ def inpaint(image: Any, mask: Any = None, **options: Any) -> Result:
     Result
         Known pixels keep their measured value, unless ``keep_known=False``.
     """
-    return _result(iterate("inpaint", image, mask, **options))
+    return _result(iterate("inpaint", image, mask, **options), progress)
 
 
-def deconvolve(image: Any, psf: Any, mask: Any = None, **options: Any) -> Result:
+@with_knobs
+def deconvolve(image: Any, psf: Any, mask: Any = None, *, progress: bool = True, **options: Unpack[Options]) -> Result:
     """Undo the blur of an instrument whose point spread function is known.
 
     Parameters
     ----------
-    image, mask, **options
+    image, mask, progress, **options
         As for `denoise`.
     psf : array-like with one axis for each spatial one, number, or sequence of numbers
         The image of a point, measured or computed, in any unit and on the grid of the image; or the standard deviation
@@ -95,15 +104,18 @@ def deconvolve(image: Any, psf: Any, mask: Any = None, **options: Any) -> Result
     -----
     What shines beyond the border is in the measurement too, and is sought with it.
     """
-    return _result(iterate("deconvolve", image, mask, psf=psf, **options))
+    return _result(iterate("deconvolve", image, mask, psf=psf, **options), progress)
 
 
-def superresolve(image: Any, factor: Any, mask: Any = None, **options: Any) -> Result:
+@with_knobs
+def superresolve(
+    image: Any, factor: Any, mask: Any = None, *, progress: bool = True, **options: Unpack[FineOptions]
+) -> Result:
     """Enlarge an image by whole factors, adding the detail that a deep image prior makes plausible.
 
     Parameters
     ----------
-    image, mask, **options
+    image, mask, progress, **options
         As for `denoise`.
     factor : int or sequence of int
         Fine pixels per pixel of the input, for all spatial axes or one for each.
@@ -113,9 +125,10 @@ def superresolve(image: Any, factor: Any, mask: Any = None, **options: Any) -> R
     Result
         Its `image` is `factor` times the input's size; the outlines of the two coincide.
     """
-    return _result(iterate("superresolve", image, mask, factor=factor, **options))
+    return _result(iterate("superresolve", image, mask, factor=factor, **options), progress)
 
 
+@with_knobs
 def iterate(
     task: str,
     image: Any,
@@ -139,7 +152,7 @@ def iterate(
     interval: float = 0.25,
     snapshot_every: int = 0,
     settings: Settings | None = None,
-    **knobs: Any,
+    **knobs: Unpack[Knobs],
 ) -> Run:
     """Restore step by step: ``for progress in iterate("denoise", image): ...``
 
@@ -186,13 +199,14 @@ def iterate(
     settings : Settings, optional
         Those of an earlier result, say; by default the task's preset for the device.
     **knobs
-        Changes to the settings, by name.
+        Changes to the settings, by name, listed below.
 
     Returns
     -------
     Run
         An iterator of `Progress`; when it is exhausted, its `result` is the `Result`.
     """
+    changes: dict[str, Any] = {**knobs}
     check_task(task, factor, psf)
     if resume is not None and not isinstance(resume, Result):
         raise TypeError(f"resume={resume!r} must be the Result of an earlier run, as denoise() returns it")
@@ -203,7 +217,7 @@ def iterate(
     if settings is None and resume is not None:
         settings = resume.settings
     check_names(
-        knobs,
+        changes,
         also=(
             "mask",
             "factor",
@@ -224,7 +238,7 @@ def iterate(
             raise ValueError(f"image_noise is given, and {', '.join(camera)} too; leave out the one or the other")
         camera = {name: getattr(image_noise, name) for name in given}
     noise = noise_of(slices, camera) if image_noise is None else image_noise
-    settings, reason = chosen(task, settings, noise, knobs)
+    settings, reason = chosen(task, settings, noise, changes)
     if resume is not None:
         reason = resume.method.reason
     device = devices.choose(settings.device)
@@ -312,7 +326,10 @@ def _on_cpu(task: str, knobs: dict[str, Any]) -> bool:
     return devices.choose(settings_for(task, on_cpu=True, **knobs).device).name == "cpu"
 
 
-def _result(run: Run) -> Result:
-    for _ in run:
-        pass
+def _result(run: Run, show: bool) -> Result:
+    with script_bar(show) as bar:
+        for progress in run:
+            bar.show(progress)
+        if run.result.complete:
+            bar.fill()
     return run.result

@@ -22,6 +22,7 @@ from napari_dip.core.solve import History, OutOfMemory, Progress, Result, ran_ou
 from napari_dip.core.state import Event, State, has_ended, mark_of
 from napari_dip.core.stopping import Choice
 from napari_dip.forecast import iterations_at_most
+from napari_dip.glance import glance
 from napari_dip.run import Array, Job, describe
 from napari_dip.settings import PRESETS
 
@@ -289,8 +290,14 @@ class Series:
                 doubts.warnings_of(job.slices, job.noise, ratios, apart=job.apart(accounts), camera=bool(job.camera))
             ),
             states=self._all_states(),
+            glance=self._glance(sorted(accounts)),
         )
         return replace(result, record=describe(job, result))
+
+    def _glance(self, done: list[int]) -> tuple[Array, Array]:
+        """The middle one of the restored slices, before and after."""
+        index, slices = done[len(done) // 2] if done else 0, self.job.slices
+        return glance(slices.values[index], slices.missing[index], self.image[index])
 
     def _why_too_smooth(self) -> str:
         """What is to blame first where structure is missing: that the run was short, as the user chose."""

@@ -1,4 +1,4 @@
-"""What a command shows on a terminal while it works, and how Ctrl-C ends it."""
+"""What a command or a script shows while it works, and how Ctrl-C ends a command."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -22,15 +23,30 @@ if TYPE_CHECKING:
 _OF_ITERATIONS = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
 
-class Bar:
-    """A progress bar over all slices, tiles and runs."""
+def best_tqdm() -> type[tqdm[Any]]:
+    """The progress bar for where this runs: a widget in a notebook that has widgets, else text."""
+    if find_spec("ipywidgets") is None:  # which tqdm.auto would warn of in every notebook
+        return tqdm
+    from tqdm import auto
 
-    def __init__(self, *, quiet: bool, tty: bool) -> None:
+    best: type[tqdm[Any]] = auto.tqdm
+    return best
+
+
+class Bar:
+    """A progress bar over all slices, tiles and runs; without a stderr it is quiet."""
+
+    def __init__(self, *, quiet: bool, tty: bool, tqdm: type[tqdm[Any]] = tqdm) -> None:
+        self._tqdm = tqdm
         self._step = ""  # of a run over blocks; a bar that is disabled keeps no description
-        self._options: dict[str, Any] = {"disable": quiet, "dynamic_ncols": tty, "mininterval": 0.1 if tty else 5}
+        self._options: dict[str, Any] = {
+            "disable": quiet or sys.stderr is None,
+            "dynamic_ncols": tty,
+            "mininterval": 0.1 if tty else 5,
+        }
 
     def __enter__(self) -> Bar:
-        self._bar = tqdm(file=sys.stderr, total=1, bar_format=_OF_ITERATIONS, smoothing=0.1, **self._options)
+        self._bar = self._tqdm(file=sys.stderr, total=1, bar_format=_OF_ITERATIONS, smoothing=0.1, **self._options)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -68,6 +84,12 @@ class Bar:
     def fill(self) -> None:
         """All is done."""
         self._bar.update((self._bar.total or 1) - self._bar.n)
+
+
+def script_bar(show: bool) -> Bar:
+    """The bar of a function that a script or a notebook calls."""
+    live = "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
+    return Bar(quiet=not show, tty=live, tqdm=best_tqdm())
 
 
 class Stop:

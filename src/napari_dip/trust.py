@@ -27,6 +27,7 @@ from napari_dip.instrument import read_psf
 from napari_dip.record import fingerprint
 from napari_dip.restore import iterate
 from napari_dip.run import noise_of
+from napari_dip.terminal import script_bar
 
 __all__ = [
     "Control",
@@ -105,7 +106,7 @@ def verdict(result: Result) -> Verdict:
     return result.verdict
 
 
-def noise_control(result: Result, image: npt.ArrayLike, **options: Any) -> Control:
+def noise_control(result: Result, image: npt.ArrayLike, *, progress: bool = True, **options: Any) -> Control:
     """Run a restoration again, on pure noise: all that varies in what comes of it is made up.
 
     Parameters
@@ -114,6 +115,8 @@ def noise_control(result: Result, image: npt.ArrayLike, **options: Any) -> Contr
         Of the restoration; its settings, its stopping rule, its scaling of intensities and its noise are taken over.
     image : array-like
         What was restored: its mean is the level of the noise, its axes are those of `result`.
+    progress : bool
+        Show a progress bar, as `napari_dip.denoise` does.
     **options
         Those of `iterate_noise_control`.
 
@@ -133,7 +136,10 @@ def noise_control(result: Result, image: npt.ArrayLike, **options: Any) -> Contr
     -----
     It answers what these settings make of noise where there is nothing. Beside real structure more may be made up.
     """
-    return without_pauses(iterate_noise_control(result, image, **options))
+    with script_bar(progress) as bar:
+        control = without_pauses(iterate_noise_control(result, image, **options), bar.show)
+        bar.fill()
+    return control
 
 
 def iterate_noise_control(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 Made = TypeVar("Made")
 
 
-def without_pauses(work: Generator[Any, None, Made]) -> Made:
-    """What the work returns in the end."""
+def without_pauses(work: Generator[Any, None, Made], tell: Callable[[Any], object] = lambda _: None) -> Made:
+    """What the work returns in the end; `tell` gets what it yields until then."""
     while True:
         try:
-            next(work)
+            tell(next(work))
         except StopIteration as end:
             made: Made = end.value
             return made

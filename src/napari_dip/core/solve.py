@@ -143,6 +143,12 @@ class Result:
         Sentences that say what not to rely on: the estimate of the noise, and holes that nothing determines.
     record : dict
         Provenance, fit for JSON: all of the above and the versions of the software.
+    glance : (array, array) or None
+        Small pictures of one slice before and after, for a notebook.
+
+    Notes
+    -----
+    ``np.asarray(result)`` is its image. A notebook shows the image before and after, and the verdict.
     """
 
     image: Image
@@ -164,6 +170,36 @@ class Result:
     warnings: tuple[str, ...] = ()
     states: tuple[State | None, ...] = field(default=(), repr=False)
     record: dict[str, Any] = field(default_factory=dict, repr=False)
+    glance: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        """Shape, type, method, end and verdict, in a few lines."""
+        return "\n".join([f"Result: {self._headline}", *self._sentences, *self._count_of_warnings])
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Image:
+        """The image, for numpy and all that takes an array."""
+        return np.array(self.image, dtype=dtype, copy=copy)  # type: ignore[arg-type, unused-ignore]  # numpy 1: a bool
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from napari_dip.glance import page  # presentation, which numerics do without
+
+        pictures = zip(("before", "after"), self.glance or (), strict=False)
+        return page(pictures, [self._headline, *self._sentences], self.warnings)
+
+    @property
+    def _headline(self) -> str:
+        shape = " x ".join(map(str, self.image.shape))
+        return f"{self.record.get('task', 'image')}, {shape}, {self.image.dtype}, {self.method.name}"
+
+    @property
+    def _sentences(self) -> list[str]:
+        return [self.stop_reason, *([self.verdict.sentence] if self.verdict else [])]
+
+    @property
+    def _count_of_warnings(self) -> list[str]:
+        count = len(self.warnings)
+        return [f"{count} warning{'s' if count > 1 else ''}, see .warnings"] if count else []
 
     @property
     def choices(self) -> dict[str, str]:
