@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import tomllib
@@ -10,11 +9,8 @@ import zipfile
 from importlib import import_module
 from importlib.metadata import entry_points, metadata, requires
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import skimage.io
 from napari._app_model.constants import MenuId
 from npe2 import PluginManifest
 
@@ -35,16 +31,6 @@ def test_napari_finds_the_manifest() -> None:
     (entry,) = entry_points(group="napari.manifest", name="napari-dip")
     assert entry.value == "napari_dip:napari.yaml"
     assert (ROOT / "napari.yaml").read_text() == (PACKAGE / "napari.yaml").read_text()
-
-
-@pytest.mark.filterwarnings("ignore:the image has one value only")
-def test_the_snippets_of_the_readme_run_on_a_blank_image_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(skimage.io, "imread", lambda _: np.zeros((32, 40)))
-    monkeypatch.setattr(skimage.io, "imsave", lambda *_: None)
-    names: dict[str, Any] = {}
-    for snippet in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
-        exec(snippet, names)
-    assert names["result"].verdict is None
 
 
 def test_npe2_has_no_complaint() -> None:
