@@ -1,6 +1,7 @@
 # Two commands: `make demo` shows the plugin at work, `make test` checks everything. Both install into .venv first.
 
 VENV := .venv
+CUDA_VENV := .venv-cuda
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
 	echo $$p && break; done)
@@ -8,7 +9,7 @@ SCREEN := xvfb-run -a -s "-screen 0 1400x900x24"
 # napari remembers the geometry of its window; here it starts afresh each time
 FRESH = NAPARI_CONFIG="$$(mktemp -d)/settings.yaml" NAPARI_ENSURE_PLUGIN_MAIN_THREAD=1
 
-.PHONY: demo test lint types format clean
+.PHONY: demo test test-cuda-build lint types format clean
 
 demo: $(VENV)/installed
 ifeq ($(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin Windows_NT,$(shell uname -s) $(OS)),)
@@ -19,6 +20,12 @@ endif
 
 test: lint types
 	$(FRESH) $(if $(shell command -v xvfb-run 2>/dev/null),$(SCREEN)) $(VENV)/bin/python -m pytest
+
+# A window with the torch that Linux gets by default, some 5.5 GB; another one by make test-cuda-build CUDA_TORCH=torch==2.15.0
+CUDA_TORCH ?= $(shell $(PYTHON) -c 'import sys; print("torch==2.14.1" if sys.version_info < (3, 12) else "torch")')
+
+test-cuda-build: $(CUDA_VENV)/installed
+	$(FRESH) $(SCREEN) $(CUDA_VENV)/bin/python tests/viewer/cuda_build.py
 
 lint: $(VENV)/installed-for-tests
 	$(VENV)/bin/ruff check .
@@ -32,7 +39,7 @@ format: $(VENV)/installed-for-tests
 	$(VENV)/bin/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist demo.png
+	rm -rf $(VENV) $(CUDA_VENV) build dist demo.png
 
 # torch first and alone, so that its pinned build is there before anything asks for any
 $(VENV)/installed: pyproject.toml constraints.txt scripts/system-libraries
@@ -45,4 +52,12 @@ $(VENV)/installed: pyproject.toml constraints.txt scripts/system-libraries
 
 $(VENV)/installed-for-tests: $(VENV)/installed
 	$(VENV)/bin/python -m pip install -q -c constraints.txt --group dev
+	touch $@
+
+$(CUDA_VENV)/installed: pyproject.toml constraints.txt scripts/system-libraries
+	scripts/system-libraries $(PYTHON)
+	test -x $(CUDA_VENV)/bin/pip || $(PYTHON) -m venv $(CUDA_VENV)
+	grep -v '^torch==' constraints.txt > $(CUDA_VENV)/constraints.txt
+	$(CUDA_VENV)/bin/python -m pip install -q -c $(CUDA_VENV)/constraints.txt pip "$(CUDA_TORCH)"
+	$(CUDA_VENV)/bin/python -m pip install -q -c $(CUDA_VENV)/constraints.txt -e ".[all]" PySide6_Essentials
 	touch $@

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from napari_dip.llvm import keep_apart
 from napari_dip.settings import PRESETS, Settings
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ __all__ = [
     "trust",
 ]
 __version__ = "0.1.0"
+
+keep_apart()  # before anything of ours, or of the user's, has torch import triton
 
 
 def __getattr__(name: str) -> Any:
