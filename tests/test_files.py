@@ -398,5 +398,8 @@ def test_several_images_in_a_file_are_mentioned(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         writer.write(values((6, 5)))
         writer.write(values((8, 9)))
-    with pytest.warns(UserWarning, match="holds 2 images; the first one is read"):
+    with pytest.warns(UserWarning, match=r"holds 2 images .*1: image, YX \(8, 9\).; the first one is read"):
         assert files.read(tmp_path / "a.tif").values.shape == (6, 5)
+    assert files.read(tmp_path / "a.tif", 1).values.shape == (8, 9)
+    with pytest.raises(OSError, match=r"series 2 is not one of its 2 .0: image"):
+        files.read(tmp_path / "a.tif", 2)

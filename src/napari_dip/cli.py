@@ -90,7 +90,7 @@ def _noise(args: Namespace) -> int:
     if args.bad_pixels is not None:
         bad = trust.find_bad_pixels(picture.values, noise=noise, **axes)
         bad = np.asarray(bad.any(axis=-1)) if "S" in picture.axes else bad
-        marked = replace(picture, values=np.uint8(255) * bad, axes=picture.slice_axes, alpha=None, display={})
+        marked = replace(picture.measurement(), values=np.uint8(255) * bad, axes=picture.slice_axes, function=None)
         files.write(args.bad_pixels, marked.values, marked, overwrite=args.overwrite)
         print(f"{args.bad_pixels} is written: {bad.sum()} bad pixels ({bad.mean():.2%}).")
     return DONE
@@ -117,7 +117,7 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
         kind = picture.values.dtype if settings.output_dtype == "input" else np.dtype(np.float32)
         files.rehearse(args.target, picture, kind, factors=factors, overwrite=args.overwrite)
         for name, finer in extras.items():
-            path, opaque = report.beside(args.target, name), replace(picture, alpha=None)
+            path, opaque = report.beside(args.target, name), picture.measurement()
             files.rehearse(path, opaque, np.float32, factors=finer, overwrite=args.overwrite)
     axes, together = _axes(picture, spatial), _axes(picture, spatial, args.together, args.source)
     measures = report.Measures(
@@ -193,7 +193,7 @@ def _write(args: Namespace, result: Result, picture: Picture, factors: Factors, 
         files.write(
             path,
             getattr(result, name),
-            replace(picture, alpha=None),
+            picture.measurement(),
             factors=finer,
             record=shown,
             overwrite=args.overwrite,

@@ -18,7 +18,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.picture import Array, Picture, guess_axes, make_picture, record_in
+from napari_dip import imagej, ome, tiff
+from napari_dip.picture import Array, Picture, channels_in, guess_axes, make_picture, record_in
 from napari_dip.screen import for_screen, read_screen, write_jpeg, write_png
 from napari_dip.tiff import read_tiff, write_tiff
 
@@ -31,13 +32,15 @@ SCREEN: dict[str, tuple[str, ...]] = {".png": ("uint8", "uint16"), ".jpg": ("uin
 _BESIDE = (".jpg", ".jpeg", ".npy")  # no place for a record inside
 
 
-def read(path: Path_) -> Picture:
+def read(path: Path_, series: int | None = None) -> Picture:
     """Read an image file.
 
     Parameters
     ----------
     path : path
         Of a file that ends in one of `ENDINGS`.
+    series : int, optional
+        Which of several images in a TIFF, counted from 0; by default the first one, with a warning that lists them.
 
     Raises
     ------
@@ -54,7 +57,7 @@ def read(path: Path_) -> Picture:
         raise FileNotFoundError(f"{path} is not there; check the name")
     try:
         if ending in (".tif", ".tiff"):
-            return read_tiff(path)
+            return read_tiff(path, series)
         if ending == ".png":
             return read_screen(path)
         return _read_npy(path) if ending == ".npy" else _read_jpeg(path)
@@ -64,8 +67,8 @@ def read(path: Path_) -> Picture:
         remedy = "check that it is complete, and that its ending says what it is"
         if isinstance(error, PermissionError):
             remedy = "change its permissions, or read a copy"
-        elif "imagecodecs" in str(error):
-            remedy = "pip install imagecodecs, or save it without this compression"
+        elif "set, of which" in str(error) or "planes are missing" in str(error):
+            remedy = "copy what is missing beside it, or save what is there as a file of its own"
         raise OSError(f"{path} cannot be read ({_why(error)}); {remedy}") from error
 
 
@@ -113,7 +116,29 @@ def write(
     check(path, overwrite=overwrite)
     held = SCREEN.get(_ending(path))
     values = values if held is None else for_screen(values, like.values.dtype, held, path.name)
-    _put(path, like.restored(values, factors or {}, record or {}), overwrite=overwrite)
+    picture = like.restored(values, factors or {}, record or {})
+    if lost := _unsaid(path, picture):
+        warnings.warn(f"{path.name} cannot hold {', '.join(lost)}; {_remedy(like, path)}", stacklevel=2)
+    _put(path, picture, overwrite=overwrite)
+
+
+def _unsaid(path: Path, picture: Picture) -> list[str]:
+    """What a file cannot hold of what is known of a picture, in words."""
+    ending = _ending(path)
+    if ending in (".tif", ".tiff"):
+        return tiff.unsaid(picture, ome_tiff=_is_ome(path))
+    lost = ome.unsaid(picture) + imagej.unsaid(picture) + ["ImageJ's calibration function"] * bool(picture.function)
+    if ending == ".png":
+        lost += ["what is known of channels"] * bool(picture.channels) + ["slice labels"] * bool(picture.labels)
+    return lost
+
+
+def _remedy(like: Picture, path: Path) -> str:
+    if "OME" in like.display and not _is_ome(path):
+        return "a .ome.tif does"
+    return (
+        "a .tif in the type of the input (--output-dtype input) holds that" if "ImageJ" in like.display else ".tif does"
+    )
 
 
 def check(path: Path_, *, overwrite: bool = False) -> None:
@@ -179,8 +204,12 @@ def _put(path: Path, picture: Picture, *, overwrite: bool, keep: bool = True) ->
 def _writer(path: Path) -> Callable[[BinaryIO, Picture], None]:
     ending = _ending(path)
     if ending in (".tif", ".tiff"):
-        return partial(write_tiff, ome=path.stem.lower().endswith(".ome"))
+        return partial(write_tiff, ome_tiff=_is_ome(path))
     return {".png": write_png, ".npy": _write_npy}.get(ending, write_jpeg)
+
+
+def _is_ome(path: Path) -> bool:
+    return path.stem.lower().endswith(".ome")
 
 
 def _ending(path: Path) -> str:
@@ -228,6 +257,9 @@ def _read_sheet(path: Path) -> dict[str, Any]:
             "pixel_size": dict(sheet["pixel_size"]),
             "unit": str(sheet["unit"]),
             "notes": text,
+            "units": dict(sheet.get("units", {})),
+            "channels": channels_in(sheet.get("channels")),
+            "labels": tuple(sheet.get("labels", ())),
         }
     except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is another program's
         return {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -20,6 +20,9 @@ ORDER = "TCZYXS"
 LENGTHS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "µm": 1e-6, "nm": 1e-9, "Å": 1e-10, "pm": 1e-12, "inch": 0.0254}
 #: unit -> seconds
 TIMES = {"d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
+
+#: ImageJ keeps signed numbers of 16 bits as unsigned ones less this, by a function.
+SIGNED = 32768
 
 _SPELLINGS = {
     **dict.fromkeys(("um", "micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"), "µm"),
@@ -66,6 +69,42 @@ class Channel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Function:
+    """ImageJ's calibration function, from the whole numbers in a file to the values that it shows.
+
+    Attributes
+    ----------
+    code : int
+        As in ``ij.measure.Calibration``: 0 for a straight line, 1 to 3 for polynomials, and so on.
+    coefficients : tuple of float
+    """
+
+    code: int
+    coefficients: tuple[float, ...]
+
+    @property
+    def known(self) -> bool:
+        """Whether it can be computed here."""
+        return self.code in _FORMULAS and len(self.coefficients) >= _FORMULAS[self.code][0]
+
+    def __call__(self, values: npt.ArrayLike) -> Array:
+        """The values that are shown."""
+        with np.errstate(all="ignore"):  # logarithms and powers of what is below 0
+            return np.asarray(_FORMULAS[self.code][1](values, *self.coefficients))
+
+
+#: ImageJ's code -> number of coefficients, and formula: ``ij.measure.CurveFitter``.
+_FORMULAS: dict[int, tuple[int, Callable[..., Any]]] = {
+    **{code: (code + 2, lambda x, *c: np.polynomial.polynomial.polyval(x, c)) for code in range(4)},
+    4: (2, lambda x, a, b, *_: a * np.exp(b * x)),
+    5: (2, lambda x, a, b, *_: a * x**b),
+    6: (2, lambda x, a, b, *_: a * np.log(b * x)),
+    7: (4, lambda x, a, b, c, d, *_: d + (a - d) / (1 + (x / c) ** b)),
+    11: (3, lambda x, a, b, c, *_: a * np.exp(-b * x) + c),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Picture:
     """An image as read from a file.
 
@@ -88,6 +127,12 @@ class Picture:
         Axis -> unit, of those that have another one than `unit`, and of T than "s".
     channels : tuple of Channel
         One for each along C, or a single one if there is no such axis; empty if nothing is known of them.
+    labels : tuple of str
+        Of the slices, in the order t, z, c; empty if there are none.
+    function : Function or None
+        From `values` to those that are shown, where they are others.
+    enlarged : dict of int
+        Axis -> factor by which the grid is finer than that of the file.
     notes : str
         The text that the file carried: ImageJ's Info, or the description in OME.
     record : dict
@@ -104,6 +149,9 @@ class Picture:
     unit: str = ""
     units: dict[str, str] = field(default_factory=dict)
     channels: tuple[Channel, ...] = ()
+    labels: tuple[str, ...] = ()
+    function: Function | None = None
+    enlarged: dict[str, int] = field(default_factory=dict)
     notes: str = ""
     record: dict[str, Any] = field(default_factory=dict)
     display: dict[str, Any] = field(default_factory=dict)
@@ -130,6 +178,13 @@ class Picture:
             if axis in self.pixel_size and _same_kind(self.unit_of(axis), unit)
         }
 
+    def in_one_unit(self) -> Picture:
+        """This picture with all lengths in the unit of X, and times in s, where they can be brought to it."""
+        sizes = self.pixel_size | self.sizes_in(self.unit, "XYZ") | self.sizes_in("s", "T")
+        brought = {*self.sizes_in(self.unit, "XYZ"), *self.sizes_in("s", "T")}
+        units = {axis: unit for axis, unit in self.units.items() if axis not in brought}
+        return replace(self, pixel_size=sizes, units=units)
+
     def restored(self, values: Array, factors: Mapping[str, int], record: dict[str, Any]) -> Picture:
         """This picture with other values, on a grid that is finer by `factors` (axis -> factor)."""
         alpha = self.alpha
@@ -137,7 +192,33 @@ class Picture:
             for axis, factor in factors.items():
                 alpha = alpha.repeat(factor, self.slice_axes.index(axis))
         sizes = {axis: size / factors.get(axis, 1) for axis, size in self.pixel_size.items()}
-        return replace(self, values=values, alpha=alpha, pixel_size=sizes, record=record)
+        finer = {axis: factor for axis, factor in factors.items() if factor > 1}
+        labels = () if set(finer) - set("YX") else self.labels
+        return replace(
+            self, values=values, alpha=alpha, pixel_size=sizes, labels=labels, enlarged=finer, record=record
+        ).shown()
+
+    def shown(self) -> Picture:
+        """This picture without its function, where that can be applied: to fractions, and to signed whole numbers."""
+        function, values = self.function, self.values
+        if function is None or not function.known:
+            return self
+        if values.dtype.kind == "f":
+            values = np.asarray(function(values.astype(np.float64)), values.dtype)
+        elif values.dtype == np.uint16 and function.code == 0 and function.coefficients[:2] == (-SIGNED, 1):
+            values = (values ^ SIGNED).view(np.int16)
+        else:
+            return self
+
+        return replace(self, values=values, function=None, channels=moved(self.channels, function))
+
+    def measurement(self) -> Picture:
+        """A picture of the same place for values of another kind: without transparency, and what shows the values."""
+        channels = tuple(Channel(name=each.name) for each in self.channels)
+        slope = None
+        if self.function is not None and self.function.code == 0 and self.function.known:
+            slope = replace(self.function, coefficients=(0.0, self.function.coefficients[1]))
+        return replace(self, alpha=None, channels=channels, labels=(), function=slope, display={})
 
     @property
     def sample_axes(self) -> str:
@@ -162,7 +243,9 @@ class Picture:
         """Axes, pixel sizes and channels, fit for JSON."""
         units = {"units": self.units} if self.units else {}
         channels = {"channels": [_plain(each) for each in self.channels]} if self.channels else {}
-        return {"axes": self.sample_axes, "pixel_size": self.pixel_size, "unit": self.unit, **units, **channels}
+        labels = {"labels": list(self.labels)} if self.labels else {}
+        about = {"axes": self.sample_axes, "pixel_size": self.pixel_size, "unit": self.unit}
+        return about | units | channels | labels
 
     def text(self) -> str:
         """The record as JSON, followed by the notes of the file that the image came from."""
@@ -231,6 +314,15 @@ def converted(size: float, unit: str, to: str) -> float:
 
 def _same_kind(unit: str, other: str) -> bool:
     return unit == other or any({unit, other} <= table.keys() for table in (LENGTHS, TIMES))
+
+
+def moved(channels: tuple[Channel, ...], function: Callable[[float], Any]) -> tuple[Channel, ...]:
+    """Channels of values that a function has changed."""
+
+    def limits(each: Channel) -> tuple[float, float] | None:
+        return None if each.limits is None else (float(function(each.limits[0])), float(function(each.limits[1])))
+
+    return tuple(replace(each, limits=limits(each)) for each in channels)
 
 
 def _plain(channel: Channel) -> dict[str, Any]:

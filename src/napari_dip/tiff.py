@@ -10,9 +10,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 from xml.etree import ElementTree
@@ -20,77 +22,246 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 
-from napari_dip.picture import LENGTHS, TIMES, Picture, channels_in, converted, make_picture, unit_name
+from napari_dip import imagej, ome
+from napari_dip.picture import (
+    LENGTHS,
+    SIGNED,
+    Function,
+    Picture,
+    channels_in,
+    converted,
+    make_picture,
+    moved,
+    unit_name,
+)
 
 _MINISWHITE, _PALETTE = 0, 3  # photometric interpretations
 _CENTIMETRE, _INCH = 3, 2  # resolution units
-_IMAGEJ_DISPLAY = ("mode", "LUTs", "Ranges", "Labels", "min", "max", "loop")
-_IMAGEJ_UNITS = {"Y": "yunit", "Z": "zunit", "T": "tunit"}
 _IMAGEJ_BYTES = 2**32 - 2**20  # a classic TIFF has 32-bit offsets; a plain one grows into a BigTIFF
+_IMAGEJ_ORDER = "TZCYXS"
+_RATIO = 50000  # no file that somebody wrote is smaller by more: zstd makes a frame of zeros so small
+_PLANES = 10**6  # of a set of files, for which tifffile makes a list before it looks at them
 
 
-def read_tiff(path: Path) -> Picture:
-    """The first image of a TIFF file.
+def read_tiff(path: Path, series: int | None = None) -> Picture:
+    """One image of a TIFF file; the first one, with a warning if there are others, unless it is named.
 
     Raises
     ------
     ValueError
-        If the file is damaged: tifffile would return the pages before the damage.
+        If the file is damaged (tifffile would return the pages before the damage), if files of its set or planes are
+        missing (tifffile would return zeros), or if there is no such series.
     """
-    with _complaints() as complaints, tifffile.TiffFile(path) as tif:
-        if not tif.series:
-            raise ValueError("it holds no image")
-        series = tif.series[0]
-        values, axes, page = series.asarray(), series.axes, series.keyframe
-        meta = tif.imagej_metadata or (tif.shaped_metadata or ({},))[0]
-        if tif.is_ome:
-            calibration = _ome_calibration(tif.ome_metadata or "")
-        else:
-            calibration = _calibration(page, meta, imagej=tif.is_imagej)
-        images = len(tif.series)
-        if page.photometric == _PALETTE and not tif.is_imagej:  # ImageJ's are measurements shown in false colours
-            assert page.colormap is not None
-            values, axes = np.moveaxis(page.colormap[:, values] >> 8, 0, -1).astype(np.uint8), axes + "S"
-        has_alpha = "S" in axes and page.extrasamples[-1:] in ((1,), (2,))
+    with _complaints() as complaints:
+        xml, root = _document(path)
+        with tifffile.TiffFile(path, omexml=xml) as tif:
+            if not tif.series:
+                raise ValueError("it holds no image")
+            chosen = tif.series[_choose(path, tif.series, series)]
+            _check_whole(path, chosen, root)
+            _check_size(chosen)
+            values, axes, page = chosen.asarray(), chosen.axes, chosen.keyframe
+            known = _knowledge(tif, chosen, root)
+            if page.photometric == _PALETTE and not tif.is_imagej:  # ImageJ's are measurements shown in false colours
+                assert page.colormap is not None
+                values, axes = np.moveaxis(page.colormap[:, values] >> 8, 0, -1).astype(np.uint8), axes + "S"
+            has_alpha = "S" in axes and page.extrasamples[-1:] in ((1,), (2,))
     if complaints:
         raise ValueError(f"damaged or cut short: {complaints[0].rpartition('> ')[2]}")
-    if images > 1:
-        warnings.warn(f"{path} holds {images} images; the first one is read, of shape {values.shape}", stacklevel=2)
     if page.photometric == _MINISWHITE:
-        calibration["display"]["photometric"] = "miniswhite"
-    return make_picture(values, axes, has_alpha=has_alpha, **calibration)
+        known["display"]["photometric"] = "miniswhite"
+    picture = make_picture(values, axes, has_alpha=has_alpha, **known)
+    return replace(picture, function=None) if values.dtype not in ("uint8", "uint16") else picture.shown()
 
 
-def write_tiff(file: BinaryIO, picture: Picture, *, ome: bool) -> None:
+def write_tiff(file: BinaryIO, picture: Picture, *, ome_tiff: bool) -> None:
     """Write a picture as the table above says."""
-    values, axes = picture.samples(), picture.sample_axes
-    order = sorted(range(len(axes)), key=lambda i: "TZCYXS".find(axes[i]))
-    values, axes = np.ascontiguousarray(values.transpose(order)), "".join(axes[i] for i in order)
-    colours = values.shape[-1] - (picture.alpha is not None) if "S" in axes else 1
-    imagej = (
-        not ome
-        and (values.dtype in ("uint8", "uint16", "float32") if "S" not in axes else values.dtype == "uint8")
-        and (colours in (1, 3) and picture.alpha is None)
-        and set(axes) <= set("TZCYXS")
-        and values.nbytes < _IMAGEJ_BYTES
-    )
+    kind = format_of(picture, ome_tiff=ome_tiff)
+    if kind == "ImageJ" and "ImageJ" not in picture.display:  # most programs know one unit there
+        picture = picture.in_one_unit()
+    own = picture.order and set(picture.order) >= set(picture.slice_axes) and kind != "ImageJ"
+    values, axes = picture.in_order(picture.order if own else _IMAGEJ_ORDER)
+    if kind == "OME" and not axes.removesuffix("S").endswith("YX"):
+        values, axes = picture.in_order(_IMAGEJ_ORDER)
+    colours = picture.values.shape[-1] if "S" in picture.axes else 1
     options: dict[str, Any] = {"photometric": "rgb" if colours == 3 else "minisblack"}
     if "S" in axes:
-        options["planarconfig"] = "contig"
-    elif not ome:
+        options["planarconfig"] = "contig" if axes[-1] == "S" else "separate"
+    elif kind != "OME":
         options["photometric"] = picture.display.get("photometric", "minisblack")
     if picture.alpha is not None:
         options["extrasamples"] = ["unassalpha"]
-    metadata = _ome(picture) if ome else _imagej(picture) if imagej else {**picture.sheet(), "Info": picture.text()}
-    tifffile.imwrite(
-        file,
-        values,
-        ome=ome,
-        imagej=imagej,
-        metadata={**metadata, "axes": axes},
-        **options,
-        **_resolution(picture, imagej),
-    )
+    metadata: dict[str, Any] | None = {**picture.sheet(), "Info": picture.text()}
+    if kind == "OME":
+        options |= {"description": ome.write(picture, values, axes), "bigtiff": values.nbytes > _IMAGEJ_BYTES}
+        metadata = None
+    elif kind == "ImageJ":
+        if values.dtype == np.int16:
+            values, picture = values.view(np.uint16) ^ np.uint16(SIGNED), _unsigned(picture)
+        metadata, options["colormap"] = imagej.write(picture, axes, values.shape)
+    if metadata is not None:
+        metadata["axes"] = axes
+    resolution = _resolution(picture, is_imagej=kind == "ImageJ")
+    tifffile.imwrite(file, values, ome=False, imagej=kind == "ImageJ", metadata=metadata, **options, **resolution)
+
+
+def format_of(picture: Picture, *, ome_tiff: bool) -> str:
+    """How a picture is written, as the table above says: "OME", "ImageJ" or "plain"."""
+    if ome_tiff:
+        return "OME"
+    values, axes = picture.values, picture.sample_axes
+    own = "ImageJ" in picture.display
+    fits = values.dtype in ("uint8", "uint16", "float32") or (own and values.dtype == "int16")
+    if "S" in axes:
+        fits = values.dtype == "uint8" and values.shape[-1] in (1, 3) and picture.alpha is None
+    in_order = own or "OME" in picture.display or not picture.order or _ascending(picture.order)
+    small = values.nbytes < _IMAGEJ_BYTES
+    return "ImageJ" if fits and in_order and set(axes) <= set(_IMAGEJ_ORDER) and small else "plain"
+
+
+def unsaid(picture: Picture, *, ome_tiff: bool) -> list[str]:
+    """What a file cannot hold of what is known of a picture, in words."""
+    kind = format_of(picture, ome_tiff=ome_tiff)
+    lost = []
+    if kind != "OME":
+        lost += ome.unsaid(picture)
+    if kind == "ImageJ" and any(each.emission or each.excitation for each in picture.channels):
+        lost.append("wavelengths")
+    if kind == "ImageJ" and picture.labels and any(each.name for each in picture.channels):
+        lost.append("channel names beside slice labels")
+    if kind == "OME":
+        lost += ["contrast limits"] * any(each.limits for each in picture.channels)
+        lost += ["lookup tables"] * any(each.table is not None for each in picture.channels)
+        lost += ["slice labels"] * bool(picture.labels)
+    if kind != "ImageJ":
+        lost += imagej.unsaid(picture) + ["ImageJ's calibration function"] * (picture.function is not None)
+    elif picture.function is not None and picture.values.dtype.kind == "f":
+        lost.append("ImageJ's calibration function")
+    return lost
+
+
+def _ascending(order: str) -> bool:
+    places = [_IMAGEJ_ORDER.find(axis) for axis in order]
+    return places == sorted(places)
+
+
+def _unsigned(picture: Picture) -> Picture:
+    """ImageJ's way to say that whole numbers have a sign."""
+    channels = moved(picture.channels, lambda end: end + SIGNED)
+    return replace(picture, function=Function(code=0, coefficients=(-SIGNED, 1.0)), channels=channels)
+
+
+def _document(path: Path) -> tuple[str | None, ElementTree.Element | None]:
+    """The OME-XML of a file, or of its companion: in place of what stands in the file, if it is to be another; parsed.
+
+    Raises
+    ------
+    ValueError
+        If it declares more planes than the file can hold.
+    """
+    with tifffile.TiffFile(path) as tif:
+        text = tif.ome_metadata if tif.is_ome else None
+    if not text:
+        return None, None
+    try:
+        root, other = ome.parse(text), None
+        if name := ome.companion(root):
+            try:
+                other = (path.parent / Path(name).name).read_text(encoding="utf-8")
+                root = ome.parse(other)
+            except OSError:
+                warnings.warn(
+                    f"{path} has its metadata in {name}, which is not beside it: pixel size, channels and the other "
+                    "planes of its set are not known; copy it there",
+                    stacklevel=5,
+                )
+        elif ome.alone(root, path.name):
+            for data in root.iter("TiffData"):
+                data[:] = [each for each in data if each.tag != "UUID"]
+            other = ElementTree.tostring(root, encoding="unicode")
+    except ElementTree.ParseError as error:
+        warnings.warn(f"{path} has OME-XML that cannot be read ({error}): calibration is not known", stacklevel=5)
+        return None, None
+    for pixels in root.iter("Pixels"):
+        planes = math.prod(int(pixels.get(f"Size{axis}", 1)) for axis in "CZT")
+        if planes > max(_PLANES, path.stat().st_size / 8):
+            raise ValueError(f"it declares {planes} planes, which it cannot hold")
+    return other, root
+
+
+def _choose(path: Path, found: list[tifffile.TiffPageSeries], series: int | None) -> int:
+    """The number of the image to read."""
+    listed = "; ".join(f"{i}: {each.name or 'image'}, {each.axes} {each.shape}" for i, each in enumerate(found[:20]))
+    if series is not None and not 0 <= series < len(found):
+        raise ValueError(f"series {series} is not one of its {len(found)} ({listed})")
+    if series is None and len(found) > 1:
+        warnings.warn(
+            f"{path} holds {len(found)} images ({listed}); the first one is read, --series N reads another",
+            stacklevel=4,
+        )
+    return series or 0
+
+
+def _check_whole(path: Path, series: tifffile.TiffPageSeries, root: ElementTree.Element | None) -> None:
+    """Raise a `ValueError` that names what is missing, where planes are."""
+    gone = [i for i, page in enumerate(series.pages) if page is None]
+    if not gone:
+        return
+    files = {} if root is None else ome.missing(root, path.parent)
+    if files:
+        named = "; ".join(f"{name} ({', '.join(planes[:4])})" for name, planes in list(files.items())[:10])
+        raise ValueError(f"it is one of a set, of which {len(files)} files are missing beside it: {named}")
+    listed = ", ".join(map(str, gone[:10]))
+    raise ValueError(f"{len(gone)} of its {len(series.pages)} planes are missing: {listed}, counted from 0")
+
+
+def _check_size(series: tifffile.TiffPageSeries) -> None:
+    """Raise a `ValueError` if a file declares more pixels than its bytes can hold, before room is made for them."""
+    declared, held = series.nbytes, 0
+    pages = [page for page in series.pages if page is not None]
+    for page in pages:
+        end = page.parent.filehandle.size
+        counts = [
+            min(count, max(0, end - offset))
+            for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)
+            if offset
+        ]
+        held += sum(counts)
+    first = series.keyframe
+    if first.compression == 1 and series.dataoffset is not None:
+        held = max(held, min(declared, first.parent.filehandle.size - series.dataoffset))
+    if declared > max(2**20, held * _RATIO if first.compression != 1 or first.is_tiled else 16 * held):
+        raise ValueError(f"it declares {' x '.join(map(str, series.shape))} pixels, but holds {held} bytes for them")
+
+
+def _knowledge(
+    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, root: ElementTree.Element | None
+) -> dict[str, Any]:
+    """What is known of an image besides its values: arguments of a `Picture`."""
+    if root is not None:
+        listed = ome.images(root)
+        named = [image for image in listed if image.get("Name") == series.name]
+        number = tif.series.index(series)
+        image = listed[number] if len(listed) == len(tif.series) else named[0] if len(named) == 1 else None
+        return ome.read(root, image)
+    if tif.is_lsm:
+        return _lsm(tif.lsm_metadata or {})
+    meta = tif.imagej_metadata or (tif.shaped_metadata or ({},))[0]
+    found = _calibration(series.keyframe, meta, is_imagej=tif.is_imagej)
+    if tif.is_imagej:
+        found |= imagej.read(meta, series.keyframe.colormap, series.axes, series.shape)
+    return found
+
+
+def _lsm(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The calibration of Zeiss' LSM, which is in metres and seconds."""
+    sizes = {axis: float(meta.get(f"VoxelSize{axis}") or 0) for axis in "XYZ"}
+    sizes = {axis: float(f"{converted(size, 'm', 'µm'):.12g}") for axis, size in sizes.items() if size > 0}
+    if (step := float(meta.get("TimeIntervall") or 0)) > 0:  # so it is spelt
+        sizes["T"] = step
+    colours = meta.get("ChannelColors") or {}
+    names = [str(name) for name in colours.get("ColorNames", ())]
+    return {"pixel_size": sizes, "unit": "µm", "channels": channels_in([{"name": n} for n in names]), "display": {}}
 
 
 @contextmanager
@@ -111,7 +282,7 @@ def _complaints() -> Iterator[list[str]]:
         log.removeFilter(collect)
 
 
-def _calibration(page: Any, meta: dict[str, Any], *, imagej: bool) -> dict[str, Any]:
+def _calibration(page: Any, meta: Mapping[str, Any], *, is_imagej: bool) -> dict[str, Any]:
     """Pixel sizes from what ImageJ wrote, or `write_tiff` in its words, else from the resolution tags."""
     tags = {
         name: getattr(page.tags.get(name), "value", None) for name in ("XResolution", "YResolution", "ResolutionUnit")
@@ -122,80 +293,32 @@ def _calibration(page: Any, meta: dict[str, Any], *, imagej: bool) -> dict[str, 
     for axis in "XY":
         pixels, per = tags[f"{axis}Resolution"] or (0, 0)
         if pixels and per and (unit or pixels != per):
-            sizes[axis] = per / pixels
-    if not imagej and of_tags and unit in LENGTHS:
+            sizes[axis] = _shortest(per, pixels)
+    if not is_imagej and of_tags and unit in LENGTHS:
         sizes = {axis: converted(size, of_tags, unit) for axis, size in sizes.items()}
-    sizes.update(
-        {axis: abs(float(meta[name])) for axis, name in (("Z", "spacing"), ("T", "finterval")) if meta.get(name)}
-    )
-    if "T" not in sizes and meta.get("fps"):
-        sizes["T"] = 1 / float(meta["fps"])
-    sizes.update(meta.get("pixel_size", {}))
-    units = {axis: unit_name(str(meta.get(name) or "")) for axis, name in _IMAGEJ_UNITS.items()}
-    units = {axis: own for axis, own in units.items() if own and own != ("s" if axis == "T" else unit)}
-    display = {name: meta[name] for name in _IMAGEJ_DISPLAY if name in meta} if imagej else {}
+    said = imagej.calibration(meta)
     return {
-        "pixel_size": sizes,
+        **said,
+        "pixel_size": sizes | said["pixel_size"] | dict(meta.get("pixel_size", {})),
         "unit": unit,
-        "units": units | dict(meta.get("units", {})),
+        "units": said["units"] | dict(meta.get("units", {})),
         "channels": channels_in(meta.get("channels")),
-        "notes": str(meta.get("Info", "")),
-        "display": display,
+        "labels": tuple(meta.get("labels", ())),
+        "display": {},
     }
 
 
-def _ome_calibration(xml: str) -> dict[str, Any]:
-    """Pixel sizes of the first image."""
-    root = ElementTree.fromstring(xml)
-    pixels = root.find(".//{*}Pixels")
-    known = {} if pixels is None else pixels.attrib
-    unit = unit_name(known.get("PhysicalSizeXUnit", "µm"))
-    sizes: dict[str, float] = {}
-    units: dict[str, str] = {}
-    for axis, name in {**{axis: f"PhysicalSize{axis}" for axis in "XYZ"}, "T": "TimeIncrement"}.items():
-        if name in known:
-            sizes[axis] = float(known[name])
-            own = unit_name(known.get(f"{name}Unit", "s" if axis == "T" else "µm"))
-            units |= {axis: own} if own != ("s" if axis == "T" else unit) else {}
-    names = [] if pixels is None else [channel.get("Name") for channel in pixels.findall("{*}Channel")]
-    return {
-        "pixel_size": sizes,
-        "unit": unit if sizes else "",
-        "units": units,
-        "notes": root.findtext(".//{*}Image/{*}Description", ""),
-        "display": {"Channel": {"Name": names}} if all(names) and names else {},
-    }
+def _shortest(above: int, below: int) -> float:
+    """A fraction as the shortest decimal number that it stands for: ImageJ counts in millionths."""
+    exact, coarse = above / below, max(above, below)
+    if coarse >= 100_000:
+        for digits in range(1, 16):
+            if abs((short := float(f"{exact:.{digits}g}")) - exact) <= exact / coarse:
+                return short
+    return exact
 
 
-def _imagej(picture: Picture) -> dict[str, Any]:
-    sizes = picture.pixel_size
-    known = {"unit": _imagej_unit(picture.unit), "spacing": sizes.get("Z"), "finterval": sizes.get("T")}
-    known |= {name: _imagej_unit(picture.units[axis]) for axis, name in _IMAGEJ_UNITS.items() if axis in picture.units}
-    known["Info"] = picture.text()
-    display = {name: value for name, value in picture.display.items() if name in _IMAGEJ_DISPLAY}
-    return {**display, **{name: value for name, value in known.items() if value}}
-
-
-def _imagej_unit(unit: str) -> str:
-    return {"µm": "micron", "s": "sec"}.get(unit, unit).encode("ascii", "backslashreplace").decode()
-
-
-def _ome(picture: Picture) -> dict[str, Any]:
-    sizes = picture.pixel_size
-    metadata: dict[str, Any] = {"Description": picture.text()}
-    for axis, name in {**{axis: f"PhysicalSize{axis}" for axis in "XYZ"}, "T": "TimeIncrement"}.items():
-        if axis in sizes:
-            metadata.update({name: sizes[axis], f"{name}Unit": _ome_unit(picture.unit_of(axis))})
-    if "Channel" in picture.display:
-        metadata["Channel"] = picture.display["Channel"]
-    return metadata
-
-
-def _ome_unit(unit: str) -> str:
-    return {"inch": "in"}.get(unit, unit if unit in LENGTHS or unit in TIMES else "reference frame")
-
-
-def _resolution(picture: Picture, imagej: bool) -> dict[str, Any]:
+def _resolution(picture: Picture, *, is_imagej: bool) -> dict[str, Any]:
     """The resolution tags: in ImageJ's files pixels per unit, in others per centimetre or inch."""
     unit, sizes = picture.unit, picture.pixel_size
     if "X" not in sizes:
@@ -205,7 +328,7 @@ def _resolution(picture: Picture, imagej: bool) -> dict[str, Any]:
     per_cm = [1 / in_cm.get(axis, in_cm.get("X", 1)) for axis in "XY"]
     if unit == "inch":
         values, name = per_unit, "INCH"
-    elif unit == "cm" or (unit in LENGTHS and not imagej):
+    elif unit == "cm" or (unit in LENGTHS and not is_imagej):
         values, name = per_cm, "CENTIMETER"
     else:
         values, name = per_unit, "NONE"
