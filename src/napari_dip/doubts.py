@@ -81,6 +81,15 @@ def warnings_of(
         yield sentence
 
 
+def failures(failed: dict[int, str], there: set[int]) -> Iterator[str]:
+    """Sentences that say which slices failed, and why: `failed`; those in `there` have an earlier result."""
+    for index, why in list(failed.items())[:_NAMED]:
+        stays = "is as it was before" if index in there else "is empty"
+        yield f"Slice {index} could not be restored and {stays}: {why}"
+    if len(failed) > _NAMED:
+        yield f"{len(failed) - _NAMED} more slices could not be restored"
+
+
 def hole_ratios(slices: Slices, noise: Noise | None) -> npt.NDArray[np.float64]:
     """`holes.hole_ratio` of all slices and channels, (N, C, *S); infinite in a slice of which nothing is known."""
     ratios = np.zeros(slices.values.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
@@ -12,25 +13,29 @@ import numpy.typing as npt
 import torch
 
 from napari_dip import doubts
+from napari_dip.core import device as devices
 from napari_dip.core import memory, mosaic
 from napari_dip.core.batch import Turns, take_turns
 from napari_dip.core.coverage import begins_warm
 from napari_dip.core.intensity import to_dtype
 from napari_dip.core.ladder import Ladder
 from napari_dip.core.problem import Problem
-from napari_dip.core.solve import History, OutOfMemory, Progress, Result, ran_out
-from napari_dip.core.state import Event, State, has_ended, mark_of
+from napari_dip.core.solve import History, OutOfMemory, Progress, Result, ran_out, was_stopped
+from napari_dip.core.state import FAILED, Event, State, has_ended, in_words, mark_of
 from napari_dip.core.stopping import Choice
 from napari_dip.forecast import iterations_at_most
 from napari_dip.glance import glance
 from napari_dip.run import Array, Job, describe
 from napari_dip.settings import PRESETS
 
+_log = logging.getLogger(__name__)
 _AT_ONCE = 64  # slices at the most, and of so many pixels together: more have no kernel that would fill a GPU better
 _PIXELS = 2048**2
 _SHARE = 0.7  # of the free memory of a GPU is planned with
+_PATIENCE = 2  # slices in a row that memory runs out in: the next would fail like them
 _SAME = "stop", "output_dtype", "keep_known"  # knobs with which a slice that had ended comes out as it did
 _STAY = {False: "empty", True: "as they were"}
+_STAYS = {False: "is empty", True: "is as it was"}
 
 States = tuple[State | None, ...]
 
@@ -85,6 +90,9 @@ class Series:
         self._before: dict[int, _Account] = {}
         self._under_way: dict[int, Problem] = {}
         self._ends: dict[int, str] = {}  # slices that came to no proper end, and why
+        self._errors: dict[int, Exception] = {}  # of slices that nothing came of
+        self._shortages = 0  # slices in a row that memory ran out in
+        self._over = False  # whether no other slice is begun
         self._short = False  # whether a fit had fewer iterations than usual, though its rule had not ended it
         self._measured = job.settings.at_once != 0  # whether it is known how many fit on a GPU
         if earlier is not None:
@@ -127,7 +135,7 @@ class Series:
                 elif isinstance(outcome, Result) and ran_out(outcome) and len(self._under_way) > 1:
                     self._failed(index, OutOfMemory(outcome.stop_reason))
                 elif isinstance(outcome, Result):
-                    self._keep(index, outcome)
+                    self._settle(index, outcome)
                 else:
                     self._failed(index, outcome)
         finally:
@@ -138,26 +146,31 @@ class Series:
     def _begin(self) -> tuple[int, Turns] | None:
         """The run of the next slice, or None while or because there is none to begin."""
         job = self.job
-        while self._due and not self._ends and len(self._under_way) < self.at_once:
+        while self._due and not self._over and len(self._under_way) < self.at_once:
             index = self._due[0]
-            trivial = job.trivial(index)
-            if trivial is not None:
-                self.image[index] = self.last[index] = trivial
-                del self._due[0]
-                continue
             neighbour = self._neighbour(index)
             if neighbour in self._under_way:
                 return None
             del self._due[0]
-            how = dict(self.pace)
-            if self._under_way:  # one preview at a time
-                how["interval"] = np.inf
-            settings = job.settings if self.at_once == 1 else job.settings.changed(threads=0)
-            self._under_way[index] = problem = job.problem(index)
-            states, neighbours = self._states(index), self._states(neighbour)
-            steps = mosaic.turns(problem, settings, ladder=self.ladder, states=states, neighbours=neighbours, **how)
-            return index, steps
+            try:
+                trivial = job.trivial(index)
+                if trivial is None:
+                    return index, self._run(index, neighbour)
+                self.image[index] = self.last[index] = trivial
+            except Exception as error:
+                self._failed(index, error)
         return None
+
+    def _run(self, index: int, neighbour: int | None) -> Turns:
+        """The run of a slice, from the weights of another one."""
+        how = dict(self.pace)
+        if self._under_way:  # one preview at a time
+            how["interval"] = np.inf
+        settings = self.job.settings if self.at_once == 1 else self.job.settings.changed(threads=0)
+        problem = self.job.problem(index)
+        self._under_way[index] = problem
+        states, neighbours = self._states(index), self._states(neighbour)
+        return mosaic.turns(problem, settings, ladder=self.ladder, states=states, neighbours=neighbours, **how)
 
     @property
     def _fits(self) -> int:
@@ -185,9 +198,20 @@ class Series:
         image = job.slices.layout_one(job.finish(index, progress.image + level))
         return replace(progress, image=image, slice=index, slices=self.count, at_once=len(self._under_way))
 
-    def _keep(self, index: int, result: Result) -> None:
+    def _settle(self, index: int, result: Result) -> None:
+        """Keep what a slice has come to, and see whether others are to follow."""
+        problem = self._under_way.pop(index)
+        try:
+            self._keep(index, problem, result)
+        except Exception as error:
+            self._failed(index, error)
+            return
+        self._shortages = self._shortages + 1 if ran_out(result) else 0
+        self._over |= was_stopped(result) or self._shortages >= _PATIENCE
+
+    def _keep(self, index: int, problem: Problem, result: Result) -> None:
         """Put a restored slice in its place."""
-        job, problem = self.job, self._under_way.pop(index)
+        job = self.job
         if not result.complete:
             self._ends[index] = result.stop_reason
             if index in self._before and not _gone_on(self._kept[index], result.states):
@@ -232,34 +256,29 @@ class Series:
             self._kept = {i: s for i, s in self._kept.items() if i in needed or i > index - frame}
 
     def _failed(self, index: int, error: Exception) -> None:
-        """Go on with what there is, if there is something."""
-        del self._under_way[index]
-        if isinstance(error, MemoryError) and self._under_way:
+        """Go on with the other slices."""
+        self._under_way.pop(index, None)
+        short = devices.is_out_of_memory(error)
+        if short and self._under_way:
             self.at_once = len(self._under_way)
             self._due.insert(0, index)
             message = f"memory ran out with {self.at_once + 1} slices at once; {self.at_once} from here on"
             self.events.append(Event(0, "out of memory", message))
-        elif self.done or self._under_way:
-            self._ends[index] = str(error)
-        else:
-            raise error
+            return
+        _log.debug("slice %d failed", index, exc_info=error)
+        self._ends.pop(index, None)
+        self._errors[index] = error
+        message = f"slice {index + 1} of {self.count} failed and {_STAYS[index in self._before]}: {in_words(error)}"
+        self.events.append(Event(0, FAILED, message))
+        self._shortages = self._shortages + 1 if short else 0
+        self._over |= self._shortages >= _PATIENCE
 
     def _result(self, seconds: float) -> Result:
         """All slices as one result."""
+        if self._errors and not self.done:
+            raise next(iter(self._errors.values()))
         job, accounts = self.job, {**self._before, **self.done}
         done = [accounts[index] for index in sorted(accounts)]
-        reason = done[-1].stop_reason if done else "finished at once: there was nothing to fit"
-        if self._ends:
-            first, last = min(self._ends), max(self._ends)
-            reason = self._ends[first]
-            if self.count > 1:
-                which = f"slice {first + 1}" if first == last else f"slices {first + 1} to {last + 1}"
-                reason += f", in {which} of {self.count}"
-                rest = {index in accounts for index in range(last + 1, self.count)}
-                if rest:
-                    reason += f"; the slices after it are {' or '.join(_STAY[there] for there in sorted(rest)[::-1])}"
-                    if False in rest and self.image.dtype.kind in "ui":
-                        reason += ", which is 0 in a result of whole numbers"
         ratios = doubts.hole_ratios(job.slices, job.noise) if job.slices.missing.any() else None
         uncertainty = self.uncertainty
         if uncertainty is not None and done and np.isnan(uncertainty).all():
@@ -276,7 +295,7 @@ class Series:
             rule=done[0].rule if done else Choice("iterations", "there was nothing to fit"),
             marks=tuple(mark for r in done for mark in r.marks),
             iterations=sum(r.iterations for r in done),
-            stop_reason=reason,
+            stop_reason=self._why_it_ended(accounts),
             history=History(
                 np.concatenate([r.loss for r in done] or [np.zeros(0, np.float32)]),
                 (*self.events, *(event for r in done for event in r.events)),
@@ -284,10 +303,11 @@ class Series:
             settings=self.ladder.settings,
             device=self.ladder.device,
             seconds=seconds,
-            complete=not self._ends,
+            complete=not (self._ends or self._errors),
             verdict=doubts.judge(job.slices, self.residual, job.noise_in, self._why_too_smooth()),
-            warnings=tuple(
-                doubts.warnings_of(job.slices, job.noise, ratios, apart=job.apart(accounts), camera=bool(job.camera))
+            warnings=(
+                *doubts.failures({index: in_words(error) for index, error in self._errors.items()}, {*self._before}),
+                *doubts.warnings_of(job.slices, job.noise, ratios, apart=job.apart(accounts), camera=bool(job.camera)),
             ),
             states=self._all_states(),
             glance=self._glance(sorted(accounts)),
@@ -298,6 +318,31 @@ class Series:
         """The middle one of the restored slices, before and after."""
         index, slices = done[len(done) // 2] if done else 0, self.job.slices
         return glance(slices.values[index], slices.missing[index], self.image[index])
+
+    def _why_it_ended(self, accounts: dict[int, _Account]) -> str:
+        """The sentence that says why the run ended, and which slices did not come to their end."""
+        ends, count = sorted(self._ends), self.count
+        reason = "finished at once: there was nothing to fit"
+        if accounts:
+            reason = accounts[max(accounts)].stop_reason
+        if ends:
+            reason = self._ends[ends[0]]
+            if count > 1:
+                together = ends == list(range(ends[0], ends[-1] + 1))
+                which = f"s {ends[0] + 1} to {ends[-1] + 1}" if together else f"s {', '.join(str(i + 1) for i in ends)}"
+                reason += f", in slice{which if len(ends) > 1 else f' {ends[0] + 1}'} of {count}"
+        last = max([*ends, *self._errors], default=count)
+        rest = {index in accounts for index in range(last + 1, count)} if self._over else set()
+        if rest:
+            reason += f"; the slices after it are {' or '.join(_STAY[there] for there in sorted(rest)[::-1])}"
+        if self._errors:
+            failed = [event.message for event in self.events if event.kind == FAILED]
+            more = f" ({len(self._errors) - 1} more failed too)" if len(self._errors) > 1 else ""
+            reason += f"; {failed[-len(self._errors)]}{more}"
+        empty = False in rest or any(index not in accounts for index in self._errors)
+        if empty and self.image.dtype.kind in "ui":
+            reason += "; what is empty is 0 in a result of whole numbers"
+        return reason
 
     def _why_too_smooth(self) -> str:
         """What is to blame first where structure is missing: that the run was short, as the user chose."""

@@ -7,12 +7,12 @@ side. Nothing of a run is shared, so each gives what it gives alone.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Generator
 from typing import Any
 
 import torch
 
-from napari_dip.core.guard import Diverged
 from napari_dip.core.solve import Progress, Result
 
 Turns = Generator[Progress | None, None, Result]
@@ -55,7 +55,8 @@ def take_turns(
                         shown = next(turns)
                 except StopIteration as end:
                     shown = end.value
-                except (MemoryError, Diverged) as error:
+                except Exception as error:
+                    traceback.clear_frames(error.__traceback__)  # their variables would keep every tensor alive
                     shown = error
                 if isinstance(shown, (Result, Exception)):
                     queues.append(running.pop(number)[1])

@@ -14,10 +14,9 @@ from torch import Tensor
 
 from napari_dip.core import solve
 from napari_dip.core.averaging import RunningAverage
-from napari_dip.core.guard import Diverged
 from napari_dip.core.problem import Problem
 from napari_dip.core.solve import History, Image, Progress, Result
-from napari_dip.core.state import State
+from napari_dip.core.state import FAILED, Event, State, in_words
 from napari_dip.settings import Settings
 
 
@@ -81,7 +80,8 @@ def _averaged(
     image, last = RunningAverage(1, spread=True), RunningAverage(1)
     done: list[Result] = []
     kept: list[State | None] = [how["state"] for how in each]
-    ending = ""
+    ending, ended_in, events = "", 0, list[Event]()
+    error: Exception | None = None
     for run, seed in enumerate(seeds(settings.seed, runs)):
         steps = solve.turns(problem, settings.changed(seed=seed), **each[run])
         try:
@@ -90,11 +90,16 @@ def _averaged(
                 yield progress and replace(progress, image=_blend(image, progress), run=run, runs=runs)
         except StopIteration as end:
             result: Result = end.value
-        except (MemoryError, Diverged) as error:
+        except MemoryError as shortage:  # the runs to come are as large
             if not done:
                 raise
-            ending = str(error)
+            ending, ended_in = str(shortage), run
             break
+        except Exception as failure:
+            error = error or failure
+            words = f"run {run + 1} of {runs} failed, and counts for nothing: {in_words(failure)}"
+            events.append(Event(0, FAILED, words))
+            continue
         finally:
             steps.close()
         kept[run] = result.states[0]
@@ -103,16 +108,21 @@ def _averaged(
             last.add(torch.from_numpy(result.last))
             done.append(result)
         if not result.complete:
-            ending = result.stop_reason
+            ending, ended_in = result.stop_reason, run
             break
+    if error is not None and not done:
+        raise error
     assert image.mean is not None
     assert last.mean is not None
     mean = image.mean.numpy()
     reason = (
-        f"{ending}, in run {run + 1} of {runs}"
+        f"{ending}, in run {ended_in + 1} of {runs}"
         if ending
-        else f"averaged {runs} runs, the last of which {done[-1].stop_reason}"
+        else f"averaged {len(done)} runs, the last of which {done[-1].stop_reason}"
     )
+    if events:
+        more = f" ({len(events) - 1} more failed too)" if len(events) > 1 else ""
+        reason += f"; {events[0].message}{more}"
     return replace(
         done[0],
         image=mean,
@@ -123,11 +133,12 @@ def _averaged(
         iterations=sum(r.iterations for r in done),
         stop_reason=reason,
         history=History(
-            np.concatenate([r.history.loss for r in done]), tuple(event for r in done for event in r.history.events)
+            np.concatenate([r.history.loss for r in done]),
+            (*(event for r in done for event in r.history.events), *events),
         ),
         settings=settings,
         seconds=sum(r.seconds for r in done),
-        complete=not ending,
+        complete=not (ending or events),
         states=tuple(kept),
     )
 

@@ -16,7 +16,6 @@ import numpy as np
 
 from napari_dip.core import device as devices
 from napari_dip.core import ensemble
-from napari_dip.core.guard import Diverged
 from napari_dip.core.ladder import Ladder
 from napari_dip.core.operators import Place, seen_by
 from napari_dip.core.problem import Problem
@@ -30,8 +29,9 @@ from napari_dip.core.solve import (
     ran_out,
     shown,
     step_down,
+    was_stopped,
 )
-from napari_dip.core.state import SAVING, Event, State
+from napari_dip.core.state import FAILED, SAVING, Event, State, in_words
 from napari_dip.core.stopping import Choice
 from napari_dip.core.tiling import Blend, Tiling, seed_at, tiling
 from napari_dip.settings import Settings
@@ -167,7 +167,8 @@ def _turns(
     runs, mosaic, began = settings.runs, _Mosaic(problem, tiles, settings), time.perf_counter()
     done: list[Result] = []
     kept: list[State | None] | None = list(states) or [None] * (len(tiles) * runs)
-    ending, empty, tile = "", 0, 0
+    failed: dict[int, Exception] = {}
+    ending, ended_in, empty, after = "", 0, 0, 0
     for tile, (place, part) in enumerate(cut(problem, tiles)):
         known = part.observation[part.known_pixels()]
         if known.size == 0:
@@ -182,11 +183,14 @@ def _turns(
         steps = ensemble.turns(part, own_settings, states=states[own], neighbours=neighbours[own], **pace)
         try:
             result = yield from _shown(steps, mosaic, tile, eager=pace.get("interval") == 0)
-        except (MemoryError, Diverged) as error:
+        except MemoryError as error:  # the tiles to come are as large
             if not done:
                 raise
-            ending = str(error)
+            ending, ended_in, after = str(error), tile, len(tiles) - tile - 1
             break
+        except Exception as error:
+            failed[tile] = error
+            continue
         finally:
             steps.close()
         if result.iterations or not done:
@@ -195,18 +199,29 @@ def _turns(
             if kept is not None:
                 kept[own] = result.states
                 kept = kept if size_of(kept) <= STATES_AT_MOST else None
-        if not result.complete:
-            ending = result.stop_reason
+        if not result.complete and not ending:
+            ending, ended_in = result.stop_reason, tile
+        if ran_out(result) or was_stopped(result):
+            ending, ended_in, after = result.stop_reason, tile, len(tiles) - tile - 1
             break
     if empty:
         warnings.warn(f"{empty} of {len(tiles)} tiles have no known pixel and stay empty", stacklevel=2)
+    if failed and not done:
+        raise next(iter(failed.values()))
     reason = "finished at once: there was nothing to fit"
     if done:
         reason = f"fitted {len(tiles)} tiles, the last of which {done[-1].stop_reason}"
     if ending:
-        reason = f"{ending}, in tile {tile + 1} of {len(tiles)}"
-        if tile + 1 < len(tiles):
-            reason += f"; the tiles after it are {'as they were' if any(states[(tile + 1) * runs :]) else 'empty'}"
+        reason = f"{ending}, in tile {ended_in + 1} of {len(tiles)}"
+        if after:
+            reason += f"; the tiles after it are {'as they were' if any(states[-after * runs :]) else 'empty'}"
+    events = [
+        Event(0, FAILED, f"tile {tile + 1} of {len(tiles)} failed, and nothing was made of it: {in_words(error)}")
+        for tile, error in failed.items()
+    ]
+    if events:
+        more = f" ({len(events) - 1} more failed too)" if len(events) > 1 else ""
+        reason += f"; {events[0].message}{more}"
     return Result(
         **mosaic.images(),
         noise=problem.noise,
@@ -217,12 +232,12 @@ def _turns(
         stop_reason=reason,
         history=History(
             np.concatenate([r.history.loss for r in done] or [np.zeros(0, np.float32)]),
-            tuple(event for r in done for event in r.history.events),
+            (*(event for r in done for event in r.history.events), *events),
         ),
         settings=settings,
         device=devices.choose(settings.device),
         seconds=time.perf_counter() - began,
-        complete=not ending,
+        complete=not (ending or failed),
         states=tuple(kept or ()),
     )
 

@@ -24,6 +24,11 @@ from napari_dip.core.regularizers import REGULARISERS
 from napari_dip.core.state import SLOWER, Event, Mark, State, copy_to, on_host
 from napari_dip.settings import Settings
 
+OTHER_NETWORK = (
+    "the run to be continued had another network, as its noise was another; say what was said of the noise then, or "
+    "start a new run"
+)
+
 
 class Search:
     """The search for the weights that explain one problem.
@@ -80,6 +85,10 @@ class Search:
             self._tell_eager("the line search of L-BFGS reads each loss on the host")
         self._fused = recorder is not None
         self._make = graph.Replayed(self.make_step, recorder, self._tell_eager)
+        if state is not None and not self.fits(state):
+            raise ValueError(OTHER_NETWORK)
+        if neighbour is not None and not (neighbour.iteration and self.fits(neighbour)):
+            neighbour = None  # its noise asked for another network, or it has learnt nothing
         self.warm = neighbour is not None if state is None else state.warm
         if self.warm and neighbour is not None:
             self.take_over(neighbour)
@@ -157,6 +166,11 @@ class Search:
         self.remember()
         for watch in self._watches:
             watch(self)
+
+    def fits(self, state: State) -> bool:
+        """Whether a state is of a network like this one, layer by layer."""
+        mine = self._generator.state_dict()
+        return {name: w.shape for name, w in state.weights.items()} == {name: w.shape for name, w in mine.items()}
 
     def take_over(self, neighbour: State) -> None:
         """Begin with the weights of a neighbour."""

@@ -379,6 +379,11 @@ def ran_out(result: Result) -> bool:
     return result.stop_reason.startswith(_OUT)
 
 
+def was_stopped(result: Result) -> bool:
+    """Whether the user ended a run."""
+    return result.stop_reason.startswith(_STOPPED)
+
+
 def _reached(saved: Outcome | None) -> int:
     return saved.state.iteration if saved else 0
 

@@ -12,6 +12,8 @@ from torch import Tensor
 
 #: Kinds of events that a run goes on from, at the cost of time or digits.
 SLOWER, SAVING = "no CUDA graph", "less memory"
+#: The kind of those that cost a slice, a tile or a run.
+FAILED = "failed"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,14 @@ class Event:
     iteration: int
     kind: str
     message: str
+
+
+def in_words(error: BaseException) -> str:
+    """What went wrong, in a line: with the name of the error where it was not foreseen."""
+    name, words = type(error).__name__, " ".join(str(error).split())
+    if isinstance(error, (MemoryError, ValueError, TypeError, ArithmeticError, OSError)) and words:
+        return words
+    return f"{name}: {words}" if words else "memory ran out" if isinstance(error, MemoryError) else name
 
 
 @dataclass(frozen=True)

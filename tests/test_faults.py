@@ -1,0 +1,201 @@
+"""What fails costs what failed: a slice, a tile, an extra; the rest stands, and it is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import ndimage  # type: ignore[import-untyped]
+
+from napari_dip import denoise, iterate
+from napari_dip.core import coverage
+from napari_dip.core.guard import Diverged
+from napari_dip.core.search import Search
+from napari_dip.core.selfguided import SelfGuided
+from tests.bad_inputs import QUICK
+from tests.core.tiny import picture
+
+GUIDED = dict(preset="denoise-self", channels=4, scales=2, crop=16, batch=2, device="cpu")
+PRIOR = {**QUICK, "preset": "denoise-small", "iterations": 4}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole self-guided fits of a few iterations."""
+    monkeypatch.setattr(coverage, "PASSES", (4, 4, 4))
+
+
+def stack(count: int = 4, size: int = 16, sigma: float = 5) -> np.ndarray:
+    """Frames (count, size, size) of 100 to 160 counts."""
+    noise = np.random.default_rng(0).normal(0, sigma, (count, size, size))
+    return np.asarray(100 + 60 * picture(size, size) + noise)
+
+
+def registered(image: np.ndarray) -> np.ndarray:
+    """A frame that was enlarged and interpolated: neighbours share their noise."""
+    half = len(image) // 2
+    return np.asarray(ndimage.zoom(image[:half, :half], 2, order=1))
+
+
+class Failing:
+    """Has the fits of some frames fail in an iteration; counts the fits that were begun.
+
+    Frames are told apart by their brightest pixel.
+    """
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, image: np.ndarray, *, step: int = 0, **errors: Exception
+    ) -> None:
+        self.errors = {int(name[1:]): error for name, error in errors.items()}
+        self.begun: list[int] = []
+        low, high = image.min(), image.max()
+        levels = [(frame.max() - low) / (high - low) for frame in image]
+        plain = Search.step
+
+        def instead(search: Search) -> None:
+            index = int(np.argmin([abs(float(search.problem.observation.max()) - level) for level in levels]))
+            if search.iteration == step:
+                self.begun.append(index)
+                if index in self.errors:
+                    raise self.errors[index]
+            plain(search)
+
+        monkeypatch.setattr(Search, "step", instead)
+
+
+# ------------------------------------------------------------------------------------------ slices that differ in kind
+
+
+@pytest.mark.parametrize(("odd", "at_once"), [(0, 1), (1, 3)])
+def test_weights_go_over_only_where_the_networks_are_the_same(
+    quick: None, monkeypatch: pytest.MonkeyPatch, odd: int, at_once: int
+) -> None:
+    """A frame whose neighbours share their noise is fitted in grids, by a smaller network."""
+    image = np.random.default_rng(0).normal(100, 5, (3, 64, 64))
+    image[odd] = registered(image[odd]) * 3
+    plain, sizes = SelfGuided.lay_out, []
+
+    def lay_out(search: SelfGuided, rng: Any) -> None:
+        plain(search, rng)
+        sizes.append(len(search._generator.state_dict()))
+
+    monkeypatch.setattr(SelfGuided, "lay_out", lay_out)
+    how = dict(leading_axes=1, at_once=at_once, **{**GUIDED, "scales": 5, "similar_patches": False})
+    result = denoise(image, **how)
+    assert len(set(sizes)) == 2  # else this is no such stack
+    assert result.complete
+    assert np.isfinite(result.image).all()
+    stop: list[bool] = []
+    steps = iterate("denoise", image, **how, interval=0, should_stop=lambda: bool(stop))
+    for progress in steps:
+        if progress.slice == odd:
+            stop.append(True)
+    gone_on = denoise(image, leading_axes=1, resume=steps.result, at_once=at_once)
+    assert gone_on.complete
+    if at_once == 1:
+        assert np.array_equal(gone_on.image, result.image)
+
+
+# ------------------------------------------------------------------------------------------------ slices, tiles, runs
+
+
+ERRORS = [
+    RuntimeError("split_with_sizes expects split_sizes to sum exactly to 6793"),
+    ValueError("noise is not known"),
+    Diverged("gave up; lower learning_rate"),
+    KeyError("weights"),
+    MemoryError("no more"),
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "which", "at_once"), list(zip(ERRORS, (1, 0, 3, 1, 0), (1, 4, 1, 4, 1), strict=True)), ids=str
+)
+def test_a_slice_that_fails_costs_that_slice(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, which: int, at_once: int
+) -> None:
+    image = stack()
+    whole = denoise(image, leading_axes=1, **PRIOR)
+    with monkeypatch.context() as patch:
+        Failing(patch, image, **{f"_{which}": error})
+        result = denoise(image, leading_axes=1, at_once=at_once, **PRIOR)
+    others = [index for index in range(4) if index != which]
+    assert np.array_equal(result.image[others], whole.image[others])
+    for images in (result.image, result.last, result.residual):
+        assert np.isnan(images[which]).all()
+    assert not result.complete
+    told = result.stop_reason, *result.warnings, *(event["message"] for event in result.record["events"])
+    assert sum(str(error.args[0]) in sentence for sentence in told) >= 3
+    assert f"slice {which + 1} of 4" in result.stop_reason
+    assert f"Slice {which} " in result.warnings[0]
+    assert result.record["warnings"] == list(result.warnings)
+    gone_on = denoise(image, leading_axes=1, resume=result, iterations=4)
+    assert np.array_equal(gone_on.image[which], whole.image[which])
+    assert gone_on.complete
+
+
+def test_a_failed_slice_of_whole_numbers_is_0_and_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = stack().astype(np.uint16)
+    Failing(monkeypatch, image, _2=ERRORS[0])
+    result = denoise(image, leading_axes=1, output_dtype="input", **PRIOR)
+    assert not result.image[2].any()
+    assert result.image[[0, 1, 3]].all()
+    assert "0 in a result of whole numbers" in result.stop_reason
+
+
+@pytest.mark.parametrize("axes", [{"leading_axes": 1}, {"leading_axes": 0, "channel_axis": 0}], ids=["slices", "one"])
+def test_where_all_fail_the_error_is_raised(monkeypatch: pytest.MonkeyPatch, axes: dict[str, int]) -> None:
+    image = stack()
+    failing = Failing(monkeypatch, image, **{f"_{index}": ERRORS[0] for index in range(4)})
+    with pytest.raises(RuntimeError, match="split_with_sizes"):
+        denoise(image, **axes, **PRIOR)
+    assert len(failing.begun) == (4 if axes["leading_axes"] else 1)
+
+
+def test_a_slice_that_fails_again_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = stack()
+    done = denoise(image, leading_axes=1, **PRIOR)
+    Failing(monkeypatch, image, step=4, _1=ERRORS[0])
+    more = denoise(image, leading_axes=1, resume=done, iterations=3)
+    assert np.array_equal(more.image[1], done.image[1])
+    assert not any(np.array_equal(more.image[index], done.image[index]) for index in (0, 2, 3))
+    assert "as it was" in more.stop_reason
+    assert [state.iteration for state in more.states] == [7, 4, 7, 7]  # type: ignore[union-attr]
+
+
+def test_out_of_memory_in_two_slices_in_a_row_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = stack(6)
+    shortage = {f"_{index}": MemoryError("no more") for index in (1, 3, 4)}
+    failing = Failing(monkeypatch, image, **shortage)
+    result = denoise(image, leading_axes=1, recompute="off", precision="float32", tile=16, **PRIOR)
+    assert failing.begun == [0, 1, 2, 3, 4]
+    assert [bool(np.isfinite(each).all()) for each in result.image] == [True, False, True, False, False, False]
+    assert "the slices after it are empty" in result.stop_reason
+
+
+@pytest.mark.parametrize("error", [ERRORS[0], ERRORS[2]], ids=lambda error: type(error).__name__)
+def test_a_tile_or_a_run_that_fails_costs_no_other(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    plain, made = Search.begin, [0]
+
+    def begin(search: Search, *rest: Any) -> None:
+        made[0] += 1
+        if made[0] == 2:
+            raise error
+        plain(search, *rest)
+
+    monkeypatch.setattr(Search, "begin", begin)
+    image = stack(1, 40)[0]
+    tiles = denoise(image, tile=16, overlap=2, **PRIOR)
+    assert made[0] == 9
+    assert np.isnan(tiles.image[:10, 18:22]).all()
+    assert np.isfinite(tiles.image[16:]).all()
+    assert "tile 2 of 9 failed" in tiles.stop_reason
+    made[0] = 0
+    runs = denoise(image, **{**PRIOR, "runs": 3})
+    assert made[0] == 3
+    assert np.isfinite(runs.image).all()
+    assert "run 2 of 3 failed" in runs.stop_reason
+    assert str(error.args[0]) in tiles.stop_reason
+    assert not tiles.complete
+    assert not runs.complete
