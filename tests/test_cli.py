@@ -100,6 +100,21 @@ def test_every_knob_is_an_option_of_its_tasks(task: str, capsys: pytest.CaptureF
     assert listed.split(",") == presets_for(task)
 
 
+def test_the_series_that_a_warning_lists_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    detail = {"Name": "detail", "axes": "ZYX", "PhysicalSizeX": 0.1}
+    with tifffile.TiffWriter("two.ome.tif", ome=True) as writer:
+        writer.write(noise(16, 16), metadata={"Name": "overview"})
+        writer.write(
+            noise(2, 16, 18), photometric="minisblack", metadata={"Name": "detail", "axes": "ZYX", "PhysicalSizeX": 0.1}
+        )
+    assert main(["denoise", "two.ome.tif", "a.tif", *QUICK]) == 0
+    assert "0: overview, YX (16, 16); 1: detail, ZYX (2, 16, 18)" in capsys.readouterr().err
+    assert main(["denoise", "two.ome.tif", "b.tif", *QUICK, "--series", "1", "--together", "z"]) == 0
+    assert capsys.readouterr().err == ""
+    assert files.read("b.tif").values.shape == (2, 16, 18)
+    assert files.read("b.tif").pixel_size["X"] == 0.1
+
+
 def test_only_what_was_said_is_passed_on() -> None:
     _, changes = options.parse(["denoise", "a", "b"])
     assert changes == {}
@@ -164,6 +179,17 @@ def test_a_command_that_makes_no_sense_is_status_2(
         (["denoise", "in.tif", "nowhere/out.tif"], "nowhere is not a folder"),
         (["denoise", "in.tif", "text.tif/out.tif"], "text.tif is not a folder"),
         (["denoise", "in.tif", "in.tif"], "in.tif exists"),
+        (["denoise", "in.tif", "in.tif", "--overwrite"], "in.tif is the same file as IN (in.tif)"),
+        (["denoise", "in.tif", "link.tif", "--overwrite"], "link.tif is the same file as IN (in.tif)"),
+        (["inpaint", "in.tif", "m.png", "--mask", "m.png", "--overwrite"], "m.png is the same file as --mask (m.png)"),
+        (["denoise", "in.tif", "a.tif", "--mask", "a-residual.tif", "--residual"], "a-residual.tif exists"),
+        (
+            ["denoise", "in.tif", "a.tif", "--mask", "a-residual.tif", "--residual", "--overwrite"],
+            "a-residual.tif is the same file as --mask",
+        ),
+        (["denoise", "in.tif", "out.tif", "--series", "1"], "series 1 is not one of its 1"),
+        (["denoise", "stack.npy", "out.tif", "--series", "1"], "it holds one image"),
+        (["denoise", "cells.nd2", "out.tif"], "read it in a script with nd2"),
         (["denoise", "in.tif", "text.tif"], "text.tif exists"),
         (["denoise", "stack.npy", "out.png"], "not a stack"),
         (["denoise", "bool.npy", "out.tif"], "image is boolean"),
@@ -189,6 +215,8 @@ def test_an_expected_failure_is_status_1_and_one_line(
     words: list[str], complaint: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "text.tif").write_text("no image")
+    (folder / "link.tif").symlink_to(folder / "in.tif")
+    save("a-residual.tif", np.eye(16, dtype="uint8"), "YX")
     np.save("stack.npy", noise(2, 16, 16))
     save("zyx.tif", noise(4, 16, 16), "ZYX")
     save("rgb.tif", noise(16, 16, 3), "YXS")

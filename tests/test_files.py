@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import struct
+import tracemalloc
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from napari_dip import files
 from napari_dip.picture import Picture, converted, guess_axes, make_picture
@@ -403,3 +408,94 @@ def test_several_images_in_a_file_are_mentioned(tmp_path: Path) -> None:
     assert files.read(tmp_path / "a.tif", 1).values.shape == (8, 9)
     with pytest.raises(OSError, match=r"series 2 is not one of its 2 .0: image"):
         files.read(tmp_path / "a.tif", 2)
+
+
+def of_60000_squared(path: Path) -> None:
+    """A small file that declares 3.6 billion pixels."""
+    if path.suffix == ".npy":
+        header = {"descr": "<u2", "fortran_order": False, "shape": (60000, 60000)}
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+        return
+    content = {".png": b"", ".jpg": b"", ".tif": b""}[path.suffix]
+    if path.suffix == ".png":
+        Image.fromarray(values((6, 5))).save(path)
+        head = b"IHDR" + struct.pack(">II", 60000, 60000) + path.read_bytes()[24:29]
+        content = path.read_bytes()[:12] + head + struct.pack(">I", zlib.crc32(head)) + path.read_bytes()[33:]
+    elif path.suffix == ".jpg":
+        Image.fromarray(values((6, 5))).save(path)
+        raw = path.read_bytes()
+        at = raw.index(b"\xff\xc0") + 5
+        content = raw[:at] + struct.pack(">HH", 60000, 60000) + raw[at + 4 :]
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.png", "a.jpg"])
+def test_no_room_is_made_for_more_than_a_file_can_hold(tmp_path: Path, name: str) -> None:
+    of_60000_squared(tmp_path / name)
+    with pytest.raises(OSError, match=f"{name} cannot be read"):
+        allocated(lambda: files.read(tmp_path / name))
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"compression": "lzw", "tile": (64, 64)}])
+@pytest.mark.parametrize("declared", ["tags", "imagej", "shape", "ome"])
+def test_no_room_is_made_for_more_than_a_tiff_can_hold(tmp_path: Path, declared: str, options: dict[str, Any]) -> None:
+    path = tmp_path / "a.ome.tif" if declared == "ome" else tmp_path / "a.tif"
+    how = {"imagej": {"imagej": True, "metadata": {"axes": "TYX"}}, "tags": {"metadata": None}}.get(declared, {})
+    tifffile.imwrite(path, values((2, 64, 64), "uint16"), photometric="minisblack", **how, **options)
+    raw = path.read_bytes()
+    raw = raw.replace(b"frames=2", b"frames=9").replace(b'"shape": [2, 64, 64]', b'"shape": [99999999]')
+    raw = raw.replace(b'SizeT="1"', b'SizeT="9"').replace(b'SizeZ="2"', b'SizeZ="9"')
+    path.write_bytes(raw)
+    if declared == "tags":
+        with tifffile.TiffFile(path, mode="r+") as tif:
+            for page in tif.pages:
+                for name in ("ImageWidth", "ImageLength"):
+                    page.tags[name].overwrite(60000)  # type: ignore[union-attr]
+    with contextlib.suppress(OSError):
+        allocated(lambda: files.read(path))
+
+
+def allocated(read: Callable[[], object]) -> None:
+    """Call a function, and see that it never holds much."""
+    tracemalloc.start()
+    try:
+        read()
+    finally:
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < 50e6
+
+
+def test_files_that_compress_well_are_read(tmp_path: Path) -> None:
+    flat = np.zeros((2048, 2048), "uint16")
+    for compression in ("zlib", "lzw", "zstd", "lzma"):
+        tifffile.imwrite(tmp_path / "a.tif", flat, compression=compression)
+        assert not files.read(tmp_path / "a.tif").values.any()
+    Image.fromarray(flat.astype("uint8")).save(tmp_path / "a.png", optimize=True)
+    Image.fromarray(flat.astype("uint8")).save(tmp_path / "a.jpg", optimize=True, progressive=True, quality=1)
+    assert files.read(tmp_path / "a.png").values.shape == files.read(tmp_path / "a.jpg").values.shape == (2048, 2048)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "imagej.tif", "a.ome.tif", "a.png", "a.jpg", "a.npy"])
+def test_a_record_that_is_nested_too_deep_does_not_cost_the_image(tmp_path: Path, name: str) -> None:
+    deep = '{"napari-dip": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    like = Picture(values=values((6, 5)), axes="YX")
+    if name.endswith(("png", "jpg", "npy")):
+        files.write(tmp_path / name, like.values, like)
+        if name == "a.png":
+            text = PngInfo()
+            text.add_text("napari-dip", deep)
+            Image.fromarray(like.values).save(tmp_path / name, pnginfo=text)
+        else:
+            (tmp_path / f"{name}.json").write_text(deep)
+    else:
+        options: dict[str, dict[str, Any]] = {
+            "a.tif": {"description": deep[:-1] + ', "shape": [6, 5]}', "metadata": None},
+            "imagej.tif": {"imagej": True, "metadata": {"Info": deep}},
+            "a.ome.tif": {"metadata": {"Description": deep}},
+        }
+        tifffile.imwrite(tmp_path / name, like.values, **options[name])
+    with pytest.warns(UserWarning, match="left out"):
+        read = files.read(tmp_path / name)
+    assert (read.values.shape, read.record) == ((6, 5), {})

@@ -70,8 +70,12 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     if args.target is not None and Path(args.target).suffix.lower() != ENDING:
         raise ValueError(f"{args.target} must end in {ENDING}: {args.source} is zarr, and restored block by block")
     source, calibration = args.source, None
+    if is_zarr(args.source) and args.series is not None:
+        raise ValueError(
+            f"--series {args.series} is for a file; say which image by its path, {args.source}/{args.series}"
+        )
     if not is_zarr(args.source):
-        picture = files.read(args.source)
+        picture = files.read(args.source, args.series)
         source, calibration = picture.values, _calibration(picture, args.source)
     from napari_dip.blockcost import estimate_blocks
     from napari_dip.cluster import connected  # torch, zarr and dask: seconds

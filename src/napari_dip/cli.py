@@ -80,7 +80,8 @@ def _noise(args: Namespace) -> int:
     """Say what the noise of an image is; write its bad pixels."""
     if args.bad_pixels is not None:
         files.check(args.bad_pixels, overwrite=args.overwrite)
-    picture = files.read(args.source)
+        files.refuse_inputs([args.bad_pixels], _inputs(args))
+    picture = files.read(args.source, args.series)
     mask = None if args.mask is None else _read_mask(args, picture)
     axes = _axes(picture, _spatial_axes(picture, args))
     from napari_dip import trust  # imports torch: seconds
@@ -100,7 +101,8 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
     """Read, restore, write; all that can fail without computing comes first."""
     if args.target is not None:
         files.check(args.target, overwrite=args.overwrite)
-    picture = files.read(args.source)
+        files.refuse_inputs([args.target], _inputs(args))
+    picture = files.read(args.source, args.series)
     mask = None if args.mask is None else _read_mask(args, picture)
     guide = None if args.guide is None else files.read(args.guide).values
     spatial = _spatial_axes(picture, args)
@@ -118,6 +120,7 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
         files.rehearse(args.target, picture, kind, factors=factors, overwrite=args.overwrite)
         for name, finer in extras.items():
             path, opaque = report.beside(args.target, name), picture.measurement()
+            files.refuse_inputs([path], _inputs(args))
             files.rehearse(path, opaque, np.float32, factors=finer, overwrite=args.overwrite)
     axes, together = _axes(picture, spatial), _axes(picture, spatial, args.together, args.source)
     measures = report.Measures(
@@ -168,6 +171,12 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
         same = {"guide": guide, **{name: said for name, said in instrument.items() if name in ("psf", "psf_centre")}}
         _control(result, picture, same, stop, Bar(quiet=args.quiet, tty=tty), interval)
     return DONE if result.complete or stop.asked() else FAILED
+
+
+def _inputs(args: Namespace) -> dict[str, str | None]:
+    """The files that are read: option -> name."""
+    named = {name: getattr(args, name, None) for name in ("mask", "guide", "truth", "psf")}
+    return {"IN": args.source, **{f"--{name}": path for name, path in named.items()}}
 
 
 def _write(args: Namespace, result: Result, picture: Picture, factors: Factors, extras: dict[str, Factors]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,27 @@ Path_ = str | os.PathLike[str]
 
 ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".npy")
 
+#: Read, and not written.
+READABLE = (*ENDINGS, ".lsm")
+
+_FIJI = "open it in Fiji (Bio-Formats) and save it as OME-TIFF, or convert it to OME-Zarr with bioformats2raw"
+#: Formats that are not read here: ending -> what reads them in Python, to hand the array to a function.
+_FOREIGN = {
+    ".czi": "pylibCZIrw",
+    ".lif": "readlif",
+    ".nd2": "nd2",
+    ".oib": "oiffile",
+    ".oif": "oiffile",
+    **dict.fromkeys((".mrc", ".mrcs", ".map", ".rec", ".st", ".ali", ".ccp4"), "mrcfile"),
+    **dict.fromkeys((".dv", ".r3d"), "mrc"),
+    **dict.fromkeys((".ims", ".h5", ".hdf5", ".hdf"), "h5py"),
+    **dict.fromkeys((".vsi", ".zvi", ".lei", ".sld", ".flex", ".stk", ".svs", ".ndpi", ".scn"), "bioio-bioformats"),
+    **dict.fromkeys((".dm3", ".dm4", ".ser", ".emd"), "rosettasciio"),
+    **dict.fromkeys((".nii", ".mha", ".mhd", ".nrrd"), "SimpleITK"),
+    ".dcm": "pydicom",
+    ".fits": "astropy",
+}
+
 #: What formats for the screen can hold.
 SCREEN: dict[str, tuple[str, ...]] = {".png": ("uint8", "uint16"), ".jpg": ("uint8",), ".jpeg": ("uint8",)}
 _BESIDE = (".jpg", ".jpeg", ".npy")  # no place for a record inside
@@ -38,7 +59,7 @@ def read(path: Path_, series: int | None = None) -> Picture:
     Parameters
     ----------
     path : path
-        Of a file that ends in one of `ENDINGS`.
+        Of a file that ends in one of `READABLE`.
     series : int, optional
         Which of several images in a TIFF, counted from 0; by default the first one, with a warning that lists them.
 
@@ -50,14 +71,20 @@ def read(path: Path_, series: int | None = None) -> Picture:
         If it cannot be read; the message says why and what to do.
     """
     path = Path(path)
-    ending = _ending(path)
+    if (other := path.suffix.lower()) in _FOREIGN:
+        raise ValueError(
+            f"{path}: {other} is not read by napari-dip; {_FIJI}, or read it in a script with {_FOREIGN[other]}"
+        )
+    ending = _ending(path, READABLE)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name an image file in it")
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there; check the name")
     try:
-        if ending in (".tif", ".tiff"):
+        if ending in (".tif", ".tiff", ".lsm"):
             return read_tiff(path, series)
+        if series:
+            raise ValueError(f"series {series} is asked for, but it holds one image")
         if ending == ".png":
             return read_screen(path)
         return _read_npy(path) if ending == ".npy" else _read_jpeg(path)
@@ -156,6 +183,18 @@ def check(path: Path_, *, overwrite: bool = False) -> None:
         raise FileNotFoundError(f"{path.parent} is not a folder, so {path.name} cannot be written there; make it first")
 
 
+def refuse_inputs(targets: Iterable[Path_], inputs: Mapping[str, Path_ | None]) -> None:
+    """Raise a `ValueError` if a file to be written, or what lies beside it, is one that is read, by whatever name."""
+    written = [Path(target) for target in targets]
+    written += [_beside(target) for target in written]
+    for role, given in inputs.items():
+        for target in written:
+            if given is not None and target.exists() and os.path.exists(given) and os.path.samefile(target, given):
+                raise ValueError(
+                    f"{target} is the same file as {role} ({given}), which would be lost; name another one"
+                )
+
+
 def rehearse(
     path: Path_,
     like: Picture,
@@ -212,10 +251,10 @@ def _is_ome(path: Path) -> bool:
     return path.stem.lower().endswith(".ome")
 
 
-def _ending(path: Path) -> str:
+def _ending(path: Path, endings: tuple[str, ...] = ENDINGS) -> str:
     ending = path.suffix.lower()
-    if ending not in ENDINGS:
-        raise ValueError(f"{path} ends in none of {', '.join(ENDINGS)}, which say what format it has; rename it")
+    if ending not in endings:
+        raise ValueError(f"{path} ends in none of {', '.join(endings)}, which say what format it has; rename it")
     return ending
 
 
@@ -235,9 +274,11 @@ def _read_jpeg(path: Path) -> Picture:
 
 
 def _read_npy(path: Path) -> Picture:
-    values = np.load(path, allow_pickle=False)
-    if not isinstance(values, np.ndarray):
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # compares the size with that of the file
+    if not isinstance(mapped, np.ndarray):
         raise ValueError("it is an archive of arrays")
+    values = np.array(mapped)
+    del mapped  # a file that is open cannot be replaced on Windows
     sheet = _read_sheet(path)
     axes = sheet.pop("axes", "")
     return make_picture(values, axes if len(axes) == values.ndim else guess_axes(values.shape), **sheet)
@@ -261,8 +302,11 @@ def _read_sheet(path: Path) -> dict[str, Any]:
             "channels": channels_in(sheet.get("channels")),
             "labels": tuple(sheet.get("labels", ())),
         }
-    except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is another program's
-        return {}
+    except RecursionError:
+        warnings.warn(f"{_beside(path)} is nested too deep to be read, and is left out", stacklevel=2)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # there is none, or it is another program's
+        pass
+    return {}
 
 
 def _write_sheet(file: BinaryIO, picture: Picture) -> None:

@@ -155,6 +155,7 @@ def _add_reading(command: _Parser) -> None:
     """How IN is read, and what is known of it."""
     add = command.add_argument
     where = "not zero where a pixel is missing; NaN and infinite pixels of IN count as missing too"
+    add("--series", metavar="N", type=int, help="Which of several images in the file IN, counted from 0.")
     add("--mask", metavar="MASK", help=f"An image of the size of IN, or of one of its slices: {where}.")
     add("--mask-label", metavar="N", type=int, help="Only the pixels of MASK that have this value are missing.")
     add("--mask-is-known", action="store_true", help="The other way round: MASK shows the pixels that are known.")

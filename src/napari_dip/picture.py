@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -356,5 +357,8 @@ def record_in(text: str) -> dict[str, Any]:
     try:
         found, _ = json.JSONDecoder().raw_decode(text)
         return dict(found["napari-dip"])
+    except RecursionError:
+        warnings.warn("the record in the file is nested too deep to be read, and is left out", stacklevel=2)
     except (ValueError, KeyError, TypeError):
-        return {}
+        pass
+    return {}

@@ -16,12 +16,27 @@ from napari_dip.picture import LENGTHS, Array, Picture, make_picture
 
 _JPEG_SIDE = 65500
 KEYWORD = "napari-dip"  # of the text in a PNG that is the record
+_MOST = {
+    "PNG": 1040,
+    "JPEG": 600,
+}  # pixels of a sample that a byte can stand for: zlib's best, and a bit for 64 of them
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # samples -> as a PNG's header says it
 
 
 def read_screen(path: Path) -> Picture:
-    """A PNG or JPEG, upright, with palettes as colours."""
-    with Image.open(path) as opened:
+    """A PNG or JPEG, upright, with palettes as colours.
+
+    Raises
+    ------
+    ValueError
+        If it declares more pixels than its bytes can hold, before room is made for them.
+    """
+    with warnings.catch_warnings(), Image.open(path) as opened:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # which looks at the size alone
+        width, height = opened.size
+        most = _MOST.get(opened.format or "", _MOST["PNG"]) * path.stat().st_size
+        if width * height * (1 if opened.mode == "1" else 8) // 8 > most:
+            raise ValueError(f"it declares {width} x {height} pixels, but has {path.stat().st_size} bytes for them")
         raw = opened.tile[0].args if opened.format == "PNG" and opened.tile else None
         ppi = opened.info.get("dpi", (0, 0)) if opened.format == "PNG" else (0, 0)
         text = getattr(opened, "text", {}).get(KEYWORD, "")

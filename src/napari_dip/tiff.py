@@ -53,8 +53,8 @@ def read_tiff(path: Path, series: int | None = None) -> Picture:
         missing (tifffile would return zeros), or if there is no such series.
     """
     with _complaints() as complaints:
-        xml, root = _document(path)
-        with tifffile.TiffFile(path, omexml=xml) as tif:
+        xml, root, shaped = _document(path)
+        with tifffile.TiffFile(path, omexml=xml, **shaped) as tif:
             if not tif.series:
                 raise ValueError("it holds no image")
             chosen = tif.series[_choose(path, tif.series, series)]
@@ -151,8 +151,10 @@ def _unsigned(picture: Picture) -> Picture:
     return replace(picture, function=Function(code=0, coefficients=(-SIGNED, 1.0)), channels=channels)
 
 
-def _document(path: Path) -> tuple[str | None, ElementTree.Element | None]:
+def _document(path: Path) -> tuple[str | None, ElementTree.Element | None, dict[str, Any]]:
     """The OME-XML of a file, or of its companion: in place of what stands in the file, if it is to be another; parsed.
+
+    Besides, whether tifffile's own description is to be left alone, as an option of `tifffile.TiffFile`.
 
     Raises
     ------
@@ -161,8 +163,14 @@ def _document(path: Path) -> tuple[str | None, ElementTree.Element | None]:
     """
     with tifffile.TiffFile(path) as tif:
         text = tif.ome_metadata if tif.is_ome else None
+        shaped: dict[str, Any] = {}
+        try:
+            _ = tif.is_shaped and tif.shaped_metadata
+        except (RecursionError, ValueError):
+            warnings.warn(f"{path} has a description that cannot be read, and is left out", stacklevel=5)
+            shaped = {"is_shaped": False}
     if not text:
-        return None, None
+        return None, None, shaped
     try:
         root, other = ome.parse(text), None
         if name := ome.companion(root):
@@ -181,12 +189,12 @@ def _document(path: Path) -> tuple[str | None, ElementTree.Element | None]:
             other = ElementTree.tostring(root, encoding="unicode")
     except ElementTree.ParseError as error:
         warnings.warn(f"{path} has OME-XML that cannot be read ({error}): calibration is not known", stacklevel=5)
-        return None, None
+        return None, None, shaped
     for pixels in root.iter("Pixels"):
         planes = math.prod(int(pixels.get(f"Size{axis}", 1)) for axis in "CZT")
         if planes > max(_PLANES, path.stat().st_size / 8):
             raise ValueError(f"it declares {planes} planes, which it cannot hold")
-    return other, root
+    return other, root, shaped
 
 
 def _choose(path: Path, found: list[tifffile.TiffPageSeries], series: int | None) -> int:
