@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import os
 import warnings
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -144,10 +145,32 @@ class Plan:
     def level_array(self, level: int) -> Any:
         return zarr.open_array(f"{self.target}/{level}", mode="r+")
 
+    def check(self) -> None:
+        """Raise a `ValueError` if the arrays that it writes are not there, or others."""
+        for i in range(len(self.levels)):
+            check_array(self.target, str(i), self.level_shape(i), self.dtype)
+        if not self.direct:
+            name = (self.ledger.work / "tiles").relative_to(self.target).as_posix()
+            check_array(self.target, name, (self.blocks, *self.finer.tile), np.dtype(np.float32))
+
     @property
     def tile_array(self) -> Any:
         """The fitted tiles (blocks, *tile), while they are not blended yet."""
         return zarr.open_array(self.ledger.work / "tiles", mode="r+")
+
+
+def check_array(target: str | os.PathLike[str], name: str, *wanted: Any) -> None:
+    """Raise a `ValueError` if an array of a target is not there, or not of the shape and type that are wanted."""
+    try:
+        array = zarr.open_array(f"{os.fspath(target)}/{name}", mode="r")
+        what = f"has shape and type {(array.shape, array.dtype)}"
+        if not wanted or (array.shape, array.dtype) == wanted:
+            return
+    except Exception:  # zarr raises anything for a damaged one
+        what = "is missing or damaged"
+    raise ValueError(
+        f"{os.fspath(target)} is damaged: its array {name} {what}; overwrite it to begin anew, or name another target"
+    )
 
 
 def fit(

@@ -23,13 +23,13 @@ import zarr
 
 from napari_dip import blocks, record
 from napari_dip.blockcost import tell_of_long_wait
-from napari_dip.blocks import Plan
+from napari_dip.blocks import Plan, check_array
 from napari_dip.cluster import compute, connected
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.solve import Progress
 from napari_dip.keywords import BlockOptions, Instrument, with_knobs
 from napari_dip.ledger import KEY, Ledger
-from napari_dip.order import Order, begin, look, plan_of, read_order, refuse_another
+from napari_dip.order import AnotherRun, Order, begin, look, plan_of, read_order, refuse_another
 from napari_dip.settings import Settings
 from napari_dip.terminal import script_bar
 from napari_dip.zarrs import Calibration, Place
@@ -176,7 +176,8 @@ def iterate_blocks(
         ends; by default those of the active client. Without one, or with False, blocks are computed here one after the
         other.
     overwrite : bool
-        Delete an image that is at the target, and begin anew; never one that the source or the mask is read from.
+        Begin anew, and replace the image that is at the target when the new one is whole; until then both are kept, and
+        the same call goes on. Never one that the source or the mask is read from, or that something else lies in.
     should_stop : callable
         Asked now and then; true ends the run, with what is done.
     interval : float
@@ -230,13 +231,43 @@ def iterate_blocks(
     if order.client is not None and isinstance(order.source.array, np.ndarray):
         raise TypeError("source is an array in memory, which workers cannot read; save it as .zarr and name that")
     _refuse_inputs(order, overwrite=overwrite)
-    if order.ledger.path.exists() and not overwrite:
+    if overwrite:
+        order.ledger.check_replaceable()
+    elif order.ledger.path.exists() and _begun(order, Ledger(target, beside=True)) is None:
         found = order.ledger.record()
         if found is None:
-            raise FileExistsError(f"{target} exists, and is no run that could go on; name another target, or overwrite")
-        begun = found["request"]  # what needs no reading is compared now
-        refuse_another(begun, order.request(begun["source"]["sha256"], (begun["mask"] or {}).get("sha256")), target)
+            raise FileExistsError(_no_run(order.ledger))
+        refuse_another(found["request"], _again(order, found), target)  # what needs no reading is compared now
     return _run_alone(order, overwrite=overwrite)
+
+
+def _no_run(ledger: Ledger) -> str:
+    """The sentence on a target that is something else, with a remedy that will do."""
+    try:
+        ledger.check_replaceable()
+        remedy = "name another target, or overwrite it (overwrite=True, --overwrite)"
+    except FileExistsError:
+        remedy = "name another target"
+    damage = ledger.damage()
+    return f"{damage or f'{ledger.path} exists, and is no run that could go on'}; {remedy}"
+
+
+def _again(order: Order, found: dict[str, Any]) -> dict[str, Any]:
+    """The request, as far as no pixel is read for it: with the fingerprints that another one has."""
+    source, mask = found["request"]["source"], found["request"]["mask"]
+    return order.request(source.get("sha256"), None if mask is None else mask.get("sha256"))
+
+
+def _begun(order: Order, ledger: Ledger, request: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """The record of a run that is there and was asked for the same, as far as no pixel is read for it."""
+    found = ledger.record()
+    if found is None:
+        return None
+    try:
+        refuse_another(found["request"], request or _again(order, found), ledger.path)
+    except AnotherRun:
+        return None
+    return found
 
 
 def _refuse_inputs(order: Order, *, overwrite: bool) -> None:
@@ -258,40 +289,37 @@ def _refuse_inputs(order: Order, *, overwrite: bool) -> None:
 def _run_alone(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, Restored]:
     """The run, while nobody else writes its target, and with a connection to its workers."""
     with order.ledger.locked(), connected(order.client) as client:
+        order.ledger.recover()
         return (yield from _stream(replace(order, client=client), overwrite=overwrite))
 
 
 def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, Restored]:
-    began, found = time.perf_counter(), order.ledger.record()
-    run = uuid.uuid4().hex if found is None or overwrite else found.get("run", "")
-    ledger = Ledger(order.ledger.path, run)
-    order = replace(order, ledger=ledger)
+    began, target = time.perf_counter(), order.ledger.target
     yield BlockProgress(step="sample", done=0, count=0)
     seen = order.once(look, *order.looked_at)
     digest = yield from _digest(order)
     if order.mask is not None and digest is None:
-        return Restored(path=ledger.path, complete=False, stop_reason="stopped by the user", record={})
+        return Restored(path=target, complete=False, stop_reason="stopped by the user", record={})
     request = order.request(seen["sha256"], digest)
-    if found is not None and not overwrite:
-        refuse_another(found["request"], request, ledger.path)
+    ledger, found = _place(order, request, overwrite=overwrite)
+    order = replace(order, ledger=ledger)
+    if found is not None:
         if found["finished"]:
             shutil.rmtree(ledger.path / KEY, ignore_errors=True)
-            return Restored(path=ledger.path, complete=True, stop_reason="was finished before", record=found)
+            ledger.take_place()
+            return Restored(path=target, complete=True, stop_reason="was finished before", record=found)
         if found["software"] != record.software():
-            warnings.warn(
-                f"{ledger.path} was begun with other versions of the software: blocks may differ", stacklevel=2
-            )
+            warnings.warn(f"{target} was begun with other versions of the software: blocks may differ", stacklevel=2)
     else:
         limits = order.intensity_range
         if limits is None or seen["noise"] is None:  # the latter: no sample has a known pixel, perhaps none has
             measured = yield from _extremes(order)
             if order.should_stop():
-                return Restored(path=ledger.path, complete=False, stop_reason="stopped by the user", record={})
+                return Restored(path=target, complete=False, stop_reason="stopped by the user", record={})
             if measured is None:
                 raise ValueError("source has no finite pixel; NaN, infinite and masked pixels count as missing")
             limits = limits or (measured if measured[0] < measured[1] else None)
-        if overwrite and ledger.path.exists():
-            ledger.remove()
+        Ledger(target, beside=True).discard()  # an earlier one, of another request
         found = begin(order, request, seen, limits)
     plan = plan_of(order, found)
     tell_of_long_wait(order, plan)
@@ -306,15 +334,44 @@ def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, 
             missing = count - len(ledger.done(step))
             reason = f"failed in {len(failures)} blocks, first {failures[0]}" if failures else "stopped by the user"
             reason += f", with {missing} of {count} pieces of the step {step!r} left; the same call goes on"
+            reason += "" if ledger.path == target else f", and until it ends {target} stays as it was"
             if missing:
                 return Restored(path=ledger.path, complete=False, stop_reason=reason, record=found, plan=plan)
     finished = {**found, **_account(ledger), "software": record.software(), "finished": record.now()}
     ledger.amend(**{KEY: finished})
     shutil.rmtree(ledger.path / KEY, ignore_errors=True)
+    ledger.take_place()
     reason = f"finished {plan.blocks} blocks in {time.perf_counter() - began:.0f} s"
     if finished["empty"]:
         reason += f"; {finished['empty']} of them have no known pixel and stay empty"
-    return Restored(path=ledger.path, complete=True, stop_reason=reason, record=finished, plan=plan)
+    return Restored(path=target, complete=True, stop_reason=reason, record=finished, plan=plan)
+
+
+def _place(order: Order, request: dict[str, Any], *, overwrite: bool) -> tuple[Ledger, dict[str, Any] | None]:
+    """Where a run is written, and the record of the one that it goes on with, if there is one.
+
+    What is at the target is replaced by what is made beside it: such a run goes on, and so does one at the target that
+    is not finished; a finished one is left, or replaced, as is a damaged one.
+    """
+    target = order.ledger.target
+    for beside in (True, False):
+        found = _begun(order, Ledger(target, beside=beside), request)
+        if found is None or (overwrite and found["finished"] and not beside):
+            continue
+        ledger = Ledger(target, found["run"], beside=beside)
+        try:
+            if found["finished"]:
+                check_array(ledger.path, "0")
+            else:
+                plan_of(replace(order, ledger=ledger), found).check()
+                ledger.check_links()
+            return ledger, found
+        except ValueError:
+            if not overwrite:
+                raise
+    if not overwrite and (found := order.ledger.record()) is not None:
+        refuse_another(found["request"], request, target)
+    return Ledger(target, uuid.uuid4().hex, beside=overwrite and target.exists()), None
 
 
 def _account(ledger: Ledger) -> dict[str, Any]:
@@ -394,6 +451,8 @@ def _run(order: Order, plan: Plan, step: str, count: int, failures: list[str]) -
     yield progress()
     if order.client is None:
         for index in left:
+            if order.should_stop():
+                return
             place = plan.read_place(step, index)
             pace: dict[str, Any] = {"should_stop": order.should_stop, "interval": order.interval}
             error = None

@@ -351,7 +351,7 @@ def begin(
     calibration = order.source.calibration
     finest = calibration.finer((*[1] * order.leading, *order.factors))
     paths = [str(i) for i in range(len(plan.levels))]
-    image = finest.metadata(order.ledger.path.stem, paths, [[1 / f for f in level] for level in plan.levels])
+    image = finest.metadata(order.ledger.target.stem, paths, [[1 / f for f in level] for level in plan.levels])
     ome: dict[str, Any] = {"version": VERSIONS[form], "multiscales": [image]}
     if form == 2:
         ome = {"multiscales": [{"version": VERSIONS[form], **image}]}
@@ -376,14 +376,27 @@ def begin(
 
 
 def plan_of(order: Order, found: dict[str, Any]) -> Plan:
-    tiles = _tiling(found["tiles"])
+    """The plan that a record has.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, or that of another version.
+    """
     try:
-        settings = Settings(**found["settings"])
-    except (TypeError, ValueError) as error:
+        return _plan(order, found)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
+        why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ValueError(
-            f"target={str(order.ledger.path)!r} was begun by another version of napari-dip ({error}); name another "
-            "target, or overwrite it"
+            f"target={str(order.ledger.target)!r} was begun by another version of napari-dip, or its record is damaged "
+            f"({why}); name another target, or overwrite it"
         ) from error
+
+
+def _plan(order: Order, found: dict[str, Any]) -> Plan:
+    tiles, settings = _tiling(found["tiles"]), Settings(**found["settings"])
+    if tiles != order.tiles:
+        raise ValueError("its tiles are others")
     shape = (*order.source.shape[: order.leading], *tiles.finer(order.factors).shape)
     dtype = np.dtype(order.source.array.dtype) if settings.output_dtype == "input" else np.dtype(np.float32)
     return Plan(
