@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from scipy import ndimage  # type: ignore[import-untyped]
 
-from napari_dip import denoise, iterate
+from napari_dip import denoise, iterate, trust
 from napari_dip.core import coverage
 from napari_dip.core.guard import Diverged
 from napari_dip.core.search import Search
 from napari_dip.core.selfguided import SelfGuided
+from napari_dip.order import look
+from napari_dip.zarrs import open_source
 from tests.bad_inputs import QUICK
 from tests.core.tiny import picture
 
@@ -95,6 +97,26 @@ def test_weights_go_over_only_where_the_networks_are_the_same(
     assert gone_on.complete
     if at_once == 1:
         assert np.array_equal(gone_on.image, result.image)
+
+
+@pytest.mark.parametrize("blank", [0.0, 5000.0, np.nan], ids=str)
+@pytest.mark.filterwarnings("ignore:slice .* stays empty", "ignore:slice .* comes back as it is")
+def test_blank_slices_tell_nothing_of_a_stack(blank: float) -> None:
+    """Neither of its noise nor of its mean: in arrays, and in blocks."""
+    photons = np.random.default_rng(0).poisson(100 + 60 * picture(64, 64), (4, 64, 64)).astype(float)
+    blanked = np.insert(photons, [1, 4], blank, axis=0)
+    full, holed = (denoise(each, leading_axes=1, **PRIOR) for each in (photons, blanked))
+    assert holed.noise == full.noise
+    assert not any("noise" in warning for warning in holed.warnings)
+    assert np.array_equal(holed.image[[1, 5]], blanked[[1, 5]].astype(np.float32), equal_nan=True)
+    noises = [trust.estimate_noise(each, leading_axes=1) for each in (photons, blanked)]
+    assert noises[0] == noises[1]
+    looks = []
+    for each in (photons, blanked):
+        samples = [(open_source(frame).part((slice(None), slice(None))), None) for frame in each]
+        looks.append(look("denoise", 2, samples, {}, None, dict(PRIOR)))
+    assert looks[0]["noise"] == looks[1]["noise"]
+    assert looks[0]["level"] == looks[1]["level"]
 
 
 # ------------------------------------------------------------------------------------------------ slices, tiles, runs

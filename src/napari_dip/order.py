@@ -27,7 +27,7 @@ from napari_dip.inputs import check_task, read_factor, read_range, read_slices
 from napari_dip.instrument import read_psf
 from napari_dip.ledger import KEY, Ledger
 from napari_dip.restore import chosen
-from napari_dip.run import noise_of
+from napari_dip.run import level_in, noise_of
 from napari_dip.settings import Settings, check_names
 from napari_dip.zarrs import VERSIONS, Calibration, Part, Place, Source, chunks_of, create_level, open_source, pyramid
 
@@ -250,7 +250,7 @@ def look(
     if not missing.all():
         limits = float(values[~missing].min()), float(values[~missing].max())
         noise = noise_of(read_slices(values, missing, None, 1), camera)
-        level = float(values[~missing].mean())
+        level = level_in(values[:, None], missing[:, None])
     settings, reason = chosen(task, settings, noise, changes)
     settings, device = settled(settings, ndim)
     return {

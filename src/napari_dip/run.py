@@ -149,11 +149,11 @@ class Job:
         values, missing = self.slices.values, self.slices.missing
         if self.noise is None or missing[index].all():
             return self.noise
-        return self.noise.moved(self._mean, values[index][~missing[index]].mean())
+        return self.noise.moved(self._mean, level_in(values[index : index + 1], missing[index : index + 1]))
 
     @functools.cached_property
     def _mean(self) -> float:
-        return float(self.slices.values[~self.slices.missing].mean())
+        return level_in(self.slices.values, self.slices.missing)
 
     def _own_noise(self, index: int, shared: Noise) -> Noise | None:
         """The noise of a slice alone, where it is beyond doubt that this is not that of all slices."""
@@ -289,11 +289,28 @@ def noise_of(slices: Slices, camera: dict[str, float]) -> Noise | None:
     """One noise for all slices, estimated around what is known of the camera; None for a pixel, or nothing known."""
     space = axes_of_noise(slices.values.shape[2:])
     planes, missing = (a.reshape(-1, *space) for a in (slices.values, slices.missing))
-    some = np.flatnonzero(~missing.reshape(len(planes), -1).all(1))
+    some = np.flatnonzero(telling(planes, missing))
     some = some[:: -(-len(some) // _PLANES) or 1]  # evenly spaced
     if math.prod(space) == 1 or not some.size:
         return None
     return estimate_noise(planes[some], mask=missing[some], channel_axis=0, **camera)
+
+
+def telling(images: Array, missing: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Which of several images (N, *S) tell something of the noise: not blank ones, unless all are."""
+    some, varied = np.zeros((2, len(images)), bool)
+    for index, (image, hidden) in enumerate(zip(images, missing, strict=True)):
+        known = image[~hidden]
+        some[index] = known.size > 0
+        varied[index] = some[index] and known.min() < known.max()
+    return varied if varied.any() else some
+
+
+def level_in(values: Array, missing: npt.NDArray[np.bool_]) -> float:
+    """The mean of the known pixels of slices (N, C, *S) whose images are not blank."""
+    images, hidden = (a.reshape(-1, *a.shape[2:]) for a in (values, missing))
+    some = telling(images, hidden)
+    return float(images[some][~hidden[some]].mean())
 
 
 def axes_of_noise(shape: tuple[int, ...]) -> tuple[int, ...]:
