@@ -40,7 +40,8 @@ def judge(slices: Slices, residual: Array, noise_in: Callable[[int], Noise | Non
         if noise is None or noise.sigma == 0:  # whatever was removed would be infinitely more than that
             continue
         shape = _long(measured.shape)  # as the noise was estimated
-        seen, image = measured.reshape(shape), np.where(fitted, measured - rest, np.nan).reshape(shape)
+        restored = np.where(fitted, measured.astype(np.float64) - rest, np.nan)
+        seen, image = measured.reshape(shape), restored.reshape(shape)
         bad = find_bad_pixels(seen, noise=noise) if noise.impulses else None
         try:
             verdict = residual_verdict(seen, image, noise, mask=bad)
@@ -112,9 +113,9 @@ def hole_sentence(slices: Slices, noise: Noise | None, ratios: npt.NDArray[np.fl
     return worst
 
 
-def undetermined(slices: Slices, ratios: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+def undetermined(slices: Slices, ratios: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """What is at least uncertain, (N, C, *S): the spread around a hole where nothing determines it, 0 elsewhere."""
-    spread = np.zeros(slices.values.shape, np.float32)
+    spread = np.zeros(slices.values.shape)
     for index, channel, values, missing in _holed(slices):
         ratio = ratios[index, channel].reshape(missing.shape)
         if not missing.all():

@@ -200,8 +200,11 @@ def read_range(intensity_range: Any) -> tuple[float, float]:
         low, high = (float(v) for v in intensity_range)
     except (TypeError, ValueError):
         low = high = math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"intensity_range={intensity_range} must be two finite numbers, the smaller one first")
+    if not (math.isfinite(high - low) and low < high):
+        raise ValueError(
+            f"intensity_range={intensity_range} must be two finite numbers, the smaller one first, with a difference "
+            "that float64 holds"
+        )
     return low, high
 
 

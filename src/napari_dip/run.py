@@ -16,7 +16,7 @@ import torch
 from napari_dip import record
 from napari_dip.core import device as devices
 from napari_dip.core.cost import Cost
-from napari_dip.core.intensity import Scaling, to_dtype
+from napari_dip.core.intensity import Scaling, check_range, float_for, mean_of, to_dtype
 from napari_dip.core.noise import Noise, estimate_noise, level_of
 from napari_dip.core.operators import Blur, Compose, Downsample, Mask, Operator, Place
 from napari_dip.core.problem import Problem
@@ -99,7 +99,8 @@ class Job:
     def problem(self, index: int) -> Problem:
         assert self.scaling is not None
         missing, noise = self.slices.missing[index], self.noise_in(index)
-        known = np.where(missing, self.scaling.low, self.slices.values[index])  # what is missing may be any number
+        # what is missing may be any number
+        known = np.where(missing, self.scaling.low, self.slices.values[index].astype(np.float64))
         observation = np.where(missing, np.float32(0), self.scaling.apply(known))
         parts: list[Operator] = []
         if self.psf is not None:
@@ -195,16 +196,17 @@ class Job:
             result[~missing] = values[~missing]  # bit by bit, also where float64 cannot hold them
         return result
 
-    def uncertainty(self, index: int, spread: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The spread (C, *image) of a slice in the units of the input, float32; NaN where the measurement is kept."""
+    def uncertainty(self, index: int, spread: npt.NDArray[np.float32]) -> Array:
+        """The spread (C, *image) of a slice in the units of the input; NaN where the measurement is kept."""
         spread = self._difference(self.field(spread))
-        return np.where(self.slices.missing[index], spread, np.float32(np.nan)) if self.keeps_known else spread
+        return np.where(self.slices.missing[index], spread, spread.dtype.type(np.nan)) if self.keeps_known else spread
 
-    def residual(self, index: int, residual: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The residual (C, *S) of a slice in the units of the input, float32, NaN where nothing was measured."""
-        return np.where(self.slices.missing[index], np.float32(np.nan), self._difference(residual))
+    def residual(self, index: int, residual: npt.NDArray[np.float32]) -> Array:
+        """The residual (C, *S) of a slice in the units of the input, NaN where nothing was measured."""
+        residual = self._difference(residual)
+        return np.where(self.slices.missing[index], residual.dtype.type(np.nan), residual)
 
-    def enlarged(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def enlarged(self, values: Array) -> Array:
         """Values (N, C, *S) of the observation's pixels on the grid of the restored image."""
         for axis, factor in enumerate(self.factors or (), start=2):
             values = values.repeat(factor, axis)
@@ -215,10 +217,10 @@ class Job:
         field = (slice(m, n - m) for m, n in zip(self.margin, image.shape[1:], strict=True))
         return image[(slice(None), *field)]
 
-    def _difference(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Differences of intensities in the units of the input, float32."""
+    def _difference(self, values: npt.NDArray[np.float32]) -> Array:
+        """Differences of intensities in the units of the input."""
         assert self.scaling is not None
-        return (values * np.float64(self.scaling.high - self.scaling.low)).astype(np.float32)
+        return (values * np.float64(self.scaling.high - self.scaling.low)).astype(self.dtype_of_differences)
 
     def holds_nothing(self, index: int, place: Place = ()) -> bool:
         """Whether there is nothing to fit in a slice, or at a place in it."""
@@ -268,7 +270,24 @@ class Job:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self.slices.values.dtype if self.settings.output_dtype == "input" else np.dtype(np.float32)
+        """That of the image: the type of the input if that is asked for, else a float that holds it."""
+        return self.slices.values.dtype if self.settings.output_dtype == "input" else self._float
+
+    @functools.cached_property
+    def _float(self) -> np.dtype[Any]:
+        return float_for(*self._limits, 0.0 if self.noise is None else self.noise.sigma)
+
+    @functools.cached_property
+    def dtype_of_differences(self) -> np.dtype[Any]:
+        """That of the residual and the uncertainty."""
+        low, high = self._limits
+        return float_for(low - low, high - low)
+
+    @functools.cached_property
+    def _limits(self) -> tuple[float, float]:
+        """The smallest and the largest known pixel."""
+        known = self.slices.values[~self.slices.missing]
+        return float(known.min()), float(known.max())
 
     @property
     def empty(self) -> Array:
@@ -282,6 +301,7 @@ def scaling_of(slices: Slices, intensity_range: tuple[float, float] | None) -> S
         return Scaling(*read_range(intensity_range))
     known = slices.values[~slices.missing]
     low, high = float(known.min()), float(known.max())
+    check_range(low, high)
     return Scaling(low, high) if low < high else None
 
 
@@ -310,7 +330,7 @@ def level_in(values: Array, missing: npt.NDArray[np.bool_]) -> float:
     """The mean of the known pixels of slices (N, C, *S) whose images are not blank."""
     images, hidden = (a.reshape(-1, *a.shape[2:]) for a in (values, missing))
     some = telling(images, hidden)
-    return float(images[some][~hidden[some]].mean())
+    return mean_of(images[some][~hidden[some]])
 
 
 def axes_of_noise(shape: tuple[int, ...]) -> tuple[int, ...]:

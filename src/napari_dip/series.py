@@ -77,8 +77,8 @@ class Series:
         shape = (self.count, job.slices.values.shape[1], *job.shape)
         self.image = np.full(shape, job.empty, dtype=job.dtype)
         self.last = self.image.copy()
-        self.residual = np.full(job.slices.values.shape, np.nan, np.float32)
-        self.uncertainty = np.full(shape, np.nan, np.float32) if job.settings.uncertainty else None
+        self.residual = np.full(job.slices.values.shape, np.nan, job.dtype_of_differences)
+        self.uncertainty = np.full(shape, np.nan, job.dtype_of_differences) if job.settings.uncertainty else None
         self.done: dict[int, _Account] = {}
         self.events: list[Event] = []
         self.at_once = at_once(job)
@@ -284,7 +284,8 @@ class Series:
         if uncertainty is not None and done and np.isnan(uncertainty).all():
             uncertainty = None
         if uncertainty is not None and ratios is not None:
-            uncertainty = np.maximum(uncertainty, job.enlarged(doubts.undetermined(job.slices, ratios)))
+            least = job.enlarged(doubts.undetermined(job.slices, ratios)).astype(uncertainty.dtype)
+            uncertainty = np.maximum(uncertainty, least)
         result = Result(
             image=job.slices.layout(self.image),
             last=job.slices.layout(self.last),

@@ -316,7 +316,8 @@ class Settings:
     )
     output_dtype: str = knob(
         "float32",
-        "Type of the result: float32, or that of the input, rounded and clipped to its range.",
+        "Type of the result: float32 (float64 where float32 cannot hold the range or the noise), or that of the input, "
+        "rounded and clipped to its range.",
         "choice",
         choices=("float32", "input"),
     )

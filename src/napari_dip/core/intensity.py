@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +30,51 @@ class Scaling:
     def undo(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Intensities in the units of the measurement, float64."""
         return values.astype(np.float64) * (self.high - self.low) + self.low
+
+
+def above(values: npt.NDArray[np.generic], low: np.generic) -> npt.NDArray[np.float64]:
+    """Differences between real numbers and one of their type that is not above them, float64.
+
+    Exact where float64 holds the difference, even of integers that it does not hold themselves.
+    """
+    if values.dtype.kind in "iu":
+        wide = np.dtype(f"{values.dtype.kind}8")
+        return np.asarray(values.astype(wide).view(np.uint64) - low.astype(wide).view(np.uint64), np.float64)
+    precise = np.result_type(values.dtype.newbyteorder("="), np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(values.astype(precise) - low.astype(precise), np.float64)
+
+
+def mean_of(values: npt.NDArray[np.generic]) -> float:
+    """Mean of real numbers of any type and size, as float64 has it; as exact whatever was added to them."""
+    low = values.min()
+    over = above(values, low)
+    span = float(over.max()) or 1.0
+    return float(low) + span * float((over / span).mean())
+
+
+def check_range(low: float, high: float) -> None:
+    """Raise a `ValueError` unless float64 holds the difference between the limits of an image."""
+    if not math.isfinite(high - low):
+        raise ValueError(
+            f"image has values from {low:.3g} to {high:.3g}, and float64 cannot hold the difference: divide it by a "
+            "constant, such as image / 4"
+        )
+
+
+def float_for(low: float, high: float, sigma: float = 0.0) -> np.dtype[np.floating[Any]]:
+    """The smaller of float32 and float64 that holds intensities between two limits.
+
+    Its steps there are at most a hundredth of the standard deviation `sigma` of the noise, or, where that is not known,
+    a ten thousandth of the range. One value alone is held exactly.
+    """
+    with np.errstate(all="ignore"):
+        top = np.float32(max(abs(low), abs(high)))
+        if low == high:
+            held = float(top) == max(abs(low), abs(high))
+        else:
+            held = np.spacing(top) <= (sigma / 100 or (high - low) / 1e4)  # not so beyond what float32 holds: it is NaN
+    return np.dtype(np.float32 if held else np.float64)
 
 
 def to_dtype(values: npt.NDArray[np.float64], dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_dip.core import patches as calm
 from napari_dip.core.impulses import filled, isolated
-from napari_dip.core.intensity import Scaling
+from napari_dip.core.intensity import Scaling, above, check_range
 
 #: Below this correlation between direct neighbours, noise counts as independent from pixel to pixel.
 INDEPENDENT = 0.1
@@ -26,7 +26,7 @@ class Noise:
     gain : float
         Counts per photo-electron; 0 if the noise does not depend on the signal.
     offset : float
-        Counts at no light.
+        Counts at no light, as far as the image tells; of no meaning if the noise does not depend on the signal.
     read_noise : float
         Standard deviation at no light, in counts.
     sigma : float
@@ -106,6 +106,8 @@ _SMALL = "the image is small: fine structure may be what its neighbours seem to 
 _FLAT = "most of the image does not vary from pixel to pixel: no noise can be seen in it"
 _EQUAL = "most pixels equal their neighbours: the noise is a guess"
 _BESIDES = "most of the image does not vary from pixel to pixel: the noise is that of the rest"
+#: Parts of an image's range to which the offset is told: a constant can then be added to it without rounding.
+_STEP = 2.0**-20
 #: Fewer isolated pixels than this fraction may be chance.
 _IMPULSES = 1e-3
 _REMEDY = "leave it out or correct it"
@@ -154,7 +156,10 @@ def estimate_noise(
     -------
     Noise
         All in the units of the image ("counts"). The variance alone cannot tell the offset from the read noise: unless
-        either is given, the offset is 0, or what leaves no read noise if that is higher.
+        either is given, the offset is the intensity at which photons would leave no noise, so that there is no read
+        noise. Where that is further below the darkest part of the image than its brightest part is above it, or the
+        noise does not depend on the signal, the offset is the darkest part, and all the noise there is read noise. A
+        constant that is added to the image is so added to the offset, and changes nothing else.
 
     Raises
     ------
@@ -187,13 +192,16 @@ def estimate_noise(
         if value is not None and value < 0 and name != "offset":
             raise ValueError(f"{name}={value} is negative; leave it out to have it estimated")
     channels, known = _read(image, mask, channel_axis)
-    values = np.where(known, channels, channels[known].astype(np.float64).mean()).astype(np.float64)
-    unit = _unit(values)
-    values /= unit
+    lowest, highest = channels[known].min(), channels[known].max()
+    low = float(lowest)
+    check_range(low, float(highest))
+    values = above(channels, lowest)  # no figure below depends on where zero is
+    unit = _unit(float(values[known].max()) or low)
+    values = np.where(known, values / unit, (values[known] / unit).mean())
     bad = np.zeros(values.shape, bool)
     for _ in range(_PASSES):
-        low, high = piled(channels, known & ~bad)
-        noise = _estimate(filled(values, bad), known, low | high)
+        dark, light = piled(channels, known & ~bad)
+        noise = _estimate(filled(values, bad), known, dark | light)
         before, bad = bad, isolated(values, noise) & known
         impulses = float(bad.sum() / known.sum())
         if impulses < _IMPULSES or np.mean(before != bad) < _IMPULSES:
@@ -201,10 +209,17 @@ def estimate_noise(
     camera = {"gain": gain, "offset": offset, "read_noise": read_noise}
     given = {name: float(value) for name, value in camera.items() if value is not None}
     if given:
-        noise = _by_camera(filled(values, bad), known, low | high, noise, unit, given)
+        noise = _by_camera(filled(values, bad), known, dark | light, noise, low, unit, given)
     structure = np.sqrt(max(float(values[known & ~bad].var()) - noise.sigma**2, 0.0))
     noise = replace(noise, contrast=float(structure / noise.sigma) if noise.sigma > 0 else np.inf)
-    return replace(noise, impulses=impulses if impulses >= _IMPULSES else 0.0).scaled(Scaling(0, 1 / unit))
+    return replace(
+        noise,
+        gain=noise.gain * unit,
+        offset=given.get("offset", noise.offset * unit + low),
+        read_noise=noise.read_noise * unit,
+        sigma=noise.sigma * unit,
+        impulses=impulses if impulses >= _IMPULSES else 0.0,
+    )
 
 
 def _estimate(
@@ -215,7 +230,7 @@ def _estimate(
     offset: float | None = None,
     read_noise: float | None = None,
 ) -> Noise:
-    """Of channels (C, *S) without impulses."""
+    """Of channels (C, *S) without impulses, their lowest value 0 and their range about 1."""
     if np.ptp(values[known]) == 0:
         return _rough(values, known, gain, offset, read_noise, _FLAT)
     if is_line(values.shape[1:]):
@@ -230,7 +245,8 @@ def _estimate(
     warning = clipping or warning
     fit = calm.fit(used, _line(gain, offset, read_noise))
     measured = read_noise is not None
-    gain, offset, read_noise = _in_words(fit.slope, fit.constant, gain, offset, read_noise)
+    seen = float(patches.mean.min()), float(patches.mean.max())
+    gain, offset, read_noise = _in_words(fit.slope, fit.constant, seen, gain, offset, read_noise)
     if not measured:  # no pixel is without noise, if only of the rounding: what divides by it must not fail in the dark
         read_noise = max(read_noise, _LEAST * float(np.sqrt(np.mean(fit.slope * patches.mean + fit.constant).clip(0))))
     if fit.calm < 0.03:
@@ -268,12 +284,13 @@ def _by_camera(
     known: npt.NDArray[np.bool_],
     clipped: npt.NDArray[np.bool_],
     seen: Noise,
+    low: float,
     unit: float,
     given: dict[str, float],
 ) -> Noise:
-    """The noise around what is given of a camera, unless that cannot be; by what is seen without it."""
+    """The noise around what is given of a camera in counts, unless that cannot be; by what is seen without it."""
     said = {name: f"{name}={value:g}" for name, value in given.items()}
-    scaled = {name: value / unit for name, value in given.items()}
+    scaled = {name: (value - low * (name == "offset")) / unit for name, value in given.items()}
     most = _VAST * max(1.0, float(np.abs(values[known]).max()))
     for name, value in scaled.items():
         if abs(value) > most or (name == "gain" and 0 < value < 1 / _VAST):
@@ -330,10 +347,9 @@ def _read(
     return channels, known
 
 
-def _unit(values: calm.Array) -> float:
-    """A power of two near the range of the values, by which they can be divided without rounding."""
-    span = values.max() / 2 - values.min() / 2 or np.abs(values).max() / 2
-    return float(2.0 ** np.frexp(span)[1])
+def _unit(span: float) -> float:
+    """A power of two near the range of some values, by which they can be divided without rounding."""
+    return math.ldexp(1.0, math.frexp(span)[1] - 1)
 
 
 def piled(
@@ -419,16 +435,24 @@ def _weighted_median(values: calm.Array, weight: calm.Array) -> float:
 
 
 def _in_words(
-    slope: float, constant: float, gain: float | None, offset: float | None, read_noise: float | None
+    slope: float,
+    constant: float,
+    seen: tuple[float, float],
+    gain: float | None,
+    offset: float | None,
+    read_noise: float | None,
 ) -> tuple[float, float, float]:
-    """Gain, offset and read noise of a line, keeping what is given."""
+    """Gain, offset and read noise of a line, keeping what is given; by the darkest and the brightest part seen."""
     gain = slope if gain is None else gain
-    if read_noise is not None:
-        known = (read_noise**2 - constant) / gain if gain else 0.0
-        return gain, known if offset is None else offset, read_noise
     if offset is None:
-        offset = max(-constant / gain, 0.0) if gain else 0.0
-    return gain, offset, float(np.sqrt(max(constant + gain * offset, 0.0)))
+        dark, bright = seen
+        offset = ((read_noise or 0.0) ** 2 - constant) / gain if gain else dark
+        if read_noise is None and offset < 2 * dark - bright:
+            offset = dark
+        offset = round(offset / _STEP) * _STEP
+    if read_noise is None:
+        read_noise = math.sqrt(max(constant + gain * offset, 0.0))
+    return gain, offset, read_noise
 
 
 def level_of(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_]) -> float:
@@ -451,7 +475,8 @@ def _rough(
     warning: str,
 ) -> Noise:
     """From differences of neighbours, where there is no room for patches: taken as independent, of one strength."""
-    given = _in_words(0.0, level_of(values, known) ** 2, gain, offset, read_noise)
+    seen = float(values[known].min()), float(values[known].max())
+    given = _in_words(0.0, level_of(values, known) ** 2, seen, gain, offset, read_noise)
     noise = Noise(
         gain=given[0],
         offset=given[1],
