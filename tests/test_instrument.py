@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import ndimage  # type: ignore[import-untyped]
+from scipy import ndimage, special  # type: ignore[import-untyped]
 
-from napari_dip.instrument import CENTRES, reach_of, read_psf, read_voxel_size
+from napari_dip.instrument import CENTRES, plain_psf, reach_of, read_psf, read_voxel_size
 
 
 def spot(shape: tuple[int, ...], at: tuple[float, ...], sigma: float = 1.2) -> np.ndarray:
@@ -120,3 +120,57 @@ def test_a_voxel_size_is_one_positive_number_for_each_axis() -> None:
     for worse in (2.0, "zyx", ("a", 1, 1)):
         with pytest.raises(TypeError, match="voxel_size"):
             read_voxel_size(worse, 3)
+
+
+def gaussian(size: int, sigma: float) -> np.ndarray[Any, Any]:
+    return np.exp(-0.5 * np.add.outer(*2 * [((np.arange(size) - size // 2) / sigma) ** 2]))
+
+
+def airy(size: int, step: float) -> np.ndarray[Any, Any]:
+    r = step * np.hypot(*np.indices((size, size)) - size // 2) + 1e-9
+    return np.asarray((2 * special.j1(r) / r) ** 2)
+
+
+def cone(planes: int, size: int, slope: float) -> np.ndarray[Any, Any]:
+    width = 1.5 + slope * np.abs(np.arange(planes) - planes // 2)
+    return np.stack([gaussian(size, w) / w**2 for w in width])
+
+
+CLEAN = {
+    **{f"gaussian-{n}-{s}": gaussian(n, s) for n in (3, 7, 9, 15, 31) for s in (0.5, 1, 2, 4, 12)},
+    **{f"airy-{n}-{step}": airy(n, step) for n in (9, 17, 33, 65) for step in (0.3, 0.6, 1.0, 1.5)},
+    **{f"cone-{n}-{s}": cone(n, size, s) for n, size in ((7, 9), (21, 9), (13, 33)) for s in (0.2, 0.5, 1.0)},
+    "tails": 1 / (1 + np.hypot(*np.indices((65, 65)) - 32) ** 2),
+    "box": np.ones((9, 9)),
+    "disc": (np.hypot(*np.indices((41, 41)) - 20) < 15) * 1.0,
+    "line": np.pad(np.ones((1, 15)), ((7, 7), (0, 0))),
+    "motion": np.eye(15),
+    "planes": np.ones((1, 1, 15)) * gaussian(15, 2),
+}
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_a_psf_without_a_background_is_not_touched(name: str) -> None:
+    psf = CLEAN[name]
+    assert plain_psf(psf) is psf
+
+
+@pytest.mark.parametrize("offset", [10, 100, 1000])
+@pytest.mark.parametrize("shape", [(15, 1.5), (15, 2), (31, 3), (9, 21, 2)])
+def test_a_background_of_a_psf_is_taken_off_and_told(shape: tuple[Any, ...], offset: float) -> None:
+    *planes, size, sigma = shape
+    clean = 1000 * (gaussian(size, sigma) if not planes else cone(planes[0], size, 0.2))
+    with pytest.warns(UserWarning, match=f"psf has a background of {offset}"):
+        found = plain_psf(clean + offset)
+    np.testing.assert_allclose(read_psf(found, clean.ndim), read_psf(clean, clean.ndim), atol=2e-4)
+    assert plain_psf(found) is found
+    np.testing.assert_array_equal(read_psf(clean + offset, clean.ndim), read_psf(found, clean.ndim))
+
+
+def test_a_bead_on_a_cameras_offset_gives_the_blur_of_the_bead() -> None:
+    rng = np.random.default_rng(0)
+    clean = 2000 * gaussian(17, 2)
+    with pytest.warns(UserWarning, match=r"psf has a background of (99|100|101)"):
+        found = read_psf(plain_psf(rng.poisson(clean) + rng.normal(100, 2, clean.shape)), 2)
+    middle = [each[tuple(slice(n // 2 - 3, n // 2 + 4) for n in each.shape)] for each in (found, read_psf(clean, 2))]
+    np.testing.assert_allclose(middle[0], middle[1], atol=0.05 * middle[1].max())

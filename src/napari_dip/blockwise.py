@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from argparse import Namespace
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_dip import files, report
-from napari_dip.inputs import Array
+from napari_dip.inputs import Array, read_greys
+from napari_dip.instrument import plain_psf
 from napari_dip.ngff import AXES, ENDING, is_zarr
 from napari_dip.options import check_volume
 from napari_dip.picture import Picture
@@ -130,7 +132,7 @@ def _instrument(args: Namespace) -> dict[str, Any]:
     """What is said of the instrument."""
     said = {name: getattr(args, name) for name in ("factor", "kernel") if hasattr(args, name)}
     psf = getattr(args, "psf", None)
-    psf = getattr(args, "psf_sigma", None) if psf is None else files.read(psf).values
+    psf = getattr(args, "psf_sigma", None) if psf is None else plain_psf(files.read(psf).values)
     return said if psf is None else {**said, "psf": psf, "psf_centre": args.psf_centre}
 
 
@@ -143,9 +145,25 @@ def _mask(args: Namespace) -> str | Array:
         raise ValueError(
             "--mask-label and --mask-is-known are not for a MASK.zarr, which is not zero where it is missing"
         )
-    values = files.read(args.mask).values
-    marked = np.asarray(values != 0 if args.mask_label is None else values == args.mask_label)
-    return ~marked if args.mask_is_known else marked
+    return marked(args, files.read(args.mask))
+
+
+def marked(args: Namespace, mask: Picture) -> Array:
+    """Where a mask says that pixels are missing, in its own shape."""
+    values = mask.values
+    if args.mask_label is not None:
+        found = np.asarray(values == args.mask_label)
+        if not found.any():
+            labels = ", ".join(f"{label:g}" for label in np.unique(values)[:10])
+            raise ValueError(f"--mask-label {args.mask_label} is not in {args.mask}, which begins with {labels}")
+    else:
+        level, greys = read_greys(values, lossy=Path(args.mask).suffix.lower() in (".jpg", ".jpeg"))
+        found = np.asarray((values > level) | ~np.isfinite(values) if greys else values != 0)
+        if greys:
+            warnings.warn(
+                f"{args.mask} {greys}; a .png or .tif that is 0 where a pixel is known says it exactly", stacklevel=2
+            )
+    return ~found if args.mask_is_known else found
 
 
 def _calibration(picture: Picture, name: str) -> Calibration:

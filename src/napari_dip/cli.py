@@ -19,7 +19,7 @@ import numpy as np
 
 from napari_dip import blockwise, files, report
 from napari_dip.inputs import Array, read_factor
-from napari_dip.instrument import read_psf
+from napari_dip.instrument import plain_psf, read_psf
 from napari_dip.options import check_volume, parse
 from napari_dip.picture import Picture
 from napari_dip.settings import settings_for
@@ -259,7 +259,7 @@ def _instrument(args: Namespace, picture: Picture, spatial: str) -> dict[str, An
     if args.task == "superresolve":
         said |= {"factor": args.factor, "kernel": args.kernel}
     if args.task in ("superresolve", "deconvolve"):
-        psf = args.psf_sigma if args.psf is None else files.read(args.psf).values
+        psf = args.psf_sigma if args.psf is None else plain_psf(files.read(args.psf).values)
         said |= {} if psf is None else {"psf": psf, "psf_centre": args.psf_centre}
         if psf is not None:
             read_psf(psf, len(spatial), args.psf_centre)  # refuses what is not fit before torch is imported
@@ -275,17 +275,9 @@ def _spatial_axes(picture: Picture, args: Namespace) -> str:
 def _read_mask(args: Namespace, picture: Picture) -> Array:
     """Where pixels are missing, in the shape of the image without its colours."""
     mask = files.read(args.mask)
-    if args.mask_label is None:
-        marked = np.asarray(mask.values != 0)
-    else:
-        marked = np.asarray(mask.values == args.mask_label)
-        if not marked.any():
-            labels = ", ".join(f"{label:g}" for label in np.unique(mask.values)[:10])
-            raise ValueError(f"--mask-label {args.mask_label} is not in {args.mask}, which begins with {labels}")
+    marked = blockwise.marked(args, mask)
     if "S" in mask.axes:
-        marked = np.asarray(marked.any(axis=-1))
-    if args.mask_is_known:
-        marked = ~marked
+        marked = np.asarray(marked.all(axis=-1) if args.mask_is_known else marked.any(axis=-1))
     if marked.shape == picture.slice_shape:
         return marked
     wanted = dict(zip(picture.slice_axes, picture.slice_shape, strict=True))

@@ -7,6 +7,7 @@ order and memory layout, NaN and infinite pixels (they count as missing).
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ import numpy.typing as npt
 from napari_dip.settings import TASKS
 
 Array = npt.NDArray[Any]
+
+_GREYS = 16  # shades that a mask with greys reaches at least; labels may begin at 1
+_HIGH, _FULL = 0.5, 0.25  # share of the pixels that are not 0 near the largest; where that is the largest of the type
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,10 @@ def _mask(
     array = np.asarray(mask)
     if array.dtype != bool and not np.issubdtype(array.dtype, np.integer):
         raise TypeError(f"mask must be boolean or integer (non-zero = missing), not {array.dtype}; use mask > 0")
-    array = array != 0
+    level, greys = read_greys(array)
+    if greys:
+        warnings.warn(f"mask {greys}; hand in mask > 0 to count all of them", stacklevel=4)
+    array = array > level if greys else array != 0
     slices_shape = leading + tuple(shape)
     if array.shape == slices_shape:
         return np.expand_dims(array, len(leading))
@@ -178,6 +185,56 @@ def _mask(
         return np.moveaxis(array, channel_axis, len(leading))
     accepted = {slices_shape: None, tuple(shape): None, image_shape: None}
     raise ValueError(f"mask has shape {array.shape}, but the image needs {' or '.join(map(str, accepted))}")
+
+
+def read_greys(values: Array, *, lossy: bool = False) -> tuple[float, str]:
+    """The level above which the pixels of a mask with greys count as missing, and a sentence about it.
+
+    Greys come of JPEG, of resampling and of antialiased painting. Labels (many values of about the same frequency, or
+    small whole numbers) are none: every one of them counts as missing.
+
+    Parameters
+    ----------
+    values : array
+        Of the mask, not zero where a pixel is missing.
+    lossy : bool
+        The mask comes from a JPEG, whose values are never exact.
+
+    Returns
+    -------
+    level : float
+    sentence : str
+        To follow the name of the mask; empty if it has no greys, and the level is of no matter.
+    """
+    marked = values[values != 0] if values.dtype != bool else np.empty(0)
+    marked = marked[np.isfinite(marked)]
+    if not marked.size or marked.min() < 0:
+        return 0.0, ""
+    top = float(marked.max())
+    kinds = np.unique(marked).size
+    whole = values.dtype.kind in "iu" or not np.any(marked % 1)
+    full = values.dtype.kind in "iu" and top in (255, np.iinfo(values.dtype).max)
+    if whole and not lossy:
+        least = _FULL if full else _HIGH
+        if kinds < 3 - full or top < _GREYS or np.mean(marked > 0.9 * top) < least or _plateau(values, top):
+            return 0.0, ""
+    if kinds < 2 or (whole and top < _GREYS):
+        return 0.0, ""
+    level = float(top // 2 if whole else top / 2)
+    above = int(np.count_nonzero(marked > level))
+    return level, f"has greys: {above} pixels above {level:g} count as missing, of {marked.size} that are not 0"
+
+
+def _plateau(values: Array, top: float) -> bool:
+    """Whether a grey covers a pixel and the pixels around it, as labels do and rims do not."""
+    if min(values.shape[-2:], default=0) < 3:
+        return False
+    middle = values[..., 1:-1, 1:-1]
+    around = (values[..., :-2, 1:-1], values[..., 2:, 1:-1], values[..., 1:-1, :-2], values[..., 1:-1, 2:])
+    flat = (middle > 0.05 * top) & (middle <= 0.9 * top)
+    for each in around:
+        flat &= each == middle
+    return bool(flat.any())
 
 
 def check_task(task: str, factor: Any, psf: Any) -> None:

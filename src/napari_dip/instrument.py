@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,11 @@ from scipy import ndimage  # type: ignore[import-untyped]
 CENTRES = ("mass", "maximum", "middle")
 _REACH = 4  # standard deviations of a Gaussian, beyond which it is cut off
 _TAIL = 1e-3  # of the light: what is further out along an axis is cut off
+_ENOUGH, _MANY = 49, 121  # pixels of a plane, from which the far ones show a background, and a small one
+_RINGS = (0.8, 0.9)  # quantiles of the distance from the brightest pixel, from which two groups of pixels are compared
+_COVERED = 0.75  # share of a plane at most that the point covers, down to a tenth of its height
+_LEAST, _LEAST_OF_FEW = 0.01, 0.25  # share of the sum, below which a background does no harm, or cannot be told
+_WITHIN = 3  # standard deviations of its noise, within which nothing is left of it
 _BELOW_ZERO = 0.01  # of the light: more of it is no rounding
 
 
@@ -59,7 +65,62 @@ def read_psf(psf: Any, ndim: int, centre: str = "mass") -> npt.NDArray[np.float3
             f"psf has {'negative values' if below else 'no light'} (sum {array.sum():.3g}); subtract its background "
             "and set what is below zero to 0"
         )
+    array, _ = without_background(array)
     return _trimmed(_centred(np.maximum(array, 0), centre)).astype(np.float32)
+
+
+def plain_psf(psf: Any) -> Any:
+    """A point spread function without a background, and a warning if it had one; all else as it is."""
+    try:
+        array = np.asarray(psf, dtype=np.float64)
+    except (TypeError, ValueError):
+        return psf
+    array, said = without_background(array)
+    if not said:
+        return psf
+    warnings.warn(f"psf {said}", stacklevel=3)
+    return array
+
+
+def without_background(array: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], str]:
+    """A point spread function less what its camera counts without light, and a sentence about it; empty if it has none.
+
+    The light of a point falls faster than 1 / r far from it, or its sum would not be finite. What falls more slowly is
+    a background, if it is nowhere near 0 there; the rings of an Airy disc have zeros between them.
+    """
+    if array.ndim < 2 or not np.isfinite(array).all() or array.sum() <= 0:
+        return array, ""
+    *z, y, x = np.unravel_index(int(array.argmax()), array.shape)
+    plane = array[tuple(z)]  # in focus, where the light falls fastest
+    distance = np.hypot(*(i - p for i, p in zip(np.indices(plane.shape), (y, x), strict=True)))
+    ends = np.quantile(distance, _RINGS)
+    inner, outer = (distance >= ends[0]) & (distance < ends[1]), distance >= ends[1]
+    if plane.size < _ENOUGH or not inner.any():
+        return array, ""
+    level, noise = float(np.median(plane[outer])), _roughness(plane, outer)
+    steeper = float(np.mean(distance[outer]) / np.mean(distance[inner]))
+    doubt = noise * math.sqrt(math.pi / 2 * (1 / inner.sum() + 1 / outer.sum()))
+    share = level * array.size / array.sum()
+    if (
+        share < (_LEAST if plane.size >= _MANY else _LEAST_OF_FEW)
+        or np.quantile(plane[outer], 0.05) < level / 2
+        or float(np.median(plane[inner])) > level * steeper + doubt
+        or not 0 < np.mean(plane > level + 0.1 * (plane.max() - level)) < _COVERED
+    ):
+        return array, ""
+    rest = array - level
+    rest[rest <= _WITHIN * noise] = 0
+    what = f"a background of {level:.4g}, {min(share, 1):.0%} of its sum"
+    return rest, f"has {what}: it is taken off, with what is within its noise"
+
+
+def _roughness(array: npt.NDArray[np.float64], where: npt.NDArray[np.bool_]) -> float:
+    """Standard deviation of the noise in a part, by the differences of its neighbours."""
+    steps = [np.zeros(1)]
+    for axis, n in enumerate(array.shape):
+        both = where.take(range(1, n), axis) & where.take(range(n - 1), axis)
+        steps.append(np.abs(np.diff(array, axis=axis))[both])
+    return float(np.median(np.concatenate(steps))) / 0.954  # of a normal distribution, times the root of 2
 
 
 def read_voxel_size(voxel_size: Any, ndim: int) -> tuple[float, ...] | None:

@@ -24,7 +24,7 @@ from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample
 from napari_dip.core.tiling import Tiling, snug, tiling
 from napari_dip.inputs import check_task, read_factor, read_range, read_slices
-from napari_dip.instrument import read_psf
+from napari_dip.instrument import plain_psf, read_psf
 from napari_dip.ledger import KEY, Ledger
 from napari_dip.restore import chosen
 from napari_dip.run import level_in, noise_of
@@ -195,6 +195,7 @@ def read_order(
     if factor is not None:
         Downsample(factors, instrument.get("kernel", "lanczos2"))  # refuses an unknown kernel now
     if "psf" in instrument:  # refuses what is not fit now
+        instrument["psf"] = plain_psf(instrument["psf"])
         read_psf(instrument["psf"], ndim - leading, instrument.get("psf_centre", "mass"))
     voxel_size = read.calibration.voxel_size(ndim - leading)
     if voxel_size is not None:

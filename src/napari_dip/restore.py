@@ -17,7 +17,7 @@ from napari_dip.core.solve import Progress, Result, method_of
 from napari_dip.core.stopping import Choice
 from napari_dip.forecast import cost_of, fitted, tell_of_long_wait
 from napari_dip.inputs import check_task, read_factor, read_guide, read_slices
-from napari_dip.instrument import read_psf, read_voxel_size
+from napari_dip.instrument import plain_psf, read_psf, read_voxel_size
 from napari_dip.keywords import FineOptions, Knobs, Options, with_knobs
 from napari_dip.method import auto_preset
 from napari_dip.run import Job, Run, check_resume, noise_of, scaling_of
@@ -254,7 +254,7 @@ def iterate(
         slices=slices,
         factors=factors,
         kernel=kernel,
-        psf=None if psf is None else read_psf(psf, slices.ndim, psf_centre),
+        psf=None if psf is None else read_psf(plain_psf(psf), slices.ndim, psf_centre),
         voxel_size=read_voxel_size(voxel_size, slices.ndim),
         guide=read_guide(guide, slices, shape) if guide is not None else None,
         scaling=scaling_of(slices, intensity_range),
