@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from napari_dip.cli import main
 from napari_dip.core.operators import KERNELS
 from napari_dip.picture import Picture
 from napari_dip.settings import TASKS, Settings, knobs, presets_for
+from napari_dip.terminal import Stop
 from tests import bad_inputs
 from tests.bad_inputs import Case, bad, odd
 
@@ -424,13 +425,19 @@ def test_the_bar_counts_over_all_slices(capsys: pytest.CaptureFixture[str], monk
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_run_and_keeps_the_result(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_signal_ends_the_run_and_keeps_the_result(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
-    main(["denoise", "in.tif", "warm.tif", *QUICK])
-    timer = threading.Timer(1, os.kill, (os.getpid(), number))
-    timer.start()
+    asked, times = Stop.asked, itertools.count()
+
+    def interrupt(stop: Stop) -> bool:
+        if next(times) == 3:
+            signal.raise_signal(number)
+        return asked(stop)
+
+    monkeypatch.setattr(Stop, "asked", interrupt)
     assert main(["denoise", "in.tif", "out.tif", *QUICK, *ENDLESS]) == 0
-    timer.join()
     record = files.read("out.tif").record
     assert 0 < record["iterations"] < 1000000
     assert "stopped by the user after" in capsys.readouterr().out
@@ -469,7 +476,7 @@ def test_ctrl_c_in_a_process_of_its_own_keeps_the_result(folder: Path) -> None:
             assert letter, said
             said += letter
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate()
     assert process.returncode == 0, err
     assert "stopped by the user after" in out
     assert "Traceback" not in err
@@ -664,7 +671,7 @@ def test_help_and_usage_errors_come_without_torch(words: tuple[str, ...]) -> Non
         "print('torch' in sys.modules)"
     )
     with start("-W", "error", "-c", script) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate()
     assert process.returncode == 0, err
     assert out.splitlines()[-1] == "False"
     assert "napari-dip" in out + err
@@ -672,7 +679,7 @@ def test_help_and_usage_errors_come_without_torch(words: tuple[str, ...]) -> Non
 
 def test_the_package_is_a_program() -> None:
     with start("-m", "napari_dip", "--version") as process:
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate()
     assert (process.returncode, out.split()[0]) == (0, "napari-dip")
 
 

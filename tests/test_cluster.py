@@ -66,7 +66,7 @@ def test_a_worker_that_is_killed_costs_its_block_and_not_the_run(tmp_path: Path,
         except StopIteration as end:
             restored = end.value
             break
-        if progress.step == "fit" and progress.done == 2 and not killed:
+        if progress.step == "fit" and progress.done >= 2 and not killed:
             os.kill(victim, signal.SIGKILL)
             killed = True
     assert killed
@@ -94,9 +94,7 @@ def test_a_stop_cancels_the_rest_and_ends_what_is_computed(tmp_path: Path, clien
             began.append(progress)
     assert not stopped.complete
     assert Ledger(tmp_path / "out.zarr").done("fit") == set()
-    deadline = time.monotonic() + 30
     while any(client.processing().values()):
-        assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
@@ -150,30 +148,30 @@ def test_a_client_need_not_be_the_default_one(tmp_path: Path, client: Any) -> No
         np.testing.assert_array_equal(zarr.open_array(Path(target) / "0", mode="r")[:], whole.array[:])
 
 
+#: Stays where it is when its first block is restored, until it is killed.
 KILLED = """
 import json, sys
-from napari_dip import restore_blocks
+from napari_dip import iterate_blocks
 if __name__ == "__main__":
     address, source, target, knobs = sys.argv[1:]
-    restore_blocks("denoise", source, target, client=address, **json.loads(knobs))
+    for progress in iterate_blocks("denoise", source, target, client=address, **json.loads(knobs)):
+        if progress.step == "fit" and progress.done:
+            print("is there", flush=True)
+            sys.stdin.read()
 """
 
 
 def test_a_call_that_is_killed_leaves_no_lock_behind(tmp_path: Path, client: Any) -> None:
     source, target = saved(stack(6, 24, 40), tmp_path / "in.zarr"), tmp_path / "out.zarr"
-    knobs, ledger = {**PRIOR, "iterations": 60}, Ledger(target)
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, client.scheduler.address, source, str(target), json.dumps(knobs)]
-    )
-    deadline = time.monotonic() + 60
-    while not ledger.done("fit"):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.01)
+    knobs = {**PRIOR, "iterations": 60}
+    words = [sys.executable, "-c", KILLED, client.scheduler.address, source, str(target), json.dumps(knobs)]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline(), "ended before it could be killed"
     with pytest.raises(BlockingIOError, match="being written"):
         restore_blocks("denoise", source, target, client=client, **knobs)
     process.kill()
-    process.wait()
+    process.communicate()
     restored = restore_blocks("denoise", source, target, client=client, **knobs)
     assert restored.complete
     whole = restore_blocks("denoise", source, tmp_path / "whole.zarr", client=False, **knobs)

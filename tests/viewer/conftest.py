@@ -1,11 +1,16 @@
 """A real window, a picture and a dock widget with settings that run in no time."""
 
+import importlib
+import inspect
+import threading
+import time
+
 import numpy as np
 import pytest
 
 from tests.viewer.docks import QUICK
 
-SLOW_MACHINE = 60_000  # ms
+SLOW_MACHINE = 240_000  # ms, that nothing but a fault takes
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +46,40 @@ def dock(viewer, qtbot):
         return widget
 
     return open_widget
+
+
+@pytest.fixture
+def hold(monkeypatch):
+    """Holds the first run of a generator function that comes to a certain `Progress`, there, until it is to stop.
+
+    Returns an event that is set then: so that a test need not be faster than the run.
+    """
+
+    def hold(name, when):
+        module, function = name.rsplit(".", 1)
+        begin, reached = getattr(importlib.import_module(module), function), threading.Event()
+
+        def steps(run, should_stop):
+            while True:
+                try:
+                    progress = next(run)
+                except StopIteration as end:
+                    return end.value
+                yield progress
+                if not reached.is_set() and when(progress):
+                    reached.set()
+                    while not should_stop():
+                        yield progress  # again, as the window may have had no time for the first
+                        time.sleep(0.01)
+
+        def held(*args, **options):
+            should_stop = inspect.signature(begin).bind(*args, **options).arguments["should_stop"]
+            return steps(begin(*args, **options | {"interval": 0}), should_stop)
+
+        monkeypatch.setattr(name, held)
+        return reached
+
+    return hold
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import gc
 import threading
-import time
 from dataclasses import replace
 
 import dask.array
@@ -39,47 +38,49 @@ def sigma_of(widget):
 # ----------------------------------------------------------------------------------------------- beside the window
 
 
-def test_only_the_answer_to_the_last_question_counts_and_one_is_computed_at_a_time(qtbot):
+def test_only_the_answer_to_the_last_question_counts_and_one_is_computed_at_a_time(qtbot, wait):
     background, other = Background(), Background()
-    answers, busy, most = [], [], []
+    answers, busy, most, hold = [], [], [], threading.Event()
 
     def question(answer):
         busy.append(1)
         most.append(len(busy))
-        time.sleep(0.05)
+        hold.wait()
         busy.pop()
         return answer
 
     for each in (background, other):
         each.answered.connect(answers.append)
     background.ask(lambda: question("first"))
-    qtbot.wait(20)  # it is under way
+    wait(lambda: bool(busy))  # it is under way
     background.ask(lambda: question("second"))
     background.ask(lambda: question("third"))
     other.ask(lambda: question("else"))
-    qtbot.waitUntil(lambda: not background.waiting and not other.waiting)
+    wait(lambda: other._under_way > 0)
+    hold.set()
+    wait(lambda: not background.waiting and not other.waiting)
     assert sorted(answers) == ["else", "third"]
     assert max(most) == 1
 
 
-def test_a_failure_beside_the_window_is_an_answer_and_nothing_comes_when_it_is_forgotten(qtbot):
+def test_a_failure_beside_the_window_is_an_answer_and_nothing_comes_when_it_is_forgotten(qtbot, wait):
     background, answers = Background(), []
     background.answered.connect(answers.append)
     background.ask(lambda: 1 / 0)
-    qtbot.waitUntil(lambda: bool(answers))
+    wait(lambda: bool(answers))
     assert isinstance(answers[0], ZeroDivisionError)
     background.ask(lambda: "unwanted")
     background.forget()
-    qtbot.wait(50)
+    wait(lambda: not background.waiting)
     assert len(answers) == 1
 
 
-def test_an_answer_for_a_window_that_is_gone_harms_nothing(qtbot):
+def test_an_answer_for_a_window_that_is_gone_harms_nothing(qtbot, wait):
     hold, parent = threading.Event(), QObject()
     background = Background()
     background.setParent(parent)
     background.ask(lambda: hold.wait(30))
-    qtbot.waitUntil(lambda: background._under_way > 0)
+    wait(lambda: background._under_way > 0)
     parent.deleteLater()
     qtbot.wait(20)
     gc.collect()

@@ -3,7 +3,6 @@
 import gc
 import re
 import threading
-import time
 import weakref
 
 import numpy as np
@@ -111,16 +110,27 @@ def test_stop_keeps_the_result_and_more_iterations_go_on(viewer, dock, wait, pic
     assert [layer.metadata[METADATA]["iterations"] for layer in restored(viewer)] == [steps, steps + 7]
 
 
-def test_pause_waits_and_resume_goes_on_and_stop_ends_a_pause(viewer, dock, wait, qtbot, picture):
+def test_pause_waits_and_resume_goes_on_and_stop_ends_a_pause(viewer, dock, wait, qtbot, picture, monkeypatch):
+    asked, inside = Job._should_stop, []
+
+    def should_stop(job):
+        inside.append(job)
+        try:
+            return asked(job)
+        finally:
+            inside.pop()
+
+    monkeypatch.setattr(Job, "_should_stop", should_stop)
     viewer.add_image(picture)
     widget = dock(**LONG)
     widget.run_button.click()
     wait(lambda: "iteration" in status(widget))
     widget.pause_button.click()
     assert widget.pause_button.text() == "Resume"
-    qtbot.wait(700)
+    wait(lambda: bool(inside))  # and there it stays
+    qtbot.wait(50)  # what it has sent before is shown
     said = status(widget)
-    qtbot.wait(700)
+    qtbot.wait(400)
     assert status(widget) == said
     widget.pause_button.click()
     wait(lambda: status(widget) != said)
@@ -391,9 +401,8 @@ def test_no_thread_is_left(viewer, dock, wait, picture):
     widget = dock()
     widget.run_button.click()
     wait(lambda: not widget.running)
-    time.sleep(0.1)
+    wait(lambda: all("napari-dip" not in thread.name for thread in threading.enumerate()))
     assert Job._current is None
-    assert all("napari-dip" not in thread.name for thread in threading.enumerate())
 
 
 def start_case(viewer, dock, case):
@@ -451,14 +460,15 @@ def test_a_guide_is_asked_for_when_the_code_is_one(viewer, dock, wait, picture):
     assert "finished" in status(widget)
 
 
-def test_one_maximum_of_iterations_is_told_before_and_during_a_run(viewer, wait, picture):
+def test_one_maximum_of_iterations_is_told_before_and_during_a_run(viewer, wait, hold, picture):
+    hold("napari_dip.viewer.findings.restore", lambda progress: progress.iteration > 0)
     viewer.add_image(picture)
     widget = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")[1]
     widget.form.set(preset="denoise-self", channels="8", scales=2)
     (before,) = re.findall(r"at most (\d+) iterations", widget._sentence.text())
     assert int(before) < 4000
     widget.run()
-    wait(lambda: "of at most" in widget.status or not widget.running)
+    wait(lambda: "of at most" in widget.status)
     assert f"of at most {before}," in widget.status
     widget.stop()
     wait(lambda: not widget.running)
