@@ -86,6 +86,21 @@ def test_an_image_file_becomes_a_calibrated_zarr(tmp_path: Path) -> None:
     assert found.scale == pytest.approx((2, 0.25, 0.25))
 
 
+def test_channels_of_an_image_file_are_those_of_the_zarr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    channel = {"Name": ["DAPI", "GFP"], "Color": [65535, 16711935], "EmissionWavelength": [461.0, 509.0]}
+    metadata = {"axes": "CYX", "PhysicalSizeX": 0.3, "PhysicalSizeXUnit": "µm", "Channel": channel}
+    tifffile.imwrite(tmp_path / "in.ome.tif", stack(2, 20, 24), photometric="minisblack", metadata=metadata)
+    assert main(["denoise", str(tmp_path / "in.ome.tif"), str(tmp_path / "out.zarr"), "--quiet", *TINY]) == DONE
+    found = open_source(tmp_path / "out.zarr").calibration
+    assert (found.axes, found.scale[-1]) == ("cyx", 0.3)
+    assert [(each["label"], each["color"]) for each in found.omero["channels"]] == [
+        ("DAPI", "0000FF"),
+        ("GFP", "00FF00"),
+    ]
+    said = capsys.readouterr().err
+    assert (said.count("\n"), "out.zarr cannot hold wavelengths; a .ome.tif does" in said) == (1, True)
+
+
 def test_a_mask_may_be_an_image_or_a_zarr(tmp_path: Path) -> None:
     mask = np.zeros((20, 24), np.uint8)
     mask[4:8, 4:8] = 255

@@ -67,7 +67,7 @@ def test_what_is_said_of_an_image_is_said_of_its_copy(source: Path, to: str, dty
         assert after.order == before.order or to == ".npy"
     lost = {  # from, to -> in words
         (True, True): (),
-        (True, False): ("positions", "exposure times", *(("wavelengths",) if to_imagej else ())),
+        (True, False): ("positions", "exposure times", *(("wavelengths", "axes CZYX") if to_imagej else ())),
         (False, True): ("contrast limits", "properties"),
         (False, False): () if to_imagej else ("properties",),
     }[from_ome, to_ome]

@@ -317,7 +317,7 @@ def test_a_block_that_fails_is_left_out_and_tried_again(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(blocks, "iterate", iterate)
     failed = restore_blocks("denoise", values, tmp_path / "out.zarr", **PRIOR)
-    assert "failed in 1 blocks, first block 1: on purpose" in failed.stop_reason
+    assert "restored 3 of 4 blocks; failed in 1: block 1 (z=1): on purpose; the same" in failed.stop_reason
     assert [np.isfinite(failed.array[i]).all() for i in range(4)] == [True, False, True, True]
     assert restore_blocks("denoise", values, tmp_path / "out.zarr", **PRIOR).complete
     assert len(calls) == 5

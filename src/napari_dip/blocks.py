@@ -138,6 +138,35 @@ class Plan:
             return self.chunk(0, index)
         return None
 
+    def made_of(self, step: str, index: int) -> tuple[str, list[int]]:
+        """The earlier step, and its pieces, that a piece of a step is made of."""
+        if step == "blend":
+            chunk = self.chunk(0, index)
+            slice_ = self.slice_of(chunk)
+            tiles = self.finer.within(chunk[len(self.lead) :])
+            return "fit", [slice_ * len(self.tiles) + self.finer.index(place) for place in tiles]
+        level = int(step.partition(" ")[2])
+        chunk = self.finer_place(level, index)
+        if level == 1 and self.direct:
+            return "fit", [self.slice_of(chunk)]
+        starts = self._chunk_starts(level - 1)
+        at = [
+            range(c.start // n, -(-min(c.stop, size) // n))
+            for c, n, size in zip(chunk, self.chunks, self.level_shape(level - 1), strict=True)
+        ]
+        counts = [len(each) for each in starts]
+        before = "blend" if level == 1 else f"level {level - 1}"
+        return before, [int(np.ravel_multi_index(each, counts)) for each in itertools.product(*at)]
+
+    def finer_place(self, level: int, index: int) -> Place:
+        """The place in the level before that a chunk of a level is made of; what is beyond its end is cut."""
+        ratio = [b // a for a, b in zip(self.levels[level - 1], self.levels[level], strict=True)]
+        return tuple(slice(c.start * r, c.stop * r) for c, r in zip(self.chunk(level, index), ratio, strict=True))
+
+    def slice_of(self, chunk: Place) -> int:
+        """The number of the slice that a chunk is in."""
+        return int(np.ravel_multi_index([c.start for c in chunk[: len(self.lead)]], self.lead)) if self.lead else 0
+
     @property
     def keeps_known(self) -> bool:
         return self.task == "inpaint" and self.settings.keep_known
@@ -223,14 +252,13 @@ def blend(plan: Plan, index: int, part: Part | None = None, mask: Part | None = 
     if not plan.ledger.alive:
         return
     plan.level_array(0)[plan.chunk(0, index)] = result
-    plan.ledger.mark("blend", index, {})
+    _mark(plan, "blend", index)
 
 
 def blended(plan: Plan, index: int) -> Array:
     """A chunk of the result, of the tiles that have a share in it and are fitted so far; NaN where none is."""
     chunk, tiles, fitted = plan.chunk(0, index), plan.finer, plan.tile_array
-    lead, space = chunk[: len(plan.lead)], chunk[len(plan.lead) :]
-    slice_ = int(np.ravel_multi_index([each.start for each in lead], plan.lead)) if lead else 0
+    slice_, space = plan.slice_of(chunk), chunk[len(plan.lead) :]
     size = [each.stop - each.start for each in space]
     total, weight = np.zeros(size, np.float32), np.zeros(size, np.float32)
     for place in tiles.within(space):
@@ -255,12 +283,18 @@ def halve(plan: Plan, index: int, *_: None, level: int = 0, **__: Any) -> Work:
         return
     chunk = plan.chunk(level, index)
     ratio = [b // a for a, b in zip(plan.levels[level - 1], plan.levels[level], strict=True)]
-    finer = tuple(slice(c.start * r, c.stop * r) for c, r in zip(chunk, ratio, strict=True))  # beyond the end is cut
-    values = coarser(plan.level_array(level - 1)[finer], ratio)
+    values = coarser(plan.level_array(level - 1)[plan.finer_place(level, index)], ratio)
     if not plan.ledger.alive:
         return
     plan.level_array(level)[chunk] = values
-    plan.ledger.mark(f"level {level}", index, {})
+    _mark(plan, f"level {level}", index)
+
+
+def _mark(plan: Plan, step: str, index: int) -> None:
+    """Mark a piece as done, unless one that it is made of has failed: then it is made again after that."""
+    before, indices = plan.made_of(step, index)
+    if all(plan.ledger.has(before, each) for each in indices):
+        plan.ledger.mark(step, index, {})
 
 
 def extremes(index: int, part: Part, mask: Part | None) -> tuple[float, float] | None:

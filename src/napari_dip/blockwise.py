@@ -79,6 +79,8 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     if not is_zarr(args.source):
         picture = files.read(args.source, args.series)
         source, calibration = picture.values, _calibration(picture, args.source)
+        if args.target is not None:
+            files.tell_lost(args.target, picture)
     from napari_dip.blockcost import estimate_blocks
     from napari_dip.cluster import connected  # torch, zarr and dask: seconds
     from napari_dip.large import iterate_blocks
@@ -181,4 +183,21 @@ def _calibration(picture: Picture, name: str) -> Calibration:
         for axis, size in zip(picture.axes, sizes, strict=True)
     ]
     scale = tuple(size or 1.0 for size in sizes)
-    return Calibration(axes=axes, scale=scale, translation=(0.0,) * len(axes), units=tuple(units))
+    return Calibration(
+        axes=axes, scale=scale, translation=(0.0,) * len(axes), units=tuple(units), omero=_omero(picture)
+    )
+
+
+def _omero(picture: Picture) -> dict[str, Any]:
+    """What is known of the channels, as NGFF has it: a colour and a window for each, or for none."""
+    if not picture.channels:
+        return {}
+    finite = picture.values[np.isfinite(picture.values)]
+    ends = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    channels = []
+    for channel in picture.channels:
+        start, end = channel.limits or ends
+        window = {"start": start, "end": end, "min": min(start, ends[0]), "max": max(end, ends[1])}
+        label = {"label": channel.name} if channel.name else {}
+        channels.append({**label, "color": channel.colour or "FFFFFF", "window": window, "active": True})
+    return {"channels": channels}

@@ -144,28 +144,29 @@ def write(
     held = SCREEN.get(_ending(path))
     values = values if held is None else for_screen(values, like.values.dtype, held, path.name)
     picture = like.restored(values, factors or {}, record or {})
-    if lost := _unsaid(path, picture):
-        warnings.warn(f"{path.name} cannot hold {', '.join(lost)}; {_remedy(like, path)}", stacklevel=2)
+    tell_lost(path, picture)
     _put(path, picture, overwrite=overwrite)
 
 
-def _unsaid(path: Path, picture: Picture) -> list[str]:
-    """What a file cannot hold of what is known of a picture, in words."""
-    ending = _ending(path)
+def tell_lost(path: Path_, picture: Picture) -> None:
+    """Warn of what a file, or an OME-Zarr, cannot hold of what is known of a picture: one sentence."""
+    path = Path(path)
+    ending, from_ome = path.suffix.lower(), "OME" in picture.display
     if ending in (".tif", ".tiff"):
-        return tiff.unsaid(picture, ome_tiff=_is_ome(path))
-    lost = ome.unsaid(picture) + imagej.unsaid(picture) + ["ImageJ's calibration function"] * bool(picture.function)
+        lost = tiff.unsaid(picture, ome_tiff=_is_ome(path))
+    else:
+        lost = ome.unsaid(picture) + imagej.unsaid(picture) + [tiff.FUNCTION] * bool(picture.function)
     if ending == ".png":
         lost += ["what is known of channels"] * bool(picture.channels) + ["slice labels"] * bool(picture.labels)
-    return lost
-
-
-def _remedy(like: Picture, path: Path) -> str:
-    if "OME" in like.display and not _is_ome(path):
-        return "a .ome.tif does"
-    return (
-        "a .tif in the type of the input (--output-dtype input) holds that" if "ImageJ" in like.display else ".tif does"
-    )
+    if ending == ".zarr":
+        lost += ["wavelengths"] * any(each.emission or each.excitation for each in picture.channels)
+        lost += ["lookup tables"] * any(each.table is not None for each in picture.channels)
+        lost += ["slice labels"] * bool(picture.labels)
+    if lost:
+        remedy = "a .ome.tif does" if from_ome and not _is_ome(path) else "a .tif does"
+        if tiff.FUNCTION in lost:
+            remedy = "a .tif of the type of the input (--output-dtype input) does"
+        warnings.warn(f"{path.name} cannot hold {', '.join(lost)}; {remedy}", stacklevel=3)
 
 
 def check(path: Path_, *, overwrite: bool = False) -> None:

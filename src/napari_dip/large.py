@@ -29,10 +29,12 @@ from napari_dip.core.pauses import without_pauses
 from napari_dip.core.solve import Progress
 from napari_dip.keywords import BlockOptions, Instrument, with_knobs
 from napari_dip.ledger import KEY, Ledger
-from napari_dip.order import AnotherRun, Order, begin, look, plan_of, read_order, refuse_another
+from napari_dip.order import AnotherRun, Order, begin, look, plan_of, read_order, refuse_another, same_samples
 from napari_dip.settings import Settings
 from napari_dip.terminal import script_bar
-from napari_dip.zarrs import Calibration, Place
+from napari_dip.zarrs import Calibration, Place, Unreadable
+
+_TOLD = 10  # failures, in a sentence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +239,7 @@ def iterate_blocks(
         found = order.ledger.record()
         if found is None:
             raise FileExistsError(_no_run(order.ledger))
-        refuse_another(found["request"], _again(order, found), target)  # what needs no reading is compared now
+        _refuse_another(order, found, None, Path(target))
     return _run_alone(order, overwrite=overwrite)
 
 
@@ -258,13 +260,24 @@ def _again(order: Order, found: dict[str, Any]) -> dict[str, Any]:
     return order.request(source.get("sha256"), None if mask is None else mask.get("sha256"))
 
 
+def _refuse_another(order: Order, found: dict[str, Any], request: dict[str, Any] | None, path: Path) -> None:
+    """Raise `AnotherRun` if that which is there was asked for something else."""
+    before = found["request"]
+    if request is None:  # what needs no reading
+        request = _again(order, found)
+    else:  # a chunk may have been damaged then, or be damaged now
+        samples = same_samples(request["source"]["sha256"], before["source"].get("sha256"))
+        request = {**request, "source": {**request["source"], "sha256": samples}}
+    refuse_another(before, request, path)
+
+
 def _begun(order: Order, ledger: Ledger, request: dict[str, Any] | None = None) -> dict[str, Any] | None:
-    """The record of a run that is there and was asked for the same, as far as no pixel is read for it."""
+    """The record of a run that is there and was asked for the same; without a request as far as no pixel is read."""
     found = ledger.record()
     if found is None:
         return None
     try:
-        refuse_another(found["request"], request or _again(order, found), ledger.path)
+        _refuse_another(order, found, request, ledger.path)
     except AnotherRun:
         return None
     return found
@@ -330,13 +343,21 @@ def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, 
         if not ledger.alive:
             reason = "its target was replaced, or finished, by another run"
             return Restored(path=ledger.path, complete=False, stop_reason=reason, record=found)
-        if failures or order.should_stop():
-            missing = count - len(ledger.done(step))
-            reason = f"failed in {len(failures)} blocks, first {failures[0]}" if failures else "stopped by the user"
-            reason += f", with {missing} of {count} pieces of the step {step!r} left; the same call goes on"
-            reason += "" if ledger.path == target else f", and until it ends {target} stays as it was"
-            if missing:
-                return Restored(path=ledger.path, complete=False, stop_reason=reason, record=found, plan=plan)
+        missing = count - len(ledger.done(step))
+        if order.should_stop() and missing:
+            reason = f"stopped by the user, with {missing} of {count} pieces of the step {step!r} left"
+            break
+    else:
+        reason = f"restored {len(ledger.done('fit'))} of {plan.blocks} blocks"
+    if failures or missing:
+        found = {**found, "failed": failures}
+        ledger.amend(**{KEY: found})  # so that the file says which
+        told = "; ".join(failures[:_TOLD]) + (f"; and {len(failures) - _TOLD} more" if len(failures) > _TOLD else "")
+        reason += f"; failed in {len(failures)}: {told}" if failures else ""
+        reason += "; the same call goes on"
+        reason += "" if ledger.path == target else f", and until it ends {target} stays as it was"
+        return Restored(path=ledger.path, complete=False, stop_reason=reason, record=found, plan=plan)
+    found.pop("failed", None)
     finished = {**found, **_account(ledger), "software": record.software(), "finished": record.now()}
     ledger.amend(**{KEY: finished})
     shutil.rmtree(ledger.path / KEY, ignore_errors=True)
@@ -370,7 +391,7 @@ def _place(order: Order, request: dict[str, Any], *, overwrite: bool) -> tuple[L
             if not overwrite:
                 raise
     if not overwrite and (found := order.ledger.record()) is not None:
-        refuse_another(found["request"], request, target)
+        _refuse_another(order, found, request, target)
     return Ledger(target, uuid.uuid4().hex, beside=overwrite and target.exists()), None
 
 
@@ -417,13 +438,18 @@ def _extremes(order: Order) -> Generator[BlockProgress, None, tuple[float, float
     count = len(tiles) * int(np.prod([len(each) for each in lead], dtype=int))
     pieces = ((i, order.parts(place)) for i, place in enumerate(places))
     low, high, began = np.inf, -np.inf, time.perf_counter()
+    damage: Unreadable | None = None
     for done, (_, found) in enumerate(_outcomes(order, blocks.extremes, pieces), start=1):
-        if isinstance(found, BaseException):
+        if isinstance(found, Unreadable):
+            damage = found
+        elif isinstance(found, BaseException):
             raise found
-        if found is not None:
+        elif found is not None:
             low, high = min(low, found[0]), max(high, found[1])
         left = (time.perf_counter() - began) / done * (count - done)
         yield BlockProgress(step="measure", done=done, count=count, seconds_left=left)
+    if damage is not None and low > high:
+        raise damage
     return (float(low), float(high)) if low <= high else None
 
 
@@ -432,21 +458,25 @@ def _run(order: Order, plan: Plan, step: str, count: int, failures: list[str]) -
     done = order.ledger.done(step)
     left = (index for index in range(count) if index not in done)
     finished, before, began = len(done), len(done), time.perf_counter()
+    failed = damaged = 0
 
     def progress(**rest: Any) -> BlockProgress:
-        tried = finished - before + len(failures)
+        tried = finished - before + failed
         rate = tried / (time.perf_counter() - began)
-        seconds = (count - finished - len(failures)) / rate if tried else float("inf")
-        return BlockProgress(step=step, done=finished, count=count, failed=len(failures), seconds_left=seconds, **rest)
+        seconds = (count - finished - failed) / rate if tried else float("inf")
+        return BlockProgress(step=step, done=finished, count=count, failed=failed, seconds_left=seconds, **rest)
 
     def settle(index: int, error: BaseException | None) -> None:
-        nonlocal finished
+        nonlocal finished, failed, damaged
         if error is None:
             finished += 1
-        elif (finished == before and not failures) or isinstance(error, (ValueError, TypeError)):
+            return
+        if isinstance(error, Unreadable):
+            damaged += 1
+        elif (finished == before and failed == damaged) or isinstance(error, (ValueError, TypeError)):
             raise error  # the first one: all others would fail like it
-        else:
-            failures.append(f"block {index}: {error or type(error).__name__}")
+        failed += 1
+        failures.append(f"{_named(order, plan, step, index)}: {error or type(error).__name__}")
 
     yield progress()
     if order.client is None:
@@ -472,6 +502,19 @@ def _run(order: Order, plan: Plan, step: str, count: int, failures: list[str]) -
         yield progress()
 
 
+def _named(order: Order, plan: Plan, step: str, index: int) -> str:
+    """A piece of a step, with its place in the source."""
+    if step != "fit":
+        return f"piece {index} of the step {step!r}"
+    place = itertools.chain(*plan.block(index))
+    parts = [
+        f"{axis}={each.start}" + (f":{each.stop}" if each.stop > each.start + 1 else "")
+        for axis, each, n in zip(order.source.calibration.axes, place, order.source.shape, strict=True)
+        if (each.start, each.stop) != (0, n)
+    ]
+    return f"block {index}" + (f" ({', '.join(parts)})" if parts else "")
+
+
 def _outcomes(
     order: Order, function: Callable[..., Any], pieces: Iterator[tuple[int, tuple[Any, ...]]]
 ) -> Iterator[tuple[int, Any]]:
@@ -486,4 +529,8 @@ def _outcomes(
     for index, arguments in pieces:
         if order.should_stop():
             return
-        yield index, function(index, *arguments)
+        try:
+            outcome = function(index, *arguments)
+        except Unreadable as error:
+            outcome = error
+        yield index, outcome

@@ -237,6 +237,10 @@ class Ledger:
         part.write_text(json.dumps(entry))
         os.replace(part, path)
 
+    def has(self, step: str, index: int) -> bool:
+        """Whether a piece of a step is done."""
+        return self._marker(step, index).exists()
+
     def done(self, step: str) -> set[int]:
         """The pieces of a step that are done."""
         return {int(path.name) for path in self._markers(step)}

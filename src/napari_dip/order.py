@@ -29,7 +29,18 @@ from napari_dip.ledger import KEY, Ledger
 from napari_dip.restore import chosen
 from napari_dip.run import level_in, noise_of
 from napari_dip.settings import Settings, check_names
-from napari_dip.zarrs import VERSIONS, Calibration, Part, Place, Source, chunks_of, create_level, open_source, pyramid
+from napari_dip.zarrs import (
+    VERSIONS,
+    Calibration,
+    Part,
+    Place,
+    Source,
+    Unreadable,
+    chunks_of,
+    create_level,
+    open_source,
+    pyramid,
+)
 
 _OTHERWISE = {  # how blocks are told what other functions have a keyword for
     "axes": "the file of an OME-Zarr names its axes, calibration= those of a plain array, and leading_axes= says how "
@@ -129,7 +140,7 @@ class Order:
         lead = np.ndindex(*shape[: len(shape) - flat])
         return [(*(slice(i, i + 1) for i in at), *tile) for at in lead for tile in tiles.values()]
 
-    def request(self, fingerprint: str, mask: str | None) -> dict[str, Any]:
+    def request(self, fingerprint: list[str | None], mask: str | None) -> dict[str, Any]:
         """All that decides the result, with fingerprints of samples and of the mask, fit for JSON."""
         instrument = {
             name: value if isinstance(value, (str, int, float)) else record.fingerprint(np.asarray(value))
@@ -242,10 +253,19 @@ def look(
 
     On the machine that will compute, for the settings depend on its device.
     """
-    read = [blocks.known(*sample) for sample in samples]
-    digest = hashlib.sha256()
-    for values, missing in read:
-        digest.update(f"{record.fingerprint(values)}{record.fingerprint(missing)}".encode())
+    read, digests, damage = [], list[str | None](), list[Unreadable]()
+    for sample in samples:
+        try:
+            values, missing = blocks.known(*sample)
+        except Unreadable as error:
+            digests.append(None)
+            damage.append(error)
+            continue
+        read.append((values, missing))
+        both = f"{record.fingerprint(values)}{record.fingerprint(missing)}"
+        digests.append(hashlib.sha256(both.encode()).hexdigest())
+    if not read:
+        raise damage[0]
     values, missing = (np.stack([a.reshape(a.shape[-ndim:]) for a in each]) for each in zip(*read, strict=True))
     noise, level, limits = None, 0.0, None
     if not missing.all():
@@ -255,7 +275,7 @@ def look(
     settings, reason = chosen(task, settings, noise, changes)
     settings, device = settled(settings, ndim)
     return {
-        "sha256": digest.hexdigest(),
+        "sha256": digests,
         "sampled": {"shape": values.shape, "range": limits},
         "noise": None if noise is None else _noise_as_dict(noise),
         "level": level,
@@ -264,6 +284,14 @@ def look(
         "device": str(device),
         "software": record.software(),
     }
+
+
+def same_samples(now: list[str | None], begun: Any) -> list[str | None]:
+    """The fingerprints of a run that goes on, if all that were read both times are the same; else those of now."""
+    if not isinstance(begun, list) or len(begun) != len(now):
+        return now
+    both = [(a, b) for a, b in zip(now, begun, strict=True) if a is not None and b is not None]
+    return begun if both and all(a == b for a, b in both) else now
 
 
 def settled(settings: Settings, ndim: int) -> tuple[Settings, devices.Device]:

@@ -35,6 +35,7 @@ from napari_dip.picture import (
     unit_name,
 )
 
+FUNCTION = "ImageJ's calibration function"
 _MINISWHITE, _PALETTE = 0, 3  # photometric interpretations
 _CENTIMETRE, _INCH = 3, 2  # resolution units
 _IMAGEJ_BYTES = 2**32 - 2**20  # a classic TIFF has 32-bit offsets; a plain one grows into a BigTIFF
@@ -127,6 +128,8 @@ def unsaid(picture: Picture, *, ome_tiff: bool) -> list[str]:
         lost += ome.unsaid(picture)
     if kind == "ImageJ" and any(each.emission or each.excitation for each in picture.channels):
         lost.append("wavelengths")
+    if kind == "ImageJ" and picture.order and not _ascending(picture.order):
+        lost.append(f"the order of axes {picture.order}, as ImageJ's is {_IMAGEJ_ORDER}")
     if kind == "ImageJ" and picture.labels and any(each.name for each in picture.channels):
         lost.append("channel names beside slice labels")
     if kind == "OME":
@@ -134,9 +137,9 @@ def unsaid(picture: Picture, *, ome_tiff: bool) -> list[str]:
         lost += ["lookup tables"] * any(each.table is not None for each in picture.channels)
         lost += ["slice labels"] * bool(picture.labels)
     if kind != "ImageJ":
-        lost += imagej.unsaid(picture) + ["ImageJ's calibration function"] * (picture.function is not None)
+        lost += imagej.unsaid(picture) + [FUNCTION] * (picture.function is not None)
     elif picture.function is not None and picture.values.dtype.kind == "f":
-        lost.append("ImageJ's calibration function")
+        lost.append(FUNCTION)
     return lost
 
 

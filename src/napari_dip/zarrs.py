@@ -134,7 +134,7 @@ class Source:
             from dask.base import optimize
 
             (alone,) = optimize(self.array[place])  # type: ignore[no-untyped-call]  # without the graph of the rest
-            return Part(alone, ())
+            return Part(alone, (), (self.shape, place))
         if isinstance(self.array, np.ndarray):  # no task takes the rest along
             return Part(self.array[place], ())
         return Part(self.array, place)
@@ -149,24 +149,75 @@ class Source:
         """
         found = [self.path] if self.path else []
         if hasattr(self.array, "dask"):
-            found += _stores(self.array)
+            found += [str(getattr(each, "store_path", each)) for each in _zarrs(self.array)]
         schemes = ("file", "local", "zip", "")
         split = [each.rpartition("://") for each in found]
         return [Path(path).resolve() for scheme, _, path in split if scheme in schemes]
 
 
+class Unreadable(OSError):
+    """A part of an array that cannot be read; the message names its file, as far as that is known."""
+
+
 @dataclass(frozen=True)
 class Part:
-    """A part of an array, not read yet: small to send, if the array is in a file."""
+    """A part of an array, not read yet: small to send, if the array is in a file.
+
+    Attributes
+    ----------
+    array : as that of a `Source`
+    place : tuple of slice
+        In the array.
+    whole : tuple
+        Shape of the array that a dask array is a part of, and its place there.
+    """
 
     array: Any
     place: Place
+    whole: tuple[tuple[int, ...], Place] = ((), ())
 
     def read(self) -> Array:
-        """Its values."""
-        if hasattr(self.array, "dask"):
-            return np.asarray(self.array.compute(scheduler="synchronous"))
-        return np.asarray(self.array[self.place])
+        """Its values.
+
+        Raises
+        ------
+        Unreadable
+            If there is damage.
+        """
+        try:
+            if hasattr(self.array, "dask"):
+                return np.asarray(self.array.compute(scheduler="synchronous"))
+            return np.asarray(self.array[self.place])
+        except MemoryError:
+            raise
+        except Exception as error:  # codecs and what a user put into a dask graph raise anything
+            raise Unreadable(f"{' or '.join(self._files()) or 'what it is'} cannot be read ({_why(error)})") from error
+
+    def _files(self) -> list[str]:
+        """What cannot be read: a chunk of a zarr array, else all files that it may be."""
+        if isinstance(self.array, zarr.Array):
+            return [_damaged_chunk(self.array, self.place)]
+        try:
+            found = _zarrs(self.array)
+        except ValueError:
+            return []
+        shape, place = self.whole
+        return [_damaged_chunk(each, place) if getattr(each, "shape", None) == shape else _file(each) for each in found]
+
+
+def _damaged_chunk(array: zarr.Array[Any], place: Place) -> str:
+    """The file of the first chunk in a place that cannot be read, or that of the array."""
+    size = getattr(array, "shards", None) or array.chunks
+    for at in itertools.product(*(range(p.start // n, -(-p.stop // n)) for p, n in zip(place, size, strict=True))):
+        try:
+            array[tuple(slice(i * n, (i + 1) * n) for i, n in zip(at, size, strict=True))]
+        except Exception:  # as above
+            return f"{_file(array)}/{array.metadata.encode_chunk_key(at)}"
+    return _file(array)
+
+
+def _file(source: zarr.Array[Any] | StorePath) -> str:
+    return str(getattr(source, "store_path", source)).removeprefix("file://")
 
 
 def open_source(source: Any, calibration: Calibration | None = None) -> Source:
@@ -211,17 +262,23 @@ def open_source(source: Any, calibration: Calibration | None = None) -> Source:
     return Source(source, calibration, form, path, ome, attributes, of_array)
 
 
-def _stores(array: Any) -> list[str]:
-    """The addresses of all zarr stores that the graph of a dask array refers to: what is met in pickling it."""
+def _zarrs(array: Any) -> list[Any]:
+    """All zarr arrays and stores that the graph of a dask array refers to: what is met in pickling it.
+
+    Raises
+    ------
+    ValueError
+        If that cannot be told.
+    """
     from cloudpickle import Pickler  # type: ignore[import-untyped]
 
-    found: list[str] = []
+    found: list[Any] = []
 
     class Search(Pickler):  # type: ignore[misc]
         def persistent_id(self, thing: Any) -> str | None:
-            if isinstance(thing, StorePath):
-                found.append(str(thing))
-            return "left out" if isinstance(thing, (StorePath, np.ndarray)) else None
+            if isinstance(thing, (zarr.Array, StorePath)):
+                found.append(thing)
+            return "left out" if isinstance(thing, (zarr.Array, StorePath, np.ndarray)) else None
 
     try:
         Search(io.BytesIO()).dump(array)

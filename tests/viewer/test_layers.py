@@ -119,6 +119,15 @@ def test_a_mask_on_the_same_grid_is_taken_as_it_is(viewer, image):
     assert np.array_equal(masks.align_mask(layers.read(image), labels, 2, viewer), marks == 2)
 
 
+def test_a_mask_with_greys_is_told_and_split_in_the_middle(viewer):
+    image = viewer.add_image(np.zeros((32, 32), np.float32))
+    rim = np.clip(9.5 - np.hypot(*np.indices((32, 32)) - 15.5), 0, 1)
+    labels = viewer.add_labels(np.rint(255 * rim).astype(np.uint8), name="drawn")
+    with pytest.warns(UserWarning, match="mask 'drawn' has greys"):
+        missing = masks.align_mask(layers.read(image), labels, None, viewer)
+    assert np.array_equal(missing, rim > 0.5)
+
+
 @pytest.mark.parametrize("fine", [2, 3])
 def test_a_finer_mask_is_looked_up_at_pixel_centres(viewer, fine):
     image = viewer.add_image(np.zeros((6, 8)), scale=(0.6, 0.6), translate=(5, 5))

@@ -7,6 +7,7 @@ more, the ones in view are taken. Outside the labels nothing is missing.
 from __future__ import annotations
 
 import uuid
+import warnings
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ import dask.array
 import numpy as np
 from napari.layers import Labels
 
+from napari_dip.inputs import read_greys
 from napari_dip.viewer.layers import Geometry, Selection, Source, in_layer_units, kind, unit_ratio, world_matrix
 
 _CHUNK = 1024  # pixels along y and x
@@ -70,6 +72,8 @@ class _Marks:
     ----------
     data : array with m axes, in memory or lazy
     label : int or None
+    level : float or None
+        What greys must exceed to count, where the labels are a mask with greys; None if they are none.
     matrix : array (m, n + 1)
         Affine, from pixels of the image to those of the labels.
     """
@@ -77,6 +81,7 @@ class _Marks:
     data: Any
     label: int | None
     matrix: np.ndarray
+    level: float | None = None
 
     @property
     def flat(self) -> bool:
@@ -110,7 +115,10 @@ class _Marks:
             around = tuple(slice(int(each.min()), int(each.max()) + 1) for each in places)
             values = np.asarray(self.data[around])
             values = values[tuple(each - cut.start for each, cut in zip(places, around, strict=True))]
-            found[inside] = values != 0 if self.label is None else values == self.label
+            if self.label is not None:
+                found[inside] = values == self.label
+            else:
+                found[inside] = values != 0 if self.level is None else values > self.level
         return found
 
 
@@ -122,7 +130,12 @@ def _marks(source: Source | Selection, labels: Any, label: int | None, viewer: A
     if more:
         position = labels.world_to_data(in_layer_units(viewer, labels, viewer.dims.point))
         data = data[tuple(min(max(0, round(p)), n - 1) for p, n in zip(position[:more], data.shape, strict=False))]
-    return _Marks(data, label, _pixels_to_labels(source.geometry, labels))
+    level, greys = (0.0, "")
+    if label is None and isinstance(data, np.ndarray):
+        level, greys = read_greys(data)
+    if greys:
+        warnings.warn(f"mask '{labels.name}' {greys}; choose a label for another choice", stacklevel=4)
+    return _Marks(data, label, _pixels_to_labels(source.geometry, labels), level if greys else None)
 
 
 def _pixels_to_labels(geometry: Geometry, labels: Any) -> np.ndarray:
