@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
+from napari_dip import restore_blocks
 from napari_dip.cli import DONE, FAILED, main
-from napari_dip.zarrs import open_source
+from napari_dip.zarrs import Calibration, open_source
+from tests.bad_inputs import QUICK
 from tests.test_blockwise import TINY
-from tests.test_large import stack
+from tests.test_large import PRIOR, stack
 
 AXES = [{"name": "c", "type": "channel"}, *({"name": n, "type": "space", "unit": "micrometer"} for n in "yx")]
 IMAGE = {
@@ -177,7 +180,7 @@ def bioformats(path: Path) -> Path:
     """As bioformats2raw lays out a file of two images: zarr 2, and chunks whose names have dots."""
     zarr.create_group(path, zarr_format=2, attributes={"bioformats2raw.layout": 3})
     zarr.create_group(path / "OME", zarr_format=2, attributes={"series": ["0", "1"]})
-    (path / "OME" / "METADATA.ome.xml").write_text("<OME/>")
+    (path / "OME" / "METADATA.ome.xml").write_text("<OME><Image><Pixels/></Image><Image><Pixels/></Image></OME>")
     for name in "01":
         written(path / name, 2)
     return path
@@ -240,3 +243,113 @@ def test_a_mask_may_lie_in_a_file(tmp_path: Path) -> None:
     written(tmp_path / "in.zarr" / "labels" / "cells", 3, values=mask)
     words = ["--preset", "inpaint-small", *TINY[2:], "--mask", os.fspath(path / "labels" / "cells")]
     assert main(["inpaint", str(path), str(tmp_path / "out.zarr"), *words]) == DONE
+
+
+# ----------------------------------------------------------------------------------------------- what a file says stays
+
+
+@pytest.mark.parametrize("form", [2, 3])
+def test_what_others_have_written_into_the_attributes_stays(tmp_path: Path, form: int) -> None:
+    image: dict[str, Any] = copy.deepcopy(IMAGE)
+    image |= {"name": "before", "metadata": {"method": "theirs", "operator": "Ada"}, "lab": {"room": 7}}
+    image["axes"][1] |= {"long_name": "height"}
+    image["datasets"][0] |= {"checked": True}
+    omero = {"channels": [{"label": "DAPI", "color": "0000FF"}, {"label": "GFP"}], "rdefs": {"model": "color"}, "id": 1}
+    path = written(tmp_path / "in.zarr", form, image, omero=omero, _creator={"name": "others"})
+    group = zarr.open_group(path, mode="r+")
+    group.attrs["acquisition"] = {"objective": "63x", "positions": [1.5, 2]}
+    group["0"].attrs.update({"_ARRAY_DIMENSIONS": ["c", "y", "x"], "camera": "A"})
+    restore_blocks("denoise", path, tmp_path / "out.zarr", **PRIOR)
+    result = zarr.open_group(tmp_path / "out.zarr", mode="r")
+    attributes: Any = dict(result.attrs)
+    ome = attributes["ome"] if form == 3 else attributes
+    assert attributes["acquisition"] == {"objective": "63x", "positions": [1.5, 2]}
+    assert ome["omero"] == omero
+    assert ome["_creator"] == {"name": "others"}
+    (written_image,) = ome["multiscales"]
+    assert written_image["lab"] == {"room": 7}
+    assert written_image["metadata"] == {"operator": "Ada"}
+    assert (written_image["name"], written_image["axes"][1]["long_name"]) == ("out", "height")
+    assert written_image["datasets"][0]["checked"] is True
+    assert dict(result["0"].attrs) == {"_ARRAY_DIMENSIONS": ["c", "y", "x"], "camera": "A"}
+    again = restore_blocks("denoise", tmp_path / "out.zarr", tmp_path / "again.zarr", **PRIOR).record
+    assert again["input_record"]["task"] == "denoise"
+
+
+def test_a_third_of_a_pixel_is_as_people_write_it(tmp_path: Path) -> None:
+    image = changed(*TRANSFORMS, 0, "scale", value=[1.0, 0.3, 0.9])
+    path = written(tmp_path / "in.zarr", 3, image)
+    restore_blocks("superresolve", path, tmp_path / "out.zarr", factor=3, client=False, **QUICK)
+    assert open_source(tmp_path / "out.zarr").calibration.scale == (1.0, 0.1, 0.3)
+
+
+def test_an_order_of_axes_that_others_have_is_kept(tmp_path: Path) -> None:
+    names = ["z", "c", "y", "x"]
+    axes = [{"name": name, "type": "channel" if name == "c" else "space"} for name in names]
+    image = {"axes": axes, "datasets": [{"path": "0"}]}
+    path = written(tmp_path / "in.zarr", 3, image, values=np.full((3, 2, 8, 8), 5, np.uint16))
+    restored = restore_blocks("denoise", path, tmp_path / "out.zarr", **PRIOR)
+    assert restored.array.shape == (3, 2, 8, 8)
+    assert open_source(tmp_path / "out.zarr").calibration.axes == "zcyx"
+
+
+def test_units_of_axes_are_brought_together_for_the_shape_of_voxels() -> None:
+    def size(*units: str) -> Any:
+        known = Calibration(axes="zyx", scale=(0.5, -100, 100), translation=(0,) * 3, units=units)
+        return known.voxel_size(3)
+
+    assert size("micrometer", "nanometer", "nanometer") == pytest.approx((500, 100, 100))
+    assert size("parsec", "parsec", "parsec") == (0.5, 100, 100)
+    assert size("parsec", "nanometer", "nanometer") is None
+    assert size("", "nanometer", "nanometer") is None
+
+
+def test_what_an_image_file_says_is_in_the_zarr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    channels = {"Name": ["DAPI", "GFP"], "Color": [65535, 16711935], "EmissionWavelength": [460.0, 520.0]}
+    tifffile.imwrite(
+        tmp_path / "in.ome.tif",
+        np.full((2, 3, 8, 8), 7, np.uint16),
+        metadata={
+            "axes": "CZYX",
+            "PhysicalSizeX": 0.3,
+            "PhysicalSizeXUnit": "nm",
+            "PhysicalSizeY": 0.3,
+            "PhysicalSizeYUnit": "µm",
+            "Channel": channels,
+            "Plane": {"PositionX": [1.5] * 6, "ExposureTime": [0.1] * 6},
+        },
+    )
+    assert main(["denoise", str(tmp_path / "in.ome.tif"), str(tmp_path / "out.zarr"), *TINY]) == DONE
+    said = capsys.readouterr().err
+    assert "out.zarr cannot hold positions, exposure times, wavelengths" in said
+    found = open_source(tmp_path / "out.zarr")
+    assert found.calibration.axes == "czyx"
+    assert found.calibration.scale[2:] == (0.3, 0.3)
+    assert found.calibration.units[2:] == ("micrometer", "nanometer")
+    labels = [(each["label"], each["color"]) for each in found.calibration.omero["channels"]]
+    assert labels == [("DAPI", "0000FF"), ("GFP", "00FF00")]
+    kept = found.attributes["napari-dip-source"]
+    assert [each["emission"] for each in kept["channels"]] == [460, 520]
+    assert 'PositionX="1.5"' in kept["OME"]
+    restore_blocks("denoise", tmp_path / "out.zarr", tmp_path / "again.zarr", **PRIOR)  # within the format
+    assert open_source(tmp_path / "again.zarr").attributes["napari-dip-source"] == kept
+
+
+def test_contrast_of_an_imagej_file_is_in_the_zarr(tmp_path: Path) -> None:
+    metadata = {"axes": "CYX", "Ranges": (100.0, 400.0, 5.0, 9.0), "mode": "composite"}
+    tifffile.imwrite(tmp_path / "in.tif", np.full((2, 8, 8), 7, np.uint16), imagej=True, metadata=metadata)
+    assert main(["denoise", str(tmp_path / "in.tif"), str(tmp_path / "out.zarr"), *TINY]) == DONE
+    first, second = open_source(tmp_path / "out.zarr").calibration.omero["channels"]
+    assert (first["window"]["start"], first["window"]["end"]) == (100, 400)
+    assert (second["window"]["start"], second["window"]["end"]) == (5, 9)
+
+
+def test_wavelengths_that_bioformats2raw_has_beside_its_images_stay(tmp_path: Path) -> None:
+    path = bioformats(tmp_path / "in.zarr")
+    pixels = '<Pixels><Channel Name="{0}" EmissionWavelength="{0}"/></Pixels>'
+    xml = "".join(f'<Image ID="Image:{i}">{pixels.format(500 + i)}</Image>' for i in range(2))
+    schema = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+    (path / "OME" / "METADATA.ome.xml").write_text(f'<OME xmlns="{schema}">{xml}</OME>')
+    kept = open_source(path / "1").attributes["napari-dip-source"]["OME"]
+    assert 'EmissionWavelength="501"' in kept
+    assert "500" not in kept

@@ -8,13 +8,14 @@ from argparse import Namespace
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import numpy as np
 
 from napari_dip import files, report
 from napari_dip.inputs import Array, read_greys
 from napari_dip.instrument import plain_psf
-from napari_dip.ngff import AXES, ENDING, is_zarr
+from napari_dip.ngff import AXES, ENDING, SOURCE, is_zarr
 from napari_dip.options import check_volume
 from napari_dip.picture import Picture
 from napari_dip.terminal import Bar, Stop
@@ -179,12 +180,17 @@ def _calibration(picture: Picture, name: str) -> Calibration:
         )
     sizes = [picture.pixel_size.get(axis, 0.0) for axis in picture.axes]
     units = [
-        (_TIMES if axis == "T" else _UNITS).get(picture.unit_of(axis), "") if size else ""
+        (_TIMES if axis == "T" else _UNITS).get(picture.unit_of(axis), picture.unit_of(axis)) if size else ""
         for axis, size in zip(picture.axes, sizes, strict=True)
     ]
     scale = tuple(size or 1.0 for size in sizes)
     return Calibration(
-        axes=axes, scale=scale, translation=(0.0,) * len(axes), units=tuple(units), omero=_omero(picture)
+        axes=axes,
+        scale=scale,
+        translation=(0.0,) * len(axes),
+        units=tuple(units),
+        omero=_omero(picture),
+        besides={SOURCE: _known(picture)},
     )
 
 
@@ -201,3 +207,12 @@ def _omero(picture: Picture) -> dict[str, Any]:
         label = {"label": channel.name} if channel.name else {}
         channels.append({**label, "color": channel.colour or "FFFFFF", "window": window, "active": True})
     return {"channels": channels}
+
+
+def _known(picture: Picture) -> dict[str, Any]:
+    """All that a file says of its image, fit for JSON."""
+    known = {**picture.sheet(), **({"notes": picture.notes} if picture.notes else {})}
+    if picture.function is not None:
+        known["function"] = {"code": picture.function.code, "coefficients": list(picture.function.coefficients)}
+    root = picture.display.get("OME")
+    return known if root is None else {**known, "OME": ElementTree.tostring(root, encoding="unicode")}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 ENDING = ".zarr"
+SOURCE = "napari-dip-source"  # attribute with what the file says that an image was made of, and NGFF has no field for
 METADATA = ("zarr.json", ".zgroup", ".zarray")  # one of them is in each zarr group and array
 AXES = "tczyx"  # those that have a letter here, in the order that NGFF asks for
 _MISSING = object()
@@ -188,32 +189,34 @@ def _steps(node: Node) -> Iterator[tuple[str, Node]]:
         yield kind, step[kind]
 
 
-def merged(image: dict[str, Any], ome: dict[str, Any], found: Node | None) -> dict[str, Any]:
-    """The metadata of a result: of the image as it is now, with what the file that it was made of had besides.
-
-    Parameters
-    ----------
-    image : dict
-        The multiscale image that is written.
-    ome : dict
-        What else stands beside it: version, display.
-    found : Node or None
-        The metadata of the source.
-    """
+def merged(image: dict[str, Any], found: Node | None) -> dict[str, Any]:
+    """The multiscale image that is written, with what that of its source had besides."""
     if found is None:
-        return {**ome, "multiscales": [image]}
+        return image
     before = found.value["multiscales"][0]
     besides = {name: value for name, value in before.items() if name not in _OWN}
     if isinstance(besides.get("metadata"), dict):
-        besides["metadata"] = {k: v for k, v in besides["metadata"].items() if k not in _OF_PYRAMID}
-        besides = {name: value for name, value in besides.items() if name != "metadata" or value}
-    axes = {str(each.get("name")).lower(): each for each in before.get("axes") or () if isinstance(each, dict)}
-    image = {**besides, **image}
-    image["axes"] = [{**axes.get(each["name"], {}), **each} for each in image["axes"]]
-    level = {k: v for k, v in before["datasets"][0].items() if k not in _OWN}
-    image["datasets"] = [{**level, **image["datasets"][0]}, *image["datasets"][1:]]
-    others = {name: value for name, value in found.value.items() if name not in ("multiscales", "version")}
-    return {**others, **ome, "multiscales": [image]}
+        kept = {name: value for name, value in besides.pop("metadata").items() if name not in _OF_PYRAMID}
+        besides |= {"metadata": kept} if kept else {}
+    listed = before.get("axes") if isinstance(before.get("axes"), list) else []
+    axes = {str(each.get("name")).lower(): each for each in listed if isinstance(each, dict)}
+    level = {name: value for name, value in before["datasets"][0].items() if name not in (*_OWN, "path")}
+    return {
+        **besides,
+        **image,
+        "axes": [{**axes.get(each["name"], {}), **each} for each in image["axes"]],
+        "datasets": [{**level, **image["datasets"][0]}, *image["datasets"][1:]],
+    }
+
+
+def besides(attributes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the attributes of an image have besides it: those of the group, and those within "ome"."""
+    inner = attributes.get("ome")
+    names = ("multiscales", "omero", "version")
+    return (
+        {name: value for name, value in attributes.items() if name not in ("ome", "multiscales", "omero")},
+        {name: value for name, value in inner.items() if name not in names} if isinstance(inner, dict) else {},
+    )
 
 
 def _short(value: Any) -> str:

@@ -26,6 +26,7 @@ from napari_dip.core.tiling import Tiling, snug, tiling
 from napari_dip.inputs import check_task, read_factor, read_range, read_slices
 from napari_dip.instrument import plain_psf, read_psf
 from napari_dip.ledger import KEY, Ledger
+from napari_dip.ngff import besides, merged
 from napari_dip.restore import chosen
 from napari_dip.run import level_in, noise_of
 from napari_dip.settings import Settings, check_names
@@ -375,24 +376,31 @@ def begin(
         "input": Path(order.source.path).name,
         "finished": None,
     }
+    if KEY in order.source.attributes:
+        found["input_record"] = order.source.attributes[KEY]
     found = dict(json.loads(json.dumps(found)))
     plan, form = plan_of(order, found), order.source.zarr_format
     calibration = order.source.calibration
     finest = calibration.finer((*[1] * order.leading, *order.factors))
     paths = [str(i) for i in range(len(plan.levels))]
     image = finest.metadata(order.ledger.target.stem, paths, [[1 / f for f in level] for level in plan.levels])
-    ome: dict[str, Any] = {"version": VERSIONS[form], "multiscales": [image]}
+    image, version = merged(image, order.source.ome), {"version": VERSIONS[form]}
+    attributes, in_ome = besides(order.source.attributes)
+    attributes |= calibration.besides
+    display = {"omero": calibration.omero} if calibration.omero else {}
     if form == 2:
-        ome = {"multiscales": [{"version": VERSIONS[form], **image}]}
-    ome |= {"omero": calibration.omero} if calibration.omero else {}
+        attributes |= {**in_ome, "multiscales": [{**image, **version}], **display}
+    else:
+        attributes |= {"ome": {**in_ome, **version, "multiscales": [image], **display}}
+    attributes |= {KEY: found}
 
     work = order.ledger.work.relative_to(order.ledger.path)
 
     def make(path: Path) -> None:
-        attributes = {**({"ome": ome} if form == 3 else ome), KEY: found}
         group = zarr.create_group(path, zarr_format=form, attributes=attributes)  # type: ignore[arg-type]
         for i in range(len(plan.levels)):
-            create_level(group, str(i), plan.level_shape(i), plan.dtype, plan.chunks, calibration.axes)
+            array = create_level(group, str(i), plan.level_shape(i), plan.dtype, plan.chunks, calibration.axes)
+            array.attrs.update({k: v for k, v in order.source.of_array.items() if i == 0 or k == "_ARRAY_DIMENSIONS"})
         if plan.direct:
             (path / work).mkdir(parents=True)
             return

@@ -10,17 +10,20 @@ import io
 import itertools
 import json
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.storage import StorePath
 
-from napari_dip.ngff import AXES, METADATA, Node, finest, image_metadata, path_of_finest
+from napari_dip import ome
+from napari_dip.ngff import AXES, METADATA, SOURCE, Node, finest, image_metadata, path_of_finest
 from napari_dip.picture import LENGTHS, unit_name
 
 Array = npt.NDArray[Any]
@@ -48,6 +51,8 @@ class Calibration:
         For each axis the name of the unit as NGFF spells it ("micrometer", "second"); empty if there is none.
     omero : dict
         Names, colours and contrast of the channels, as NGFF has them.
+    besides : dict
+        Attributes for what NGFF has no field for.
     """
 
     axes: str
@@ -55,13 +60,14 @@ class Calibration:
     translation: tuple[float, ...]
     units: tuple[str, ...]
     omero: dict[str, Any] = field(default_factory=dict)
+    besides: dict[str, Any] = field(default_factory=dict)
 
     def finer(self, factors: Sequence[float]) -> Calibration:
         """That of a grid which is finer by a factor for each axis and has the same outline."""
         steps = list(zip(self.scale, factors, strict=True))
         return replace(
             self,
-            scale=tuple(s / f for s, f in steps),
+            scale=tuple(float(f"{s / f:.15g}") if f != 1 else s for s, f in steps),  # 0.3 / 3 is 0.1
             translation=tuple(t + s * (1 / f - 1) / 2 for t, (s, f) in zip(self.translation, steps, strict=True)),
         )
 
@@ -216,7 +222,7 @@ def _damaged_chunk(array: zarr.Array[Any], place: Place) -> str:
     return _file(array)
 
 
-def _file(source: zarr.Array[Any] | StorePath) -> str:
+def _file(source: zarr.Array[Any] | zarr.Group | StorePath) -> str:
     return str(getattr(source, "store_path", source)).removeprefix("file://")
 
 
@@ -235,15 +241,15 @@ def open_source(source: Any, calibration: Calibration | None = None) -> Source:
     FileNotFoundError, ValueError, TypeError
         If there is no such image.
     """
-    form, path, found, ome = 3, "", None, None
+    form, path, found, metadata = 3, "", None, None
     attributes, of_array = dict[str, Any](), dict[str, Any]()
     if isinstance(source, (str, os.PathLike)):
         path = os.fspath(source)
         source = _open(path)
     if isinstance(source, zarr.Group):
         group = _image_in(source, path)
-        source, found, ome = _finest(group, calibration)
-        attributes = dict(group.attrs)
+        source, found, metadata = _finest(group, calibration)
+        attributes = {**group.attrs, **_beside(group)}
     if isinstance(source, zarr.Array):
         form, path = source.metadata.zarr_format, path or str(source.store_path)
         of_array = dict(source.attrs)
@@ -259,7 +265,7 @@ def open_source(source: Any, calibration: Calibration | None = None) -> Source:
         raise TypeError(f"source is of {dtype}; it must hold real numbers")
     if 0 in shape:
         raise ValueError(f"source is empty (shape {tuple(shape)})")
-    return Source(source, calibration, form, path, ome, attributes, of_array)
+    return Source(source, calibration, form, path, metadata, attributes, of_array)
 
 
 def _zarrs(array: Any) -> list[Any]:
@@ -367,25 +373,40 @@ def _entries(value: object) -> dict[str, Any]:
 
 def _finest(group: zarr.Group, calibration: Calibration | None) -> tuple[zarr.Array[Any], Calibration, Node]:
     """The finest level of an OME-Zarr image, its calibration if none is given, and all its metadata."""
-    path = str(group.store_path).removeprefix("file://")
-    ome = image_metadata(dict(group.attrs), path)
-    assert ome is not None
+    path = _file(group)
+    metadata = image_metadata(dict(group.attrs), path)
+    assert metadata is not None
     try:
-        array = _array(group, path_of_finest(ome), path)
+        array = _array(group, path_of_finest(metadata), path)
         if calibration is None:
-            level = finest(ome, array.ndim)
+            level = finest(metadata, array.ndim)
             calibration = Calibration(
                 axes=level.axes or plain(array.ndim).axes,
                 scale=level.scale,
                 translation=level.translation,
                 units=level.units,
-                omero=_entries(ome["omero"].value),
+                omero=_entries(metadata["omero"].value),
             )
     except ValueError as error:
         arrays = [name for name, is_image in _inside(group) if not is_image]
         instead = f", or name an array in it ({path}/{arrays[0]}) to do without" if arrays else ""
         raise ValueError(f"{error}; correct that{instead}") from error
-    return array, calibration, ome
+    return array, calibration, metadata
+
+
+def _beside(group: zarr.Group) -> dict[str, Any]:
+    """What bioformats2raw has beside the images of a file: the OME-XML of this one."""
+    folder = Path(_file(group))
+    file = folder.parent / "OME" / "METADATA.ome.xml"
+    if not folder.name.isdecimal() or not file.is_file():
+        return {}
+    try:
+        root = ome.parse(file.read_text(encoding="utf-8"))
+        document = ome.read(root, ome.images(root)[int(folder.name)])["display"]["OME"]
+        return {SOURCE: {"OME": ElementTree.tostring(document, encoding="unicode")}}
+    except Exception as error:  # what is beside an image never costs it
+        warnings.warn(f"{file} cannot be read, and is left out ({_why(error)})", stacklevel=2)
+        return {}
 
 
 def _array(group: zarr.Group, name: str, path: str) -> zarr.Array[Any]:
@@ -422,13 +443,13 @@ def chunks_of(shape: tuple[int, ...], spatial: int) -> tuple[int, ...]:
 
 def create_level(
     group: zarr.Group, path: str, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...], axes: str
-) -> None:
+) -> zarr.Array[Any]:
     """An array of NaN (of 0 if it holds whole numbers)."""
     names: dict[str, Any] = {"dimension_names": list(axes)}
     if group.metadata.zarr_format == 2:
         names = {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
     empty = np.nan if dtype.kind == "f" else 0
-    group.create_array(path, shape=shape, dtype=dtype, chunks=chunks, fill_value=empty, **names)
+    return group.create_array(path, shape=shape, dtype=dtype, chunks=chunks, fill_value=empty, **names)
 
 
 def coarser(values: Array, factors: Sequence[int]) -> Array:
