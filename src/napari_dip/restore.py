@@ -13,7 +13,7 @@ from napari_dip.core.codes import NO_GUIDE
 from napari_dip.core.ladder import left_open
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample
-from napari_dip.core.solve import Progress, Result, method_of
+from napari_dip.core.solve import Progress, Result, method_of, telling_of_memory
 from napari_dip.core.stopping import Choice
 from napari_dip.forecast import cost_of, fitted, tell_of_long_wait
 from napari_dip.inputs import check_task, read_factor, read_guide, read_slices
@@ -129,6 +129,7 @@ def superresolve(
 
 
 @with_knobs
+@telling_of_memory()
 def iterate(
     task: str,
     image: Any,

@@ -20,7 +20,7 @@ from napari_dip.core.intensity import Scaling, check_range, float_for, mean_of, 
 from napari_dip.core.noise import Noise, estimate_noise, level_of
 from napari_dip.core.operators import Blur, Compose, Downsample, Mask, Operator, Place
 from napari_dip.core.problem import Problem
-from napari_dip.core.solve import Progress, Result
+from napari_dip.core.solve import Progress, Result, telling_of_memory
 from napari_dip.core.stopping import Choice
 from napari_dip.inputs import Slices, read_range
 from napari_dip.instrument import finer, reach_of
@@ -47,7 +47,8 @@ class Run:
 
     def __next__(self) -> Progress:
         try:
-            return next(self._stream)
+            with telling_of_memory():
+                return next(self._stream)
         except StopIteration as end:
             self._result = end.value or self._result
             raise StopIteration from None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
-from collections.abc import Generator
+import traceback
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ import torch
 from napari_dip import doubts
 from napari_dip.core import device as devices
 from napari_dip.core import memory, mosaic
+from napari_dip.core.attempt import NO_STATE
 from napari_dip.core.batch import Turns, take_turns
 from napari_dip.core.coverage import begins_warm
 from napari_dip.core.intensity import to_dtype
@@ -38,6 +41,7 @@ _STAY = {False: "empty", True: "as they were"}
 _STAYS = {False: "is empty", True: "is as it was"}
 
 States = tuple[State | None, ...]
+Made = TypeVar("Made")
 
 
 def stream(job: Job, earlier: Result | None, pace: dict[str, Any]) -> Generator[Progress, None, Result]:
@@ -92,6 +96,8 @@ class Series:
         self._ends: dict[int, str] = {}  # slices that came to no proper end, and why
         self._errors: dict[int, Exception] = {}  # of slices that nothing came of
         self._shortages = 0  # slices in a row that memory ran out in
+        self.lost: dict[str, str] = {}  # what came with no image, and why
+        self._stateless = False  # whether there was no room to keep the state of a slice
         self._over = False  # whether no other slice is begun
         self._short = False  # whether a fit had fewer iterations than usual, though its rule had not ended it
         self._measured = job.settings.at_once != 0  # whether it is known how many fit on a GPU
@@ -131,7 +137,9 @@ class Series:
         try:
             for index, outcome in turns:
                 if isinstance(outcome, Progress):
-                    yield self._shown(index, outcome)
+                    shown = self._extra("some previews", lambda: self._shown(index, outcome), None)  # noqa: B023
+                    if shown is not None:
+                        yield shown
                 elif isinstance(outcome, Result) and ran_out(outcome) and len(self._under_way) > 1:
                     self._failed(index, OutOfMemory(outcome.stop_reason))
                 elif isinstance(outcome, Result):
@@ -218,12 +226,19 @@ class Series:
                 return  # the image that it was stopped with is no better than that of the earlier result
         if not (result.iterations or self.count == 1):  # a slice that was not begun stays empty
             return
-        level = job.level(problem, result.image)
-        self._put(self.image, index, result, job.finish(index, result.image + level))
-        self._put(self.last, index, result, job.finish(index, result.last + level))
-        self._put(self.residual, index, result, job.residual(index, result.residual - level))
-        if self.uncertainty is not None and result.uncertainty is not None:
-            self._put(self.uncertainty, index, result, job.uncertainty(index, result.uncertainty))
+        level = self._extra(
+            "the brightness of the measurement", lambda: job.level(problem, result.image), np.zeros((), np.float32)
+        )
+        image = _twice(lambda: job.finish(index, result.image + level))
+        last = self._extra("the last iterate", lambda: job.finish(index, result.last + level), image)
+        nothing, spread = np.full((), np.nan, np.float32), result.uncertainty
+        rest = self._extra("the residual", lambda: job.residual(index, result.residual - level), nothing)
+        self._put(self.image, index, result, image)
+        self._put(self.last, index, result, last)
+        self._put(self.residual, index, result, rest)
+        if self.uncertainty is not None and spread is not None:
+            found = self._extra("the uncertainty", lambda: job.uncertainty(index, spread), nothing)
+            self._put(self.uncertainty, index, result, found)
         usual = self._usual_iterations
         self._short |= any(s is not None and s.iteration < usual and not has_ended(s) for s in result.states)
         account = _Account(
@@ -231,11 +246,24 @@ class Series:
         )
         if index in self._before and not result.complete and result.states:
             account = replace(_account_of(result.states, result.rule), events=account.events)
+        self._stateless |= any(event.message == NO_STATE for event in result.history.events)
         self._keep_states(index, result.states)
         self.done[index] = account
         if not self._measured:
             self._measured = True
             self.at_once = room(job, self.at_once) if self.ladder.device == job.device else 1
+
+    def _extra(self, what: str, make: Callable[[], Made], otherwise: Made) -> Made:
+        """What comes with the images, and is worth none of them: where it fails twice, that is said."""
+        try:
+            return _twice(make)
+        except Warning:  # that are errors here
+            raise
+        except Exception as error:
+            traceback.clear_frames(error.__traceback__)
+            _log.debug("%s failed", what, exc_info=error)
+            self.lost[what] = in_words(error)
+            return otherwise
 
     def _put(self, images: Array, index: int, result: Result, image: Array) -> None:
         """Put an image (C, *any) in its place; where tiles were not reached the earlier one stays."""
@@ -279,13 +307,20 @@ class Series:
             raise next(iter(self._errors.values()))
         job, accounts = self.job, {**self._before, **self.done}
         done = [accounts[index] for index in sorted(accounts)]
-        ratios = doubts.hole_ratios(job.slices, job.noise) if job.slices.missing.any() else None
+        ratios = None
+        if job.slices.missing.any():
+            ratios = self._extra("what holes leave open", lambda: doubts.hole_ratios(job.slices, job.noise), None)
         uncertainty = self.uncertainty
         if uncertainty is not None and done and np.isnan(uncertainty).all():
             uncertainty = None
-        if uncertainty is not None and ratios is not None:
-            least = job.enlarged(doubts.undetermined(job.slices, ratios)).astype(uncertainty.dtype)
-            uncertainty = np.maximum(uncertainty, least)
+        spread, left_open = uncertainty, ratios
+        if spread is not None and left_open is not None:
+            uncertainty = self._extra("the uncertainty", lambda: self._at_least(spread, left_open), None)
+        why = self._why_too_smooth()
+        verdict = self._extra("the verdict", lambda: doubts.judge(job.slices, self.residual, job.noise_in, why), None)
+        warned: tuple[str, ...] = self._extra("what to doubt", lambda: tuple(self._warned(accounts, ratios)), ())
+        shown = self._extra("a glance", lambda: self._glance(sorted(accounts)), None)
+        states = self._all_states()
         result = Result(
             image=job.slices.layout(self.image),
             last=job.slices.layout(self.last),
@@ -305,17 +340,32 @@ class Series:
             device=self.ladder.device,
             seconds=seconds,
             complete=not (self._ends or self._errors),
-            verdict=doubts.judge(job.slices, self.residual, job.noise_in, self._why_too_smooth()),
+            verdict=verdict,
             warnings=(
                 *doubts.failures({index: in_words(error) for index, error in self._errors.items()}, {*self._before}),
-                *doubts.warnings_of(job.slices, job.noise, ratios, apart=job.apart(accounts), camera=bool(job.camera)),
+                *warned,
+                *([NO_STATE[0].upper() + NO_STATE[1:]] if self._stateless else []),
+                *(_without(what, why) for what, why in self.lost.items()),
             ),
-            states=self._all_states(),
-            glance=self._glance(sorted(accounts)),
+            states=states,
+            glance=shown,
         )
-        return replace(result, record=describe(job, result))
+        record: dict[str, Any] = self._extra("the record", lambda: describe(job, result), {})
+        if not record:
+            lost = _without("the record", self.lost["the record"])
+            return replace(result, states=(), warnings=(*result.warnings, lost))
+        return replace(result, record=record)
 
-    def _glance(self, done: list[int]) -> tuple[Array, Array]:
+    def _at_least(self, uncertainty: Array, ratios: Array) -> Array:
+        """The uncertainty, in holes that nothing determines no less than the spread around them."""
+        spread = self.job.enlarged(doubts.undetermined(self.job.slices, ratios))
+        return np.asarray(np.maximum(uncertainty, spread.astype(uncertainty.dtype)))
+
+    def _warned(self, accounts: dict[int, _Account], ratios: Array | None) -> Iterator[str]:
+        job = self.job
+        return doubts.warnings_of(job.slices, job.noise, ratios, apart=job.apart(accounts), camera=bool(job.camera))
+
+    def _glance(self, done: list[int]) -> tuple[Array, Array] | None:
         """The middle one of the restored slices, before and after."""
         index, slices = done[len(done) // 2] if done else 0, self.job.slices
         return glance(slices.values[index], slices.missing[index], self.image[index])
@@ -370,6 +420,22 @@ class Series:
             return ()  # not all in the same tiles, as memory ran out
         none: States = (None,) * self._fits
         return tuple(state for index in range(self.count) for state in self._kept.get(index, none))
+
+
+def _without(what: str, why: str) -> str:
+    return f"The result is without {what}: {why}"
+
+
+def _twice(make: Callable[[], Made]) -> Made:
+    """What is made, in the second try if memory runs out: there is more room when what it left behind is gone."""
+    try:
+        return make()
+    except Exception as error:
+        if not devices.is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)
+    gc.collect()
+    return make()
 
 
 def unfinished(job: Job, states: States) -> float:

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy.typing as npt
 from torch import Tensor
@@ -22,20 +22,25 @@ from napari_dip.core.stopping import RULES, Choice
 from napari_dip.settings import Settings
 
 Image = npt.NDArray[Any]
+Made = TypeVar("Made")
+NO_STATE = "memory ran out over a copy of the state: the image is whole, but more iterations are not possible"
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What a fit has come to, on the host: the image of its rule, the last one, the spread, and the state.
 
-    `mark` is the iteration that the image is of.
+    `mark` is the iteration that the image is of, `iteration` that of the last one. There is no state if there was no
+    memory for it.
     """
 
     image: Image
     last: Image
     spread: Image | None
     mark: int
-    state: State
+    iteration: int
+    losses: tuple[float, ...]
+    state: State | None
 
 
 class Attempt:
@@ -97,16 +102,37 @@ class Attempt:
         return self._with_rule(self.search.state("cpu"))
 
     def good(self) -> State | None:
-        """The last state that is good, on the host; None if it did not come so far as to begin."""
+        """The last state that is good, on the host.
+
+        None if it did not come so far as to begin, or there is no memory for a copy.
+        """
+        return None if self.guard.good is None else self._if_there_is_room(self._good)
+
+    def _good(self) -> State:
         good = self.guard.good
-        if good is None:
-            return None
+        assert good is not None
         place = copy_to("cpu")
         if self.search.iteration != good.iteration:
             self.rule.restart()
         return self._with_rule(
             replace(good, weights=place(good.weights), optimiser=place(good.optimiser), average=place(good.average))
         )
+
+    def rescue(self) -> None:
+        """Go back to the last good state if the search has left the finite numbers, and there is room for that."""
+        self._if_there_is_room(lambda: self.guard.rescue(self.search))
+
+    def _if_there_is_room(self, make: Callable[[], Made]) -> Made | None:
+        """What is made, in the second try if need be; None if memory runs out over it."""
+        for _ in range(2):
+            try:
+                return make()
+            except Exception as error:
+                if not devices.is_out_of_memory(error):
+                    raise
+                traceback.clear_frames(error.__traceback__)
+            self.search.drop_gradients()
+        return None
 
     def outcome(self, *, final: bool, stopped: bool = False, cpu: bool = False) -> Outcome | None:
         """What it has come to; None if there is no memory for an image.
@@ -120,24 +146,41 @@ class Attempt:
         cpu : bool
             Whether the final image may be made on the CPU if it must.
         """
-        last = self._mark(final, cpu)
+        last = self._mark(final, cpu) or self.rule.mark
         if last is None:
             return None
         mark = last if self.rule.mark is None or stopped else self.rule.mark
+        image = self._if_there_is_room(lambda: on_host(mark.image))
+        if image is None:
+            return None
+        latest = image if mark is last else self._if_there_is_room(lambda: on_host(last.image))
+        spread = None if mark.spread is None else mark.spread
+        state = self._if_there_is_room(self.state)
+        if state is None and final:
+            self._tell(SAVING, NO_STATE)
         return Outcome(
-            image=on_host(mark.image),
-            last=on_host(last.image),
-            spread=None if mark.spread is None else on_host(mark.spread),
+            image=image,
+            last=image if latest is None else latest,
+            spread=None if spread is None else self._if_there_is_room(lambda: on_host(spread)),
             mark=mark.iteration,
-            state=self.state(),
+            iteration=self.search.iteration,
+            losses=tuple(self.search.losses),
+            state=state,
         )
 
     def _mark(self, final: bool, cpu: bool) -> Mark | None:
         """The image now; if memory runs out over it, that of the CPU, or without what takes more."""
-        ways: list[Callable[[], Mark]] = [partial(self.search.mark, final=False)]
-        if final:
-            ways = [self.search.mark, *([self._mark_on_cpu] if cpu else []), *ways]
-        for way in ways:
+        kind = "out of memory"
+        ways: list[tuple[Callable[[], Mark], str, str]] = [  # and what is told where they fail
+            (partial(self.search.mark, final=False), "", ""),
+            (self._mark_in_place, "", ""),
+        ]
+        if final and cpu:
+            ways.insert(0, (self._mark_on_cpu, kind, ""))
+        if final:  # the second time there is more room
+            told = (SAVING, ": it is made on the CPU") if cpu else (kind, "")
+            ways = [(self.search.mark, "", ""), (self.search.mark, *told), *ways]
+        for way, kind, instead in ways:
             try:
                 return way()
             except Exception as error:
@@ -146,12 +189,13 @@ class Attempt:
                 traceback.clear_frames(error.__traceback__)
                 failure = str(error).split("\n")[0]
             self.search.drop_gradients()
-            message = f"memory ran out over the final image ({failure})"
-            if final and cpu and way == self.search.mark:
-                self._tell(SAVING, f"{message}: it is made on the CPU")
-            elif final:
-                self._tell("out of memory", message)
+            if kind:
+                self._tell(kind, f"memory ran out over the final image ({failure}){instead}")
         return None
+
+    def _mark_in_place(self) -> Mark:
+        """The image as it stands, which takes no memory where it is an average."""
+        return Mark(self.search.iteration, self.search.average, None)
 
     def _mark_on_cpu(self) -> Mark:
         settings = self.settings.changed(device="cpu", precision="float32")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import threading
 from dataclasses import dataclass
 
@@ -113,9 +115,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory ran out: torch says so in several ways, one for each allocator."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    words = str(error).lower()
-    return isinstance(error, RuntimeError) and any(sign in words for sign in _NO_MEMORY)
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
 
 
-#: What libraries say. Where none of its algorithms has the memory it takes, cuDNN is said to have found none.
-_NO_MEMORY = ("out of memory", "can't allocate memory", "alloc_failed", "unable to find an engine")
+#: What libraries say: the allocators of CUDA, of a Mac and of the CPU (on Linux, then Windows), C++, cuBLAS, cuFFT and
+#: cuDNN, oneDNN, MKL. Where none of its algorithms has the memory it takes, cuDNN is said to have found none.
+_NO_MEMORY = re.compile(
+    r"out of memory|(can't|cannot|could not|unable to|failed to) allocate|not enough memory|insufficient memory"
+    r"|memory allocation|bad_?alloc|bad allocation|alloc_failed|memoryallocation"
+    r"|could not (create|execute) a primitive(?! descriptor)|could not create a memory"
+    r"|unable to find an engine|unable to find a valid cudnn",
+    re.IGNORECASE,
+)

@@ -82,6 +82,7 @@ def _averaged(
     kept: list[State | None] = [how["state"] for how in each]
     ending, ended_in, events = "", 0, list[Event]()
     error: Exception | None = None
+    lost = False  # whether there is a run without a state
     for run, seed in enumerate(seeds(settings.seed, runs)):
         steps = solve.turns(problem, settings.changed(seed=seed), **each[run])
         try:
@@ -102,7 +103,7 @@ def _averaged(
             continue
         finally:
             steps.close()
-        kept[run] = result.states[0]
+        kept[run], lost = (result.states[0], lost) if result.states else (None, True)
         if result.complete or not done:
             image.add(torch.from_numpy(result.image))
             last.add(torch.from_numpy(result.last))
@@ -139,7 +140,7 @@ def _averaged(
         settings=settings,
         seconds=sum(r.seconds for r in done),
         complete=not (ending or events),
-        states=tuple(kept),
+        states=() if lost else tuple(kept),
     )
 
 

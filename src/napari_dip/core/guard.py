@@ -65,7 +65,9 @@ class Guard:
         self.seen += len(recent)
         level = sum(recent) / len(recent)
         if math.isfinite(level) and level <= JUMP * self.level:
-            self.good, self.level, self.returns = search.state(), level, 0
+            self.level, self.returns = level, 0
+            if not last:  # no look will follow that could go back to it
+                self.good = search.state()
             return None
         self.returns += 1
         what = (

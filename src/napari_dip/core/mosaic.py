@@ -196,6 +196,8 @@ def _turns(
         if result.iterations or not done:
             mosaic.add(tile, result)
             done.append(result)
+            if not result.states:
+                kept = None
             if kept is not None:
                 kept[own] = result.states
                 kept = kept if size_of(kept) <= STATES_AT_MOST else None

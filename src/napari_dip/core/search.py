@@ -204,7 +204,13 @@ class Search:
     def losses(self) -> list[float]:
         """Of all steps so far. Waits for the GPU."""
         if self._unread:
-            self._losses += torch.stack(self._unread).tolist()
+            try:
+                read = torch.stack(self._unread).tolist()
+            except Exception as error:
+                if not devices.is_out_of_memory(error):
+                    raise
+                read = [loss.item() for loss in self._unread]  # slower, and takes no memory
+            self._losses += read
             self._unread.clear()
         return self._losses
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +22,7 @@ from napari_dip.core.attempt import Attempt, Outcome
 from napari_dip.core.ladder import Ladder
 from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
-from napari_dip.core.state import SAVING, Event, State, on_host
+from napari_dip.core.state import SAVING, Event, State, in_words, on_host
 from napari_dip.core.stopping import Choice, choose
 from napari_dip.core.trust import Verdict
 from napari_dip.settings import Settings
@@ -305,7 +306,14 @@ def turns(
     saved: Outcome | None = None  # of the rung before
     while True:
         settings, complete, reason, failure = ladder.applied(settings), False, "", ""
-        attempt = Attempt(problem, settings, choice, ladder.device, events, found)
+        try:
+            attempt = Attempt(problem, settings, choice, ladder.device, events, found)
+        except Exception as error:
+            if saved is None or not devices.is_out_of_memory(error):
+                raise
+            reason = f"{_OUT} on {ladder.device} after {saved.iteration} iterations ({in_words(error)}); {_SMALLER}"
+            events.append(Event(saved.iteration, "out of memory", reason))
+            break
         if settings.threads:
             torch.set_num_threads(settings.threads)
         try:
@@ -351,21 +359,48 @@ def turns(
     return Result(
         image=saved.image,
         last=saved.last,
-        residual=problem.residual(saved.image),
+        residual=_residual(problem, saved.image, events),
         uncertainty=saved.spread,
         noise=problem.noise,
         method=Choice(method_of(settings), "chosen by the user"),
         rule=choice,
         marks=(saved.mark,),
-        iterations=saved.state.iteration,
+        iterations=saved.iteration,
         stop_reason=reason,
-        history=History(np.array(saved.state.losses, np.float32), tuple(events)),
+        history=History(np.array(saved.losses, np.float32), tuple(events)),
         settings=settings,
-        device=attempt.device,
+        device=ladder.device,
         seconds=time.perf_counter() - began,
         complete=complete,
-        states=(saved.state,),
+        states=() if saved.state is None else (saved.state,),
     )
+
+
+def _residual(problem: Problem, image: Image, events: list[Event]) -> Image:
+    """What an image leaves unexplained; NaN where there is no memory for that, which costs no image."""
+    try:
+        return problem.residual(image)
+    except Exception as error:
+        if not devices.is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)
+    events.append(Event(0, SAVING, "memory ran out over the residual, which is not known"))
+    return np.full_like(problem.observation, np.nan)
+
+
+@contextmanager
+def telling_of_memory() -> Iterator[None]:
+    """Say in one way, with a remedy, that memory ran out, whatever library it was that said so."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OutOfMemory) or not devices.is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)
+        words = str(error).split("\n")[0] or type(error).__name__
+    else:
+        return
+    raise OutOfMemory(f"{_OUT} ({words}); {_SMALLER}")
 
 
 def step_down(iteration: int, sentence: str, how: str) -> Event:
@@ -385,7 +420,7 @@ def was_stopped(result: Result) -> bool:
 
 
 def _reached(saved: Outcome | None) -> int:
-    return saved.state.iteration if saved else 0
+    return saved.iteration if saved else 0
 
 
 def _ran_out(ladder: Ladder, attempt: Attempt, failure: str, saved: Outcome | None) -> str:
@@ -405,7 +440,7 @@ def _ran_out(ladder: Ladder, attempt: Attempt, failure: str, saved: Outcome | No
         told = tuple(event for event in attempt.events if event.kind == SAVING)
         raise OutOfMemory(f"{where} before the first iteration ({failure}){also}; {_SMALLER}", told)
     if attempt.begun:
-        attempt.guard.rescue(attempt.search)
+        attempt.rescue()
     reason = f"{where} after {iterations} iterations ({failure}){also}; {_SMALLER}"
     attempt.events.append(Event(iterations, "out of memory", reason))
     return reason
