@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import random
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 from scipy import ndimage  # type: ignore[import-untyped]
 
-from napari_dip import denoise, iterate, trust
+from napari_dip import deconvolve, denoise, files, inpaint, iterate, restore_blocks, superresolve, trust
 from napari_dip.core import coverage
 from napari_dip.core.guard import Diverged
 from napari_dip.core.search import Search
 from napari_dip.core.selfguided import SelfGuided
 from napari_dip.order import look
+from napari_dip.terminal import one_line_warnings
 from napari_dip.zarrs import open_source
 from tests.bad_inputs import QUICK
 from tests.core.tiny import picture
@@ -221,3 +231,75 @@ def test_a_tile_or_a_run_that_fails_costs_no_other(monkeypatch: pytest.MonkeyPat
     assert str(error.args[0]) in tiles.stop_reason
     assert not tiles.complete
     assert not runs.complete
+
+
+# ------------------------------------------------------------------------------------- what all of a process share
+
+
+@pytest.mark.filterwarnings("ignore:.*known pixel", "ignore:.*one value")
+def test_blocks_in_threads_leave_the_filters_of_warnings_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """There is one set for the whole process: what one thread gives back, another has taken away."""
+    entered = []
+    enter = warnings.catch_warnings.__enter__
+
+    def recording(catching: warnings.catch_warnings) -> Any:
+        caller = sys._getframe(1)
+        if threading.current_thread() is not threading.main_thread() and "napari_dip" in caller.f_code.co_filename:
+            entered.append((caller.f_code.co_filename, caller.f_lineno))
+        return enter(catching)
+
+    image = stack(2)
+    image[1] = 7  # which is warned of
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "in.png")
+
+    def work(number: int) -> None:
+        restore_blocks("denoise", image, tmp_path / f"{number}.zarr", leading_axes=1, client=False, **PRIOR)
+        files.read(tmp_path / "in.png")
+        with one_line_warnings():
+            pass
+
+    monkeypatch.setattr(warnings.catch_warnings, "__enter__", recording)
+    work(9)  # what is imported on the way has filters of its own
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(work, range(3)))
+    assert list(warnings.filters) == before
+    assert not entered
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        lambda image: denoise(image, **PRIOR),
+        lambda image: denoise(image, **GUIDED, iterations=2, uncertainty=True),
+        lambda image: inpaint(image, image > 150, **{**QUICK, "iterations": 2}),
+        lambda image: superresolve(image, 2, **{**QUICK, "iterations": 2}),
+        lambda image: deconvolve(image, 1.0, **{**QUICK, "iterations": 2}),
+        trust.estimate_noise,
+        trust.find_bad_pixels,
+        lambda image: trust.resolution(np.tile(image, (4, 4))),
+        lambda image: trust.noise_control(denoise(image, **PRIOR), image),
+    ],
+    ids=[
+        "prior",
+        "self-guided",
+        "inpaint",
+        "superresolve",
+        "deconvolve",
+        "noise",
+        "bad pixels",
+        "resolution",
+        "control",
+    ],
+)
+def test_random_numbers_of_the_user_are_left_alone(what: Callable[[np.ndarray], Any]) -> None:
+    image = stack(1, 32)[0]
+    before = _random()
+    what(image)
+    assert _random() == before
+
+
+def _random() -> list[str]:
+    """The state of all generators that a process shares."""
+    numbers = np.random.get_state(legacy=False)["state"]  # type: ignore[call-overload]  # noqa: NPY002
+    return [str(random.getstate()), str(numbers["key"].tolist()), str(torch.get_rng_state().tolist())]

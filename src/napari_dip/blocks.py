@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import math
 import os
-import warnings
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,7 @@ from napari_dip import record
 from napari_dip.core.intensity import to_dtype
 from napari_dip.core.noise import Noise
 from napari_dip.core.solve import Progress, Result
+from napari_dip.core.telling import quietly
 from napari_dip.core.tiling import Tiling, seed_at
 from napari_dip.ledger import Ledger
 from napari_dip.restore import iterate
@@ -339,7 +339,7 @@ def _restored(
     if task == "inpaint" and not missing.any():  # of which all is restored, as the user wishes
         task = "denoise"
     camera: dict[str, Any] = {} if noise else dict(plan.camera)
-    with _quiet():
+    with quietly():  # a thousand blocks would say the same a thousand times
         run = iterate(
             task,
             values,
@@ -355,7 +355,7 @@ def _restored(
         )
     with contextlib.closing(run):
         while True:
-            with _quiet():  # not across a yield: the filters are those of the whole process
+            with quietly():  # not across a yield
                 progress = next(run, None)
             if progress is None:
                 break
@@ -363,11 +363,6 @@ def _restored(
     if any(event.kind == "out of memory" for event in run.result.history.events):
         raise MemoryError(run.result.stop_reason)
     return run.result
-
-
-def _quiet() -> Any:
-    """A thousand blocks would say the same warnings a thousand times."""
-    return warnings.catch_warnings(action="ignore")
 
 
 def _entry(result: Result) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dip import imagej, ome, tiff
+from napari_dip.core.telling import quietly, warn
 from napari_dip.picture import Array, Picture, channels_in, guess_axes, make_picture, record_in
 from napari_dip.screen import for_screen, read_screen, write_jpeg, write_png
 from napari_dip.tiff import read_tiff, write_tiff
@@ -166,7 +166,7 @@ def tell_lost(path: Path_, picture: Picture) -> None:
         remedy = "a .ome.tif does" if from_ome and not _is_ome(path) else "a .tif does"
         if tiff.FUNCTION in lost:
             remedy = "a .tif of the type of the input (--output-dtype input) does"
-        warnings.warn(f"{path.name} cannot hold {', '.join(lost)}; {remedy}", stacklevel=3)
+        warn(f"{path.name} cannot hold {', '.join(lost)}; {remedy}", stacklevel=3)
 
 
 def check(path: Path_, *, overwrite: bool = False) -> None:
@@ -210,7 +210,7 @@ def rehearse(
     held = SCREEN.get(_ending(path))
     shape = [n * (factors or {}).get(axis, 1) for axis, n in zip(like.axes, like.values.shape, strict=True)]
     values = np.zeros(shape, dtype if held is None else held[-1])
-    with warnings.catch_warnings(action="ignore"):  # they come with the real one
+    with quietly():  # the warnings come with the real one
         _put(path, like.restored(values, factors or {}, {}), overwrite=overwrite, keep=False)
 
 
@@ -304,7 +304,7 @@ def _read_sheet(path: Path) -> dict[str, Any]:
             "labels": tuple(sheet.get("labels", ())),
         }
     except RecursionError:
-        warnings.warn(f"{_beside(path)} is nested too deep to be read, and is left out", stacklevel=2)
+        warn(f"{_beside(path)} is nested too deep to be read, and is left out", stacklevel=2)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # there is none, or it is another program's
         pass
     return {}

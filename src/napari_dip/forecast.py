@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Unpack
@@ -16,6 +15,7 @@ from napari_dip.core.cost import Cost, iterations_at_most
 from napari_dip.core.ladder import smaller
 from napari_dip.core.noise import Noise, is_guess
 from napari_dip.core.solve import OutOfMemory
+from napari_dip.core.telling import warn
 from napari_dip.inputs import read_factor
 from napari_dip.instrument import finer, reach_of, read_psf, read_voxel_size
 from napari_dip.keywords import Knobs
@@ -132,10 +132,10 @@ def fitted(job: Job) -> Job:
         return job
     for how, less in _with_less(job):
         if cost_of(less).memory <= free:
-            warnings.warn(
+            warn(
                 f"the whole image would take {cost.in_bytes(needed)}, and {cost.in_bytes(free)} are free on {device}: "
                 f"it is fitted {how}",
-                stacklevel=2,
+                stacklevel=3,
             )
             return less
     smaller_tile = "a smaller tile, " if job.settings.tile else ""
@@ -157,7 +157,7 @@ def tell_of_long_wait(job: Job, share: float = 1) -> None:
 def tell_if_long(seconds: float, how: str, less: str) -> None:
     """Warn of a wait of many hours, said in words, with what would take less."""
     if seconds > LONG:
-        warnings.warn(f"this takes {how}; {less}", stacklevel=4)
+        warn(f"this takes {how}; {less}", stacklevel=5)
 
 
 def may_take_long(settings: Settings, shape: tuple[int, ...], count: int) -> bool:

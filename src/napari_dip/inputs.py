@@ -7,7 +7,6 @@ order and memory layout, NaN and infinite pixels (they count as missing).
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.core.telling import warn
 from napari_dip.settings import TASKS
 
 Array = npt.NDArray[Any]
@@ -174,7 +174,7 @@ def _mask(
         raise TypeError(f"mask must be boolean or integer (non-zero = missing), not {array.dtype}; use mask > 0")
     level, greys = read_greys(array)
     if greys:
-        warnings.warn(f"mask {greys}; hand in mask > 0 to count all of them", stacklevel=4)
+        warn(f"mask {greys}; hand in mask > 0 to count all of them", stacklevel=5)
     array = array > level if greys else array != 0
     slices_shape = leading + tuple(shape)
     if array.shape == slices_shape:

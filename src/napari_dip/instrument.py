@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage  # type: ignore[import-untyped]
+
+from napari_dip.core.telling import warn
 
 CENTRES = ("mass", "maximum", "middle")
 _REACH = 4  # standard deviations of a Gaussian, beyond which it is cut off
@@ -78,7 +79,7 @@ def plain_psf(psf: Any) -> Any:
     array, said = without_background(array)
     if not said:
         return psf
-    warnings.warn(f"psf {said}", stacklevel=3)
+    warn(f"psf {said}", stacklevel=4)
     return array
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -22,6 +21,7 @@ from napari_dip.core.operators import Blur, Compose, Downsample, Mask, Operator,
 from napari_dip.core.problem import Problem
 from napari_dip.core.solve import Progress, Result, telling_of_memory
 from napari_dip.core.stopping import Choice
+from napari_dip.core.telling import warn
 from napari_dip.inputs import Slices, read_range
 from napari_dip.instrument import finer, reach_of
 from napari_dip.settings import Settings
@@ -238,12 +238,12 @@ class Job:
             return None
         values, missing = self.slices.values[index], self.slices.missing[index]
         if missing.all():
-            warnings.warn(f"slice {index} has no known pixel and stays empty", stacklevel=2)
+            warn(f"slice {index} has no known pixel and stays empty", stacklevel=2)
             return np.full((len(values), *self.shape), self.empty)
         known, result = values[~missing], values
         if self.scaling is None or known.min() == known.max():
             what = "the image" if len(self.slices.values) == 1 else f"slice {index}"
-            warnings.warn(f"{what} has one value only and comes back as it is", stacklevel=2)
+            warn(f"{what} has one value only and comes back as it is", stacklevel=2)
             result = np.full((len(values), *self.shape), known[0])
             if self.keeps_known:  # 64-bit integers may differ although their scaling cannot tell
                 result[~missing] = known

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import warnings
 import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from napari_dip.core.intensity import Scaling, to_dtype
+from napari_dip.core.telling import ignoring, warn
 from napari_dip.picture import LENGTHS, Array, Picture, make_picture
 
 _JPEG_SIDE = 65500
@@ -31,8 +31,7 @@ def read_screen(path: Path) -> Picture:
     ValueError
         If it declares more pixels than its bytes can hold, before room is made for them.
     """
-    with warnings.catch_warnings(), Image.open(path) as opened:
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # which looks at the size alone
+    with ignoring(Image.DecompressionBombWarning), Image.open(path) as opened:  # which looks at the size alone
         width, height = opened.size
         most = _MOST.get(opened.format or "", _MOST["PNG"]) * path.stat().st_size
         if width * height * (1 if opened.mode == "1" else 8) // 8 > most:
@@ -82,7 +81,7 @@ def write_jpeg(file: BinaryIO, picture: Picture) -> None:
     if max(values.shape) > _JPEG_SIDE:
         raise ValueError(f"a JPEG has at most {_JPEG_SIDE} pixels along a side, not {max(values.shape)}")
     if picture.alpha is not None and (picture.alpha != picture.alpha.max()).any():
-        warnings.warn("JPEG has no transparency: the alpha channel is left out", stacklevel=2)
+        warn("JPEG has no transparency: the alpha channel is left out", stacklevel=2)
     Image.fromarray(values).save(file, format="JPEG", quality=95, subsampling=0)
 
 
@@ -96,7 +95,7 @@ def for_screen(values: Array, source: np.dtype[Any], held: tuple[str, ...], name
     top = np.iinfo(target).max
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    warnings.warn(
+    warn(
         f"{name} holds whole numbers from 0 to {top}: {low:g} is written as 0 and {high:g} as {top}; .tif keeps values",
         stacklevel=3,
     )

@@ -123,6 +123,9 @@ class Stop:
 @contextmanager
 def one_line_warnings() -> Iterator[None]:
     """Warnings as a line on stderr, above the bar."""
+    if threading.current_thread() is not threading.main_thread():  # no other may change what all threads share
+        yield
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = lambda message, *_, **__: tqdm.write(

@@ -230,7 +230,7 @@ def test_the_cpu_takes_the_tiles_that_are_left(monkeypatch: pytest.MonkeyPatch) 
     ("owner", "name", "iteration"),
     [
         *((Search, "lay_out", 0), (Search, "restart_optimiser", 0), (Guard, "begin", 0), (Search, "make_step", 0)),
-        *((Search, "make_step", 14), (Search, "state", 0), (Search, "state", 10), (Search, "state", 20)),
+        *((Search, "make_step", 14), (Search, "state", 0), (Search, "state", 10)),
         *((Search, "remember", 7), (Search, "losses", 10)),
     ],
 )

@@ -7,7 +7,6 @@ one fit and of the images that come out; the time is proportional to the pixels.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Any
@@ -33,6 +32,7 @@ from napari_dip.core.solve import (
 )
 from napari_dip.core.state import FAILED, SAVING, Event, State, in_words
 from napari_dip.core.stopping import Choice
+from napari_dip.core.telling import warn
 from napari_dip.core.tiling import Blend, Tiling, seed_at, tiling
 from napari_dip.settings import Settings
 
@@ -207,7 +207,7 @@ def _turns(
             ending, ended_in, after = result.stop_reason, tile, len(tiles) - tile - 1
             break
     if empty:
-        warnings.warn(f"{empty} of {len(tiles)} tiles have no known pixel and stay empty", stacklevel=2)
+        warn(f"{empty} of {len(tiles)} tiles have no known pixel and stay empty", stacklevel=2)
     if failed and not done:
         raise next(iter(failed.values()))
     reason = "finished at once: there was nothing to fit"
