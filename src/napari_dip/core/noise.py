@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.core import counting
 from napari_dip.core import patches as calm
 from napari_dip.core.impulses import filled, isolated
 from napari_dip.core.intensity import Scaling, above, check_range
@@ -39,6 +40,9 @@ class Noise:
         Fraction of hot, dead, salt and pepper pixels, which the figures above leave out.
     contrast : float
         Standard deviation of what is not noise over that of the noise; infinite if it is not known.
+    counting : bool
+        Whether the image is of a photon counter: whole multiples of the gain, and its lowest value where there is no
+        light, so that photons are all the noise.
     warning : str
         Why the figures are not to be relied on, as a sentence; empty if they are.
     """
@@ -51,6 +55,7 @@ class Noise:
     autocorrelation: npt.NDArray[np.float64] = field(default_factory=lambda: np.ones((1, 1)), compare=False)
     impulses: float = 0.0
     contrast: float = np.inf
+    counting: bool = False
     warning: str = ""
 
     @property
@@ -91,7 +96,8 @@ class Noise:
 
     def __str__(self) -> str:
         """One sentence for a window."""
-        strength = f"photon noise, gain {self.gain:.3g}" if self.gain > 0 else f"noise of sigma {self.sigma:.3g}"
+        photons = "noise of counted photons" if self.counting else "photon noise"
+        strength = f"{photons}, gain {self.gain:.3g}" if self.gain > 0 else f"noise of sigma {self.sigma:.3g}"
         shared = f"neighbouring pixels share noise ({self._shared:.1f})"
         words = [strength, _INDEPENDENTLY if self.independent else shared]
         if self.impulses:
@@ -235,13 +241,18 @@ def _estimate(
         return _rough(values, known, gain, offset, read_noise, _FLAT)
     if is_line(values.shape[1:]):
         return _rough(values, known, gain, offset, read_noise, _FEW if known.sum() < _LINE else "")
+    if step := counting.step_of(values, known):
+        return replace(_photons(values, known, step if gain is None else gain, offset, read_noise), counting=True)
     patches = calm.cut(values, known, clipped)
     if len(patches) < _ENOUGH:
         return _rough(values, known, gain, offset, read_noise, _FEW)
     patches, warning = _noisy(patches)
+    used, clipping = _unclipped(patches) if len(patches) else (patches, "")
+    if (clipping or not len(patches)) and (guess := counting.guess(values, known)):
+        given = guess[0] if gain is None else gain, offset, guess[1] if read_noise is None else read_noise
+        return replace(_photons(values, known, *given), warning=_CLIPPED)
     if not len(patches):
         return _rough(values, known, gain, offset, read_noise, warning)
-    used, clipping = _unclipped(patches)
     warning = clipping or warning
     fit = calm.fit(used, _line(gain, offset, read_noise))
     measured = read_noise is not None
@@ -265,6 +276,23 @@ def _estimate(
         warning=warning,
     )
     return replace(noise, sigma=float(np.sqrt(noise.variance(patches.mean).mean())))
+
+
+def _photons(
+    values: calm.Array, known: npt.NDArray[np.bool_], gain: float, offset: float | None, read_noise: float | None
+) -> Noise:
+    """Independent noise of photons above the lowest value, 0, but for what is known better."""
+    offset = offset or 0.0
+    noise = Noise(
+        gain=gain,
+        offset=offset,
+        read_noise=_LEAST * math.sqrt(gain * max(float(values[known].mean()) - offset, 0.0)),
+        sigma=0.0,
+        autocorrelation=np.ones((1,) * (values.ndim - 1)),
+    )
+    if read_noise is not None:
+        noise = replace(noise, read_noise=read_noise)
+    return replace(noise, sigma=float(np.sqrt(noise.variance(values[known]).mean())))
 
 
 def is_line(shape: tuple[int, ...]) -> bool:

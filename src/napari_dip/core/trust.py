@@ -119,12 +119,14 @@ def residual_verdict(
     image = np.where(fair, image, image[fair].mean())
     # an estimate may leave no noise at all in the dark; an integer has at least that of its rounding
     least = max((_LEAST * noise.sigma) ** 2, 1 / 12 if measured.dtype.kind in "ui" else np.finfo(np.float64).tiny)
-    deviation = np.sqrt(np.maximum(noise.variance(image), least))
+    variance = noise.variance(image)
+    deviation = np.sqrt(np.maximum(variance, least))
     residual = np.where(fair, (measured - image) / deviation, 0.0).astype(np.float64)  # of long doubles too
     spectrum = power_of(autocorrelation_of(noise, image.shape), image.shape)
     lost, size = _missing_contrast(residual, image, deviation, spectrum * fair.mean())
     excess, place = _brightest(residual, noise)
-    balance = float(np.mean(residual[fair] ** 2))
+    noisy = fair & (variance > least)  # where there is less, as in the dark of a photon counter, little is missing
+    balance = float(np.mean(residual[noisy if noisy.any() else fair] ** 2))
     correlation = _neighbours(residual, fair) - noise.correlation
     ok = lost == 0 and excess < _EXCESS and balance < 1 + _BALANCE
     if lost:
