@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import random
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from scipy import ndimage  # type: ignore[import-untyped]
 
 from napari_dip import deconvolve, denoise, files, inpaint, iterate, restore_blocks, superresolve, trust
+from napari_dip.cli import main
 from napari_dip.core import coverage
 from napari_dip.core.guard import Diverged
 from napari_dip.core.search import Search
@@ -231,6 +235,77 @@ def test_a_tile_or_a_run_that_fails_costs_no_other(monkeypatch: pytest.MonkeyPat
     assert str(error.args[0]) in tiles.stop_reason
     assert not tiles.complete
     assert not runs.complete
+
+
+# ---------------------------------------------------------------------------------------------- on the command line
+
+CLI = ("--iterations", "3", "--runs", "1", "--channels", "4", "--scales", "2", "--device", "cpu", "--quiet")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder at hand, with a stack in.tif."""
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("in.tif", stack(3).astype(np.uint16), imagej=True, metadata={"axes": "TYX"})
+    return tmp_path
+
+
+@pytest.mark.parametrize("error", [RuntimeError("on purpose"), KeyError("on purpose"), RecursionError("on purpose")])
+def test_no_error_reaches_a_terminal_as_a_traceback(
+    folder: Path, error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Search, "step", Mock(side_effect=error))
+    assert main(["denoise", "in.tif", "out.tif", *CLI]) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert type(error).__name__ in told
+    assert "on purpose" in told
+    monkeypatch.setenv("NAPARI_DIP_TRACEBACK", "1")  # as it says
+    assert "NAPARI_DIP_TRACEBACK=1" in told
+    assert main(["denoise", "in.tif", "out.tif", *CLI]) == 1
+    assert "Traceback" in capsys.readouterr().err
+    assert not (folder / "out.tif").exists()
+
+
+def test_a_failed_slice_is_told_on_the_command_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Failing(monkeypatch, tifffile.imread("in.tif").astype(float), _1=RuntimeError("on purpose"))
+    assert main(["denoise", "in.tif", "out.tif", *CLI]) == 1
+    told = capsys.readouterr().out
+    assert "slice 2 of 3 failed and is empty: RuntimeError: on purpose" in told
+    assert "Warning: Slice 1 could not be restored" in told
+    assert [bool(np.isfinite(each).all()) for each in tifffile.imread("out.tif")] == [True, False, True]
+
+
+@pytest.mark.parametrize("names", [("residual",), ("uncertainty", "residual"), ("",), ("", "uncertainty", "residual")])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError(), RuntimeError("on purpose")])
+def test_what_cannot_be_written_is_kept_elsewhere(
+    folder: Path,
+    names: tuple[str, ...],
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The result and what comes with it alike; the others are written where they belong."""
+    plain, spare = files.write, folder / "spare"
+    spare.mkdir()
+
+    def write(path: Any, *rest: Any, **named: Any) -> None:
+        if Path(path).name in [f"out-{name}.tif" if name else "out.tif" for name in names]:
+            raise error
+        plain(path, *rest, **named)
+
+    monkeypatch.setattr(files, "write", write)
+    monkeypatch.setattr(tempfile, "tempdir", str(spare))
+    assert main(["denoise", "in.tif", "out.tif", "--uncertainty", "--residual", *CLI]) == 1
+    told = capsys.readouterr()
+    kept = [str(path) for path in spare.iterdir()]
+    assert len(kept) == len(names)
+    assert all(path in told.err and np.load(path).shape == (3, 16, 16) for path in kept)
+    assert "Traceback" not in told.err
+    written = {"", "uncertainty", "residual"} - {*names}
+    assert {path.name for path in folder.glob("out*")} == {f"out-{n}.tif" if n else "out.tif" for n in written}
 
 
 # ------------------------------------------------------------------------------------- what all of a process share

@@ -304,21 +304,26 @@ def test_a_stop_keeps_the_blocks_that_are_done(tmp_path: Path) -> None:
     np.testing.assert_array_equal(restored.array[:], whole.array[:])
 
 
-def test_a_block_that_fails_is_left_out_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("which", "error"), [(2, MemoryError), (1, RuntimeError), (1, ValueError)], ids=["memory", "first", "value"]
+)
+def test_a_block_that_fails_is_left_out_and_tried_again(
+    which: int, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from napari_dip import blocks
 
     values, plain, calls = stack(4, 20, 24), blocks.iterate, []
 
     def iterate(*args: Any, **rest: Any) -> Any:
         calls.append(args)
-        if len(calls) == 2:
-            raise MemoryError("on purpose")
+        if len(calls) == which:
+            raise error("on purpose")
         return plain(*args, **rest)
 
     monkeypatch.setattr(blocks, "iterate", iterate)
-    failed = restore_blocks("denoise", values, tmp_path / "out.zarr", **PRIOR)
-    assert "restored 3 of 4 blocks; failed in 1: block 1 (z=1): on purpose; the same" in failed.stop_reason
-    assert [np.isfinite(failed.array[i]).all() for i in range(4)] == [True, False, True, True]
+    failed, at = restore_blocks("denoise", values, tmp_path / "out.zarr", **PRIOR), which - 1
+    assert f"restored 3 of 4 blocks; failed in 1: block {at} (z={at}): on purpose; the same" in failed.stop_reason
+    assert [np.isfinite(failed.array[i]).all() for i in range(4)] == [i != at for i in range(4)]
     assert restore_blocks("denoise", values, tmp_path / "out.zarr", **PRIOR).complete
     assert len(calls) == 5
 

@@ -7,8 +7,10 @@ no sense, 130 if a second Ctrl-C broke it off.
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
+import traceback
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from napari_dip.core.solve import Result
 
 DONE, FAILED, ABORTED = 0, 1, 130
+FORESEEN = OSError, ValueError, TypeError, MemoryError, ArithmeticError, ImportError
+TRACEBACK = "NAPARI_DIP_TRACEBACK"  # the variable of the environment that asks for one
 
 _AXES = {"T": "time", "C": "channel", "Z": "z"}  # what may be restored together
 
@@ -71,8 +75,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         print(f"napari-dip: aborted{kept}", file=sys.stderr)
         return ABORTED
-    except (OSError, ValueError, TypeError, MemoryError, ArithmeticError, ImportError) as error:
-        print(f"napari-dip: error: {one_line(error) or 'memory ran out'}", file=sys.stderr)
+    except Exception as error:
+        where = "" if isinstance(error, FORESEEN) else f"; {TRACEBACK}=1 napari-dip ... shows where it came from"
+        print(f"napari-dip: error: {_in_words(error)}{where}", file=sys.stderr)
+        if os.environ.get(TRACEBACK):
+            traceback.print_exception(error)
         return FAILED
 
 
@@ -183,32 +190,51 @@ def _write(args: Namespace, result: Result, picture: Picture, factors: Factors, 
     """Write the restored image, and the images beside it; returns whether that could be done."""
     given = {name: getattr(args, name, None) for name in ("source", "mask", "guide", "truth", "psf")}
     record = {**result.record, "files": {name: Path(path).name for name, path in given.items() if path is not None}}
-    try:
-        files.write(args.target, result.image, picture, factors=factors, record=record, overwrite=args.overwrite)
-    except OSError as error:  # all was well before the run: never lose hours for what happened since
-        with tempfile.NamedTemporaryFile(prefix="napari-dip-", suffix=".npy", delete=False) as spare:
-            np.save(spare, result.image)
-        print(f"napari-dip: error: {one_line(error)}; the result is kept in {spare.name}", file=sys.stderr)
-        return False
-    print(
-        f"{args.target} is written: {result.stop_reason}. It took {result.seconds:.1f} s for {result.iterations} "
-        f"iterations on {result.device.name} ({result.device.reason})."
-    )
-    for name, finer in extras.items():
-        path, shown = report.beside(args.target, name), {**record, "shows": name}
-        if getattr(result, name) is None:
+    images = {"": (result.image, picture, factors)}
+    images |= {name: (getattr(result, name), picture.measurement(), finer) for name, finer in extras.items()}
+    kept = True
+    for name, (image, like, finer) in images.items():
+        path = report.beside(args.target, name) if name else args.target
+        if image is None:
             print(f"{path} is not written: not known, as the run was stopped before its end.")
             continue
-        files.write(
-            path,
-            getattr(result, name),
-            picture.measurement(),
-            factors=finer,
-            record=shown,
-            overwrite=args.overwrite,
+        shown = {**record, "shows": name} if name else record
+        try:
+            files.write(path, image, like, factors=finer, record=shown, overwrite=args.overwrite)
+        except Exception as error:  # all was well before the run: never lose hours for what happened since
+            print(f"napari-dip: error: {_in_words(error)}; {_spared(name, image)}", file=sys.stderr)
+            kept = False
+            continue
+        took = (
+            f": {result.stop_reason}. It took {result.seconds:.1f} s for {result.iterations} iterations on "
+            f"{result.device.name} ({result.device.reason})"
         )
-        print(f"{path} is written.")
-    return True
+        print(f"{path} is written{'' if name else took}.")
+    return kept
+
+
+def _spared(name: str, image: Array) -> str:
+    """Where an image is kept that could not be written, in words."""
+    what = f"the {name or 'result'}"
+    try:
+        number, spare = tempfile.mkstemp(".npy", "napari-dip-")
+    except OSError as error:
+        return f"{what} could not be kept elsewhere either ({_in_words(error)})"
+    try:
+        with open(number, "wb") as file:
+            np.save(file, image)
+    except Exception as error:
+        Path(spare).unlink()
+        return f"{what} could not be kept in {spare} either ({_in_words(error)})"
+    return f"{what} is kept in {spare}"
+
+
+def _in_words(error: Exception) -> str:
+    """An error in a line; with its name where it was not foreseen."""
+    words = one_line(error)
+    if isinstance(error, MemoryError):
+        return words or "memory ran out"
+    return words if isinstance(error, FORESEEN) and words else f"{type(error).__name__}{': ' * bool(words)}{words}"
 
 
 def _control(result: Result, picture: Picture, same: dict[str, Any], stop: Stop, bar: Bar, interval: float) -> None:

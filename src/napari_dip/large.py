@@ -35,6 +35,7 @@ from napari_dip.terminal import script_bar
 from napari_dip.zarrs import Calibration, Place, Unreadable
 
 _TOLD = 10  # failures, in a sentence
+_PATIENCE = 3  # blocks that fail before any is done, after which no other is tried
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -459,6 +460,7 @@ def _run(order: Order, plan: Plan, step: str, count: int, failures: list[str]) -
     left = (index for index in range(count) if index not in done)
     finished, before, began = len(done), len(done), time.perf_counter()
     failed = damaged = 0
+    first: BaseException | None = None
 
     def progress(**rest: Any) -> BlockProgress:
         tried = finished - before + failed
@@ -466,16 +468,22 @@ def _run(order: Order, plan: Plan, step: str, count: int, failures: list[str]) -
         seconds = (count - finished - failed) / rate if tried else float("inf")
         return BlockProgress(step=step, done=finished, count=count, failed=failed, seconds_left=seconds, **rest)
 
+    def none_of_them(most: int = 1) -> None:
+        """Raise the first error if nothing was done and so many failed: the others would fail like them."""
+        if first is not None and finished == before and failed - damaged >= most:
+            raise first
+
     def settle(index: int, error: BaseException | None) -> None:
-        nonlocal finished, failed, damaged
+        nonlocal finished, failed, damaged, first
         if error is None:
             finished += 1
             return
+        failed += 1
         if isinstance(error, Unreadable):
             damaged += 1
-        elif (finished == before and failed == damaged) or isinstance(error, (ValueError, TypeError)):
-            raise error  # the first one: all others would fail like it
-        failed += 1
+        else:
+            first = first or error
+        none_of_them(_PATIENCE)
         failures.append(f"{_named(order, plan, step, index)}: {error or type(error).__name__}")
 
     yield progress()
@@ -495,11 +503,13 @@ def _run(order: Order, plan: Plan, step: str, count: int, failures: list[str]) -
                 return
             settle(index, error)
             yield progress()
+        none_of_them()
         return
     pieces = ((index, (step, plan, *order.parts(plan.read_place(step, index)))) for index in left)
     for index, found in _outcomes(order, blocks.whole, pieces):
         settle(index, found if isinstance(found, BaseException) else None)
         yield progress()
+    none_of_them()
 
 
 def _named(order: Order, plan: Plan, step: str, index: int) -> str:
