@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import tifffile
 
 from napari_dip import files
-from napari_dip.picture import Channel, Picture
+from napari_dip.picture import Channel, Function, Picture
 
 RAMP = np.outer([0, 1, 1], np.arange(256)).astype("uint8")  # cyan
 
@@ -83,6 +84,18 @@ def test_an_ome_tiff_keeps_what_only_it_can_say(source: Path) -> None:
         xml = tif.ome_metadata or ""
     for words in ('PositionX="2.5"', 'ExposureTime="0.1"', 'EmissionWavelength="509.0"', 'DimensionOrder="XYZCT"'):
         assert words in xml
+
+
+@pytest.mark.parametrize("source", [".ome.tif"], indirect=True)
+def test_what_holds_no_longer_on_a_finer_grid_is_left_out_and_told(source: Path) -> None:
+    like = files.read(source)
+    like.display["OME"].append(ElementTree.Element("ROI", ID="ROI:0"))
+    ElementTree.SubElement(like.display["OME"].find("Image"), "ROIRef", ID="ROI:0")
+    with pytest.warns(UserWarning, match=r"positions, exposure times, regions of interest of the input .* left out"):
+        files.write(source.with_name("b.ome.tif"), like.values.repeat(2, 1), like, factors={"Z": 2})
+    after = files.read(source.with_name("b.ome.tif"))
+    assert (after.values.shape, after.sizes_in("nm", "Z")) == ((2, 4, 9, 8), {"Z": 150})
+    assert [each.tag for each in after.display["OME"].iter() if each.tag in ("Plane", "ROI", "ROIRef")] == []
 
 
 @pytest.mark.parametrize("axes", ["CTZYX", "TCZYX", "ZTYX", "CYX", "TYX"])
@@ -255,3 +268,26 @@ def test_a_file_without_its_metadata_says_where_that_is(tmp_path: Path) -> None:
     picture = files.read(tmp_path / "t0.ome.tif")
     assert (picture.axes, picture.pixel_size) == ("TYX", {"X": 0.1, "Y": 0.1})
     np.testing.assert_array_equal(picture.values, values(3, 6, 5))
+
+
+@pytest.mark.parametrize(
+    ("before", "to", "dtype"),
+    [
+        (Picture(values=values(6, 5), axes="YX", channels=(Channel(name="a", emission=461.0),)), "a.tif", "float32"),
+        (Picture(values=values(6, 5), axes="YX", channels=(Channel(limits=(0.0, 9.0)),)), "a.ome.tif", "float32"),
+        (Picture(values=values(6, 5), axes="YX", labels=("washed",)), "a.ome.tif", "float32"),
+        (
+            Picture(values=values(6, 5), axes="YX", function=Function(code=0, coefficients=(1, 2))),
+            "a.ome.tif",
+            "uint16",
+        ),
+        (Picture(values=values(6, 5), axes="YX", function=Function(code=21, coefficients=())), "a.tif", "float32"),
+    ],
+)
+def test_the_format_that_a_warning_names_does_hold_it(tmp_path: Path, before: Picture, to: str, dtype: str) -> None:
+    with pytest.warns(UserWarning, match="cannot hold") as said:
+        files.write(tmp_path / to, before.values.astype(dtype), before)
+    remedy = str(said[0].message).partition("; a ")[2]
+    other = "uint16" if "--output-dtype input" in remedy else dtype
+    with warnings.catch_warnings(action="error"):
+        files.write(tmp_path / f"b{remedy.split()[0]}", before.values.astype(other), before)

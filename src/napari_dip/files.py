@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -144,29 +145,37 @@ def write(
     held = SCREEN.get(_ending(path))
     values = values if held is None else for_screen(values, like.values.dtype, held, path.name)
     picture = like.restored(values, factors or {}, record or {})
-    tell_lost(path, picture)
+    gone = ome.outgrown(picture) + imagej.outgrown(picture)
+    gone += ["slice labels"] * (len(like.labels) > len(picture.labels))
+    if gone:
+        warnings.warn(f"{', '.join(gone)} of the input hold for its pixels, not for finer ones: left out", stacklevel=2)
+    tell_lost(path, picture, gone)
     _put(path, picture, overwrite=overwrite)
 
 
-def tell_lost(path: Path_, picture: Picture) -> None:
+def tell_lost(path: Path_, picture: Picture, told: Sequence[str] = ()) -> None:
     """Warn of what a file, or an OME-Zarr, cannot hold of what is known of a picture: one sentence."""
     path = Path(path)
-    ending, from_ome = path.suffix.lower(), "OME" in picture.display
-    if ending in (".tif", ".tiff"):
+    is_tiff = path.suffix.lower() in (".tif", ".tiff")
+    if is_tiff:
         lost = tiff.unsaid(picture, ome_tiff=_is_ome(path))
     else:
         lost = ome.unsaid(picture) + imagej.unsaid(picture) + [tiff.FUNCTION] * bool(picture.function)
-    if ending == ".png":
+    if path.suffix.lower() == ".png":
         lost += ["what is known of channels"] * bool(picture.channels) + ["slice labels"] * bool(picture.labels)
-    if ending == ".zarr":
+    if path.suffix.lower() == ".zarr":
         lost += ["wavelengths"] * any(each.emission or each.excitation for each in picture.channels)
         lost += ["lookup tables"] * any(each.table is not None for each in picture.channels)
         lost += ["slice labels"] * bool(picture.labels)
-    if lost:
-        remedy = "a .ome.tif does" if from_ome and not _is_ome(path) else "a .tif does"
-        if tiff.FUNCTION in lost:
-            remedy = "a .tif of the type of the input (--output-dtype input) does"
-        warn(f"{path.name} cannot hold {', '.join(lost)}; {remedy}", stacklevel=3)
+    lost = [each for each in lost if each not in told]
+    if not lost:
+        return
+    remedy = "a .tif does"
+    if ("OME" in picture.display or "wavelengths" in lost) and not (is_tiff and _is_ome(path)):
+        remedy = "a .ome.tif does"
+    elif tiff.FUNCTION in lost:
+        remedy = "a .tif of the type of the input (--output-dtype input) does"
+    warnings.warn(f"{path.name} cannot hold {', '.join(lost)}; {remedy}", stacklevel=3)
 
 
 def check(path: Path_, *, overwrite: bool = False) -> None:

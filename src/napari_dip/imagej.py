@@ -96,6 +96,12 @@ def write(picture: Picture, axes: str, shape: tuple[int, ...]) -> tuple[dict[str
     return meta | {name: value for name, value in said.items() if value or value == 0.0}, colormap
 
 
+def outgrown(picture: Picture) -> list[str]:
+    """What holds no longer on a finer grid, and is left out."""
+    own = picture.display.get("ImageJ", {}) if picture.enlarged else {}
+    return [word for name, word in _IN_PIXELS.items() if name in own]
+
+
 def unsaid(picture: Picture) -> list[str]:
     """What only ImageJ can say of an image."""
     own = picture.display.get("ImageJ", {})

@@ -110,7 +110,11 @@ def write(picture: Picture, values: Array, axes: str) -> bytes:
     root.attrib.pop("UUID", None)
     root.set("xmlns", SCHEMA)
     root.set("Creator", "napari-dip")
+    if picture.enlarged:  # they are in pixels
+        root[:] = [each for each in root if each.tag != "ROI"]
     image = root.find("Image")
+    if picture.enlarged and image is not None:
+        image[:] = [each for each in image if each.tag != "ROIRef"]
     if image is None:
         image = ElementTree.SubElement(root, "Image", ID="Image:0")
         ElementTree.SubElement(image, "Pixels", ID="Pixels:0")
@@ -155,9 +159,21 @@ def unsaid(picture: Picture) -> list[str]:
     root = picture.display.get("OME")
     if root is None:
         return []
+    return _of_planes(root) + [word for part, word in _PARTS.items() if root.find(part) is not None]
+
+
+def outgrown(picture: Picture) -> list[str]:
+    """What the document says that holds no longer on a finer grid, and is left out."""
+    root = picture.display.get("OME")
+    if root is None or not picture.enlarged:
+        return []
+    lost = _of_planes(root) if "Z" in picture.enlarged else []
+    return lost + ["regions of interest"] * (root.find("ROI") is not None)
+
+
+def _of_planes(root: Element) -> list[str]:
     names = {name for plane in root.iter("Plane") for name in plane.attrib}
-    found = [word for start, word in _PLANES.items() if any(name.startswith(start) for name in names)]
-    return found + [word for part, word in _PARTS.items() if root.find(part) is not None]
+    return [word for start, word in _PLANES.items() if any(name.startswith(start) for name in names)]
 
 
 def _only(root: Element, image: Element) -> Element:
