@@ -62,7 +62,7 @@ def warnings_of(
     apart: dict[int, float],
     camera: bool = False,
 ) -> Iterator[str]:
-    """Sentences that say what not to rely on.
+    """Sentences that say what not to rely on, and what was left out.
 
     `apart`: how many times the noise of the stack slices have that were restored with their own. `camera`: whether
     something is said of that, and doubted itself.
@@ -78,6 +78,8 @@ def warnings_of(
             f"In slice{'s' * (len(apart) > 1)} {which} the noise is {times} times that of the stack: {each} was "
             "restored with the noise that is seen in it"
         )
+    if slices.padding is not None:
+        yield padding_sentence(slices)
     if ratios is not None and (sentence := hole_sentence(slices, noise, ratios)):
         yield sentence
 
@@ -89,6 +91,19 @@ def failures(failed: dict[int, str], there: set[int]) -> Iterator[str]:
         yield f"Slice {index} could not be restored and {stays}: {why}"
     if len(failed) > _NAMED:
         yield f"{len(failed) - _NAMED} more slices could not be restored"
+
+
+def padding_sentence(slices: Slices) -> str:
+    """A sentence that says how much padding was found, and of what value; empty if there is none."""
+    if slices.padding is None:
+        return ""
+    levels, counts = np.unique(slices.values[slices.padding], return_counts=True)
+    usual = ", ".join(f"{value:g}" for value in levels[counts >= counts.max() / 10][:_NAMED])  # others are of rims
+    return (
+        f"{np.count_nonzero(slices.padding)} pixels ({slices.padding.mean():.2g} of all) are no measurement but "
+        f"padding or dead lines, of value {usual}: they were left out and come back as they are (skip_padding=False "
+        "restores them)"
+    )
 
 
 def hole_ratios(slices: Slices, noise: Noise | None) -> npt.NDArray[np.float64]:
@@ -125,12 +140,14 @@ def undetermined(slices: Slices, ratios: npt.NDArray[np.float64]) -> npt.NDArray
 
 def _holed(slices: Slices) -> Iterator[tuple[int, int, Array, npt.NDArray[np.bool_]]]:
     """Index, channel, values and missing pixels of what has holes, without axes of one pixel."""
-    shape = slices.values.shape
+    shape, holes = slices.values.shape, slices.holes
     inner = _long(shape[2:]) if len(_long(shape[2:])) > 1 else shape[2:]
     for index, channel in np.ndindex(*shape[:2]):
-        missing = slices.missing[index, channel]
+        missing, values = holes[index, channel], slices.values[index, channel]
+        if slices.padding is not None:  # is no hole, and nothing that is known
+            values = np.where(slices.padding[index, channel], np.nan, values)
         if missing.any():
-            yield index, channel, slices.values[index, channel].reshape(inner), missing.reshape(inner)
+            yield index, channel, values.reshape(inner), missing.reshape(inner)
 
 
 def _long(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.core.padding import padding_of
 from napari_dip.core.telling import warn
 from napari_dip.settings import TASKS
 
@@ -37,12 +38,27 @@ class Slices:
         The leading axes that N stands for.
     channel_axis : int or None
         Where the channels stood in the input, counted from its first axis.
+    padding : bool array (N, C, *S) or None
+        True where a missing pixel is padding, which comes back as it is.
     """
 
     values: Array
     missing: npt.NDArray[np.bool_]
     leading: tuple[int, ...]
     channel_axis: int | None
+    padding: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def holes(self) -> npt.NDArray[np.bool_]:
+        """Missing pixels that are restored, (N, C, *S)."""
+        return self.missing if self.padding is None else self.missing & ~self.padding
+
+    def without_padding(self) -> Slices:
+        """The same with areas of one constant value that no camera gives among what is missing."""
+        padding = np.zeros(self.missing.shape, bool)
+        for place in np.ndindex(*self.values.shape[:2]):
+            padding[place] = padding_of(self.values[place], self.missing[place])
+        return replace(self, missing=self.missing | padding, padding=padding) if padding.any() else self
 
     @property
     def ndim(self) -> int:

@@ -69,6 +69,7 @@ class Knobs(TypedDict, total=False):
     regulariser_weight: float
     optimiser: str
     keep_known: bool
+    skip_padding: bool
     output_dtype: str
     precision: str
     recompute: str

@@ -271,6 +271,8 @@ def look(
     noise, level, limits = None, 0.0, None
     if not missing.all():
         limits = float(values[~missing].min()), float(values[~missing].max())
+        if changes.get("skip_padding", getattr(settings, "skip_padding", True)):
+            missing = read_slices(values, missing, None, 1).without_padding().missing[:, 0]
         noise = noise_of(read_slices(values, missing, None, 1), camera)
         level = level_in(values[:, None], missing[:, None])
     settings, reason = chosen(task, settings, noise, changes)

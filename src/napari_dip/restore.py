@@ -212,11 +212,13 @@ def iterate(
     if resume is not None and not isinstance(resume, Result):
         raise TypeError(f"resume={resume!r} must be the Result of an earlier run, as denoise() returns it")
     slices = read_slices(image, mask, channel_axis, leading_axes)
-    if task == "inpaint" and not slices.missing.any():
-        what = "mask is not given" if mask is None else "mask hides nothing"
-        raise ValueError(f"{what} and no pixel is NaN, so there is no hole to fill; a mask marks what is missing")
     if settings is None and resume is not None:
         settings = resume.settings
+    if changes.get("skip_padding", getattr(settings, "skip_padding", True)):
+        slices = slices.without_padding()
+    if task == "inpaint" and not slices.holes.any():
+        what = "mask is not given" if mask is None else "mask hides nothing"
+        raise ValueError(f"{what} and no pixel is NaN, so there is no hole to fill; a mask marks what is missing")
     check_names(
         changes,
         also=(

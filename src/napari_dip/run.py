@@ -168,7 +168,7 @@ class Job:
         level = level_of(values[0], ~missing[0]) / (shared.sigma * max(1 - shared.correlation, 0.1) ** 0.5)
         if 1 / limit <= level <= limit:
             return None
-        own = noise_of(replace(self.slices, values=values, missing=missing, leading=()), {})
+        own = noise_of(replace(self.slices, values=values, missing=missing, leading=(), padding=None), {})
         if own is None or own.warning or own.sigma <= 0 or 1 / limit <= own.sigma / shared.sigma <= limit:
             return None
         return own
@@ -195,12 +195,25 @@ class Job:
         result = to_dtype(restored, self.dtype)
         if self.keeps_known and self.dtype == values.dtype:
             result[~missing] = values[~missing]  # bit by bit, also where float64 cannot hold them
-        return result
+        return self._padded(index, result)
+
+    def _padded(self, index: int, result: Array) -> Array:
+        """A result (C, *shape) with the padding of its slice as it was."""
+        if self.slices.padding is None:
+            return result
+        one = slice(index, index + 1)
+        values, padding = (self.enlarged(each[one])[0] for each in (self.slices.values, self.slices.padding))
+        if values.dtype != result.dtype:
+            values = to_dtype(values.astype(np.float64), result.dtype)
+        return np.where(padding, values, result)
 
     def uncertainty(self, index: int, spread: npt.NDArray[np.float32]) -> Array:
         """The spread (C, *image) of a slice in the units of the input; NaN where the measurement is kept."""
         spread = self._difference(self.field(spread))
-        return np.where(self.slices.missing[index], spread, spread.dtype.type(np.nan)) if self.keeps_known else spread
+        kept = ~self.slices.missing[index] if self.keeps_known else np.zeros((), bool)
+        if self.slices.padding is not None:
+            kept = kept | self.enlarged(self.slices.padding[index : index + 1])[0]
+        return np.where(kept, spread.dtype.type(np.nan), spread)
 
     def residual(self, index: int, residual: npt.NDArray[np.float32]) -> Array:
         """The residual (C, *S) of a slice in the units of the input, NaN where nothing was measured."""
@@ -247,7 +260,7 @@ class Job:
             result = np.full((len(values), *self.shape), known[0])
             if self.keeps_known:  # 64-bit integers may differ although their scaling cannot tell
                 result[~missing] = known
-        return np.asarray(result.astype(self.dtype))
+        return self._padded(index, np.asarray(result.astype(self.dtype)))
 
     @property
     def keeps_known(self) -> bool:
@@ -361,6 +374,7 @@ def describe(job: Job, result: Result) -> dict[str, Any]:
     return {
         **job.definition,
         "missing_pixels": int(job.slices.missing.sum()),
+        "padding_pixels": 0 if job.slices.padding is None else int(job.slices.padding.sum()),
         "input": {
             "shape": list(job.slices.layout(job.slices.values).shape),
             "dtype": str(job.slices.values.dtype),

@@ -308,7 +308,7 @@ class Series:
         job, accounts = self.job, {**self._before, **self.done}
         done = [accounts[index] for index in sorted(accounts)]
         ratios = None
-        if job.slices.missing.any():
+        if job.slices.holes.any():
             ratios = self._extra("what holes leave open", lambda: doubts.hole_ratios(job.slices, job.noise), None)
         uncertainty = self.uncertainty
         if uncertainty is not None and done and np.isnan(uncertainty).all():

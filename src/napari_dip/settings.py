@@ -314,6 +314,12 @@ class Settings:
         advanced=False,
         tasks=("inpaint",),
     )
+    skip_padding: bool = knob(
+        True,
+        "Leave out areas of one constant value that no camera gives (padding, dead and hot lines): they come back as "
+        "they are. Off: they are restored like the rest.",
+        "bool",
+    )
     output_dtype: str = knob(
         "float32",
         "Type of the result: float32 (float64 where float32 cannot hold the range or the noise), or that of the input, "

@@ -94,7 +94,7 @@ def spread_around(missing: npt.ArrayLike, image: npt.ArrayLike, where: npt.Array
         In counts; 0 where it is not asked for. Of the known pixels in a window that reaches twice as far as the
         deepest of the pixels asked for, and 16 pixels at the least.
     """
-    hidden, asked = np.asarray(missing, bool), np.asarray(where, bool)
+    hidden, asked = np.asarray(missing, bool) | ~np.isfinite(np.asarray(image)), np.asarray(where, bool)
     if not asked.any():
         return np.zeros(hidden.shape)
     width = 2 * int(max(2 * ndimage.distance_transform_edt(hidden)[asked].max(), _NEAR)) + 1

@@ -1,0 +1,92 @@
+"""What is padding takes no part in a restoration, and comes back as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import napari_dip
+from napari_dip import denoise, inpaint, iterate, superresolve
+from tests.bad_inputs import QUICK
+from tests.core.test_padding import scene
+
+SMALL = {**QUICK, "iterations": 3, "seed": 0}
+
+
+def padded(*shape: int, value: float = 0, dtype: Any = np.float32) -> tuple[np.ndarray, np.ndarray]:
+    """An image or a stack whose frames are moved by different amounts, and where it is padding."""
+    image = scene(*shape).astype(dtype)
+    where = np.zeros(shape, bool)
+    for index, frame in enumerate(where.reshape(-1, *shape[-2:])):
+        frame[:, : 3 + index] = True
+    image[where] = value
+    return image, where
+
+
+@pytest.mark.parametrize("shape", [(24, 26), (3, 24, 26)])
+def test_padding_is_as_good_as_missing_and_comes_back(shape: tuple[int, ...]) -> None:
+    image, where = padded(*shape)
+    axes = {"leading_axes": len(shape) - 2}
+    result = denoise(image, **axes, **SMALL)
+    missing = denoise(np.where(where, np.nan, image), **axes, **SMALL)
+    assert (result.image[~where] == missing.image[~where]).all()
+    assert (result.image[where] == 0).all()
+    assert np.isnan(result.residual[where]).all()
+    assert (result.noise, result.method, result.rule) == (missing.noise, missing.method, missing.rule)
+    assert napari_dip.estimate_noise(image, **axes) == missing.noise
+    assert result.record["padding_pixels"] == where.sum()
+    (said,) = (sentence for sentence in result.warnings if "padding" in sentence)
+    assert f"{where.sum()} pixels" in said
+    assert "skip_padding=False" in said
+    assert not any("hole" in sentence for sentence in result.warnings)
+
+
+def test_it_can_be_switched_off() -> None:
+    image, where = padded(24, 26)
+    result = denoise(image, skip_padding=False, **SMALL)
+    assert result.record["padding_pixels"] == 0
+    assert not any("padding" in sentence for sentence in result.warnings)
+    assert (result.image[where] != 0).any()
+    again = denoise(image, settings=result.settings)
+    assert again.record["padding_pixels"] == 0
+
+
+@pytest.mark.parametrize("output", ["input", "float32"])
+@pytest.mark.parametrize(("value", "dtype"), [(65535, np.uint16), (-1e300, np.float64), (255, np.uint8)])
+def test_its_value_comes_back_in_the_type_of_the_result(value: float, dtype: Any, output: str) -> None:
+    image, where = padded(24, 26, value=value, dtype=dtype)
+    result = denoise(image, output_dtype=output, **SMALL)
+    nearest = value if output == "input" else max(value, float(np.finfo(np.float32).min))
+    assert (result.image[where] == np.array(nearest, result.image.dtype)).all()
+    assert result.image[~where].max() < 1000
+    assert result.image[~where].min() > 0
+
+
+def test_it_is_enlarged_by_superresolution() -> None:
+    image, where = padded(16, 18)
+    result = superresolve(image, 2, uncertainty=True, **SMALL)
+    finer = where.repeat(2, 0).repeat(2, 1)
+    assert (result.image[finer] == 0).all()
+    assert result.uncertainty is not None
+    assert np.isnan(result.uncertainty[finer]).all()
+
+
+def test_inpainting_fills_the_mask_alone() -> None:
+    image, where = padded(24, 26)
+    with pytest.raises(ValueError, match="no hole to fill"):
+        next(iterate("inpaint", image, **SMALL))
+    mask = np.zeros(image.shape, bool)
+    mask[10:12, 10:12] = True
+    result = inpaint(image, mask, **SMALL)
+    assert (result.image[where] == 0).all()
+    assert (result.image[~mask] == image[~mask]).all()
+    assert (result.image[mask] != image[mask]).all()
+
+
+def test_each_channel_has_its_own() -> None:
+    stack, where = padded(2, 24, 26)
+    result = denoise(stack, channel_axis=0, **SMALL)
+    assert (result.image[where] == 0).all()
+    assert (result.image[~where] > 0).all()
