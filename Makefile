@@ -9,7 +9,7 @@ SCREEN := xvfb-run -a -s "-screen 0 1400x900x24"
 # napari remembers the geometry of its window; here it starts afresh each time
 FRESH = NAPARI_CONFIG="$$(mktemp -d)/settings.yaml" NAPARI_ENSURE_PLUGIN_MAIN_THREAD=1
 
-.PHONY: demo test test-cuda-build lint types format clean
+.PHONY: demo test test-cuda-build fuzz lint types format clean
 
 demo: $(VENV)/installed
 ifeq ($(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin Windows_NT,$(shell uname -s) $(OS)),)
@@ -26,6 +26,10 @@ CUDA_TORCH ?= $(shell $(PYTHON) -c 'import sys; print("torch==2.14.1" if sys.ver
 
 test-cuda-build: $(CUDA_VENV)/installed
 	$(FRESH) $(SCREEN) $(CUDA_VENV)/bin/python tests/viewer/cuda_build.py
+
+# damaged metadata, thousands of times and other ones each time; `make test` has the same few of them
+fuzz: $(VENV)/installed-for-tests
+	FUZZ=5000 $(VENV)/bin/python -m pytest tests/test_fuzz.py --timeout=0
 
 lint: $(VENV)/installed-for-tests
 	$(VENV)/bin/ruff check .

@@ -351,8 +351,9 @@ def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, 
     else:
         reason = f"restored {len(ledger.done('fit'))} of {plan.blocks} blocks"
     if failures or missing:
-        found = {**found, "failed": failures}
-        ledger.amend(**{KEY: found})  # so that the file says which
+        if failures or "failed" in found:
+            found = {**found, "failed": failures}
+            ledger.amend(**{KEY: found})  # so that the file says which
         told = "; ".join(failures[:_TOLD]) + (f"; and {len(failures) - _TOLD} more" if len(failures) > _TOLD else "")
         reason += f"; failed in {len(failures)}: {told}" if failures else ""
         reason += "; the same call goes on"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -436,6 +437,10 @@ def _plan(order: Order, found: dict[str, Any]) -> Plan:
     tiles, settings = _tiling(found["tiles"]), Settings(**found["settings"])
     if tiles != order.tiles:
         raise ValueError("its tiles are others")
+    limits, noise = found["intensity_range"], found["noise"] or {}
+    numbers = [value for name, value in noise.items() if name not in ("autocorrelation", "contrast", "warning")]
+    if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in (found["level"], *numbers)):
+        raise ValueError("its level or noise is no number")
     shape = (*order.source.shape[: order.leading], *tiles.finer(order.factors).shape)
     dtype = np.dtype(order.source.array.dtype) if settings.output_dtype == "input" else np.dtype(np.float32)
     return Plan(
@@ -445,7 +450,7 @@ def _plan(order: Order, found: dict[str, Any]) -> Plan:
         instrument=order.instrument,
         camera=order.camera,
         settings=settings.changed(threads=order.changes.get("threads", settings.threads)),
-        intensity_range=None if found["intensity_range"] is None else tuple(found["intensity_range"]),
+        intensity_range=None if limits is None else read_range(tuple(limits)),
         noise=None if found["noise"] is None else noise_from(found["noise"]),
         level=found["level"],
         lead=order.source.shape[: order.leading],

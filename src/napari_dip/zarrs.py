@@ -249,22 +249,23 @@ def open_source(source: Any, calibration: Calibration | None = None) -> Source:
     if isinstance(source, zarr.Group):
         group = _image_in(source, path)
         source, found, metadata = _finest(group, calibration)
-        attributes = {**group.attrs, **_beside(group)}
+        attributes = {**_attributes(group), **_beside(group)}
     if isinstance(source, zarr.Array):
         form, path = source.metadata.zarr_format, path or str(source.store_path)
-        of_array = dict(source.attrs)
+        of_array = _attributes(source)
         if not all(source.chunks) and 0 not in source.shape:
             raise ValueError(f"{source.store_path} is damaged: chunks of {source.chunks} pixels; none may be 0")
+    name = f"source {path}" if path else "source"
     shape, dtype = getattr(source, "shape", None), getattr(source, "dtype", None)
     if shape is None or dtype is None:
         raise TypeError(f"source is a {type(source).__name__}; hand in the path of a .zarr, or a zarr or dask array")
     calibration = calibration or found or plain(len(shape))
     if len(calibration.axes) != len(shape):
-        raise ValueError(f"calibration has the axes {calibration.axes!r}, but the source has the shape {tuple(shape)}")
+        raise ValueError(f"calibration has the axes {calibration.axes!r}, but {name} has the shape {tuple(shape)}")
     if np.dtype(dtype).kind not in "iuf":
-        raise TypeError(f"source is of {dtype}; it must hold real numbers")
+        raise TypeError(f"{name} is of {dtype}; it must hold real numbers")
     if 0 in shape:
-        raise ValueError(f"source is empty (shape {tuple(shape)})")
+        raise ValueError(f"{name} is empty (shape {tuple(shape)})")
     return Source(source, calibration, form, path, metadata, attributes, of_array)
 
 
@@ -328,6 +329,13 @@ def _why(error: BaseException) -> str:
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
+def _attributes(node: zarr.Group | zarr.Array[Any]) -> dict[str, Any]:
+    try:
+        return dict(node.attrs)
+    except Exception as error:  # zarr looks at them only now
+        raise ValueError(f"{_file(node)} is damaged: its attributes are no object with entries by name") from error
+
+
 def _image_in(group: zarr.Group, path: str) -> zarr.Group:
     """The group itself if it is an OME-Zarr image, or the only one in it.
 
@@ -337,7 +345,7 @@ def _image_in(group: zarr.Group, path: str) -> zarr.Group:
         If there are several, as in a plate, in labels and in what bioformats2raw writes; or none.
     """
     path = path or str(group.store_path)
-    if image_metadata(dict(group.attrs), path) is not None:
+    if image_metadata(_attributes(group), path) is not None:
         return group
     inside = list(itertools.islice(_inside(group), _VISITED))
     images = [name for name, is_image in inside if is_image]
@@ -361,10 +369,17 @@ def _inside(group: zarr.Group, name: str = "") -> Iterator[tuple[str, bool]]:
     for each, member in members:
         if isinstance(member, zarr.Array):
             yield f"{name}{each}", False
-        elif "multiscales" in {**member.attrs, **_entries(member.attrs.get("ome"))}:
+        elif _has_image(member):
             yield f"{name}{each}", True
         elif name.count("/") < 4:
             yield from _inside(member, f"{name}{each}/")
+
+
+def _has_image(group: zarr.Group) -> bool:
+    try:
+        return image_metadata(_attributes(group), "") is not None
+    except ValueError:  # damaged: what is in it may be named all the same
+        return False
 
 
 def _entries(value: object) -> dict[str, Any]:
@@ -374,7 +389,7 @@ def _entries(value: object) -> dict[str, Any]:
 def _finest(group: zarr.Group, calibration: Calibration | None) -> tuple[zarr.Array[Any], Calibration, Node]:
     """The finest level of an OME-Zarr image, its calibration if none is given, and all its metadata."""
     path = _file(group)
-    metadata = image_metadata(dict(group.attrs), path)
+    metadata = image_metadata(_attributes(group), path)
     assert metadata is not None
     try:
         array = _array(group, path_of_finest(metadata), path)
