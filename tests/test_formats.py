@@ -291,3 +291,26 @@ def test_the_format_that_a_warning_names_does_hold_it(tmp_path: Path, before: Pi
     other = "uint16" if "--output-dtype input" in remedy else dtype
     with warnings.catch_warnings(action="error"):
         files.write(tmp_path / f"b{remedy.split()[0]}", before.values.astype(other), before)
+
+
+def test_zeiss_lsm_is_read_with_its_calibration(tmp_path: Path) -> None:
+    image = values(4, 3, 6, 5).astype("uint8")  # z, channel
+    said = np.zeros(1, tifffile.TIFF.CZ_LSMINFO)
+    size = said.dtype.itemsize
+    sizes = {"DimensionX": 5, "DimensionY": 6, "DimensionZ": 4, "DimensionChannels": 3, "DimensionTime": 1}
+    voxel = {"VoxelSizeX": 6.5e-8, "VoxelSizeY": 6.5e-8, "VoxelSizeZ": 3e-7}
+    for name, value in {"MagicNumber": 67127628, "StructureSize": size, **sizes, **voxel}.items():
+        said[name] = value
+    with tifffile.TiffWriter(tmp_path / "a.lsm", byteorder="<") as writer:
+        for i, plane in enumerate(image):
+            tag = [(34412, 1, size, said.tobytes(), True)] if i == 0 else []
+            how = {"photometric": "minisblack", "planarconfig": "separate", "metadata": None}
+            writer.write(plane, extratags=tag, **how)  # type: ignore[arg-type]
+            writer.write(plane[:, ::3, ::2], subfiletype=1, **how)  # type: ignore[arg-type]
+    with warnings.catch_warnings(action="error"):
+        picture = files.read(tmp_path / "a.lsm")
+    assert (picture.axes, picture.unit) == ("CZYX", "µm")
+    assert picture.pixel_size == {"X": 0.065, "Y": 0.065, "Z": 0.3}
+    np.testing.assert_array_equal(picture.values, image.swapaxes(0, 1))
+    with pytest.raises(ValueError, match="ends in none of"):
+        files.write(tmp_path / "b.lsm", picture.values, picture)

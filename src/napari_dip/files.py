@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -148,7 +147,7 @@ def write(
     gone = ome.outgrown(picture) + imagej.outgrown(picture)
     gone += ["slice labels"] * (len(like.labels) > len(picture.labels))
     if gone:
-        warnings.warn(f"{', '.join(gone)} of the input hold for its pixels, not for finer ones: left out", stacklevel=2)
+        warn(f"{', '.join(gone)} of the input hold for its pixels, not for finer ones: left out", stacklevel=2)
     tell_lost(path, picture, gone)
     _put(path, picture, overwrite=overwrite)
 
@@ -175,7 +174,7 @@ def tell_lost(path: Path_, picture: Picture, told: Sequence[str] = ()) -> None:
         remedy = "a .ome.tif does"
     elif tiff.FUNCTION in lost:
         remedy = "a .tif of the type of the input (--output-dtype input) does"
-    warnings.warn(f"{path.name} cannot hold {', '.join(lost)}; {remedy}", stacklevel=3)
+    warn(f"{path.name} cannot hold {', '.join(lost)}; {remedy}", stacklevel=3)
 
 
 def check(path: Path_, *, overwrite: bool = False) -> None:

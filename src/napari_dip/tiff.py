@@ -58,7 +58,8 @@ def read_tiff(path: Path, series: int | None = None) -> Picture:
         with tifffile.TiffFile(path, omexml=xml, **shaped) as tif:
             if not tif.series:
                 raise ValueError("it holds no image")
-            chosen = tif.series[_choose(path, tif.series, series)]
+            found = tif.series[:1] if tif.is_lsm else tif.series  # those of LSM are followed by thumbnails
+            chosen = found[_choose(path, found, series)]
             _check_whole(path, chosen, root)
             _check_size(chosen)
             values, axes, page = chosen.asarray(), chosen.axes, chosen.keyframe
