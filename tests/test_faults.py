@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
 import sys
 import tempfile
 import threading
@@ -378,3 +380,33 @@ def _random() -> list[str]:
     """The state of all generators that a process shares."""
     numbers = np.random.get_state(legacy=False)["state"]  # type: ignore[call-overload]  # noqa: NPY002
     return [str(random.getstate()), str(numbers["key"].tolist()), str(torch.get_rng_state().tolist())]
+
+
+FORKED = """
+import os, signal, sys, time
+import numpy as np
+import napari_dip
+
+how = dict(preset=sys.argv[1], threads=2, iterations=3, device="cpu", similar_patches=False, progress=False)
+image = np.random.default_rng(0).normal(100, 5, (64, 64))
+napari_dip.denoise(image, **how)
+if (child := os.fork()) == 0:
+    os._exit(napari_dip.denoise(image, **how).iterations)
+for _ in range(600):
+    done, status = os.waitpid(child, os.WNOHANG)
+    if done:
+        sys.exit(os.waitstatus_to_exitcode(status))
+    time.sleep(0.1)
+os.kill(child, signal.SIGKILL)
+sys.exit("the child hangs")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
+def test_a_process_that_is_forked_after_a_fit_fits_too() -> None:
+    """OpenMP's threads do not come along, and to wait for them would take for ever."""
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "2"}
+    ended = subprocess.run(
+        [sys.executable, "-c", FORKED, "denoise-self"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 3, ended.stderr  # iterations

@@ -132,7 +132,7 @@ class Series:
         began = time.perf_counter()
         threads = torch.get_num_threads()
         if self.at_once > 1 and self.job.settings.threads:  # runs that take turns would give them back out of turn
-            torch.set_num_threads(self.job.settings.threads)
+            devices.use_threads(self.job.settings.threads)
         turns = take_turns(self._begin, self.job.device.name)
         try:
             for index, outcome in turns:

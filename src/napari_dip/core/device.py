@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import threading
 from dataclasses import dataclass
@@ -100,6 +101,30 @@ def can_bfloat16(settings: Settings, device: str, volume: bool = False) -> bool:
 
 def _steady(settings: Settings) -> bool:
     return settings.optimiser in ("adam", "muon")
+
+
+def use_threads(count: int) -> None:
+    """Have torch compute with so many threads on a CPU, 0 for as many as it does; with one where it must.
+
+    A forked process has none of the threads that OpenMP had made before, and would wait for them for ever.
+    """
+    global _worked
+    if count and not _forked:
+        torch.set_num_threads(count)
+    _worked |= torch.get_num_threads() > 1
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked |= _worked
+    if _forked:
+        torch.set_num_threads(1)
+
+
+_worked = False  # whether several threads have computed in this process
+_forked = False  # whether it was forked from one in which they had
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def give_back(device: str) -> None:

@@ -314,8 +314,7 @@ def turns(
             reason = f"{_OUT} on {ladder.device} after {saved.iteration} iterations ({in_words(error)}); {_SMALLER}"
             events.append(Event(saved.iteration, "out of memory", reason))
             break
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
+        devices.use_threads(settings.threads)
         try:
             try:
                 attempt.begin(state, neighbour, first)
