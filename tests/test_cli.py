@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import pkgutil
 import re
 import signal
 import subprocess
@@ -444,26 +445,45 @@ def test_a_signal_ends_the_run_and_keeps_the_result(
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-@pytest.mark.parametrize(("times", "status", "sentence"), [(1, 1, "nothing is written"), (2, 130, "aborted")])
+@pytest.mark.parametrize(("where", "status"), [("files.rehearse", 130), ("terminal.Stop.begin", 1)])
 def test_a_signal_before_the_first_iteration_writes_nothing(
-    times: int,
-    status: int,
-    sentence: str,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    where: str, status: int, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = signal.getsignal(signal.SIGINT)
+    step = pkgutil.resolve_name(f"napari_dip.{where}")
 
-    def interrupt(*_: Any, **__: Any) -> None:
-        for _ in range(times):
-            signal.raise_signal(signal.SIGINT)
+    def interrupted(*args: Any, **options: Any) -> None:
+        step(*args, **options)
+        signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(files, "rehearse", interrupt)
+    monkeypatch.setattr(f"napari_dip.{where}", interrupted)
     assert main(["denoise", "in.tif", "out.tif", *QUICK]) == status
-    assert sentence in capsys.readouterr().err
+    assert "nothing is written" in capsys.readouterr().err
     assert {path.name for path in folder.iterdir()} == {"in.tif", "m.png"}
     assert signal.getsignal(signal.SIGINT) is before
+
+
+INTERRUPTED = """
+import signal, sys
+module = sys.argv.pop(1)
+class Import:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            signal.raise_signal(signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where these tests run in the background
+sys.meta_path.insert(0, Import())
+from napari_dip.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("module", ["napari_dip.cli", "numpy", "napari_dip.options", "tifffile", "torch", "torch.nn"])
+def test_ctrl_c_during_an_import_is_one_line_and_status_130(module: str, folder: Path) -> None:
+    with start("-c", INTERRUPTED, module, "denoise", "in.tif", "out.tif", *QUICK) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, ""), err
+    assert re.fullmatch(r"napari-dip: aborted.*\n", err)
+    assert not (folder / "out.tif").exists()
 
 
 def test_ctrl_c_in_a_process_of_its_own_keeps_the_result(folder: Path) -> None:

@@ -13,7 +13,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from napari_dip.llvm import keep_apart
-from napari_dip.settings import PRESETS, Settings
 
 if TYPE_CHECKING:
     from napari_dip.blockcost import BlocksCost, estimate_blocks
@@ -23,9 +22,11 @@ if TYPE_CHECKING:
     from napari_dip.forecast import Cost, estimate
     from napari_dip.large import iterate_blocks, restore_blocks
     from napari_dip.restore import Run, deconvolve, denoise, inpaint, iterate, superresolve
+    from napari_dip.settings import PRESETS, Settings
     from napari_dip.trust import estimate_noise
 
 _FROM = {
+    "settings": ("PRESETS", "Settings"),
     "restore": ("Progress", "Result", "Run", "deconvolve", "denoise", "inpaint", "iterate", "superresolve"),
     "large": ("iterate_blocks", "restore_blocks"),
     "forecast": ("Cost", "estimate"),

@@ -108,6 +108,7 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
                 print(f"napari-dip: looking at samples of {args.source}, for seconds", file=sys.stderr)
             print(f"{args.source} would take {estimate_blocks(args.task, source, **asked)}.")
             return True
+        stop.begin()
         steps = iterate_blocks(
             args.task,
             source,

@@ -2,7 +2,7 @@
 
 Exit status: 0 if the result is written and was finished or stopped by the user, 1 if it failed or had to give up, or
 if blocks of an OUT.zarr are missing (also if the user stopped it: the same command goes on), 2 for a command that makes
-no sense, 130 if a second Ctrl-C broke it off.
+no sense, 130 if Ctrl-C broke it off: a second one, or the first before the run began.
 """
 
 from __future__ import annotations
@@ -58,8 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         With status 2 for a usage error, and 0 after ``--help`` and ``--version``.
     """
     args, changes = parse(argv)
+    stop = Stop()
     try:
-        with one_line_warnings(), Stop() as stop:
+        with one_line_warnings(), stop:
             if args.task == "noise":
                 return _noise(args)
             if blockwise.wanted(args):
@@ -68,19 +69,25 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise ValueError(f"--scheduler is for OUT.zarr, which is written block by block, not for {args.target}")
             return _restore(args, changes, stop)
     except KeyboardInterrupt:
-        kept = (
-            "; the same command goes on with the blocks that are missing"
-            if args.task != "noise" and blockwise.wanted(args)
-            else "; nothing is written"
-        )
-        print(f"napari-dip: aborted{kept}", file=sys.stderr)
-        return ABORTED
+        return _aborted(args)
     except Exception as error:
+        if stop.aborted:  # an import that was broken off may say so in its own words
+            return _aborted(args)
         where = "" if isinstance(error, FORESEEN) else f"; {TRACEBACK}=1 napari-dip ... shows where it came from"
         print(f"napari-dip: error: {_in_words(error)}{where}", file=sys.stderr)
         if os.environ.get(TRACEBACK):
             traceback.print_exception(error)
         return FAILED
+
+
+def _aborted(args: Namespace) -> int:
+    kept = (
+        "; the same command goes on with the blocks that are missing"
+        if args.task != "noise" and blockwise.wanted(args)
+        else "; nothing is written"
+    )
+    print(f"napari-dip: aborted{kept}", file=sys.stderr)
+    return ABORTED
 
 
 def _noise(args: Namespace) -> int:
@@ -145,6 +152,7 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
 
     tty = sys.stderr.isatty()
     interval = float("inf") if args.quiet else 0.25 if tty else 5
+    stop.begin()
     run = iterate(
         args.task,
         picture.values,

@@ -93,15 +93,25 @@ def script_bar(show: bool) -> Bar:
 
 
 class Stop:
-    """Ctrl-C (or SIGTERM) as a wish: the first one ends the run with what there is, the second aborts at once."""
+    """Ctrl-C (or SIGTERM) as a wish: the first one ends the run with what there is, the second aborts at once.
+
+    Before `begin` there is nothing to keep, and the first one aborts.
+    """
 
     def __init__(self) -> None:
-        self._asked = False
+        self._begun = self._asked = False
+        self.aborted = False
         self._before: dict[int, Any] = {}
 
     def asked(self) -> bool:
         """Whether the run shall end."""
         return self._asked
+
+    def begin(self) -> None:
+        """Wish for a result from now on."""
+        if self.aborted:  # some code, such as an import that gives up, has caught what `_handle` raised
+            raise KeyboardInterrupt
+        self._begun = True
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():  # no other may set handlers
@@ -113,7 +123,8 @@ class Stop:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
+        if self._asked or not self._begun:
+            self.aborted = True
             raise KeyboardInterrupt
         self._asked = True
         # straight to the terminal: the bar may be in the middle of a print, which Python does not let us enter again
