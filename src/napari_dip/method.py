@@ -8,6 +8,7 @@ from napari_dip import presets
 
 if TYPE_CHECKING:
     from napari_dip.core.noise import Noise
+    from napari_dip.settings import Settings
 
 
 def auto_preset(task: str, *, on_cpu: bool, noise: Noise | None, changes: dict[str, Any]) -> tuple[str, str]:
@@ -44,6 +45,11 @@ def auto_preset(task: str, *, on_cpu: bool, noise: Noise | None, changes: dict[s
     if noise.warning:
         return prior, f"a self-guided fit needs the noise, and that is uncertain: {noise.warning}"
     return presets.SELF, "noise is independent from pixel to pixel, and known"
+
+
+def method_of(settings: Settings) -> str:
+    """The method in the words of `Result.method`."""
+    return "self-guided" if settings.code == "self" else "prior"
 
 
 #: Contrast over noise below which a self-guided fit keeps more noise than a prior: where each pixel has its own noise,

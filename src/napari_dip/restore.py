@@ -13,13 +13,13 @@ from napari_dip.core.codes import NO_GUIDE
 from napari_dip.core.ladder import left_open
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample
-from napari_dip.core.solve import Progress, Result, method_of, telling_of_memory
+from napari_dip.core.solve import Progress, Result, telling_of_memory
 from napari_dip.core.stopping import Choice
 from napari_dip.forecast import cost_of, fitted, tell_of_long_wait
 from napari_dip.inputs import check_task, read_factor, read_guide, read_slices
 from napari_dip.instrument import plain_psf, read_psf, read_voxel_size
 from napari_dip.keywords import FineOptions, Knobs, Options, with_knobs
-from napari_dip.method import auto_preset
+from napari_dip.method import auto_preset, method_of
 from napari_dip.run import Job, Run, check_resume, noise_of, scaling_of
 from napari_dip.series import stream, unfinished
 from napari_dip.settings import Settings, check_names, check_preset, settings_for

@@ -8,9 +8,16 @@ import time
 import numpy as np
 import pytest
 
+from napari_dip.viewer import engine
 from tests.viewer.docks import QUICK
 
 SLOW_MACHINE = 240_000  # ms, that nothing but a fault takes
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _engine():
+    """What computes is there, as it is seconds after the first dock was opened."""
+    engine.load()
 
 
 @pytest.fixture(autouse=True)

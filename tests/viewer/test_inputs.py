@@ -140,7 +140,7 @@ def test_what_cannot_be_restored_has_no_noise(viewer, dock, wait):
 
 def test_the_window_is_not_held_up_by_the_noise(viewer, dock, wait, qtbot, monkeypatch):
     hold = threading.Event()
-    monkeypatch.setattr("napari_dip.viewer.noise.estimate_noise", lambda *_, **__: hold.wait(30) and WHITE)
+    monkeypatch.setattr("napari_dip.trust.estimate_noise", lambda *_, **__: hold.wait(30) and WHITE)
     viewer.add_image(flat(5), name="cells")
     widget = dock()
     wait(lambda: widget.noise._background._under_way > 0)
@@ -152,7 +152,7 @@ def test_the_window_is_not_held_up_by_the_noise(viewer, dock, wait, qtbot, monke
 
 def test_a_noise_that_comes_during_a_run_is_in_the_form_after_it(viewer, dock, wait, monkeypatch):
     hold = threading.Event()
-    monkeypatch.setattr("napari_dip.viewer.noise.estimate_noise", lambda *_, **__: hold.wait(30) and WHITE)
+    monkeypatch.setattr("napari_dip.trust.estimate_noise", lambda *_, **__: hold.wait(30) and WHITE)
     viewer.add_image(flat(5), name="cells")
     widget = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")[1]
     widget.form.set(iterations=2, channels="4", stop="iterations")

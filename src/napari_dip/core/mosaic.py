@@ -24,7 +24,6 @@ from napari_dip.core.solve import (
     OutOfMemory,
     Progress,
     Result,
-    method_of,
     ran_out,
     shown,
     step_down,
@@ -34,6 +33,7 @@ from napari_dip.core.state import FAILED, SAVING, Event, State, in_words
 from napari_dip.core.stopping import Choice
 from napari_dip.core.telling import warn
 from napari_dip.core.tiling import Blend, Tiling, seed_at, tiling
+from napari_dip.method import method_of
 from napari_dip.settings import Settings
 
 STATES_AT_MOST = 2**30  # bytes of states that a result keeps for going on

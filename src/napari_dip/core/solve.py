@@ -25,6 +25,7 @@ from napari_dip.core.problem import Problem
 from napari_dip.core.state import SAVING, Event, State, in_words, on_host
 from napari_dip.core.stopping import Choice, choose
 from napari_dip.core.trust import Verdict
+from napari_dip.method import method_of
 from napari_dip.settings import Settings
 
 Image = npt.NDArray[Any]
@@ -443,11 +444,6 @@ def _ran_out(ladder: Ladder, attempt: Attempt, failure: str, saved: Outcome | No
     reason = f"{where} after {iterations} iterations ({failure}){also}; {_SMALLER}"
     attempt.events.append(Event(iterations, "out of memory", reason))
     return reason
-
-
-def method_of(settings: Settings) -> str:
-    """The method in the words of `Result.method`."""
-    return "self-guided" if settings.code == "self" else "prior"
 
 
 _RARELY = 10  # times what an image costs pass before the next: looking takes a tenth of the time at the most

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_dip.core.solve import Progress, Result
-from napari_dip.large import BlockProgress, Restored
+if TYPE_CHECKING:
+    from napari_dip.core.solve import Progress, Result
+    from napari_dip.large import BlockProgress, Restored
 
 _SHARE = {"sample": (0.0, 0.0), "measure": (0.0, 0.02), "fit": (0.02, 0.95)}  # of a run over blocks, about
 _DOING = {
@@ -62,6 +64,8 @@ def details_of_blocks(restored: Restored) -> list[tuple[str, str]]:
 
 def pace(progress: Progress | BlockProgress) -> str:
     """How far a run is."""
+    from napari_dip.large import BlockProgress
+
     if isinstance(progress, BlockProgress):
         return _pace_of_blocks(progress)
     of = f"slice {progress.slice + 1} of {progress.slices}, " if progress.slices > 1 else ""
@@ -98,6 +102,8 @@ def _pace_of_blocks(progress: BlockProgress) -> str:
 
 def share(progress: Progress | BlockProgress) -> float:
     """What share of a run is done, 0 to 1."""
+    from napari_dip.large import BlockProgress
+
     if isinstance(progress, BlockProgress):
         begin, end = _SHARE.get(progress.step, (0.95, 1.0))
         return begin + (end - begin) * progress.fraction

@@ -12,7 +12,6 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_dip.trust import find_bad_pixels
 from napari_dip.viewer import layers, masks
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.camera import Camera
@@ -345,6 +344,8 @@ def _read(selection: Selection, mask: Any, label: int | None, viewer: Any) -> So
 
 def _bad_pixels(read: Callable[[], Source]) -> tuple[Source, np.ndarray]:
     """A source and its bad pixels (*leading, *S) that are not marked already."""
+    from napari_dip.trust import find_bad_pixels  # imports torch: seconds
+
     source = read()
     axes = {name: value for name, value in source.arguments.items() if name in ("channel_axis", "leading_axes")}
     bad = find_bad_pixels(source.image, **axes)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari.utils import progress as activity
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
-from napari_dip.core.solve import Progress
-from napari_dip.large import BlockProgress
 from napari_dip.viewer import account
 from napari_dip.viewer.form import Section, Text, tip
 from napari_dip.viewer.job import Job, Outcome
+
+if TYPE_CHECKING:
+    from napari_dip.core.solve import Progress
+    from napari_dip.large import BlockProgress
 
 _STEPS = 1000  # of the progress bars
 _ACCOUNT_HEIGHT = 110  # pixels: the settings above need the room

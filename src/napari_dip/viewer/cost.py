@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_dip.blockcost import BlocksCost
-from napari_dip.core import device as devices
-from napari_dip.core import memory
-from napari_dip.core.cost import Cost, in_bytes, in_time
-from napari_dip.forecast import LONG, estimate, less_time
 from napari_dip.inputs import read_factor
 from napari_dip.record import fingerprint
-from napari_dip.settings import Settings
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.form import Text, tip
 from napari_dip.viewer.layers import Selection
 from napari_dip.viewer.stream import Stream
+
+if TYPE_CHECKING:
+    from napari_dip.blockcost import BlocksCost
+    from napari_dip.core.cost import Cost
+    from napari_dip.settings import Settings
 
 _DELAY = 400  # ms: while a number is typed nothing is estimated
 _ABOUT = (
@@ -100,6 +99,8 @@ def forecast(
     psf: Any = None,
 ) -> str:
     """What a run on a layer takes, in a sentence."""
+    from napari_dip.forecast import estimate  # imports torch: seconds
+
     cost = estimate(
         (*shape, 3) if rgb else shape,
         settings,
@@ -127,7 +128,12 @@ def forecast_of_blocks(stream: Stream, settings: Settings) -> str:
 def _told(
     cost: Cost | BlocksCost, settings: Settings, factors: tuple[int, ...] | None, each: str = "", what: str = ""
 ) -> str:
-    device = devices.choose(settings.device).name
+    from napari_dip.core import memory
+    from napari_dip.core.cost import in_bytes, in_time
+    from napari_dip.core.device import choose
+    from napari_dip.forecast import LONG, less_time
+
+    device = choose(settings.device).name
     free = memory.free(device)
     short = f" Only {in_bytes(free)} are free on {device}." if cost.memory > free and not each else ""
     less = less_time(device, factors, workers=bool(each)) if cost.seconds > LONG else ""

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pint
 from scipy import ndimage  # type: ignore[import-untyped]
 
-from napari_dip import trust
-from napari_dip.core.comparison import Comparison
-from napari_dip.core.solve import Progress, Result
+import napari_dip
 from napari_dip.viewer import layers
 from napari_dip.viewer.layers import Geometry
 from napari_dip.viewer.restoration import METADATA, Restoration
+
+if TYPE_CHECKING:
+    from napari_dip.core.comparison import Comparison
+    from napari_dip.core.solve import Progress, Result
 
 RESIDUAL, UNCERTAINTY, HOLES, CONTROL = "residual", "uncertainty", "hole map", "noise-only control"
 
@@ -90,7 +92,7 @@ def control(
     restoration: Restoration, result: Result, should_stop: Callable[[], bool], interval: float
 ) -> Generator[Progress, None, Findings]:
     """Restore pure noise in the same way as a result, step by step."""
-    steps = trust.iterate_noise_control(
+    steps = napari_dip.trust.iterate_noise_control(
         result,
         restoration.source.image,
         guide=restoration.guide,
@@ -190,8 +192,8 @@ def _uncertainty(restoration: Restoration, result: Result, wanted: Wanted) -> Fi
 def _holes(restoration: Restoration, result: Result, wanted: Wanted) -> Findings:
     source = restoration.source
     axes = {name: value for name, value in source.arguments.items() if name != "image"}
-    warning = trust.hole_warning(source.image, noise=result.noise, **axes)
-    ratio = _grey(trust.hole_map(source.image, noise=result.noise, **axes), restoration, np.max)
+    warning = napari_dip.trust.hole_warning(source.image, noise=result.noise, **axes)
+    ratio = _grey(napari_dip.trust.hole_map(source.image, noise=result.noise, **axes), restoration, np.max)
     if not ratio.any():
         raise ValueError("no pixel is missing")
     sentence = _ended(warning) if warning else "Their surroundings determine most of what is missing."
@@ -210,9 +212,9 @@ def _resolution(restoration: Restoration, result: Result, wanted: Wanted) -> Fin
     sizes, unit = source.voxel_size, _unit(source.geometry)
     factors = restoration.factors or (1,) * source.space
     axes = {name: source.arguments[name] for name in ("channel_axis", "leading_axes")}
-    before = trust.resolution(source.image, pixel_size=sizes, noise=result.noise, **axes)
+    before = napari_dip.trust.resolution(source.image, pixel_size=sizes, noise=result.noise, **axes)
     fine = tuple(s / f for s, f in zip(sizes, factors, strict=True))
-    after = trust.resolution(result.image, pixel_size=fine, noise=result.noise, **axes)
+    after = napari_dip.trust.resolution(result.image, pixel_size=fine, noise=result.noise, **axes)
     return Findings(
         sentences=(("Resolution", f"Before, {before.detail(unit)}. After, {after.detail(unit)}. {_no_proof(result)}"),),
         figures={
@@ -238,15 +240,15 @@ def _against_truth(restoration: Restoration, result: Result, wanted: Wanted) -> 
     axes = {name: source.arguments[name] for name in ("channel_axis", "leading_axes")}
     options = {**axes, "affine": wanted.affine, "mask": _unusable(truth)}
     enlarged, how = _enlarged(restoration)
-    after = trust.compare(result.image, truth, **options)
+    after = napari_dip.trust.compare(result.image, truth, **options)
     lines = [f"After, {after}."]
     figures = {"truth_layer": wanted.truth_name, "after": _plain(after)}
     if np.isfinite(enlarged).all():
-        before = trust.compare(enlarged, truth, **options)
+        before = napari_dip.trust.compare(enlarged, truth, **options)
         lines.insert(0, f"Before{how}, {before}.")
         figures["before"] = _plain(before)
     if result.uncertainty is not None and np.isfinite(result.uncertainty).any():
-        share = trust.calibration(result.uncertainty, result.image, truth)
+        share = napari_dip.trust.calibration(result.uncertainty, result.image, truth)
         lines.append(f"{share:.0%} of the true values lie within two uncertainties (95% if these are right).")
         figures["within_two_uncertainties"] = share
     return Findings(sentences=((f"Against '{wanted.truth_name}'", " ".join(lines)),), figures={"truth": figures})

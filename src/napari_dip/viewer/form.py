@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import html
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, PushButton, create_widget
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
-from napari_dip.core.device import available
-from napari_dip.core.noise import Noise
-from napari_dip.core.solve import method_of
-from napari_dip.restore import settings_here, why_here
-from napari_dip.settings import Knob, Settings, knobs, presets_for
+from napari_dip.method import method_of
+from napari_dip.settings import Knob, Settings, knobs, presets_for, settings_for
+from napari_dip.viewer import engine
+
+if TYPE_CHECKING:
+    from napari_dip.core.noise import Noise
 
 _DECIMALS = 6  # what a float row can hold
 _LABEL_WIDTH = 112  # pixels, so that the blocks of rows line up
@@ -108,6 +109,8 @@ class SettingsForm(QWidget):
         self._fill()
         for name, row in self._rows.items():
             row.changed.connect(partial(self._on_change, name))
+        if engine.loaded():
+            self.offer_devices()
 
     def settings(self) -> Settings:
         """The settings as they stand in the form.
@@ -138,6 +141,15 @@ class SettingsForm(QWidget):
             self._noise = noise
             self._refill()
 
+    def offer_devices(self) -> None:
+        """Offer the devices that there are, which takes torch to know, and fill in what is best on the first."""
+        from napari_dip.core.device import available
+
+        row = self._rows["device"]
+        with row.changed.blocked():
+            row.choices = list(dict.fromkeys(["auto", *available(), row.value]))
+        self._refill()
+
     @property
     def wants_guide(self) -> bool:
         """Whether the code is to be a guide image."""
@@ -153,6 +165,10 @@ class SettingsForm(QWidget):
         """Why it is that method, as a sentence."""
         if self._rows["preset"].value != "auto":
             return f"The preset {self._rows['preset'].value} says how."
+        if not engine.loaded():
+            return ""
+        from napari_dip.restore import why_here
+
         return f"It is {self.method}, because {why_here(self._task, image_noise=self._noise, **self._chosen())}."
 
     def set(self, **values: Any) -> None:
@@ -187,7 +203,12 @@ class SettingsForm(QWidget):
         return {"preset": self._rows["preset"].value, "device": self._rows["device"].value, **self._changes()}
 
     def _start(self, chosen: dict[str, Any]) -> Settings:
-        """The settings that the rows start from."""
+        """The settings that the rows start from; on a CPU while it is not known what else there is."""
+        if not engine.loaded():
+            on_cpu = chosen.get("device", "auto") in ("auto", "cpu")
+            return settings_for(self._task, on_cpu=on_cpu, image_noise=self._noise, **chosen)
+        from napari_dip.restore import settings_here
+
         return settings_here(self._task, image_noise=self._noise, **chosen)
 
     def _on_change(self, name: str, value: Any) -> None:
@@ -229,7 +250,7 @@ def _row(name: str, knob: Knob, task: str) -> Any:
     if name == "preset":
         options["choices"] = ["auto", *presets_for(task)]
     elif name == "device":
-        options["choices"] = ["auto", *available()]
+        options["choices"] = ["auto", "cpu"]
     elif knob.kind in ("choice", "choices"):
         options["choices"] = list(knob.choices)
     elif knob.kind == "bool":

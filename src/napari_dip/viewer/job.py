@@ -7,12 +7,15 @@ import logging
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
 
-from napari_dip.core.solve import Progress
+from napari_dip.viewer import engine
+
+if TYPE_CHECKING:
+    from napari_dip.core.solve import Progress
 
 INTERVAL = 0.3  # seconds between two looks at the image: each costs the window a redraw
 _log = logging.getLogger(__name__)
@@ -142,6 +145,9 @@ class Job(QObject):
         return Outcome(None, error)
 
     def _consume(self) -> Any:
+        engine.load()
+        from napari_dip.core.solve import Progress
+
         steps = self._steps(self._should_stop)
         while True:
             try:

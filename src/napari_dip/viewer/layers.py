@@ -7,7 +7,6 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import dask.array
 import numpy as np
 import pint
 from napari.layers import Image
@@ -207,6 +206,8 @@ class Selection:
             return self.data
         data = self.data
         if is_lazy(data) and not hasattr(data, "dask"):
+            import dask.array  # half a second
+
             data = dask.array.from_array(data, chunks=getattr(data, "chunks", None) or "auto")
         return data[self.part]
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox, SpinBox
 from qtpy.QtCore import Signal
 
-from napari_dip.core.solve import Progress
 from napari_dip.viewer.form import Rows
 from napari_dip.viewer.restoration import Restoration
+
+if TYPE_CHECKING:
+    from napari_dip.core.solve import Progress
 
 AS_LAYERS, AS_STACK = "new layers", "one stack"
 
@@ -58,7 +60,7 @@ class Live(Rows):
 
     def show_progress(self, restoration: Any, progress: Any) -> None:
         """Show the image so far, or the block at hand, and keep the image if it is a snapshot."""
-        if isinstance(progress, Progress) and progress.snapshot:
+        if getattr(progress, "snapshot", False):  # of blocks there is none
             self._keep(restoration, progress)
         if self.preview.value and (self._layer is None or self._layer in self._viewer.layers):
             self._layer = restoration.show_preview(self._viewer, progress, self._layer)

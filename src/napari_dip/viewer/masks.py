@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import dask.array
 import numpy as np
 from napari.layers import Labels
 
@@ -55,6 +54,8 @@ def lazy_mask(selection: Selection, labels: Any, label: int | None, viewer: Any,
         marks = replace(marks, data=marks.data.copy())
     *leading, height, width = selection.shape
     chunks = ([(1,) * n for n in leading] if not marks.flat else []) + [_chunks(height), _chunks(width)]
+    import dask.array  # half a second
+
     return dask.array.map_blocks(
         partial(_block, marks),
         name=f"missing-{uuid.uuid4().hex}",  # dask would make one from the values of all labels

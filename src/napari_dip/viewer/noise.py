@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
 
-from napari_dip.core.noise import Noise
-from napari_dip.trust import estimate_noise
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.form import Text, tip
 from napari_dip.viewer.layers import Source
+
+if TYPE_CHECKING:
+    from napari_dip.core.noise import Noise
 
 _DELAY = 400  # ms: while a slider moves nothing is estimated
 
@@ -60,7 +61,7 @@ class NoiseSentence(Text):
         self.estimated.emit(None)
 
     def _on_answer(self, noise: Noise | Exception) -> None:
-        if not isinstance(noise, Noise):  # what cannot be restored; Run says why
+        if isinstance(noise, Exception):  # what cannot be restored; Run says why
             self._say("")
             self.estimated.emit(None)
             return
@@ -81,4 +82,6 @@ class NoiseSentence(Text):
 
 
 def _estimate(read: Callable[[], Source], camera: dict[str, float]) -> Noise:
+    from napari_dip.trust import estimate_noise  # imports torch: seconds
+
     return estimate_noise(**read().arguments, **camera)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_dip.core.solve import Progress, Result
-from napari_dip.restore import Run, iterate
 from napari_dip.viewer import layers
 from napari_dip.viewer.layers import Geometry, Source
+
+if TYPE_CHECKING:
+    from napari_dip.core.solve import Progress, Result
+    from napari_dip.restore import Run
 
 METADATA = "napari-dip"  # the key of the record in ``layer.metadata``
 LAST = "last iterate"
@@ -91,6 +93,8 @@ class Restoration(Asked):
 
     def start(self, should_stop: Callable[[], bool], interval: float, snapshot_every: int = 0) -> Run:
         """Check the arguments and make the run."""
+        from napari_dip.restore import iterate  # imports torch: seconds
+
         knobs = self.knobs_here
         if self.source.rgb and np.issubdtype(self.source.image.dtype, np.integer):
             knobs["output_dtype"] = "input"  # napari shows float colours from 0 to 1 only

@@ -12,7 +12,7 @@ from qtpy.QtCore import QEventLoop
 
 from napari_dip.inputs import read_factor
 from napari_dip.settings import TASKS
-from napari_dip.viewer import findings, layers, masks
+from napari_dip.viewer import engine, findings, layers, masks
 from napari_dip.viewer.account import has_other_last, share
 from napari_dip.viewer.job import INTERVAL, Job, Outcome
 from napari_dip.viewer.restoration import Restoration
@@ -107,6 +107,7 @@ def restore_layer(
     RuntimeError
         If the run fails, or another one is under way.
     """
+    engine.load()
     if task not in TASKS:
         raise ValueError(f"task={task!r} is not known: choose one of {', '.join(TASKS)}")
     layer, mask, truth, psf = (_by_name(viewer, each) for each in (layer, mask, truth, psf))

@@ -12,23 +12,22 @@ import tempfile
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask.array
 import numpy as np
 import zarr
 
-from napari_dip import blocks
-from napari_dip.blockcost import BlocksCost, estimate_blocks
-from napari_dip.large import BlockProgress, Restored, iterate_blocks
 from napari_dip.ledger import Ledger
 from napari_dip.ngff import AXES
-from napari_dip.order import AnotherRun, read_order, said
-from napari_dip.settings import Settings
 from napari_dip.viewer import layers
 from napari_dip.viewer.layers import Geometry, Selection
 from napari_dip.viewer.restoration import DONE, METADATA, Asked
 from napari_dip.zarrs import Calibration, plain
+
+if TYPE_CHECKING:
+    from napari_dip.blockcost import BlocksCost
+    from napari_dip.large import BlockProgress, Restored
+    from napari_dip.settings import Settings
 
 CONTINUE = "Continue a run..."
 WHY_NO_TRUST = (
@@ -68,6 +67,8 @@ class Stream(Asked):
         ValueError
             If the run cannot be written there; the message says why, and what to do. No pixel is read for it.
         """
+        from napari_dip.order import AnotherRun  # imports torch: seconds
+
         check(self.source)
         before = what_is_there(self.target)
         if before:
@@ -86,12 +87,16 @@ class Stream(Asked):
 
     def cost(self, settings: Settings) -> BlocksCost:
         """What it takes with these settings, for the blocks that are left; no pixel is read for it."""
+        from napari_dip.blockcost import estimate_blocks
+
         cost = estimate_blocks(self.task, self.source.array, self.mask, settings=settings, **self._problem)
         return replace(cost, blocks=0 if self.finished else cost.blocks - self.done)
 
     @property
     def block(self) -> tuple[int, ...]:
         """Size of the blocks, along the axes of space."""
+        from napari_dip.order import read_order
+
         order = read_order(
             self.task, self.source.array, Ledger(self.target), self.mask, **self._problem, **self.knobs_here
         )
@@ -123,6 +128,8 @@ class Stream(Asked):
         }
 
     def _steps(self, should_stop: Callable[[], bool], interval: float) -> Generator[BlockProgress, None, Restored]:
+        from napari_dip.large import iterate_blocks
+
         return iterate_blocks(
             self.task,
             self.source.array,
@@ -231,6 +238,10 @@ def done_blocks(restored: Restored) -> int:
 
 def lazy_levels(restored: Restored) -> list[Any]:
     """The levels of the image, the finest first, not read; while tiles are not blended in the file, in the reading."""
+    import dask.array
+
+    from napari_dip import blocks
+
     plan = restored.plan
     if restored.complete:
         group = zarr.open_group(restored.path, mode="r")
@@ -258,6 +269,8 @@ def _may_be_written(target: Path) -> bool:
 
 def _unlike(differences: dict[str, tuple[Any, Any]]) -> str:
     """What another run has, where it differs, and what to do."""
+    from napari_dip.order import said
+
     told = []
     for name, values in differences.items():
         then, now = (said(name, value, "left as proposed") for value in values)
@@ -273,6 +286,8 @@ def _ledger(restored: Restored) -> Ledger:
 
 
 def _lazy(array: Any) -> Any:
+    import dask.array
+
     # without a name of its own napari's cache would show what another run has read of it before
     return dask.array.from_array(array, chunks=array.chunks, name=False)
 

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import napari.viewer
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
-from napari_dip.core import device as devices
-from napari_dip.core.noise import Noise
-from napari_dip.core.solve import Result
-from napari_dip.core.state import SAVING, SLOWER
-from napari_dip.forecast import iterations_at_most
-from napari_dip.large import Restored
-from napari_dip.viewer import account, findings, layers
+from napari_dip.viewer import account, engine, findings, layers
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.choice import Inputs
 from napari_dip.viewer.controls import Controls
@@ -30,6 +24,11 @@ from napari_dip.viewer.restoration import METADATA, Restoration
 from napari_dip.viewer.stream import WHY_NO_TRUST, Stream, done_blocks
 from napari_dip.viewer.tasks import DeconvolveInputs, InpaintInputs, SuperresolveInputs
 from napari_dip.viewer.trust import TrustPanel
+
+if TYPE_CHECKING:
+    from napari_dip.core.noise import Noise
+    from napari_dip.core.solve import Result
+    from napari_dip.large import Restored
 
 
 class RestoreWidget(QWidget):
@@ -53,8 +52,11 @@ class RestoreWidget(QWidget):
         self._found = Findings()  # about the last result
         self._said_before = ""  # of the last result
         self._failed_with: Any = None  # the image that the failure under the progress bar is about
+        self._broken = ""  # why nothing can be computed
         self._build()
         self._watch()
+        if not engine.loaded():
+            self._loader.ask(engine.load)
         self.reset_choices()
         self._follow_active()
 
@@ -73,6 +75,8 @@ class RestoreWidget(QWidget):
         self.cost = CostSentence()
         self._looker = Background()
         self._looker.setParent(self)
+        self._loader = Background()
+        self._loader.setParent(self)
         self._choices = QWidget()
         inside = QVBoxLayout(self._choices)
         self._chosen_before = (self.inputs, self.noise, self.form, Section("Camera", self.inputs.camera), self.live)
@@ -117,6 +121,7 @@ class RestoreWidget(QWidget):
         self.trust.asked.connect(self.look_again)
         self.trust.toggled.connect(self._reveal_trust)
         self._looker.answered.connect(self._on_looked)
+        self._loader.answered.connect(self._on_loaded)
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers that there are; napari calls this too."""
@@ -172,7 +177,14 @@ class RestoreWidget(QWidget):
             raise ValueError(self.inputs.no_image())
         self.inputs.camera.values()
         settings = self.form.settings()
-        device = devices.choose(settings.device)
+        if self._broken:
+            raise ValueError(self._broken)
+        if not engine.loaded():
+            return f"{self.inputs.verb(layer)} {self.inputs.describe()}. torch is being loaded; Run waits for it."
+        from napari_dip.core.device import choose
+        from napari_dip.forecast import iterations_at_most
+
+        device = choose(settings.device)
         how = "self-guided, " if self.form.method == "self-guided" else ""
         runs = f"{settings.runs} runs of " if settings.runs > 1 else ""
         each = " a block" if stream else ""
@@ -193,6 +205,12 @@ class RestoreWidget(QWidget):
             self.noise.forget()
         else:
             self.noise.look(*look, camera)
+
+    def _on_loaded(self, failure: Exception | None) -> None:
+        if failure is not None:
+            self._broken = f"torch cannot be loaded: {failure}. Install it anew, as its site says for this machine."
+            return self._describe()
+        return self.form.offer_devices()  # which also describes what a run will do
 
     def _on_noise(self, noise: Noise | None) -> None:
         self.form.set_noise(noise)  # also during a run, which has its own settings by then
@@ -299,7 +317,7 @@ class RestoreWidget(QWidget):
                 show_error(outcome.error)
             elif isinstance(outcome.value, Finished) and isinstance(restoration, Restoration):
                 self._show(restoration, outcome.value)
-            elif isinstance(outcome.value, Restored) and isinstance(restoration, Stream):
+            elif isinstance(restoration, Stream):
                 self._show_stream(restoration, outcome.value)
             elif isinstance(outcome.value, Findings):
                 self._add_findings(outcome.value)
@@ -310,6 +328,8 @@ class RestoreWidget(QWidget):
             self._describe()
 
     def _show(self, restoration: Restoration, finished: Finished) -> None:
+        from napari_dip.core.state import SAVING, SLOWER
+
         result, found = finished.result, finished.findings
         if result.iterations == 0 and not result.complete:
             return self._say("Stopped before the first iteration; there is nothing to show.")

@@ -1,0 +1,48 @@
+"""All that computes, and torch with it: seconds to import, so a form opens without it and waits for it beside."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+_one = threading.Lock()  # two threads in the same imports may see modules that are not whole yet
+_loaded = threading.Event()
+
+
+def load() -> None:
+    """Import it, in whatever thread this is called, or wait until another one has.
+
+    Raises
+    ------
+    ImportError, OSError
+        If torch cannot be imported.
+    """
+    with _one:
+        import_module("napari_dip.core")  # what is set before torch is loaded
+        _open_libraries()
+        for name in ("restore", "trust", "large", "blockcost"):
+            import_module(f"napari_dip.{name}")
+    _loaded.set()
+
+
+def loaded() -> bool:
+    """Whether it is there, so that using it keeps nobody waiting."""
+    return _loaded.is_set()
+
+
+def _open_libraries() -> None:
+    """Open the libraries of torch as its import does, but without holding up other threads: that is most of a second.
+
+    An import holds Python's lock meanwhile, and so does `ctypes.CDLL`; calling a C function does not.
+    """
+    torch = find_spec("torch")
+    folder = Path(torch.origin).parent / "lib" if torch and torch.origin else Path()
+    if not (folder / "libtorch_global_deps.so").exists():
+        return  # another system than Linux, or a build of one's own
+    dlopen = ctypes.CDLL(None).dlopen
+    for name, kind in (("libtorch_global_deps.so", os.RTLD_GLOBAL), ("libtorch.so", os.RTLD_LOCAL)):
+        dlopen(os.fsencode(folder / name), os.RTLD_NOW | kind)  # what cannot be opened the import will tell

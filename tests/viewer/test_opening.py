@@ -1,0 +1,76 @@
+"""A dock opens without torch, which is imported beside it; whatever needs it waits without holding up the window."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+OPEN = """
+import sys, threading, time
+import numpy as np
+from napari.components import ViewerModel
+from qtpy.QtWidgets import QApplication
+
+torch_may_come = threading.Event()
+class Torch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            assert threading.current_thread() is not threading.main_thread(), "the window would be held up"
+            if "broken" in sys.argv:
+                raise ImportError("libtorch is damaged")
+sys.meta_path.insert(0, Torch())
+
+from napari_dip.viewer import engine
+load = engine.load
+engine.load = lambda: torch_may_come.wait(60) and load()  # not within an import, which would hold up others
+
+from napari_dip.viewer.widget import DeconvolveWidget, DenoiseWidget, InpaintWidget, SuperresolveWidget
+
+app = QApplication([])
+viewer = ViewerModel()
+viewer.add_image(np.random.default_rng(0).normal(100, 10, (20, 24)).astype(np.float32), name="picture")
+
+def until(condition):
+    end = time.monotonic() + 120
+    while not condition():
+        app.processEvents()
+        time.sleep(0.01)
+        assert time.monotonic() < end
+
+docks = [make(viewer) for make in (DenoiseWidget, InpaintWidget, SuperresolveWidget, DeconvolveWidget)]
+dock = docks[0]
+for _ in range(20):
+    app.processEvents()
+    time.sleep(0.01)
+assert "torch" not in sys.modules
+assert "torch is being loaded" in dock._sentence.text() and "'picture'" in dock._sentence.text()
+assert dock.form.settings().iterations > 0
+"""
+RUN = """
+dock.form.set(channels="4", scales=2, code_channels=8, iterations=5, stop="iterations", runs=1)
+dock.run()  # at once, as an impatient user does
+assert dock.running and "torch" not in sys.modules
+torch_may_come.set()
+until(lambda: not dock.running)
+assert "finished" in dock.status, dock.status
+until(lambda: all("torch is" not in each._sentence.text() for each in docks))
+from napari_dip.core.device import available, choose
+assert choose("auto").name in dock._sentence.text()
+assert [*dock.form._rows["device"].choices] == ["auto", *available()]
+"""
+BROKEN = """
+torch_may_come.set()
+until(lambda: "libtorch is damaged" in dock._sentence.text())
+assert not dock.run_button.isEnabled()
+"""
+
+
+@pytest.mark.parametrize(("then", "torch"), [(RUN, "well"), (BROKEN, "broken")], ids=["well", "broken"])
+def test_a_dock_opens_without_torch_and_waits_for_it_beside(then: str, torch: str) -> None:
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", "-c", OPEN + then, torch]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert run.returncode == 0, run.stderr[-3000:]
