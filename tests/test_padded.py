@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 
 import napari_dip
-from napari_dip import denoise, inpaint, iterate, superresolve
+from napari_dip import denoise, inpaint, iterate, restore_blocks, superresolve
 from tests.bad_inputs import QUICK
 from tests.core.test_padding import scene
 
@@ -90,3 +92,19 @@ def test_each_channel_has_its_own() -> None:
     result = denoise(stack, channel_axis=0, **SMALL)
     assert (result.image[where] == 0).all()
     assert (result.image[~where] > 0).all()
+
+
+def test_blocks_leave_it_out_with_no_seam(tmp_path: Path) -> None:
+    image, where = padded(32, 80, value=0.1)
+    image[:, :20], where[:, :20] = 0.1, True  # the first block has nothing else
+    done = restore_blocks("denoise", image, tmp_path / "out.zarr", tile=32, client=False, progress=False, **SMALL)
+    restored = zarr.open_array(tmp_path / "out.zarr" / "0")[:]
+    assert (restored[where] == np.float32(0.1)).all()
+    assert restored[~where].min() > 50
+    assert done.record["padding_pixels"] > 0
+    assert "skip_padding=False" in done.stop_reason
+    missing = np.where(where, np.nan, image)
+    other = restore_blocks("denoise", missing, tmp_path / "nan.zarr", tile=32, client=False, progress=False, **SMALL)
+    assert done.record["intensity_range"] == other.record["intensity_range"]
+    assert done.record["noise"] == other.record["noise"]
+    assert (zarr.open_array(tmp_path / "nan.zarr" / "0")[:][~where] == restored[~where]).all()

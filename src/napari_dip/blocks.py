@@ -22,6 +22,7 @@ import zarr
 from napari_dip import record
 from napari_dip.core.intensity import to_dtype
 from napari_dip.core.noise import Noise
+from napari_dip.core.padding import padding_of
 from napari_dip.core.solve import Progress, Result
 from napari_dip.core.telling import quietly
 from napari_dip.core.tiling import Tiling, seed_at
@@ -261,6 +262,7 @@ def blended(plan: Plan, index: int) -> Array:
     slice_, space = plan.slice_of(chunk), chunk[len(plan.lead) :]
     size = [each.stop - each.start for each in space]
     total, weight = np.zeros(size, np.float32), np.zeros(size, np.float32)
+    low, high = np.full(size, np.inf, np.float32), np.full(size, -np.inf, np.float32)
     for place in tiles.within(space):
         shared = [slice(max(s.start, p.start), min(s.stop, p.stop)) for s, p in zip(space, place, strict=True)]
         here, there = (
@@ -271,8 +273,10 @@ def blended(plan: Plan, index: int) -> Array:
         weights = np.where(np.isfinite(values), tiles.weights(place)[there], 0)
         total[here] += weights * np.nan_to_num(values)
         weight[here] += weights
+        low[here], high[here] = np.fmin(low[here], values), np.fmax(high[here], values)
     with np.errstate(invalid="ignore"):  # nothing is known there
-        result = to_dtype((total / weight).astype(np.float64), plan.dtype)
+        same = np.where(low == high, low, total / weight)  # padding, bit by bit
+        result = to_dtype(same.astype(np.float64), plan.dtype)
     return np.asarray(result.reshape([each.stop - each.start for each in chunk]))
 
 
@@ -297,9 +301,11 @@ def _mark(plan: Plan, step: str, index: int) -> None:
         plan.ledger.mark(step, index, {})
 
 
-def extremes(index: int, part: Part, mask: Part | None) -> tuple[float, float] | None:
-    """The smallest and the largest known pixel of a part."""
+def extremes(index: int, part: Part, mask: Part | None, skip_padding: bool = False) -> tuple[float, float] | None:
+    """The smallest and the largest known pixel of a part, a slice of space."""
     values, missing = known(part, mask)
+    if skip_padding:
+        missing = missing | padding_of(values, missing)
     some = values[~missing]
     return (float(some.min()), float(some.max())) if some.size else None
 
@@ -372,6 +378,7 @@ def _entry(result: Result) -> dict[str, Any]:
         "seconds": round(result.seconds, 3),
         "complete": result.complete,
         "stop_reason": result.stop_reason,
+        "padding_pixels": result.record["padding_pixels"],
         "verdict": None if result.verdict is None else result.verdict.ok,
     }
 

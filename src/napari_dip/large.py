@@ -15,6 +15,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -367,6 +368,8 @@ def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, 
     reason = f"finished {plan.blocks} blocks in {time.perf_counter() - began:.0f} s"
     if finished["empty"]:
         reason += f"; {finished['empty']} of them have no known pixel and stay empty"
+    if finished["padding_pixels"]:
+        reason += "; padding or dead lines in them came back as they are (skip_padding=False restores them)"
     return Restored(path=target, complete=True, stop_reason=reason, record=finished, plan=plan)
 
 
@@ -399,13 +402,21 @@ def _place(order: Order, request: dict[str, Any], *, overwrite: bool) -> tuple[L
 
 def _account(ledger: Ledger) -> dict[str, Any]:
     """What the fits of all blocks come to."""
-    total = {"blocks": 0, "empty": 0, "iterations": 0, "seconds": 0.0, "residuals_with_structure": 0}
+    total = {
+        "blocks": 0,
+        "empty": 0,
+        "iterations": 0,
+        "seconds": 0.0,
+        "padding_pixels": 0,
+        "residuals_with_structure": 0,
+    }
     gave_up: list[str] = []
     for entry in ledger.entries("fit"):
         total["blocks"] += 1
         total["empty"] += entry.get("empty", False)
         total["iterations"] += entry.get("iterations", 0)
         total["seconds"] = round(total["seconds"] + entry.get("seconds", 0), 3)
+        total["padding_pixels"] += entry.get("padding_pixels", 0)
         total["residuals_with_structure"] += entry.get("verdict") is False
         if not entry.get("complete", True) and len(gave_up) < 10:
             gave_up.append(entry["stop_reason"])
@@ -439,17 +450,24 @@ def _extremes(order: Order) -> Generator[BlockProgress, None, tuple[float, float
     places = ((*(slice(i, i + 1) for i in at), *tile) for at in itertools.product(*lead) for tile in tiles)
     count = len(tiles) * int(np.prod([len(each) for each in lead], dtype=int))
     pieces = ((i, order.parts(place)) for i, place in enumerate(places))
+    skip = bool(order.changes.get("skip_padding", getattr(order.settings, "skip_padding", True)))
+    look = partial(blocks.extremes, skip_padding=skip)
     low, high, began = np.inf, -np.inf, time.perf_counter()
+    flat: list[float] = []  # the values of parts that have one alone: padding, unless there is nothing else
     damage: Unreadable | None = None
-    for done, (_, found) in enumerate(_outcomes(order, blocks.extremes, pieces), start=1):
+    for done, (_, found) in enumerate(_outcomes(order, look, pieces), start=1):
         if isinstance(found, Unreadable):
             damage = found
         elif isinstance(found, BaseException):
             raise found
+        elif found is not None and skip and found[0] == found[1]:
+            flat.append(found[0])
         elif found is not None:
             low, high = min(low, found[0]), max(high, found[1])
         left = (time.perf_counter() - began) / done * (count - done)
         yield BlockProgress(step="measure", done=done, count=count, seconds_left=left)
+    if low > high and flat:
+        low, high = min(flat), max(flat)
     if damage is not None and low > high:
         raise damage
     return (float(low), float(high)) if low <= high else None
