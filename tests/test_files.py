@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -499,3 +501,15 @@ def test_a_record_that_is_nested_too_deep_does_not_cost_the_image(tmp_path: Path
     with pytest.warns(UserWarning, match="left out"):
         read = files.read(tmp_path / name)
     assert (read.values.shape, read.record) == ((6, 5), {})
+
+
+def test_what_a_killed_run_left_half_written_is_swept(tmp_path: Path) -> None:
+    """By the next one that writes there; never what a living process, or another program, is writing."""
+    child = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    begin = files._part()
+    gone, alive, other = f"{begin}{int(child.stdout)}.tif", f"{begin}{os.getpid()}.png", ".napari-dip-notes.tif"
+    for name in (gone, alive, other):
+        (tmp_path / name).write_bytes(b"half")
+    picture = make_picture(np.zeros((4, 4), np.uint8), "YX")
+    files.write(tmp_path / "out.tif", picture.values, picture)
+    assert {each.name for each in tmp_path.iterdir()} == {alive, other, "out.tif"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -231,7 +232,8 @@ def _put(path: Path, picture: Picture, *, overwrite: bool, keep: bool = True) ->
     try:
         for target, writer in targets.items():
             target = Path(os.path.realpath(target))  # a link stays, and what it names is replaced
-            part = target.with_name(f".napari-dip-{os.getpid()}{target.suffix}")
+            _sweep(target.parent)
+            part = target.with_name(f"{_part()}{os.getpid()}{target.suffix}")
             parts[part] = target
             with open(part, "w+b") as file:
                 writer(file, picture)
@@ -247,6 +249,21 @@ def _put(path: Path, picture: Picture, *, overwrite: bool, keep: bool = True) ->
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
+
+
+def _part() -> str:
+    """How the names of files begin that are not whole yet; the number of the process follows."""
+    return f".napari-dip-{''.join(filter(str.isalnum, platform.node()))[:64]}-"
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what processes of this machine left that were killed while they wrote."""
+    import psutil  # type: ignore[import-untyped]
+
+    for file in folder.glob(f"{_part()}*"):
+        number = file.stem.removeprefix(_part())
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            file.unlink(missing_ok=True)
 
 
 def _writer(path: Path) -> Callable[[BinaryIO, Picture], None]:

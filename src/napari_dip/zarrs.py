@@ -214,7 +214,9 @@ class Part:
 def _damaged_chunk(array: zarr.Array[Any], place: Place) -> str:
     """The file of the first chunk in a place that cannot be read, or that of the array."""
     size = getattr(array, "shards", None) or array.chunks
-    for at in itertools.product(*(range(p.start // n, -(-p.stop // n)) for p, n in zip(place, size, strict=True))):
+    place = (*place, *[slice(None)] * (array.ndim - len(place)))
+    ends = [each.indices(n)[:2] for each, n in zip(place, array.shape, strict=True)]
+    for at in itertools.product(*(range(a // n, -(-b // n)) for (a, b), n in zip(ends, size, strict=True))):
         try:
             array[tuple(slice(i * n, (i + 1) * n) for i, n in zip(at, size, strict=True))]
         except Exception:  # as above

@@ -2,8 +2,10 @@
 
 import os
 
+import dask.array as da
 import numpy as np
 import pytest
+import zarr
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
@@ -196,3 +198,15 @@ def test_one_of_the_processors_that_the_process_may_use_is_left_to_the_window(mo
 
     assert [threads(n) for n in (1, 2, 8)] == [1, 1, 7]
     assert threads(8, threads=8) == 8
+
+
+def test_a_damaged_chunk_of_a_lazy_layer_is_named_with_its_file(viewer, tmp_path):
+    array = zarr.create_array(tmp_path / "in.zarr", shape=(3, 8, 8), chunks=(1, 8, 8), dtype="u2")
+    array[:] = 7
+    chunk = tmp_path / "in.zarr" / "c" / "1" / "0" / "0"
+    chunk.write_bytes(b"x")
+    for i, data in enumerate((array, da.from_zarr(array))):
+        layer = Image(data, name=str(i), contrast_limits=(0, 9))
+        assert layers.read(layer, where=(0,)).image.shape == (1, 8, 8)
+        with pytest.raises(OSError, match=f"{chunk} cannot be read"):
+            layers.read(layer, where=(1,))

@@ -12,6 +12,8 @@ import pint
 from napari.layers import Image
 from napari.utils.transforms import Affine
 
+from napari_dip import zarrs
+
 ALL = "all"  # every slice of the leading axes
 TOGETHER = "together"  # the same, by one generator
 _ONE_BLOCK = {2: 1536**2, 3: 192**3}  # pixels of a lazy slice or volume that are read at once
@@ -218,13 +220,15 @@ class Selection:
         ------
         ValueError
             If it is `large`.
+        OSError
+            If it cannot be read; the message names the file, as far as it is known.
         """
         if self.large:
             raise ValueError(
                 f"'{self.name}' is lazy, and {' x '.join(map(str, self.shape))} pixels of it are not read at once; "
                 "choose a slice, or write the result block by block"
             )
-        image = np.asarray(self.data[self.part])
+        image = zarrs.Source(self.data, None).part(self.part).read()  # which names the file of a damaged chunk
         return Source(
             image=image[..., :3] if self.rgb else image,
             geometry=self.geometry,
