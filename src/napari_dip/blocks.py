@@ -20,7 +20,7 @@ import numpy.typing as npt
 import zarr
 
 from napari_dip import record
-from napari_dip.core.intensity import to_dtype
+from napari_dip.core.intensity import mean_of, to_dtype
 from napari_dip.core.noise import Noise
 from napari_dip.core.padding import padding_of
 from napari_dip.core.solve import Progress, Result
@@ -58,6 +58,8 @@ class Plan:
         Of a slice, on the grid of the source.
     factors : tuple of int
         By which the result is finer along the axes of space.
+    dtype, real : dtype
+        Of the result, and of what is computed with: float32, or float64 where that does not hold it.
     chunks : tuple of int
         Of the result.
     levels : tuple of tuple of int
@@ -77,6 +79,7 @@ class Plan:
     tiles: Tiling
     factors: tuple[int, ...]
     dtype: np.dtype[Any]
+    real: np.dtype[Any]
     chunks: tuple[int, ...]
     levels: tuple[tuple[int, ...], ...]
 
@@ -181,7 +184,7 @@ class Plan:
             check_array(self.target, str(i), self.level_shape(i), self.dtype)
         if not self.direct:
             name = (self.ledger.work / "tiles").relative_to(self.target).as_posix()
-            check_array(self.target, name, (self.blocks, *self.finer.tile), np.dtype(np.float32))
+            check_array(self.target, name, (self.blocks, *self.finer.tile), self.real)
 
     @property
     def tile_array(self) -> Any:
@@ -225,7 +228,7 @@ def fit(
     if not missing.all():
         entry = {}
         if plan.keeps_known and not missing.any():
-            restored = values.astype(plan.dtype if plan.direct else np.float32)
+            restored = values.astype(plan.dtype if plan.direct else plan.real)
         else:
             result = yield from _restored(plan, index, values, missing, should_stop, interval)
             if not result.complete and should_stop():
@@ -261,8 +264,8 @@ def blended(plan: Plan, index: int) -> Array:
     chunk, tiles, fitted = plan.chunk(0, index), plan.finer, plan.tile_array
     slice_, space = plan.slice_of(chunk), chunk[len(plan.lead) :]
     size = [each.stop - each.start for each in space]
-    total, weight = np.zeros(size, np.float32), np.zeros(size, np.float32)
-    low, high = np.full(size, np.inf, np.float32), np.full(size, -np.inf, np.float32)
+    total, weight = np.zeros(size, plan.real), np.zeros(size, plan.real)
+    low, high = np.full(size, np.inf, plan.real), np.full(size, -np.inf, plan.real)
     for place in tiles.within(space):
         shared = [slice(max(s.start, p.start), min(s.stop, p.stop)) for s, p in zip(space, place, strict=True)]
         here, there = (
@@ -335,7 +338,7 @@ def _restored(
     lead, place = plan.block(index)
     noise, task = plan.noise, plan.task
     if noise is not None:
-        noise = noise.moved(plan.level, values[~missing].mean())
+        noise = noise.moved(plan.level, mean_of(values[~missing]))
     settings = plan.settings.changed(
         seed=seed_at(plan.settings.seed, [each.start for each in (*lead, *place)]),
         tile=max(16, *plan.tiles.tile),  # said, so that free memory has no say in it: a block is one fit

@@ -20,6 +20,7 @@ from napari_dip import blocks, record
 from napari_dip.blocks import Plan
 from napari_dip.cluster import active_client
 from napari_dip.core import device as devices
+from napari_dip.core.intensity import float_for
 from napari_dip.core.mosaic import tiles_of
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample
@@ -409,7 +410,7 @@ def begin(
             return
         tile = plan.finer.tile
         kept = group.create_group(work.as_posix())
-        kept.create_array("tiles", shape=(plan.blocks, *tile), chunks=(1, *tile), dtype="f4", fill_value=np.nan)
+        kept.create_array("tiles", shape=(plan.blocks, *tile), chunks=(1, *tile), dtype=plan.real, fill_value=np.nan)
 
     order.ledger.create(make)
     return found
@@ -437,12 +438,19 @@ def _plan(order: Order, found: dict[str, Any]) -> Plan:
     tiles, settings = _tiling(found["tiles"]), Settings(**found["settings"])
     if tiles != order.tiles:
         raise ValueError("its tiles are others")
-    limits, noise = found["intensity_range"], found["noise"] or {}
-    numbers = [value for name, value in noise.items() if name not in ("autocorrelation", "contrast", "warning")]
+    numbers = [
+        value
+        for name, value in (found["noise"] or {}).items()
+        if name not in ("autocorrelation", "contrast", "warning")
+    ]
     if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in (found["level"], *numbers)):
         raise ValueError("its level or noise is no number")
     shape = (*order.source.shape[: order.leading], *tiles.finer(order.factors).shape)
-    dtype = np.dtype(order.source.array.dtype) if settings.output_dtype == "input" else np.dtype(np.float32)
+    limits = None if found["intensity_range"] is None else read_range(tuple(found["intensity_range"]))
+    noise = None if found["noise"] is None else noise_from(found["noise"])
+    low, high = limits or (0.0, 0.0)
+    real = float_for(low, high, noise.sigma if noise else 0.0)
+    dtype = np.dtype(order.source.array.dtype) if settings.output_dtype == "input" else real
     return Plan(
         target=str(order.ledger.path.absolute()),
         run=found.get("run", ""),
@@ -450,13 +458,14 @@ def _plan(order: Order, found: dict[str, Any]) -> Plan:
         instrument=order.instrument,
         camera=order.camera,
         settings=settings.changed(threads=order.changes.get("threads", settings.threads)),
-        intensity_range=None if limits is None else read_range(tuple(limits)),
-        noise=None if found["noise"] is None else noise_from(found["noise"]),
+        intensity_range=limits,
+        noise=noise,
         level=found["level"],
         lead=order.source.shape[: order.leading],
         tiles=tiles,
         factors=order.factors,
         dtype=dtype.newbyteorder("="),
+        real=real,
         chunks=chunks_of(shape, len(order.space)),
         levels=tuple(pyramid(shape, len(order.space))),
     )

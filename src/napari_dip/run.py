@@ -256,7 +256,8 @@ class Job:
         known, result = values[~missing], values
         if self.scaling is None or known.min() == known.max():
             what = "the image" if len(self.slices.values) == 1 else f"slice {index}"
-            warn(f"{what} has one value only and comes back as it is", stacklevel=2)
+            if known.min() == known.max():
+                warn(f"{what} has one value only and comes back as it is", stacklevel=2)
             result = np.full((len(values), *self.shape), known[0])
             if self.keeps_known:  # 64-bit integers may differ although their scaling cannot tell
                 result[~missing] = known
@@ -307,6 +308,17 @@ class Job:
     def empty(self) -> Array:
         """What stands where nothing was restored: NaN, or 0 in integers."""
         return np.array(np.nan if self.dtype.kind == "f" else 0, self.dtype)
+
+
+def rounded(slices: Slices) -> str:
+    """A sentence if there are integers that float64 does not hold, in which all is computed; else an empty one."""
+    if slices.values.dtype.kind not in "iu" or slices.values.dtype.itemsize < 8:
+        return ""
+    known = slices.values[~slices.missing]
+    low, high = int(known.min()), int(known.max())
+    if low == high or max(abs(low), abs(high)) <= 2**53:
+        return ""
+    return f"Integers beyond 2**53 are rounded to float64: subtract {low} from the image, and add it to the result"
 
 
 def scaling_of(slices: Slices, intensity_range: tuple[float, float] | None) -> Scaling | None:

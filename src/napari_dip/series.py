@@ -28,7 +28,7 @@ from napari_dip.core.state import FAILED, Event, State, has_ended, in_words, mar
 from napari_dip.core.stopping import Choice
 from napari_dip.forecast import iterations_at_most
 from napari_dip.glance import glance
-from napari_dip.run import Array, Job, describe
+from napari_dip.run import Array, Job, describe, rounded
 from napari_dip.settings import PRESETS
 
 _log = logging.getLogger(__name__)
@@ -363,7 +363,9 @@ class Series:
 
     def _warned(self, accounts: dict[int, _Account], ratios: Array | None) -> Iterator[str]:
         job = self.job
-        return doubts.warnings_of(job.slices, job.noise, ratios, apart=job.apart(accounts), camera=bool(job.camera))
+        if sentence := rounded(job.slices):
+            yield sentence
+        yield from doubts.warnings_of(job.slices, job.noise, ratios, apart=job.apart(accounts), camera=bool(job.camera))
 
     def _glance(self, done: list[int]) -> tuple[Array, Array] | None:
         """The middle one of the restored slices, before and after."""

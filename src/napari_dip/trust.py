@@ -16,6 +16,7 @@ import numpy.typing as npt
 from napari_dip import doubts
 from napari_dip.core import comparison
 from napari_dip.core.comparison import Comparison
+from napari_dip.core.intensity import mean_of
 from napari_dip.core.noise import Noise
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.pixels import find_bad_pixels
@@ -185,7 +186,7 @@ def iterate_noise_control(
     if fingerprint(slices.values) != made["sha256"]:
         raise ValueError("image has other values or another type than what result is of: hand in what was restored")
     missing = read_slices(result.residual, None, made["channel_axis"], made["leading_axes"]).missing
-    observation = _noise_like(slices, noise, float(slices.values[~missing].mean()), result.settings.seed)
+    observation = _noise_like(slices, noise, mean_of(slices.values[~missing]), result.settings.seed)
     hidden = next(each for each in missing if not each.all())  # of the first slice that was fitted
     run = iterate(
         result.record["task"],

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.core.intensity import check_range
+
 WINDOW = 7  # pixels: the side of the window in which SSIM compares
 
 
@@ -99,6 +101,8 @@ def compare(
     for name, values in (("restored", result), ("truth", target)):
         if not np.isfinite(values[compared]).all():
             raise ValueError(f"{name} has pixels that are NaN or infinite; leave them out with mask=~isfinite({name})")
+        known = values[np.isfinite(values)]
+        check_range(float(known.min()), float(known.max()))
     if data_range is None:
         data_range = 255.0 if kind == np.uint8 else float(np.ptp(target[compared]))
         if data_range == 0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage  # type: ignore[import-untyped]
@@ -53,7 +55,9 @@ def hole_ratio(missing: npt.ArrayLike, image: npt.ArrayLike, noise: Noise | None
     # the surroundings of the deep holes: single pixels elsewhere say nothing of them
     deep = distance > deepest / 2
     around = known & (ndimage.distance_transform_edt(~deep) <= max(3 * deepest, _NEAR))
-    filled = np.where(known, values, 0)
+    low = values[known].min()
+    filled = np.where(known, values - low, 0)
+    noise = None if noise is None else replace(noise, offset=noise.offset - float(low))
     length = correlation_length(filled, around, noise)
     if not np.isfinite(length):  # the surroundings are even; the rest of the image may tell
         length = correlation_length(filled, known, noise)
@@ -103,6 +107,7 @@ def spread_around(missing: npt.ArrayLike, image: npt.ArrayLike, where: npt.Array
         return np.asarray(ndimage.uniform_filter(of, width, mode="constant"))
 
     values = np.asarray(image, np.float64)
+    values = np.where(hidden, 0, values - values[~hidden].min())
     centred = np.where(hidden, 0, values - values[~hidden].mean())
     share = np.maximum(total(~hidden * 1.0), np.finfo(np.float64).tiny)
     variance = total(centred**2) / share - (total(centred) / share) ** 2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+#: Differences between intensities, of which float64 holds the fourth powers; and the smallest number to divide by.
+_SMALLEST, _LARGEST, _TINY = 1e-70, 1e70, 1e-300
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,11 @@ def mean_of(values: npt.NDArray[np.generic]) -> float:
 
 
 def check_range(low: float, high: float) -> None:
-    """Raise a `ValueError` unless float64 holds the difference between the limits of an image."""
-    if not math.isfinite(high - low):
+    """Raise a `ValueError` unless float64 holds the powers of the difference between the limits of an image."""
+    if low < high and not _SMALLEST < high - low < _LARGEST:
         raise ValueError(
-            f"image has values from {low:.3g} to {high:.3g}, and float64 cannot hold the difference: divide it by a "
-            "constant, such as image / 4"
+            f"image has values from {low:.3g} to {high:.3g}, and float64 cannot hold the powers of such differences: "
+            f"divide it by a constant, such as image / {max(abs(low), abs(high), _TINY):.1e}"
         )
 
 

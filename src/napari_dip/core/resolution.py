@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.core.intensity import check_range
 from napari_dip.core.noise import INDEPENDENT
 
 Array = npt.NDArray[np.float64]
@@ -221,6 +222,7 @@ def _read(name: str, image: npt.ArrayLike, least: int) -> Array:
         raise ValueError(f"{name} has shape {values.shape}: give two or three axes of {least} pixels or more")
     if not np.isfinite(values).all():
         raise ValueError(f"{name} has pixels that are NaN or infinite; fill them, or crop to where there are none")
+    check_range(float(values.min()), float(values.max()))
     return values.astype(np.float64)
 
 
