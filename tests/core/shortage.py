@@ -60,7 +60,7 @@ class _Numpy(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(np, name)
-        if isinstance(found, type) or not callable(found) or name in ("errstate", "dtype", "isscalar"):
+        if isinstance(found, (type, np.ufunc)) or not callable(found) or name in ("errstate", "dtype", "isscalar"):
             return found
 
         def counted(*args: Any, **kwargs: Any) -> Any:
