@@ -108,3 +108,23 @@ def test_blocks_leave_it_out_with_no_seam(tmp_path: Path) -> None:
     assert done.record["intensity_range"] == other.record["intensity_range"]
     assert done.record["noise"] == other.record["noise"]
     assert (zarr.open_array(tmp_path / "nan.zarr" / "0")[:][~where] == restored[~where]).all()
+
+
+def test_pixels_that_are_bad_beyond_doubt_are_restored() -> None:
+    image = scene(48, 48)
+    bad = np.zeros(image.shape, bool)
+    bad[7, 9] = bad[30, 33] = bad[41, 12] = True
+    image[bad] = 60000, 0, 3000
+    result = denoise(image, **SMALL)
+    assert result.record["bad_pixels"] == 3
+    assert any("3 pixels are hot or dead" in sentence for sentence in result.warnings)
+    assert result.image.max() < 400
+    assert (result.image == denoise(np.where(bad, np.nan, image), **SMALL).image).all()
+    off = denoise(image, skip_bad_pixels=False, **SMALL)
+    assert off.record["bad_pixels"] == 0
+    assert denoise(scene(48, 48), **SMALL).record["bad_pixels"] == 0
+    stars = 100 + 2 * np.random.default_rng(0).normal(size=(48, 48))
+    for index in range(12):  # light of a point is in its neighbours too, wherever it lies
+        y, x = 4 + 3 * index + 0.08 * index, 40 - 3 * index + 0.11 * index
+        stars += 500 * np.exp(-((np.arange(48)[:, None] - y) ** 2 + (np.arange(48) - x) ** 2) / (2 * 0.5**2))
+    assert denoise(stars, **SMALL).record["bad_pixels"] == 0

@@ -78,6 +78,11 @@ def warnings_of(
             f"In slice{'s' * (len(apart) > 1)} {which} the noise is {times} times that of the stack: {each} was "
             "restored with the noise that is seen in it"
         )
+    if slices.bad is not None:
+        yield (
+            f"{np.count_nonzero(slices.bad)} pixels are hot or dead beyond doubt and were restored from their "
+            "surroundings (skip_bad_pixels=False counts them as measured)"
+        )
     if slices.padding is not None:
         yield padding_sentence(slices)
     if ratios is not None and (sentence := hole_sentence(slices, noise, ratios)):

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.core.impulses import defective, filled
+from napari_dip.core.noise import Noise
 from napari_dip.core.padding import padding_of
 from napari_dip.core.telling import warn
 from napari_dip.settings import TASKS
@@ -40,6 +42,8 @@ class Slices:
         Where the channels stood in the input, counted from its first axis.
     padding : bool array (N, C, *S) or None
         True where a missing pixel is padding, which comes back as it is.
+    bad : bool array (N, C, *S) or None
+        True where a missing pixel was found to be hot or dead, and is restored.
     """
 
     values: Array
@@ -47,11 +51,26 @@ class Slices:
     leading: tuple[int, ...]
     channel_axis: int | None
     padding: npt.NDArray[np.bool_] | None = None
+    bad: npt.NDArray[np.bool_] | None = None
 
     @property
     def holes(self) -> npt.NDArray[np.bool_]:
         """Missing pixels that are restored, (N, C, *S)."""
         return self.missing if self.padding is None else self.missing & ~self.padding
+
+    def without_bad_pixels(self, noise: Noise) -> Slices:
+        """The same with pixels that are hot or dead beyond doubt among what is missing."""
+        shape = tuple(n for n in self.values.shape[2:] if n > 1)
+        bad = np.zeros(self.missing.shape, bool)
+        if len(shape) < 2 or min(shape[-2:]) < 5 or noise.sigma <= 0 or noise.warning:
+            return self
+        for place in np.ndindex(*self.values.shape[:2]):
+            missing = self.missing[place].reshape(shape)
+            if not missing.all():
+                values = filled(self.values[place].reshape(shape).astype(np.float64), missing)
+                bad[place] = defective(np.nan_to_num(values), noise).reshape(self.values.shape[2:])
+        bad &= ~self.missing
+        return replace(self, missing=self.missing | bad, bad=bad) if bad.any() else self
 
     def without_padding(self) -> Slices:
         """The same with areas of one constant value that no camera gives among what is missing."""

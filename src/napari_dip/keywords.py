@@ -70,6 +70,7 @@ class Knobs(TypedDict, total=False):
     optimiser: str
     keep_known: bool
     skip_padding: bool
+    skip_bad_pixels: bool
     output_dtype: str
     precision: str
     recompute: str

@@ -214,7 +214,11 @@ def iterate(
     slices = read_slices(image, mask, channel_axis, leading_axes)
     if settings is None and resume is not None:
         settings = resume.settings
-    if changes.get("skip_padding", getattr(settings, "skip_padding", True)):
+
+    def said(name: str) -> bool:  # what the noise is found without, and so before the settings
+        return bool(changes.get(name, getattr(settings, name, True)))
+
+    if said("skip_padding"):
         slices = slices.without_padding()
     if task == "inpaint" and not slices.holes.any():
         what = "mask is not given" if mask is None else "mask hides nothing"
@@ -241,6 +245,8 @@ def iterate(
             raise ValueError(f"image_noise is given, and {', '.join(camera)} too; leave out the one or the other")
         camera = {name: getattr(image_noise, name) for name in given}
     noise = noise_of(slices, camera) if image_noise is None else image_noise
+    if task in ("denoise", "inpaint") and noise and said("skip_bad_pixels"):
+        slices = slices.without_bad_pixels(noise)
     settings, reason = chosen(task, settings, noise, changes)
     if resume is not None:
         reason = resume.method.reason

@@ -386,6 +386,7 @@ def describe(job: Job, result: Result) -> dict[str, Any]:
     return {
         **job.definition,
         "missing_pixels": int(job.slices.missing.sum()),
+        "bad_pixels": 0 if job.slices.bad is None else int(job.slices.bad.sum()),
         "padding_pixels": 0 if job.slices.padding is None else int(job.slices.padding.sum()),
         "input": {
             "shape": list(job.slices.layout(job.slices.values).shape),

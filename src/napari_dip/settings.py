@@ -320,6 +320,12 @@ class Settings:
         "they are. Off: they are restored like the rest.",
         "bool",
     )
+    skip_bad_pixels: bool = knob(
+        True,
+        "Restore pixels that are hot or dead beyond doubt from their surroundings. Off: they count as measured.",
+        "bool",
+        tasks=("denoise", "inpaint"),
+    )
     output_dtype: str = knob(
         "float32",
         "Type of the result: float32 (float64 where float32 cannot hold the range or the noise), or that of the input, "

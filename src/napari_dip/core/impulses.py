@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _FAR = 5.0
 #: Of the height of a pixel, what its neighbours may have of it. A spot of 2 pixels' width gives them half.
 _SHARED = 0.35
+#: The same of pixels that are defective beyond doubt; times as many small spots from which there is doubt; and parts of
+#: all pixels from which they are texture.
+_SURELY, _UNSHARED, _DOUBT, _MANY = 10.0, 0.1, 0.25, 0.01
 #: Times the range of the neighbours but the two extreme ones: fine texture reaches further than noise.
 _VARIED = 2.0
 
@@ -39,6 +42,31 @@ def isolated(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bo
     noise : Noise
         In the same units.
     """
+    height, above, below = _heights(values, noise)
+    far = np.abs(height) > np.maximum(_FAR, _VARIED * (above - below))
+    hot = far & (height > 0) & (above < _SHARED * height + 0.5)
+    dead = far & (height < 0) & (below > _SHARED * height - 0.5)
+    return np.asarray(hot | dead)
+
+
+def defective(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bool_]:
+    """Isolated pixels that are so beyond doubt: none where spots as small as a pixel have light in its neighbours too.
+
+    Parameters are those of `isolated`.
+    """
+    height, above, below = _heights(values, noise)
+    beside = np.where(height > 0, above, -below)
+    far = np.abs(height) > np.maximum(_SURELY, 2 * _VARIED * (above - below))
+    level = ndimage.median_filter(values, footprint=_AROUND.reshape((1,) * (values.ndim - 2) + (5, 5)), mode="mirror")
+    far &= np.abs(values - level) > _SURELY * np.sqrt(noise.variance(level))  # the dark end of the transform is a guess
+    alone = far & (beside < _UNSHARED * np.abs(height) + 2)
+    small = far & ~alone & (beside < 2 * _SHARED * np.abs(height))  # of a blur of less than a pixel
+    doubtful = np.count_nonzero(small) > _DOUBT * np.count_nonzero(alone) or alone.mean() > _MANY
+    return np.zeros(values.shape, bool) if doubtful else np.asarray(alone)
+
+
+def _heights(values: npt.NDArray[np.float64], noise: Noise) -> tuple[npt.NDArray[np.float64], ...]:
+    """Height above the surroundings, in standard deviations of the noise, of a pixel and of its extreme neighbours."""
     stabiliser = Stabiliser(noise)
     # below no light the transform ends, which would hide dead pixels: its tangent goes on
     missing = np.maximum(noise.offset - values, 0) / stabiliser.unit if noise.gain > 0 else np.zeros(values.shape)
@@ -50,10 +78,7 @@ def isolated(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bo
     level = stable - height
     above = ndimage.rank_filter(stable, rank=-2, footprint=beside, mode="mirror") - level
     below = ndimage.rank_filter(stable, rank=1, footprint=beside, mode="mirror") - level
-    far = np.abs(height) > np.maximum(_FAR, _VARIED * (above - below))
-    hot = far & (height > 0) & (above < _SHARED * height + 0.5)
-    dead = far & (height < 0) & (below > _SHARED * height - 0.5)
-    return np.asarray(hot | dead)
+    return height, above, below
 
 
 def filled(values: npt.NDArray[np.float64], bad: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
