@@ -406,10 +406,12 @@ def test_an_image_of_one_value_is_a_warning(capsys: pytest.CaptureFixture[str]) 
 
 def test_overwriting_is_on_request_only() -> None:
     before = Path("in.tif").read_bytes()
-    assert main(["denoise", "in.tif", "in.tif", *QUICK]) == 1
+    Path("out.tif").write_bytes(before)
+    assert main(["denoise", "in.tif", "out.tif", *QUICK]) == 1
+    assert Path("out.tif").read_bytes() == before
+    assert main(["denoise", "in.tif", "out.tif", "--overwrite", *QUICK]) == 0
+    assert files.read("out.tif").record["task"] == "denoise"
     assert Path("in.tif").read_bytes() == before
-    assert main(["denoise", "in.tif", "in.tif", "--overwrite", *QUICK]) == 0
-    assert files.read("in.tif").record["task"] == "denoise"
 
 
 def test_the_bar_counts_over_all_slices(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from napari_dip.viewer.stream import Stream
 from tests.viewer.docks import restored
 
 PLANES, SIDE = 12, 24
-BLOCKS = "napari_dip.viewer.stream.iterate_blocks"
+BLOCKS = "napari_dip.large.iterate_blocks"
 QUICK = {"channels": 4, "scales": 2, "code_channels": 8, "iterations": 3, "stop": "iterations"}
 SCALE, TRANSLATE, UNITS = (2.0, 0.5, 0.25), (10.0, 20.0, 30.0), ("um", "um", "um")
 

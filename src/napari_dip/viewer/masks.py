@@ -36,7 +36,7 @@ def align_mask(source: Source, labels: Any, label: int | None, viewer: Any) -> n
     viewer : napari.Viewer
         Tells which labels are in view, where they have more axes than the image.
     """
-    marks = _marks(source, labels, label, viewer)
+    marks = _without_greys(_marks(source, labels, label, viewer), labels.name)
     if marks.flat:
         return np.broadcast_to(marks.at(tuple(slice(0, n) for n in source.shape[-2:])), source.shape)
     return marks.at(tuple(slice(0, n) for n in source.shape))
@@ -50,6 +50,7 @@ def lazy_mask(selection: Selection, labels: Any, label: int | None, viewer: Any,
     marks = _marks(selection, labels, label, viewer)
     if blank:
         return np.broadcast_to(np.uint8(0), selection.shape[-2:] if marks.flat else selection.shape)
+    marks = _without_greys(marks, labels.name)
     if isinstance(marks.data, np.ndarray):
         marks = replace(marks, data=marks.data.copy())
     *leading, height, width = selection.shape
@@ -131,12 +132,18 @@ def _marks(source: Source | Selection, labels: Any, label: int | None, viewer: A
     if more:
         position = labels.world_to_data(in_layer_units(viewer, labels, viewer.dims.point))
         data = data[tuple(min(max(0, round(p)), n - 1) for p, n in zip(position[:more], data.shape, strict=False))]
-    level, greys = (0.0, "")
-    if label is None and isinstance(data, np.ndarray):
-        level, greys = read_greys(data)
-    if greys:
-        warnings.warn(f"mask '{labels.name}' {greys}; choose a label for another choice", stacklevel=4)
-    return _Marks(data, label, _pixels_to_labels(source.geometry, labels), level if greys else None)
+    return _Marks(data, label, _pixels_to_labels(source.geometry, labels))
+
+
+def _without_greys(marks: _Marks, name: str) -> _Marks:
+    """Marks that know which greys count, if the labels in memory are a mask with greys; reads all of them."""
+    if marks.label is not None or not isinstance(marks.data, np.ndarray):
+        return marks
+    level, greys = read_greys(marks.data)
+    if not greys:
+        return marks
+    warnings.warn(f"mask '{name}' {greys}; choose a label for another choice", stacklevel=4)
+    return replace(marks, level=level)
 
 
 def _pixels_to_labels(geometry: Geometry, labels: Any) -> np.ndarray:
