@@ -128,3 +128,44 @@ def test_pixels_that_are_bad_beyond_doubt_are_restored() -> None:
         y, x = 4 + 3 * index + 0.08 * index, 40 - 3 * index + 0.11 * index
         stars += 500 * np.exp(-((np.arange(48)[:, None] - y) ** 2 + (np.arange(48) - x) ** 2) / (2 * 0.5**2))
     assert denoise(stars, **SMALL).record["bad_pixels"] == 0
+
+
+@pytest.mark.parametrize("kind", ["hot column", "faint row", "half a column", "pair of columns", "2x2", "3x3"])
+def test_lines_and_clusters_are_as_good_as_missing(kind: str) -> None:
+    image = scene(48, 48).astype(np.float32)
+    bad, rng = np.zeros(image.shape, bool), np.random.default_rng(1)
+    where: dict[str, list[Any]] = {
+        "hot column": [np.s_[:, 30]],
+        "faint row": [np.s_[20]],
+        "half a column": [np.s_[24:, 30]],
+        "pair of columns": [np.s_[:, 30:32]],
+        "2x2": [np.s_[8:10, 9:11], np.s_[40:42, 33:35]],
+        "3x3": [np.s_[8:11, 9:12], np.s_[40:43, 33:36]],
+    }
+    for place in where[kind]:
+        bad[place] = True
+    image[bad] = (800 if kind == "faint row" else 5000) + 50 * rng.standard_normal(bad.sum())
+    result = denoise(image, **SMALL)
+    assert result.record["bad_pixels"] == bad.sum()
+    assert any(f"{bad.sum()} pixels are hot or dead" in sentence for sentence in result.warnings)
+    assert result.image.max() < 450
+    missing = denoise(np.where(bad, np.nan, image), **SMALL)
+    assert result.noise is not None
+    assert missing.noise is not None
+    assert result.noise.sigma == pytest.approx(missing.noise.sigma, rel=0.1)
+    assert np.sqrt(np.mean((result.image - missing.image)[~bad] ** 2)) < 0.3 * missing.noise.sigma
+    assert napari_dip.estimate_noise(image) == result.noise
+    assert denoise(image, skip_bad_pixels=False, **SMALL).record["bad_pixels"] == 0
+
+
+def test_lines_and_spots_that_light_makes_stay() -> None:
+    rng, across = np.random.default_rng(0), np.arange(64.0)
+    fibre = 100 + 500 * np.exp(-((across - 30.2) ** 2) / (2 * 0.6**2)) + 3 * rng.normal(size=(64, 64))
+    stripes = 100 + 200.0 * (across % 2) + 3 * rng.normal(size=(64, 64))
+    edge = np.where(across < 30, 100.0, 600.0) + 3 * rng.normal(size=(64, 64))
+    spots = 100 + 3 * rng.normal(size=(64, 64))
+    for index in range(9):
+        y, x = 5.1 + 6.3 * index, 58.4 - 5.9 * index
+        spots += 900 * np.exp(-((across[:, None] - y) ** 2 + (across - x) ** 2) / (2 * 0.8**2))
+    for image in (fibre, fibre.T, stripes, edge, spots):
+        assert denoise(image, **SMALL).record["bad_pixels"] == 0

@@ -7,14 +7,14 @@ order and memory layout, NaN and infinite pixels (they count as missing).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.core.impulses import defective, filled
+from napari_dip.core.impulses import clusters, defective, filled, lines
 from napari_dip.core.noise import Noise
 from napari_dip.core.padding import padding_of
 from napari_dip.core.telling import warn
@@ -58,19 +58,31 @@ class Slices:
         """Missing pixels that are restored, (N, C, *S)."""
         return self.missing if self.padding is None else self.missing & ~self.padding
 
+    def without_lines(self) -> Slices:
+        """The same with hot and dead lines, of which the values vary, among what is missing."""
+        return self._without(lines)
+
     def without_bad_pixels(self, noise: Noise) -> Slices:
         """The same with pixels that are hot or dead beyond doubt among what is missing."""
+        if noise.sigma <= 0 or noise.warning:
+            return self
+        return self._without(lambda values: clusters(values, noise) | defective(values, noise))
+
+    def _without(self, find: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.bool_]]) -> Slices:
+        """The same with the bad pixels that are found in images (..., Y, X) among what is missing."""
         shape = tuple(n for n in self.values.shape[2:] if n > 1)
         bad = np.zeros(self.missing.shape, bool)
-        if len(shape) < 2 or min(shape[-2:]) < 5 or noise.sigma <= 0 or noise.warning:
+        if len(shape) < 2 or min(shape[-2:]) < 5:
             return self
         for place in np.ndindex(*self.values.shape[:2]):
             missing = self.missing[place].reshape(shape)
             if not missing.all():
                 values = filled(self.values[place].reshape(shape).astype(np.float64), missing)
-                bad[place] = defective(np.nan_to_num(values), noise).reshape(self.values.shape[2:])
+                bad[place] = find(np.nan_to_num(values)).reshape(self.values.shape[2:])
         bad &= ~self.missing
-        return replace(self, missing=self.missing | bad, bad=bad) if bad.any() else self
+        if not bad.any():
+            return self
+        return replace(self, missing=self.missing | bad, bad=bad if self.bad is None else self.bad | bad)
 
     def without_padding(self) -> Slices:
         """The same with areas of one constant value that no camera gives among what is missing."""

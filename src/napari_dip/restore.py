@@ -244,8 +244,11 @@ def iterate(
         if camera:
             raise ValueError(f"image_noise is given, and {', '.join(camera)} too; leave out the one or the other")
         camera = {name: getattr(image_noise, name) for name in given}
+    skips = task in ("denoise", "inpaint") and said("skip_bad_pixels")
+    if skips:
+        slices = slices.without_lines()
     noise = noise_of(slices, camera) if image_noise is None else image_noise
-    if task in ("denoise", "inpaint") and noise and said("skip_bad_pixels"):
+    if skips and noise:
         slices = slices.without_bad_pixels(noise)
     settings, reason = chosen(task, settings, noise, changes)
     if resume is not None:

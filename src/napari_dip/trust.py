@@ -252,7 +252,8 @@ def estimate_noise(
     Parameters
     ----------
     image : array-like, (*leading, *S) or with channels
-        Any real number type. NaN, infinite and saturated pixels are left out, and padding (``skip_padding``).
+        Any real number type. NaN, infinite and saturated pixels are left out, padding (``skip_padding``) and hot or
+        dead lines (``skip_bad_pixels``) too.
     mask : array-like of bool or integers, optional
         True or non-zero where a pixel is left out; in the shapes that `napari_dip.iterate` takes.
     gain, offset, read_noise : float, optional
@@ -277,7 +278,7 @@ def estimate_noise(
     Method, sources and limits: `napari_dip.core.noise.estimate_noise`.
     """
     given = {"gain": gain, "offset": offset, "read_noise": read_noise}
-    slices = read_slices(image, mask, channel_axis, leading_axes).without_padding()
+    slices = read_slices(image, mask, channel_axis, leading_axes).without_padding().without_lines()
     noise = noise_of(slices, {name: value for name, value in given.items() if value is not None})
     if noise is None:
         raise ValueError(f"image of shape {np.shape(image)} is one pixel, which tells no noise; give an image")

@@ -1,7 +1,8 @@
-"""Pixels that stand out of everything around them: hot, dead, salt and pepper."""
+"""Pixels that stand out of everything around them: hot, dead, salt and pepper, alone, in clusters and in lines."""
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,10 +24,21 @@ _SURELY, _UNSHARED, _DOUBT, _MANY = 10.0, 0.1, 0.25, 0.01
 #: Times the range of the neighbours but the two extreme ones: fine texture reaches further than noise.
 _VARIED = 2.0
 
+#: Pixels across of the largest cluster, and the least standard deviation of the noise, in parts of its mean.
+_CLUSTER, _LEAST = 3, 0.05
+#: Pixels of the shortest line, and parts of the image that it crosses; its parts that stand out; lines of an image, and
+#: parts of these, from which they are a pattern.
+_LENGTH, _CROSSED, _OUTSTANDING, _LINES, _PATTERN = 16, 0.25, 0.8, 3, 0.04
+#: Times as far must lines stand out that have others on one side alone: photographs often end with a dark one.
+_ONE_SIDE = 4
+
 _BESIDE = np.ones((3, 3), bool)
 _BESIDE[1, 1] = False
 _AROUND = np.ones((5, 5), bool)
 _AROUND[1:-1, 1:-1] = False
+_FURTHER = np.zeros((7, 7), bool)
+_FURTHER[::2, ::2] = True
+_FURTHER[2:-2, 2:-2] = False
 
 
 def isolated(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bool_]:
@@ -63,6 +75,93 @@ def defective(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.b
     small = far & ~alone & (beside < 2 * _SHARED * np.abs(height))  # of a blur of less than a pixel
     doubtful = np.count_nonzero(small) > _DOUBT * np.count_nonzero(alone) or alone.mean() > _MANY
     return np.zeros(values.shape, bool) if doubtful else np.asarray(alone)
+
+
+def clusters(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bool_]:
+    """Up to 3x3 bad pixels side by side, beyond doubt: where they end, they leave nothing to the pixels around them.
+
+    Light of a point falls off by degrees, so that the dimmest pixel of its spot is near the brightest one beside it.
+    None is found where spots as small have light around them too. Parameters are those of `isolated`.
+    """
+    found = np.zeros(values.shape, bool)
+    if noise.sigma <= 0:
+        return found
+    for place in np.ndindex(values.shape[:-2]):
+        plane = values[place]
+        level = ndimage.median_filter(plane, footprint=_FURTHER, mode="mirror")
+        deviation = np.sqrt(noise.variance(np.maximum(plane, level)))  # few photons are far from none
+        height = (plane - level) / np.maximum(deviation, _LEAST * noise.sigma)
+        labels, _ = ndimage.label(np.abs(height) > _SURELY, np.ones((3, 3)))
+        sizes = np.bincount(labels.ravel())
+        few, small = (sizes > 1) & (sizes <= _CLUSTER**2), 0
+        if np.count_nonzero(few) > _MANY * plane.size:
+            continue
+        boxes = ndimage.find_objects(labels)
+        for label in np.flatnonzero(few):
+            box = boxes[label - 1]
+            if max(s.stop - s.start for s in box) > _CLUSTER:
+                continue
+            around = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
+            inside = labels[around] == label
+            ring = ndimage.binary_dilation(inside, np.ones((3, 3))) & ~inside
+            sign = np.sign(height[around][inside][0])
+            least, beside = (sign * height[around][inside]).min(), np.sort(sign * height[around][ring])
+            if least > max(_SURELY, 2 * _VARIED * (beside[-2] - beside[1])) and beside[-1] < _UNSHARED * least + 3:
+                found[place][around] |= inside
+            elif beside[-1] < 2 * _SHARED * least:
+                small += 1
+        if small > _DOUBT * ndimage.label(found[place], np.ones((3, 3)))[1]:
+            found[place] = False
+    return found
+
+
+def lines(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Rows and columns, from one border, that stand out of those beside them nearly everywhere: hot, dead or unsteady.
+
+    Each pixel is compared with three on either side, far beyond how these differ; so the noise need not be known. What
+    an instrument images is wider than one pixel, and leaves light in the next line too. Many lines are a pattern.
+
+    Parameters
+    ----------
+    values : float64 array (..., Y, X)
+        Each plane is looked at on its own.
+    """
+    found = np.zeros(values.shape, bool)
+    for place in np.ndindex(values.shape[:-2]):
+        found[place] = _columns(values[place]) | _columns(values[place].T).T
+    return found
+
+
+def _columns(plane: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    rows, columns = plane.shape
+    found = np.zeros(plane.shape, bool)
+    least = max(_LENGTH, int(_CROSSED * rows))
+    if rows < least or columns < 8:
+        return found
+    padded = np.pad(plane, ((0, 0), (3, 3)), mode="reflect")
+    for sign, way in itertools.product((1, -1), (1, -1)):  # hot and dead, from either border
+        over = [sign * plane > sign * padded[:, 3 + far : 3 + far + columns] for far in (-3, -2, 2, 3)]
+        likely = np.flatnonzero(_reach(np.add.reduce(over, dtype=np.int8)[::way] >= 3) >= least)  # quick to tell
+        beside = np.sort(np.stack([padded[:, likely + far] for far in (0, 1, 2, 4, 5, 6)]), axis=0)
+        level, spread = (beside[2] + beside[3]) / 2, beside[4] - beside[1]
+        spread[:, (likely < 3) | (likely >= columns - 3)] *= _ONE_SIDE  # where the border mirrors what is there
+        height = sign * (plane[:, likely] - level)
+        reach = _reach(((height > 2 * _VARIED * spread) & (spread > 0))[::way])
+        for index in np.flatnonzero(reach >= least):
+            column = likely[index]
+            n = rows if reach[index] > _OUTSTANDING * rows else reach[index]
+            part = slice(None, n) if way == 1 else slice(rows - n, None)
+            next_to = [sign * (padded[part, column + far] - level[part, index]).mean() for far in (2, 4)]
+            found[part, column] |= min(next_to) < _UNSHARED * height[part, index].mean()
+    pattern = np.count_nonzero(found.any(axis=0)) > max(_LINES, _PATTERN * columns)
+    return np.zeros(plane.shape, bool) if pattern else found
+
+
+def _reach(out: npt.NDArray[np.bool_]) -> npt.NDArray[np.int_]:
+    """Pixels from the first one of each column (Y, X) to the last one up to which most stand out."""
+    share = np.cumsum(out, axis=0) / np.arange(1, len(out) + 1)[:, None]
+    reached = (share >= _OUTSTANDING) & out
+    return np.where(reached.any(axis=0), len(out) - np.argmax(reached[::-1], axis=0), 0)
 
 
 def _heights(values: npt.NDArray[np.float64], noise: Noise) -> tuple[npt.NDArray[np.float64], ...]:

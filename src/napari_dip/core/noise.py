@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_dip.core import counting
 from napari_dip.core import patches as calm
-from napari_dip.core.impulses import filled, isolated
+from napari_dip.core.impulses import clusters, filled, isolated
 from napari_dip.core.intensity import Scaling, above, check_range
 
 #: Below this correlation between direct neighbours, noise counts as independent from pixel to pixel.
@@ -208,9 +208,10 @@ def estimate_noise(
     for _ in range(_PASSES):
         dark, light = piled(channels, known & ~bad)
         noise = _estimate(filled(values, bad), known, dark | light)
-        before, bad = bad, isolated(values, noise) & known
+        alone, crowded = isolated(values, noise) & known, clusters(values, noise) & known
+        before, bad = bad, alone | crowded
         impulses = float(bad.sum() / known.sum())
-        if impulses < _IMPULSES or np.mean(before != bad) < _IMPULSES:
+        if not (crowded & ~before).any() and (impulses < _IMPULSES or np.mean(before != bad) < _IMPULSES):
             break
     camera = {"gain": gain, "offset": offset, "read_noise": read_noise}
     given = {name: float(value) for name, value in camera.items() if value is not None}
