@@ -169,3 +169,15 @@ def test_lines_and_spots_that_light_makes_stay() -> None:
         spots += 900 * np.exp(-((across[:, None] - y) ** 2 + (across - x) ** 2) / (2 * 0.8**2))
     for image in (fibre, fibre.T, stripes, edge, spots):
         assert denoise(image, **SMALL).record["bad_pixels"] == 0
+
+
+def test_blocks_count_bad_pixels_and_say_so(tmp_path: Path) -> None:
+    image = scene(40, 40)
+    image[7, 9], image[30:32, 33:35] = 60000, 3000
+    quick = {"tile": 64, "client": False, "progress": False, **SMALL}
+    done = restore_blocks("denoise", image, tmp_path / "out.zarr", **quick)
+    assert done.record["bad_pixels"] == 5
+    assert "skip_bad_pixels=False" in done.stop_reason
+    off = restore_blocks("denoise", image, tmp_path / "off.zarr", skip_bad_pixels=False, **quick)
+    assert off.record["bad_pixels"] == 0
+    assert "skip_bad_pixels" not in off.stop_reason

@@ -382,6 +382,7 @@ def _entry(result: Result) -> dict[str, Any]:
         "complete": result.complete,
         "stop_reason": result.stop_reason,
         "padding_pixels": result.record["padding_pixels"],
+        "bad_pixels": result.record["bad_pixels"],
         "verdict": None if result.verdict is None else result.verdict.ok,
     }
 

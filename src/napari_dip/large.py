@@ -370,6 +370,8 @@ def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, 
         reason += f"; {finished['empty']} of them have no known pixel and stay empty"
     if finished["padding_pixels"]:
         reason += "; padding or dead lines in them came back as they are (skip_padding=False restores them)"
+    if finished["bad_pixels"]:
+        reason += "; pixels in them that are hot or dead beyond doubt were restored (skip_bad_pixels=False leaves them)"
     return Restored(path=target, complete=True, stop_reason=reason, record=finished, plan=plan)
 
 
@@ -408,6 +410,7 @@ def _account(ledger: Ledger) -> dict[str, Any]:
         "iterations": 0,
         "seconds": 0.0,
         "padding_pixels": 0,
+        "bad_pixels": 0,
         "residuals_with_structure": 0,
     }
     gave_up: list[str] = []
@@ -417,6 +420,7 @@ def _account(ledger: Ledger) -> dict[str, Any]:
         total["iterations"] += entry.get("iterations", 0)
         total["seconds"] = round(total["seconds"] + entry.get("seconds", 0), 3)
         total["padding_pixels"] += entry.get("padding_pixels", 0)
+        total["bad_pixels"] += entry.get("bad_pixels", 0)
         total["residuals_with_structure"] += entry.get("verdict") is False
         if not entry.get("complete", True) and len(gave_up) < 10:
             gave_up.append(entry["stop_reason"])

@@ -275,6 +275,8 @@ def look(
         limits = float(values[~missing].min()), float(values[~missing].max())
         if changes.get("skip_padding", getattr(settings, "skip_padding", True)):
             missing = read_slices(values, missing, None, 1).without_padding().missing[:, 0]
+        if task in ("denoise", "inpaint") and changes.get("skip_bad_pixels", getattr(settings, "skip_bad_pixels", True)):
+            missing = read_slices(values, missing, None, 1).without_lines().missing[:, 0]
         noise = noise_of(read_slices(values, missing, None, 1), camera)
         level = level_in(values[:, None], missing[:, None])
     settings, reason = chosen(task, settings, noise, changes)
