@@ -273,9 +273,10 @@ def look(
     noise, level, limits = None, 0.0, None
     if not missing.all():
         limits = float(values[~missing].min()), float(values[~missing].max())
-        if changes.get("skip_padding", getattr(settings, "skip_padding", True)):
+        skips = {name: changes.get(name, getattr(settings, name, True)) for name in ("skip_padding", "skip_bad_pixels")}
+        if skips["skip_padding"]:
             missing = read_slices(values, missing, None, 1).without_padding().missing[:, 0]
-        if task in ("denoise", "inpaint") and changes.get("skip_bad_pixels", getattr(settings, "skip_bad_pixels", True)):
+        if skips["skip_bad_pixels"] and task in ("denoise", "inpaint"):
             missing = read_slices(values, missing, None, 1).without_lines().missing[:, 0]
         noise = noise_of(read_slices(values, missing, None, 1), camera)
         level = level_in(values[:, None], missing[:, None])
