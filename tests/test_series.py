@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from napari_dip import Result, denoise, iterate
 from napari_dip.core import coverage, search, selfguided
@@ -111,6 +112,14 @@ def test_slices_of_other_noise_are_restored_with_their_own_and_named(quick: None
     assert all(each.startswith("In slice 2 ") for each in result.record["warnings"])
     half = denoise(image, leading_axes=1, read_noise=5.0, **{**GUIDED, "iterations": 1})
     assert not half.warnings  # what the user says holds for all
+
+
+def test_a_frame_that_was_interpolated_leaves_the_others_their_noise(quick: None) -> None:
+    """Its noise is the calmest of the stack, shared by neighbours: taken for that of all, it cost them 7 dB."""
+    image = noisy_stack([8, 8, 8])
+    image[1] = ndimage.shift(image[1], 0.5, order=1, mode="nearest")
+    result = denoise(image, leading_axes=1, **{**GUIDED, "iterations": 1})
+    assert any(sentence.startswith("In slices 0, 2 the noise is ") for sentence in result.warnings)
 
 
 def test_slices_of_the_same_camera_share_its_noise() -> None:

@@ -72,7 +72,7 @@ def warnings_of(
     if apart:
         few, more = sorted(apart)[:_NAMED], len(apart) - _NAMED
         which = ", ".join(map(str, few)) + (f" and {more} more" if more > 0 else "")
-        times = f"{min(apart.values()):.2g} to {max(apart.values()):.2g}" if len(apart) > 1 else f"{apart[few[0]]:.2g}"
+        times = " to ".join(dict.fromkeys(f"{each:.2g}" for each in (min(apart.values()), max(apart.values()))))
         each = "each of these" if len(apart) > 1 else "it"
         yield (
             f"In slice{'s' * (len(apart) > 1)} {which} the noise is {times} times that of the stack: {each} was "

@@ -32,6 +32,8 @@ _PLANES = 16  # at the most, that the noise is estimated from
 #: Times the noise of all slices, or the inverse, from which a slice has one of its own; and pixels that add to that: of
 #: slices of the same noise the estimates lie within 0.89 to 1.17 of it at 128x128 pixels, 0.9 to 1.64 at 64x64.
 _APART, _SMALL = 1.25, 2304
+#: Difference in correlation from which noise is of another kind, as that of an interpolated frame is.
+_KIND = 0.3
 
 
 class Run:
@@ -169,9 +171,10 @@ class Job:
         if 1 / limit <= level <= limit:
             return None
         own = noise_of(replace(self.slices, values=values, missing=missing, leading=(), padding=None), {})
-        if own is None or own.warning or own.sigma <= 0 or 1 / limit <= own.sigma / shared.sigma <= limit:
+        if own is None or own.warning or own.sigma <= 0:
             return None
-        return own
+        same_kind = abs(own.correlation - shared.correlation) < _KIND
+        return None if same_kind and 1 / limit <= own.sigma / shared.sigma <= limit else own
 
     def level(self, problem: Problem, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """What a denoised image (C, *S) lacks to be as bright as the measurement of its problem: (C, 1, ...).
