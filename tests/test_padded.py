@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 import napari_dip
 from napari_dip import denoise, inpaint, iterate, restore_blocks, superresolve
+from napari_dip.cli import main
 from tests.bad_inputs import QUICK
 from tests.core.test_padding import scene
 
@@ -181,3 +183,17 @@ def test_blocks_count_bad_pixels_and_say_so(tmp_path: Path) -> None:
     off = restore_blocks("denoise", image, tmp_path / "off.zarr", skip_bad_pixels=False, **quick)
     assert off.record["bad_pixels"] == 0
     assert "skip_bad_pixels" not in off.stop_reason
+
+
+def test_the_noise_says_what_it_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    image, where = padded(48, 48)
+    image[:, 30] = 5000 + np.arange(48)
+    tifffile.imwrite("in.tif", image)
+    assert main(["noise", "in.tif"]) == 0
+    assert f"{where.sum() + 48} pixels (" in capsys.readouterr().out
+    tifffile.imwrite("in.tif", scene(48, 48))
+    assert main(["noise", "in.tif"]) == 0
+    assert "Warning" not in capsys.readouterr().out

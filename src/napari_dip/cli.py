@@ -102,6 +102,8 @@ def _noise(args: Namespace) -> int:
 
     noise = trust.estimate_noise(picture.values, mask, **report.camera(args), **axes)
     print(*report.describe(noise), sep="\n")
+    if sentence := trust.left_out(picture.values, mask, **axes):
+        print(f"Warning: {sentence}.")
     if args.bad_pixels is not None:
         bad = trust.find_bad_pixels(picture.values, noise=noise, **axes)
         bad = np.asarray(bad.any(axis=-1)) if "S" in picture.axes else bad

@@ -111,6 +111,18 @@ def padding_sentence(slices: Slices) -> str:
     )
 
 
+def left_out_sentence(slices: Slices) -> str:
+    """A sentence that says how many pixels an estimate of the noise leaves out as no measurement; empty if none."""
+    found = [pixels for pixels in (slices.padding, slices.bad) if pixels is not None]
+    if not found:
+        return ""
+    count = sum(np.count_nonzero(pixels) for pixels in found)
+    return (
+        f"{count} pixels ({count / slices.values.size:.2g} of all) are padding, or hot or dead lines: the noise is "
+        "that of the others"
+    )
+
+
 def hole_ratios(slices: Slices, noise: Noise | None) -> npt.NDArray[np.float64]:
     """`holes.hole_ratio` of all slices and channels, (N, C, *S); infinite in a slice of which nothing is known."""
     ratios = np.zeros(slices.values.shape)

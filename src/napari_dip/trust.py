@@ -39,6 +39,7 @@ __all__ = [
     "hole_map",
     "hole_warning",
     "iterate_noise_control",
+    "left_out",
     "noise_control",
     "resolution",
     "verdict",
@@ -283,6 +284,15 @@ def estimate_noise(
     if noise is None:
         raise ValueError(f"image of shape {np.shape(image)} is one pixel, which tells no noise; give an image")
     return noise
+
+
+def left_out(image: Any, mask: Any = None, *, channel_axis: int | None = None, leading_axes: int = 0) -> str:
+    """A sentence if `estimate_noise` leaves out padding, or hot or dead lines, with their number; else an empty one.
+
+    Parameters and errors are those of `estimate_noise`.
+    """
+    slices = read_slices(image, mask, channel_axis, leading_axes)
+    return doubts.left_out_sentence(slices.without_padding().without_lines())
 
 
 def hole_map(

@@ -114,6 +114,15 @@ def test_the_noise_leaves_out_what_the_mask_marks(viewer, dock, wait):
     assert sigma_of(widget) == pytest.approx(5, rel=0.1)
 
 
+def test_the_noise_says_how_much_padding_it_leaves_out(viewer, dock, wait):
+    image = flat(5, (64, 64))
+    image[:, :3] = 0
+    viewer.add_image(image)
+    widget = dock()
+    wait(lambda: known(widget))
+    assert "192 pixels (0.047 of all) are padding" in words(widget)
+
+
 def test_the_noise_of_a_lazy_stack_reads_nothing_but_the_slice_in_view(viewer, dock, wait):
     read = set()
 

@@ -60,12 +60,13 @@ class NoiseSentence(Text):
         self._say("")
         self.estimated.emit(None)
 
-    def _on_answer(self, noise: Noise | Exception) -> None:
-        if isinstance(noise, Exception):  # what cannot be restored; Run says why
+    def _on_answer(self, answer: tuple[Noise, str] | Exception) -> None:
+        if isinstance(answer, Exception):  # what cannot be restored; Run says why
             self._say("")
             self.estimated.emit(None)
             return
-        self._say(f"Noise: {noise}.")
+        noise, left_out = answer
+        self._say(f"Noise: {noise}." + (f" {left_out}." if left_out else ""))
         figures = (
             f"Estimated from the slice in view, in the units of the image: gain {noise.gain:.4g} counts per electron, "
             f"offset {noise.offset:.4g}, read noise {noise.read_noise:.4g}, standard deviation over the image "
@@ -81,7 +82,9 @@ class NoiseSentence(Text):
         self.setVisible(bool(text))
 
 
-def _estimate(read: Callable[[], Source], camera: dict[str, float]) -> Noise:
-    from napari_dip.trust import estimate_noise  # imports torch: seconds
+def _estimate(read: Callable[[], Source], camera: dict[str, float]) -> tuple[Noise, str]:
+    """The noise, and a sentence that says what it was estimated without."""
+    from napari_dip.trust import estimate_noise, left_out  # imports torch: seconds
 
-    return estimate_noise(**read().arguments, **camera)
+    arguments = read().arguments
+    return estimate_noise(**arguments, **camera), left_out(**arguments)
