@@ -18,7 +18,7 @@ else
 	$(FRESH) $(VENV)/bin/python examples/demo.py
 endif
 
-# two processes, one thread each: that takes half of the time of one with two threads
+# two processes, one thread each
 test: lint types
 	OMP_NUM_THREADS=1 $(FRESH) $(if $(shell command -v xvfb-run 2>/dev/null),$(SCREEN)) \
 		$(VENV)/bin/python -m pytest -n 2 --dist worksteal
