@@ -196,7 +196,7 @@ def _calibration(picture: Picture, name: str) -> Calibration:
 
 
 def _omero(picture: Picture) -> dict[str, Any]:
-    """What is known of the channels, as NGFF has it: a colour and a window for each, or for none."""
+    """Channels in the words of NGFF: a colour and a window for each, or for none."""
     if not picture.channels:
         return {}
     finite = picture.values[np.isfinite(picture.values)]

@@ -252,7 +252,7 @@ def _put(path: Path, picture: Picture, *, overwrite: bool, keep: bool = True) ->
 
 
 def _part() -> str:
-    """How the names of files begin that are not whole yet; the number of the process follows."""
+    """Beginning of the names of files that are not whole yet; the number of the process follows."""
     return f".napari-dip-{''.join(filter(str.isalnum, platform.node()))[:64]}-"
 
 

@@ -35,7 +35,7 @@ def calibration(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read(meta: Mapping[str, Any], colormap: Array | None, axes: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    """What it says besides: channels, labels, function, and what only ImageJ knows."""
+    """Channels, labels, function, and the words that only ImageJ knows."""
     counts = dict(zip(axes, shape, strict=True))
     count = counts.get("C", 1)
     ranges = list(meta.get("Ranges", ()))
@@ -97,19 +97,19 @@ def write(picture: Picture, axes: str, shape: tuple[int, ...]) -> tuple[dict[str
 
 
 def outgrown(picture: Picture) -> list[str]:
-    """What holds no longer on a finer grid, and is left out."""
+    """Words for what holds no longer on a finer grid, and is left out."""
     own = picture.display.get("ImageJ", {}) if picture.enlarged else {}
     return [word for name, word in _IN_PIXELS.items() if name in own]
 
 
 def unsaid(picture: Picture) -> list[str]:
-    """What only ImageJ can say of an image."""
+    """Words for what only ImageJ can say of an image."""
     own = picture.display.get("ImageJ", {})
     return [word for name, word in (_IN_PIXELS | _OTHERS).items() if name in own]
 
 
 def _is_said(name: str) -> bool:
-    """Whether a word is said anew of each picture."""
+    """True if a word is said anew of each picture."""
     return name in _COUNTED or name in _SAID or (name[0] == "c" and name[1:].isdigit())
 
 

@@ -273,7 +273,7 @@ def read_greys(values: Array, *, lossy: bool = False) -> tuple[float, str]:
 
 
 def _plateau(values: Array, top: float) -> bool:
-    """Whether a grey covers a pixel and the pixels around it, as labels do and rims do not."""
+    """True if a grey covers a pixel and the pixels around it, as labels do and rims do not."""
     if min(values.shape[-2:], default=0) < 3:
         return False
     middle = values[..., 1:-1, 1:-1]

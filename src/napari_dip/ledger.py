@@ -238,7 +238,7 @@ class Ledger:
         os.replace(part, path)
 
     def has(self, step: str, index: int) -> bool:
-        """Whether a piece of a step is done."""
+        """True if a piece of a step is done."""
         return self._marker(step, index).exists()
 
     def done(self, step: str) -> set[int]:
@@ -328,7 +328,7 @@ def _delete(path: Path) -> None:
 
 
 def _foreign(folder: Path) -> Iterator[Path]:
-    """What is in the folder of a zarr array or an OME-Zarr image and does not belong to it."""
+    """Entries of the folder of a zarr array or an OME-Zarr image that do not belong to it."""
     levels: list[str] = []
     with contextlib.suppress(Exception):  # where zarr or we cannot read it nothing is known of it
         opened = zarr.open(folder, mode="r")

@@ -22,7 +22,7 @@ _OF_PYRAMID = ("description", "method", "version", "args", "kwargs")  # in "meta
 
 
 def is_zarr(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is meant for zarr: it, or a folder that it lies in, ends in .zarr, or it has zarr's metadata."""
+    """True if a path is meant for zarr: it, or a folder that it lies in, ends in .zarr, or it has zarr's metadata."""
     path = Path(path)
     if path.is_file():
         return False
@@ -50,7 +50,7 @@ class Node:
 
     @property
     def there(self) -> bool:
-        """Whether the file has it."""
+        """True if the file has it."""
         return self.value is not _MISSING and self.value is not None
 
     def wrong(self, must: str) -> ValueError:
@@ -103,7 +103,7 @@ class Grid:
 
 
 def image_metadata(attributes: dict[str, Any], file: str) -> Node | None:
-    """What the attributes of a group say of the image in it; None if it is none."""
+    """Description of the image in a group, by its attributes; None if it is none."""
     ome = attributes.get("ome", attributes)
     node = Node(ome, file, "ome" if "ome" in attributes else "")
     return node if node["multiscales"].value is not _MISSING else None
@@ -210,7 +210,7 @@ def merged(image: dict[str, Any], found: Node | None) -> dict[str, Any]:
 
 
 def besides(attributes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the attributes of an image have besides it: those of the group, and those within "ome"."""
+    """Attributes of an image besides its description: those of the group, and those within "ome"."""
     inner = attributes.get("ome")
     names = ("multiscales", "omero", "version")
     return (

@@ -56,7 +56,7 @@ def missing(root: Element, folder: Path) -> dict[str, list[str]]:
 
 
 def alone(root: Element, name: str) -> bool:
-    """Whether a file refers to nothing but one file, under a name that it had before: itself."""
+    """True if a file refers to nothing but one file, under a name that it had before: itself."""
     files = {uuid.get("FileName", "") for uuid in root.iter("UUID")}
     return len(files) == 1 and files != {name} and root.get("UUID") is None
 
@@ -68,7 +68,7 @@ def companion(root: Element) -> str:
 
 
 def read(root: Element, image: Element | None) -> dict[str, Any]:
-    """What is said of an image: the arguments of a `Picture`."""
+    """Description of an image: the arguments of a `Picture`."""
     if image is None:
         return {"display": {}}
     pixels = image.find("Pixels")
@@ -155,7 +155,7 @@ def write(picture: Picture, values: Array, axes: str) -> bytes:
 
 
 def unsaid(picture: Picture) -> list[str]:
-    """What this document says of an image besides its calibration and its channels."""
+    """Elements of this document about an image besides its calibration and its channels."""
     root = picture.display.get("OME")
     if root is None:
         return []
@@ -163,7 +163,7 @@ def unsaid(picture: Picture) -> list[str]:
 
 
 def outgrown(picture: Picture) -> list[str]:
-    """What the document says that holds no longer on a finer grid, and is left out."""
+    """Words for what holds no longer on a finer grid, and is left out."""
     root = picture.display.get("OME")
     if root is None or not picture.enlarged:
         return []

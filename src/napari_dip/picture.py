@@ -85,7 +85,7 @@ class Function:
 
     @property
     def known(self) -> bool:
-        """Whether it can be computed here."""
+        """True if it can be computed here."""
         return self.code in _FORMULAS and len(self.coefficients) >= _FORMULAS[self.code][0]
 
     def __call__(self, values: npt.ArrayLike) -> Array:
@@ -327,7 +327,7 @@ def moved(channels: tuple[Channel, ...], function: Callable[[float], Any]) -> tu
 
 
 def _plain(channel: Channel) -> dict[str, Any]:
-    """What is known of a channel, fit for JSON."""
+    """A channel, fit for JSON."""
     known = {name: value for name, value in vars(channel).items() if value is not None and not isinstance(value, str)}
     words = {name: value for name, value in vars(channel).items() if isinstance(value, str) and value}
     return words | {name: np.asarray(value).tolist() if name == "table" else value for name, value in known.items()}

@@ -254,7 +254,7 @@ class Series:
             self.at_once = room(job, self.at_once) if self.ladder.device == job.device else 1
 
     def _extra(self, what: str, make: Callable[[], Made], otherwise: Made) -> Made:
-        """What comes with the images, and is worth none of them: where it fails twice, that is said."""
+        """Make something that comes with the images and is worth none of them: where it fails twice, that is said."""
         try:
             return _twice(make)
         except Warning:  # that are errors here
@@ -429,7 +429,7 @@ def _without(what: str, why: str) -> str:
 
 
 def _twice(make: Callable[[], Made]) -> Made:
-    """What is made, in the second try if memory runs out: there is more room when what it left behind is gone."""
+    """Make something, in the second try if memory runs out: there is more room when what it left behind is gone."""
     try:
         return make()
     except Exception as error:

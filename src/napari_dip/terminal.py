@@ -1,4 +1,4 @@
-"""What a command or a script shows while it works, and how Ctrl-C ends a command."""
+"""Progress bars of commands and scripts, and the end of a command by Ctrl-C."""
 
 from __future__ import annotations
 

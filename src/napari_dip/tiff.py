@@ -108,7 +108,7 @@ def write_tiff(file: BinaryIO, picture: Picture, *, ome_tiff: bool) -> None:
 
 
 def format_of(picture: Picture, *, ome_tiff: bool) -> str:
-    """How a picture is written, as the table above says: "OME", "ImageJ" or "plain"."""
+    """Format that a picture is written in, by the table above: "OME", "ImageJ" or "plain"."""
     if ome_tiff:
         return "OME"
     values, axes = picture.values, picture.sample_axes
@@ -122,7 +122,7 @@ def format_of(picture: Picture, *, ome_tiff: bool) -> str:
 
 
 def unsaid(picture: Picture, *, ome_tiff: bool) -> list[str]:
-    """What a file cannot hold of what is known of a picture, in words."""
+    """Words for what a file cannot hold of a picture."""
     kind = format_of(picture, ome_tiff=ome_tiff)
     lost = []
     if kind != "OME":
@@ -249,7 +249,7 @@ def _check_size(series: tifffile.TiffPageSeries) -> None:
 def _knowledge(
     tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, root: ElementTree.Element | None
 ) -> dict[str, Any]:
-    """What is known of an image besides its values: arguments of a `Picture`."""
+    """Description of an image besides its values: arguments of a `Picture`."""
     if root is not None:
         listed = ome.images(root)
         named = [image for image in listed if image.get("Name") == series.name]

@@ -200,7 +200,7 @@ class Part:
             raise Unreadable(f"{' or '.join(self._files()) or 'what it is'} cannot be read ({_why(error)})") from error
 
     def _files(self) -> list[str]:
-        """What cannot be read: a chunk of a zarr array, else all files that it may be."""
+        """The file that cannot be read: a chunk of a zarr array, else all files that it may be."""
         if isinstance(self.array, zarr.Array):
             return [_damaged_chunk(self.array, self.place)]
         try:
@@ -325,7 +325,7 @@ def _damage(folder: Path, error: Exception) -> str:
 
 
 def _why(error: BaseException) -> str:
-    """What an error says, in a line."""
+    """The words of an error, in a line."""
     if isinstance(error, KeyError):
         return f"{error} is missing"
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
@@ -412,7 +412,7 @@ def _finest(group: zarr.Group, calibration: Calibration | None) -> tuple[zarr.Ar
 
 
 def _beside(group: zarr.Group) -> dict[str, Any]:
-    """What bioformats2raw has beside the images of a file: the OME-XML of this one."""
+    """OME-XML of an image that bioformats2raw has beside the images of a file."""
     folder = Path(_file(group))
     file = folder.parent / "OME" / "METADATA.ome.xml"
     if not folder.name.isdecimal() or not file.is_file():

@@ -123,7 +123,7 @@ class Attempt:
         self._if_there_is_room(lambda: self.guard.rescue(self.search))
 
     def _if_there_is_room(self, make: Callable[[], Made]) -> Made | None:
-        """What is made, in the second try if need be; None if memory runs out over it."""
+        """Make something, in the second try if need be; None if memory runs out over it."""
         for _ in range(2):
             try:
                 return make()

@@ -56,7 +56,7 @@ def whole_fit(shape: tuple[int, ...], settings: Settings, voxel_size: tuple[floa
 
 
 def begins_warm(settings: Settings) -> bool:
-    """Whether a slice of a stack begins with the weights of its neighbour: in as many iterations it would not pay."""
+    """True if slices begin with the weights of their neighbour: in a fixed number of iterations it would not pay."""
     return settings.code == "self" and settings.warm_start and settings.stop != "iterations"
 
 

@@ -142,7 +142,7 @@ def _areas(same: Mask) -> Iterator[tuple[Place, Mask]]:
 
 
 def _is_plain(solid: Mask, bounds: list[tuple[int, int]] | None, end: bool) -> bool:
-    """Whether an area has the outline of padding or of a line: straight; `bounds` if it is inside the image."""
+    """True if the outline of an area is straight, as of padding or a line; `bounds` if it is inside the image."""
     if bounds is not None:
         lengths = [last - first for first, last in bounds]
         full = np.count_nonzero(solid) >= _FULL * np.prod(lengths)
@@ -160,7 +160,7 @@ def _inner_bounds(solid: Mask, place: Place, shape: tuple[int, ...]) -> list[tup
 
 
 def _upright(area: Mask, end: bool) -> bool:
-    """Whether the outline of an area (Y, X) has few corners, as it has along the axes."""
+    """True if the outline of an area (Y, X) has few corners, as it has along the axes."""
     ones = area.astype(np.int8)
     corners = ones[1:, 1:] + ones[1:, :-1] + ones[:-1, 1:] + ones[:-1, :-1]
     length = sum(np.count_nonzero(np.diff(ones, axis=axis)) for axis in (0, 1))
@@ -168,7 +168,7 @@ def _upright(area: Mask, end: bool) -> bool:
 
 
 def _polygon(area: Mask) -> bool:
-    """Whether an area (Y, X) is what a rectangle leaves that was moved and turned: between its corners it is convex."""
+    """True if an area (Y, X) lies around a rectangle that was moved and turned: between its corners it is convex."""
     image = ~area
     if _lack(image) > _CONVEX * image.size + sum(image.shape) / 2:
         return False
@@ -195,7 +195,7 @@ def _lack(area: Mask) -> int:
 
 
 def _is_end(known: npt.NDArray[Any], value: Any) -> bool:
-    """Whether hardly a pixel is above a value, or below it, as where values are clipped."""
+    """True if hardly a pixel is above a value, or below it, as where values are clipped."""
     least = max(3, _BEYOND * known.size)
     return bool(min(np.count_nonzero(known > value), np.count_nonzero(known < value)) < least)
 
@@ -262,7 +262,7 @@ def _steps(image: Array, where: Mask) -> Array:
 
 
 def _is_rim(height: Array, first: Mask, behind: Mask, noise: float) -> bool:
-    """Whether the pixels at an outline lie between the area and what is behind them."""
+    """True if the pixels at an outline lie between the area and the image behind them."""
     weight = ndimage.uniform_filter(behind.astype(np.float64), 3, mode="constant")
     mean = ndimage.uniform_filter(np.where(behind, height, 0.0), 3, mode="constant")
     pixels = first & (weight > 0.5 / 3**height.ndim)

@@ -9,7 +9,7 @@ Made = TypeVar("Made")
 
 
 def without_pauses(work: Generator[Any, None, Made], tell: Callable[[Any], object] = lambda _: None) -> Made:
-    """What the work returns in the end; `tell` gets what it yields until then."""
+    """Do the work and return its end; `tell` gets each thing that it yields until then."""
     while True:
         try:
             tell(next(work))

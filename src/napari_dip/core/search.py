@@ -168,7 +168,7 @@ class Search:
             watch(self)
 
     def fits(self, state: State) -> bool:
-        """Whether a state is of a network like this one, layer by layer."""
+        """True if a state is of a network like this one, layer by layer."""
         mine = self._generator.state_dict()
         return {name: w.shape for name, w in state.weights.items()} == {name: w.shape for name, w in mine.items()}
 

@@ -183,7 +183,7 @@ class Result:
         return np.array(self.image, dtype=dtype, copy=copy)  # type: ignore[arg-type, unused-ignore]  # numpy 1: a bool
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The page that a notebook shows."""
         from napari_dip.glance import page  # presentation, which numerics do without
 
         pictures = zip(("before", "after"), self.glance or (), strict=False)
@@ -377,7 +377,7 @@ def turns(
 
 
 def _residual(problem: Problem, image: Image, events: list[Event]) -> Image:
-    """What an image leaves unexplained; NaN where there is no memory for that, which costs no image."""
+    """Residual of an image; NaN where there is no memory for it, which costs no image."""
     try:
         return problem.residual(image)
     except Exception as error:
@@ -415,7 +415,7 @@ def ran_out(result: Result) -> bool:
 
 
 def was_stopped(result: Result) -> bool:
-    """Whether the user ended a run."""
+    """True if the user ended a run."""
     return result.stop_reason.startswith(_STOPPED)
 
 

@@ -51,7 +51,7 @@ class Event:
 
 
 def in_words(error: BaseException) -> str:
-    """What went wrong, in a line: with the name of the error where it was not foreseen."""
+    """An error in a line: with its name where it was not foreseen."""
     name, words = type(error).__name__, " ".join(str(error).split())
     if isinstance(error, (MemoryError, ValueError, TypeError, ArithmeticError, OSError)) and words:
         return words

@@ -30,7 +30,7 @@ def load() -> None:
 
 
 def loaded() -> bool:
-    """Whether it is there, so that using it keeps nobody waiting."""
+    """True if it is there, so that using it keeps nobody waiting."""
     return _loaded.is_set()
 
 
