@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage  # type: ignore[import-untyped]
 
-from napari_dip.core.stabilise import Stabiliser
-
 if TYPE_CHECKING:
     from napari_dip.core.noise import Noise
 
@@ -127,8 +125,9 @@ def lines(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
         Each plane is looked at on its own.
     """
     found = np.zeros(values.shape, bool)
-    for place in np.ndindex(values.shape[:-2]):
-        found[place] = _columns(values[place]) | _columns(values[place].T).T
+    with np.errstate(over="ignore", invalid="ignore"):  # a range that float64 cannot hold is refused later
+        for place in np.ndindex(values.shape[:-2]):
+            found[place] = _columns(values[place]) | _columns(values[place].T).T
     return found
 
 
@@ -166,6 +165,8 @@ def _reach(out: npt.NDArray[np.bool_]) -> npt.NDArray[np.int_]:
 
 def _heights(values: npt.NDArray[np.float64], noise: Noise) -> tuple[npt.NDArray[np.float64], ...]:
     """Height above the surroundings, in standard deviations of the noise, of a pixel and of its extreme neighbours."""
+    from napari_dip.core.stabilise import Stabiliser  # imports torch, which a form and --help do without
+
     stabiliser = Stabiliser(noise)
     # below no light the transform ends, which would hide dead pixels: its tangent goes on
     missing = np.maximum(noise.offset - values, 0) / stabiliser.unit if noise.gain > 0 else np.zeros(values.shape)
