@@ -12,8 +12,8 @@ from napari_dip import BlocksCost, Cost, Settings, estimate, estimate_blocks, it
 from napari_dip.cli import DONE, main
 from napari_dip.core.cost import LIBRARY, memory_of_noise
 from napari_dip.core.intensity import Scaling
+from napari_dip.io.arrays import Part
 from napari_dip.order import noise_from
-from napari_dip.zarrs import Part
 from tests.test_blockwise import TINY
 from tests.test_large import PRIOR, saved, stack
 

@@ -12,9 +12,9 @@ import zarr
 
 from napari_dip import restore_blocks
 from napari_dip.cli import DONE, FAILED, main
+from napari_dip.io.arrays import open_source
 from napari_dip.large import BlockProgress
 from napari_dip.terminal import Bar, Stop
-from napari_dip.zarrs import open_source
 from tests.test_large import PRIOR, ome_zarr, saved, stack
 
 TINY = ["--preset", "denoise-small", "--runs", "1", "--iterations", "3", "--device", "cpu"]

@@ -17,10 +17,11 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from napari_dip import files, options
+from napari_dip import options
 from napari_dip.cli import main
 from napari_dip.core.operators import KERNELS
-from napari_dip.picture import Picture
+from napari_dip.io import files
+from napari_dip.io.picture import Picture
 from napari_dip.settings import TASKS, Settings, knobs, presets_for
 from napari_dip.terminal import Stop
 from tests import bad_inputs

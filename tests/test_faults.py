@@ -22,15 +22,16 @@ import torch
 from PIL import Image
 from scipy import ndimage  # type: ignore[import-untyped]
 
-from napari_dip import deconvolve, denoise, files, inpaint, iterate, restore_blocks, superresolve, trust
+from napari_dip import deconvolve, denoise, inpaint, iterate, restore_blocks, superresolve, trust
 from napari_dip.cli import main
 from napari_dip.core import coverage
 from napari_dip.core.guard import Diverged
 from napari_dip.core.search import Search
 from napari_dip.core.selfguided import SelfGuided
+from napari_dip.io import files
+from napari_dip.io.arrays import open_source
 from napari_dip.order import look
 from napari_dip.terminal import one_line_warnings
-from napari_dip.zarrs import open_source
 from tests.bad_inputs import QUICK
 from tests.core.tiny import picture
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_dip import files
-from napari_dip.picture import Channel, Function, Picture
+from napari_dip.io import files
+from napari_dip.io.picture import Channel, Function, Picture
 
 RAMP = np.outer([0, 1, 1], np.arange(256)).astype("uint8")  # cyan
 

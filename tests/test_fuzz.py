@@ -21,9 +21,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_dip import restore_blocks
+from napari_dip.io.arrays import Unreadable, open_source
+from napari_dip.io.omezarr import besides, merged
 from napari_dip.ledger import KEY
-from napari_dip.ngff import besides, merged
-from napari_dip.zarrs import Unreadable, open_source
 from tests.test_large import PRIOR
 from tests.test_ngff import IMAGE, written
 from tests.test_targets import files, stack, stopped

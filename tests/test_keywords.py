@@ -16,8 +16,8 @@ import tqdm.auto
 import napari_dip
 from napari_dip import Result, Settings, keywords, restore_blocks, terminal, trust
 from napari_dip.core.noise import Noise
+from napari_dip.io.arrays import Calibration
 from napari_dip.settings import knobs
-from napari_dip.zarrs import Calibration
 from tests.bad_inputs import QUICK, dot, plain
 
 KNOWN = {"Noise": Noise, "Result": Result, "Calibration": Calibration}

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from scipy import ndimage  # type: ignore[import-untyped]
 
-from napari_dip import files
 from napari_dip.cli import main
 from napari_dip.inputs import read_greys, read_slices
-from napari_dip.picture import Picture
+from napari_dip.io import files
+from napari_dip.io.picture import Picture
 
 HOLES = np.zeros((64, 64), bool)
 HOLES[10:20, 12:22] = HOLES[40:50, 30:40] = True

@@ -24,8 +24,9 @@ from skimage import io
 
 import napari_dip
 from benchmarks import __main__ as benchmarks
-from napari_dip import cli, files, options, restore, trust
-from napari_dip.picture import Picture
+from napari_dip import cli, options, restore, trust
+from napari_dip.io import files
+from napari_dip.io.picture import Picture
 from napari_dip.series import stream
 from napari_dip.settings import TASKS
 from tests.core.tiny import noisy

@@ -12,16 +12,17 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from napari_dip import files, report
+from napari_dip import report
 from napari_dip.inputs import Array, read_greys
 from napari_dip.instrument import plain_psf
-from napari_dip.ngff import AXES, ENDING, SOURCE, is_zarr
+from napari_dip.io import files
+from napari_dip.io.omezarr import AXES, ENDING, SOURCE, is_zarr
+from napari_dip.io.picture import Picture
 from napari_dip.options import check_volume
-from napari_dip.picture import Picture
 from napari_dip.terminal import Bar, Stop
 
 if TYPE_CHECKING:
-    from napari_dip.zarrs import Calibration
+    from napari_dip.io.arrays import Calibration
 
 _ONE_IMAGE = (
     "guide",
@@ -84,8 +85,8 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
             files.tell_lost(args.target, picture)
     from napari_dip.blockcost import estimate_blocks
     from napari_dip.cluster import connected  # torch, zarr and dask: seconds
+    from napari_dip.io.arrays import open_source
     from napari_dip.large import iterate_blocks
-    from napari_dip.zarrs import open_source
 
     opened = open_source(source, calibration)
     axes = opened.calibration.axes
@@ -172,7 +173,7 @@ def marked(args: Namespace, mask: Picture) -> Array:
 
 def _calibration(picture: Picture, name: str) -> Calibration:
     """That of an image file."""
-    from napari_dip.zarrs import Calibration
+    from napari_dip.io.arrays import Calibration
 
     axes = picture.axes.lower()
     if not set(axes) <= set(AXES):

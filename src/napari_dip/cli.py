@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_dip import blockwise, files, report
+from napari_dip import blockwise, report
 from napari_dip.inputs import Array, read_factor
 from napari_dip.instrument import plain_psf, read_psf
+from napari_dip.io import files
+from napari_dip.io.picture import Picture
 from napari_dip.options import check_volume, parse
-from napari_dip.picture import Picture
 from napari_dip.settings import settings_for
 from napari_dip.terminal import Bar, Stop, one_line, one_line_warnings
 

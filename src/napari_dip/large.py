@@ -28,12 +28,12 @@ from napari_dip.blocks import Plan, check_array
 from napari_dip.cluster import compute, connected
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.solve import Progress
+from napari_dip.io.arrays import Calibration, Place, Unreadable
 from napari_dip.keywords import BlockOptions, Instrument, with_knobs
 from napari_dip.ledger import KEY, Ledger
 from napari_dip.order import AnotherRun, Order, begin, look, plan_of, read_order, refuse_another, same_samples
 from napari_dip.settings import Settings
 from napari_dip.terminal import script_bar
-from napari_dip.zarrs import Calibration, Place, Unreadable
 
 _TOLD = 10  # failures, in a sentence
 _PATIENCE = 3  # blocks that fail before any is done, after which no other is tried

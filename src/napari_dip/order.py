@@ -27,12 +27,7 @@ from napari_dip.core.operators import Downsample
 from napari_dip.core.tiling import Tiling, snug, tiling
 from napari_dip.inputs import check_task, read_factor, read_range, read_slices
 from napari_dip.instrument import plain_psf, read_psf
-from napari_dip.ledger import KEY, Ledger
-from napari_dip.ngff import besides, merged
-from napari_dip.restore import chosen
-from napari_dip.run import level_in, noise_of
-from napari_dip.settings import Settings, check_names
-from napari_dip.zarrs import (
+from napari_dip.io.arrays import (
     VERSIONS,
     Calibration,
     Part,
@@ -44,6 +39,11 @@ from napari_dip.zarrs import (
     open_source,
     pyramid,
 )
+from napari_dip.io.omezarr import besides, merged
+from napari_dip.ledger import KEY, Ledger
+from napari_dip.restore import chosen
+from napari_dip.run import level_in, noise_of
+from napari_dip.settings import Settings, check_names
 
 _OTHERWISE = {  # how blocks are told what other functions have a keyword for
     "axes": "the file of an OME-Zarr names its axes, calibration= those of a plain array, and leading_axes= says how "

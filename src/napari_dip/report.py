@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_dip import files
 from napari_dip.inputs import Array
-from napari_dip.picture import Picture
+from napari_dip.io import files
+from napari_dip.io.picture import Picture
 
 if TYPE_CHECKING:
     from napari_dip.core.noise import Noise

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from napari_dip.picture import LENGTHS, TIMES, Array, Channel, Picture, converted, unit_name
+from napari_dip.io.picture import LENGTHS, TIMES, Array, Channel, Picture, converted, unit_name
 
 Element = ElementTree.Element
 

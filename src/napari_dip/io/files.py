@@ -18,11 +18,11 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip import imagej, ome, tiff
 from napari_dip.core.telling import quietly, warn
-from napari_dip.picture import Array, Picture, channels_in, guess_axes, make_picture, record_in
-from napari_dip.screen import for_screen, read_screen, write_jpeg, write_png
-from napari_dip.tiff import read_tiff, write_tiff
+from napari_dip.io import imagej, ome, tiff
+from napari_dip.io.picture import Array, Picture, channels_in, guess_axes, make_picture, record_in
+from napari_dip.io.screen import for_screen, read_screen, write_jpeg, write_png
+from napari_dip.io.tiff import read_tiff, write_tiff
 
 Path_ = str | os.PathLike[str]
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from napari_dip.core.intensity import Scaling, to_dtype
 from napari_dip.core.telling import ignoring, warn
-from napari_dip.picture import LENGTHS, Array, Picture, make_picture
+from napari_dip.io.picture import LENGTHS, Array, Picture, make_picture
 
 _JPEG_SIDE = 65500
 KEYWORD = "napari-dip"  # of the text in a PNG that is the record

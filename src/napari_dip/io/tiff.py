@@ -22,8 +22,8 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 
-from napari_dip import imagej, ome
-from napari_dip.picture import (
+from napari_dip.io import imagej, ome
+from napari_dip.io.picture import (
     LENGTHS,
     SIGNED,
     Function,

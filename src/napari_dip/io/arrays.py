@@ -22,9 +22,9 @@ import numpy.typing as npt
 import zarr
 from zarr.storage import StorePath
 
-from napari_dip import ome
-from napari_dip.ngff import AXES, METADATA, SOURCE, Node, finest, image_metadata, path_of_finest
-from napari_dip.picture import LENGTHS, unit_name
+from napari_dip.io import ome
+from napari_dip.io.omezarr import AXES, METADATA, SOURCE, Node, finest, image_metadata, path_of_finest
+from napari_dip.io.picture import LENGTHS, unit_name
 
 Array = npt.NDArray[Any]
 Place = tuple[slice, ...]
