@@ -745,28 +745,36 @@ def test_public_names_are_there_and_others_are_not() -> None:
         napari_dip.sharpen  # noqa: B018
 
 
+def imported(path: Path) -> set[str]:
+    """The names that a file imports, wherever it does."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
 @pytest.mark.parametrize(
     "path", [p for p in sorted(SOURCE.rglob("*.py")) if "viewer" not in p.parts], ids=lambda p: p.name
 )
 def test_only_the_viewer_imports_the_window(path: Path) -> None:
-    imported = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            imported |= {f"{node.module}.{alias.name}" for alias in node.names}
     window = ("napari.", "qtpy", "magicgui", "superqt", "PyQt", "napari_dip.viewer")
-    assert not [name for name in imported if f"{name}.".startswith(window)]
+    assert not [name for name in imported(path) if f"{name}.".startswith(window)]
 
 
 def test_the_core_needs_no_more_than_torch_and_scikit_image() -> None:
     allowed = {"torch", "numpy", "scipy", "skimage", "napari_dip", *sys.stdlib_module_names}
     for path in sorted((SOURCE / "core").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert {name.partition(".")[0] for name in names} <= allowed, path
+        assert {name.partition(".")[0] for name in imported(path)} <= allowed, path
     assert importlib.import_module("napari_dip.core")
+
+
+def test_files_are_read_and_written_by_what_imports_nothing_else_of_ours() -> None:
+    for path in sorted((SOURCE / "io").rglob("*.py")):
+        ours = {name for name in imported(path) if name.startswith("napari_dip")}
+        assert not [name for name in ours if not name.startswith("napari_dip.io.")], path
 
 
 # ------------------------------------------------------------------------------------------------------- does it work

@@ -198,7 +198,7 @@ def test_slice_labels_are_kept(tmp_path: Path) -> None:
 
 def test_what_a_screen_format_cannot_hold_is_told(tmp_path: Path) -> None:
     like = Picture(values=values(6, 5).astype("uint8"), axes="YX", channels=(Channel(name="DAPI", emission=461.0),))
-    with pytest.warns(UserWarning, match=r"a\.png cannot hold what is known of channels"):
+    with pytest.warns(UserWarning, match=r"a\.png cannot hold channel names, wavelengths"):
         files.write(tmp_path / "a.png", like.values, like)
 
 

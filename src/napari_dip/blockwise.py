@@ -16,6 +16,7 @@ from napari_dip import report
 from napari_dip.inputs import Array, read_greys
 from napari_dip.instrument import plain_psf
 from napari_dip.io import files
+from napari_dip.io.formats import tell_lost
 from napari_dip.io.omezarr import AXES, ENDING, SOURCE, is_zarr
 from napari_dip.io.picture import Picture
 from napari_dip.options import check_volume
@@ -82,7 +83,7 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
         picture = files.read(args.source, args.series)
         source, calibration = picture.values, _calibration(picture, args.source)
         if args.target is not None:
-            files.tell_lost(args.target, picture)
+            tell_lost(args.target, picture)
     from napari_dip.blockcost import estimate_blocks
     from napari_dip.cluster import connected  # torch, zarr and dask: seconds
     from napari_dip.io.arrays import open_source

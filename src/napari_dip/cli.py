@@ -23,6 +23,7 @@ from napari_dip import blockwise, report
 from napari_dip.inputs import Array, read_factor
 from napari_dip.instrument import plain_psf, read_psf
 from napari_dip.io import files
+from napari_dip.io.formats import SCREEN
 from napari_dip.io.picture import Picture
 from napari_dip.options import check_volume, parse
 from napari_dip.settings import settings_for
@@ -124,7 +125,7 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
     guide = None if args.guide is None else files.read(args.guide).values
     spatial = _spatial_axes(picture, args)
     instrument = _instrument(args, picture, spatial)
-    if Path(args.target or "").suffix.lower() in files.SCREEN and picture.values.dtype.kind in "iu":
+    if Path(args.target or "").suffix.lower() in SCREEN and picture.values.dtype.kind in "iu":
         changes.setdefault("output_dtype", "input")
     settings = settings_for(args.task, on_cpu=True, **changes)
     factors: Factors = None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_dip.inputs import Array
-from napari_dip.io import files
+from napari_dip.io.formats import SCREEN
 from napari_dip.io.picture import Picture
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def beside(target: str, name: str) -> Path:
     """The file beside OUT that shows something else of the result; TIFF where OUT could not hold signed fractions."""
     path = Path(target)
     stem, dot_ome = (path.stem[:-4], path.stem[-4:]) if path.stem.lower().endswith(".ome") else (path.stem, "")
-    ending = ".tif" if path.suffix.lower() in files.SCREEN else dot_ome + path.suffix
+    ending = ".tif" if path.suffix.lower() in SCREEN else dot_ome + path.suffix
     return path.with_name(f"{stem}-{name}{ending}")
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,39 +19,12 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.core.telling import quietly, warn
-from napari_dip.io import imagej, ome, tiff
+from napari_dip.io import imagej, ome
+from napari_dip.io.formats import READABLE, SCREEN, Path_, ending_of, format_of, tell_lost
 from napari_dip.io.picture import Array, Picture, channels_in, guess_axes, make_picture, record_in
 from napari_dip.io.screen import for_screen, read_screen, write_jpeg, write_png
 from napari_dip.io.tiff import read_tiff, write_tiff
 
-Path_ = str | os.PathLike[str]
-
-ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".npy")
-
-#: Read, and not written.
-READABLE = (*ENDINGS, ".lsm")
-
-_FIJI = "open it in Fiji (Bio-Formats) and save it as OME-TIFF, or convert it to OME-Zarr with bioformats2raw"
-#: Formats that are not read here: ending -> what reads them in Python, to hand the array to a function.
-_FOREIGN = {
-    ".czi": "pylibCZIrw",
-    ".lif": "readlif",
-    ".nd2": "nd2",
-    ".oib": "oiffile",
-    ".oif": "oiffile",
-    **dict.fromkeys((".mrc", ".mrcs", ".map", ".rec", ".st", ".ali", ".ccp4"), "mrcfile"),
-    **dict.fromkeys((".dv", ".r3d"), "mrc"),
-    **dict.fromkeys((".ims", ".h5", ".hdf5", ".hdf"), "h5py"),
-    **dict.fromkeys((".vsi", ".zvi", ".lei", ".sld", ".flex", ".stk", ".svs", ".ndpi", ".scn"), "bioio-bioformats"),
-    **dict.fromkeys((".dm3", ".dm4", ".ser", ".emd"), "rosettasciio"),
-    **dict.fromkeys((".nii", ".mha", ".mhd", ".nrrd"), "SimpleITK"),
-    ".dcm": "pydicom",
-    ".fits": "astropy",
-}
-
-#: What formats for the screen can hold.
-SCREEN: dict[str, tuple[str, ...]] = {".png": ("uint8", "uint16"), ".jpg": ("uint8",), ".jpeg": ("uint8",)}
 _BESIDE = (".jpg", ".jpeg", ".npy")  # no place for a record inside
 
 
@@ -72,11 +46,7 @@ def read(path: Path_, series: int | None = None) -> Picture:
         If it cannot be read; the message says why and what to do.
     """
     path = Path(path)
-    if (other := path.suffix.lower()) in _FOREIGN:
-        raise ValueError(
-            f"{path}: {other} is not read by napari-dip; {_FIJI}, or read it in a script with {_FOREIGN[other]}"
-        )
-    ending = _ending(path, READABLE)
+    ending = ending_of(path, READABLE)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name an image file in it")
     if not path.exists():
@@ -142,46 +112,21 @@ def write(
     """
     path = Path(path)
     check(path, overwrite=overwrite)
-    held = SCREEN.get(_ending(path))
+    held = SCREEN.get(ending_of(path))
     values = values if held is None else for_screen(values, like.values.dtype, held, path.name)
     picture = like.restored(values, factors or {}, record or {})
     gone = ome.outgrown(picture) + imagej.outgrown(picture)
     gone += ["slice labels"] * (len(like.labels) > len(picture.labels))
     if gone:
-        warn(f"{', '.join(gone)} of the input hold for its pixels, not for finer ones: left out", stacklevel=2)
+        warnings.warn(f"{', '.join(gone)} of the input hold for its pixels, not for finer ones: left out", stacklevel=2)
     tell_lost(path, picture, gone)
     _put(path, picture, overwrite=overwrite)
-
-
-def tell_lost(path: Path_, picture: Picture, told: Sequence[str] = ()) -> None:
-    """Warn of what a file, or an OME-Zarr, cannot hold of what is known of a picture: one sentence."""
-    path = Path(path)
-    is_tiff = path.suffix.lower() in (".tif", ".tiff")
-    if is_tiff:
-        lost = tiff.unsaid(picture, ome_tiff=_is_ome(path))
-    else:
-        lost = ome.unsaid(picture) + imagej.unsaid(picture) + [tiff.FUNCTION] * bool(picture.function)
-    if path.suffix.lower() == ".png":
-        lost += ["what is known of channels"] * bool(picture.channels) + ["slice labels"] * bool(picture.labels)
-    if path.suffix.lower() == ".zarr":
-        lost += ["wavelengths"] * any(each.emission or each.excitation for each in picture.channels)
-        lost += ["lookup tables"] * any(each.table is not None for each in picture.channels)
-        lost += ["slice labels"] * bool(picture.labels)
-    lost = [each for each in lost if each not in told]
-    if not lost:
-        return
-    remedy = "a .tif does"
-    if ("OME" in picture.display or "wavelengths" in lost) and not (is_tiff and _is_ome(path)):
-        remedy = "a .ome.tif does"
-    elif tiff.FUNCTION in lost:
-        remedy = "a .tif of the type of the input (--output-dtype input) does"
-    warn(f"{path.name} cannot hold {', '.join(lost)}; {remedy}", stacklevel=3)
 
 
 def check(path: Path_, *, overwrite: bool = False) -> None:
     """Raise what `write` would raise because of the name, the folder, or a file that is there."""
     path = Path(path)
-    ending = _ending(path)
+    ending = ending_of(path)
     for target in (path, _beside(path)) if ending in _BESIDE else (path,):
         if target.is_dir():
             raise IsADirectoryError(f"{target} is a folder; name a file in it")
@@ -216,17 +161,18 @@ def rehearse(
     """Raise what `write` would raise, before a long run: a black image of the result's size is written, and deleted."""
     path = Path(path)
     check(path, overwrite=overwrite)
-    held = SCREEN.get(_ending(path))
+    held = SCREEN.get(ending_of(path))
     shape = [n * (factors or {}).get(axis, 1) for axis, n in zip(like.axes, like.values.shape, strict=True)]
     values = np.zeros(shape, dtype if held is None else held[-1])
-    with quietly():  # the warnings come with the real one
-        _put(path, like.restored(values, factors or {}, {}), overwrite=overwrite, keep=False)
+    _put(path, like.restored(values, factors or {}, {}), overwrite=overwrite, keep=False)
 
 
 def _put(path: Path, picture: Picture, *, overwrite: bool, keep: bool = True) -> None:
     """Write all files of a picture under temporary names; then, if they are to be kept, give them their own."""
-    targets = {path: _writer(path)}
-    if _ending(path) in _BESIDE:
+    writers = {".png": write_png, ".jpg": write_jpeg, ".jpeg": write_jpeg, ".npy": _write_npy}
+    form = format_of(path, picture)
+    targets = {path: writers.get(form, partial(write_tiff, kind=form))}
+    if ending_of(path) in _BESIDE:
         targets[_beside(path)] = _write_sheet
     parts: dict[Path, Path] = {}
     try:
@@ -264,24 +210,6 @@ def _sweep(folder: Path) -> None:
         number = file.stem.removeprefix(_part())
         if number.isdecimal() and not psutil.pid_exists(int(number)):
             file.unlink(missing_ok=True)
-
-
-def _writer(path: Path) -> Callable[[BinaryIO, Picture], None]:
-    ending = _ending(path)
-    if ending in (".tif", ".tiff"):
-        return partial(write_tiff, ome_tiff=_is_ome(path))
-    return {".png": write_png, ".npy": _write_npy}.get(ending, write_jpeg)
-
-
-def _is_ome(path: Path) -> bool:
-    return path.stem.lower().endswith(".ome")
-
-
-def _ending(path: Path, endings: tuple[str, ...] = ENDINGS) -> str:
-    ending = path.suffix.lower()
-    if ending not in endings:
-        raise ValueError(f"{path} ends in none of {', '.join(endings)}, which say what format it has; rename it")
-    return ending
 
 
 def _beside(path: Path) -> Path:
@@ -329,7 +257,7 @@ def _read_sheet(path: Path) -> dict[str, Any]:
             "labels": tuple(sheet.get("labels", ())),
         }
     except RecursionError:
-        warn(f"{_beside(path)} is nested too deep to be read, and is left out", stacklevel=2)
+        warnings.warn(f"{_beside(path)} is nested too deep to be read, and is left out", stacklevel=2)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # there is none, or it is another program's
         pass
     return {}

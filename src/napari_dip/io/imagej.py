@@ -102,8 +102,8 @@ def outgrown(picture: Picture) -> list[str]:
     return [word for name, word in _IN_PIXELS.items() if name in own]
 
 
-def unsaid(picture: Picture) -> list[str]:
-    """Words for what only ImageJ can say of an image."""
+def own(picture: Picture) -> list[str]:
+    """Words for what only ImageJ says of an image."""
     own = picture.display.get("ImageJ", {})
     return [word for name, word in (_IN_PIXELS | _OTHERS).items() if name in own]
 

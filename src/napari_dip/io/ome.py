@@ -154,8 +154,8 @@ def write(picture: Picture, values: Array, axes: str) -> bytes:
     return bytes(ElementTree.tostring(root, encoding="us-ascii", xml_declaration=True))
 
 
-def unsaid(picture: Picture) -> list[str]:
-    """Elements of this document about an image besides its calibration and its channels."""
+def own(picture: Picture) -> list[str]:
+    """Words for what only OME says of an image."""
     root = picture.display.get("OME")
     if root is None:
         return []

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import imagecodecs
 import numpy as np
 from PIL import Image, ImageOps
 
-from napari_dip.core.intensity import Scaling, to_dtype
-from napari_dip.core.telling import ignoring, warn
 from napari_dip.io.picture import LENGTHS, Array, Picture, make_picture
 
 _JPEG_SIDE = 65500
 KEYWORD = "napari-dip"  # of the text in a PNG that is the record
-_MOST = {
-    "PNG": 1040,
-    "JPEG": 600,
-}  # pixels of a sample that a byte can stand for: zlib's best, and a bit for 64 of them
-_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # samples -> as a PNG's header says it
+#: Pixels of a sample that a byte can stand for: zlib's best, and a bit for 64 of them.
+_MOST = {"PNG": 1040, "JPEG": 600}
+_AFTER_HEADER = 33  # bytes of a PNG, where chunks may follow
 
 
 def read_screen(path: Path) -> Picture:
@@ -31,28 +29,35 @@ def read_screen(path: Path) -> Picture:
     ValueError
         If it declares more pixels than its bytes can hold, before room is made for them.
     """
-    with ignoring(Image.DecompressionBombWarning), Image.open(path) as opened:  # which looks at the size alone
+    with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):  # looks at the size alone
+        opened = Image.open(path)
+    with opened:
         width, height = opened.size
         most = _MOST.get(opened.format or "", _MOST["PNG"]) * path.stat().st_size
         if width * height * (1 if opened.mode == "1" else 8) // 8 > most:
             raise ValueError(f"it declares {width} x {height} pixels, but has {path.stat().st_size} bytes for them")
-        raw = opened.tile[0].args if opened.format == "PNG" and opened.tile else None
         ppi = opened.info.get("dpi", (0, 0)) if opened.format == "PNG" else (0, 0)
         text = getattr(opened, "text", {}).get(KEYWORD, "")
-        if isinstance(raw, str) and raw in ("LA;16B", "RGB;16B", "RGBA;16B"):
-            values, has_alpha = _read_deep(path, raw), raw != "RGB;16B"
-        else:
+        values = _read_deep(path) if opened.format == "PNG" else None
+        if values is None:
             image = ImageOps.exif_transpose(opened)
             if image.mode in ("P", "PA") or "transparency" in image.info:
                 image = image.convert("LA" if image.mode == "L" else "RGBA")
             elif image.mode not in ("L", "LA", "RGB", "RGBA") and not image.mode.startswith("I"):
                 image = image.convert("L" if image.mode == "1" else "RGB")
-            values, has_alpha = np.array(image), image.mode in ("LA", "RGBA")
+            values = np.array(image)
     if values.dtype == np.int32:  # how some versions of Pillow hand out 16-bit grey
         values = values.astype(np.uint16)
     sizes = {axis: 0.0254 / LENGTHS["µm"] / float(n) for axis, n in zip("XY", ppi, strict=True) if n}
-    axes = "YX" if values.ndim == 2 else "YXS"
+    axes, has_alpha = ("YX", False) if values.ndim == 2 else ("YXS", values.shape[-1] in (2, 4))
     return make_picture(values, axes, has_alpha=has_alpha, pixel_size=sizes, unit="µm" if sizes else "", notes=text)
+
+
+def _read_deep(path: Path) -> Array | None:
+    """A PNG with more than one sample of 16 bits, of which Pillow keeps the high bytes only; None for others."""
+    data = path.read_bytes()
+    bits, colour_type = data[24:26]
+    return np.asarray(imagecodecs.png_decode(data)) if bits == 16 and colour_type else None
 
 
 def write_png(file: BinaryIO, picture: Picture) -> None:
@@ -61,18 +66,14 @@ def write_png(file: BinaryIO, picture: Picture) -> None:
     if picture.alpha is not None:
         alpha = _alpha(picture.alpha, values.dtype)
         values = np.concatenate([np.atleast_3d(values), alpha[..., None]], axis=-1)
-    height, width, samples = np.atleast_3d(values).shape
-    header = struct.pack(">IIBBBBB", width, height, 8 * values.itemsize, _COLOUR_TYPES[samples], 0, 0, 0)
-    rows = values.astype(values.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
-    rows = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))  # filter 2: less the row above, modulo 256
-    rows = np.pad(rows, ((0, 0), (1, 0)), constant_values=2)
-    file.write(b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header))
+    encoded = imagecodecs.png_encode(values)
+    file.write(encoded[:_AFTER_HEADER])
     per_metre = [1 / (picture.pixel_size.get(axis, 0) * LENGTHS.get(picture.unit, 0) or np.inf) for axis in "XY"]
     if all(1 <= n < 2**32 - 1 for n in per_metre):
         file.write(_chunk(b"pHYs", struct.pack(">IIB", *(round(n) for n in per_metre), 1)))
     if picture.text():
         file.write(_chunk(b"iTXt", KEYWORD.encode() + bytes(5) + picture.text().encode()))
-    file.write(_chunk(b"IDAT", zlib.compress(rows.tobytes())) + _chunk(b"IEND", b""))
+    file.write(encoded[_AFTER_HEADER:])
 
 
 def write_jpeg(file: BinaryIO, picture: Picture) -> None:
@@ -80,8 +81,6 @@ def write_jpeg(file: BinaryIO, picture: Picture) -> None:
     values = _one_image(picture, "JPEG")
     if max(values.shape) > _JPEG_SIDE:
         raise ValueError(f"a JPEG has at most {_JPEG_SIDE} pixels along a side, not {max(values.shape)}")
-    if picture.alpha is not None and (picture.alpha != picture.alpha.max()).any():
-        warn("JPEG has no transparency: the alpha channel is left out", stacklevel=2)
     Image.fromarray(values).save(file, format="JPEG", quality=95, subsampling=0)
 
 
@@ -90,31 +89,24 @@ def for_screen(values: Array, source: np.dtype[Any], held: tuple[str, ...], name
     if values.dtype in held:
         return values
     if source in held:
-        return to_dtype(values.astype(np.float64), source)
+        return _rounded(values, source)
     target = np.dtype(held[-1])
     top = np.iinfo(target).max
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    warn(
+    warnings.warn(
         f"{name} holds whole numbers from 0 to {top}: {low:g} is written as 0 and {high:g} as {top}; .tif keeps values",
         stacklevel=3,
     )
     if low == high:
         return np.zeros(values.shape, target)
-    return to_dtype(Scaling(low, high).apply(values).astype(np.float64) * top, target)
+    return _rounded((values.astype(np.float64) - low) / (high - low) * top, target)
 
 
-def _read_deep(path: Path, raw: str) -> Array:
-    """A PNG with 16-bit colours, of which Pillow keeps the high bytes only: decode the low bytes on their own."""
-
-    def decode(mode: str) -> Array:
-        with Image.open(path) as image:
-            image.tile = [image.tile[0]._replace(args=mode)]
-            return np.array(image)
-
-    if raw == "LA;16B":  # four bytes a pixel, as 8-bit RGBA has
-        return decode("RGBA").view(">u2")
-    return decode(raw).astype(np.uint16) << 8 | decode(raw.replace("16B", "16L"))
+def _rounded(values: Array, dtype: np.dtype[Any]) -> Array:
+    """Values as whole numbers of 8 or 16 bits, clipped to them; NaN as 0."""
+    limits = np.iinfo(dtype)
+    return np.asarray(np.clip(np.rint(np.nan_to_num(values)), limits.min, limits.max), dtype)
 
 
 def _one_image(picture: Picture, name: str) -> Array:
@@ -131,7 +123,7 @@ def _alpha(alpha: Array, dtype: np.dtype[Any]) -> Array:
     if alpha.dtype == dtype:
         return alpha
     top = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1
-    return to_dtype(alpha.astype(np.float64) / top * np.iinfo(dtype).max, dtype)
+    return _rounded(alpha.astype(np.float64) / top * np.iinfo(dtype).max, dtype)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

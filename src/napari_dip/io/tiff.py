@@ -23,6 +23,7 @@ import numpy as np
 import tifffile
 
 from napari_dip.io import imagej, ome
+from napari_dip.io.formats import CLASSIC_BYTES, IMAGEJ_ORDER
 from napari_dip.io.picture import (
     LENGTHS,
     SIGNED,
@@ -35,11 +36,8 @@ from napari_dip.io.picture import (
     unit_name,
 )
 
-FUNCTION = "ImageJ's calibration function"
 _MINISWHITE, _PALETTE = 0, 3  # photometric interpretations
 _CENTIMETRE, _INCH = 3, 2  # resolution units
-_IMAGEJ_BYTES = 2**32 - 2**20  # a classic TIFF has 32-bit offsets; a plain one grows into a BigTIFF
-_IMAGEJ_ORDER = "TZCYXS"
 _RATIO = 50000  # no file that somebody wrote is smaller by more: zstd makes a frame of zeros so small
 _PLANES = 10**6  # of a set of files, for which tifffile makes a list before it looks at them
 
@@ -76,15 +74,14 @@ def read_tiff(path: Path, series: int | None = None) -> Picture:
     return replace(picture, function=None) if values.dtype not in ("uint8", "uint16") else picture.shown()
 
 
-def write_tiff(file: BinaryIO, picture: Picture, *, ome_tiff: bool) -> None:
-    """Write a picture as the table above says."""
-    kind = format_of(picture, ome_tiff=ome_tiff)
+def write_tiff(file: BinaryIO, picture: Picture, kind: str) -> None:
+    """Write a picture in one of the formats above: "OME", "ImageJ" or "TIFF"."""
     if kind == "ImageJ" and "ImageJ" not in picture.display:  # most programs know one unit there
         picture = picture.in_one_unit()
     own = picture.order and set(picture.order) >= set(picture.slice_axes) and kind != "ImageJ"
-    values, axes = picture.in_order(picture.order if own else _IMAGEJ_ORDER)
+    values, axes = picture.in_order(picture.order if own else IMAGEJ_ORDER)
     if kind == "OME" and not axes.removesuffix("S").endswith("YX"):
-        values, axes = picture.in_order(_IMAGEJ_ORDER)
+        values, axes = picture.in_order(IMAGEJ_ORDER)
     colours = picture.values.shape[-1] if "S" in picture.axes else 1
     options: dict[str, Any] = {"photometric": "rgb" if colours == 3 else "minisblack"}
     if "S" in axes:
@@ -95,7 +92,7 @@ def write_tiff(file: BinaryIO, picture: Picture, *, ome_tiff: bool) -> None:
         options["extrasamples"] = ["unassalpha"]
     metadata: dict[str, Any] | None = {**picture.sheet(), "Info": picture.text()}
     if kind == "OME":
-        options |= {"description": ome.write(picture, values, axes), "bigtiff": values.nbytes > _IMAGEJ_BYTES}
+        options |= {"description": ome.write(picture, values, axes), "bigtiff": values.nbytes > CLASSIC_BYTES}
         metadata = None
     elif kind == "ImageJ":
         if values.dtype == np.int16:
@@ -105,48 +102,6 @@ def write_tiff(file: BinaryIO, picture: Picture, *, ome_tiff: bool) -> None:
         metadata["axes"] = axes
     resolution = _resolution(picture, is_imagej=kind == "ImageJ")
     tifffile.imwrite(file, values, ome=False, imagej=kind == "ImageJ", metadata=metadata, **options, **resolution)
-
-
-def format_of(picture: Picture, *, ome_tiff: bool) -> str:
-    """Format that a picture is written in, by the table above: "OME", "ImageJ" or "plain"."""
-    if ome_tiff:
-        return "OME"
-    values, axes = picture.values, picture.sample_axes
-    own = "ImageJ" in picture.display
-    fits = values.dtype in ("uint8", "uint16", "float32") or (own and values.dtype == "int16")
-    if "S" in axes:
-        fits = values.dtype == "uint8" and values.shape[-1] in (1, 3) and picture.alpha is None
-    in_order = own or "OME" in picture.display or not picture.order or _ascending(picture.order)
-    small = values.nbytes < _IMAGEJ_BYTES
-    return "ImageJ" if fits and in_order and set(axes) <= set(_IMAGEJ_ORDER) and small else "plain"
-
-
-def unsaid(picture: Picture, *, ome_tiff: bool) -> list[str]:
-    """Words for what a file cannot hold of a picture."""
-    kind = format_of(picture, ome_tiff=ome_tiff)
-    lost = []
-    if kind != "OME":
-        lost += ome.unsaid(picture)
-    if kind == "ImageJ" and any(each.emission or each.excitation for each in picture.channels):
-        lost.append("wavelengths")
-    if kind == "ImageJ" and picture.order and not _ascending(picture.order):
-        lost.append(f"the order of axes {picture.order}, as ImageJ's is {_IMAGEJ_ORDER}")
-    if kind == "ImageJ" and picture.labels and any(each.name for each in picture.channels):
-        lost.append("channel names beside slice labels")
-    if kind == "OME":
-        lost += ["contrast limits"] * any(each.limits for each in picture.channels)
-        lost += ["lookup tables"] * any(each.table is not None for each in picture.channels)
-        lost += ["slice labels"] * bool(picture.labels)
-    if kind != "ImageJ":
-        lost += imagej.unsaid(picture) + [FUNCTION] * (picture.function is not None)
-    elif picture.function is not None and picture.values.dtype.kind == "f":
-        lost.append(FUNCTION)
-    return lost
-
-
-def _ascending(order: str) -> bool:
-    places = [_IMAGEJ_ORDER.find(axis) for axis in order]
-    return places == sorted(places)
 
 
 def _unsigned(picture: Picture) -> Picture:
