@@ -21,7 +21,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from napari_dip.io import files
-from napari_dip.io.picture import Picture, converted, guess_axes, make_picture
+from napari_dip.io.picture import Picture, guess_axes, make_picture
+from napari_dip.io.units import converted
 
 TYPES = ["uint8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
 RECORD = {"task": "denoise", "settings": {"iterations": 3}, "note": "50 µm"}

@@ -12,7 +12,8 @@ import pytest
 import tifffile
 
 from napari_dip.io import files
-from napari_dip.io.picture import Channel, Function, Picture
+from napari_dip.io.channels import Channel, Function
+from napari_dip.io.picture import Picture
 
 RAMP = np.outer([0, 1, 1], np.arange(256)).astype("uint8")  # cyan
 

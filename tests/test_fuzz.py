@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from napari_dip import restore_blocks
 from napari_dip.io.arrays import Unreadable, open_source
-from napari_dip.io.omezarr import besides, merged
+from napari_dip.io.ngff import besides, merged
 from napari_dip.ledger import KEY
 from tests.test_large import PRIOR
 from tests.test_ngff import IMAGE, written

@@ -16,7 +16,7 @@ import tqdm.auto
 import napari_dip
 from napari_dip import Result, Settings, keywords, restore_blocks, terminal, trust
 from napari_dip.core.noise import Noise
-from napari_dip.io.arrays import Calibration
+from napari_dip.io.ngff import Calibration
 from napari_dip.settings import knobs
 from tests.bad_inputs import QUICK, dot, plain
 

@@ -26,7 +26,8 @@ from napari_dip.core.padding import padding_of
 from napari_dip.core.solve import Progress, Result
 from napari_dip.core.telling import quietly
 from napari_dip.core.tiling import Tiling, seed_at
-from napari_dip.io.arrays import Part, Place, coarser
+from napari_dip.io.arrays import Part, Place
+from napari_dip.io.omezarr import coarser
 from napari_dip.ledger import Ledger
 from napari_dip.restore import iterate
 from napari_dip.settings import Settings

@@ -7,8 +7,7 @@ import warnings
 from argparse import Namespace
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +16,10 @@ from napari_dip.inputs import Array, read_greys
 from napari_dip.instrument import plain_psf
 from napari_dip.io import files
 from napari_dip.io.formats import tell_lost
-from napari_dip.io.omezarr import AXES, ENDING, SOURCE, is_zarr
+from napari_dip.io.ngff import ENDING, is_zarr
 from napari_dip.io.picture import Picture
 from napari_dip.options import check_volume
 from napari_dip.terminal import Bar, Stop
-
-if TYPE_CHECKING:
-    from napari_dip.io.arrays import Calibration
 
 _ONE_IMAGE = (
     "guide",
@@ -35,25 +31,6 @@ _ONE_IMAGE = (
     "together",
     "uncertainty",
 )
-_UNITS = {
-    "µm": "micrometer",
-    "nm": "nanometer",
-    "mm": "millimeter",
-    "cm": "centimeter",
-    "m": "meter",
-    "inch": "inch",
-    "Å": "angstrom",
-    "pm": "picometer",
-}
-_TIMES = {
-    "s": "second",
-    "min": "minute",
-    "h": "hour",
-    "d": "day",
-    "ms": "millisecond",
-    "µs": "microsecond",
-    "ns": "nanosecond",
-}
 
 
 def wanted(args: Namespace) -> bool:
@@ -80,8 +57,10 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
             f"--series {args.series} is for a file; say which image by its path, {args.source}/{args.series}"
         )
     if not is_zarr(args.source):
+        from napari_dip.io.omezarr import calibration_of
+
         picture = files.read(args.source, args.series)
-        source, calibration = picture.values, _calibration(picture, args.source)
+        source, calibration = picture.values, calibration_of(picture, args.source)
         if args.target is not None:
             tell_lost(args.target, picture)
     from napari_dip.blockcost import estimate_blocks
@@ -170,52 +149,3 @@ def marked(args: Namespace, mask: Picture) -> Array:
                 f"{args.mask} {greys}; a .png or .tif that is 0 where a pixel is known says it exactly", stacklevel=2
             )
     return ~found if args.mask_is_known else found
-
-
-def _calibration(picture: Picture, name: str) -> Calibration:
-    """That of an image file."""
-    from napari_dip.io.arrays import Calibration
-
-    axes = picture.axes.lower()
-    if not set(axes) <= set(AXES):
-        raise ValueError(
-            f"{name} has the axes {picture.axes}; a {ENDING} has {', '.join(AXES.upper())} only, no colours"
-        )
-    sizes = [picture.pixel_size.get(axis, 0.0) for axis in picture.axes]
-    units = [
-        (_TIMES if axis == "T" else _UNITS).get(picture.unit_of(axis), picture.unit_of(axis)) if size else ""
-        for axis, size in zip(picture.axes, sizes, strict=True)
-    ]
-    scale = tuple(size or 1.0 for size in sizes)
-    return Calibration(
-        axes=axes,
-        scale=scale,
-        translation=(0.0,) * len(axes),
-        units=tuple(units),
-        omero=_omero(picture),
-        besides={SOURCE: _known(picture)},
-    )
-
-
-def _omero(picture: Picture) -> dict[str, Any]:
-    """Channels in the words of NGFF: a colour and a window for each, or for none."""
-    if not picture.channels:
-        return {}
-    finite = picture.values[np.isfinite(picture.values)]
-    ends = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    channels = []
-    for channel in picture.channels:
-        start, end = channel.limits or ends
-        window = {"start": start, "end": end, "min": min(start, ends[0]), "max": max(end, ends[1])}
-        label = {"label": channel.name} if channel.name else {}
-        channels.append({**label, "color": channel.colour or "FFFFFF", "window": window, "active": True})
-    return {"channels": channels}
-
-
-def _known(picture: Picture) -> dict[str, Any]:
-    """All that a file says of its image, fit for JSON."""
-    known = {**picture.sheet(), **({"notes": picture.notes} if picture.notes else {})}
-    if picture.function is not None:
-        known["function"] = {"code": picture.function.code, "coefficients": list(picture.function.coefficients)}
-    root = picture.display.get("OME")
-    return known if root is None else {**known, "OME": ElementTree.tostring(root, encoding="unicode")}

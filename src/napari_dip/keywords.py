@@ -17,7 +17,7 @@ from napari_dip.settings import TASKS, IntPerScale, NamePerScale, Settings, knob
 if TYPE_CHECKING:
     from napari_dip.core.noise import Noise
     from napari_dip.core.solve import Result
-    from napari_dip.io.arrays import Calibration
+    from napari_dip.io.ngff import Calibration
 
 Described = TypeVar("Described", bound=Callable[..., Any])
 

@@ -28,7 +28,8 @@ from napari_dip.blocks import Plan, check_array
 from napari_dip.cluster import compute, connected
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.solve import Progress
-from napari_dip.io.arrays import Calibration, Place, Unreadable
+from napari_dip.io.arrays import Place, Unreadable
+from napari_dip.io.ngff import Calibration
 from napari_dip.keywords import BlockOptions, Instrument, with_knobs
 from napari_dip.ledger import KEY, Ledger
 from napari_dip.order import AnotherRun, Order, begin, look, plan_of, read_order, refuse_another, same_samples

@@ -22,7 +22,7 @@ from typing import Any
 import zarr
 from filelock import FileLock, Timeout
 
-from napari_dip.io.omezarr import METADATA, Node, image_metadata
+from napari_dip.io.ngff import METADATA, Node, image_metadata
 
 KEY = "napari-dip"  # of the record in the attributes, and name of the group of what is only needed meanwhile
 _MANY = 1000  # markers in a folder

@@ -27,19 +27,9 @@ from napari_dip.core.operators import Downsample
 from napari_dip.core.tiling import Tiling, snug, tiling
 from napari_dip.inputs import check_task, read_factor, read_range, read_slices
 from napari_dip.instrument import plain_psf, read_psf
-from napari_dip.io.arrays import (
-    VERSIONS,
-    Calibration,
-    Part,
-    Place,
-    Source,
-    Unreadable,
-    chunks_of,
-    create_level,
-    open_source,
-    pyramid,
-)
-from napari_dip.io.omezarr import besides, merged
+from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source
+from napari_dip.io.ngff import Calibration, besides, merged
+from napari_dip.io.omezarr import VERSIONS, chunks_of, create_level, pyramid
 from napari_dip.ledger import KEY, Ledger
 from napari_dip.restore import chosen
 from napari_dip.run import level_in, noise_of

@@ -1,3 +1,3 @@
 """The documented home of `Calibration`."""
 
-from napari_dip.io.arrays import Calibration as Calibration
+from napari_dip.io.ngff import Calibration as Calibration

@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dip.io import imagej, ome
+from napari_dip.io.channels import Array, channels_in
 from napari_dip.io.formats import READABLE, SCREEN, Path_, ending_of, format_of, tell_lost
-from napari_dip.io.picture import Array, Picture, channels_in, guess_axes, make_picture, record_in
+from napari_dip.io.picture import Picture, guess_axes, make_picture, record_in
 from napari_dip.io.screen import for_screen, read_screen, write_jpeg, write_png
 from napari_dip.io.tiff import read_tiff, write_tiff
 

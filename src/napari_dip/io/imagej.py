@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_dip.io.picture import Array, Channel, Function, Picture, unit_name
+from napari_dip.io.channels import Array, Channel, Function
+from napari_dip.io.picture import Picture
+from napari_dip.io.units import unit_name
 
 UNITS = {"Y": "yunit", "Z": "zunit", "T": "tunit"}
 _COUNTED = ("ImageJ", "images", "channels", "slices", "frames", "hyperstack", "order", "axes", "shape", "Info")

@@ -14,7 +14,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from napari_dip.io.picture import LENGTHS, TIMES, Array, Channel, Picture, converted, unit_name
+from napari_dip.io.channels import Array, Channel
+from napari_dip.io.picture import Picture
+from napari_dip.io.units import LENGTHS, TIMES, converted, unit_name
 
 Element = ElementTree.Element
 

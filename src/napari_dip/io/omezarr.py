@@ -1,228 +1,260 @@
-"""Metadata of an OME-Zarr image (NGFF 0.1 to 0.5): read field by field, so that what is damaged is named.
-
-What is foreign, or only for display, is not looked at, and goes through as it is.
-"""
+"""OME-Zarr files: which image in them is meant, its arrays, and how those that are written are laid out."""
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+import itertools
+import json
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
-ENDING = ".zarr"
-SOURCE = "napari-dip-source"  # attribute with what the file says that an image was made of, and NGFF has no field for
-METADATA = ("zarr.json", ".zgroup", ".zarray")  # one of them is in each zarr group and array
-AXES = "tczyx"  # those that have a letter here, in the order that NGFF asks for
-_MISSING = object()
-_OWN = ("version", "name", "type", "axes", "datasets", "coordinateTransformations")  # what is written anew
-_OF_PYRAMID = ("description", "method", "version", "args", "kwargs")  # in "metadata": how levels were made, by others
+import numpy as np
+import zarr
+from zarr.storage import StorePath
+
+from napari_dip.io import ome
+from napari_dip.io.channels import Array
+from napari_dip.io.ngff import AXES, METADATA, SOURCE, Calibration, Node, calibration_in, image_metadata, path_of_finest
+from napari_dip.io.picture import Picture
+from napari_dip.io.units import NAMES
+
+_SMALLEST = 256  # pixels along y and x of the coarsest level, about
+_CHUNK = {2: (1024, 1024), 3: (64, 256, 256)}  # 4 to 16 MB
+VERSIONS = {2: "0.4", 3: "0.5"}  # zarr format -> NGFF
+_NAMED = 10  # images of a file in a message
+_VISITED = 1000  # groups, in search of them
 
 
-def is_zarr(path: str | os.PathLike[str]) -> bool:
-    """True if a path is meant for zarr: it, or a folder that it lies in, ends in .zarr, or it has zarr's metadata."""
-    path = Path(path)
-    if path.is_file():
-        return False
-    named = any(each.suffix.lower() == ENDING for each in (path, *path.parents))
-    return named or any((path / name).is_file() for name in METADATA)
+def open_node(path: str) -> Any:
+    """The zarr group or array at a path.
 
-
-@dataclass(frozen=True)
-class Node:
-    """A value in the metadata of a file, and its place there.
-
-    Attributes
-    ----------
-    value : object
-        As read from JSON.
-    file : str
-        Path of the zarr group.
-    field : str
-        Its place, as in "multiscales[0].axes".
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is none; the message says what is damaged, as far as that is known.
     """
-
-    value: Any
-    file: str
-    field: str = ""
-
-    @property
-    def there(self) -> bool:
-        """True if the file has it."""
-        return self.value is not _MISSING and self.value is not None
-
-    def wrong(self, must: str) -> ValueError:
-        """The error that names it."""
-        said = "is missing" if self.value is _MISSING else f"is {_short(self.value)}"
-        return ValueError(f"{self.file} is damaged: {self.field or 'its metadata'} {said}, but must be {must}")
-
-    def __getitem__(self, key: str) -> Node:
-        """An entry, which may be missing."""
-        if not isinstance(self.value, dict):
-            raise self.wrong("an object with entries by name")
-        return Node(self.value.get(key, _MISSING), self.file, f"{self.field}.{key}" if self.field else key)
-
-    def items(self, must: str) -> list[Node]:
-        """The entries of a list."""
-        if not isinstance(self.value, list):
-            raise self.wrong(must)
-        return [Node(each, self.file, f"{self.field}[{i}]") for i, each in enumerate(self.value)]
-
-    def text(self, must: str) -> str:
-        """A text that is not empty."""
-        if not isinstance(self.value, str) or not self.value.strip():
-            raise self.wrong(must)
-        return self.value
-
-    def numbers(self, count: int, *, zero: bool) -> tuple[float, ...]:
-        """A finite number for each axis."""
-        must = f"a list of {count} numbers, one for each axis" + ("" if zero else ", none of them 0")
-        found = []
-        for each in self.items(must):
-            number = each.value
-            if isinstance(number, bool) or not isinstance(number, (int, float)):
-                raise self.wrong(must)
-            if not abs(number) <= 1e300 or not (zero or number):  # also NaN, and whole numbers beyond all floats
-                raise self.wrong(must)
-            found.append(float(number))
-        if len(found) != count:
-            raise self.wrong(must)
-        return tuple(found)
+    try:
+        return zarr.open(path, mode="r")
+    except Exception as error:  # zarr raises anything for what is none
+        if "://" not in path and not Path(path).exists():
+            raise FileNotFoundError(f"{path} is not there; check the name") from None
+        damage = "" if "://" in path else _damage(Path(path), error)
+        raise ValueError(damage or f"{path} is no zarr array or OME-Zarr image ({why(error)})") from error
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Where the pixels of an array lie: axes, of which there may be no names, units, scale and translation."""
-
-    axes: str
-    units: tuple[str, ...]
-    scale: tuple[float, ...]
-    translation: tuple[float, ...]
-
-
-def image_metadata(attributes: dict[str, Any], file: str) -> Node | None:
-    """Description of the image in a group, by its attributes; None if it is none."""
-    ome = attributes.get("ome", attributes)
-    node = Node(ome, file, "ome" if "ome" in attributes else "")
-    return node if node["multiscales"].value is not _MISSING else None
+def _damage(folder: Path, error: Exception) -> str:
+    """The sentence on metadata in a folder that zarr cannot read; empty if there is none."""
+    there = [file for file in (folder / name for name in (*METADATA, ".zattrs", ".zmetadata")) if file.is_file()]
+    for file in there:
+        try:
+            json.loads(file.read_bytes())
+        except Exception as reason:  # RecursionError, UnicodeDecodeError and more
+            return f"{file} is damaged ({why(reason)}); correct it, or take it from a copy"
+    return f"{there[0]} is damaged ({why(error)}); correct it, or take it from a copy" if there else ""
 
 
-def _first(ome: Node) -> tuple[Node, Node]:
-    """The first image, and its first level."""
-    images = ome["multiscales"].items("a list of images")
-    if not images:
-        raise ome["multiscales"].wrong("a list with an image in it")
-    levels = images[0]["datasets"].items("a list of the arrays of the image")
-    if not levels:
-        raise images[0]["datasets"].wrong("a list with an array in it")
-    return images[0], levels[0]
+def why(error: BaseException) -> str:
+    """The words of an error, in a line."""
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
-def path_of_finest(ome: Node) -> str:
-    """The path of the finest array of an image, within its group.
+def attributes_of(node: zarr.Group | zarr.Array[Any]) -> dict[str, Any]:
+    """Attributes of a group or an array; a `ValueError` names its file if they are damaged."""
+    try:
+        return dict(node.attrs)
+    except Exception as error:  # zarr looks at them only now
+        raise ValueError(f"{file_of(node)} is damaged: its attributes are no object with entries by name") from error
+
+
+def image_in(group: zarr.Group, path: str) -> zarr.Group:
+    """The group itself if it is an OME-Zarr image, or the only one in it.
 
     Raises
     ------
     ValueError
-        If a field that is needed is missing or damaged; the message names it. So do the other functions.
+        If there are several, as in a plate, in labels and in what bioformats2raw writes; or none.
     """
-    path = _first(ome)[1]["path"]
-    return path.text("the name of an array in the group")
+    path = path or str(group.store_path)
+    if image_metadata(attributes_of(group), path) is not None:
+        return group
+    inside = list(itertools.islice(_inside(group), _VISITED))
+    images = [name for name, is_image in inside if is_image]
+    if len(images) == 1:
+        return group[images[0]]  # type: ignore[return-value]
+    arrays = [name for name, is_image in inside if not is_image]
+    names = [f"{path}/{name}" for name in (images or arrays)[:_NAMED]]
+    if not names:
+        raise ValueError(f"{path} is a zarr group without an image or array in it; name one that has an image")
+    what = "holds several images" if images else "is a zarr group but no OME-Zarr image; it has arrays"
+    more = f" and {len(images or arrays) - _NAMED} more" if len(images or arrays) > _NAMED else ""
+    raise ValueError(f"{path} {what}: name one of {', '.join(names)}{more}")
 
 
-def finest(ome: Node, ndim: int) -> Grid:
-    """Where the pixels of the finest array lie, which has so many axes."""
-    image, level = _first(ome)
-    axes, units = _axes(image["axes"], ndim)
-    scale, translation = (1.0,) * ndim, (0.0,) * ndim
-    for kind, step in (*_steps(level), *_steps(image)):
-        values = step.numbers(ndim, zero=kind == "translation")
-        if kind == "scale":
-            scale = tuple(s * v for s, v in zip(scale, values, strict=True))
-            translation = tuple(t * v for t, v in zip(translation, values, strict=True))
-        else:
-            translation = tuple(t + v for t, v in zip(translation, values, strict=True))
-    if not all(map(math.isfinite, (*scale, *translation))) or not all(scale):
-        raise image["datasets"].wrong("of pixel sizes that a number can hold, all scales multiplied")
-    return Grid(axes, units, scale, translation)
-
-
-def _axes(node: Node, ndim: int) -> tuple[str, tuple[str, ...]]:
-    """Letters and units."""
-    if not node.there:  # in NGFF 0.1 and 0.2
-        return "", ("",) * ndim
-    letters, units = "", []
-    must = f"of {', '.join(AXES)}, each at most once, and the last two y, x"
-    for each in node.items("a list of axes"):
-        named = each if isinstance(each.value, str) else each["name"]
-        letter = named.text(must).lower()
-        if letter not in list(AXES) or letter in letters:
-            raise named.wrong(f"one {must}")
-        letters += letter
-        unit = None if named is each else each["unit"].value
-        if unit in (_MISSING, None):
-            unit = ""
-        if not isinstance(unit, str):
-            raise each["unit"].wrong("the name of a unit")
-        units.append(unit)
-    if not letters.endswith("yx"):
-        raise node.wrong(f"a list of axes {must}")
-    if len(letters) != ndim:
-        raise node.wrong(f"a list of {ndim} axes, as the array has")
-    return letters, tuple(units)
-
-
-def _steps(node: Node) -> Iterator[tuple[str, Node]]:
-    """Scale and translation, as far as their numbers are in the metadata."""
-    if not node["coordinateTransformations"].there:
+def _inside(group: zarr.Group, name: str = "") -> Iterator[tuple[str, bool]]:
+    """The images and arrays in a group and its groups, by name; and whether it is an image."""
+    try:
+        members = sorted(group.members())
+    except Exception:  # a store that cannot be listed, and whatever zarr raises for damaged ones
         return
-    for step in node["coordinateTransformations"].items("a list of transformations"):
-        kind = step["type"].text("'scale', 'translation' or 'identity'")
-        if kind == "identity":
-            continue
-        if kind not in ("scale", "translation"):
-            raise step["type"].wrong("'scale', 'translation' or 'identity'")
-        if not step[kind].there and step["path"].there:
-            raise step["path"].wrong(f"left out, and the numbers be in {step[kind].field}")
-        yield kind, step[kind]
+    for each, member in members:
+        if isinstance(member, zarr.Array):
+            yield f"{name}{each}", False
+        elif _has_image(member):
+            yield f"{name}{each}", True
+        elif name.count("/") < 4:
+            yield from _inside(member, f"{name}{each}/")
 
 
-def merged(image: dict[str, Any], found: Node | None) -> dict[str, Any]:
-    """The multiscale image that is written, with what that of its source had besides."""
-    if found is None:
-        return image
-    before = found.value["multiscales"][0]
-    besides = {name: value for name, value in before.items() if name not in _OWN}
-    if isinstance(besides.get("metadata"), dict):
-        kept = {name: value for name, value in besides.pop("metadata").items() if name not in _OF_PYRAMID}
-        besides |= {"metadata": kept} if kept else {}
-    listed = before.get("axes") if isinstance(before.get("axes"), list) else []
-    axes = {str(each.get("name")).lower(): each for each in listed if isinstance(each, dict)}
-    level = {name: value for name, value in before["datasets"][0].items() if name not in (*_OWN, "path")}
-    return {
-        **besides,
-        **image,
-        "axes": [{**axes.get(each["name"], {}), **each} for each in image["axes"]],
-        "datasets": [{**level, **image["datasets"][0]}, *image["datasets"][1:]],
-    }
+def _has_image(group: zarr.Group) -> bool:
+    try:
+        return image_metadata(attributes_of(group), "") is not None
+    except ValueError:  # damaged: what is in it may be named all the same
+        return False
 
 
-def besides(attributes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Attributes of an image besides its description: those of the group, and those within "ome"."""
-    inner = attributes.get("ome")
-    names = ("multiscales", "omero", "version")
-    return (
-        {name: value for name, value in attributes.items() if name not in ("ome", "multiscales", "omero")},
-        {name: value for name, value in inner.items() if name not in names} if isinstance(inner, dict) else {},
+def finest(group: zarr.Group, calibration: Calibration | None) -> tuple[zarr.Array[Any], Calibration, Node]:
+    """The finest level of an OME-Zarr image, its calibration if none is given, and all its metadata."""
+    path = file_of(group)
+    metadata = image_metadata(attributes_of(group), path)
+    assert metadata is not None
+    try:
+        array = _array(group, path_of_finest(metadata), path)
+        if calibration is None:
+            calibration = calibration_in(metadata, array.ndim)
+    except ValueError as error:
+        arrays = [name for name, is_image in _inside(group) if not is_image]
+        instead = f", or name an array in it ({path}/{arrays[0]}) to do without" if arrays else ""
+        raise ValueError(f"{error}; correct that{instead}") from error
+    return array, calibration, metadata
+
+
+def beside(group: zarr.Group) -> dict[str, Any]:
+    """OME-XML of an image that bioformats2raw has beside the images of a file."""
+    folder = Path(file_of(group))
+    file = folder.parent / "OME" / "METADATA.ome.xml"
+    if not folder.name.isdecimal() or not file.is_file():
+        return {}
+    try:
+        root = ome.parse(file.read_text(encoding="utf-8"))
+        document = ome.read(root, ome.images(root)[int(folder.name)])["display"]["OME"]
+        return {SOURCE: {"OME": ElementTree.tostring(document, encoding="unicode")}}
+    except Exception as error:  # what is beside an image never costs it
+        warnings.warn(f"{file} cannot be read, and is left out ({why(error)})", stacklevel=2)
+        return {}
+
+
+def _array(group: zarr.Group, name: str, path: str) -> zarr.Array[Any]:
+    """An array of an image."""
+    try:
+        array = group[name]
+    except Exception as error:  # zarr raises anything for a damaged one
+        damage = "" if "://" in path else _damage(Path(path, name), error)
+        raise ValueError(damage or f"{path}/{name} is not there, but {path} names it as its finest level") from error
+    if not isinstance(array, zarr.Array):
+        raise ValueError(f"{path}/{name} is a zarr group, but {path} names it as its finest level, an array")
+    return array
+
+
+def file_of(source: zarr.Array[Any] | zarr.Group | StorePath) -> str:
+    """Path of what is in a file, or the address of its store."""
+    return str(getattr(source, "store_path", source)).removeprefix("file://")
+
+
+def calibration_of(picture: Picture, name: str) -> Calibration:
+    """Calibration of an image file.
+
+    Raises
+    ------
+    ValueError
+        If the image has axes that OME-Zarr has not.
+    """
+    axes = picture.axes.lower()
+    if not set(axes) <= set(AXES):
+        raise ValueError(f"{name} has the axes {picture.axes}; a .zarr has {', '.join(AXES.upper())} only, no colours")
+    sizes = [picture.pixel_size.get(axis, 0.0) for axis in picture.axes]
+    units = [
+        NAMES.get(picture.unit_of(axis), picture.unit_of(axis)) if size else ""
+        for axis, size in zip(picture.axes, sizes, strict=True)
+    ]
+    scale = tuple(size or 1.0 for size in sizes)
+    return Calibration(
+        axes=axes,
+        scale=scale,
+        translation=(0.0,) * len(axes),
+        units=tuple(units),
+        omero=_omero(picture),
+        besides={SOURCE: _known(picture)},
     )
 
 
-def _short(value: Any) -> str:
-    """A value as Python writes it, cut where it is long."""
-    try:
-        text = repr(value)
-    except (RecursionError, ValueError):  # ValueError: a whole number of thousands of digits
-        return f"a {type(value).__name__}"
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _omero(picture: Picture) -> dict[str, Any]:
+    """Channels in the words of NGFF: a colour and a window for each, or for none."""
+    if not picture.channels:
+        return {}
+    finite = picture.values[np.isfinite(picture.values)]
+    ends = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    channels = []
+    for channel in picture.channels:
+        start, end = channel.limits or ends
+        window = {"start": start, "end": end, "min": min(start, ends[0]), "max": max(end, ends[1])}
+        label = {"label": channel.name} if channel.name else {}
+        channels.append({**label, "color": channel.colour or "FFFFFF", "window": window, "active": True})
+    return {"channels": channels}
+
+
+def _known(picture: Picture) -> dict[str, Any]:
+    """All that a file says of its image, fit for JSON."""
+    known = {**picture.sheet(), **({"notes": picture.notes} if picture.notes else {})}
+    if picture.function is not None:
+        known["function"] = {"code": picture.function.code, "coefficients": list(picture.function.coefficients)}
+    root = picture.display.get("OME")
+    return known if root is None else {**known, "OME": ElementTree.tostring(root, encoding="unicode")}
+
+
+# ------------------------------------------------------------------------------------------------------------ writing
+
+
+def pyramid(shape: tuple[int, ...], spatial: int) -> list[tuple[int, ...]]:
+    """By how much each level is coarser along each axis: halved where it is long, the first level not at all."""
+    factors = [(1,) * len(shape)]
+    while True:
+        size = [n // f for n, f in zip(shape, factors[-1], strict=True)]
+        halve = [i >= len(shape) - spatial and size[i] >= 2 * _SMALLEST for i in range(len(shape))]
+        if not any(halve):
+            return factors
+        factors.append(tuple(f * (1 + h) for f, h in zip(factors[-1], halve, strict=True)))
+
+
+def chunks_of(shape: tuple[int, ...], spatial: int) -> tuple[int, ...]:
+    """Chunks of one slice along the leading axes, and of some megabytes in space."""
+    ends = [min(n, c) for n, c in zip(shape[-spatial:], _CHUNK[spatial], strict=True)]
+    return (*[1] * (len(shape) - spatial), *ends)
+
+
+def create_level(
+    group: zarr.Group, path: str, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...], axes: str
+) -> zarr.Array[Any]:
+    """An array of NaN (of 0 if it holds whole numbers)."""
+    names: dict[str, Any] = {"dimension_names": list(axes)}
+    if group.metadata.zarr_format == 2:
+        names = {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
+    empty = np.nan if dtype.kind == "f" else 0
+    return group.create_array(path, shape=shape, dtype=dtype, chunks=chunks, fill_value=empty, **names)
+
+
+def coarser(values: Array, factors: Sequence[int]) -> Array:
+    """The mean over blocks of so many pixels, in the same type; at the end of an axis over those that are left."""
+    kind = values.dtype
+    result = values.astype(np.float64)
+    for axis, factor in enumerate(factors):
+        if factor > 1:
+            starts = np.arange(0, result.shape[axis], factor)
+            counts = np.diff(np.append(starts, result.shape[axis]))
+            along = [1] * result.ndim
+            along[axis] = -1
+            result = np.add.reduceat(result, starts, axis) / counts.reshape(along)
+    return (np.rint(result) if kind.kind in "iu" else result).astype(kind)

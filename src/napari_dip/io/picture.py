@@ -4,105 +4,17 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from napari_dip.io.channels import SIGNED, Array, Channel, Function, moved, plain
+from napari_dip.io.units import converted, same_kind
 
 #: The order of the axes of every `Picture`; letters that are not in it come first.
 ORDER = "TCZYXS"
-
-#: unit -> metres
-LENGTHS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "µm": 1e-6, "nm": 1e-9, "Å": 1e-10, "pm": 1e-12, "inch": 0.0254}
-#: unit -> seconds
-TIMES = {"d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
-
-#: ImageJ keeps signed numbers of 16 bits as unsigned ones less this, by a function.
-SIGNED = 32768
-
-_SPELLINGS = {
-    **dict.fromkeys(("um", "micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"), "µm"),
-    **dict.fromkeys(("nanometer", "nanometers", "nanometre", "nanometres"), "nm"),
-    **dict.fromkeys(("millimeter", "millimeters", "millimetre", "millimetres"), "mm"),
-    **dict.fromkeys(("centimeter", "centimeters", "centimetre", "centimetres"), "cm"),
-    **dict.fromkeys(("meter", "meters", "metre", "metres"), "m"),
-    **dict.fromkeys(("in", "inches"), "inch"),
-    **dict.fromkeys(("angstrom", "angstroms", "ångström"), "Å"),
-    **dict.fromkeys(("sec", "second", "seconds"), "s"),
-    **dict.fromkeys(("msec", "millisecond", "milliseconds"), "ms"),
-    **dict.fromkeys(("usec", "us", "microsecond", "microseconds"), "µs"),
-    **dict.fromkeys(("nanosecond", "nanoseconds"), "ns"),
-    **dict.fromkeys(("minute", "minutes", "mins"), "min"),
-    **dict.fromkeys(("hour", "hours", "hr"), "h"),
-    **dict.fromkeys(("day", "days"), "d"),
-    **dict.fromkeys(("pixel", "pixels", "none", "null", "reference frame"), ""),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Channel:
-    """A channel, as far as it is known.
-
-    Attributes
-    ----------
-    name : str
-    colour : str
-        Red, green and blue as "RRGGBB" in hexadecimal digits, of its brightest pixels; empty if it is not known.
-    limits : tuple of float, or None
-        Intensities that are shown black and at full brightness.
-    table : uint8 array (3, 256), or None
-        Lookup table that shows it, where that is more than a ramp from black to `colour`.
-    emission, excitation : float or None
-        Wavelengths in nm.
-    """
-
-    name: str = ""
-    colour: str = ""
-    limits: tuple[float, float] | None = None
-    table: Array | None = None
-    emission: float | None = None
-    excitation: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Function:
-    """ImageJ's calibration function, from the whole numbers in a file to the values that it shows.
-
-    Attributes
-    ----------
-    code : int
-        As in ``ij.measure.Calibration``: 0 for a straight line, 1 to 3 for polynomials, and so on.
-    coefficients : tuple of float
-    """
-
-    code: int
-    coefficients: tuple[float, ...]
-
-    @property
-    def known(self) -> bool:
-        """True if it can be computed here."""
-        return self.code in _FORMULAS and len(self.coefficients) >= _FORMULAS[self.code][0]
-
-    def __call__(self, values: npt.ArrayLike) -> Array:
-        """The values that are shown."""
-        with np.errstate(all="ignore"):  # logarithms and powers of what is below 0
-            return np.asarray(_FORMULAS[self.code][1](values, *self.coefficients))
-
-
-#: ImageJ's code -> number of coefficients, and formula: ``ij.measure.CurveFitter``.
-_FORMULAS: dict[int, tuple[int, Callable[..., Any]]] = {
-    **{code: (code + 2, lambda x, *c: np.polynomial.polynomial.polyval(x, c)) for code in range(4)},
-    4: (2, lambda x, a, b, *_: a * np.exp(b * x)),
-    5: (2, lambda x, a, b, *_: a * x**b),
-    6: (2, lambda x, a, b, *_: a * np.log(b * x)),
-    7: (4, lambda x, a, b, c, d, *_: d + (a - d) / (1 + (x / c) ** b)),
-    11: (3, lambda x, a, b, c, *_: a * np.exp(-b * x) + c),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +88,7 @@ class Picture:
         return {
             axis: converted(self.pixel_size[axis], self.unit_of(axis), unit)
             for axis in axes
-            if axis in self.pixel_size and _same_kind(self.unit_of(axis), unit)
+            if axis in self.pixel_size and same_kind(self.unit_of(axis), unit)
         }
 
     def in_one_unit(self) -> Picture:
@@ -243,7 +155,7 @@ class Picture:
     def sheet(self) -> dict[str, Any]:
         """Axes, pixel sizes and channels, fit for JSON."""
         units = {"units": self.units} if self.units else {}
-        channels = {"channels": [_plain(each) for each in self.channels]} if self.channels else {}
+        channels = {"channels": [plain(each) for each in self.channels]} if self.channels else {}
         labels = {"labels": list(self.labels)} if self.labels else {}
         about = {"axes": self.sample_axes, "pixel_size": self.pixel_size, "unit": self.unit}
         return about | units | channels | labels
@@ -295,61 +207,6 @@ def _named(axes: str) -> str:
         free.remove("C")
     names = iter(["Q"] * (unknown - len(free)) + free[max(0, len(free) - unknown) :])
     return "".join(next(names) if letter in "QI" else letter for letter in axes)
-
-
-def converted(size: float, unit: str, to: str) -> float:
-    """A size in another unit of length, or of time; in decimals, so that 0.3 µm are 300 nm and not 299.99999999999994.
-
-    Raises
-    ------
-    ValueError
-        If one cannot be brought to the other.
-    """
-    if unit == to:
-        return size
-    if not _same_kind(unit, to):
-        raise ValueError(f"{unit or 'pixels'} cannot be brought to {to or 'pixels'}")
-    table = LENGTHS if unit in LENGTHS else TIMES
-    return float(Decimal(repr(float(size))) * Decimal(repr(table[unit])) / Decimal(repr(table[to])))
-
-
-def _same_kind(unit: str, other: str) -> bool:
-    return unit == other or any({unit, other} <= table.keys() for table in (LENGTHS, TIMES))
-
-
-def moved(channels: tuple[Channel, ...], function: Callable[[float], Any]) -> tuple[Channel, ...]:
-    """Channels of values that a function has changed."""
-
-    def limits(each: Channel) -> tuple[float, float] | None:
-        return None if each.limits is None else (float(function(each.limits[0])), float(function(each.limits[1])))
-
-    return tuple(replace(each, limits=limits(each)) for each in channels)
-
-
-def _plain(channel: Channel) -> dict[str, Any]:
-    """A channel, fit for JSON."""
-    known = {name: value for name, value in vars(channel).items() if value is not None and not isinstance(value, str)}
-    words = {name: value for name, value in vars(channel).items() if isinstance(value, str) and value}
-    return words | {name: np.asarray(value).tolist() if name == "table" else value for name, value in known.items()}
-
-
-def channels_in(sheet: Any) -> tuple[Channel, ...]:
-    """The channels that `Picture.sheet` wrote down."""
-    found = []
-    for each in sheet if isinstance(sheet, (list, tuple)) else ():
-        known = {name: each[name] for name in ("name", "colour", "emission", "excitation") if name in each}
-        if "limits" in each:
-            known["limits"] = tuple(map(float, each["limits"]))
-        if "table" in each:
-            known["table"] = np.asarray(each["table"], np.uint8)
-        found.append(Channel(**known))
-    return tuple(found)
-
-
-def unit_name(text: str) -> str:
-    """A unit as it is spelt in `LENGTHS` or `TIMES`; other units stay as they are."""
-    text = text.strip().replace("\\u00B5", "µ").replace("\\u00b5", "µ").replace("μ", "µ")  # Greek mu to micro sign
-    return _SPELLINGS.get(text.lower(), text)
 
 
 def record_in(text: str) -> dict[str, Any]:

@@ -12,7 +12,9 @@ import imagecodecs
 import numpy as np
 from PIL import Image, ImageOps
 
-from napari_dip.io.picture import LENGTHS, Array, Picture, make_picture
+from napari_dip.io.channels import Array
+from napari_dip.io.picture import Picture, make_picture
+from napari_dip.io.units import LENGTHS
 
 _JPEG_SIDE = 65500
 KEYWORD = "napari-dip"  # of the text in a PNG that is the record

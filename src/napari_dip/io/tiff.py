@@ -23,18 +23,10 @@ import numpy as np
 import tifffile
 
 from napari_dip.io import imagej, ome
+from napari_dip.io.channels import SIGNED, Function, channels_in, moved
 from napari_dip.io.formats import CLASSIC_BYTES, IMAGEJ_ORDER
-from napari_dip.io.picture import (
-    LENGTHS,
-    SIGNED,
-    Function,
-    Picture,
-    channels_in,
-    converted,
-    make_picture,
-    moved,
-    unit_name,
-)
+from napari_dip.io.picture import Picture, make_picture
+from napari_dip.io.units import LENGTHS, converted, unit_name
 
 _MINISWHITE, _PALETTE = 0, 3  # photometric interpretations
 _CENTIMETRE, _INCH = 3, 2  # resolution units

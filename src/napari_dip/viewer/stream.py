@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
-from napari_dip.io.arrays import Calibration, plain
-from napari_dip.io.omezarr import AXES
+from napari_dip.io.ngff import AXES, Calibration, plain
 from napari_dip.ledger import Ledger
 from napari_dip.viewer import layers
 from napari_dip.viewer.layers import Geometry, Selection
