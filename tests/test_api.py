@@ -18,7 +18,7 @@ import torch
 
 import napari_dip
 from napari_dip import Result, Run, Settings, denoise, inpaint, iterate, record, superresolve
-from napari_dip.core import ensemble, fidelity, search
+from napari_dip.core import fidelity, search, solve
 from napari_dip.core.guard import Diverged
 from napari_dip.core.problem import Problem
 from tests.bad_inputs import QUICK, Case, bad, dot, odd, plain
@@ -583,13 +583,13 @@ def test_the_values_of_a_camera_override_the_estimate() -> None:
 
 
 def test_one_noise_serves_all_slices_at_the_mean_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    problems, plain_turns = [], ensemble.turns
+    problems, plain_turns = [], solve.turns
 
     def watched(problem: Problem, *rest: Any, **pace: Any) -> Any:
         problems.append(problem)
         return plain_turns(problem, *rest, **pace)
 
-    monkeypatch.setattr(ensemble, "turns", watched)
+    monkeypatch.setattr(solve, "turns", watched)
     image = np.stack([grainy(64, 64), 3 * grainy(64, 64) - 20])
     denoise(image, leading_axes=1, gain=4.0, offset=10.0, read_noise=0.0, **FAST)
     for one, problem in zip(image, problems, strict=True):

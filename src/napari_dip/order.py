@@ -21,9 +21,9 @@ from napari_dip.blocks import Plan
 from napari_dip.cluster import active_client
 from napari_dip.core import device as devices
 from napari_dip.core.intensity import float_for
-from napari_dip.core.mosaic import tiles_of
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample
+from napari_dip.core.pieces import tiles_of
 from napari_dip.core.tiling import Tiling, snug, tiling
 from napari_dip.inputs import check_task, read_factor, read_range, read_slices
 from napari_dip.instrument import plain_psf, read_psf

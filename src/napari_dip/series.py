@@ -7,24 +7,24 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from napari_dip import doubts
 from napari_dip.core import device as devices
-from napari_dip.core import memory, mosaic
+from napari_dip.core import memory, pieces
 from napari_dip.core.attempt import NO_STATE
-from napari_dip.core.batch import Turns, take_turns
+from napari_dip.core.batch import take_turns
 from napari_dip.core.coverage import begins_warm
 from napari_dip.core.intensity import to_dtype
 from napari_dip.core.ladder import Ladder
+from napari_dip.core.pieces import Account, States, Turns
 from napari_dip.core.problem import Problem
 from napari_dip.core.solve import History, OutOfMemory, Progress, Result, ran_out, was_stopped
-from napari_dip.core.state import FAILED, Event, State, has_ended, in_words, mark_of
+from napari_dip.core.state import FAILED, Event, has_ended, in_words, mark_of
 from napari_dip.core.stopping import Choice
 from napari_dip.forecast import iterations_at_most
 from napari_dip.glance import glance
@@ -40,25 +40,12 @@ _SAME = "stop", "output_dtype", "keep_known"  # knobs with which a slice that ha
 _STAY = {False: "empty", True: "as they were"}
 _STAYS = {False: "is empty", True: "is as it was"}
 
-States = tuple[State | None, ...]
 Made = TypeVar("Made")
 
 
 def stream(job: Job, earlier: Result | None, pace: dict[str, Any]) -> Generator[Progress, None, Result]:
     """Restore all slices; `pace` holds what `solve.iterate` is told about stopping and showing."""
     return (yield from Series(job, earlier, pace).stream())
-
-
-@dataclass(frozen=True)
-class _Account:
-    """What a slice adds to the result besides its images."""
-
-    rule: Choice
-    marks: tuple[int, ...]
-    iterations: int
-    stop_reason: str
-    loss: npt.NDArray[np.float32]
-    events: tuple[Event, ...] = ()
 
 
 class Series:
@@ -83,7 +70,7 @@ class Series:
         self.last = self.image.copy()
         self.residual = np.full(job.slices.values.shape, np.nan, job.dtype_of_differences)
         self.uncertainty = np.full(shape, np.nan, job.dtype_of_differences) if job.settings.uncertainty else None
-        self.done: dict[int, _Account] = {}
+        self.done: dict[int, Account] = {}
         self.events: list[Event] = []
         self.at_once = at_once(job)
         volume = job.slices.ndim == 3
@@ -91,7 +78,7 @@ class Series:
         self._kept: dict[int, States] = {}
         self._all_kept = True
         self._due = list(range(self.count))
-        self._before: dict[int, _Account] = {}
+        self._before: dict[int, Account] = {}
         self._under_way: dict[int, Problem] = {}
         self._ends: dict[int, str] = {}  # slices that came to no proper end, and why
         self._errors: dict[int, Exception] = {}  # of slices that nothing came of
@@ -178,13 +165,13 @@ class Series:
         problem = self.job.problem(index)
         self._under_way[index] = problem
         states, neighbours = self._states(index), self._states(neighbour)
-        return mosaic.turns(problem, settings, ladder=self.ladder, states=states, neighbours=neighbours, **how)
+        return pieces.turns(problem, settings, ladder=self.ladder, states=states, neighbours=neighbours, **how)
 
     @property
     def _fits(self) -> int:
         """Runs of each slice."""
         settings = self.ladder.settings
-        return len(mosaic.tiles_of(self.job.slices.values.shape[2:], settings)) * settings.runs
+        return len(pieces.tiles_of(self.job.slices.values.shape[2:], settings)) * settings.runs
 
     def _neighbour(self, index: int) -> int | None:
         """The slice whose weights another one begins with: the same of the frame before, or the one before."""
@@ -241,9 +228,7 @@ class Series:
             self._put(self.uncertainty, index, result, found)
         usual = self._usual_iterations
         self._short |= any(s is not None and s.iteration < usual and not has_ended(s) for s in result.states)
-        account = _Account(
-            result.rule, result.marks, result.iterations, result.stop_reason, result.history.loss, result.history.events
-        )
+        account = Account.of(result)
         if index in self._before and not result.complete and result.states:
             account = replace(_account_of(result.states, result.rule), events=account.events)
         self._stateless |= any(event.message == NO_STATE for event in result.history.events)
@@ -275,8 +260,8 @@ class Series:
     def _keep_states(self, index: int, states: States) -> None:
         """Keep what it takes to go on, and where that is too much, what the slices to come begin with."""
         self._kept[index] = states
-        size = sum(mosaic.size_of(list(each)) for each in self._kept.values())
-        self._all_kept = self._all_kept and bool(states) and size <= mosaic.STATES_AT_MOST
+        size = sum(pieces.size_of(list(each)) for each in self._kept.values())
+        self._all_kept = self._all_kept and bool(states) and size <= pieces.STATES_AT_MOST
         if not self._all_kept:
             frame = int(np.prod(self.job.slices.leading[1:], dtype=int))
             first = min(self._kept) if self.at_once > 1 else -1
@@ -361,7 +346,7 @@ class Series:
         spread = self.job.enlarged(doubts.undetermined(self.job.slices, ratios))
         return np.asarray(np.maximum(uncertainty, spread.astype(uncertainty.dtype)))
 
-    def _warned(self, accounts: dict[int, _Account], ratios: Array | None) -> Iterator[str]:
+    def _warned(self, accounts: dict[int, Account], ratios: Array | None) -> Iterator[str]:
         job = self.job
         if sentence := rounded(job.slices):
             yield sentence
@@ -372,7 +357,7 @@ class Series:
         index, slices = done[len(done) // 2] if done else 0, self.job.slices
         return glance(slices.values[index], slices.missing[index], self.image[index])
 
-    def _why_it_ended(self, accounts: dict[int, _Account]) -> str:
+    def _why_it_ended(self, accounts: dict[int, Account]) -> str:
         """The sentence that says why the run ended, and which slices did not come to their end."""
         ends, count = sorted(self._ends), self.count
         reason = "finished at once: there was nothing to fit"
@@ -447,7 +432,7 @@ def unfinished(job: Job, states: States) -> float:
 
 def _left(job: Job, states: States) -> list[int]:
     """How many such fits each slice has."""
-    tiles, runs = list(mosaic.tiles_of(job.slices.values.shape[2:], job.settings)), job.settings.runs
+    tiles, runs = list(pieces.tiles_of(job.slices.values.shape[2:], job.settings)), job.settings.runs
     counts = [0] * len(job.slices.values)
     for number, state in enumerate(states):
         index, tile = divmod(number // runs, len(tiles))
@@ -455,10 +440,10 @@ def _left(job: Job, states: States) -> list[int]:
     return counts
 
 
-def _account_of(states: States, rule: Choice) -> _Account:
+def _account_of(states: States, rule: Choice) -> Account:
     """What the states of a slice tell."""
     begun = [state for state in states if state is not None]
-    return _Account(
+    return Account(
         rule=rule,
         marks=tuple(map(mark_of, begun)),
         iterations=sum(state.iteration for state in begun),

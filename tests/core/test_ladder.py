@@ -13,7 +13,7 @@ import torch
 
 import napari_dip
 from napari_dip.core import device as devices
-from napari_dip.core import mosaic, solve
+from napari_dip.core import pieces, solve
 from napari_dip.core.device import Device
 from napari_dip.core.ghost import Ledger
 from napari_dip.core.guard import Guard
@@ -58,7 +58,7 @@ def steps(result: Result) -> list[str]:
 
 
 def goes(case: Problem, settings: Settings, open: tuple[str, ...] = OPEN, **how: Any) -> Result:
-    return finish(mosaic.iterate(case, settings, ladder=ladder(settings, open), **how))
+    return finish(pieces.iterate(case, settings, ladder=ladder(settings, open), **how))
 
 
 def fitted(
@@ -215,7 +215,7 @@ def test_the_cpu_takes_the_tiles_that_are_left(monkeypatch: pytest.MonkeyPatch) 
         made.append(search.device)
         return len(made) > 35 and search.device != "cpu"  # at the last iteration of the last of three
 
-    whole = finish(mosaic.iterate(case, settings))
+    whole = finish(pieces.iterate(case, settings))
     with failing(monkeypatch, fails):
         result = goes(case, settings, ("device",))
     assert result.complete
@@ -397,7 +397,7 @@ def test_what_was_chosen_is_never_overridden(
 def test_a_crowd_is_no_reason_for_less(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = ladder(tiny(), crowded=lambda: True)
     with failing(monkeypatch, at(0)), pytest.raises(OutOfMemory, match="beside other slices"):
-        finish(mosaic.iterate(problem(), tiny(), ladder=shared))
+        finish(pieces.iterate(problem(), tiny(), ladder=shared))
     assert not shared.tried
 
 

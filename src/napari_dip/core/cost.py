@@ -23,11 +23,11 @@ from napari_dip.core.coverage import Grid, begins_warm, crop_of, grid_of, larges
 from napari_dip.core.generators import fresh_generator, make_generator
 from napari_dip.core.generators.unet import multiples
 from napari_dip.core.ghost import Ghosts, Ledger
-from napari_dip.core.mosaic import STATES_AT_MOST, tiles_of
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample, Identity, Operator
 from napari_dip.core.patches import coefficients
 from napari_dip.core.pauses import without_pauses
+from napari_dip.core.pieces import STATES_AT_MOST, tiles_of
 from napari_dip.core.problem import Problem
 from napari_dip.core.search import Search
 from napari_dip.core.selfguided import SelfGuided, share_is_sought

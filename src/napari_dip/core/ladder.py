@@ -2,7 +2,7 @@
 
 1. Lower precision: bfloat16 in place of float32 takes half of it.
 2. Recomputing: activations are computed again on the way back, not kept; the image is the same.
-3. Tiles: other generators, that start again (`napari_dip.core.mosaic`).
+3. Tiles: other generators, that start again (`napari_dip.core.pieces`).
 4. The CPU, which has more memory and less speed.
 
 Only what the user left open is changed, and each step is told. All runs of a job share one ladder, so that later slices

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip.core import ensemble, solve
+from napari_dip.core import pieces, solve
 from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.guard import Diverged
 from napari_dip.core.langevin import Langevin
@@ -23,7 +23,7 @@ WHITE = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
 
 def several(runs: int = 3, **rest: Any) -> solve.Result:
     changes = {name: rest.pop(name) for name in list(rest) if name not in ("states", "should_stop")}
-    return finish(ensemble.iterate(problem(), tiny(runs=runs, **changes), **rest))
+    return finish(pieces.iterate(problem(), tiny(runs=runs, **changes), **rest))
 
 
 def single(seed: int, **changes: Any) -> solve.Result:
@@ -35,7 +35,7 @@ def single(seed: int, **changes: Any) -> solve.Result:
 
 def test_the_image_is_the_mean_of_the_runs_and_the_uncertainty_their_spread_and_that_within_them() -> None:
     result = several(uncertainty=True)
-    runs = [single(seed, uncertainty=True) for seed in ensemble.seeds(0, 3)]
+    runs = [single(seed, uncertainty=True) for seed in pieces.seeds(0, 3)]
     each, within = (np.stack([getattr(r, what) for r in runs]).astype(np.float64) for what in ("image", "uncertainty"))
     np.testing.assert_allclose(result.image, each.mean(0), atol=1e-6)
     expected = np.sqrt(each.var(0, ddof=1) + (within**2).mean(0))
@@ -47,10 +47,10 @@ def test_the_image_is_the_mean_of_the_runs_and_the_uncertainty_their_spread_and_
 
 
 def test_the_first_seed_is_the_one_given_and_all_differ() -> None:
-    assert ensemble.seeds(7, 1) == [7]
-    assert ensemble.seeds(7, 4)[0] == 7
-    assert len({*ensemble.seeds(7, 50), *ensemble.seeds(8, 50)}) == 100
-    assert all(0 <= seed < 2**31 for seed in ensemble.seeds(2**31 - 1, 50))
+    assert pieces.seeds(7, 1) == [7]
+    assert pieces.seeds(7, 4)[0] == 7
+    assert len({*pieces.seeds(7, 50), *pieces.seeds(8, 50)}) == 100
+    assert all(0 <= seed < 2**31 for seed in pieces.seeds(2**31 - 1, 50))
 
 
 def test_one_run_is_a_plain_run() -> None:
@@ -60,11 +60,11 @@ def test_one_run_is_a_plain_run() -> None:
 def test_all_runs_have_one_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each run compares similar patches once more, of its final image, for their share."""
     case, mean = replace(problem(24, 24), noise=WHITE), RunningAverage(1)
-    for seed in ensemble.seeds(0, 3):
+    for seed in pieces.seeds(0, 3):
         mean.add(torch.from_numpy(run(case, guided(seed=seed)).image))
     assert mean.mean is not None
     compared = comparisons(monkeypatch)
-    result = finish(ensemble.iterate(case, guided(runs=3)))
+    result = finish(pieces.iterate(case, guided(runs=3)))
     assert len(compared) == 1 + 3
     assert np.array_equal(result.image, mean.mean.numpy())
 
@@ -79,13 +79,13 @@ def test_an_error_keeps_no_teacher(monkeypatch: pytest.MonkeyPatch, error: type[
     monkeypatch.setattr(SelfGuided, "make_step", fail)
     before = live_tensors()
     with pytest.raises(error) as caught:
-        finish(ensemble.iterate(case, guided()))
+        finish(pieces.iterate(case, guided()))
     assert caught.tb is not None  # the traceback is held, and so are the variables of its frames
     assert live_tensors() == before
 
 
 def test_progress_is_over_all_runs_and_shows_their_mean() -> None:
-    shown = list(ensemble.iterate(problem(), tiny(runs=3), interval=0))
+    shown = list(pieces.iterate(problem(), tiny(runs=3), interval=0))
     assert [(p.run, p.iteration) for p in shown] == [(r, i) for r in range(3) for i in range(1, 21)]
     fractions = [p.fraction for p in shown]
     assert fractions == sorted(fractions)
@@ -116,24 +116,24 @@ def test_going_on_goes_on_with_every_run() -> None:
 def test_runs_that_had_ended_are_left_as_they_are_where_others_are_to_be_finished() -> None:
     case = replace(problem(), noise=Noise(gain=0, offset=0, read_noise=0.15, sigma=0.15))
     settings = tiny(runs=2, stop="discrepancy", iterations=200)
-    whole = finish(ensemble.iterate(case, settings))
+    whole = finish(pieces.iterate(case, settings))
     ended, count = whole.marks
     assert ended < 200
     asked = iter([False] * (ended + count // 2) + [True])
-    half = finish(ensemble.iterate(case, settings, should_stop=lambda: next(asked)))
+    half = finish(pieces.iterate(case, settings, should_stop=lambda: next(asked)))
     assert [has_ended(state) for state in half.states] == [True, False]
-    result = finish(ensemble.iterate(case, settings, states=half.states, finish=True))
+    result = finish(pieces.iterate(case, settings, states=half.states, finish=True))
     assert np.array_equal(result.image, whole.image)
     assert result.marks == whole.marks
     assert result.complete
-    longer = finish(ensemble.iterate(case, settings.changed(iterations=10), states=whole.states))
+    longer = finish(pieces.iterate(case, settings.changed(iterations=10), states=whole.states))
     assert longer.iterations == whole.iterations + 20  # whoever wants more of what is complete gets it
 
 
 def test_a_self_guided_run_that_had_ended_is_left_as_it_is_too() -> None:
     case, settings = replace(problem(24, 24), noise=WHITE), guided(stop="auto", iterations=4000)
-    whole = finish(ensemble.iterate(case, settings))
-    result = finish(ensemble.iterate(case, settings, states=whole.states, finish=True))
+    whole = finish(pieces.iterate(case, settings))
+    result = finish(pieces.iterate(case, settings, states=whole.states, finish=True))
     assert result.iterations == whole.iterations
     assert np.array_equal(result.image, whole.image)
     assert result.complete

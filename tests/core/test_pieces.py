@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip.core import ensemble, mosaic, solve
+from napari_dip.core import pieces, solve
 from napari_dip.core.guard import Diverged
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Blur, Compose, Downsample, Mask, Operator
@@ -22,7 +22,7 @@ WHITE = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
 
 def tiled(case: Problem, **rest: Any) -> solve.Result:
     pace = {name: rest.pop(name) for name in list(rest) if name in ("states", "should_stop", "interval")}
-    return finish(mosaic.iterate(case, tiny(**{"tile": 16, "overlap": 6, **rest}), **pace))
+    return finish(pieces.iterate(case, tiny(**{"tile": 16, "overlap": 6, **rest}), **pace))
 
 
 # ---------------------------------------------------------------------------------------------------------- the image
@@ -30,11 +30,11 @@ def tiled(case: Problem, **rest: Any) -> solve.Result:
 
 def test_the_result_is_the_blend_of_a_fit_of_each_tile() -> None:
     case, settings = problem(16, 26), tiny(tile=16, overlap=6, uncertainty=True)
-    tiles = mosaic.tiles_of((16, 26), settings)
+    tiles = pieces.tiles_of((16, 26), settings)
     assert len(tiles) == 2
-    result = finish(mosaic.iterate(case, settings))
+    result = finish(pieces.iterate(case, settings))
     expected, spread = np.zeros((1, 16, 26)), np.zeros((1, 16, 26))
-    for place, part in mosaic.cut(case, tiles):
+    for place, part in pieces.cut(case, tiles):
         single = run(part, settings.changed(tile=0, seed=seed_at(0, [p.start for p in place])))
         expected[:, *place] += tiles.weights(place) * single.image
         spread[:, *place] += tiles.weights(place) * single.uncertainty
@@ -66,10 +66,10 @@ def test_seams_are_invisible() -> None:
     truth = 0.5 + 0.3 * np.sin(x / 5) * np.cos(y / 7)
     observation = (truth + 0.1 * np.random.default_rng(0).normal(size=truth.shape)).astype(np.float32)[None]
     settings = tiny(tile=24, overlap=8, iterations=150)
-    tiles = mosaic.tiles_of((24, 96), settings)
+    tiles = pieces.tiles_of((24, 96), settings)
     rims = sorted({edge for place in tiles for edge in (place[1].start, place[1].stop)} - {0, 96})
     blend, pasted, joints = Blend(tiles, 1), np.zeros((24, 96)), []
-    for place, part in mosaic.cut(Problem(observation=observation, operator=Operator()), tiles):
+    for place, part in pieces.cut(Problem(observation=observation, operator=Operator()), tiles):
         single = run(part, settings.changed(tile=0, seed=seed_at(0, [p.start for p in place])))
         blend.add(place, single.image)
         begin = place[1].start
@@ -111,7 +111,7 @@ def test_holes_and_guides_are_cut_with_the_tiles() -> None:
     missing[4:8, 14:20] = True
     guide = picture(16, 40).astype(np.float32)[None]
     case = replace(holed(missing), guide=guide)
-    for place, part in mosaic.cut(case, mosaic.tiles_of((16, 40), tiny(tile=16, overlap=6))):
+    for place, part in pieces.cut(case, pieces.tiles_of((16, 40), tiny(tile=16, overlap=6))):
         np.testing.assert_array_equal(part.known_pixels()[0], ~missing[place])
         np.testing.assert_array_equal(part.guide, guide[:, *place])
         assert part.known == pytest.approx(1 - missing[place].mean())
@@ -130,14 +130,14 @@ def test_each_tile_has_the_noise_at_its_mean() -> None:
     photons = Noise(gain=0.01, offset=0.0, read_noise=0.0, sigma=0.06)
     ramp = np.linspace(0.1, 0.9, 64, dtype=np.float32).repeat(16).reshape(64, 16).T[None]
     case = Problem(observation=np.ascontiguousarray(ramp), operator=Operator(), noise=photons)
-    sigmas = [part.noise.sigma for _, part in mosaic.cut(case, mosaic.tiles_of((16, 64), tiny(tile=16)))]
+    sigmas = [part.noise.sigma for _, part in pieces.cut(case, pieces.tiles_of((16, 64), tiny(tile=16)))]
     assert sigmas == sorted(sigmas)
-    means = [part.observation.mean() for _, part in mosaic.cut(case, mosaic.tiles_of((16, 64), tiny(tile=16)))]
+    means = [part.observation.mean() for _, part in pieces.cut(case, pieces.tiles_of((16, 64), tiny(tile=16)))]
     np.testing.assert_allclose(np.square(sigmas), 0.06**2 * np.array(means) / ramp.mean(), rtol=1e-5)
 
 
 def test_the_work_is_proportional_to_the_pixels() -> None:
-    counts = [len(mosaic.tiles_of((n, n), tiny(tile=64))) for n in (1000, 2000, 4000)]
+    counts = [len(pieces.tiles_of((n, n), tiny(tile=64))) for n in (1000, 2000, 4000)]
     assert counts[1] / counts[0] == pytest.approx(4, rel=0.15)
     assert counts[2] / counts[1] == pytest.approx(4, rel=0.15)
 
@@ -162,7 +162,7 @@ def test_a_tile_without_known_pixels_stays_empty_and_one_of_one_value_as_it_is()
 
 def test_progress_is_over_all_tiles_and_shows_what_there_is() -> None:
     case = problem(16, 36)
-    shown = list(mosaic.iterate(case, tiny(tile=16, overlap=6, runs=2), interval=0))
+    shown = list(pieces.iterate(case, tiny(tile=16, overlap=6, runs=2), interval=0))
     assert [(p.tile, p.run, p.iteration) for p in shown] == [
         (t, r, i) for t in range(3) for r in range(2) for i in range(1, 21)
     ]
@@ -195,12 +195,12 @@ def test_going_on_goes_on_with_every_tile() -> None:
 
 
 def test_states_that_take_too_much_memory_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mosaic, "STATES_AT_MOST", 1)
+    monkeypatch.setattr(pieces, "STATES_AT_MOST", 1)
     assert tiled(problem(16, 26)).states == ()
 
 
 def test_a_tile_that_fails_keeps_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, calls = ensemble.turns, []
+    plain, calls = solve.turns, []
 
     def turns(*args: Any, **rest: Any) -> Any:
         calls.append(args)
@@ -208,7 +208,7 @@ def test_a_tile_that_fails_keeps_the_others(monkeypatch: pytest.MonkeyPatch) -> 
             raise Diverged("on purpose")
         return (yield from plain(*args, **rest))
 
-    monkeypatch.setattr(ensemble, "turns", turns)
+    monkeypatch.setattr(solve, "turns", turns)
     result = tiled(problem(16, 36))
     assert np.isfinite(result.image[..., :16]).all()
     assert np.isnan(result.image[..., 16:20]).all()
