@@ -17,12 +17,13 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from napari_dip import options
+from napari_dip import instrument, options
 from napari_dip.cli import main
 from napari_dip.core.operators import KERNELS
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
-from napari_dip.settings import TASKS, Settings, knobs, presets_for
+from napari_dip.settings import Settings, knobs, knobs_of, presets_for
+from napari_dip.tasks import TASKS
 from napari_dip.terminal import Stop
 from tests import bad_inputs
 from tests.bad_inputs import Case, bad, odd
@@ -91,7 +92,7 @@ def test_every_knob_is_an_option_of_its_tasks(task: str, capsys: pytest.CaptureF
         if name == "code":
             words[1] = "mesh"
         command = [task, "a.tif", "b.tif", *NEEDS[task], *words]
-        if task in knob.tasks:
+        if name in knobs_of(task):
             _, changes = options.parse(command)
             assert changes == {name: {"code": "mesh"}.get(name, False if knob.kind == "bool" else default)}
         else:
@@ -125,7 +126,7 @@ def test_only_what_was_said_is_passed_on() -> None:
 
 
 def test_the_kernels_are_those_of_the_operator() -> None:
-    assert tuple(KERNELS) == options.KERNELS
+    assert tuple(KERNELS) == instrument.KERNELS
 
 
 @pytest.mark.parametrize(

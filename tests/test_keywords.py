@@ -17,10 +17,13 @@ import napari_dip
 from napari_dip import Result, Settings, keywords, restore_blocks, terminal, trust
 from napari_dip.core.noise import Noise
 from napari_dip.io.ngff import Calibration
+from napari_dip.request import AXES, arguments
 from napari_dip.settings import knobs
 from tests.bad_inputs import QUICK, dot, plain
 
 KNOWN = {"Noise": Noise, "Result": Result, "Calibration": Calibration}
+OWN = {"factor", "psf"}  # arguments of the problem that only some functions take
+ARGUMENTS = set(get_type_hints(keywords.Arguments, localns=KNOWN)) - set(knobs())
 
 
 def keywords_of(function: Callable[..., Any]) -> dict[str, Any]:
@@ -34,11 +37,15 @@ def test_a_type_checker_knows_the_settings_and_their_types() -> None:
     assert get_type_hints(keywords.Knobs) == get_type_hints(Settings)
 
 
+def test_a_type_checker_knows_the_arguments_of_the_problem() -> None:
+    assert {*ARGUMENTS} | OWN == {*arguments(), *AXES}
+
+
 @pytest.mark.parametrize(
     ("typed", "function", "more", "own"),
     [
-        (keywords.Options, napari_dip.iterate, set(), {"factor", "psf"}),
-        (keywords.FineOptions, napari_dip.iterate, set(), {"factor"}),
+        (keywords.Options, napari_dip.iterate, ARGUMENTS, OWN),
+        (keywords.FineOptions, napari_dip.iterate, ARGUMENTS, {"factor"}),
         (keywords.BlockOptions, napari_dip.iterate_blocks, {"kernel", "psf", "psf_centre", "voxel_size"}, set()),
     ],
 )

@@ -28,7 +28,7 @@ from napari_dip import cli, options, restore, trust
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
 from napari_dip.series import stream
-from napari_dip.settings import TASKS
+from napari_dip.tasks import TASKS
 from tests.core.tiny import noisy
 
 ROOT = Path(__file__).parent.parent

@@ -16,6 +16,7 @@ from napari_dip.keywords import OfBlocks
 from napari_dip.ledger import Ledger
 from napari_dip.order import Order, look, noise_from, read_order, settled
 from napari_dip.settings import Settings
+from napari_dip.tasks import TASKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +135,7 @@ def _of_one(
         tile,
         settled(settings, len(tile))[0].changed(tile=max(16, *tile), overlap=0),
         task=task,
-        factor=factors if task == "superresolve" else None,
+        factor=factors if "factor" in TASKS[task].takes else None,
         psf=instrument.get("psf"),
         voxel_size=instrument.get("voxel_size"),
         image_noise=noise,

@@ -31,6 +31,7 @@ from napari_dip.io.omezarr import coarser
 from napari_dip.ledger import Ledger
 from napari_dip.restore import iterate
 from napari_dip.settings import Settings
+from napari_dip.tasks import TASKS
 
 Array = npt.NDArray[Any]
 Work = Generator[Progress, None, None]
@@ -174,7 +175,7 @@ class Plan:
 
     @property
     def keeps_known(self) -> bool:
-        return self.task == "inpaint" and self.settings.keep_known
+        return TASKS[self.task].fills_holes and self.settings.keep_known
 
     def level_array(self, level: int) -> Any:
         return zarr.open_array(f"{self.target}/{level}", mode="r+")
@@ -346,8 +347,8 @@ def _restored(
         overlap=0,
         output_dtype=plan.settings.output_dtype if plan.direct else "float32",
     )
-    if task == "inpaint" and not missing.any():  # of which all is restored, as the user wishes
-        task = "denoise"
+    if not missing.any():  # of which all is restored, as the user wishes
+        task = TASKS[task].where_whole or task
     camera: dict[str, Any] = {} if noise else dict(plan.camera)
     with quietly():  # a thousand blocks would say the same a thousand times
         run = iterate(
@@ -359,7 +360,7 @@ def _restored(
             settings=settings,
             should_stop=should_stop,
             interval=interval,
-            factor=plan.factors if task == "superresolve" else None,
+            factor=plan.factors if "factor" in TASKS[task].takes else None,
             **plan.instrument,
             **camera,
         )

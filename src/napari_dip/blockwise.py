@@ -11,14 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from napari_dip import report
 from napari_dip.inputs import Array, read_greys
-from napari_dip.instrument import plain_psf
 from napari_dip.io import files
 from napari_dip.io.formats import tell_lost
 from napari_dip.io.ngff import ENDING, is_zarr
 from napari_dip.io.picture import Picture
-from napari_dip.options import check_volume
+from napari_dip.options import check_volume, said
 from napari_dip.terminal import Bar, Stop
 
 _ONE_IMAGE = (
@@ -78,8 +76,7 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
         "mask": None if args.mask is None else _mask(args),
         "leading_axes": len(axes) - (3 if args.volume else 2),
         "calibration": calibration,
-        **report.camera(args),
-        **_instrument(args),
+        **said(args),
         **changes,
     }
     with connected(args.scheduler or False) as client:
@@ -111,14 +108,6 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     if doubtful:
         print(f"Residual: has structure of the sample in it in {doubtful} of {done.record['blocks']} blocks.")
     return bool(done.complete)
-
-
-def _instrument(args: Namespace) -> dict[str, Any]:
-    """What is said of the instrument."""
-    said = {name: getattr(args, name) for name in ("factor", "kernel") if hasattr(args, name)}
-    psf = getattr(args, "psf", None)
-    psf = getattr(args, "psf_sigma", None) if psf is None else plain_psf(files.read(psf).values)
-    return said if psf is None else {**said, "psf": psf, "psf_centre": args.psf_centre}
 
 
 def _mask(args: Namespace) -> str | Array:

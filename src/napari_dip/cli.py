@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_dip import blockwise, report
-from napari_dip.inputs import Array, read_factor
-from napari_dip.instrument import plain_psf, read_psf
+from napari_dip.inputs import Array
 from napari_dip.io import files
 from napari_dip.io.formats import SCREEN
 from napari_dip.io.picture import Picture
-from napari_dip.options import check_volume, parse
+from napari_dip.options import check_volume, files_said, parse, said
+from napari_dip.request import Request, read_instrument
 from napari_dip.settings import settings_for
 from napari_dip.terminal import Bar, Stop, one_line, one_line_warnings
 
@@ -102,7 +102,7 @@ def _noise(args: Namespace) -> int:
     axes = _axes(picture, _spatial_axes(picture, args))
     from napari_dip import trust  # imports torch: seconds
 
-    noise = trust.estimate_noise(picture.values, mask, **report.camera(args), **axes)
+    noise = trust.estimate_noise(picture.values, mask, **said(args), **axes)
     print(*report.describe(noise), sep="\n")
     if sentence := trust.left_out(picture.values, mask, **axes):
         print(f"Warning: {sentence}.")
@@ -122,15 +122,12 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
         files.refuse_inputs([args.target], _inputs(args))
     picture = files.read(args.source, args.series)
     mask = None if args.mask is None else _read_mask(args, picture)
-    guide = None if args.guide is None else files.read(args.guide).values
     spatial = _spatial_axes(picture, args)
-    instrument = _instrument(args, picture, spatial)
+    asked = _asked(args, picture, spatial)
     if Path(args.target or "").suffix.lower() in SCREEN and picture.values.dtype.kind in "iu":
         changes.setdefault("output_dtype", "input")
     settings = settings_for(args.task, on_cpu=True, **changes)
-    factors: Factors = None
-    if args.task == "superresolve":
-        factors = dict(zip(spatial, read_factor(args.factor, len(spatial)), strict=True))
+    factors: Factors = dict(zip(spatial, asked.factor, strict=True)) if asked.factor else None
     extras: dict[str, Factors] = {"uncertainty": factors} if settings.uncertainty else {}  # name -> those of its grid
     extras |= {"residual": None} if args.residual else {}
     if args.target is not None:
@@ -161,9 +158,7 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
         args.task,
         picture.values,
         mask,
-        **instrument,
-        guide=guide,
-        **report.camera(args),
+        **asked.said,
         **together,
         should_stop=stop.asked,
         interval=interval,
@@ -187,20 +182,20 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
         return FAILED
     print(*report.account(result), *before, *measures.after(result.image), sep="\n")
     if args.noise_control:
-        same = {"guide": guide, **{name: said for name, said in instrument.items() if name in ("psf", "psf_centre")}}
+        same = {name: value for name, value in asked.said.items() if name in ("guide", "psf", "psf_centre")}
         _control(result, picture, same, stop, Bar(quiet=args.quiet, tty=tty), interval)
     return DONE if result.complete or stop.asked() else FAILED
 
 
 def _inputs(args: Namespace) -> dict[str, str | None]:
     """The files that are read: option -> name."""
-    named = {name: getattr(args, name, None) for name in ("mask", "guide", "truth", "psf")}
+    named = {name: getattr(args, name, None) for name in ("mask", "truth", *files_said())}
     return {"IN": args.source, **{f"--{name}": path for name, path in named.items()}}
 
 
 def _write(args: Namespace, result: Result, picture: Picture, factors: Factors, extras: dict[str, Factors]) -> bool:
     """Write the restored image, and the images beside it; returns whether that could be done."""
-    given = {name: getattr(args, name, None) for name in ("source", "mask", "guide", "truth", "psf")}
+    given = {name: getattr(args, name, None) for name in ("source", "mask", "truth", *files_said())}
     record = {**result.record, "files": {name: Path(path).name for name, path in given.items() if path is not None}}
     images = {"": (result.image, picture, factors)}
     images |= {name: (getattr(result, name), picture.measurement(), finer) for name, finer in extras.items()}
@@ -288,20 +283,12 @@ def _axes(picture: Picture, spatial: str, together: str | None = None, name: str
     }
 
 
-def _instrument(args: Namespace, picture: Picture, spatial: str) -> dict[str, Any]:
-    """What is said of the instrument, and what the file knows of its voxels."""
+def _asked(args: Namespace, picture: Picture, spatial: str) -> Request:
+    """What is said of the problem, checked before torch is imported, and what the file knows of its voxels."""
     sizes = picture.sizes_in(picture.unit_of("X"), spatial)
-    said: dict[str, Any] = {}
-    if all(sizes.get(axis, 0) > 0 for axis in spatial):
-        said["voxel_size"] = tuple(sizes[axis] for axis in spatial)
-    if args.task == "superresolve":
-        said |= {"factor": args.factor, "kernel": args.kernel}
-    if args.task in ("superresolve", "deconvolve"):
-        psf = args.psf_sigma if args.psf is None else plain_psf(files.read(args.psf).values)
-        said |= {} if psf is None else {"psf": psf, "psf_centre": args.psf_centre}
-        if psf is not None:
-            read_psf(psf, len(spatial), args.psf_centre)  # refuses what is not fit before torch is imported
-    return said
+    known = all(sizes.get(axis, 0) > 0 for axis in spatial)
+    voxel_size = tuple(sizes[axis] for axis in spatial) if known else None
+    return read_instrument(args.task, len(spatial), voxel_size=voxel_size, **said(args))
 
 
 def _spatial_axes(picture: Picture, args: Namespace) -> str:

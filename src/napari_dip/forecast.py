@@ -15,11 +15,10 @@ from napari_dip.core.cost import Cost, iterations_at_most
 from napari_dip.core.ladder import smaller
 from napari_dip.core.noise import Noise, is_guess
 from napari_dip.core.solve import OutOfMemory
-from napari_dip.core.telling import warn
-from napari_dip.inputs import read_factor
-from napari_dip.instrument import finer, reach_of, read_psf, read_voxel_size
+from napari_dip.core.telling import quietly, warn
 from napari_dip.keywords import Knobs
-from napari_dip.run import BEYOND, Job, axes_of_noise
+from napari_dip.request import read_instrument
+from napari_dip.run import Job, axes_of_noise
 from napari_dip.settings import Settings
 
 __all__ = [
@@ -94,18 +93,17 @@ def estimate(
     slices, channels = math.prod(axes[:leading_axes]), 1 if channel is None else axes[channel]
     known = image_noise or _typical(slices * channels, space)
     settings = settings_here(task, image_noise=known, **knobs) if settings is None else settings.changed(**knobs)
-    factors = None if factor is None else read_factor(factor, len(space))
-    voxel = read_voxel_size(voxel_size, len(space))
-    margin = (0,) * len(space) if psf is None else reach_of(read_psf(psf, len(space)), BEYOND)
+    with quietly():  # the run itself says what there is to say of its arguments
+        asked = read_instrument(task, len(space), factor=factor, psf=psf, voxel_size=voxel_size)
     return cost.estimate(
         channels,
         space,
         settings,
         known,
         devices.choose(settings.device).name,
-        factors=factors,
-        margin=margin,
-        voxel_size=finer(voxel, factors),
+        factors=asked.factor,
+        margin=asked.margin,
+        voxel_size=asked.fine_voxel_size,
         slices=slices,
     )
 
@@ -139,7 +137,7 @@ def fitted(job: Job) -> Job:
             )
             return less
     smaller_tile = "a smaller tile, " if job.settings.tile else ""
-    factor = f"a smaller factor than {max(job.factors)}, " if job.factors else ""
+    factor = f"a smaller factor than {max(job.request.factor)}, " if job.request.factor else ""
     raise OutOfMemory(
         f"this would take {cost.in_bytes(needed)} of memory, but {cost.in_bytes(free)} are free on {device}; use "
         f"{factor}{smaller_tile}a part of the image, or fewer channels than {job.settings.channels}"
@@ -151,7 +149,7 @@ def tell_of_long_wait(job: Job, share: float = 1) -> None:
     if may_take_long(job.settings, job.shape, len(job.slices.values)):
         seconds, device = share * cost_of(job).seconds, job.device.name
         how = f"about {cost.in_time(seconds)} on {device}, if no rule ends it sooner"
-        tell_if_long(seconds, how, less_time(device, job.factors))
+        tell_if_long(seconds, how, less_time(device, job.request.factor))
 
 
 def tell_if_long(seconds: float, how: str, less: str) -> None:
@@ -178,7 +176,7 @@ def less_time(device: str, factors: tuple[int, ...] | None = None, *, workers: b
 
 def _with_less(job: Job) -> Iterator[tuple[str, Job]]:
     """The job with less and less memory, by what the user left open, and how that is said."""
-    settings, shape, factor = job.settings, job.slices.values.shape[2:], max(job.factors or (1,))
+    settings, shape, factor = job.settings, job.slices.values.shape[2:], max(job.request.factor or (1,))
     if "recompute" in job.open:
         settings = settings.changed(recompute="on")
         yield "computing activations twice (recompute='on')", replace(job, settings=settings)
@@ -197,9 +195,9 @@ def cost_of(job: Job) -> Cost:
         job.settings,
         noise,
         job.device.name,
-        factors=job.factors,
-        margin=job.margin,
-        voxel_size=job.fine_voxel_size,
+        factors=job.request.factor,
+        margin=job.request.margin,
+        voxel_size=job.request.fine_voxel_size,
         slices=count,
     )
 

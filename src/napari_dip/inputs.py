@@ -18,7 +18,6 @@ from napari_dip.core.impulses import clusters, defective, filled, lines
 from napari_dip.core.noise import Noise
 from napari_dip.core.padding import padding_of
 from napari_dip.core.telling import warn
-from napari_dip.settings import TASKS
 
 Array = npt.NDArray[Any]
 
@@ -221,7 +220,7 @@ def _mask(
         raise TypeError(f"mask must be boolean or integer (non-zero = missing), not {array.dtype}; use mask > 0")
     level, greys = read_greys(array)
     if greys:
-        warn(f"mask {greys}; hand in mask > 0 to count all of them", stacklevel=5)
+        warn(f"mask {greys}; hand in mask > 0 to count all of them", stacklevel=6)
     array = array > level if greys else array != 0
     slices_shape = leading + tuple(shape)
     if array.shape == slices_shape:
@@ -282,20 +281,6 @@ def _plateau(values: Array, top: float) -> bool:
     for each in around:
         flat &= each == middle
     return bool(flat.any())
-
-
-def check_task(task: str, factor: Any, psf: Any) -> None:
-    """Raise a `ValueError` unless the task is one, and has what it needs of a factor and a point spread function."""
-    if task not in TASKS:
-        raise ValueError(f"task={task!r} is not known: choose one of {', '.join(TASKS)}")
-    if task == "superresolve" and factor is None:
-        raise ValueError("factor is needed for super-resolution, such as factor=2")
-    if task != "superresolve" and factor is not None:
-        raise ValueError(f"factor={factor} is for super-resolution; leave it out, or use task='superresolve'")
-    if task == "deconvolve" and psf is None:
-        raise ValueError("psf is needed for deconvolution: an array, or the sigma of a Gaussian such as psf=1.5")
-    if task in ("denoise", "inpaint") and psf is not None:
-        raise ValueError("psf is for deconvolution and super-resolution; leave it out, or use task='deconvolve'")
 
 
 def read_range(intensity_range: Any) -> tuple[float, float]:

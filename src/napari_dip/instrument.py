@@ -13,6 +13,7 @@ from scipy import ndimage  # type: ignore[import-untyped]
 from napari_dip.core.telling import warn
 
 CENTRES = ("mass", "maximum", "middle")
+KERNELS = ("lanczos2", "lanczos3", "bicubic", "gaussian", "box")  # those of core.operators, which imports torch
 _REACH = 4  # standard deviations of a Gaussian, beyond which it is cut off
 _TAIL = 1e-3  # of the light: what is further out along an axis is cut off
 _ENOUGH, _MANY = 49, 121  # pixels of a plane, from which the far ones show a background, and a small one
@@ -70,6 +71,13 @@ def read_psf(psf: Any, ndim: int, centre: str = "mass") -> npt.NDArray[np.float3
     return _trimmed(_centred(np.maximum(array, 0), centre)).astype(np.float32)
 
 
+def read_kernel(kernel: Any) -> str:
+    """The name of a low-pass kernel, which must be one of `KERNELS`."""
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel={kernel!r} is not known: choose one of {', '.join(KERNELS)}")
+    return str(kernel)
+
+
 def plain_psf(psf: Any) -> Any:
     """A point spread function without a background, and a warning if it had one; all else as it is."""
     try:
@@ -79,7 +87,7 @@ def plain_psf(psf: Any) -> Any:
     array, said = without_background(array)
     if not said:
         return psf
-    warn(f"psf {said}", stacklevel=4)
+    warn(f"psf {said}", stacklevel=6)
     return array
 
 

@@ -7,12 +7,15 @@ a test holds them together.
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
-from napari_dip.settings import TASKS, IntPerScale, NamePerScale, Settings, knobs
+from napari_dip.request import arguments
+from napari_dip.settings import IntPerScale, NamePerScale, Settings, knobs
+from napari_dip.tasks import TASKS, tasks_with_knob
 
 if TYPE_CHECKING:
     from napari_dip.core.noise import Noise
@@ -77,8 +80,8 @@ class Knobs(TypedDict, total=False):
     threads: int
 
 
-class Options(Knobs, total=False):
-    """Keyword arguments of `denoise` and `inpaint`: those of `iterate`."""
+class Arguments(Knobs, total=False):
+    """Arguments of the problem that every task accepts: fields of `Request`, and the axes of its image."""
 
     kernel: str
     psf_centre: str
@@ -91,6 +94,11 @@ class Options(Knobs, total=False):
     offset: float | None
     read_noise: float | None
     image_noise: Noise | None
+
+
+class Options(Arguments, total=False):
+    """Keyword arguments of `denoise` and `inpaint`: those of `iterate`."""
+
     resume: Result | None
     should_stop: Callable[[], bool]
     interval: float
@@ -136,17 +144,23 @@ class BlockOptions(OfBlocks, total=False):
 
 
 def with_knobs(function: Described) -> Described:
-    """Add the knobs and what they mean to a docstring, as numpydoc's *Other Parameters*."""
-    kinds, listed = {field.name: str(field.type) for field in fields(Settings)}, []
+    """Add the arguments of a problem and the knobs to a docstring, as numpydoc's *Other Parameters*."""
+    document, kinds = inspect.cleandoc(function.__doc__ or ""), {each.name: str(each.type) for each in fields(Settings)}
+    listed = []
+    for name, argument in arguments().items():
+        if not re.search(rf"^[\w, ]*\b{name}\b[\w, *]*( :|$)", document, re.MULTILINE):
+            listed += _entry(name, argument.kind, argument.help)
     for name, knob in knobs().items():
         kind = f"{{{', '.join(map(repr, knob.choices))}}}" if knob.choices else kinds[name]
         kind = kind.replace("IntPerScale", str(IntPerScale)).replace("NamePerScale", str(NamePerScale))
-        only = "" if knob.tasks == TASKS else f" For {' and '.join(knob.tasks)} alone."
-        listed += [
-            f"{name} : {kind}",
-            textwrap.fill(knob.help + only, 110, initial_indent="    ", subsequent_indent="    "),
-        ]
+        tasks = tasks_with_knob(name)
+        only = "" if len(tasks) == len(TASKS) else f" For {' and '.join(tasks)} alone."
+        listed += _entry(name, kind, knob.help + only)
     title = "Other Parameters"
     section = [title, "-" * len(title), *listed]
-    function.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", *section])
+    function.__doc__ = "\n".join([document, "", *section])
     return function
+
+
+def _entry(name: str, kind: str, help: str) -> list[str]:
+    return [f"{name} : {kind}", textwrap.fill(help, 110, initial_indent="    ", subsequent_indent="    ")]

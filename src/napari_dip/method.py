@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_dip import presets
+from napari_dip.tasks import PRIOR, SELF_GUIDED, TASKS
 
 if TYPE_CHECKING:
     from napari_dip.core.noise import Noise
@@ -24,8 +25,8 @@ def auto_preset(task: str, *, on_cpu: bool, noise: Noise | None, changes: dict[s
     changes : dict
         The settings that the user has chosen: they may ask for what only one method has.
     """
-    prior = presets.AUTO[task][0 if on_cpu else 1]
-    if task != "denoise":
+    prior = TASKS[task].presets[0 if on_cpu else 1]
+    if SELF_GUIDED not in TASKS[task].methods:
         return prior, f"it is the default for this task on a {'CPU' if on_cpu else 'GPU'}"
     wish = _wish(changes)
     if wish:
@@ -49,7 +50,7 @@ def auto_preset(task: str, *, on_cpu: bool, noise: Noise | None, changes: dict[s
 
 def method_of(settings: Settings) -> str:
     """The method in the words of `Result.method`."""
-    return "self-guided" if settings.code == "self" else "prior"
+    return SELF_GUIDED if settings.code == "self" else PRIOR
 
 
 #: Contrast over noise below which a self-guided fit keeps more noise than a prior: where each pixel has its own noise,

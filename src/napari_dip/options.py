@@ -10,17 +10,11 @@ from typing import Any, NoReturn
 
 import napari_dip
 from napari_dip.inputs import read_factor
-from napari_dip.instrument import CENTRES
-from napari_dip.settings import PRESETS, TASKS, Knob, knobs, presets_for, settings_for
+from napari_dip.io import files
+from napari_dip.request import Argument, arguments, arguments_of, with_defaults
+from napari_dip.settings import PRESETS, Knob, knobs, knobs_of, presets_for, settings_for
+from napari_dip.tasks import TASKS, Task
 
-KERNELS = ("lanczos2", "lanczos3", "bicubic", "gaussian", "box")  # those of core.operators, which imports torch
-
-_DOES = {
-    "denoise": "Remove noise from an image.",
-    "inpaint": "Fill the holes of an image.",
-    "superresolve": "Enlarge an image by whole factors.",
-    "deconvolve": "Undo the blur of an instrument whose point spread function is known.",
-}
 _NOISE = "Say what the noise of an image is, and which of its pixels are bad."
 _ABOUT = (
     "IN and OUT are .tif, .tiff, .png, .jpg, .jpeg, .npy or .zarr (OME-Zarr: block by block, of any size, and the same "
@@ -59,8 +53,8 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
     try:
         if (settings_for(args.task, on_cpu=True, **changes).code == "guide") != (args.guide is not None):
             raise ValueError("--code guide and --guide FILE go together; give both, or leave out --code")
-        if args.task == "superresolve":
-            read_factor(args.factor, len(args.factor) if isinstance(args.factor, tuple) else 2)
+        if (factor := getattr(args, "factor", None)) is not None:
+            read_factor(factor, len(factor) if isinstance(factor, tuple) else 2)
     except (TypeError, ValueError) as error:
         command.error(str(error))
     return args, changes
@@ -90,7 +84,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     parser = _Parser(prog="napari-dip", description=napari_dip.__doc__.partition("\n")[0], epilog=_ABOUT)
     parser.add_argument("--version", action="version", version=f"napari-dip {napari_dip.__version__}")
     subparsers = parser.add_subparsers(dest="task", metavar="TASK", required=True)
-    commands = {task: subparsers.add_parser(task, help=_DOES[task], **_texts(task)) for task in TASKS}
+    commands = {task: subparsers.add_parser(task, help=row.does, **_texts(row)) for task, row in TASKS.items()}
     for task, command in commands.items():
         _add_arguments(command, task)
         _add_trust(command)
@@ -106,10 +100,11 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     return parser, commands
 
 
-def _texts(task: str) -> dict[str, Any]:
-    needs = {"inpaint": " --mask MASK", "superresolve": " --factor N", "deconvolve": " --psf FILE"}.get(task, "")
-    usage = f"napari-dip {task} IN OUT{needs} [options]"  # the whole list would drown an error
-    return {"usage": usage, "description": _DOES[task], "epilog": _ABOUT, "allow_abbrev": False}
+def _texts(task: Task) -> dict[str, Any]:
+    first = {name: argument.options[0] for name, argument in arguments().items() if argument.options}
+    needed = [f"{first[name].flag} {first[name].metavar}" if name in first else "--mask MASK" for name in task.needs]
+    usage = " ".join(["napari-dip", task.name, "IN OUT", *needed, "[options]"])  # the whole list would drown an error
+    return {"usage": usage, "description": task.does, "epilog": _ABOUT, "allow_abbrev": False}
 
 
 def _add_arguments(command: _Parser, task: str) -> None:
@@ -119,13 +114,10 @@ def _add_arguments(command: _Parser, task: str) -> None:
     holds = "PNG and JPEG hold whole numbers only; TIFF holds any. Not needed for --estimate."
     add("target", metavar="OUT", nargs="?", help=f"The file to write. {holds}")
     _add_reading(command)
-    if task == "superresolve":
-        add("--factor", metavar="N[,N...]", type=_several(int, "4 or 4,2"), required=True, help=_FACTOR)
-        add("--kernel", choices=KERNELS, default="lanczos2", help="How the instrument blurs before it samples.")
-    if task in ("superresolve", "deconvolve"):
-        _add_psf(command, needed=task == "deconvolve")
+    for name, argument in arguments_of(task).items():
+        if argument.options and not argument.group:
+            _add_ways(command, argument, needed=name in TASKS[task].needs)
     add("--together", type=str.upper, choices=("T", "C", "Z"), help=_TOGETHER)
-    add("--guide", metavar="FILE", help="An image of the size of OUT that guides the restoration (--code guide).")
     add("--overwrite", action="store_true", help="Replace OUT, and what is written beside it, if it exists.")
     add(
         "--scheduler",
@@ -136,19 +128,33 @@ def _add_arguments(command: _Parser, task: str) -> None:
     add("--estimate", action="store_true", help="Only say what memory and time it would take; write nothing.")
 
 
-def _add_psf(command: _Parser, needed: bool) -> None:
-    """The blur of the instrument."""
-    either = command.add_mutually_exclusive_group(required=needed)
-    either.add_argument("--psf", metavar="FILE", help="The image of a point, on the grid of OUT, in any unit.")
-    either.add_argument(
-        "--psf-sigma",
-        metavar="X[,X...]",
-        type=_several(float, "1.5 or 3,1,1"),
-        help="Or a Gaussian: standard deviation in pixels of OUT, for all axes of space, or one for each.",
-    )
-    command.add_argument(
-        "--psf-centre", choices=CENTRES, default=CENTRES[0], help="What of a measured one is the place of the point."
-    )
+def _add_ways(command: Any, argument: Argument, needed: bool) -> None:
+    """The options of an argument, of which one may be given."""
+    several = len(argument.options) > 1
+    place = command.add_mutually_exclusive_group(required=needed) if several else command
+    for option in argument.options:
+        how: dict[str, Any] = {"choices": option.choices} if option.choices else {"metavar": option.metavar}
+        if not option.choices:
+            how["type"] = _several(option.type, option.several) if option.several else option.type
+        if needed and not several:
+            how["required"] = True
+        place.add_argument(option.flag, help=option.help, **how)
+
+
+def said(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of the problem that a command was given, by name, with the pixels of files."""
+    found: dict[str, Any] = {}
+    for name, argument in arguments().items():
+        for option in argument.options:
+            value = getattr(args, option.flag.strip("-").replace("-", "_"), None)
+            if value is not None:
+                found[name] = files.read(value).values if option.file else value
+    return with_defaults(found)
+
+
+def files_said() -> list[str]:
+    """Names of the arguments that are files on the command line."""
+    return [name for name, argument in arguments().items() if any(option.file for option in argument.options)]
 
 
 def _add_reading(command: _Parser) -> None:
@@ -160,10 +166,11 @@ def _add_reading(command: _Parser) -> None:
     add("--mask-label", metavar="N", type=int, help="Only the pixels of MASK that have this value are missing.")
     add("--mask-is-known", action="store_true", help="The other way round: MASK shows the pixels that are known.")
     add("--volume", action="store_true", help="z is space: one volume instead of one image for each z slice.")
-    camera = command.add_argument_group("the camera, where it is known; what is not given is estimated from IN")
-    camera.add_argument("--gain", metavar="X", type=float, help="Counts per photo-electron.")
-    camera.add_argument("--offset", metavar="X", type=float, help="Counts at no light.")
-    camera.add_argument("--read-noise", metavar="X", type=float, help="Standard deviation at no light, in counts.")
+    for group in dict.fromkeys(argument.group for argument in arguments().values() if argument.group):
+        place = command.add_argument_group(group)
+        for argument in arguments().values():
+            if argument.group == group:
+                _add_ways(place, argument, needed=False)
 
 
 def _add_trust(command: _Parser) -> None:
@@ -184,7 +191,6 @@ _TOGETHER = (
     "One generator restores all times, channels or z slices of an image together, like the colours of RGB: for few of "
     "them that have their structure in common."
 )
-_FACTOR = "Fine pixels per pixel of IN: for all axes of space, or one for each: y,x, with --volume z,y,x."
 
 
 def _add_knobs(command: _Parser, task: str) -> None:
@@ -193,12 +199,11 @@ def _add_knobs(command: _Parser, task: str) -> None:
         False: command.add_argument_group("settings"),
         True: command.add_argument_group("advanced settings"),
     }
-    for name, knob in knobs().items():
-        if task in knob.tasks:
-            option = f"--{name.replace('_', '-')}"
-            groups[knob.advanced].add_argument(
-                option, dest=name, default=argparse.SUPPRESS, help=_help(task, name, knob), **_reading(name, knob)
-            )
+    for name, knob in knobs_of(task).items():
+        option = f"--{name.replace('_', '-')}"
+        groups[knob.advanced].add_argument(
+            option, dest=name, default=argparse.SUPPRESS, help=_help(task, name, knob), **_reading(name, knob)
+        )
 
 
 def _reading(name: str, knob: Knob) -> dict[str, Any]:

@@ -22,18 +22,18 @@ from napari_dip.cluster import active_client
 from napari_dip.core import device as devices
 from napari_dip.core.intensity import float_for
 from napari_dip.core.noise import Noise
-from napari_dip.core.operators import Downsample
 from napari_dip.core.pieces import tiles_of
 from napari_dip.core.tiling import Tiling, snug, tiling
-from napari_dip.inputs import check_task, read_factor, read_range, read_slices
-from napari_dip.instrument import plain_psf, read_psf
+from napari_dip.inputs import read_range, read_slices
 from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source
 from napari_dip.io.ngff import Calibration, besides, merged
 from napari_dip.io.omezarr import VERSIONS, chunks_of, create_level, pyramid
 from napari_dip.ledger import KEY, Ledger
+from napari_dip.request import arguments, read_instrument
 from napari_dip.restore import chosen
 from napari_dip.run import level_in, noise_of
 from napari_dip.settings import Settings, check_names
+from napari_dip.tasks import TASKS
 
 _OTHERWISE = {  # how blocks are told what other functions have a keyword for
     "axes": "the file of an OME-Zarr names its axes, calibration= those of a plain array, and leading_axes= says how "
@@ -174,13 +174,12 @@ def read_order(
     **options: Any,
 ) -> Order:
     """What was asked for, checked as far as that needs no pixel; arguments as for `large.iterate_blocks`."""
-    check_task(task, factor, options.get("psf"))
     changes = {name: value for name, value in options.items() if name not in INSTRUMENT}
     instrument = {name: value for name, value in options.items() if name in INSTRUMENT}
     for name, instead in _OTHERWISE.items():
         if name in changes:
             raise TypeError(f"{name}={changes[name]!r} is not for blocks: {instead}")
-    check_names(changes, also=(*INSTRUMENT, "mask", "factor", "leading_axes", "intensity_range"))
+    check_names(changes, also=("mask", *arguments(), "leading_axes"))
     if changes.get("uncertainty", settings.uncertainty if settings else False):
         raise ValueError("uncertainty is not kept of blocks; restore a part of the array as one image for that")
     if "guide" in (changes.get("code"), settings.code if settings else ""):
@@ -193,18 +192,15 @@ def read_order(
         raise ValueError(
             f"leading_axes={leading_axes} of {ndim} axes leaves {max(0, ndim - leading)} of space; 2 or 3 are needed"
         )
-    if task == "inpaint" and hidden is None and read.array.dtype.kind != "f":
+    camera = {"gain": gain, "offset": offset, "read_noise": read_noise}
+    said = {"factor": factor, **instrument, "intensity_range": intensity_range, **camera}
+    request = read_instrument(task, ndim - leading, **said)
+    if request.task.fills_holes and hidden is None and read.array.dtype.kind != "f":
         raise ValueError("mask is not given and no whole number is NaN, so there is no hole to fill")
-    factors = (1,) * (ndim - leading) if factor is None else read_factor(factor, ndim - leading)
-    if factor is not None:
-        Downsample(factors, instrument.get("kernel", "lanczos2"))  # refuses an unknown kernel now
-    if "psf" in instrument:  # refuses what is not fit now
-        instrument["psf"] = plain_psf(instrument["psf"])
-        read_psf(instrument["psf"], ndim - leading, instrument.get("psf_centre", "mass"))
+    instrument = {name: request.said[name] for name in INSTRUMENT if name in request.said}
     voxel_size = read.calibration.voxel_size(ndim - leading)
     if voxel_size is not None:
         instrument.setdefault("voxel_size", voxel_size)
-    camera = {"gain": gain, "offset": offset, "read_noise": read_noise}
     order = Order(
         source=read,
         mask=hidden,
@@ -214,10 +210,10 @@ def read_order(
         interval=interval,
         task=task,
         leading=leading,
-        factors=factors,
+        factors=request.factor or (1,) * request.ndim,
         instrument=instrument,
-        camera={name: float(value) for name, value in camera.items() if value is not None},
-        intensity_range=None if intensity_range is None else read_range(intensity_range),
+        camera=request.camera,
+        intensity_range=request.intensity_range,
         settings=settings,
         changes=changes,
     )
@@ -266,7 +262,7 @@ def look(
         skips = {name: changes.get(name, getattr(settings, name, True)) for name in ("skip_padding", "skip_bad_pixels")}
         if skips["skip_padding"]:
             missing = read_slices(values, missing, None, 1).without_padding().missing[:, 0]
-        if skips["skip_bad_pixels"] and task in ("denoise", "inpaint"):
+        if skips["skip_bad_pixels"] and "skip_bad_pixels" in TASKS[task].knobs:
             missing = read_slices(values, missing, None, 1).without_lines().missing[:, 0]
         noise = noise_of(read_slices(values, missing, None, 1), camera)
         level = level_in(values[:, None], missing[:, None])

@@ -1,9 +1,9 @@
-"""The presets as a table: what each changes in the defaults of `Settings`, and the tasks it is for.
+"""The presets as a table: what each changes in the defaults of `Settings`, in the order in which they are offered.
 
 Rows named ``original-...`` are the settings of the notebooks that came with Ulyanov, Vedaldi, Lempitsky, "Deep Image
 Prior" (CVPR 2018), one per figure. They scale intensities and treat borders as this package does, so figures agree
 with the published ones within the spread of their runs. Rows named after a task alone are this package's own:
-``small`` for a CPU, ``large`` for a GPU; `AUTO` says which one a task starts from.
+``small`` for a CPU, ``large`` for a GPU. The rows of `napari_dip.tasks` say which ones a task offers.
 """
 
 from __future__ import annotations
@@ -24,64 +24,52 @@ def _original(**changes: Any) -> dict[str, Any]:
     return dict(stop="iterations", **changes)
 
 
-#: name -> (tasks, changes)
-TABLE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-    "denoise-self": (("denoise",), dict(_SELF, iterations=4000)),
-    "denoise-small": (("denoise",), dict(_SMALL, iterations=1500, runs=2)),
-    "denoise-large": (("denoise",), dict(_LARGE, iterations=2000)),
-    "inpaint-small": (("inpaint",), dict(_SMALL, iterations=1500)),
-    "inpaint-large": (("inpaint",), dict(_LARGE, iterations=3000)),
-    "superresolve-small": (("superresolve",), dict(channels=32, iterations=1200)),
-    "superresolve-large": (("superresolve",), dict(_LARGE, iterations=2000)),
-    "deconvolve-small": (("deconvolve",), dict(_SMALL, **_SHARP, iterations=1000)),
-    "deconvolve-large": (("deconvolve",), dict(_LARGE, **_SHARP, iterations=1000)),
-    "original-denoise": (("denoise",), _original(iterations=3000)),
-    "original-denoise-strong": (("denoise",), _original(iterations=3000, code_noise=1 / 20)),
-    "original-jpeg": (
-        ("denoise",),
-        _original(iterations=2400, channels=(8, 16, 32, 64, 128), skip_channels=(0, 0, 0, 4, 4), code_channels=3),
+#: name -> changes
+TABLE: dict[str, dict[str, Any]] = {
+    "denoise-self": dict(_SELF, iterations=4000),
+    "denoise-small": dict(_SMALL, iterations=1500, runs=2),
+    "denoise-large": dict(_LARGE, iterations=2000),
+    "inpaint-small": dict(_SMALL, iterations=1500),
+    "inpaint-large": dict(_LARGE, iterations=3000),
+    "superresolve-small": dict(channels=32, iterations=1200),
+    "superresolve-large": dict(_LARGE, iterations=2000),
+    "deconvolve-small": dict(_SMALL, **_SHARP, iterations=1000),
+    "deconvolve-large": dict(_LARGE, **_SHARP, iterations=1000),
+    "original-denoise": _original(iterations=3000),
+    "original-denoise-strong": _original(iterations=3000, code_noise=1 / 20),
+    "original-jpeg": _original(
+        iterations=2400, channels=(8, 16, 32, 64, 128), skip_channels=(0, 0, 0, 4, 4), code_channels=3
     ),
-    "original-inpaint-text": (
-        ("inpaint",),
-        _original(iterations=6000, skip_channels=128, upsampling="nearest", code_noise=0.03, average=0.0),
+    "original-inpaint-text": _original(
+        iterations=6000, skip_channels=128, upsampling="nearest", code_noise=0.03, average=0.0
     ),
-    "original-inpaint-hole": (
-        ("inpaint",),
-        _original(iterations=5000, skip_channels=0, upsampling="nearest", code="mesh", code_noise=0.03, average=0.0),
+    "original-inpaint-hole": _original(
+        iterations=5000, skip_channels=0, upsampling="nearest", code="mesh", code_noise=0.03, average=0.0
     ),
-    "original-inpaint-region": (
-        ("inpaint",),
-        _original(
-            iterations=3000,
-            scales=6,
-            channels=(16, 32, 64, 128, 128, 128),
-            skip_channels=0,
-            filter_size=5,
-            pointwise_up=False,
-            upsampling="nearest",
-            code_channels=1,
-            code_noise=0.0,
-            weight_noise=1 / 50,
-            average=0.0,
-        ),
+    "original-inpaint-region": _original(
+        iterations=3000,
+        scales=6,
+        channels=(16, 32, 64, 128, 128, 128),
+        skip_channels=0,
+        filter_size=5,
+        pointwise_up=False,
+        upsampling="nearest",
+        code_channels=1,
+        code_noise=0.0,
+        weight_noise=1 / 50,
+        average=0.0,
     ),
-    "original-inpaint-half": (
-        ("inpaint",),
-        _original(iterations=11000, learning_rate=0.001, code_noise=0.03, average=0.0),
+    "original-inpaint-half": _original(iterations=11000, learning_rate=0.001, code_noise=0.03, average=0.0),
+    "original-inpaint-sparse": _original(
+        iterations=1000,
+        channels=(16, 32, 64, 128, 128),
+        skip_channels=0,
+        downsampling="average",
+        code_noise=0.0,
+        average=0.0,
     ),
-    "original-inpaint-sparse": (
-        ("inpaint",),
-        _original(
-            iterations=1000,
-            channels=(16, 32, 64, 128, 128),
-            skip_channels=0,
-            downsampling="average",
-            code_noise=0.0,
-            average=0.0,
-        ),
-    ),
-    "original-superresolve-4": (("superresolve",), _original(iterations=2000, code_noise=0.03, average=0.0)),
-    "original-superresolve-8": (("superresolve",), _original(iterations=4000, code_noise=0.05, average=0.0)),
+    "original-superresolve-4": _original(iterations=2000, code_noise=0.03, average=0.0),
+    "original-superresolve-8": _original(iterations=4000, code_noise=0.05, average=0.0),
 }
 
 #: The preset of self-guided fits, and the knobs that mean nothing to them, or to nothing else.
@@ -92,6 +80,3 @@ PRIOR_ONLY = (
     *("downsampling", "normalisation", "output", "code_channels", "code_scale", "code_noise", "weight_noise", "tail"),
     *("regulariser", "regulariser_weight"),
 )
-
-#: task -> (preset on a CPU, preset on an accelerator)
-AUTO = {task: (f"{task}-small", f"{task}-large") for task in ("denoise", "inpaint", "superresolve", "deconvolve")}

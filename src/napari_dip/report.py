@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +12,11 @@ import numpy as np
 from napari_dip.inputs import Array
 from napari_dip.io.formats import SCREEN
 from napari_dip.io.picture import Picture
+from napari_dip.tasks import TASKS
 
 if TYPE_CHECKING:
     from napari_dip.core.noise import Noise
     from napari_dip.core.solve import Result
-
-
-def camera(args: Namespace) -> dict[str, Any]:
-    """What was said of the camera."""
-    return {name: getattr(args, name) for name in ("gain", "offset", "read_noise") if getattr(args, name) is not None}
 
 
 def beside(target: str, name: str) -> Path:
@@ -98,9 +93,9 @@ class Measures:
         wanted = [n * self.factors.get(axis, 1) for axis, n in zip(self.picture.axes, values.shape, strict=True)]
         if self.truth is not None and list(self.truth.shape) != wanted:
             raise ValueError(f"--truth has the shape {self.truth.shape}, but the result will have {tuple(wanted)}")
-        if self.truth is not None and self.task == "denoise":
+        if self.truth is not None and "truth" in self._before:
             said += [f"Before: {self._compared(values)}"]
-        if self.resolution and self.task != "inpaint":
+        if self.resolution and "resolution" in self._before:
             try:
                 said += [f"Before: {self._resolved(self._filled(), {})}."]
             except ValueError as error:
@@ -124,7 +119,7 @@ class Measures:
 
         assert self.truth is not None
         left_out = ~np.isfinite(self.truth)
-        if self.task == "denoise":
+        if "truth" in self._before:
             left_out = left_out | self._unknown
         found = trust.compare(image, self.truth, affine=self.affine, mask=left_out, **self.axes)
         return f"{found}." + (" Is this the truth of this image?" if found.nrmse > 1 else "")
@@ -145,6 +140,11 @@ class Measures:
         )
         planes = ", plane by plane: a volume takes 32 of them" if self._flat else ""
         return f"{detail} (Fourier correlation at 1/7{planes})"
+
+    @property
+    def _before(self) -> tuple[str, ...]:
+        """Measures of the picture that those of the result can be compared with."""
+        return TASKS[self.task].before
 
     @property
     def _flat(self) -> bool:

@@ -5,6 +5,7 @@ the command line cannot differ.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Unpack
 
@@ -12,14 +13,12 @@ from napari_dip.core import device as devices
 from napari_dip.core.codes import NO_GUIDE
 from napari_dip.core.ladder import left_open
 from napari_dip.core.noise import Noise
-from napari_dip.core.operators import Downsample
 from napari_dip.core.solve import Progress, Result, telling_of_memory
 from napari_dip.core.stopping import Choice
 from napari_dip.forecast import cost_of, fitted, tell_of_long_wait
-from napari_dip.inputs import check_task, read_factor, read_guide, read_slices
-from napari_dip.instrument import plain_psf, read_psf, read_voxel_size
-from napari_dip.keywords import FineOptions, Knobs, Options, with_knobs
+from napari_dip.keywords import Arguments, FineOptions, Options, with_knobs
 from napari_dip.method import auto_preset, method_of
+from napari_dip.request import AXES, arguments, read_request
 from napari_dip.run import Job, Run, check_resume, noise_of, scaling_of
 from napari_dip.series import stream, unfinished
 from napari_dip.settings import Settings, check_names, check_preset, settings_for
@@ -136,24 +135,13 @@ def iterate(
     mask: Any = None,
     *,
     factor: Any = None,
-    kernel: str = "lanczos2",
     psf: Any = None,
-    psf_centre: str = "mass",
-    voxel_size: Any = None,
-    guide: Any = None,
-    channel_axis: int | None = None,
-    leading_axes: int = 0,
-    intensity_range: tuple[float, float] | None = None,
-    gain: float | None = None,
-    offset: float | None = None,
-    read_noise: float | None = None,
-    image_noise: Noise | None = None,
     resume: Result | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     interval: float = 0.25,
     snapshot_every: int = 0,
     settings: Settings | None = None,
-    **knobs: Unpack[Knobs],
+    **options: Unpack[Arguments],
 ) -> Run:
     """Restore step by step: ``for progress in iterate("denoise", image): ...``
 
@@ -164,30 +152,6 @@ def iterate(
     image, mask, factor, psf
         As for `denoise`, `inpaint`, `superresolve` and `deconvolve`. A point spread function, on the grid of the
         restored image, may go with super-resolution too.
-    kernel : {"lanczos2", "lanczos3", "bicubic", "gaussian", "box"}
-        How the instrument blurs before it samples coarsely (super-resolution); box is camera binning.
-    psf_centre : {"mass", "maximum", "middle"}
-        Which place in a measured point spread function is the point's: its centre of mass, so that no light is moved on
-        the whole; its brightest pixel; or the middle of the array.
-    voxel_size : sequence of float, optional
-        Distances between neighbouring pixels along each spatial axis, in any unit. Where they differ, the generator
-        halves a coarse axis later than a fine one. By default all are equal.
-    guide : array-like, optional
-        An image of the size of the restored one that serves as the code, with ``code="guide"``.
-    channel_axis : int, optional
-        Axis of channels that are restored together by one generator, such as -1 for RGB. It may be any axis whose
-        slices have their structure in common, frames of a short series too.
-    leading_axes : int
-        That many leading axes (time, z, channel; not counting `channel_axis`) are no space: their slices are restored
-        one by one, with the same seed and one intensity scaling. A self-guided fit begins with the weights of the
-        slice before (``warm_start``), so that it depends on that slice.
-    intensity_range : (float, float), optional
-        The two intensities that become 0 and 1 for the generator; by default the smallest and largest known pixel.
-    gain, offset, read_noise : float, optional
-        Of the camera, where they are known: counts per photo-electron, counts at no light, and standard deviation at
-        no light in counts. Those not given are estimated from the image.
-    image_noise : Noise, optional
-        Of the image, where all of it is known, in place of these and of an estimate.
     resume : Result, optional
         Of an earlier run on the same image: goes on from there for ``iterations`` more. If that was stopped, what its
         rule had ended stays as it is; so does what is not reached if this one is stopped.
@@ -199,94 +163,57 @@ def iterate(
         A `Progress` at each multiple of so many iterations, whatever the interval; 0 for none.
     settings : Settings, optional
         Those of an earlier result, say; by default the task's preset for the device.
-    **knobs
-        Changes to the settings, by name, listed below.
+    **options
+        What else is known of the image and the instrument, and changes to the settings, by name, listed below.
 
     Returns
     -------
     Run
         An iterator of `Progress`; when it is exhausted, its `result` is the `Result`.
     """
-    changes: dict[str, Any] = {**knobs}
-    check_task(task, factor, psf)
+    changes: dict[str, Any] = {**options}
+    said = {name: changes.pop(name) for name in (*arguments(), *AXES) if name in changes}
+    check_names(changes, also=("mask", "factor", "psf", *arguments(), *AXES))
     if resume is not None and not isinstance(resume, Result):
         raise TypeError(f"resume={resume!r} must be the Result of an earlier run, as denoise() returns it")
-    slices = read_slices(image, mask, channel_axis, leading_axes)
+    request = read_request(task, image, mask, factor=factor, psf=psf, **said)
+    slices = request.slices
     if settings is None and resume is not None:
         settings = resume.settings
 
-    def said(name: str) -> bool:  # what the noise is found without, and so before the settings
+    def skips(name: str) -> bool:  # what the noise is found without, and so before the settings
         return bool(changes.get(name, getattr(settings, name, True)))
 
-    if said("skip_padding"):
+    if skips("skip_padding"):
         slices = slices.without_padding()
-    if task == "inpaint" and not slices.holes.any():
+    if request.task.fills_holes and not slices.holes.any():
         what = "mask is not given" if mask is None else "mask hides nothing"
-        raise ValueError(f"{what} and no pixel is NaN, so there is no hole to fill; a mask marks what is missing")
-    check_names(
-        changes,
-        also=(
-            "mask",
-            "factor",
-            "kernel",
-            "psf",
-            "psf_centre",
-            "voxel_size",
-            "guide",
-            "channel_axis",
-            "leading_axes",
-            "intensity_range",
-        ),
-    )
-    given = {"gain": gain, "offset": offset, "read_noise": read_noise}
-    camera = {name: float(value) for name, value in given.items() if value is not None}
-    if image_noise is not None:
-        if camera:
-            raise ValueError(f"image_noise is given, and {', '.join(camera)} too; leave out the one or the other")
-        camera = {name: getattr(image_noise, name) for name in given}
-    skips = task in ("denoise", "inpaint") and said("skip_bad_pixels")
-    if skips:
+        raise ValueError(f"{what} {request.task.needs['mask']}")
+    bad = "skip_bad_pixels" in request.task.knobs and skips("skip_bad_pixels")
+    if bad:
         slices = slices.without_lines()
-    noise = noise_of(slices, camera) if image_noise is None else image_noise
-    if skips and noise:
+    noise = request.image_noise or noise_of(slices, request.camera)
+    if bad and noise:
         slices = slices.without_bad_pixels(noise)
     settings, reason = chosen(task, settings, noise, changes)
     if resume is not None:
         reason = resume.method.reason
     device = devices.choose(settings.device)
     open, settings = left_open(settings), settings.changed(device=device.name)
-    factors = read_factor(factor, slices.ndim) if factor is not None else None
-    shape = tuple(n * f for n, f in zip(slices.values.shape[2:], factors or (1,) * slices.ndim, strict=True))
-    if settings.code == "guide" and guide is None:
+    if settings.code == "guide" and request.guide is None:
         raise ValueError(NO_GUIDE)
-    if guide is not None and settings.code != "guide":
+    if request.guide is not None and settings.code != "guide":
         raise ValueError(f"guide is not used with code={settings.code!r}; say code='guide'")
+    request = replace(request, image=slices)
     job = Job(
-        task=task,
-        slices=slices,
-        factors=factors,
-        kernel=kernel,
-        psf=None if psf is None else read_psf(plain_psf(psf), slices.ndim, psf_centre),
-        voxel_size=read_voxel_size(voxel_size, slices.ndim),
-        guide=read_guide(guide, slices, shape) if guide is not None else None,
-        scaling=scaling_of(slices, intensity_range),
-        shape=shape,
+        request=request,
+        scaling=scaling_of(request),
         settings=settings,
         open=open,
         device=device,
-        camera=camera,
         noise=noise,
         method=Choice(method_of(settings), reason),
     )
-    sizes = [n * f for n, f in zip(slices.values.shape[2:], factors or (1,) * slices.ndim, strict=True)]
-    if any(reach >= 3 * n for reach, n in zip(job.margin, sizes, strict=True)):  # hours, for what is a slip of units
-        size = " x ".join(map(str, sizes))
-        raise ValueError(
-            f"psf spreads light over {max(job.margin)} pixels, far beyond the image ({size}): give it in pixels of the "
-            "restored image"
-        )
-    if factors:
-        Downsample(factors, kernel)  # refuses an unknown kernel now, not after the first next()
     if resume is not None:
         check_resume(resume, job)
     else:

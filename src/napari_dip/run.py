@@ -10,24 +10,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from napari_dip import record
 from napari_dip.core import device as devices
 from napari_dip.core.cost import Cost
 from napari_dip.core.intensity import Scaling, check_range, float_for, mean_of, to_dtype
 from napari_dip.core.noise import Noise, estimate_noise, level_of
-from napari_dip.core.operators import Blur, Compose, Downsample, Mask, Operator, Place
+from napari_dip.core.operators import Place
 from napari_dip.core.problem import Problem
 from napari_dip.core.solve import Progress, Result, telling_of_memory
 from napari_dip.core.stopping import Choice
 from napari_dip.core.telling import warn
-from napari_dip.inputs import Slices, read_range
-from napari_dip.instrument import finer, reach_of
+from napari_dip.inputs import Slices
+from napari_dip.request import Request
 from napari_dip.settings import Settings
 
 Array = npt.NDArray[Any]
-BEYOND = 0.02  # of the light may come from further out than the image is sought
 _PLANES = 16  # at the most, that the noise is estimated from
 #: Times the noise of all slices, or the inverse, from which a slice has one of its own; and pixels that add to that: of
 #: slices of the same noise the estimates lie within 0.89 to 1.17 of it at 128x128 pixels, 0.9 to 1.64 at 64x64.
@@ -82,22 +80,23 @@ class Run:
 class Job:
     """A task with its checked arguments."""
 
-    task: str
-    slices: Slices
-    factors: tuple[int, ...] | None
-    kernel: str
-    psf: npt.NDArray[np.float32] | None  # centred, its sum one
-    voxel_size: tuple[float, ...] | None  # of the measurement
-    guide: npt.NDArray[np.float32] | None
+    request: Request
     scaling: Scaling | None  # None: all known pixels are equal
-    shape: tuple[int, ...]
     settings: Settings
     open: frozenset[str]  # the knobs that the user left to us, and that memory may ask for
     device: devices.Device
     method: Choice
-    camera: dict[str, float]  # what is known of its noise
     noise: Noise | None  # of all slices, in the units of the input
     _noises: dict[int, Noise | None] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def slices(self) -> Slices:
+        return self.request.slices
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Spatial shape of the restored image."""
+        return self.request.shape
 
     def problem(self, index: int) -> Problem:
         assert self.scaling is not None
@@ -105,37 +104,20 @@ class Job:
         # what is missing may be any number
         known = np.where(missing, self.scaling.low, self.slices.values[index].astype(np.float64))
         observation = np.where(missing, np.float32(0), self.scaling.apply(known))
-        parts: list[Operator] = []
-        if self.psf is not None:
-            parts.append(Blur(torch.from_numpy(self.psf), self.margin))
-        if self.factors:
-            parts.append(Downsample(self.factors, self.kernel))
-        if missing.any():
-            parts.append(Mask(torch.from_numpy(~missing)[None]))
         return Problem(
             observation=observation,
-            operator=parts[0] if len(parts) == 1 else Compose(*parts),
+            operator=self.request.operator(missing),
             known=1 - float(missing.mean()),
             guide=self._guide,
             noise=None if noise is None else noise.scaled(self.scaling),
-            voxel_size=self.fine_voxel_size,
+            voxel_size=self.request.fine_voxel_size,
         )
 
     @property
     def _guide(self) -> npt.NDArray[np.float32] | None:
         """The guide (G, *shape) as large as what is sought."""
-        edges = [(0, 0), *((m, m) for m in self.margin)]
-        return None if self.guide is None else np.pad(self.guide, edges, mode="symmetric")
-
-    @property
-    def margin(self) -> tuple[int, ...]:
-        """How far beyond the measurement the image is sought, at each end of each axis of the restored grid."""
-        return (0,) * self.slices.ndim if self.psf is None else reach_of(self.psf, BEYOND)
-
-    @property
-    def fine_voxel_size(self) -> tuple[float, ...] | None:
-        """The voxel size of the restored image."""
-        return finer(self.voxel_size, self.factors)
+        guide, edges = self.request.guide, [(0, 0), *((m, m) for m in self.request.margin)]
+        return None if guide is None else np.pad(guide, edges, mode="symmetric")
 
     def noise_in(self, index: int) -> Noise | None:
         """The noise of a slice: that of all slices, at the mean of this one, or its own where that is another."""
@@ -161,7 +143,7 @@ class Job:
 
     def _own_noise(self, index: int, shared: Noise) -> Noise | None:
         """The noise of a slice alone, where it is beyond doubt that this is not that of all slices."""
-        if len(self.slices.values) == 1 or self.camera or shared.sigma <= 0:
+        if len(self.slices.values) == 1 or self.request.camera or shared.sigma <= 0:
             return None
         one = slice(index, index + 1)
         values, missing = self.slices.values[one], self.slices.missing[one]
@@ -182,7 +164,7 @@ class Job:
         An average of iterates is pulled towards the middle of the range, where the generator begins; the mean of so
         many measured pixels is known much better. In the other tasks the measured pixels leave no doubt about it.
         """
-        if self.task != "denoise":  # nor is a preview to pay for the instrument
+        if not self.request.task.keeps_mean:  # nor is a preview to pay for the instrument
             return np.zeros((len(image), *(1 for _ in self.shape)), np.float32)
         axes = tuple(range(1, image.ndim))
         residual = np.nanmean(problem.residual(image), axis=axes, keepdims=True)  # NaN where no tile is fitted yet
@@ -225,13 +207,13 @@ class Job:
 
     def enlarged(self, values: Array) -> Array:
         """Values (N, C, *S) of the observation's pixels on the grid of the restored image."""
-        for axis, factor in enumerate(self.factors or (), start=2):
+        for axis, factor in enumerate(self.request.factor or (), start=2):
             values = values.repeat(factor, axis)
         return values
 
     def field(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """What lies within the measurement of an image (C, *image)."""
-        field = (slice(m, n - m) for m, n in zip(self.margin, image.shape[1:], strict=True))
+        field = (slice(m, n - m) for m, n in zip(self.request.margin, image.shape[1:], strict=True))
         return image[(slice(None), *field)]
 
     def _difference(self, values: npt.NDArray[np.float32]) -> Array:
@@ -269,22 +251,13 @@ class Job:
     @property
     def keeps_known(self) -> bool:
         """Whether known pixels come back as they were measured."""
-        return self.task == "inpaint" and self.settings.keep_known
+        return self.request.task.fills_holes and self.settings.keep_known
 
     @property
     def definition(self) -> dict[str, Any]:
-        """What defines the problem besides the image: a run that goes on must have it in common with the first."""
-        return {
-            "task": self.task,
-            "mask": record.fingerprint(self.slices.missing),
-            "factor": list(self.factors) if self.factors else None,
-            "kernel": self.kernel if self.factors else None,
-            "psf": record.fingerprint(self.psf) if self.psf is not None else None,
-            "voxel_size": list(self.voxel_size) if self.voxel_size else None,
-            "guide": record.fingerprint(self.guide) if self.guide is not None else None,
-            "camera": self.camera,
-            "intensity_range": [self.scaling.low, self.scaling.high] if self.scaling else None,
-        }
+        """The problem besides the image, with the scaling: a run that goes on must have it in common with the first."""
+        limits = [self.scaling.low, self.scaling.high] if self.scaling else None
+        return {**self.request.definition, "intensity_range": limits}
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -324,11 +297,11 @@ def rounded(slices: Slices) -> str:
     return f"Integers beyond 2**53 are rounded to float64: subtract {low} from the image, and add it to the result"
 
 
-def scaling_of(slices: Slices, intensity_range: tuple[float, float] | None) -> Scaling | None:
+def scaling_of(request: Request) -> Scaling | None:
     """One affine scaling for all slices, from known pixels only; None if they are all equal."""
-    if intensity_range is not None:
-        return Scaling(*read_range(intensity_range))
-    known = slices.values[~slices.missing]
+    if request.intensity_range is not None:
+        return Scaling(*request.intensity_range)
+    known = request.slices.values[~request.slices.missing]
     low, high = float(known.min()), float(known.max())
     check_range(low, high)
     return Scaling(low, high) if low < high else None

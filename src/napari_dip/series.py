@@ -350,7 +350,9 @@ class Series:
         job = self.job
         if sentence := rounded(job.slices):
             yield sentence
-        yield from doubts.warnings_of(job.slices, job.noise, ratios, apart=job.apart(accounts), camera=bool(job.camera))
+        yield from doubts.warnings_of(
+            job.slices, job.noise, ratios, apart=job.apart(accounts), camera=bool(job.request.camera)
+        )
 
     def _glance(self, done: list[int]) -> tuple[Array, Array] | None:
         """The middle one of the restored slices, before and after."""
@@ -397,7 +399,7 @@ class Series:
         job, settings = self.job, self.job.settings
         preset = PRESETS.get(settings.preset, settings)
         usual = settings.changed(iterations=preset.iterations, stop=preset.stop)
-        return iterations_at_most(usual, job.slices.values.shape[2:], job.fine_voxel_size)
+        return iterations_at_most(usual, job.slices.values.shape[2:], job.request.fine_voxel_size)
 
     def _all_states(self) -> States:
         """One for each run of each slice, or none if they are too large."""

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from napari_dip import presets
 from napari_dip.method import auto_preset
+from napari_dip.tasks import task_named, tasks_with_knob
 
 if TYPE_CHECKING:
     from napari_dip.core.noise import Noise
-
-TASKS = ("denoise", "inpaint", "superresolve", "deconvolve")
 
 #: A knob that is one value for all scales, or a tuple with one value for each scale, the finest first.
 IntPerScale = int | tuple[int, ...]
@@ -38,7 +37,6 @@ class Knob:
     choices: tuple[str, ...] = ()
     unit: str = ""
     advanced: bool = True
-    tasks: tuple[str, ...] = TASKS
 
 
 def knob(default: Any, help: str, kind: str, **rest: Any) -> Any:
@@ -49,6 +47,11 @@ def knob(default: Any, help: str, kind: str, **rest: Any) -> Any:
 def knobs() -> dict[str, Knob]:
     """Name -> `Knob` of every field of `Settings`, in the order in which they are shown."""
     return {entry.name: entry.metadata["knob"] for entry in fields(Settings)}
+
+
+def knobs_of(task: str) -> dict[str, Knob]:
+    """Those of one task."""
+    return {name: knob for name, knob in knobs().items() if task in tasks_with_knob(name)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,7 +284,6 @@ class Settings:
         True,
         "Similar patches of the measurement teach the generator of a self-guided fit, and have a share of the result.",
         "bool",
-        tasks=("denoise",),
     )
     weight_noise: float = knob(
         0.0,
@@ -312,7 +314,6 @@ class Settings:
         "Known pixels keep their measured value, and only the holes are filled; off: everything is restored.",
         "bool",
         advanced=False,
-        tasks=("inpaint",),
     )
     skip_padding: bool = knob(
         True,
@@ -324,7 +325,6 @@ class Settings:
         True,
         "Restore pixels that are hot or dead beyond doubt from their surroundings. Off: they count as measured.",
         "bool",
-        tasks=("denoise", "inpaint"),
     )
     output_dtype: str = knob(
         "float32",
@@ -460,7 +460,7 @@ def _checked(name: str, value: Any, knob: Knob) -> Any:
 
 
 #: Every preset by name, as plain settings.
-PRESETS = {name: Settings(preset=name, **changes) for name, (_, changes) in presets.TABLE.items()}
+PRESETS = {name: Settings(preset=name, **changes) for name, changes in presets.TABLE.items()}
 
 
 def settings_for(task: str, *, on_cpu: bool, image_noise: Noise | None = None, **changes: Any) -> Settings:
@@ -482,5 +482,5 @@ def settings_for(task: str, *, on_cpu: bool, image_noise: Noise | None = None, *
 
 
 def presets_for(task: str) -> list[str]:
-    """The names of the presets made for a task."""
-    return [name for name, (tasks, _) in presets.TABLE.items() if task in tasks]
+    """The names of the presets that a task offers."""
+    return [name for name in presets.TABLE if name in task_named(task).presets]

@@ -28,6 +28,7 @@ from napari_dip.instrument import read_psf
 from napari_dip.record import fingerprint
 from napari_dip.restore import iterate
 from napari_dip.run import noise_of
+from napari_dip.tasks import TASKS
 from napari_dip.terminal import script_bar
 
 __all__ = [
@@ -210,7 +211,7 @@ def iterate_noise_control(
     yield from run
     control = run.result
     made_up = control.image
-    if result.record["task"] == "inpaint" and result.settings.keep_known:
+    if TASKS[result.record["task"]].fills_holes and result.settings.keep_known:
         made_up = np.where(slices.layout_one(hidden), made_up, np.nan)
     invention = invented(made_up, noise)
     if not control.complete:

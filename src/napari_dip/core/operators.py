@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from scipy.fft import next_fast_len  # type: ignore[import-untyped]
@@ -23,6 +24,11 @@ class Operator(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return image
+
+    @classmethod
+    def of(cls, request: Any) -> Operator | None:
+        """The operator that a `Request` asks for; None if it does not ask for one of this kind."""
+        return cls()
 
     def image_shape(self, measured: Shape) -> Shape:
         """Spatial shape of the image whose measurement has the spatial shape `measured`."""
@@ -82,6 +88,10 @@ class Downsample(Operator):
         for axis, f in enumerate(self.factor):
             self.register_buffer(f"taps{axis}", taps(kernel, f))
 
+    @classmethod
+    def of(cls, request: Any) -> Operator | None:
+        return cls(request.factor, request.kernel) if request.factor else None
+
     def forward(self, image: Tensor) -> Tensor:
         ndim = len(self.factor)
         convolve = _CONVOLVE[ndim]
@@ -133,6 +143,10 @@ class Blur(Operator):
         self.margin = tuple(min(int(m), n // 2) for m, n in zip(margin, psf.shape, strict=True))
         self.register_buffer("psf", psf)
         self._transfer: tuple[tuple[object, ...], Tensor] | None = None
+
+    @classmethod
+    def of(cls, request: Any) -> Operator | None:
+        return None if request.psf is None else cls(torch.from_numpy(request.psf), request.margin)
 
     def forward(self, image: Tensor) -> Tensor:
         axes = tuple(range(2, image.ndim))

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QVBoxLay
 from superqt import QCollapsible
 
 from napari_dip.method import method_of
-from napari_dip.settings import Knob, Settings, knobs, presets_for, settings_for
+from napari_dip.settings import Knob, Settings, knobs, knobs_of, presets_for, settings_for
 from napari_dip.viewer import engine
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ class SettingsForm(QWidget):
         self._shown: dict[str, Any] = {}  # what each row held when it was filled in
         self._touched: set[str] = set()  # rows that the user has changed: they are not filled in again
         self._filled: Settings = self._start({})
-        for name, knob in knobs().items():
-            if task in knob.tasks and name not in without:
+        for name, knob in knobs_of(task).items():
+            if name not in without:
                 self._rows[name] = _row(name, knob, task)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

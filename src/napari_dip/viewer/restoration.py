@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_dip.tasks import TASKS
 from napari_dip.viewer import layers
 from napari_dip.viewer.layers import Geometry, Source
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 METADATA = "napari-dip"  # the key of the record in ``layer.metadata``
 LAST = "last iterate"
-DONE = {"denoise": "denoised", "inpaint": "inpainted", "superresolve": "super-resolved", "deconvolve": "deconvolved"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Asked:
     @property
     def name(self) -> str:
         """Of the restored layer."""
-        return f"{self.source.name} {DONE[self.task]}"
+        return f"{self.source.name} {TASKS[self.task].done}"
 
     @property
     def knobs_here(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from napari.utils import progress as activity
 from qtpy.QtCore import QEventLoop
 
 from napari_dip.inputs import read_factor
-from napari_dip.settings import TASKS
+from napari_dip.tasks import task_named
 from napari_dip.viewer import engine, findings, layers, masks
 from napari_dip.viewer.account import has_other_last, share
 from napari_dip.viewer.job import INTERVAL, Job, Outcome
@@ -108,8 +108,7 @@ def restore_layer(
         If the run fails, or another one is under way.
     """
     engine.load()
-    if task not in TASKS:
-        raise ValueError(f"task={task!r} is not known: choose one of {', '.join(TASKS)}")
+    task_named(task)  # refuses another
     layer, mask, truth, psf = (_by_name(viewer, each) for each in (layer, mask, truth, psf))
     where = (where,) if isinstance(where, int) else where
     selection = layers.select(layer, where=where, level=level, space=3 if volume else 2)

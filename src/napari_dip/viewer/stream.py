@@ -19,9 +19,10 @@ import zarr
 
 from napari_dip.io.ngff import AXES, Calibration, plain
 from napari_dip.ledger import Ledger
+from napari_dip.tasks import TASKS
 from napari_dip.viewer import layers
 from napari_dip.viewer.layers import Geometry, Selection
-from napari_dip.viewer.restoration import DONE, METADATA, Asked
+from napari_dip.viewer.restoration import METADATA, Asked
 
 if TYPE_CHECKING:
     from napari_dip.blockcost import BlocksCost
@@ -190,7 +191,7 @@ def default_target(layer: Any, selection: Selection, task: str) -> Path:
     """
     index = [str(each.start) for each in selection.part if each.stop - each.start == 1]
     whole = selection.shape == tuple(selection.data.shape[: len(selection.shape)])
-    words = [layer.name, *([] if whole else index), *(["volume"] if selection.space == 3 else []), DONE[task]]
+    words = [layer.name, *([] if whole else index), *(["volume"] if selection.space == 3 else []), TASKS[task].done]
     name = "".join(c if c.isalnum() or c in " -_.+" else "_" for c in " ".join(words))
     folder = _folder_of(layer, selection) or _scratch()
     names = (f"{name}{number}.ome.zarr" for number in itertools.chain([""], (f" {i}" for i in itertools.count(2))))

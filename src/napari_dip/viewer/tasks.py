@@ -7,7 +7,7 @@ from typing import Any
 from magicgui.widgets import ComboBox, SpinBox
 
 from napari_dip.inputs import read_factor
-from napari_dip.options import KERNELS
+from napari_dip.instrument import KERNELS
 from napari_dip.viewer.blur import PointSpread
 from napari_dip.viewer.choice import Inputs
 from napari_dip.viewer.form import Section

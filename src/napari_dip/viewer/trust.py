@@ -9,6 +9,7 @@ from magicgui.widgets import ComboBox
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
+from napari_dip.tasks import TASKS
 from napari_dip.viewer import layers
 from napari_dip.viewer.choice import images_in
 from napari_dip.viewer.controls import button, paragraphs
@@ -95,7 +96,7 @@ class TrustPanel(Section):
         layout.addWidget(self._why_off)
         self.switches: dict[str, QCheckBox] = {}
         for name, words in _SWITCHES.items():
-            if name == ("resolution" if task == "inpaint" else "holes"):
+            if name == ("holes" if "resolution" in TASKS[task].before else "resolution"):
                 continue  # an image with holes has no whole halves to correlate
             self.switches[name] = _switch(*words)
             layout.addWidget(self.switches[name])

@@ -1,0 +1,138 @@
+"""The tasks as a table: a row says all that tells one task from another, and nothing else compares their names.
+
+A new task is a row here, its operator, and its command and widget in napari.yaml. Command line, window, keywords,
+presets, records and names of results follow from the row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+SELF_GUIDED, PRIOR = "self-guided", "prior"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One task: its words, its arguments, its instrument and its presets.
+
+    Attributes
+    ----------
+    name : str
+        Keyword of the front door and name of the command.
+    title, done : str
+        Of its window; of what comes of a layer, such as "cells denoised".
+    does : str
+        Sentence of the help.
+    needs : dict of str to str
+        Arguments that must be given, and the remedy where one is not.
+    takes : tuple of str
+        All arguments that not every task takes.
+    operators : tuple of str
+        Classes of `core.operators` that the light passes, the first one first; each is made of the request, or left
+        out where that does not ask for it.
+    presets : tuple of str
+        For a CPU, for an accelerator, and others that it offers.
+    methods : tuple of str
+        That ``preset="auto"`` chooses from.
+    knobs : tuple of str
+        Knobs that not every task has.
+    keeps_mean : bool
+        The mean of the measurement is known much better than that of the result, which is moved there.
+    before : tuple of str
+        Measures that the measurement can be compared with its result by: "truth", "resolution".
+    where_whole : str
+        Task of a part in which no pixel is missing; by default the same.
+    """
+
+    name: str
+    title: str
+    done: str
+    does: str
+    needs: dict[str, str] = field(default_factory=dict)
+    takes: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
+    presets: tuple[str, ...]
+    methods: tuple[str, ...] = (PRIOR,)
+    knobs: tuple[str, ...] = ()
+    keeps_mean: bool = False
+    before: tuple[str, ...] = ()
+    where_whole: str = ""
+
+    @property
+    def fills_holes(self) -> bool:
+        """There must be a hole, and what is around it is known."""
+        return "mask" in self.needs
+
+
+_ROWS = (
+    Task(
+        name="denoise",
+        title="Denoise",
+        done="denoised",
+        does="Remove noise from an image.",
+        presets=(
+            *("denoise-small", "denoise-large", "denoise-self"),
+            *("original-denoise", "original-denoise-strong", "original-jpeg"),
+        ),
+        methods=(SELF_GUIDED, PRIOR),
+        knobs=("similar_patches", "skip_bad_pixels"),
+        keeps_mean=True,
+        before=("truth", "resolution"),
+    ),
+    Task(
+        name="inpaint",
+        title="Inpaint",
+        done="inpainted",
+        does="Fill the holes of an image.",
+        needs={"mask": "and no pixel is NaN, so there is no hole to fill; a mask marks what is missing"},
+        presets=(
+            *("inpaint-small", "inpaint-large", "original-inpaint-text", "original-inpaint-hole"),
+            *("original-inpaint-region", "original-inpaint-half", "original-inpaint-sparse"),
+        ),
+        knobs=("keep_known", "skip_bad_pixels"),
+        where_whole="denoise",
+    ),
+    Task(
+        name="superresolve",
+        title="Super-resolve",
+        done="super-resolved",
+        does="Enlarge an image by whole factors.",
+        needs={"factor": "factor is needed for super-resolution, such as factor=2"},
+        takes=("factor", "kernel", "psf", "psf_centre"),
+        operators=("Blur", "Downsample"),
+        presets=("superresolve-small", "superresolve-large", "original-superresolve-4", "original-superresolve-8"),
+        before=("resolution",),
+    ),
+    Task(
+        name="deconvolve",
+        title="Deconvolve",
+        done="deconvolved",
+        does="Undo the blur of an instrument whose point spread function is known.",
+        needs={"psf": "psf is needed for deconvolution: an array, or the sigma of a Gaussian such as psf=1.5"},
+        takes=("psf", "psf_centre"),
+        operators=("Blur",),
+        presets=("deconvolve-small", "deconvolve-large"),
+        before=("resolution",),
+    ),
+)
+
+#: Name -> row.
+TASKS = {row.name: row for row in _ROWS}
+
+
+def task_named(name: str) -> Task:
+    """The row of a task.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name.
+    """
+    if name not in TASKS:
+        raise ValueError(f"task={name!r} is not known: choose one of {', '.join(TASKS)}")
+    return TASKS[name]
+
+
+def tasks_with_knob(name: str) -> tuple[str, ...]:
+    """Tasks that have a knob: those that name it, or all if none does."""
+    return tuple(row.name for row in _ROWS if name in row.knobs) or tuple(TASKS)
