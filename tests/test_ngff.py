@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import yaozarrs
 import zarr
 
 from napari_dip import restore_blocks
@@ -277,11 +278,13 @@ def test_what_others_have_written_into_the_attributes_stays(tmp_path: Path, form
     assert again["input_record"]["task"] == "denoise"
 
 
-def test_a_third_of_a_pixel_is_as_people_write_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", [2, 3])
+def test_a_result_is_as_the_format_asks_and_a_third_of_a_pixel_as_people_write_it(tmp_path: Path, form: int) -> None:
     image = changed(*TRANSFORMS, 0, "scale", value=[1.0, 0.3, 0.9])
-    path = written(tmp_path / "in.zarr", 3, image)
+    path = written(tmp_path / "in.zarr", form, image)
     restore_blocks("superresolve", path, tmp_path / "out.zarr", factor=3, client=False, **QUICK)
     assert open_source(tmp_path / "out.zarr").calibration.scale == (1.0, 0.1, 0.3)
+    yaozarrs.validate_zarr_store(tmp_path / "out.zarr")
 
 
 def test_an_order_of_axes_that_others_have_is_kept(tmp_path: Path) -> None:
