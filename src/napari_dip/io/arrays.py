@@ -29,13 +29,13 @@ class Source:
     array : zarr.Array, dask.array.Array or numpy array
     calibration : Calibration
     zarr_format : int
-        2 or 3: that of the file it is in, 3 if it is in none.
+        Format of its file, 2 or 3; 3 if it is in none.
     path : str
-        Of the file, as far as there is one.
+        Path of its file; empty if it is in none.
     ome : Node or None
-        The metadata of the OME-Zarr image that it is of.
+        Metadata of the OME-Zarr image that it belongs to.
     attributes : dict
-        What else the group of that image has.
+        Other attributes of the group of that image.
     of_array : dict
         Attributes of the array itself.
     """
@@ -50,6 +50,7 @@ class Source:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
         return tuple(map(int, self.array.shape))
 
     def part(self, place: Place) -> Part:
@@ -64,12 +65,12 @@ class Source:
         return Part(self.array, place)
 
     def files(self) -> list[Path]:
-        """The files and folders that it is read from, as far as they are zarr and here.
+        """Local zarr files and folders that it is read from.
 
         Raises
         ------
         ValueError
-            If that of a dask array cannot be told.
+            If those of a dask array cannot be found.
         """
         found = [self.path] if self.path else []
         if hasattr(self.array, "dask"):
@@ -89,9 +90,9 @@ class Part:
 
     Attributes
     ----------
-    array : as that of a `Source`
+    array : zarr.Array, dask.array.Array or numpy array
     place : tuple of slice
-        In the array.
+        Place of the part in `array`; empty if it is all of it.
     whole : tuple
         Shape of the array that a dask array is a part of, and its place there.
     """
@@ -101,12 +102,12 @@ class Part:
     whole: tuple[tuple[int, ...], Place] = ((), ())
 
     def read(self) -> Array:
-        """Its values.
+        """Values of the part.
 
         Raises
         ------
         Unreadable
-            If there is damage.
+            If it is damaged.
         """
         try:
             if hasattr(self.array, "dask"):
@@ -118,7 +119,7 @@ class Part:
             raise Unreadable(f"{' or '.join(self._files()) or 'what it is'} cannot be read ({why(error)})") from error
 
     def _files(self) -> list[str]:
-        """The file that cannot be read: a chunk of a zarr array, else all files that it may be."""
+        """Files that may be damaged: one chunk of a zarr array, or all that a dask array reads."""
         if isinstance(self.array, zarr.Array):
             return [_damaged_chunk(self.array, self.place)]
         try:
@@ -132,7 +133,7 @@ class Part:
 
 
 def _damaged_chunk(array: zarr.Array[Any], place: Place) -> str:
-    """The file of the first chunk in a place that cannot be read, or that of the array."""
+    """File of the first damaged chunk in a place, or of the array if none is."""
     size = getattr(array, "shards", None) or array.chunks
     place = (*place, *[slice(None)] * (array.ndim - len(place)))
     ends = [each.indices(n)[:2] for each, n in zip(place, array.shape, strict=True)]
@@ -145,19 +146,19 @@ def _damaged_chunk(array: zarr.Array[Any], place: Place) -> str:
 
 
 def open_source(source: Any, calibration: Calibration | None = None) -> Source:
-    """What a user hands in, not read yet.
+    """Open an array without reading its pixels.
 
     Parameters
     ----------
     source : path, zarr.Array, dask.array.Array or array
-        The path is that of a zarr array, or of an OME-Zarr image, whose finest level is taken.
+        A path leads to a zarr array, or to an OME-Zarr image, of which the finest level is taken.
     calibration : Calibration, optional
-        In place of what the file says.
+        Replaces that of the file.
 
     Raises
     ------
     FileNotFoundError, ValueError, TypeError
-        If there is no such image.
+        If it is not there, is damaged, or holds no real numbers; the message says which, and what to do.
     """
     form, path, found, metadata = 3, "", None, None
     attributes, of_array = dict[str, Any](), dict[str, Any]()
@@ -188,12 +189,12 @@ def open_source(source: Any, calibration: Calibration | None = None) -> Source:
 
 
 def _zarrs(array: Any) -> list[Any]:
-    """All zarr arrays and stores that the graph of a dask array refers to: what is met in pickling it.
+    """Zarr arrays and stores in the graph of a dask array: those that are met in pickling it.
 
     Raises
     ------
     ValueError
-        If that cannot be told.
+        If the graph cannot be pickled.
     """
     from cloudpickle import Pickler  # type: ignore[import-untyped]
 

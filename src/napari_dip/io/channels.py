@@ -95,7 +95,7 @@ def plain(channel: Channel) -> dict[str, Any]:
 
 
 def channels_in(sheet: Any) -> tuple[Channel, ...]:
-    """The channels that `Picture.sheet` wrote down."""
+    """Channels that `Picture.sheet` wrote down."""
     found = []
     for each in sheet if isinstance(sheet, (list, tuple)) else ():
         known = {name: each[name] for name in ("name", "colour", "emission", "excitation") if name in each}

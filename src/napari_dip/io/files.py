@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dip.io import imagej, ome
-from napari_dip.io.channels import Array, channels_in
+from napari_dip.io.channels import Array
 from napari_dip.io.formats import READABLE, SCREEN, Path_, ending_of, format_of, tell_lost
-from napari_dip.io.picture import Picture, guess_axes, make_picture, record_in
+from napari_dip.io.picture import Picture, guess_axes, known_in, make_picture, record_in
 from napari_dip.io.screen import for_screen, read_screen, write_jpeg, write_png
 from napari_dip.io.tiff import read_tiff, write_tiff
 
@@ -35,9 +35,9 @@ def read(path: Path_, series: int | None = None) -> Picture:
     Parameters
     ----------
     path : path
-        Of a file that ends in one of `READABLE`.
+        Path of a file that ends in one of `READABLE`.
     series : int, optional
-        Which of several images in a TIFF, counted from 0; by default the first one, with a warning that lists them.
+        Number of the image in a TIFF of several, from 0; by default the first one, with a warning that lists them.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def write(
     factors : mapping, optional
         Axis -> factor of a super-resolution: the pixel size is divided by it.
     record : dict, optional
-        Of the restoration.
+        Record of the restoration.
     overwrite : bool
         Replace a file that is there.
 
@@ -248,18 +248,11 @@ def _read_sheet(path: Path) -> dict[str, Any]:
     try:
         text = _beside(path).read_text(encoding="utf-8")
         sheet = json.loads(text)
-        return {
-            "axes": sheet["axes"],
-            "pixel_size": dict(sheet["pixel_size"]),
-            "unit": str(sheet["unit"]),
-            "notes": text,
-            "units": dict(sheet.get("units", {})),
-            "channels": channels_in(sheet.get("channels")),
-            "labels": tuple(sheet.get("labels", ())),
-        }
+        if {"axes", "pixel_size", "unit"} <= sheet.keys():
+            return {"axes": sheet["axes"], "notes": text, **known_in(sheet)}
     except RecursionError:
         warnings.warn(f"{_beside(path)} is nested too deep to be read, and is left out", stacklevel=2)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # there is none, or it is another program's
+    except (OSError, ValueError, TypeError, AttributeError):  # there is none, or it is another program's
         pass
     return {}
 

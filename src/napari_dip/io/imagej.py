@@ -1,4 +1,4 @@
-"""The words of ImageJ's TIFF: what they say of an image, and the same for an image that was made from it.
+"""Metadata of ImageJ's TIFF: read into the fields of a `Picture`, and written for one that was made from it.
 
 `meta` is the mapping that tifffile reads and writes: the lines of the description and the private tags together. See
 ImageJ's ``ij.io.FileOpener`` (decodeDescriptionString) and ``ij.measure.Calibration`` for their meaning.
@@ -37,7 +37,7 @@ def calibration(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read(meta: Mapping[str, Any], colormap: Array | None, axes: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Channels, labels, function, and the words that only ImageJ knows."""
+    """Channels, labels, function, and entries that only ImageJ knows: arguments of a `Picture`."""
     counts = dict(zip(axes, shape, strict=True))
     count = counts.get("C", 1)
     ranges = list(meta.get("Ranges", ()))
@@ -66,7 +66,7 @@ def read(meta: Mapping[str, Any], colormap: Array | None, axes: str, shape: tupl
 
 
 def write(picture: Picture, axes: str, shape: tuple[int, ...]) -> tuple[dict[str, Any], Array | None]:
-    """The words for a picture, and the colour map of its single channel if it has one."""
+    """Metadata for a picture, and the colour map of its single channel if it has one."""
     sizes, own = picture.pixel_size, picture.display.get("ImageJ", {})
     counts = dict(zip(axes, shape, strict=True))
     meta = {name: value for name, value in own.items() if name not in _IN_PIXELS or not picture.enlarged}
@@ -99,7 +99,7 @@ def write(picture: Picture, axes: str, shape: tuple[int, ...]) -> tuple[dict[str
 
 
 def outgrown(picture: Picture) -> list[str]:
-    """Words for what holds no longer on a finer grid, and is left out."""
+    """Words for what is left out because it does not hold on a finer grid."""
     own = picture.display.get("ImageJ", {}) if picture.enlarged else {}
     return [word for name, word in _IN_PIXELS.items() if name in own]
 
@@ -111,7 +111,7 @@ def own(picture: Picture) -> list[str]:
 
 
 def _is_said(name: str) -> bool:
-    """True if a word is said anew of each picture."""
+    """True if an entry is written anew for each picture."""
     return name in _COUNTED or name in _SAID or (name[0] == "c" and name[1:].isdigit())
 
 

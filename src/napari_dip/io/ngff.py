@@ -26,7 +26,7 @@ _OF_PYRAMID = ("description", "method", "version", "args", "kwargs")  # in "meta
 
 
 def is_zarr(path: str | os.PathLike[str]) -> bool:
-    """True if a path is meant for zarr: it, or a folder that it lies in, ends in .zarr, or it has zarr's metadata."""
+    """True if a path is meant for zarr: it or a folder around it ends in .zarr, or it has zarr's metadata."""
     path = Path(path)
     if path.is_file():
         return False
@@ -98,20 +98,20 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Where the pixels of an array lie.
+    """Place of the pixels of an array: axes, distances and units.
 
     Attributes
     ----------
     axes : str
         A letter for each axis, of "tczyx"; the last two are y and x.
     scale, translation : tuple of float
-        For each axis the distance of two pixels, and where the middle of the first one is.
+        Distance of two pixels along each axis, and position of the centre of the first one.
     units : tuple of str
-        For each axis the name of the unit as NGFF spells it ("micrometer", "second"); empty if there is none.
+        Unit of each axis as NGFF spells it ("micrometer", "second"); empty if there is none.
     omero : dict
         Names, colours and contrast of the channels, as NGFF has them.
     besides : dict
-        Attributes for what NGFF has no field for.
+        Attributes of the group that NGFF does not know.
     """
 
     axes: str
@@ -122,7 +122,7 @@ class Calibration:
     besides: dict[str, Any] = field(default_factory=dict)
 
     def finer(self, factors: Sequence[float]) -> Calibration:
-        """That of a grid which is finer by a factor for each axis and has the same outline."""
+        """Calibration of a grid that is finer by one factor per axis and has the same outline."""
         steps = list(zip(self.scale, factors, strict=True))
         return replace(
             self,
@@ -143,7 +143,7 @@ class Calibration:
         return tuple(s * (m / metres[-1]) for s, m in zip(scale, metres, strict=True))
 
     def metadata(self, name: str, paths: Sequence[str], factors: Sequence[Sequence[float]]) -> dict[str, Any]:
-        """The multiscale image whose levels, at `paths`, are finer than this by `factors`."""
+        """Metadata of an image with one level per path, each finer than this by its factors."""
         axes = []
         for letter, unit in zip(self.axes, self.units, strict=True):
             axes.append({"name": letter, "type": _KINDS.get(letter, "space"), **({"unit": unit} if unit else {})})
@@ -169,7 +169,7 @@ def plain(ndim: int) -> Calibration:
 
 
 def image_metadata(attributes: dict[str, Any], file: str) -> Node | None:
-    """Description of the image in a group, by its attributes; None if it is none."""
+    """Metadata of the image in a group, from its attributes; None if it has no image."""
     ome = attributes.get("ome", attributes)
     node = Node(ome, file, "ome" if "ome" in attributes else "")
     return node if node["multiscales"].value is not _MISSING else None
@@ -187,19 +187,24 @@ def _first(ome: Node) -> tuple[Node, Node]:
 
 
 def path_of_finest(ome: Node) -> str:
-    """The path of the finest array of an image, within its group.
+    """Path of the finest array of an image, within its group.
 
     Raises
     ------
     ValueError
-        If a field that is needed is missing or damaged; the message names it. So do the other functions.
+        If a field that is needed is missing or damaged; the message names file and field.
     """
-    path = _first(ome)[1]["path"]
-    return path.text("the name of an array in the group")
+    return _first(ome)[1]["path"].text("the name of an array in the group")
 
 
 def calibration_in(ome: Node, ndim: int) -> Calibration:
-    """Calibration of the finest array, which has so many axes."""
+    """Calibration of the finest array, which has `ndim` axes.
+
+    Raises
+    ------
+    ValueError
+        As `path_of_finest` does.
+    """
     image, level = _first(ome)
     axes, units = _axes(image["axes"], ndim)
     scale, translation = (1.0,) * ndim, (0.0,) * ndim
@@ -213,17 +218,12 @@ def calibration_in(ome: Node, ndim: int) -> Calibration:
     if not all(map(math.isfinite, (*scale, *translation))) or not all(scale):
         raise image["datasets"].wrong("of pixel sizes that a number can hold, all scales multiplied")
     omero = ome["omero"].value
-    return Calibration(
-        axes=axes,
-        scale=scale,
-        translation=translation,
-        units=units,
-        omero=omero if isinstance(omero, dict) else {},
-    )
+    found = Calibration(axes=axes, scale=scale, translation=translation, units=units)
+    return replace(found, omero=omero) if isinstance(omero, dict) else found
 
 
 def _axes(node: Node, ndim: int) -> tuple[str, tuple[str, ...]]:
-    """Letters and units."""
+    """Letters and units of the axes."""
     if not node.there:  # in NGFF 0.1 and 0.2
         return plain(ndim).axes, ("",) * ndim
     letters, units = "", []
@@ -234,12 +234,10 @@ def _axes(node: Node, ndim: int) -> tuple[str, tuple[str, ...]]:
         if letter not in list(AXES) or letter in letters:
             raise named.wrong(f"one {must}")
         letters += letter
-        unit = None if named is each else each["unit"].value
-        if unit in (_MISSING, None):
-            unit = ""
-        if not isinstance(unit, str):
-            raise each["unit"].wrong("the name of a unit")
-        units.append(unit)
+        unit = None if named is each else each["unit"]
+        if unit and unit.there and not isinstance(unit.value, str):
+            raise unit.wrong("the name of a unit")
+        units.append(unit.value if unit and unit.there else "")
     if not letters.endswith("yx"):
         raise node.wrong(f"a list of axes {must}")
     if len(letters) != ndim:
@@ -248,7 +246,7 @@ def _axes(node: Node, ndim: int) -> tuple[str, tuple[str, ...]]:
 
 
 def _steps(node: Node) -> Iterator[tuple[str, Node]]:
-    """Scale and translation, as far as their numbers are in the metadata."""
+    """Scales and translations, in the order in which they apply."""
     if not node["coordinateTransformations"].there:
         return
     for step in node["coordinateTransformations"].items("a list of transformations"):
@@ -263,7 +261,7 @@ def _steps(node: Node) -> Iterator[tuple[str, Node]]:
 
 
 def merged(image: dict[str, Any], found: Node | None) -> dict[str, Any]:
-    """The multiscale image that is written, with what that of its source had besides."""
+    """Metadata of an image to write, with the entries of its source that NGFF does not know."""
     if found is None:
         return image
     before = found.value["multiscales"][0]
@@ -283,7 +281,7 @@ def merged(image: dict[str, Any], found: Node | None) -> dict[str, Any]:
 
 
 def besides(attributes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Attributes of an image besides its description: those of the group, and those within "ome"."""
+    """Attributes that NGFF does not know: those of the group, and those within "ome"."""
     inner = attributes.get("ome")
     names = ("multiscales", "omero", "version")
     return (

@@ -1,4 +1,4 @@
-"""OME-XML: what it says of an image, and the same for an image that was made from it.
+"""OME-XML: read into the fields of a `Picture`, and written for one that was made from it.
 
 What a restoration does not change (instrument, wavelengths, positions, exposures, annotations) is taken over element by
 element. The schema is that of June 2016: https://www.openmicroscopy.org/Schemas/OME/2016-06.
@@ -96,12 +96,12 @@ def read(root: Element, image: Element | None) -> dict[str, Any]:
 
 
 def write(picture: Picture, values: Array, axes: str) -> bytes:
-    """The document for a file whose planes are those of an array, in its order.
+    """Document for a file with the planes of an array, in its order.
 
     Raises
     ------
     ValueError
-        If OME has no place for such an array.
+        If OME lacks the type or the axes of the array.
     """
     if values.dtype.name not in _TYPES:
         raise ValueError(f"OME-TIFF holds no {values.dtype}")
@@ -165,7 +165,7 @@ def own(picture: Picture) -> list[str]:
 
 
 def outgrown(picture: Picture) -> list[str]:
-    """Words for what holds no longer on a finer grid, and is left out."""
+    """Words for what is left out because it does not hold on a finer grid."""
     root = picture.display.get("OME")
     if root is None or not picture.enlarged:
         return []

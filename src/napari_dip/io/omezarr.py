@@ -1,4 +1,4 @@
-"""OME-Zarr files: which image in them is meant, its arrays, and how those that are written are laid out."""
+"""OME-Zarr files: images in them are found and opened, and the levels of new ones laid out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _VISITED = 1000  # groups, in search of them
 
 
 def open_node(path: str) -> Any:
-    """The zarr group or array at a path.
+    """Open the zarr group or array at a path.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def open_node(path: str) -> Any:
 
 
 def _damage(folder: Path, error: Exception) -> str:
-    """The sentence on metadata in a folder that zarr cannot read; empty if there is none."""
+    """Sentence on damaged metadata in a folder; empty if there is none in it."""
     there = [file for file in (folder / name for name in (*METADATA, ".zattrs", ".zmetadata")) if file.is_file()]
     for file in there:
         try:
@@ -56,7 +56,7 @@ def _damage(folder: Path, error: Exception) -> str:
 
 
 def why(error: BaseException) -> str:
-    """The words of an error, in a line."""
+    """Words of an error, in one line."""
     if isinstance(error, KeyError):
         return f"{error} is missing"
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
@@ -71,12 +71,12 @@ def attributes_of(node: zarr.Group | zarr.Array[Any]) -> dict[str, Any]:
 
 
 def image_in(group: zarr.Group, path: str) -> zarr.Group:
-    """The group itself if it is an OME-Zarr image, or the only one in it.
+    """The group itself if it is an OME-Zarr image, or the only image in it.
 
     Raises
     ------
     ValueError
-        If there are several, as in a plate, in labels and in what bioformats2raw writes; or none.
+        If there is none, or several, as in a plate, in labels and in what bioformats2raw writes.
     """
     path = path or str(group.store_path)
     if image_metadata(attributes_of(group), path) is not None:
@@ -95,7 +95,7 @@ def image_in(group: zarr.Group, path: str) -> zarr.Group:
 
 
 def _inside(group: zarr.Group, name: str = "") -> Iterator[tuple[str, bool]]:
-    """The images and arrays in a group and its groups, by name; and whether it is an image."""
+    """Names of the images and arrays in a group and its groups, each with True for an image."""
     try:
         members = sorted(group.members())
     except Exception:  # a store that cannot be listed, and whatever zarr raises for damaged ones
@@ -117,7 +117,7 @@ def _has_image(group: zarr.Group) -> bool:
 
 
 def finest(group: zarr.Group, calibration: Calibration | None) -> tuple[zarr.Array[Any], Calibration, Node]:
-    """The finest level of an OME-Zarr image, its calibration if none is given, and all its metadata."""
+    """Finest level of an OME-Zarr image, its calibration unless one is given, and its metadata."""
     path = file_of(group)
     metadata = image_metadata(attributes_of(group), path)
     assert metadata is not None
@@ -133,7 +133,7 @@ def finest(group: zarr.Group, calibration: Calibration | None) -> tuple[zarr.Arr
 
 
 def beside(group: zarr.Group) -> dict[str, Any]:
-    """OME-XML of an image that bioformats2raw has beside the images of a file."""
+    """OME-XML that bioformats2raw keeps beside its images, as an attribute of this one."""
     folder = Path(file_of(group))
     file = folder.parent / "OME" / "METADATA.ome.xml"
     if not folder.name.isdecimal() or not file.is_file():
@@ -148,7 +148,7 @@ def beside(group: zarr.Group) -> dict[str, Any]:
 
 
 def _array(group: zarr.Group, name: str, path: str) -> zarr.Array[Any]:
-    """An array of an image."""
+    """Open an array of an image."""
     try:
         array = group[name]
     except Exception as error:  # zarr raises anything for a damaged one
@@ -170,7 +170,7 @@ def calibration_of(picture: Picture, name: str) -> Calibration:
     Raises
     ------
     ValueError
-        If the image has axes that OME-Zarr has not.
+        If it has axes that OME-Zarr lacks.
     """
     axes = picture.axes.lower()
     if not set(axes) <= set(AXES):
@@ -192,7 +192,7 @@ def calibration_of(picture: Picture, name: str) -> Calibration:
 
 
 def _omero(picture: Picture) -> dict[str, Any]:
-    """Channels in the words of NGFF: a colour and a window for each, or for none."""
+    """Channels as NGFF describes them: a colour and a window for each."""
     if not picture.channels:
         return {}
     finite = picture.values[np.isfinite(picture.values)]
@@ -207,7 +207,7 @@ def _omero(picture: Picture) -> dict[str, Any]:
 
 
 def _known(picture: Picture) -> dict[str, Any]:
-    """All that a file says of its image, fit for JSON."""
+    """Everything that a file says of its image, fit for JSON."""
     known = {**picture.sheet(), **({"notes": picture.notes} if picture.notes else {})}
     if picture.function is not None:
         known["function"] = {"code": picture.function.code, "coefficients": list(picture.function.coefficients)}
@@ -219,7 +219,7 @@ def _known(picture: Picture) -> dict[str, Any]:
 
 
 def pyramid(shape: tuple[int, ...], spatial: int) -> list[tuple[int, ...]]:
-    """By how much each level is coarser along each axis: halved where it is long, the first level not at all."""
+    """Factors by which each level is coarser along each axis: halved where it is long; the first is all ones."""
     factors = [(1,) * len(shape)]
     while True:
         size = [n // f for n, f in zip(shape, factors[-1], strict=True)]
@@ -230,7 +230,7 @@ def pyramid(shape: tuple[int, ...], spatial: int) -> list[tuple[int, ...]]:
 
 
 def chunks_of(shape: tuple[int, ...], spatial: int) -> tuple[int, ...]:
-    """Chunks of one slice along the leading axes, and of some megabytes in space."""
+    """Shape of a chunk: one slice of the leading axes, some megabytes of space."""
     ends = [min(n, c) for n, c in zip(shape[-spatial:], _CHUNK[spatial], strict=True)]
     return (*[1] * (len(shape) - spatial), *ends)
 
@@ -238,7 +238,7 @@ def chunks_of(shape: tuple[int, ...], spatial: int) -> tuple[int, ...]:
 def create_level(
     group: zarr.Group, path: str, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...], axes: str
 ) -> zarr.Array[Any]:
-    """An array of NaN (of 0 if it holds whole numbers)."""
+    """Create an array of NaN (of 0 if it holds whole numbers)."""
     names: dict[str, Any] = {"dimension_names": list(axes)}
     if group.metadata.zarr_format == 2:
         names = {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
@@ -247,7 +247,7 @@ def create_level(
 
 
 def coarser(values: Array, factors: Sequence[int]) -> Array:
-    """The mean over blocks of so many pixels, in the same type; at the end of an axis over those that are left."""
+    """Mean over blocks of `factors` pixels, in the same type; the last block of an axis may be smaller."""
     kind = values.dtype
     result = values.astype(np.float64)
     for axis, factor in enumerate(factors):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_dip.io.channels import SIGNED, Array, Channel, Function, moved, plain
+from napari_dip.io.channels import SIGNED, Array, Channel, Function, channels_in, moved, plain
 from napari_dip.io.units import converted, same_kind
 
 #: The order of the axes of every `Picture`; letters that are not in it come first.
@@ -80,11 +80,11 @@ class Picture:
         return self.values.shape[: len(self.slice_axes)]
 
     def unit_of(self, axis: str) -> str:
-        """The unit of the pixel size along an axis."""
+        """Unit of the pixel size along an axis."""
         return self.units.get(axis, "s" if axis == "T" else "" if axis in "CS" else self.unit)
 
     def sizes_in(self, unit: str, axes: str) -> dict[str, float]:
-        """The pixel sizes along some axes in one unit, as far as they are known and can be brought to it."""
+        """Pixel sizes along some axes in one unit, as far as they are known and can be converted."""
         return {
             axis: converted(self.pixel_size[axis], self.unit_of(axis), unit)
             for axis in axes
@@ -92,7 +92,7 @@ class Picture:
         }
 
     def in_one_unit(self) -> Picture:
-        """This picture with all lengths in the unit of X, and times in s, where they can be brought to it."""
+        """This picture with all lengths in the unit of X and times in s, where they can be converted."""
         sizes = self.pixel_size | self.sizes_in(self.unit, "XYZ") | self.sizes_in("s", "T")
         brought = {*self.sizes_in(self.unit, "XYZ"), *self.sizes_in("s", "T")}
         units = {axis: unit for axis, unit in self.units.items() if axis not in brought}
@@ -112,7 +112,7 @@ class Picture:
         ).shown()
 
     def shown(self) -> Picture:
-        """This picture without its function, where that can be applied: to fractions, and to signed whole numbers."""
+        """This picture with its function applied, where that is possible: to fractions and signed whole numbers."""
         function, values = self.function, self.values
         if function is None or not function.known:
             return self
@@ -122,11 +122,10 @@ class Picture:
             values = (values ^ SIGNED).view(np.int16)
         else:
             return self
-
         return replace(self, values=values, function=None, channels=moved(self.channels, function))
 
     def measurement(self) -> Picture:
-        """A picture of the same place for values of another kind: without transparency, and what shows the values."""
+        """A picture for values of another kind, such as a residual: in the same place, without how values are shown."""
         channels = tuple(Channel(name=each.name) for each in self.channels)
         slope = None
         if self.function is not None and self.function.code == 0 and self.function.known:
@@ -166,8 +165,19 @@ class Picture:
         return "\n".join(filter(None, (head, self.notes)))
 
 
+def known_in(sheet: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a `Picture` that `Picture.sheet` wrote down."""
+    return {
+        "pixel_size": dict(sheet.get("pixel_size", {})),
+        "unit": str(sheet.get("unit", "")),
+        "units": dict(sheet.get("units", {})),
+        "channels": channels_in(sheet.get("channels")),
+        "labels": tuple(sheet.get("labels", ())),
+    }
+
+
 def make_picture(values: Array, axes: str, *, has_alpha: bool = False, **rest: Any) -> Picture:
-    """A `Picture` of values as a file holds them: axes are named and ordered, and alpha is split off.
+    """Make a `Picture` of values as a file holds them: name and order their axes, and split off alpha.
 
     Raises
     ------

@@ -25,7 +25,7 @@ import tifffile
 from napari_dip.io import imagej, ome
 from napari_dip.io.channels import SIGNED, Function, channels_in, moved
 from napari_dip.io.formats import CLASSIC_BYTES, IMAGEJ_ORDER
-from napari_dip.io.picture import Picture, make_picture
+from napari_dip.io.picture import Picture, known_in, make_picture
 from napari_dip.io.units import LENGTHS, converted, unit_name
 
 _MINISWHITE, _PALETTE = 0, 3  # photometric interpretations
@@ -103,9 +103,7 @@ def _unsigned(picture: Picture) -> Picture:
 
 
 def _document(path: Path) -> tuple[str | None, ElementTree.Element | None, dict[str, Any]]:
-    """The OME-XML of a file, or of its companion: in place of what stands in the file, if it is to be another; parsed.
-
-    Besides, whether tifffile's own description is to be left alone, as an option of `tifffile.TiffFile`.
+    """OME-XML that replaces that of a file (None: it does not), the parsed one, and options of `tifffile.TiffFile`.
 
     Raises
     ------
@@ -149,7 +147,7 @@ def _document(path: Path) -> tuple[str | None, ElementTree.Element | None, dict[
 
 
 def _choose(path: Path, found: list[tifffile.TiffPageSeries], series: int | None) -> int:
-    """The number of the image to read."""
+    """Number of the image to read."""
     listed = "; ".join(f"{i}: {each.name or 'image'}, {each.axes} {each.shape}" for i, each in enumerate(found[:20]))
     if series is not None and not 0 <= series < len(found):
         raise ValueError(f"series {series} is not one of its {len(found)} ({listed})")
@@ -196,7 +194,7 @@ def _check_size(series: tifffile.TiffPageSeries) -> None:
 def _knowledge(
     tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, root: ElementTree.Element | None
 ) -> dict[str, Any]:
-    """Description of an image besides its values: arguments of a `Picture`."""
+    """Arguments of a `Picture` besides its values."""
     if root is not None:
         listed = ome.images(root)
         named = [image for image in listed if image.get("Name") == series.name]
@@ -213,7 +211,7 @@ def _knowledge(
 
 
 def _lsm(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """The calibration of Zeiss' LSM, which is in metres and seconds."""
+    """Calibration of Zeiss' LSM, which is in metres and seconds."""
     sizes = {axis: float(meta.get(f"VoxelSize{axis}") or 0) for axis in "XYZ"}
     sizes = {axis: float(f"{converted(size, 'm', 'µm'):.12g}") for axis, size in sizes.items() if size > 0}
     if (step := float(meta.get("TimeIntervall") or 0)) > 0:  # so it is spelt
@@ -225,7 +223,7 @@ def _lsm(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _complaints() -> Iterator[list[str]]:
-    """The errors that tifffile logs about a file instead of raising them."""
+    """Errors that tifffile logs about a file instead of raising them."""
     found: list[str] = []
 
     def collect(entry: logging.LogRecord) -> bool:
@@ -255,16 +253,10 @@ def _calibration(page: Any, meta: Mapping[str, Any], *, is_imagej: bool) -> dict
             sizes[axis] = _shortest(per, pixels)
     if not is_imagej and of_tags and unit in LENGTHS:
         sizes = {axis: converted(size, of_tags, unit) for axis, size in sizes.items()}
-    said = imagej.calibration(meta)
-    return {
-        **said,
-        "pixel_size": sizes | said["pixel_size"] | dict(meta.get("pixel_size", {})),
-        "unit": unit,
-        "units": said["units"] | dict(meta.get("units", {})),
-        "channels": channels_in(meta.get("channels")),
-        "labels": tuple(meta.get("labels", ())),
-        "display": {},
-    }
+    said, known = imagej.calibration(meta), known_in(meta)
+    sizes |= said["pixel_size"] | known["pixel_size"]
+    units = said["units"] | known["units"]
+    return {**known, "notes": said["notes"], "pixel_size": sizes, "unit": unit, "units": units, "display": {}}
 
 
 def _shortest(above: int, below: int) -> float:
@@ -278,7 +270,7 @@ def _shortest(above: int, below: int) -> float:
 
 
 def _resolution(picture: Picture, *, is_imagej: bool) -> dict[str, Any]:
-    """The resolution tags: in ImageJ's files pixels per unit, in others per centimetre or inch."""
+    """Resolution tags: pixels per unit in ImageJ's files, per centimetre or inch in others."""
     unit, sizes = picture.unit, picture.pixel_size
     if "X" not in sizes:
         return {}
