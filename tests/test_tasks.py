@@ -47,3 +47,13 @@ def test_a_request_is_checked_once() -> None:
     again = read_instrument("superresolve", 2, **asked.said)
     assert np.array_equal(again.psf, asked.psf)
     assert isinstance(again, Request)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_window_has_a_dock_for_every_task(task: str) -> None:
+    widget = pytest.importorskip("napari_dip.viewer.widget")
+    dock = getattr(widget, f"{task.capitalize()}Widget")
+    assert dock is getattr(widget, f"{task.capitalize()}Widget")
+    assert (dock.task, dock.__doc__) == (task, TASKS[task].does)
+    with pytest.raises(AttributeError, match="NoTaskWidget"):
+        widget.NoTaskWidget  # noqa: B018

@@ -25,7 +25,7 @@ from napari_dip.io import files
 from napari_dip.io.formats import SCREEN
 from napari_dip.io.picture import Picture
 from napari_dip.options import check_volume, files_said, parse, said
-from napari_dip.request import Request, read_instrument
+from napari_dip.request import Request, read_instrument, unrecorded
 from napari_dip.settings import settings_for
 from napari_dip.terminal import Bar, Stop, one_line, one_line_warnings
 
@@ -182,8 +182,7 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
         return FAILED
     print(*report.account(result), *before, *measures.after(result.image), sep="\n")
     if args.noise_control:
-        same = {name: value for name, value in asked.said.items() if name in ("guide", "psf", "psf_centre")}
-        _control(result, picture, same, stop, Bar(quiet=args.quiet, tty=tty), interval)
+        _control(result, picture, unrecorded(asked.said), stop, Bar(quiet=args.quiet, tty=tty), interval)
     return DONE if result.complete or stop.asked() else FAILED
 
 

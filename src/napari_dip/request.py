@@ -55,6 +55,8 @@ class Argument:
         Checks a value; takes also the request as far as it is read.
     options : tuple of Option
         Ways to say it on the command line, of which one is taken.
+    label : str
+        What stands beside its row in the form, where no row is made for it alone.
     group : str
         Heading of these in the help.
     beside : str
@@ -67,6 +69,7 @@ class Argument:
     kind: str
     read: Callable[[Any, Request], Any]
     options: tuple[Option, ...] = ()
+    label: str = ""
     group: str = ""
     beside: str = ""
     kept: bool | None = True
@@ -80,8 +83,9 @@ def _number(value: Any, _: Request) -> float:
     return float(value)
 
 
-def _camera(flag: str, help: str) -> dict[str, Any]:
-    return {"options": (Option(flag=flag, help=help, metavar="X", type=float),), "group": _CAMERA, "kept": None}
+def _camera(flag: str, label: str, help: str) -> dict[str, Any]:
+    options = (Option(flag=flag, help=help, metavar="X", type=float),)
+    return {"options": options, "label": label, "group": _CAMERA, "kept": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +129,7 @@ class Request:
         "How the instrument blurs before it samples coarsely (super-resolution); box is camera binning.",
         lambda value, _: read_kernel(value),
         options=(Option(flag="--kernel", choices=KERNELS, help="How the instrument blurs before it samples."),),
+        label="Instrument blur",
         beside="factor",
     )
     psf_centre: str = _argument(
@@ -136,6 +141,7 @@ class Request:
         options=(
             Option(flag="--psf-centre", choices=CENTRES, help="What of a measured one is the place of the point."),
         ),
+        label="Its centre",
         beside="psf",
         kept=None,
     )
@@ -188,23 +194,23 @@ class Request:
     gain: float | None = _argument(
         None,
         "float, optional",
-        "Counts per photo-electron of the camera. What is not given of gain, offset and read noise is estimated.",
+        "Counts per photo-electron of the camera; 0 if the noise does not depend on the signal.",
         _number,
-        **_camera("--gain", "Counts per photo-electron."),
+        **_camera("--gain", "Gain (counts per electron)", "Counts per photo-electron."),
     )
     offset: float | None = _argument(
         None,
         "float, optional",
         "Counts of the camera at no light.",
         _number,
-        **_camera("--offset", "Counts at no light."),
+        **_camera("--offset", "Offset (counts)", "Counts at no light."),
     )
     read_noise: float | None = _argument(
         None,
         "float, optional",
         "Standard deviation at no light, in counts.",
         _number,
-        **_camera("--read-noise", "Standard deviation at no light, in counts."),
+        **_camera("--read-noise", "Read noise (counts)", "Standard deviation at no light, in counts."),
     )
     image_noise: Noise | None = _argument(
         None,
@@ -284,6 +290,12 @@ def with_defaults(said: dict[str, Any]) -> dict[str, Any]:
     beside = {name: argument.beside for name, argument in arguments().items() if argument.beside}
     kept = {name: value for name, value in said.items() if name not in beside or beside[name] in said}
     return {**{name: rest[name] for name, other in beside.items() if other in said}, **kept}
+
+
+def unrecorded(said: dict[str, Any]) -> dict[str, Any]:
+    """Those whose values no record has, and how to read them."""
+    names = {name for name, argument in arguments().items() if argument.kept is False}
+    return {n: v for n, v in said.items() if n in names or (n in arguments() and arguments()[n].beside in names)}
 
 
 def arguments_of(task: str) -> dict[str, Argument]:

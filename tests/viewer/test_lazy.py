@@ -201,7 +201,7 @@ def test_a_lazy_multiscale_volume_is_enlarged_along_z(viewer, dock, wait, tmp_pa
     viewer.add_image(levels, name="stack", scale=(1, 4, 0.5, 0.5), translate=(0, 10, 20, 30), contrast_limits=(60, 140))
     widget = dock("Super-resolve")
     widget.inputs.where.value = "all volumes, one after the other"
-    widget.inputs.factor_z.value, widget.inputs.factor.value = 4, 1
+    widget.inputs.known["factor"].z.value, widget.inputs.known["factor"].yx.value = 4, 1
     widget.inputs.target.value = tmp_path / "out.ome.zarr"
     widget.run()
     wait(lambda: not widget.running)
@@ -442,14 +442,14 @@ def test_an_enlargement_goes_on_with_its_factors_and_blur(viewer, dock, wait, pl
     show(lazily(planes))
     widget = dock("Super-resolve", iterations=1)
     widget.inputs.where.value = ALL_SLICES
-    widget.inputs.factor.value, widget.inputs.kernel.value = 3, "box"
+    widget.inputs.known["factor"].yx.value, widget.inputs.known["factor"].beside["kernel"].value = 3, "box"
     widget.inputs.target.value = tmp_path / "out.ome.zarr"
     widget.run()
     wait(lambda: not widget.running)
     other = dock("Super-resolve")
     other.inputs.where.value = ALL_SLICES
     other.inputs.target.continue_run(tmp_path / "out.ome.zarr")
-    assert (other.inputs.factor.value, other.inputs.kernel.value) == (3, "box")
+    assert (other.inputs.known["factor"].yx.value, other.inputs.known["factor"].beside["kernel"].value) == (3, "box")
     assert "finished before" in other._sentence.text()
 
 

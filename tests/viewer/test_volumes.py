@@ -21,7 +21,7 @@ def test_a_stack_is_enlarged_along_z_as_a_volume(viewer, dock, wait, stack):
     viewer.add_image(stack, name="stack", scale=SCALE, translate=TRANSLATE)
     widget = dock("Super-resolve")
     widget.inputs.where.value = VOLUME
-    widget.inputs.factor_z.value, widget.inputs.factor.value = 4, 1
+    widget.inputs.known["factor"].z.value, widget.inputs.known["factor"].yx.value = 4, 1
     assert "4 times along z" in widget._sentence.text()
     assert "6 x 20 x 18" in widget._sentence.text()
     widget.run()
@@ -37,7 +37,7 @@ def test_a_stack_is_enlarged_along_z_as_a_volume(viewer, dock, wait, stack):
 def test_an_enlargement_by_nothing_is_refused_before_the_run(viewer, dock, stack):
     viewer.add_image(stack[0])
     widget = dock("Super-resolve")
-    widget.inputs.factor.value = 1
+    widget.inputs.known["factor"].yx.value = 1
     assert "enlarges nothing" in widget._sentence.text()
     assert not widget.run_button.isEnabled()
 
@@ -75,9 +75,9 @@ def test_an_enlargement_undoes_the_blur_that_is_known_and_none_otherwise(viewer,
     assert "blur" not in widget._sentence.text()
     assert "psf" not in widget.inputs.problem()
     if measured:
-        widget.inputs.blur.layer.value = psf
+        widget.inputs.known["psf"].layer.value = psf
     else:
-        widget.inputs.blur.sigma.value = 1.5
+        widget.inputs.known["psf"].sigma.value = 1.5
     assert (
         "Undo the blur of 'bead' and enlarge" if measured else "Undo a Gaussian blur and enlarge"
     ) in widget._sentence.text()
@@ -98,9 +98,9 @@ def test_a_layer_is_deconvolved_by_a_gaussian_or_by_another_layer(viewer, dock, 
     image = viewer.add_image(stack[0], name="cells", scale=(0.5, 0.5))
     viewer.layers.selection.active = image
     widget = dock("Deconvolve")
-    widget.inputs.blur.layer.value = psf if measured else None
-    assert widget.inputs.blur.sigma.native.isVisibleTo(widget.inputs) != measured
-    assert widget.inputs.blur.centre.native.isVisibleTo(widget.inputs) == measured
+    widget.inputs.known["psf"].layer.value = psf if measured else None
+    assert widget.inputs.known["psf"].sigma.native.isVisibleTo(widget.inputs) != measured
+    assert widget.inputs.known["psf"].centre.native.isVisibleTo(widget.inputs) == measured
     assert ("the blur of 'bead'" if measured else "a Gaussian blur") in widget._sentence.text()
     widget.run()
     wait(lambda: not widget.running)
@@ -116,7 +116,7 @@ def test_a_point_spread_function_of_other_axes_is_refused_before_the_run(viewer,
     psf = viewer.add_image(np.ones((3, 3)), name="bead")
     viewer.layers.selection.active = viewer.add_image(stack, name="stack")
     widget = dock(name)
-    widget.inputs.blur.layer.value = psf
+    widget.inputs.known["psf"].layer.value = psf
     assert widget.run_button.isEnabled()
     widget.inputs.where.value = VOLUME
     assert "'bead' has 2 axes" in widget._sentence.text()

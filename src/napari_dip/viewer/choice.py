@@ -12,10 +12,11 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_dip.tasks import TASKS
 from napari_dip.viewer import layers, masks
+from napari_dip.viewer.arguments import Camera, known_of, said_by
 from napari_dip.viewer.background import Background
-from napari_dip.viewer.camera import Camera
-from napari_dip.viewer.form import Rows
+from napari_dip.viewer.form import Rows, Section
 from napari_dip.viewer.layers import Selection, Source
 from napari_dip.viewer.restoration import is_by_product
 from napari_dip.viewer.target import Target
@@ -27,7 +28,7 @@ _LOOKED_AT = 1024  # pixels a side, in the middle: 2 s of one core
 
 
 class Inputs(QWidget):
-    """What the dock widgets ask for alike; a subclass for each task adds its own.
+    """The image, what is missing in it, and the arguments that the row of a task names.
 
     Parameters
     ----------
@@ -52,6 +53,7 @@ class Inputs(QWidget):
         super().__init__()
         self._viewer = viewer
         self._task = task
+        self._row = TASKS[task]
         self._build()
         self._finder = Background()
         self._finder.setParent(self)
@@ -106,20 +108,23 @@ class Inputs(QWidget):
             tooltip="The image that serves as the code: as large as the restored one, pixel on pixel.",
         )
         self._what = Rows([self.image, self.level, self.where])
-        self._rows = Rows([*self._own_rows(), self.find_button, self.guide])
+        painted = [self.new_mask] if self._row.fills_holes else []
+        self._rows = Rows([self.mask, self.label, *painted, self.find_button, self.guide])
         self.camera = Camera()
+        self.known = known_of(self._task, self._images)
+        needed = [each for name, each in self.known.items() if name in self._row.needs]
+        others = [each for each in self.known.values() if each not in needed]
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for part in (self._what, self.target, self._rows):
+        for part in (self._what, self.target, *needed, self._rows):
             layout.addWidget(part)
-
-    def _own_rows(self) -> list[Any]:
-        """The rows between the choice of the image and the search for bad pixels."""
-        return [self.mask, self.label]
+        for part in others:
+            layout.addWidget(Section(part.title, part))
 
     def _watched(self) -> list[Any]:
         """The rows whose change is told."""
-        return [self.image, self.level, self.where, self.target, self.mask, self.label, self.guide, self.camera]
+        chosen = [self.image, self.level, self.where, self.target, self.mask, self.label, self.guide, self.camera]
+        return [*chosen, *self.known.values()]
 
     def _tell(self) -> None:
         self.changed.emit()
@@ -130,19 +135,17 @@ class Inputs(QWidget):
         """Offer the layers that there are."""
         for row in (self.image, self.mask, self.guide):
             row.reset_choices()
+        for known in self.known.values():
+            known.reset_choices()
 
     def follow_active(self) -> None:
         """Choose the layer that the user selects; the layers that runs add are not selected by the user."""
         active = self._viewer.layers.selection.active
         if active is None or layers.showing():
             return
-        for row in self._followers():
+        for row in [self.image, *([self.mask] if self._row.fills_holes else [])]:
             if active in row.choices:
                 row.value = active
-
-    def _followers(self) -> list[Any]:
-        """The rows that take the active layer."""
-        return [self.image]
 
     def _images(self, _: Any = None) -> list[tuple[str, Any]]:
         return images_in(self._viewer)
@@ -179,6 +182,8 @@ class Inputs(QWidget):
         self._rows.show_row(self.label, self.mask.value is not None)
         self._rows.show_row(self.guide, guide)
         self.find_button.enabled = layer is not None and not self._finder.waiting
+        for known in self.known.values():
+            known.show_rows(self.space)
 
     # -- what is chosen -----------------------------------------------------------------------------------------
 
@@ -226,11 +231,9 @@ class Inputs(QWidget):
     def _on_continued(self, asked: dict[str, Any]) -> None:
         """Choose what the run that is to go on was asked for."""
         self.camera.take(asked["camera"])
-        self.take_instrument(asked)
+        for known in self.known.values():
+            known.take(asked)
         self.continued.emit(asked["changes"])
-
-    def take_instrument(self, asked: dict[str, Any]) -> None:
-        """Choose what else a run was asked for, as far as its record has it."""
 
     def look(self) -> tuple[Any, Callable[[], Source]]:
         """What identifies the slice in view, its mask included, and how to read it: not before the call."""
@@ -241,13 +244,30 @@ class Inputs(QWidget):
         return key, self._reader(index, size=_LOOKED_AT)
 
     def problem(self) -> dict[str, Any]:
-        """What else defines the problem: arguments of `Restoration`."""
-        return {}
+        """Arguments of the problem besides the image: name -> value."""
+        return {**said_by(self.known, self.space), **self.camera.values()}
 
     def verb(self, layer: Any) -> str:
         """The beginning of the sentence that says what a run will do to a layer."""
-        missing = f" and fill what '{self.mask.value.name}' marks in" if self.mask.value is not None else ""
-        return f"Denoise{missing}"
+        mask = self.mask.value
+        if self._row.fills_holes:
+            return self._filling(layer)
+        done = [known.words(layer, self.space) for known in list(self.known.values())[::-1]]
+        what = " and ".join(filter(None, done))
+        if not what:
+            return self._row.title + (f" and fill what '{mask.name}' marks in" if mask is not None else "")
+        missing = f", without what '{mask.name}' marks," if mask is not None else ""
+        of = "" if what.endswith(",") else " of"
+        return f"{what[0].upper()}{what[1:].removesuffix(',' * bool(missing))}{missing}{of}"
+
+    def _filling(self, layer: Any) -> str:
+        mask = self.mask.value
+        if mask is None and layer.dtype.kind != "f":
+            raise ValueError("Choose a Labels layer that marks what is missing, or press 'New mask to paint on'.")
+        if mask is None:
+            return "Fill the NaN pixels (choose or add a mask for others) of"
+        which = f"label {self.label.value}" if self.label.value else "every label"
+        return f"Fill what {which} of '{mask.name}' marks in"
 
     def describe(self) -> str:
         """What is chosen: the layer, its slice and its pixels."""

@@ -64,7 +64,16 @@ class CostSentence(Text):
         shape, space = stream.source.shape, stream.source.space
         left = (stream.finished, stream.done)
         voxel_size = stream.source.geometry.pixel_size(space)
-        key = (stream.task, shape, space, settings, stream.factors, voxel_size, _fingerprint(stream.psf), left)
+        key = (
+            stream.task,
+            shape,
+            space,
+            settings,
+            stream.factor,
+            voxel_size,
+            _fingerprint(stream.said.get("psf")),
+            left,
+        )
         self._ask(key, lambda: forecast_of_blocks(stream, settings))
 
     def _ask(self, key: Any, question: Callable[[], str]) -> None:
@@ -122,7 +131,7 @@ def forecast_of_blocks(stream: Stream, settings: Settings) -> str:
     several = cost.blocks > 1
     left = f"the {cost.blocks} blocks that are left" if several else "the last block"
     what = left if stream.done else f"{cost.blocks} blocks" if several else "1 block"
-    return _told(cost, settings, stream.factors, each, f", for {what}") if cost.blocks else ""
+    return _told(cost, settings, stream.factor, each, f", for {what}") if cost.blocks else ""
 
 
 def _told(

@@ -11,6 +11,7 @@ import pint
 from scipy import ndimage  # type: ignore[import-untyped]
 
 import napari_dip
+from napari_dip.request import unrecorded
 from napari_dip.viewer import layers
 from napari_dip.viewer.layers import Geometry
 from napari_dip.viewer.restoration import METADATA, Restoration
@@ -96,8 +97,7 @@ def control(
         result,
         restoration.source.image,
         guide=restoration.guide,
-        psf=restoration.psf,
-        psf_centre=restoration.psf_centre,
+        **unrecorded(restoration.said),
         should_stop=should_stop,
         interval=interval,
     )
@@ -210,7 +210,7 @@ def _resolution(restoration: Restoration, result: Result, wanted: Wanted) -> Fin
     if source.missing is not None and source.missing.any():
         raise ValueError("pixels are missing, and the halves of the measurement must be whole")
     sizes, unit = source.voxel_size, _unit(source.geometry)
-    factors = restoration.factors or (1,) * source.space
+    factors = restoration.factor or (1,) * source.space
     axes = {name: source.arguments[name] for name in ("channel_axis", "leading_axes")}
     before = napari_dip.trust.resolution(source.image, pixel_size=sizes, noise=result.noise, **axes)
     fine = tuple(s / f for s, f in zip(sizes, factors, strict=True))
@@ -280,11 +280,11 @@ def _range(image: np.ndarray) -> tuple[float, float]:
 def _enlarged(restoration: Restoration) -> tuple[np.ndarray, str]:
     """The measurement on the grid of the result, and what to say of that."""
     image = restoration.source.image
-    if restoration.factors is None:
+    if restoration.factor is None:
         return image, ""
     zoom = [1.0] * image.ndim
     first = restoration.source.leading
-    zoom[first : first + restoration.source.space] = restoration.factors
+    zoom[first : first + restoration.source.space] = restoration.factor
     return ndimage.zoom(
         image.astype(np.float64), zoom, order=3, mode="nearest", grid_mode=True
     ), " (enlarged bicubically)"

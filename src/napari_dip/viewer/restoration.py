@@ -30,25 +30,22 @@ class Asked:
     source : Source or Selection
     knobs : dict
         Those of `Settings` that were chosen; the others follow from the preset, the device and the noise.
-    factors : tuple of int, or None
-        Of a super-resolution, one per spatial axis.
-    psf : array, number or tuple of numbers, or None
-        Of a deconvolution: a point spread function, or the sigma of a Gaussian; `psf_centre` as for `iterate`.
+    said : dict
+        Arguments of the problem besides the image and its voxels, by name, as for `iterate`.
     mask_name : str or None
         Of the Labels layer that the mask came from; for the record.
-    camera : dict
-        What is known of ``gain``, ``offset`` and ``read_noise``.
     """
 
     task: str
     source: Any
     knobs: dict[str, Any]
-    factors: tuple[int, ...] | None = None
-    kernel: str = "lanczos2"
-    psf: Any = None
-    psf_centre: str = "mass"
+    said: dict[str, Any] = field(default_factory=dict)
     mask_name: str | None = None
-    camera: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def factor(self) -> tuple[int, ...] | None:
+        """By which the result is finer along the axes of space."""
+        return self.said.get("factor")
 
     @property
     def name(self) -> str:
@@ -62,7 +59,7 @@ class Asked:
 
     def place(self, geometry: Geometry) -> Geometry:
         """Where the restored image lies, of the measurement's geometry."""
-        return geometry.finer(self.factors) if self.factors else geometry
+        return geometry.finer(self.factor) if self.factor else geometry
 
     def preview(self, viewer: Any, image: np.ndarray, geometry: Geometry, layer: Any | None) -> Any:
         """Show an image in the preview layer, which is added if there is none."""
@@ -102,12 +99,8 @@ class Restoration(Asked):
             self.task,
             **self.source.arguments,
             voxel_size=self.source.voxel_size,
-            factor=self.factors,
-            kernel=self.kernel,
-            psf=self.psf,
-            psf_centre=self.psf_centre,
             guide=self.guide,
-            **self.camera,
+            **self.said,
             resume=self.resume,
             should_stop=should_stop,
             interval=interval,

@@ -10,8 +10,7 @@ from napari.layers import Image
 from napari.utils import progress as activity
 from qtpy.QtCore import QEventLoop
 
-from napari_dip.inputs import read_factor
-from napari_dip.tasks import task_named
+from napari_dip.request import arguments, read_instrument, with_defaults
 from napari_dip.viewer import engine, findings, layers, masks
 from napari_dip.viewer.account import has_other_last, share
 from napari_dip.viewer.job import INTERVAL, Job, Outcome
@@ -31,14 +30,7 @@ def restore_layer(
     where: str | int | tuple[int, ...] = layers.ALL,
     level: int = 0,
     volume: bool = False,
-    factor: Any = None,
-    kernel: str = "lanczos2",
-    psf: Any = None,
-    psf_centre: str = "mass",
     guide: Any = None,
-    gain: float | None = None,
-    offset: float | None = None,
-    read_noise: float | None = None,
     last: bool = False,
     residual: bool = False,
     holes: bool = False,
@@ -46,7 +38,7 @@ def restore_layer(
     control: bool = False,
     truth: Any = None,
     affine: bool = False,
-    **settings: Any,
+    **options: Any,
 ) -> Any:
     """Restore an image layer and add the result as a new layer; the window stays alive meanwhile.
 
@@ -72,14 +64,8 @@ def restore_layer(
         Of a multiscale layer; 0 is the finest.
     volume : bool
         Whether the last three axes are space, so that volumes are restored; `where` has an index for each axis before.
-    factor, kernel
-        As for `napari_dip.superresolve`.
-    psf, psf_centre
-        As for `napari_dip.deconvolve`; or an image layer, or its name.
     guide : napari.layers.Image, optional
         For ``code="guide"``: as large as the restored image, pixel on pixel.
-    gain, offset, read_noise : float, optional
-        Of the camera, as for `napari_dip.iterate`.
     last : bool
         Also add the image at the end of the run, if that is another than the stopping rule marked.
     residual, holes : bool
@@ -92,8 +78,9 @@ def restore_layer(
         What the result should be: also tell PSNR, SSIM and NRMSE before and after.
     affine : bool
         Whether gain and offset are fitted before the comparison with the truth.
-    **settings
-        Knobs of `napari_dip.Settings`.
+    **options
+        Arguments of the problem and knobs, as for `napari_dip.iterate`; a point spread function may be an image layer,
+        or its name.
 
     Returns
     -------
@@ -108,20 +95,18 @@ def restore_layer(
         If the run fails, or another one is under way.
     """
     engine.load()
-    task_named(task)  # refuses another
-    layer, mask, truth, psf = (_by_name(viewer, each) for each in (layer, mask, truth, psf))
+    layer, mask, truth = (_by_name(viewer, each) for each in (layer, mask, truth))
     where = (where,) if isinstance(where, int) else where
     selection = layers.select(layer, where=where, level=level, space=3 if volume else 2)
-    camera = {"gain": gain, "offset": offset, "read_noise": read_noise}
+    said = {name: options.pop(name) for name in arguments() if name in options}
+    said |= {name: _pixels(_by_name(viewer, each)) for name, each in said.items() if arguments()[name].kept is False}
+    request = read_instrument(task, selection.space, **said)
+    said = with_defaults({**request.said, **({"factor": request.factor} if request.factor else {})})
     asked: dict[str, Any] = {
         "task": task,
-        "knobs": settings,
-        "factors": None if factor is None else read_factor(factor, selection.space),
-        "kernel": kernel,
-        "psf": layers.pixels(psf) if isinstance(psf, Image) else psf,
-        "psf_centre": psf_centre,
+        "knobs": options,
+        "said": said,
         "mask_name": None if mask is None else mask.name,
-        "camera": {name: value for name, value in camera.items() if value is not None},
     }
     if target is not None:
         if last or residual or holes or resolution or control or truth is not None:
@@ -136,7 +121,7 @@ def restore_layer(
     restoration = Restoration(**asked, source=source, guide=guide, where=where)
     wanted = findings.Wanted(
         residual=residual,
-        uncertainty=settings.get("uncertainty", False),
+        uncertainty=options.get("uncertainty", False),
         holes=holes,
         resolution=resolution,
         truth=None if truth is None else truth_for(restoration, truth),
@@ -178,6 +163,11 @@ def _run(name: str, steps: Any) -> Any:
     if outcome[0].value is None:
         raise RuntimeError(outcome[0].error)
     return outcome[0].value
+
+
+def _pixels(value: Any) -> Any:
+    """Pixels of a layer; any other value as it is."""
+    return layers.pixels(value) if isinstance(value, Image) else value
 
 
 def _by_name(viewer: Any, layer: Any) -> Any:

@@ -116,15 +116,11 @@ class Stream(Asked):
     @property
     def _problem(self) -> dict[str, Any]:
         """What the image is, and what is known of the instrument."""
-        instrument = {"psf": self.psf, "psf_centre": self.psf_centre} if self.psf is not None else {}
-        if self.factors is not None:
-            instrument |= {"factor": self.factors, "kernel": self.kernel}
         return {
             "leading_axes": len(self.source.shape) - self.source.space,
             "calibration": _calibration(self.source.geometry),
             "voxel_size": self.source.geometry.pixel_size(self.source.space),
-            **instrument,
-            **self.camera,
+            **self.said,
         }
 
     def _steps(self, should_stop: Callable[[], bool], interval: float) -> Generator[BlockProgress, None, Restored]:

@@ -10,6 +10,7 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
+from napari_dip.tasks import TASKS
 from napari_dip.viewer import account, engine, findings, layers
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.choice import Inputs
@@ -22,7 +23,6 @@ from napari_dip.viewer.live import Live
 from napari_dip.viewer.noise import NoiseSentence
 from napari_dip.viewer.restoration import METADATA, Restoration
 from napari_dip.viewer.stream import WHY_NO_TRUST, Stream, done_blocks
-from napari_dip.viewer.tasks import DeconvolveInputs, InpaintInputs, SuperresolveInputs
 from napari_dip.viewer.trust import TrustPanel
 
 if TYPE_CHECKING:
@@ -41,8 +41,6 @@ class RestoreWidget(QWidget):
     """
 
     task: ClassVar[str]
-    title: ClassVar[str]
-    inputs_class: ClassVar[type[Inputs]] = Inputs
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -63,7 +61,7 @@ class RestoreWidget(QWidget):
     # -- what the user sees -------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.inputs = self.inputs_class(self._viewer, self.task)
+        self.inputs = Inputs(self._viewer, self.task)
         self.noise = NoiseSentence()
         self.form = SettingsForm(self.task, without=("uncertainty",))  # which is one of the switches of trust
         self.live = Live(self._viewer)
@@ -168,8 +166,8 @@ class RestoreWidget(QWidget):
         elif stream:
             self.cost.look_at_blocks(stream, self.form.settings())
         else:
-            problem = self.inputs.problem()
-            wanted = {"factor": problem.get("factors"), "psf": problem.get("psf")}
+            said = self.inputs.problem()
+            wanted = {"factor": said.get("factor"), "psf": said.get("psf")}
             self.cost.look(self.task, self.inputs.selection(), self.form.settings(), **wanted)
 
     def _plan(self, layer: Any, stream: Stream | None) -> str:
@@ -263,7 +261,7 @@ class RestoreWidget(QWidget):
                 steps = partial(findings.restore, restoration, wanted, **pace)
             self._restoration = restoration
             self.live.begin()
-            self.controls.start(f"{self.title} '{restoration.source.name}'", steps)
+            self.controls.start(f"{TASKS[self.task].title} '{restoration.source.name}'", steps)
         except (ValueError, TypeError, RuntimeError) as error:
             self._say(str(error), failed=True)
             return
@@ -277,9 +275,8 @@ class RestoreWidget(QWidget):
         return {
             "task": self.task,
             "knobs": self.form.knobs(),
-            "camera": self.inputs.camera.values(),
+            "said": self.inputs.problem(),
             "mask_name": None if mask is None else mask.name,
-            **self.inputs.problem(),
         }
 
     def _stream(self, blank: bool = False) -> Stream:
@@ -445,28 +442,13 @@ class RestoreWidget(QWidget):
         self.controls.say(text, failed)
 
 
-class DenoiseWidget(RestoreWidget):
-    """Dock widget: remove noise."""
-
-    task, title = "denoise", "Denoise"
-
-
-class InpaintWidget(RestoreWidget):
-    """Dock widget: fill holes."""
-
-    task, title, inputs_class = "inpaint", "Inpaint", InpaintInputs
-
-
-class SuperresolveWidget(RestoreWidget):
-    """Dock widget: enlarge."""
-
-    task, title, inputs_class = "superresolve", "Super-resolve", SuperresolveInputs
-
-
-class DeconvolveWidget(RestoreWidget):
-    """Dock widget: undo the blur of an instrument."""
-
-    task, title, inputs_class = "deconvolve", "Deconvolve", DeconvolveInputs
+def __getattr__(name: str) -> type[RestoreWidget]:
+    """The dock widget of a task: ``DenoiseWidget`` of "denoise", for the manifest."""
+    task = name.removesuffix("Widget").lower()
+    if task not in TASKS or name != f"{task.capitalize()}Widget":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    widget = type(name, (RestoreWidget,), {"task": task, "__doc__": TASKS[task].does, "__module__": __name__})
+    return globals().setdefault(name, widget)
 
 
 def _disconnect(connections: list[tuple[Any, Any]]) -> None:

@@ -1,0 +1,254 @@
+"""Rows for what is known of the problem besides its image: an argument of `Request` each, with those beside it.
+
+An argument of a kind that no class here is for gets a plain row, made of what its field says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from magicgui.widgets import ComboBox, FloatSpinBox, LineEdit, SpinBox
+from qtpy.QtCore import Signal
+
+from napari_dip.inputs import read_factor
+from napari_dip.request import Request, arguments, arguments_of, with_defaults
+from napari_dip.tasks import TASKS
+from napari_dip.viewer import layers
+from napari_dip.viewer.form import Rows
+
+_WRONG = "{name}={text!r} must be a number, or empty to have it estimated from the image"
+
+
+class Known(Rows):
+    """Rows for an argument, and for those that say how to read it.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    needed : bool
+        A task does nothing without it.
+    images : callable
+        The layers to choose from, as magicgui asks for them.
+    """
+
+    changed = Signal()
+    title = ""  # of the section that it is folded into where it is not needed
+
+    def __init__(self, name: str, needed: bool, images: Callable[[Any], list[tuple[str, Any]]]) -> None:
+        self.name = name
+        own = self._own(needed, images)
+        self.beside = {other: _plain(other) for other, each in arguments().items() if each.beside == name}
+        super().__init__([*own, *self.beside.values()])
+        for row in (*own, *self.beside.values()):
+            row.changed.connect(self._tell)
+
+    def _own(self, needed: bool, images: Callable[[Any], list[tuple[str, Any]]]) -> list[Any]:
+        self.row = _plain(self.name)
+        return [self.row]
+
+    def reset_choices(self) -> None:
+        """Offer the layers that there are."""
+
+    def show_rows(self, space: int) -> None:
+        """Show the rows that matter for so many axes of space."""
+
+    def value(self, space: int) -> Any:
+        """The argument; None if nothing is said of it."""
+        return self.row.value
+
+    def said(self, space: int) -> dict[str, Any]:
+        """Argument -> value."""
+        value = self.value(space)
+        return {} if value is None else {self.name: value, **{n: row.value for n, row in self.beside.items()}}
+
+    def words(self, layer: Any, space: int) -> str:
+        """What a run does for its sake to a layer, as part of a sentence; nothing if that goes without saying.
+
+        Raises
+        ------
+        ValueError
+            If it is not fit.
+        """
+        return ""
+
+    def take(self, asked: dict[str, Any]) -> None:
+        """Choose what another run was asked for, as far as its record has it."""
+        for name, row in self.beside.items():
+            if asked.get(name) is not None:
+                row.value = asked[name]
+
+    def _tell(self) -> None:
+        self.changed.emit()
+
+
+class Factor(Known):
+    """How much finer the result is."""
+
+    def _own(self, needed: bool, images: Any) -> list[Any]:
+        self.z, self.yx = (
+            SpinBox(name=name, label=f"Factor {axes}", value=value, min=1, max=16, tooltip=tooltip)
+            for name, axes, value, tooltip in (
+                ("factor_z", "z", 1, "Fine planes per plane of a volume."),
+                ("factor", "y, x", 2, "Fine pixels per pixel, along y and x."),
+            )
+        )
+        return [self.z, self.yx]
+
+    def show_rows(self, space: int) -> None:
+        self.show_row(self.z, space == 3)
+
+    def value(self, space: int) -> Any:
+        return (self.z.value, self.yx.value, self.yx.value)[-space:]
+
+    def words(self, layer: Any, space: int) -> str:
+        factor = read_factor(self.value(space), space)
+        last = slice(-space, None)
+        sizes = [
+            f"{scale / each:.4g} {unit:~}"
+            for scale, each, unit in zip(layer.scale[last], factor, layer.units[last], strict=True)
+        ]
+        along = {"z": factor[0] if space == 3 else 1, "y and x": factor[-1]}
+        times = " and ".join(f"{times} times along {axes}" for axes, times in along.items() if times > 1)
+        return f"enlarge {times}, to pixels of {' x '.join(sizes)},"
+
+    def take(self, asked: dict[str, Any]) -> None:
+        super().take(asked)
+        self.yx.value = asked["factor"][-1]
+        self.z.value = asked["factor"][-3] if len(asked["factor"]) == 3 else 1
+
+
+class PointSpread(Known):
+    """The blur of the instrument: a layer that shows its point spread function, or the width of a Gaussian."""
+
+    title = "Point spread function"
+
+    def _own(self, needed: bool, images: Callable[[Any], list[tuple[str, Any]]]) -> list[Any]:
+        self.layer = ComboBox(
+            name="psf",
+            label="Point spread",
+            choices=images,
+            nullable=True,
+            tooltip="An image layer that shows a point as the instrument sees it, with pixels as large as those of the "
+            "result. None: a Gaussian.",
+        )
+        self.sigma_z, self.sigma = (
+            FloatSpinBox(
+                name=name,
+                label=f"Sigma {axes} (px)",
+                value=1.5 if needed else 0,
+                min=0,
+                max=100,
+                step=0.1,
+                tooltip="Standard deviation of the Gaussian, in pixels of the result: its full width at half maximum "
+                "over 2.35. 0: no blur.",
+            )
+            for name, axes in (("sigma_z", "z"), ("sigma", "y, x"))
+        )
+        self._needed = needed
+        return [self.layer, self.sigma_z, self.sigma]
+
+    @property
+    def centre(self) -> Any:
+        """The row for what of a layer is the place of the point."""
+        return self.beside["psf_centre"]
+
+    def reset_choices(self) -> None:
+        self.layer.reset_choices()
+
+    def show_rows(self, space: int) -> None:
+        measured = self.layer.value is not None
+        self.show_row(self.centre, measured)
+        self.show_row(self.sigma, not measured)
+        self.show_row(self.sigma_z, not measured and space == 3)
+
+    def value(self, space: int) -> Any:
+        if self.layer.value is not None:
+            return layers.pixels(self.layer.value)
+        sigmas = (self.sigma_z.value, self.sigma.value, self.sigma.value)[-space:]
+        return sigmas if any(sigmas) else None
+
+    def words(self, layer: Any, space: int) -> str:
+        psf = self.layer.value
+        if psf is not None and psf.ndim != space:
+            raise ValueError(
+                f"'{psf.name}' has {psf.ndim} axes, but what is restored has {space}: choose another point spread "
+                "function, or another row under Restore."
+            )
+        if psf is not None:
+            return f"undo the blur of '{psf.name}'"
+        if self.value(space) is None and self._needed:
+            raise ValueError("A sigma above 0 says how wide the blur is.")
+        return "undo a Gaussian blur" if self.value(space) else ""
+
+
+class Camera(Rows):
+    """Rows for what is known of the camera; what is left empty is estimated from the image."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        self.rows = {
+            name: LineEdit(name=name, label=each.label, tooltip=f"{each.help} Empty: estimated from the image.")
+            for name, each in arguments().items()
+            if each.group
+        }
+        super().__init__(list(self.rows.values()))
+        for row in self.rows.values():
+            row.native.setPlaceholderText("estimated")
+            row.changed.connect(self._tell)
+
+    def values(self) -> dict[str, float]:
+        """Argument -> value, for the rows that are filled in.
+
+        Raises
+        ------
+        ValueError
+            If one is not a number, or cannot be.
+        """
+        written = {name: row.value.strip() for name, row in self.rows.items()}
+        found = {}
+        for name, text in written.items():
+            try:
+                if text:
+                    found[name] = float(text)
+            except ValueError:
+                raise ValueError(_WRONG.format(name=name, text=text)) from None
+            if text and (not np.isfinite(found[name]) or (found[name] < 0 and name != "offset")):
+                raise ValueError(_WRONG.format(name=name, text=text).replace("a number", "a number from 0 up"))
+        return found
+
+    def take(self, values: dict[str, float]) -> None:
+        """Fill in these values, and leave the other rows empty."""
+        for name, row in self.rows.items():
+            row.value = str(values.get(name, ""))
+
+    def _tell(self) -> None:
+        self.changed.emit()
+
+
+_KINDS: dict[str, type[Known]] = {"factor": Factor, "psf": PointSpread}
+
+
+def known_of(task: str, images: Callable[[Any], list[tuple[str, Any]]]) -> dict[str, Known]:
+    """The rows of a task: argument -> rows."""
+    row = TASKS[task]
+    own = [name for name, each in arguments_of(task).items() if name in row.takes and not each.beside]
+    return {name: _KINDS.get(name, Known)(name, name in row.needs, images) for name in own}
+
+
+def said_by(known: dict[str, Known], space: int) -> dict[str, Any]:
+    """Argument -> value, of all rows."""
+    return with_defaults({name: value for each in known.values() for name, value in each.said(space).items()})
+
+
+def _plain(name: str) -> Any:
+    """A row for an argument that is one of several choices, or a number."""
+    argument, default = arguments()[name], Request.__dataclass_fields__[name].default
+    option = argument.options[0]
+    words = {"name": name, "label": argument.label, "tooltip": argument.help}
+    if option.choices:
+        return ComboBox(**words, choices=list(option.choices), value=default)
+    return FloatSpinBox(**words, value=default or 0, min=0, max=1e9, step=0.1)
