@@ -71,6 +71,49 @@ def test_a_block_is_a_fit_with_the_scaling_and_noise_of_the_whole_and_a_seed_of_
     np.testing.assert_array_equal(restored.array[1, 2], single.image)
 
 
+def test_the_maps_of_a_block_are_those_of_its_fit(tmp_path: Path) -> None:
+    values, asked = stack(2, 20, 24), {"uncertainty": True, "residual": True}
+    restored = restore_blocks("denoise", values, tmp_path / "out.zarr", **PRIOR, **asked)
+    limits, knobs = restored.record["intensity_range"], {k: v for k, v in PRIOR.items() if k != "client"}
+    single = denoise(values[1], intensity_range=limits, seed=seed_at(0, (1, 0, 0)), uncertainty=True, **knobs)
+    np.testing.assert_array_equal(restored.uncertainty[1], single.uncertainty)
+    np.testing.assert_array_equal(restored.residual[1], single.residual)
+    opened = open_source(tmp_path / "out.zarr" / "uncertainty")
+    assert (opened.shape, opened.calibration.axes) == ((2, 20, 24), open_source(tmp_path / "out.zarr").calibration.axes)
+    plain = restore_blocks("denoise", values, tmp_path / "plain.zarr", **PRIOR)
+    np.testing.assert_array_equal(plain.array[:], restored.array[:])
+    assert plain.uncertainty is plain.residual is None
+    again = restore_blocks("denoise", values, tmp_path / "out.zarr", **PRIOR, overwrite=True)
+    assert again.residual is None
+
+
+def test_maps_are_blended_have_levels_and_go_on_after_a_stop(tmp_path: Path) -> None:
+    image, mask = 100 + 50 * noisy(70, 72), np.zeros((70, 72), np.uint8)
+    image[5:9, 30:40], mask[40:44, 4:20] = np.nan, 1
+    knobs = {**PRIOR, "tile": 40, "overlap": 8, "uncertainty": True, "residual": True, "runs": 2}
+    whole = restore_blocks("denoise", image, tmp_path / "whole.zarr", mask, **knobs)
+    asked = iter([False] * 30 + [True] * 1000)
+    broken = "denoise", image, tmp_path / "broken.zarr", mask
+    assert not restore_blocks(*broken, should_stop=lambda: next(asked), **knobs).complete
+    again = restore_blocks(*broken, **knobs)
+    assert again.complete
+    for name in ("array", "uncertainty", "residual"):
+        np.testing.assert_array_equal(getattr(whole, name)[:], getattr(again, name)[:])
+    missing = np.isnan(image) | (mask > 0)
+    np.testing.assert_array_equal(np.isnan(whole.residual[:]), missing)
+    np.testing.assert_allclose((image - whole.array[:])[~missing], whole.residual[:][~missing], atol=20)
+    assert (whole.uncertainty[:] > 0).all()
+
+
+def test_a_residual_is_on_the_grid_of_the_measurement(tmp_path: Path) -> None:
+    knobs = {**PRIOR, "preset": "auto", "factor": 2, "tile": 16, "overlap": 4, "uncertainty": True, "residual": True}
+    restored = restore_blocks("superresolve", stack(1, 20, 24)[0], tmp_path / "out.zarr", **knobs)
+    assert (restored.array.shape, restored.uncertainty.shape) == ((40, 48), (40, 48))
+    assert restored.residual.shape == (20, 24)
+    scales = [open_source(tmp_path / "out.zarr" / name).calibration.scale for name in ("", "uncertainty", "residual")]
+    assert scales == [(0.5, 0.5), (0.5, 0.5), (1, 1)]
+
+
 @pytest.mark.parametrize("kind", ["path", "zarr", "dask", "memory"])
 def test_all_kinds_of_arrays_give_the_same(tmp_path: Path, kind: str) -> None:
     values = stack(3, 20, 24)
@@ -402,7 +445,6 @@ def test_nothing_else_is_ever_overwritten(tmp_path: Path) -> None:
         ({"axes": "tyx"}, "calibration=.*leading_axes="),
         ({"channel_axis": 0}, "channel_axis=.*one by one"),
         ({"overlap": 600}, "overlap=600 is more than half of a tile of 1024"),
-        ({"uncertainty": True}, "uncertainty is not kept of blocks"),
         ({"code": "guide"}, "code='guide' needs an image"),
         ({"intensity_range": (2, 1)}, "intensity_range"),
         ({"iteratons": 2}, "did you mean 'iterations'"),

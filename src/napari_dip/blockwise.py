@@ -19,16 +19,7 @@ from napari_dip.io.picture import Picture
 from napari_dip.options import check_volume, said
 from napari_dip.terminal import Bar, Stop
 
-_ONE_IMAGE = (
-    "guide",
-    "residual",
-    "noise_control",
-    "truth",
-    "affine",
-    "resolution",
-    "together",
-    "uncertainty",
-)
+_ONE_IMAGE = ("guide", "noise_control", "truth", "affine", "resolution", "together")
 
 
 def wanted(args: Namespace) -> bool:
@@ -76,6 +67,7 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
         "mask": None if args.mask is None else _mask(args),
         "leading_axes": len(axes) - (3 if args.volume else 2),
         "calibration": calibration,
+        "residual": args.residual,
         **said(args),
         **changes,
     }

@@ -133,6 +133,7 @@ class OfBlocks(Instrument, total=False):
     read_noise: float | None
     client: Any
     settings: Settings | None
+    residual: bool
 
 
 class BlockOptions(OfBlocks, total=False):

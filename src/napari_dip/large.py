@@ -31,8 +31,9 @@ from napari_dip.core.solve import Progress
 from napari_dip.io.arrays import Place, Unreadable
 from napari_dip.io.ngff import Calibration
 from napari_dip.keywords import BlockOptions, Instrument, with_knobs
-from napari_dip.ledger import KEY, Ledger
+from napari_dip.ledger import KEY, RESIDUAL, UNCERTAINTY, Ledger
 from napari_dip.order import AnotherRun, Order, begin, look, plan_of, read_order, refuse_another, same_samples
+from napari_dip.outputs import IMAGE
 from napari_dip.settings import Settings
 from napari_dip.terminal import script_bar
 
@@ -101,7 +102,21 @@ class Restored:
     @property
     def array(self) -> Any:
         """The finest level, not read: a zarr array."""
-        return zarr.open_array(self.path / "0", mode="r")
+        return self._finest(IMAGE)
+
+    @property
+    def uncertainty(self) -> Any:
+        """The standard deviation at each pixel, not read, where the settings ask for it; else None."""
+        return self._finest(UNCERTAINTY)
+
+    @property
+    def residual(self) -> Any:
+        """Measurement minus what the instrument sees of the result, not read, if it was asked for; else None."""
+        return self._finest(RESIDUAL)
+
+    def _finest(self, name: str) -> Any:
+        path = self.path / name / "0"
+        return zarr.open_array(path, mode="r") if path.is_dir() or not name else None
 
 
 @with_knobs
@@ -152,6 +167,7 @@ def iterate_blocks(
     should_stop: Callable[[], bool] = lambda: False,
     interval: float = 0.25,
     settings: Settings | None = None,
+    residual: bool = False,
     **options: Unpack[Instrument],
 ) -> Generator[BlockProgress, None, Restored]:
     """Restore an array of any size block by block into an OME-Zarr, and say how far it is.
@@ -187,6 +203,9 @@ def iterate_blocks(
         Asked now and then; true ends the run, with what is done.
     interval : float
         Seconds between two signs of life from within a block that is computed here.
+    residual : bool
+        Also write what was removed, like `Result.residual`, as the group ``residual`` of the target. A map of the
+        uncertainty, with ``uncertainty=True``, is its group ``uncertainty``. Each is an OME-Zarr image.
     settings, **options
         As for `restore.iterate`: the settings, and changes to them by name; also ``kernel``, ``psf``,
         ``psf_centre`` and ``voxel_size``, which by default is that of the calibration. ``tile`` and ``overlap``
@@ -231,6 +250,7 @@ def iterate_blocks(
         should_stop=should_stop,
         interval=interval,
         settings=settings,
+        residual=residual,
         **options,
     )
     if order.client is not None and isinstance(order.source.array, np.ndarray):

@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from napari_dip.io.ngff import METADATA, Node, image_metadata
 
+MAPS = UNCERTAINTY, RESIDUAL = "uncertainty", "residual"  # groups within that of the restored image
 KEY = "napari-dip"  # of the record in the attributes, and name of the group of what is only needed meanwhile
 _MANY = 1000  # markers in a folder
 _EVERY = 1.0  # seconds between two looks for a wish to stop
@@ -337,6 +338,9 @@ def _foreign(folder: Path) -> Iterator[Path]:
         found = image_metadata(dict(opened.attrs), str(folder))
         for image in found["multiscales"].items("a list") if found else ():
             levels += [each["path"].text("a path") for each in image["datasets"].items("a list")]
+        for name in MAPS:
+            if (folder / name).is_dir() and KEY in (map_ := zarr.open_group(folder / name, mode="r")).attrs:
+                levels += [f"{name}/{level}" for level in map_.array_keys()]
     return _foreign_in(folder, levels)
 
 

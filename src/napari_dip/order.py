@@ -28,7 +28,8 @@ from napari_dip.inputs import read_range, read_slices
 from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source
 from napari_dip.io.ngff import Calibration, besides, merged
 from napari_dip.io.omezarr import VERSIONS, chunks_of, create_level, pyramid
-from napari_dip.ledger import KEY, Ledger
+from napari_dip.ledger import KEY, RESIDUAL, UNCERTAINTY, Ledger
+from napari_dip.outputs import IMAGE, Output
 from napari_dip.request import arguments, read_instrument
 from napari_dip.restore import chosen
 from napari_dip.run import level_in, noise_of
@@ -63,6 +64,7 @@ class Order:
     intensity_range: tuple[float, float] | None
     settings: Settings | None
     changes: dict[str, Any]
+    residual: bool
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -150,6 +152,7 @@ class Order:
             "settings": None if self.settings is None else self.settings.as_dict(),
             "changes": {k: v for k, v in self.changes.items() if k != "threads"},
             **instrument,
+            **({"residual": True} if self.residual else {}),
         }
         return dict(json.loads(json.dumps(asked)))
 
@@ -171,6 +174,7 @@ def read_order(
     should_stop: Callable[[], bool] = lambda: False,
     interval: float = 0.25,
     settings: Settings | None = None,
+    residual: bool = False,
     **options: Any,
 ) -> Order:
     """What was asked for, checked as far as that needs no pixel; arguments as for `large.iterate_blocks`."""
@@ -180,8 +184,6 @@ def read_order(
         if name in changes:
             raise TypeError(f"{name}={changes[name]!r} is not for blocks: {instead}")
     check_names(changes, also=("mask", *arguments(), "leading_axes"))
-    if changes.get("uncertainty", settings.uncertainty if settings else False):
-        raise ValueError("uncertainty is not kept of blocks; restore a part of the array as one image for that")
     if "guide" in (changes.get("code"), settings.code if settings else ""):
         raise ValueError("code='guide' needs an image of the size of the result, which blocks do not have")
     read = open_source(source, calibration)
@@ -216,6 +218,7 @@ def read_order(
         intensity_range=request.intensity_range,
         settings=settings,
         changes=changes,
+        residual=residual,
     )
     _ = order.tiles  # refuses now what makes no sense
     return order
@@ -375,31 +378,44 @@ def begin(
     plan, form = plan_of(order, found), order.source.zarr_format
     calibration = order.source.calibration
     finest = calibration.finer((*[1] * order.leading, *order.factors))
-    paths = [str(i) for i in range(len(plan.levels))]
-    image = finest.metadata(order.ledger.target.stem, paths, [[1 / f for f in level] for level in plan.levels])
-    image, version = merged(image, order.source.ome), {"version": VERSIONS[form]}
-    attributes, in_ome = besides(order.source.attributes)
-    attributes |= calibration.besides
-    display = {"omero": calibration.omero} if calibration.omero else {}
-    if form == 2:
-        attributes |= {**in_ome, "multiscales": [{**image, **version}], **display}
-    else:
-        attributes |= {"ome": {**in_ome, **version, "multiscales": [image], **display}}
-    attributes |= {KEY: found}
+    version, of_source = {"version": VERSIONS[form]}, dict(order.source.of_array)
 
+    def described(output: Output, calibration: Calibration, name: str) -> dict[str, Any]:
+        """The multiscale image that an output is."""
+        paths = [str(i) for i in range(len(output.levels))]
+        return calibration.metadata(name, paths, [[1 / f for f in level] for level in output.levels])
+
+    def marked(image: dict[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
+        """The attributes of a group that holds it, and what else belongs beside it."""
+        if form == 2:
+            return {**rest, "multiscales": [{**image, **version}]}
+        return {"ome": {**rest, **version, "multiscales": [image]}}
+
+    name, (image, *maps) = order.ledger.target.stem, plan.outputs
+    besides_it, in_ome = besides(order.source.attributes)
+    besides_it |= calibration.besides
+    in_ome |= {"omero": calibration.omero} if calibration.omero else {}
+    attributes = {**besides_it, **marked(merged(described(image, finest, name), order.source.ome), in_ome), KEY: found}
     work = order.ledger.work.relative_to(order.ledger.path)
 
     def make(path: Path) -> None:
         group = zarr.create_group(path, zarr_format=form, attributes=attributes)  # type: ignore[arg-type]
-        for i in range(len(plan.levels)):
-            array = create_level(group, str(i), plan.level_shape(i), plan.dtype, plan.chunks, calibration.axes)
-            array.attrs.update({k: v for k, v in order.source.of_array.items() if i == 0 or k == "_ARRAY_DIMENSIONS"})
-        if plan.direct:
-            (path / work).mkdir(parents=True)
-            return
-        tile = plan.finer.tile
-        kept = group.create_group(work.as_posix())
-        kept.create_array("tiles", shape=(plan.blocks, *tile), chunks=(1, *tile), dtype=plan.real, fill_value=np.nan)
+        for each in maps:
+            grid = calibration if each.name == RESIDUAL else finest
+            own = {**marked(described(each, grid, f"{name}, {each.name}"), {}), KEY: {"map": each.name, "of": name}}
+            group.create_group(each.name, attributes=own)
+        for output in plan.outputs:
+            for i in range(len(output.levels)):
+                level = output.level_shape(i)
+                array = create_level(group, output.path(i), level, output.dtype, output.chunks, calibration.axes)
+                own = {k: v for k, v in of_source.items() if i == 0 or k == "_ARRAY_DIMENSIONS"}
+                array.attrs.update(own if output is image else {})
+        (path / work).mkdir(parents=True)
+        for output in plan.outputs:
+            if not output.direct:
+                shape = plan.blocks, *output.tiles.tile
+                kept, chunks = f"{work.as_posix()}/{output.kept}", (1, *output.tiles.tile)
+                group.create_array(kept, shape=shape, chunks=chunks, dtype=output.real, fill_value=np.nan)
 
     order.ledger.create(make)
     return found
@@ -434,12 +450,20 @@ def _plan(order: Order, found: dict[str, Any]) -> Plan:
     ]
     if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in (found["level"], *numbers)):
         raise ValueError("its level or noise is no number")
-    shape = (*order.source.shape[: order.leading], *tiles.finer(order.factors).shape)
     limits = None if found["intensity_range"] is None else read_range(tuple(found["intensity_range"]))
     noise = None if found["noise"] is None else noise_from(found["noise"])
     low, high = limits or (0.0, 0.0)
     real = float_for(low, high, noise.sigma if noise else 0.0)
     dtype = np.dtype(order.source.array.dtype) if settings.output_dtype == "input" else real
+    lead, spatial = order.source.shape[: order.leading], len(order.space)
+    between = float_for(0.0, high - low)
+
+    def output(name: str, tiles: Tiling, dtype: np.dtype[Any], real: np.dtype[Any]) -> Output:
+        whole = *lead, *tiles.shape
+        chunks, levels = chunks_of(whole, spatial), tuple(pyramid(whole, spatial))
+        return Output(name=name, lead=lead, tiles=tiles, dtype=dtype, real=real, chunks=chunks, levels=levels)
+
+    fine = tiles.finer(order.factors)
     return Plan(
         target=str(order.ledger.path.absolute()),
         run=found.get("run", ""),
@@ -450,13 +474,13 @@ def _plan(order: Order, found: dict[str, Any]) -> Plan:
         intensity_range=limits,
         noise=noise,
         level=found["level"],
-        lead=order.source.shape[: order.leading],
         tiles=tiles,
         factors=order.factors,
-        dtype=dtype.newbyteorder("="),
-        real=real,
-        chunks=chunks_of(shape, len(order.space)),
-        levels=tuple(pyramid(shape, len(order.space))),
+        outputs=(
+            output(IMAGE, fine, dtype.newbyteorder("="), real),
+            *([output(UNCERTAINTY, fine, between, between)] if settings.uncertainty else []),
+            *([output(RESIDUAL, tiles, between, between)] if order.residual else []),
+        ),
     )
 
 

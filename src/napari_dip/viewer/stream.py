@@ -236,25 +236,24 @@ def lazy_levels(restored: Restored) -> list[Any]:
     """The levels of the image, the finest first, not read; while tiles are not blended in the file, in the reading."""
     import dask.array
 
-    from napari_dip import blocks
-
     plan = restored.plan
     if restored.complete:
         group = zarr.open_group(restored.path, mode="r")
         arrays = [group[str(i)] for i in range(len([name for name, _ in group.arrays()]))]
         return [_lazy(array) for array in arrays]
-    if plan is None or plan.direct or not (_ledger(restored).work / "tiles").exists():
+    if plan is None or plan.image.direct or not (_ledger(restored).work / plan.image.kept).exists():
         return [_lazy(restored.array)]
+    image = plan.image
     chunks = tuple(
         tuple(min(size, n - start) for start in range(0, n, size))
-        for n, size in zip(plan.shape, plan.chunks, strict=True)
+        for n, size in zip(image.shape, image.chunks, strict=True)
     )
 
     def blended(block_info: Any = None) -> np.ndarray:
         at = block_info[None]["chunk-location"]
-        return blocks.blended(plan, int(np.ravel_multi_index(at, [len(each) for each in chunks])))
+        return image.blended(plan.tile_array(image), int(np.ravel_multi_index(at, [len(each) for each in chunks])))
 
-    return [dask.array.map_blocks(blended, chunks=chunks, dtype=plan.dtype, meta=np.empty(0, plan.dtype))]
+    return [dask.array.map_blocks(blended, chunks=chunks, dtype=image.dtype, meta=np.empty(0, image.dtype))]
 
 
 def _may_be_written(target: Path) -> bool:
