@@ -20,7 +20,7 @@ import numpy as np
 from scipy import ndimage
 
 from benchmarks.images import Array, fit_noise
-from napari_dip.core.selfguided import SelfGuided
+from napari_dip.core.methods.selfguided import SelfGuidedFitter
 
 STEP = 0.7, -1.3  # pixels that a scene moves by from slice to slice
 Stack = tuple[str, Array, Array]  # name, truth, observed: (N, H, W)
@@ -67,16 +67,16 @@ def compared(truth: Array, observed: Array, knobs: dict[str, Any]) -> dict[str, 
     """Both ways of restoring a stack."""
     from napari_dip import denoise
 
-    learnt, plain = [], SelfGuided.learnt
+    learnt, plain = [], SelfGuidedFitter.learnt
 
-    def noted(search: SelfGuided) -> float:
+    def noted(search: SelfGuidedFitter) -> float:
         amount = plain(search)
         if search.warm:
             learnt.append(amount)
         return amount
 
     images, seconds = [], []
-    with patch.object(SelfGuided, "learnt", noted):
+    with patch.object(SelfGuidedFitter, "learnt", noted):
         for warm in (False, True):
             began = time.process_time()
             result = denoise(observed, leading_axes=1, warm_start=warm, seed=0, **knobs)

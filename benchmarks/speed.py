@@ -200,15 +200,15 @@ def _loop(name: str, shape: Shape, device: str) -> Callable[[], object]:
         from benchmarks import plain
 
         return plain.loop(observation[None].to(device))
+    from napari_dip.core.methods.prior import PriorFitter
     from napari_dip.core.operators import Identity
     from napari_dip.core.problem import Problem
-    from napari_dip.core.search import Search
     from napari_dip.settings import Settings
 
     settings = Settings(
         precision=PRECISION[name], device=device, stop="iterations"
     )  # the others are the published ones
-    search = Search(Problem(observation=observation.numpy(), operator=Identity()), settings, device)
+    search = PriorFitter(Problem(observation=observation.numpy(), operator=Identity()), settings.method, device)
     search.begin()
     return search.step
 

@@ -18,8 +18,9 @@ import torch
 
 import napari_dip
 from napari_dip import Result, Run, Settings, denoise, inpaint, iterate, record, superresolve
-from napari_dip.core import fidelity, search, solve
+from napari_dip.core import fidelity, solve
 from napari_dip.core.guard import Diverged
+from napari_dip.core.methods import prior
 from napari_dip.core.problem import Problem
 from tests.bad_inputs import QUICK, Case, bad, dot, odd, plain
 from tests.core.tiny import noisy, picture, psnr
@@ -348,7 +349,7 @@ def test_a_slice_that_has_no_hole_is_kept() -> None:
 
 
 def test_an_error_in_a_later_slice_keeps_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    make, made = search.fresh_generator, []
+    make, made = prior.fresh_generator, []
 
     def fresh_generator(*rest: Any) -> Any:
         made.append(1)
@@ -356,7 +357,7 @@ def test_an_error_in_a_later_slice_keeps_what_is_done(monkeypatch: pytest.Monkey
             raise MemoryError("on purpose")
         return make(*rest)
 
-    monkeypatch.setattr(search, "fresh_generator", fresh_generator)
+    monkeypatch.setattr(prior, "fresh_generator", fresh_generator)
     result = denoise(stack(3, 9, 12), leading_axes=1, **FAST)
     assert np.isfinite(result.image[0]).all()
     assert np.isnan(result.image[1:]).all()

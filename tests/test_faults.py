@@ -26,8 +26,8 @@ from napari_dip import deconvolve, denoise, inpaint, iterate, restore_blocks, su
 from napari_dip.cli import main
 from napari_dip.core import coverage
 from napari_dip.core.guard import Diverged
-from napari_dip.core.search import Search
-from napari_dip.core.selfguided import SelfGuided
+from napari_dip.core.methods.base import Fitter
+from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.io import files
 from napari_dip.io.arrays import open_source
 from napari_dip.order import look
@@ -70,9 +70,9 @@ class Failing:
         self.begun: list[int] = []
         low, high = image.min(), image.max()
         levels = [(frame.max() - low) / (high - low) for frame in image]
-        plain = Search.step
+        plain = Fitter.step
 
-        def instead(search: Search) -> None:
+        def instead(search: Fitter) -> None:
             index = int(np.argmin([abs(float(search.problem.observation.max()) - level) for level in levels]))
             if search.iteration == step:
                 self.begun.append(index)
@@ -80,7 +80,7 @@ class Failing:
                     raise self.errors[index]
             plain(search)
 
-        monkeypatch.setattr(Search, "step", instead)
+        monkeypatch.setattr(Fitter, "step", instead)
 
 
 # ------------------------------------------------------------------------------------------ slices that differ in kind
@@ -93,13 +93,13 @@ def test_weights_go_over_only_where_the_networks_are_the_same(
     """A frame whose neighbours share their noise is fitted in grids, by a smaller network."""
     image = np.random.default_rng(0).normal(100, 5, (3, 64, 64))
     image[odd] = registered(image[odd]) * 3
-    plain, sizes = SelfGuided.lay_out, []
+    plain, sizes = SelfGuidedFitter.lay_out, []
 
-    def lay_out(search: SelfGuided, rng: Any) -> None:
+    def lay_out(search: SelfGuidedFitter, rng: Any) -> None:
         plain(search, rng)
         sizes.append(len(search._generator.state_dict()))
 
-    monkeypatch.setattr(SelfGuided, "lay_out", lay_out)
+    monkeypatch.setattr(SelfGuidedFitter, "lay_out", lay_out)
     how = dict(leading_axes=1, at_once=at_once, **{**GUIDED, "scales": 5, "similar_patches": False})
     result = denoise(image, **how)
     assert len(set(sizes)) == 2  # else this is no such stack
@@ -215,15 +215,15 @@ def test_out_of_memory_in_two_slices_in_a_row_ends_the_run(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("error", [ERRORS[0], ERRORS[2]], ids=lambda error: type(error).__name__)
 def test_a_tile_or_a_run_that_fails_costs_no_other(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    plain, made = Search.begin, [0]
+    plain, made = Fitter.begin, [0]
 
-    def begin(search: Search, *rest: Any) -> None:
+    def begin(search: Fitter, *rest: Any) -> None:
         made[0] += 1
         if made[0] == 2:
             raise error
         plain(search, *rest)
 
-    monkeypatch.setattr(Search, "begin", begin)
+    monkeypatch.setattr(Fitter, "begin", begin)
     image = stack(1, 40)[0]
     tiles = denoise(image, tile=16, overlap=2, **PRIOR)
     assert made[0] == 9
@@ -257,7 +257,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_no_error_reaches_a_terminal_as_a_traceback(
     folder: Path, error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Search, "step", Mock(side_effect=error))
+    monkeypatch.setattr(Fitter, "step", Mock(side_effect=error))
     assert main(["denoise", "in.tif", "out.tif", *CLI]) == 1
     told = capsys.readouterr().err
     assert told.count("\n") == 1

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from napari_dip import Result, denoise, iterate
-from napari_dip.core import coverage, pieces, selfguided
+from napari_dip.core import coverage, pieces
+from napari_dip.core.methods import selfguided
 from tests.core.tiny import comparisons, picture
 
 SIZE = 24
@@ -169,7 +170,7 @@ def test_runs_that_were_there_stay_where_a_run_that_goes_on_is_stopped() -> None
 @pytest.mark.parametrize(("index", "iteration"), [(1, 2), (2, 7)], ids=["from a neighbour", "afresh"])
 def test_what_happened_before_a_stop_is_told_too(index: int, iteration: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """And a slice that no neighbour helps comes out the same."""
-    monkeypatch.setattr(selfguided.SelfGuided, "learnt", lambda self: np.inf if self.warm else 0.0)
+    monkeypatch.setattr(selfguided.SelfGuidedFitter, "learnt", lambda self: np.inf if self.warm else 0.0)
     monkeypatch.setattr(selfguided, "LEARNT", 1.0)
     whole = restored()
     both = restored(resume=restored(in_slice(index, iteration)))

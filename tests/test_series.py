@@ -11,8 +11,9 @@ import torch
 from scipy import ndimage
 
 from napari_dip import Result, denoise, iterate
-from napari_dip.core import coverage, search, selfguided
+from napari_dip.core import coverage
 from napari_dip.core.device import Device
+from napari_dip.core.methods import prior, selfguided
 from napari_dip.series import room
 from tests.bad_inputs import QUICK
 from tests.core.tiny import comparisons, picture, psnr
@@ -132,13 +133,13 @@ def test_slices_of_the_same_camera_share_its_noise() -> None:
 
 def neighbours_of(image: np.ndarray, monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[int]:
     """Of each slice but the first, the number of the one whose weights it began with."""
-    plain, taken = selfguided.SelfGuided.take_over, []
+    plain, taken = selfguided.SelfGuidedFitter.take_over, []
 
     def take_over(self: Any, state: Any) -> None:
         taken.append(state)
         plain(self, state)
 
-    monkeypatch.setattr(selfguided.SelfGuided, "take_over", take_over)
+    monkeypatch.setattr(selfguided.SelfGuidedFitter, "take_over", take_over)
     result = denoise(image, read_noise=10.0, gain=0.0, offset=0.0, **{**GUIDED, **options})
     return [next(i for i, state in enumerate(result.states) if state is one) for one in taken]
 
@@ -220,7 +221,7 @@ def test_progress_does_not_go_back_and_shows_one_slice_at_a_time() -> None:
 
 
 def test_what_does_not_fit_beside_others_is_restored_after_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    make, made = search.fresh_generator, []
+    make, made = prior.fresh_generator, []
 
     def fresh_generator(*rest: Any) -> Any:
         made.append(1)
@@ -230,7 +231,7 @@ def test_what_does_not_fit_beside_others_is_restored_after_them(monkeypatch: pyt
 
     _, image = series(4)
     alone = denoise(image, leading_axes=1, **FAST)
-    monkeypatch.setattr(search, "fresh_generator", fresh_generator)
+    monkeypatch.setattr(prior, "fresh_generator", fresh_generator)
     together = denoise(image, leading_axes=1, at_once=3, **FAST)
     assert np.array_equal(together.image, alone.image)
     assert together.complete

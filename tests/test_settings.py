@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from napari_dip import presets
+from napari_dip.knobs import Knob, SelfGuided, own
 from napari_dip.restore import chosen
-from napari_dip.settings import PRESETS, Knob, Settings, check_names, knobs, presets_for, settings_for
+from napari_dip.settings import PRESETS, Settings, check_names, knobs, presets_for, settings_for
 from napari_dip.tasks import TASKS
 
 KNOBS = knobs()
@@ -30,7 +31,7 @@ each_knob = pytest.mark.parametrize(("name", "knob"), KNOBS.items(), ids=KNOBS)
 
 def with_knob(name: str, value: Any) -> Settings:
     """Settings with one knob changed, of a method that reads it."""
-    return replace(PRESETS[presets.SELF] if name in presets.SELF_ONLY else Settings(), **{name: value})
+    return replace(PRESETS[presets.SELF] if name in own(SelfGuided) else Settings(), **{name: value})
 
 
 @each_knob
@@ -99,7 +100,7 @@ def test_an_unknown_choice_is_refused_with_a_suggestion(name: str, knob: Knob) -
 
 @pytest.mark.parametrize("name", [name for name, knob in KNOBS.items() if knob.kind == "bool"])
 def test_a_switch_takes_true_and_false_alone(name: str) -> None:
-    plain = PRESETS["denoise-self"] if name in presets.SELF_ONLY else Settings()
+    plain = PRESETS["denoise-self"] if name in own(SelfGuided) else Settings()
     assert getattr(plain.changed(**{name: np.bool_(False)}), name) is False
     for value in (0, 1, "yes", None):
         with pytest.raises(TypeError, match=f"^{name}="):

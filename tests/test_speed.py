@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.benchmark import Measurement, Timer
 
 from napari_dip.core.generators import make_generator
-from napari_dip.settings import Settings
+from napari_dip.knobs import Prior
 
 pytest.importorskip("benchmarks", reason="needs a checkout")
 
@@ -22,7 +22,7 @@ from benchmarks.__main__ import main
 
 
 def test_the_plain_loop_has_the_network_of_the_defaults() -> None:
-    net, ours = plain.network(3), make_generator(Settings(), plain.CODE, 3, (64, 64))
+    net, ours = plain.network(3), make_generator(Prior(), plain.CODE, 3, (64, 64))
 
     def weights(i: int) -> Iterator[nn.Parameter]:
         yield from ours.skips[i].parameters()
@@ -48,7 +48,7 @@ def test_work_grows_with_the_pixels() -> None:
     (flops, values, weights), (more, larger, same) = speed.work((1, 64, 64)), speed.work((1, 128, 128))
     assert more == pytest.approx(4 * flops, rel=0.01)
     assert larger == pytest.approx(4 * values, rel=0.1)
-    assert same == weights == sum(w.numel() for w in make_generator(Settings(), plain.CODE, 1, (64, 64)).parameters())
+    assert same == weights == sum(w.numel() for w in make_generator(Prior(), plain.CODE, 1, (64, 64)).parameters())
 
 
 class AtOnce:

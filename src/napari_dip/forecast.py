@@ -17,6 +17,7 @@ from napari_dip.core.noise import Noise, is_guess
 from napari_dip.core.solve import OutOfMemory
 from napari_dip.core.telling import quietly, warn
 from napari_dip.keywords import Knobs
+from napari_dip.knobs import SelfGuided
 from napari_dip.request import read_instrument
 from napari_dip.run import Job, axes_of_noise
 from napari_dip.settings import Settings
@@ -161,7 +162,8 @@ def tell_if_long(seconds: float, how: str, less: str) -> None:
 def may_take_long(settings: Settings, shape: tuple[int, ...], count: int) -> bool:
     """Whether restoring so many images (*shape) might be long, by a bound: a cost is known after half a second."""
     pixels = math.prod(max(n, 64) for n in shape)
-    seen = 2 * settings.batch * settings.crop**2 if settings.code == "self" else pixels
+    method = settings.method
+    seen = 2 * method.batch * method.crop**2 if isinstance(method, SelfGuided) else pixels
     fitted = settings.runs * count * (settings.iterations * seen + 30 * pixels)
     return fitted * _A_WEIGHT * _weights(settings, len(shape)) / _SLOWEST > LONG
 

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
+from napari_dip.knobs import IntPerScale, NamePerScale
 from napari_dip.request import arguments
-from napari_dip.settings import IntPerScale, NamePerScale, Settings, knobs
+from napari_dip.settings import Settings, knobs
 from napari_dip.tasks import TASKS, tasks_with_knob
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_dip import presets
-from napari_dip.tasks import PRIOR, SELF_GUIDED, TASKS
+from napari_dip.knobs import Prior, SelfGuided, own
+from napari_dip.tasks import TASKS
 
 if TYPE_CHECKING:
     from napari_dip.core.noise import Noise
-    from napari_dip.settings import Settings
 
 
 def auto_preset(task: str, *, on_cpu: bool, noise: Noise | None, changes: dict[str, Any]) -> tuple[str, str]:
@@ -26,11 +26,11 @@ def auto_preset(task: str, *, on_cpu: bool, noise: Noise | None, changes: dict[s
         The settings that the user has chosen: they may ask for what only one method has.
     """
     prior = TASKS[task].presets[0 if on_cpu else 1]
-    if SELF_GUIDED not in TASKS[task].methods:
+    if SelfGuided not in TASKS[task].methods:
         return prior, f"it is the default for this task on a {'CPU' if on_cpu else 'GPU'}"
     wish = _wish(changes)
     if wish:
-        name = presets.SELF if wish[0] == "self-guided" else prior
+        name = presets.SELF if wish[0] == SelfGuided.name else prior
         return name, f"{wish[1]} needs it"
     if noise is None:
         return prior, "the noise of the image is not known, which a self-guided fit needs"
@@ -48,11 +48,6 @@ def auto_preset(task: str, *, on_cpu: bool, noise: Noise | None, changes: dict[s
     return presets.SELF, "noise is independent from pixel to pixel, and known"
 
 
-def method_of(settings: Settings) -> str:
-    """The method in the words of `Result.method`."""
-    return SELF_GUIDED if settings.code == "self" else PRIOR
-
-
 #: Contrast over noise below which a self-guided fit keeps more noise than a prior: where each pixel has its own noise,
 #: and where neighbours share it. Then it is also the better one where the noise is a guess, which stops a prior too
 #: soon or too late.
@@ -64,14 +59,8 @@ def _wish(changes: dict[str, Any]) -> tuple[str, str] | None:
     """The method that a choice of the user's needs, and that choice."""
     for name, value in changes.items():
         stated = f"{name}={value!r}"
-        if name in presets.SELF_ONLY or (name, value) in _OF_SELF:
-            return "self-guided", stated
-        if (
-            name in presets.PRIOR_ONLY
-            or name in ("code", "generator")
-            or (name == "optimiser" and value != "muon")
-            or (name == "stop" and value not in ("auto", "passes", "iterations"))
-            or (name == "noise" and value not in ("auto", "gaussian"))
-        ):
-            return "prior", stated
+        if name in own(SelfGuided) or (name, value) in _OF_SELF:
+            return SelfGuided.name, stated
+        if name in own(Prior) or name == "optimiser" or value not in SelfGuided.takes.get(name, (value,)):
+            return Prior.name, stated
     return None

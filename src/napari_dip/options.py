@@ -11,8 +11,9 @@ from typing import Any, NoReturn
 import napari_dip
 from napari_dip.inputs import read_factor
 from napari_dip.io import files
+from napari_dip.knobs import Knob
 from napari_dip.request import Argument, arguments, arguments_of, with_defaults
-from napari_dip.settings import PRESETS, Knob, knobs, knobs_of, presets_for, settings_for
+from napari_dip.settings import PRESETS, knobs, knobs_of, presets_for, settings_for
 from napari_dip.tasks import TASKS, Task
 
 _NOISE = "Say what the noise of an image is, and which of its pixels are bad."

@@ -72,11 +72,5 @@ TABLE: dict[str, dict[str, Any]] = {
     "original-superresolve-8": _original(iterations=4000, code_noise=0.05, average=0.0),
 }
 
-#: The preset of self-guided fits, and the knobs that mean nothing to them, or to nothing else.
+#: The preset of self-guided fits.
 SELF = "denoise-self"
-SELF_ONLY = ("recorruption", "crop", "batch", "blocks", "similar_patches")
-PRIOR_ONLY = (
-    *("skip_channels", "channels_up", "filter_size_up", "filter_size_skip", "pointwise_up", "upsampling"),
-    *("downsampling", "normalisation", "output", "code_channels", "code_scale", "code_noise", "weight_noise", "tail"),
-    *("regulariser", "regulariser_weight"),
-)

@@ -17,7 +17,7 @@ from napari_dip.core.solve import Progress, Result, telling_of_memory
 from napari_dip.core.stopping import Choice
 from napari_dip.forecast import cost_of, fitted, tell_of_long_wait
 from napari_dip.keywords import Arguments, FineOptions, Options, with_knobs
-from napari_dip.method import auto_preset, method_of
+from napari_dip.method import auto_preset
 from napari_dip.request import AXES, arguments, read_request
 from napari_dip.run import Job, Run, check_resume, noise_of, scaling_of
 from napari_dip.series import stream, unfinished
@@ -212,7 +212,7 @@ def iterate(
         open=open,
         device=device,
         noise=noise,
-        method=Choice(method_of(settings), reason),
+        method=Choice(settings.method.name, reason),
     )
     if resume is not None:
         check_resume(resume, job)

@@ -391,7 +391,7 @@ def describe(job: Job, result: Result) -> dict[str, Any]:
 
 def _source(settings: Settings) -> str:
     """What the uncertainty is the spread of, or estimated from."""
-    own = "disagreement" if settings.code == "self" else "samples" if settings.optimiser == "sgld" else "iterates"
+    own = settings.method.uncertainty_from
     return f"runs and {own}" if settings.runs > 1 else own
 
 

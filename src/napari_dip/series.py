@@ -18,7 +18,6 @@ from napari_dip.core import device as devices
 from napari_dip.core import memory, pieces
 from napari_dip.core.attempt import NO_STATE
 from napari_dip.core.batch import take_turns
-from napari_dip.core.coverage import begins_warm
 from napari_dip.core.intensity import to_dtype
 from napari_dip.core.ladder import Ladder
 from napari_dip.core.pieces import Account, States, Turns
@@ -176,7 +175,7 @@ class Series:
     def _neighbour(self, index: int) -> int | None:
         """The slice whose weights another one begins with: the same of the frame before, or the one before."""
         fitted = sorted({*self.done, *self._under_way})
-        if not fitted or not begins_warm(self.job.settings):
+        if not fitted or not (self.job.settings.warm_start and self.job.settings.method.begins_warm):
             return None
         if self.at_once > 1:
             return fitted[0]  # the others would have to wait for each other

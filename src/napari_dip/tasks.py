@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-SELF_GUIDED, PRIOR = "self-guided", "prior"
+from napari_dip.knobs import Method, Prior, SelfGuided
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Task:
         out where that does not ask for it.
     presets : tuple of str
         For a CPU, for an accelerator, and others that it offers.
-    methods : tuple of str
+    methods : tuple of type
         That ``preset="auto"`` chooses from.
     knobs : tuple of str
         Knobs that not every task has.
@@ -52,7 +52,7 @@ class Task:
     takes: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
     presets: tuple[str, ...]
-    methods: tuple[str, ...] = (PRIOR,)
+    methods: tuple[type[Method], ...] = (Prior,)
     knobs: tuple[str, ...] = ()
     keeps_mean: bool = False
     before: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ _ROWS = (
             *("denoise-small", "denoise-large", "denoise-self"),
             *("original-denoise", "original-denoise-strong", "original-jpeg"),
         ),
-        methods=(SELF_GUIDED, PRIOR),
+        methods=(SelfGuided, Prior),
         knobs=("similar_patches", "skip_bad_pixels"),
         keeps_mean=True,
         before=("truth", "resolution"),

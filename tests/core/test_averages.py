@@ -13,8 +13,8 @@ from napari_dip.core import pieces, solve
 from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.guard import Diverged
 from napari_dip.core.langevin import Langevin
+from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.core.noise import Noise
-from napari_dip.core.selfguided import SelfGuided
 from napari_dip.core.state import has_ended
 from tests.core.tiny import comparisons, finish, guided, live_tensors, picture, problem, psnr, run, tiny
 
@@ -71,12 +71,12 @@ def test_all_runs_have_one_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("error", [MemoryError, ValueError])
 def test_an_error_keeps_no_teacher(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
-    def fail(_: SelfGuided) -> None:
+    def fail(_: SelfGuidedFitter) -> None:
         raise error("on purpose")
 
     case = replace(problem(24, 24), noise=WHITE)
     run(case, guided(iterations=1))
-    monkeypatch.setattr(SelfGuided, "make_step", fail)
+    monkeypatch.setattr(SelfGuidedFitter, "make_step", fail)
     before = live_tensors()
     with pytest.raises(error) as caught:
         finish(pieces.iterate(case, guided()))

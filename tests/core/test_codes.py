@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from napari_dip.core.codes import fourier_features, make_code, mesh
-from napari_dip.settings import Settings
+from napari_dip.knobs import Prior
 from tests.core.tiny import problem, run, tiny
 
 SHAPES = [(8, 9), (5, 6, 7), (1, 12)]
@@ -16,7 +16,7 @@ every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 
 def code(shape: tuple[int, ...], seed: int = 0, guide: torch.Tensor | None = None, **knobs: object) -> torch.Tensor:
-    return make_code(Settings(**knobs), shape, guide, torch.Generator().manual_seed(seed))
+    return make_code(Prior(**knobs), shape, guide, torch.Generator().manual_seed(seed))
 
 
 @every_shape

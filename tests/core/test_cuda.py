@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from napari_dip import denoise
-from napari_dip.core import fidelity, graph, search, solve, stopping
+from napari_dip.core import fidelity, graph, solve, stopping
 from napari_dip.core.fidelity import Gaussian
+from napari_dip.core.methods import fitter_of
+from napari_dip.core.methods.prior import PriorFitter
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Compose, Downsample, Mask
 from napari_dip.core.problem import Problem
-from napari_dip.core.selfguided import SelfGuided
 from napari_dip.settings import PRESETS, Settings
 from tests.core.tiny import finish, noisy, not_finite_in_step, picture, psnr, run, tiny
 
@@ -100,7 +101,7 @@ def test_a_run_goes_on_on_the_gpu(optimiser: str) -> None:
 @pytest.mark.parametrize("made_on", ["cpu", "cuda"])
 def test_going_on_counts_the_steps_of_adam_where_its_graph_sees_them(made_on: str) -> None:
     (state,) = run(denoising(8, 8), tiny(device=made_on)).states
-    going_on = search.Search(denoising(8, 8), tiny(device="cuda"), "cuda:0")
+    going_on = PriorFitter(denoising(8, 8), tiny(device="cuda").method, "cuda:0")
     going_on.begin(state)
     counts = [moments["step"] for moments in going_on._optimiser.state.values()]
     assert counts
@@ -162,8 +163,8 @@ def test_a_graph_does_what_the_step_does(way: str, monkeypatch: pytest.MonkeyPat
 def test_nothing_waits_for_the_gpu_between_two_looks(way: str) -> None:
     settings = guided() if way == "self-guided" else tiny(device="cuda", **RECORDED[way])
     case = with_noise(denoising(32, 32))
-    rule = stopping.RULES["iterations" if settings.stop == "auto" else settings.stop](case, settings)
-    running = (SelfGuided if settings.code == "self" else search.Search)(case, settings, "cuda:0")
+    rule = stopping.RULES["iterations" if settings.stop == "auto" else settings.stop](case, settings.method)
+    running = fitter_of(case, settings.method, "cuda:0")
     running.begin()
     rule.begin(running)
     running.watch(rule.update)

@@ -9,11 +9,10 @@ import pytest
 import torch
 
 from napari_dip.core.ghost import Ghosts, Heap, Ledger
+from napari_dip.core.methods import fitter_of
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample, Identity, Operator
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import Search
-from napari_dip.core.selfguided import SelfGuided
 from napari_dip.settings import PRESETS
 from tests.core.tiny import tiny
 
@@ -25,9 +24,7 @@ def fit(ledger: Ledger, shape: tuple[int, ...], operator: Operator, knobs: dict)
     observation = np.random.default_rng(0).random((1, *shape), np.float32)
     noise = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
     settings = tiny(**knobs)
-    search = (SelfGuided if settings.code == "self" else Search)(
-        Problem(observation=observation, operator=operator, noise=noise), settings, "cpu"
-    )
+    search = fitter_of(Problem(observation=observation, operator=operator, noise=noise), settings.method, "cpu")
     search.begin()
     search.step()
     state = search.state()

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from napari_dip.core import fidelity, graph, stopping
 from napari_dip.core.fidelity import Gaussian
+from napari_dip.core.methods import fitter_of
+from napari_dip.core.methods.base import Fitter
+from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Compose, Downsample, Mask
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import Search
-from napari_dip.core.selfguided import SelfGuided
 from napari_dip.core.solve import Result
 from napari_dip.core.state import State
 from napari_dip.settings import PRESETS, Settings
@@ -172,7 +173,7 @@ def test_going_back_by_itself_and_a_fresh_optimiser_are_seen(way: str, monkeypat
     for kind in (Taping, Refusing):
         record_with(kind, monkeypatch)
         settings = WAYS[way]
-        search = (SelfGuided if settings.code == "self" else Search)(case_of(way), settings, "cpu")
+        search = fitter_of(case_of(way), settings.method, "cpu")
         search.begin()
         for i in range(24):
             if i == 6:
@@ -235,12 +236,12 @@ def _meta(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
 
 
-def begun(way: str) -> Search:
+def begun(way: str) -> Fitter:
     case, settings = case_of(way), WAYS[way]
-    rule = stopping.RULES["iterations" if settings.stop == "auto" else settings.stop](case, settings)
-    search = (SelfGuided if settings.code == "self" else Search)(rule.problem, settings, "meta")
+    rule = stopping.RULES["iterations" if settings.stop == "auto" else settings.stop](case, settings.method)
+    search = fitter_of(rule.problem, settings.method, "meta")
     search.begin()
-    if isinstance(search, SelfGuided) and way.endswith("taught"):
+    if isinstance(search, SelfGuidedFitter) and way.endswith("taught"):
         search._agreed = torch.empty_like(search._photons)
     rule.begin(search)
     search.watch(rule.update)

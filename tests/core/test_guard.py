@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_dip.core import fidelity, search, solve, stopping
+from napari_dip.core import fidelity, solve, stopping
 from napari_dip.core.fidelity import Gaussian
 from napari_dip.core.guard import EVERY, PATIENCE, Diverged
+from napari_dip.core.methods import prior
 from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
 from tests.core.tiny import finish, holed, live_tensors, problem, run, tiny
@@ -185,7 +186,7 @@ def test_memory_out_while_the_generator_is_made_is_an_error_with_a_remedy(
     def make_generator(*_: Any) -> None:
         raise kind(words)
 
-    monkeypatch.setattr(search, "fresh_generator", make_generator)
+    monkeypatch.setattr(prior, "fresh_generator", make_generator)
     with pytest.raises(MemoryError, match="fewer channels"):
         run(problem(), tiny())
 

@@ -19,7 +19,7 @@ SHAPES = [(1, 1000), (7, 7), (3, 3), (33, 17), (1, 1), (2, 5), (64, 65), (5, 33,
 
 
 def build(shape: tuple[int, ...], leaving: int = 1, code_channels: int = 2, seed: int = 0, **knobs: Any) -> Hourglass:
-    generator = make_generator(tiny(**{"channels": 3, **knobs}), code_channels, leaving, shape)
+    generator = make_generator(tiny(**{"channels": 3, **knobs}).method, code_channels, leaving, shape)
     draw_weights(generator, torch.Generator().manual_seed(seed))
     return generator
 
@@ -136,7 +136,7 @@ def test_generators_take_anisotropic_volumes(kind: str) -> None:
         scales=3,
         **({"generator": "unet", "code": "self", "skip_channels": 4, "code_channels": 32} if kind == "unet" else {}),
     )
-    generator = make_generator(settings, 4, 1, (7, 20, 18), (4, 1, 1))
+    generator = make_generator(settings.method, 4, 1, (7, 20, 18), (4, 1, 1))
     assert generator(torch.rand(1, 4, *generator.canvas)).shape[-3:] == (
         (7, 20, 18) if kind == "hourglass" else generator.canvas
     )
@@ -173,7 +173,7 @@ def published_weight_count(code: int, width: int, skip: int, scales: int, out: i
 
 
 def test_the_defaults_are_the_published_network() -> None:
-    generator = make_generator(Settings(), 32, 3, (64, 64))
+    generator = make_generator(Settings().method, 32, 3, (64, 64))
     count = sum(weight.numel() for weight in generator.parameters())
     assert count == published_weight_count(code=32, width=128, skip=4, scales=5, out=3)
     assert count == 2_217_831  # what the original notebooks print

@@ -18,16 +18,17 @@ from napari_dip.core.device import Device
 from napari_dip.core.ghost import Ledger
 from napari_dip.core.guard import Guard
 from napari_dip.core.ladder import Ladder, left_open
+from napari_dip.core.methods.base import Fitter
+from napari_dip.core.methods.prior import PriorFitter
+from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import Search
-from napari_dip.core.selfguided import SelfGuided
 from napari_dip.core.solve import OutOfMemory, Result
 from napari_dip.core.state import SAVING
 from napari_dip.settings import Settings
 from tests.core.tiny import TINY, comparisons, finish, guided, noisy, picture, problem, run, tiny
 
-Fails = Callable[[Search], bool]
+Fails = Callable[[Fitter], bool]
 SHORTAGES = [
     MemoryError("no more"),
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
@@ -71,7 +72,7 @@ def fitted(
 def failing(
     monkeypatch: pytest.MonkeyPatch,
     fails: Fails,
-    owner: Any = Search,
+    owner: Any = Fitter,
     name: str = "make_step",
     error: Exception = SHORTAGES[0],
 ) -> Iterator[list[int]]:
@@ -79,7 +80,7 @@ def failing(
     plain, failed = getattr(owner, name), []
 
     def instead(self: Any, *rest: Any, **named: Any) -> Any:
-        here = self if isinstance(self, Search) else rest[0]
+        here = self if isinstance(self, Fitter) else rest[0]
         if fails(here):
             failed.append(here.iteration)
             raise type(error)(*error.args)
@@ -94,7 +95,7 @@ def at(iteration: int, times: int = 1) -> Fails:
     """So many times, when a search comes to an iteration."""
     left = [times]
 
-    def fails(search: Search) -> bool:
+    def fails(search: Fitter) -> bool:
         if search.iteration == iteration and left[0]:
             left[0] -= 1
             return True
@@ -106,8 +107,8 @@ def at(iteration: int, times: int = 1) -> Fails:
 def before_rung(rung: int) -> Fails:
     """On all rungs before one: bfloat16, recomputing, tiles, the CPU."""
 
-    def fails(search: Search) -> bool:
-        settings = search.settings
+    def fails(search: Fitter) -> bool:
+        settings = search.method
         reached = [
             settings.precision == "bfloat16",
             settings.recompute == "on",
@@ -211,7 +212,7 @@ def test_the_cpu_goes_on_from_the_whole_image_when_tiles_fail(monkeypatch: pytes
 def test_the_cpu_takes_the_tiles_that_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
     case, settings, made = problem(3, 300), tiny(tile=128, iterations=12), []
 
-    def fails(search: Search) -> bool:
+    def fails(search: Fitter) -> bool:
         made.append(search.device)
         return len(made) > 35 and search.device != "cpu"  # at the last iteration of the last of three
 
@@ -229,22 +230,22 @@ def test_the_cpu_takes_the_tiles_that_are_left(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("owner", "name", "iteration"),
     [
-        *((Search, "lay_out", 0), (Search, "restart_optimiser", 0), (Guard, "begin", 0), (Search, "make_step", 0)),
-        *((Search, "make_step", 14), (Search, "state", 0), (Search, "state", 10)),
-        *((Search, "remember", 7), (Search, "losses", 10)),
+        *((PriorFitter, "lay_out", 0), (Fitter, "restart_optimiser", 0), (Guard, "begin", 0), (Fitter, "make_step", 0)),
+        *((Fitter, "make_step", 14), (Fitter, "state", 0), (Fitter, "state", 10)),
+        *((PriorFitter, "remember", 7), (Fitter, "losses", 10)),
     ],
 )
 def test_at_every_stage_the_run_goes_on(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, iteration: int) -> None:
     if name == "losses":
-        plain, failed = Search.losses.fget, []  # type: ignore[attr-defined]
+        plain, failed = Fitter.losses.fget, []  # type: ignore[attr-defined]
 
-        def losses(self: Search) -> list[float]:
+        def losses(self: Fitter) -> list[float]:
             if self.iteration == iteration and not failed:
                 failed.append(iteration)
                 raise MemoryError("no more")
             return plain(self)
 
-        monkeypatch.setattr(Search, "losses", property(losses))
+        monkeypatch.setattr(Fitter, "losses", property(losses))
         result = fitted(problem(), tiny(), ("recompute",))
     else:
         with failing(monkeypatch, at(iteration), owner, name) as failed:
@@ -296,14 +297,14 @@ def test_similar_patches_are_compared_on_the_first_rung_alone(monkeypatch: pytes
 @pytest.mark.parametrize("left", [(), ("device",), ("recompute", "device")], ids=str)
 def test_a_final_image_is_made_on_the_cpu(monkeypatch: pytest.MonkeyPatch, left: tuple[str, ...]) -> None:
     whole = run(GUIDED, guided())
-    plain = SelfGuided.mark
+    plain = SelfGuidedFitter.mark
 
-    def mark(self: SelfGuided, final: bool = True) -> Any:
+    def mark(self: SelfGuidedFitter, final: bool = True) -> Any:
         if final and (self.device != "cpu" or not left):
             raise torch.OutOfMemoryError("on purpose")
         return plain(self, final)
 
-    monkeypatch.setattr(SelfGuided, "mark", mark)
+    monkeypatch.setattr(SelfGuidedFitter, "mark", mark)
     result = fitted(GUIDED, guided(), left)
     assert result.complete
     assert (result.device == GPU) is bool(left)  # the fit stays there
@@ -322,7 +323,7 @@ def test_a_final_image_is_made_on_the_cpu(monkeypatch: pytest.MonkeyPatch, left:
 def test_when_no_rung_helps_the_run_ends_with_what_there_is(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     failed: list[int] = []
 
-    def fails(search: Search) -> bool:
+    def fails(search: Fitter) -> bool:
         if search.iteration == 17:
             failed.append(17)
         return bool(failed)
@@ -410,7 +411,7 @@ FAST = {**TINY, "preset": "denoise-small", "iterations": 12, "runs": 1}
 def test_later_slices_start_on_the_rung_that_worked(monkeypatch: pytest.MonkeyPatch) -> None:
     stack = np.stack([noisy(12, 14, seed=s) for s in range(3)])
     whole = napari_dip.denoise(stack, leading_axes=1, **FAST)
-    with failing(monkeypatch, lambda search: search.settings.recompute != "on") as failed:
+    with failing(monkeypatch, lambda search: search.method.recompute != "on") as failed:
         result = napari_dip.denoise(stack, leading_axes=1, **FAST)
     assert failed == [0]
     assert np.array_equal(result.image, whole.image)
@@ -425,7 +426,7 @@ def test_a_stack_in_tiles_of_two_sizes_is_whole(monkeypatch: pytest.MonkeyPatch)
     stack = np.stack([noisy(3, 300, seed=s) for s in range(2)])
     makes: list[int] = []
 
-    def fails(search: Search) -> bool:
+    def fails(search: Fitter) -> bool:
         makes.append(1)
         return len(makes) > 12 and max(search.problem.image_shape) > 256
 

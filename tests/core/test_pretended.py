@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from napari_dip import denoise, superresolve, trust
-from napari_dip.core.collaborative import nonlocal_ridge
+from napari_dip.core.methods.base import Fitter
+from napari_dip.core.methods.nlridge import nonlocal_ridge
+from napari_dip.core.methods.prior import PriorFitter
+from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.core.operators import Blur
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import Search
-from napari_dip.core.selfguided import SelfGuided
 from napari_dip.settings import Settings
 from tests.core import pretended
 from tests.core.test_graph import PHOTONS, SHARED, WAYS, WHITE, case_of
@@ -82,16 +83,16 @@ def test_going_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert whole.iterations == 2 * half.iterations
 
 
-@pytest.mark.parametrize("kind", [Search, SelfGuided])
-def test_the_ladder_leads_to_the_cpu(kind: type[Search], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [Fitter, SelfGuidedFitter])
+def test_the_ladder_leads_to_the_cpu(kind: type[Fitter], monkeypatch: pytest.MonkeyPatch) -> None:
     plain = kind.compare
 
-    def compare(search: Search) -> Any:
+    def compare(search: Fitter) -> Any:
         if search.device != "cpu" and search.iteration == 6:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return plain(search)
 
-    settings = {**(TINY if kind is Search else SELF), "iterations": 12, "recompute": "on", "tile": 64, "device": "auto"}
+    settings = {**(TINY if kind is Fitter else SELF), "iterations": 12, "recompute": "on", "tile": 64, "device": "auto"}
     with pretended.gpu(monkeypatch), patch.object(kind, "compare", compare):
         monkeypatch.setattr(pretended.PretendedRecorder, "record", None)  # each step is made by the host
         result = denoise(noisy(16, 16), **settings, **KNOWN)
@@ -133,15 +134,15 @@ def test_similar_patches(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_a_gpu_would_refuse_is_found(wrong: Any, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = Search.remember
+    plain = PriorFitter.remember
 
-    def remember(search: Search) -> None:
+    def remember(search: Fitter) -> None:
         wrong(search.iterate)
         plain(search)
 
     with (
         pretended.gpu(monkeypatch),
-        patch.object(Search, "remember", remember),
+        patch.object(PriorFitter, "remember", remember),
         pytest.raises((RuntimeError, TypeError), match=words),
     ):
         run(problem(), tiny(device="cuda"))

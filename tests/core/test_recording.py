@@ -13,7 +13,7 @@ import torch
 
 from napari_dip.core import batch, cost, graph, memory
 from napari_dip.core import device as devices
-from napari_dip.core.search import Search
+from napari_dip.core.methods.prior import PriorFitter
 from tests.core.tape import Taping
 from tests.core.tiny import problem, tiny
 
@@ -252,7 +252,7 @@ def test_a_search_that_ends_early_has_others_wait_for_it(monkeypatch: pytest.Mon
         return made[-1]
 
     monkeypatch.setattr(graph, "recorder_for", recorder_for)
-    search = Search(problem(), tiny(), "cpu")
+    search = PriorFitter(problem(), tiny().method, "cpu")
     search.begin()
     for _ in range(graph.WARM_UP + 1):
         search.step()

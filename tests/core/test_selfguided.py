@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip.core import coverage, selfguided, solve
+from napari_dip.core import coverage, solve
 from napari_dip.core.correlation import coloured, spectrum
 from napari_dip.core.coverage import tiles, whole_fit
+from napari_dip.core.methods import selfguided
+from napari_dip.core.methods.selfguided import LEAST, SelfGuidedFitter, pace_at
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample, Identity
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.photons import Stabilised
 from napari_dip.core.problem import Problem
-from napari_dip.core.selfguided import LEAST, SelfGuided, pace_at
 from napari_dip.core.state import SAVING
 from napari_dip.core.turns import turns
 from napari_dip.settings import PRESETS, Settings
@@ -51,8 +52,8 @@ def sharing(*shape: int) -> Problem:
     return Problem(observation=observation, operator=Identity(), noise=replace(SHARED, autocorrelation=line))
 
 
-def begun(problem: Problem, **changes: Any) -> SelfGuided:
-    search = SelfGuided(problem, small(**changes), "cpu")
+def begun(problem: Problem, **changes: Any) -> SelfGuidedFitter:
+    search = SelfGuidedFitter(problem, small(**changes).method, "cpu")
     search.begin()
     return search
 
@@ -92,9 +93,9 @@ def test_what_is_uncertain_of_the_noise_does_not_choose_the_share() -> None:
     problem = sharing(24, 24)
     for warning, asked in (("", True), ("it is a guess", False)):
         search = begun(replace(problem, noise=replace(SHARED, warning=warning)))
-        without_pauses(search.preliminaries())
+        without_pauses(search.prepare())
         search.step()
-        without_pauses(search.conclusion())
+        without_pauses(search.finish())
         assert search._final is not None
         assert (search._final[2] != 0.5) is asked
 
@@ -201,10 +202,10 @@ def test_the_step_length_falls_to_the_end_and_stays_there() -> None:
     assert paces[10:] == [LEAST] * 6
 
 
-def ready(problem: Problem, **changes: Any) -> SelfGuided:
+def ready(problem: Problem, **changes: Any) -> SelfGuidedFitter:
     """Begun, with its teacher."""
     search = begun(problem, **changes)
-    for _ in search.preliminaries():
+    for _ in search.prepare():
         pass
     return search
 
@@ -296,7 +297,7 @@ def test_comparing_patches_is_shown_before_the_first_iteration() -> None:
 @pytest.mark.parametrize("at", [0, 1, 6])
 def test_a_run_that_the_user_stops_does_not_wait(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     """Before, among and after the pauses that similar patches make."""
-    monkeypatch.setattr(SelfGuided, "_share", None)
+    monkeypatch.setattr(SelfGuidedFitter, "_share", None)
     asked = iter(range(1000))
     stopped = run(case(), small(iterations=4000), should_stop=lambda: next(asked) == at)
     assert next(asked) == at + 1
@@ -348,7 +349,7 @@ def test_volumes_are_finite_whatever_the_memory_held_before(shape: tuple[int, ..
 
 
 @pytest.mark.parametrize(
-    ("where", "name", "kind"), [(selfguided, "by_strips", SAVING), (SelfGuided, "_share", "out of memory")]
+    ("where", "name", "kind"), [(selfguided, "by_strips", SAVING), (SelfGuidedFitter, "_share", "out of memory")]
 )
 def test_memory_that_runs_out_over_similar_patches_costs_them_not_the_run(
     monkeypatch: pytest.MonkeyPatch, where: Any, name: str, kind: str

@@ -10,8 +10,8 @@ import pytest
 
 from napari_dip import Result, doubts, iterate, record, series
 from napari_dip.core.attempt import Attempt
+from napari_dip.core.methods.base import Fitter
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import Search
 from napari_dip.core.solve import OutOfMemory
 from napari_dip.run import Job
 from tests.core.shortage import shortage
@@ -71,7 +71,7 @@ def test_at_any_allocation_a_finished_image_is_kept(kind: str, lasting: bool) ->
 STAGES = [
     (Attempt, "state"),
     (Attempt, "good"),
-    (Search, "state"),
+    (Fitter, "state"),
     (Problem, "residual"),
     (doubts, "judge"),
     (doubts, "warnings_of"),
@@ -90,9 +90,9 @@ def test_what_comes_with_an_image_costs_no_image(
 ) -> None:
     """It fails each time, once the last iteration is made."""
     whole, plain, steps = restored("prior", uncertainty=True), getattr(owner, name), [0]
-    step = Search.step
+    step = Fitter.step
 
-    def counting(search: Search) -> None:
+    def counting(search: Fitter) -> None:
         step(search)
         steps[0] += 1
 
@@ -101,7 +101,7 @@ def test_what_comes_with_an_image_costs_no_image(
             raise type(error)(*error.args)
         return plain(*rest, **named)
 
-    monkeypatch.setattr(Search, "step", counting)
+    monkeypatch.setattr(Fitter, "step", counting)
     monkeypatch.setattr(owner, name, instead)
     result = restored("prior", uncertainty=True)
     assert result.complete

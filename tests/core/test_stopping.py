@@ -185,10 +185,10 @@ def test_below_the_noise_a_run_ends_soon_after_what_is_held_out_is_foretold_no_b
 def test_the_variance_is_that_of_the_iterates(stop: str) -> None:
     images = torch.rand(30, 1, 1, 4, 5, generator=torch.Generator().manual_seed(0))
     case = problem(4, 5)
-    rule = stopping.RULES[stop](case, tiny())
+    rule = stopping.RULES[stop](case, tiny().method)
 
     class Watched:
-        settings, device = tiny(), "cpu"
+        method, device = tiny().method, "cpu"
 
     search: Any = Watched()
     rule.begin(search)
@@ -258,7 +258,7 @@ def test_pixels_held_out_find_a_better_image_than_the_last() -> None:
     ],
 )
 def test_auto_says_what_it_chose_and_why(case: Problem, name: str, words: str) -> None:
-    choice = stopping.choose(case, tiny(stop="auto"))
+    choice = stopping.choose(case, tiny(stop="auto").method)
     assert choice.name == name
     assert words in choice.reason
     assert run(case, tiny(stop="auto", iterations=2)).rule == choice
@@ -275,14 +275,14 @@ def test_a_small_image_whose_noise_is_a_guess_is_fitted_until_nothing_but_noise_
 
 def test_the_users_rule_is_taken() -> None:
     for stop in set(RULES) - {"passes"}:
-        assert stopping.choose(noisy_problem(None), tiny(stop=stop)).name == stop
+        assert stopping.choose(noisy_problem(None), tiny(stop=stop).method).name == stop
 
 
 def test_a_rule_of_the_other_method_is_refused() -> None:
-    with pytest.raises(ValueError, match="stop='passes'.*stop='auto'"):
-        stopping.choose(noisy_problem(), tiny(stop="passes"))
+    with pytest.raises(ValueError, match="stop='passes'.*code='uniform'.*use 'auto'"):
+        tiny(stop="passes")
     with pytest.raises(ValueError, match="stop='variance'.*code='self'"):
-        stopping.choose(noisy_problem(), PRESETS["denoise-self"].changed(stop="variance"))
+        PRESETS["denoise-self"].changed(stop="variance")
 
 
 def test_the_last_progress_shows_where_the_rule_ended_the_run() -> None:

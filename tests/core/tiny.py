@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip.core import selfguided, solve
+from napari_dip.core import solve
 from napari_dip.core.fidelity import Gaussian
+from napari_dip.core.methods import selfguided
 from napari_dip.core.operators import Identity, Mask, Operator
 from napari_dip.core.problem import Problem
 from napari_dip.settings import PRESETS, Settings

@@ -1,4 +1,4 @@
-"""One attempt at a fit: a search, the guard that watches it and the rule that ends it, begun and let go of together."""
+"""One attempt at a fit: a fitter, the guard that watches it and the rule that ends it, begun and let go of together."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from torch import Tensor
 from napari_dip.core import device as devices
 from napari_dip.core.device import Device
 from napari_dip.core.guard import Guard
+from napari_dip.core.methods import fitter_of
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import Search
-from napari_dip.core.selfguided import SelfGuided
 from napari_dip.core.state import SAVING, Event, Mark, State, copy_to, on_host
 from napari_dip.core.stopping import RULES, Choice
-from napari_dip.settings import Settings
+from napari_dip.knobs import Method
 
 Image = npt.NDArray[Any]
 Made = TypeVar("Made")
@@ -44,11 +43,11 @@ class Outcome:
 
 
 class Attempt:
-    """A search with its guard and its rule.
+    """A fitter with its guard and its rule.
 
     Parameters
     ----------
-    problem, settings
+    problem, method
         Of the fit.
     choice : Choice
         Of the rule.
@@ -63,34 +62,33 @@ class Attempt:
     def __init__(
         self,
         problem: Problem,
-        settings: Settings,
+        method: Method,
         choice: Choice,
         device: Device,
         events: list[Event],
         found: dict[str, Tensor],
     ) -> None:
-        self.settings, self.device, self.events = settings, device, events
-        self.rule = RULES[choice.name](problem, settings)
-        kind = SelfGuided if settings.code == "self" else Search
-        self.search = kind(self.rule.problem, settings, device.name)
-        self.search.events, self.search.found = events, found
+        self.method, self.device, self.events = method, device, events
+        self.rule = RULES[choice.name](problem, method)
+        self.fitter = fitter_of(self.rule.problem, method, device.name)
+        self.fitter.events, self.fitter.found = events, found
         self.guard = Guard()
         self._rule_name = choice.name
 
     def begin(self, state: State | None, neighbour: State | None, since: int | None = None) -> None:
-        """Begin as `Search.begin` does; the rule goes on where it was."""
-        self.search.begin(state, neighbour, since)
-        self.rule.begin(self.search)
-        self.search.watch(self.rule.update)
+        """Begin as `Fitter.begin` does; the rule goes on where it was."""
+        self.fitter.begin(state, neighbour, since)
+        self.rule.begin(self.fitter)
+        self.fitter.watch(self.rule.update)
         if state is not None and state.rule.get("name") == self._rule_name:
-            self.rule.resume(copy_to(self.search.device)(state.rule["state"]))
-        self.guard.begin(self.search)
+            self.rule.resume(copy_to(self.fitter.device)(state.rule["state"]))
+        self.guard.begin(self.fitter)
 
     def end_as_before(self, state: State | None) -> str:
         """Take the image that the rule had marked when it ended the run; returns why it ended."""
         mark = state and state.rule["state"]["mark"]
-        self.rule.mark = Mark(**copy_to(self.search.device)(mark)) if mark else None
-        return f"had been ended by its rule at iteration {self.search.iteration}"
+        self.rule.mark = Mark(**copy_to(self.fitter.device)(mark)) if mark else None
+        return f"had been ended by its rule at iteration {self.fitter.iteration}"
 
     @property
     def begun(self) -> bool:
@@ -99,7 +97,7 @@ class Attempt:
 
     def state(self) -> State:
         """The state at hand, on the host."""
-        return self._with_rule(self.search.state("cpu"))
+        return self._with_rule(self.fitter.state("cpu"))
 
     def good(self) -> State | None:
         """The last state that is good, on the host.
@@ -112,15 +110,15 @@ class Attempt:
         good = self.guard.good
         assert good is not None
         place = copy_to("cpu")
-        if self.search.iteration != good.iteration:
+        if self.fitter.iteration != good.iteration:
             self.rule.restart()
         return self._with_rule(
             replace(good, weights=place(good.weights), optimiser=place(good.optimiser), average=place(good.average))
         )
 
     def rescue(self) -> None:
-        """Go back to the last good state if the search has left the finite numbers, and there is room for that."""
-        self._if_there_is_room(lambda: self.guard.rescue(self.search))
+        """Go back to the last good state if the fitter has left the finite numbers, and there is room for that."""
+        self._if_there_is_room(lambda: self.guard.rescue(self.fitter))
 
     def _if_there_is_room(self, make: Callable[[], Made]) -> Made | None:
         """Make something, in the second try if need be; None if memory runs out over it."""
@@ -131,7 +129,7 @@ class Attempt:
                 if not devices.is_out_of_memory(error):
                     raise
                 traceback.clear_frames(error.__traceback__)
-            self.search.drop_gradients()
+            self.fitter.drop_gradients()
         return None
 
     def outcome(self, *, final: bool, stopped: bool = False, cpu: bool = False) -> Outcome | None:
@@ -163,8 +161,8 @@ class Attempt:
             last=image if latest is None else latest,
             spread=None if spread is None else self._if_there_is_room(lambda: on_host(spread)),
             mark=mark.iteration,
-            iteration=self.search.iteration,
-            losses=tuple(self.search.losses),
+            iteration=self.fitter.iteration,
+            losses=tuple(self.fitter.losses),
             state=state,
         )
 
@@ -172,14 +170,14 @@ class Attempt:
         """The image now; if memory runs out over it, that of the CPU, or without what takes more."""
         kind = "out of memory"
         ways: list[tuple[Callable[[], Mark], str, str]] = [  # and what is told where they fail
-            (partial(self.search.mark, final=False), "", ""),
+            (partial(self.fitter.mark, final=False), "", ""),
             (self._mark_in_place, "", ""),
         ]
         if final and cpu:
             ways.insert(0, (self._mark_on_cpu, kind, ""))
         if final:  # the second time there is more room
             told = (SAVING, ": it is made on the CPU") if cpu else (kind, "")
-            ways = [(self.search.mark, "", ""), (self.search.mark, *told), *ways]
+            ways = [(self.fitter.mark, "", ""), (self.fitter.mark, *told), *ways]
         for way, kind, instead in ways:
             try:
                 return way()
@@ -188,33 +186,32 @@ class Attempt:
                     raise
                 traceback.clear_frames(error.__traceback__)
                 failure = str(error).split("\n")[0]
-            self.search.drop_gradients()
+            self.fitter.drop_gradients()
             if kind:
                 self._tell(kind, f"memory ran out over the final image ({failure}){instead}")
         return None
 
     def _mark_in_place(self) -> Mark:
         """The image as it stands, which takes no memory where it is an average."""
-        return Mark(self.search.iteration, self.search.average, None)
+        return Mark(self.fitter.iteration, self.fitter.average, None)
 
     def _mark_on_cpu(self) -> Mark:
-        settings = self.settings.changed(device="cpu", precision="float32")
-        search = type(self.search)(self.search.problem, settings, "cpu")
-        search.found = self.search.found
+        fitter = fitter_of(self.fitter.problem, replace(self.method, precision="float32"), "cpu")
+        fitter.found = self.fitter.found
         try:
-            search.begin(self.search.state("cpu"))
-            for _ in search.preliminaries():
+            fitter.begin(self.fitter.state("cpu"))
+            for _ in fitter.prepare():
                 pass
-            return search.mark()
+            return fitter.mark()
         finally:
-            search.close()
+            fitter.close()
 
     def _tell(self, kind: str, message: str) -> None:
-        self.events.append(Event(self.search.iteration, kind, message))
+        self.events.append(Event(self.fitter.iteration, kind, message))
 
     def close(self) -> None:
         """Let go of all tensors."""
-        self.search.close()
+        self.fitter.close()
         self.guard.forget()
         self.rule.forget()
 

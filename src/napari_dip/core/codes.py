@@ -7,13 +7,13 @@ import math
 import torch
 from torch import Tensor
 
-from napari_dip.settings import Settings
+from napari_dip.knobs import Prior
 
 Shape = tuple[int, ...]
 NO_GUIDE = "code='guide' needs a guide image: give guide=, or choose another code"
 
 
-def make_code(settings: Settings, shape: Shape, guide: Tensor | None, rng: torch.Generator) -> Tensor:
+def make_code(method: Prior, shape: Shape, guide: Tensor | None, rng: torch.Generator) -> Tensor:
     """The code (1, Z, *shape), float32 on the CPU, so that one seed means one code on every device.
 
     Raises
@@ -21,18 +21,18 @@ def make_code(settings: Settings, shape: Shape, guide: Tensor | None, rng: torch
     ValueError
         If ``code="guide"`` and there is no guide.
     """
-    if settings.code == "guide":
+    if method.code == "guide":
         if guide is None:
             raise ValueError(NO_GUIDE)
         return guide
-    if settings.code == "mesh":
+    if method.code == "mesh":
         return mesh(shape)
-    if settings.code == "fourier":
-        return fourier_features(shape, settings.code_channels)
-    code = torch.empty(1, settings.code_channels, *shape)
-    if settings.code == "uniform":
-        return code.uniform_(0, settings.code_scale, generator=rng)
-    return code.normal_(0, settings.code_scale, generator=rng)
+    if method.code == "fourier":
+        return fourier_features(shape, method.code_channels)
+    code = torch.empty(1, method.code_channels, *shape)
+    if method.code == "uniform":
+        return code.uniform_(0, method.code_scale, generator=rng)
+    return code.normal_(0, method.code_scale, generator=rng)
 
 
 def mesh(shape: Shape) -> Tensor:

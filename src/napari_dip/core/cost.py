@@ -16,22 +16,24 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from napari_dip.core import collaborative, pages
 from napari_dip.core import device as devices
+from napari_dip.core import pages
 from napari_dip.core.correlation import autocorrelation_of, plane_of
-from napari_dip.core.coverage import Grid, begins_warm, crop_of, grid_of, largest_tile, whole_fit
+from napari_dip.core.coverage import Grid, crop_of, grid_of, largest_tile, whole_fit
 from napari_dip.core.generators import fresh_generator, make_generator
 from napari_dip.core.generators.unet import multiples
 from napari_dip.core.ghost import Ghosts, Ledger
+from napari_dip.core.methods import fitter_of, nlridge
+from napari_dip.core.methods.base import Fitter
+from napari_dip.core.methods.selfguided import SelfGuidedFitter, share_is_sought
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Downsample, Identity, Operator
 from napari_dip.core.patches import coefficients
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.pieces import STATES_AT_MOST, tiles_of
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import Search
-from napari_dip.core.selfguided import SelfGuided, share_is_sought
 from napari_dip.core.stabilise import Stabiliser
+from napari_dip.knobs import Method, Prior, SelfGuided
 from napari_dip.settings import Settings
 
 Shape = tuple[int, ...]
@@ -126,7 +128,7 @@ def estimate(
     scale, none = factors or (1,) * len(measured), (0,) * len(measured)
     tile = tuple(n + 2 * -(-m // f) for n, m, f in zip(tiles.tile, margin or none, scale, strict=True))
     place = "cpu" if device == "cpu" else "meta"
-    run = _of_one_run(channels, tile, factors, voxel_size, settings.changed(tile=0, overlap=0), noise, place)
+    run = _of_one_run(channels, tile, factors, voxel_size, settings.method, noise, place)
     image = tuple(n * f for n, f in zip(measured, scale, strict=True))
     pixels, fine = channels * math.prod(measured), channels * math.prod(image)
     images = 3 + settings.uncertainty
@@ -136,7 +138,7 @@ def estimate(
     blended = (_MOSAIC + 8 * images) * fine if len(tiles) > 1 else 0
     ended = held + _VERDICT * math.prod(measured) + 4 * images * fine
     noisy = memory_of_noise(min(slices * channels, 16), measured)
-    whole = 1 + (slices - 1) * (_AFTER if begins_warm(settings) else 1)  # slices
+    whole = 1 + (slices - 1) * (_AFTER if settings.warm_start and settings.method.begins_warm else 1)  # slices
     work = (run.once + run.work * settings.runs) * (len(tiles) * whole)
     rates = rates_of(device, settings.precision)
     seconds = work.calls * rates.call + work.moved * rates.byte + work.flops * rates.flop + _SECONDS * slices * pixels
@@ -149,9 +151,13 @@ def estimate(
 
 def iterations_at_most(settings: Settings, shape: Shape, voxel_size: Size | None = None) -> int:
     """Iterations of a run on an image (*shape) or a tile of it, if no rule ends it sooner."""
-    if settings.code != "self" or settings.stop == "iterations":
-        return settings.iterations
-    return min(settings.iterations, whole_fit(tiles_of(shape, settings).tile, settings, voxel_size))
+    return _at_most(settings.method, tiles_of(shape, settings).tile, voxel_size)
+
+
+def _at_most(method: Method, shape: Shape, voxel_size: Size | None) -> int:
+    if not isinstance(method, SelfGuided) or method.stop == "iterations":
+        return method.iterations
+    return min(method.iterations, whole_fit(shape, method, voxel_size))
 
 
 def memory_of_noise(planes: int, shape: Shape) -> int:
@@ -181,14 +187,14 @@ def _of_one_run(
     measured: Shape,
     factors: Shape | None,
     voxel_size: Size | None,
-    settings: Settings,
+    method: Method,
     noise: Noise,
     device: str,
 ) -> _Run:
-    simulated = _SelfGuided if settings.code == "self" else _Prior
-    with Ghosts(threads=settings.threads) as ledger:
+    simulated = _SelfGuided if isinstance(method, SelfGuided) else _Prior
+    with Ghosts(threads=method.threads) as ledger:
         operator = Downsample(factors) if factors else Identity()
-        one = simulated(channels, measured, operator, voxel_size, settings, noise, ledger)
+        one = simulated(channels, measured, operator, voxel_size, method, noise, ledger)
         work = one.work_in_all()
     return one.run(work, device)
 
@@ -202,16 +208,16 @@ class _Prior:
         measured: Shape,
         operator: Operator,
         voxel_size: Size | None,
-        settings: Settings,
+        method: Method,
         noise: Noise,
         ledger: Ledger,
     ) -> None:
-        self.channels, self.measured, self.settings, self.ledger = channels, measured, settings, ledger
+        self.channels, self.measured, self.method, self.ledger = channels, measured, method, ledger
         self.noise, self.voxel_size, self.state, self.live = noise, voxel_size, 0, 0
         shape = (channels, *self.seen())
         empty = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), shape, (0,) * len(shape))
         guide = None
-        if settings.code == "guide":
+        if isinstance(method, Prior) and method.code == "guide":
             shape = (channels, *operator.image_shape(shape[1:]))
             guide = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), shape, (0,) * len(shape))
         self.problem = Problem(observation=empty, operator=operator, noise=noise, guide=guide, voxel_size=voxel_size)
@@ -235,7 +241,7 @@ class _Prior:
             self.live = self.ledger.live
             good = search.state()
             self.state = self.ledger.live - self.live
-            work = each * iterations_at_most(self.settings, self.measured, self.voxel_size) + self.finish(search)
+            work = each * _at_most(self.method, self.measured, self.voxel_size) + self.finish(search)
             del good
         finally:
             search.close()
@@ -244,13 +250,13 @@ class _Prior:
     def run(self, work: Work, device: str) -> _Run:
         """All that the run takes, when its work in all is known."""
         ndim = len(self.measured)
-        again = _AGAIN[ndim] if self.settings.recompute == "on" else 1
+        again = _AGAIN[ndim] if self.method.recompute == "on" else 1
         return _Run(self.ledger.peak, int(_HEAP[ndim] * again * self.ledger.heap.top), work, self.state)
 
-    def search(self) -> Search:
-        return Search(self.problem, self.settings, "cpu")
+    def search(self) -> Fitter:
+        return fitter_of(self.problem, self.method, "cpu")
 
-    def finish(self, search: Search) -> Work:
+    def finish(self, search: Fitter) -> Work:
         """The images at the end: that of the rule, the last one, and the state on the host."""
         before = self.work()
         kept = search.mark(), search.mark(), search.state()
@@ -265,26 +271,25 @@ class _Prior:
 class _SelfGuided(_Prior):
     """The same for fits on crops: these do not depend on the size of the image, its prediction does."""
 
+    method: SelfGuided
+
     def seen(self) -> Shape:
         """Just so large that the generator is that of the whole image: numpy looks at this one."""
-        least = 2 ** (self.settings.scales + 2)
+        least = 2 ** (self.method.scales + 2)
         grid = self.grid()
-        crop = crop_of(grid.shape, self.settings, grid.voxel_size)
+        crop = crop_of(grid.shape, self.method, grid.voxel_size)
         sizes = zip(self.measured, crop, grid.strides, strict=True)
         return tuple(min(n, stride * max(2 * c, least)) for n, c, stride in sizes)
 
     def grid(self) -> Grid:
         return grid_of(self.noise, self.measured, self.voxel_size)
 
-    def search(self) -> Search:
-        return SelfGuided(self.problem, self.settings, "cpu")
-
-    def finish(self, search: Search) -> Work:
+    def finish(self, search: Fitter) -> Work:
         """The prediction of the whole image, over all turns."""
-        assert isinstance(search, SelfGuided)
+        assert isinstance(search, SelfGuidedFitter)
         grid, ledger, way = self.grid(), self.ledger, search.ways[-1]
-        canvas = make_generator(self.settings, self.channels, self.channels, grid.shape, grid.voxel_size).canvas
-        some = largest_tile(canvas, max(multiples(self.settings, grid.shape, grid.voxel_size)))
+        canvas = make_generator(self.method, self.channels, self.channels, grid.shape, grid.voxel_size).canvas
+        some = largest_tile(canvas, max(multiples(self.method, grid.shape, grid.voxel_size)))
         part, whole = (self.channels * math.prod(grid.strides) * math.prod(size) for size in (some, canvas))  # pixels
         seen = torch.empty(self.channels, *(n * stride for n, stride in zip(some, grid.strides, strict=True)))
         self.fitted, peak, before = ledger.heap.top, ledger.peak, self.work()
@@ -293,7 +298,7 @@ class _SelfGuided(_Prior):
         way.undo(search.predict(way.do(seen)))
         del kept
         self.predicted, ledger.peak = ledger.peak, max(peak, ledger.peak)
-        again = 1 + share_is_sought(self.settings, self.noise)  # nudged, for the share of similar patches
+        again = 1 + share_is_sought(self.method, self.noise)  # nudged, for the share of similar patches
         return (self.work() - before) * (again * len(search.ways) * whole / part)
 
     def images(self) -> int:
@@ -301,44 +306,42 @@ class _SelfGuided(_Prior):
 
         The measurement, its mask and the sum over turns; what similar patches agree on; for their share eight more.
         """
-        return 3 + self.asks() + 8 * share_is_sought(self.settings, self.noise)
+        return 3 + self.asks() + 8 * share_is_sought(self.method, self.noise)
 
     def asks(self) -> bool:
         """Whether similar patches are asked."""
-        return self.settings.similar_patches or self.settings.uncertainty
+        return self.method.similar_patches or self.method.uncertainty
 
     def run(self, work: Work, device: str) -> _Run:
-        pixels, sought = self.channels * math.prod(self.measured), share_is_sought(self.settings, self.noise)
+        pixels, sought = self.channels * math.prod(self.measured), share_is_sought(self.method, self.noise)
         tensors = self.ledger.peak
         memory = max(_HEAP[len(self.measured)] * self.fitted, _LEFT + _APART * self.predicted)
         if not self.asks():
             return _Run(tensors, int(memory), work, self.state)
-        patches = similar_patches(self.channels, self.measured, self.settings, self.noise, device)
+        patches = similar_patches(self.channels, self.measured, self.method, self.noise, device)
         seen = self.live + sought * _LEFT + 4 * pixels * (self.images() + 1)  # of which one is stabilised
         memory = max(memory, seen + max(patches.memory, _UNDONE * pixels))
         return _Run(max(tensors, patches.tensors), int(memory), work + patches.work * sought, self.state, patches.work)
 
 
-def similar_patches(channels: int, shape: Shape, settings: Settings, noise: Noise, device: str) -> _Run:
+def similar_patches(channels: int, shape: Shape, method: Method, noise: Noise, device: str) -> _Run:
     """What similar patches make of an image (C, *S), one of its planes after the other: of some strips, then of all."""
     *planes, height, width = shape
     seen = float(np.ptp(Stabiliser(noise).forward(np.array([0.0, 1.0]))))  # the range of the image, in sigma
-    first, second = next(sizes for most, *sizes in collaborative.SIZES if 1 / seen <= most)
-    strip = collaborative.strip_of(width, channels)
-    rows = min(height, 2 * (strip + collaborative.REACH))  # one strip at the border, one within
-    with Ghosts(truth=seen > collaborative.CONTRAST, device=device) as ledger:
+    first, second = next(sizes for most, *sizes in nlridge.SIZES if 1 / seen <= most)
+    strip = nlridge.strip_of(width, channels)
+    rows = min(height, 2 * (strip + nlridge.REACH))  # one strip at the border, one within
+    with Ghosts(truth=seen > nlridge.CONTRAST, device=device) as ledger:
         guide = image = torch.empty(channels, rows, width)
         # threads would compute without ghosts: one strip after the other
         for step, groups in enumerate((first, second, second)):
-            guide = without_pauses(collaborative.in_step(image, guide, groups, known=step > 0, workers=1))
+            guide = without_pauses(nlridge.in_step(image, guide, groups, known=step > 0, workers=1))
         if not noise.independent:
             shared = torch.from_numpy(plane_of(autocorrelation_of(noise, shape))).float().to(device)
-            last = collaborative.in_step(
-                image, guide, collaborative.ON_ALL_PIXELS, known=True, shared=shared, workers=1
-            )
+            last = nlridge.in_step(image, guide, nlridge.ON_ALL_PIXELS, known=True, shared=shared, workers=1)
             guide = without_pauses(last)
     others = (height - rows) * width * 4 * (6 * channels + 1)  # of images that do not belong to a strip
-    workers = min(settings.threads, collaborative.WORKERS, -(-height // strip))
+    workers = min(method.threads, nlridge.WORKERS, -(-height // strip))
     heap = workers * _PATCHES * ledger.heap.top + others
     work = Work(ledger.calls, ledger.moved, ledger.flops) * (math.prod(planes) * height / rows)
     return _Run(ledger.peak + others, int(heap), work)
@@ -402,8 +405,7 @@ def _measured(device: str, dtype: torch.dtype) -> _Rates:
 
 def _small(dtype: torch.dtype) -> Callable[[], None]:
     """A generator, there and back, of so few pixels that it is the calls that take the time."""
-    settings = Settings(channels=16, scales=2, code_channels=16)
-    generator = fresh_generator(settings, 16, 1, (16, 16), torch.Generator())
+    generator = fresh_generator(Prior(channels=16, scales=2, code_channels=16), 16, 1, (16, 16), torch.Generator())
     generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     code = torch.zeros(1, 16, 16, 16).to(memory_format=torch.channels_last)
 

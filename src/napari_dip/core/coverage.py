@@ -10,7 +10,7 @@ from typing import NamedTuple
 from napari_dip.core.correlation import autocorrelation_of, strides_of
 from napari_dip.core.generators.unet import multiples
 from napari_dip.core.noise import Noise
-from napari_dip.settings import Settings
+from napari_dip.knobs import SelfGuided
 
 PASSES = 80, 110, 250  # times that each pixel of a large image is fitted, of a small one, of the smallest
 _ENOUGH = 250, 440  # iterations of small and large images that need no more passes
@@ -36,28 +36,23 @@ def grid_of(noise: Noise, shape: tuple[int, ...], voxel_size: tuple[float, ...] 
     return Grid(strides, coarse, size)
 
 
-def crop_of(shape: tuple[int, ...], settings: Settings, voxel_size: tuple[float, ...] | None = None) -> tuple[int, ...]:
+def crop_of(shape: tuple[int, ...], method: SelfGuided, voxel_size: tuple[float, ...] | None = None) -> tuple[int, ...]:
     """Size of the crops of an image (*shape): as many pixels in a volume as in an image, none beyond its canvas."""
-    side = round(settings.crop ** (2 / len(shape)))
-    whole = multiples(settings, shape, voxel_size)
+    side = round(method.crop ** (2 / len(shape)))
+    whole = multiples(method, shape, voxel_size)
     return tuple(min(math.ceil(n / m) * m, max(m, side // m * m)) for n, m in zip(shape, whole, strict=True))
 
 
-def one_pass(shape: tuple[int, ...], settings: Settings, voxel_size: tuple[float, ...] | None = None) -> float:
+def one_pass(shape: tuple[int, ...], method: SelfGuided, voxel_size: tuple[float, ...] | None = None) -> float:
     """Iterations until each pixel of an image (*shape) has been in one crop, on the average."""
-    return math.prod(shape) / (settings.batch * math.prod(crop_of(shape, settings, voxel_size)))
+    return math.prod(shape) / (method.batch * math.prod(crop_of(shape, method, voxel_size)))
 
 
-def whole_fit(shape: tuple[int, ...], settings: Settings, voxel_size: tuple[float, ...] | None = None) -> int:
+def whole_fit(shape: tuple[int, ...], method: SelfGuided, voxel_size: tuple[float, ...] | None = None) -> int:
     """Iterations until each pixel of an image (*shape) has been in as many crops as it should."""
-    one, (large, small, most) = one_pass(shape, settings, voxel_size), PASSES
+    one, (large, small, most) = one_pass(shape, method, voxel_size), PASSES
     few, many = _ENOUGH
     return math.ceil(one * min(most, max(few / one, min(small, max(large, many / one)))))
-
-
-def begins_warm(settings: Settings) -> bool:
-    """True if slices begin with the weights of their neighbour: in a fixed number of iterations it would not pay."""
-    return settings.code == "self" and settings.warm_start and settings.stop != "iterations"
 
 
 def tiles(shape: tuple[int, ...], multiple: int) -> Iterator[tuple[tuple[slice, ...], ...]]:

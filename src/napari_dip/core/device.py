@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from napari_dip.settings import Settings
+from napari_dip.knobs import FitKnobs
 
 #: Held while a CUDA graph is recorded, and by what would break the recording. Twice by one thread: a recording begins
 #: with a collection of garbage, where a run that was abandoned may let go of its memory.
@@ -79,19 +79,19 @@ def has_bfloat16(device: str, volume: bool = False) -> bool:
     return device == "cpu" and any(bool(ask()) for ask in asks if ask is not None)
 
 
-def precision_of(settings: Settings, device: str, volume: bool = False) -> str:
+def precision_of(knobs: FitKnobs, device: str, volume: bool = False) -> str:
     """``float32`` or ``bfloat16``: what the user chose, else the faster of the two where it is as good.
 
     Line searches and sampling of a posterior need the digits of a loss. Weights, norms and losses are float32 anyway.
     """
-    if settings.precision != "auto":
-        return settings.precision
-    return "bfloat16" if _steady(settings) and has_bfloat16(device, volume) else "float32"
+    if knobs.precision != "auto":
+        return knobs.precision
+    return "bfloat16" if _steady(knobs) and has_bfloat16(device, volume) else "float32"
 
 
-def can_bfloat16(settings: Settings, device: str, volume: bool = False) -> bool:
+def can_bfloat16(knobs: FitKnobs, device: str, volume: bool = False) -> bool:
     """Whether a device computes a fit in bfloat16 right, be it slower than in float32: for want of memory."""
-    if not _steady(settings):
+    if not _steady(knobs):
         return False
     if device.startswith("cuda"):
         with torch.cuda.device(device):
@@ -99,8 +99,8 @@ def can_bfloat16(settings: Settings, device: str, volume: bool = False) -> bool:
     return device == "cpu" and not volume and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _steady(settings: Settings) -> bool:
-    return settings.optimiser in ("adam", "muon")
+def _steady(knobs: FitKnobs) -> bool:
+    return knobs.optimiser in ("adam", "muon")
 
 
 def use_threads(count: int) -> None:

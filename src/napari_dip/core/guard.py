@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from napari_dip.core.search import Search
+from napari_dip.core.methods.base import Fitter
 from napari_dip.core.state import Event, State
 
 EVERY = 10  # iterations between two looks: reading the loss waits for the GPU, a copy of the state costs memory traffic
@@ -17,7 +17,7 @@ class Diverged(ArithmeticError):
 
 
 class Guard:
-    """Watches one search.
+    """Watches one fitter.
 
     Each return starts a fresh optimiser with half the step length of the return before it, until a look finds the
     loss good again.
@@ -29,24 +29,24 @@ class Guard:
         self.seen = 0
         self.returns = 0
 
-    def begin(self, search: Search) -> None:
+    def begin(self, fitter: Fitter) -> None:
         """Take the state of a search as good."""
-        self.good, self.seen = search.state(), len(search.losses)
+        self.good, self.seen = fitter.state(), len(fitter.losses)
 
     def forget(self) -> None:
         """Let go of the good state and its tensors."""
         self.good = None
 
-    def due(self, search: Search) -> bool:
+    def due(self, fitter: Fitter) -> bool:
         """Whether it is time to look."""
-        return search.iteration % EVERY == 0
+        return fitter.iteration % EVERY == 0
 
-    def rescue(self, search: Search) -> None:
+    def rescue(self, fitter: Fitter) -> None:
         """Go back to the last good state if the search has left the finite numbers since the last look."""
-        if self.good is not None and not all(map(math.isfinite, search.losses[self.seen :])):
-            search.restore(self.good)
+        if self.good is not None and not all(map(math.isfinite, fitter.losses[self.seen :])):
+            fitter.restore(self.good)
 
-    def check(self, search: Search, last: bool = False) -> Event | None:
+    def check(self, fitter: Fitter, last: bool = False) -> Event | None:
         """Look at the loss since the last look: keep the state, or go back and say so.
 
         Parameters
@@ -59,7 +59,7 @@ class Guard:
         Diverged
             If it gives up with no good iterate at all.
         """
-        recent = search.losses[self.seen :]
+        recent = fitter.losses[self.seen :]
         if not recent or self.good is None:
             return None
         self.seen += len(recent)
@@ -67,22 +67,22 @@ class Guard:
         if math.isfinite(level) and level <= JUMP * self.level:
             self.level, self.returns = level, 0
             if not last:  # no look will follow that could go back to it
-                self.good = search.state()
+                self.good = fitter.state()
             return None
         self.returns += 1
         what = (
             f"the loss rose to {level:.3g} from {self.level:.3g}" if math.isfinite(level) else "the loss was not finite"
         )
-        search.restore(self.good)
+        fitter.restore(self.good)
         if self.returns < PATIENCE and not (last and self.good.iteration == 0):
             slower = 0.5**self.returns
-            search.restart_optimiser(slower)
+            fitter.restart_optimiser(slower)
             message = f"{what}: back to iteration {self.good.iteration}, step length times {slower:g}"
-            return Event(search.iteration, "returned", message)
+            return Event(fitter.iteration, "returned", message)
         message = (
-            f"gave up after {search.iteration} iterations: {what}, {self.returns} times in a row; "
-            f"lower learning_rate={search.settings.learning_rate:g}, or try another seed={search.settings.seed}"
+            f"gave up after {fitter.iteration} iterations: {what}, {self.returns} times in a row; "
+            f"lower learning_rate={fitter.method.learning_rate:g}, or try another seed={fitter.method.seed}"
         )
         if self.good.iteration == 0:
             raise Diverged(message)
-        return Event(search.iteration, "gave up", message)
+        return Event(fitter.iteration, "gave up", message)

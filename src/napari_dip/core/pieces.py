@@ -28,7 +28,6 @@ from napari_dip.core.state import FAILED, SAVING, Event, State, in_words
 from napari_dip.core.stopping import Choice
 from napari_dip.core.telling import warn
 from napari_dip.core.tiling import Blend, Tiling, seed_at, tiling
-from napari_dip.method import method_of
 from napari_dip.settings import Settings
 
 STATES_AT_MOST = 2**30  # bytes of states that a result keeps for going on
@@ -223,7 +222,7 @@ def _fitted(
     return Result(
         **canvas.images(),
         noise=problem.noise,
-        method=Choice(method_of(settings), "chosen by the user"),
+        method=Choice(settings.method.name, "chosen by the user"),
         rule=done[0].rule if done else Choice("iterations", "there was nothing to fit"),
         marks=tuple(mark for fit in done for mark in fit.marks),
         iterations=sum(fit.iterations for fit in done),

@@ -25,7 +25,6 @@ from napari_dip.core.problem import Problem
 from napari_dip.core.state import SAVING, Event, State, in_words, on_host
 from napari_dip.core.stopping import Choice, choose
 from napari_dip.core.trust import Verdict
-from napari_dip.method import method_of
 from napari_dip.settings import Settings
 
 Image = npt.NDArray[Any]
@@ -299,7 +298,7 @@ def turns(
     With `finish` a run whose rule had ended it gets no more iterations: others that were stopped are to be finished.
     """
     ladder = ladder or Ladder(settings, devices.choose(settings.device))
-    choice = choose(problem, settings)
+    choice = choose(problem, settings.method)
     threads, began = torch.get_num_threads(), time.perf_counter()
     first = (state.iteration if state else 0) if since is None else since
     events: list[Event] = []
@@ -308,7 +307,7 @@ def turns(
     while True:
         settings, complete, reason, failure = ladder.applied(settings), False, "", ""
         try:
-            attempt = Attempt(problem, settings, choice, ladder.device, events, found)
+            attempt = Attempt(problem, settings.method, choice, ladder.device, events, found)
         except Exception as error:
             if saved is None or not devices.is_out_of_memory(error):
                 raise
@@ -324,7 +323,7 @@ def turns(
                 if over and complete:
                     reason = attempt.end_as_before(state)
                 if reason == _AFRESH:
-                    events.append(Event(attempt.search.iteration, "afresh", reason))
+                    events.append(Event(attempt.fitter.iteration, "afresh", reason))
                     state, neighbour, saved = None, None, None
                     continue
             except Exception as error:
@@ -334,9 +333,9 @@ def turns(
                 failure = str(error).split("\n")[0] or type(error).__name__
             # out of memory goes on here, outside the except block: the traceback would keep every tensor alive
             if failure:
-                attempt.search.drop_gradients()
+                attempt.fitter.drop_gradients()
                 if how := ladder.lower():
-                    if attempt.begun and attempt.search.iteration > max(first, _reached(saved)):
+                    if attempt.begun and attempt.fitter.iteration > max(first, _reached(saved)):
                         saved = attempt.outcome(final=False) or saved
                     state = attempt.good() or state
                     sentence = f"{_OUT} on {attempt.device} ({failure})"
@@ -347,7 +346,7 @@ def turns(
                 reason = _ran_out(ladder, attempt, failure, saved)
             # whoever stops a run by hand wants what is on the screen, and wants it soon
             stopped = reason.startswith(_STOPPED)
-            if attempt.begun and attempt.search.iteration >= _reached(saved):
+            if attempt.begun and attempt.fitter.iteration >= _reached(saved):
                 saved = attempt.outcome(final=not stopped, stopped=stopped, cpu=ladder.has_cpu) or saved
         finally:
             attempt.close()
@@ -362,7 +361,7 @@ def turns(
         residual=_residual(problem, saved.image, events),
         uncertainty=saved.spread,
         noise=problem.noise,
-        method=Choice(method_of(settings), "chosen by the user"),
+        method=Choice(settings.method.name, "chosen by the user"),
         rule=choice,
         marks=(saved.mark,),
         iterations=saved.iteration,
@@ -431,7 +430,7 @@ def _ran_out(ladder: Ladder, attempt: Attempt, failure: str, saved: Outcome | No
     OutOfMemory
         If there is nothing to end with.
     """
-    iterations = max(attempt.search.iteration if attempt.begun else 0, _reached(saved))
+    iterations = max(attempt.fitter.iteration if attempt.begun else 0, _reached(saved))
     also = f", also {' and '.join(ladder.tried)}" if ladder.tried else ""
     where = f"{_OUT} on {attempt.device}"
     if ladder.crowded():
@@ -459,34 +458,34 @@ def _steps(
 
     Returns whether it came to such an end, and the sentence that says why it ended.
     """
-    search, guard, rule, events = attempt.search, attempt.guard, attempt.rule, attempt.events
-    here = search.iteration
-    last = here if over else first + rule.at_most(attempt.settings.iterations, first)
+    fitter, guard, rule, events = attempt.fitter, attempt.guard, attempt.rule, attempt.events
+    here = fitter.iteration
+    last = here if over else first + rule.at_most(attempt.method.iterations, first)
     stopped = f"{_STOPPED} after {{}} of {last} iterations"
-    if not (yield from _through(search.preliminaries(), attempt, last, should_stop, interval)):
+    if not (yield from _through(fitter.prepare(), attempt, last, should_stop, interval)):
         return False, stopped.format(here)
     began = shown = time.perf_counter()
     cost = 0.0
-    reason = "" if here < last or rule.ended else rule.look(search)
-    while search.iteration < last and not reason:
+    reason = "" if here < last or rule.ended else rule.look(fitter)
+    while fitter.iteration < last and not reason:
         asked = time.perf_counter()
         stopping = should_stop()  # may wait, which must not count as slowness
         began += time.perf_counter() - asked
         if not stopping:
-            search.step()
-        if stopping or guard.due(search) or search.iteration == last:
-            event = guard.check(search, last=search.iteration == last)  # waits for the GPU
+            fitter.step()
+        if stopping or guard.due(fitter) or fitter.iteration == last:
+            event = guard.check(fitter, last=fitter.iteration == last)  # waits for the GPU
             if event:
                 events.append(event)
                 rule.restart()
             if event and event.kind == "gave up":
                 return False, event.message
             if not (event or stopping or rule.ended):
-                reason = rule.look(search)
+                reason = rule.look(fitter)
         if stopping:
-            return False, stopped.format(search.iteration)
+            return False, stopped.format(fitter.iteration)
         now = time.perf_counter()
-        snapshot = snapshot_every > 0 and search.iteration % snapshot_every == 0
+        snapshot = snapshot_every > 0 and fitter.iteration % snapshot_every == 0
         if snapshot or now - shown >= (interval and max(interval, _RARELY * cost)):
             image = _preview(attempt)  # waits for the GPU
             shown = time.perf_counter() if image is not None else np.inf
@@ -496,18 +495,18 @@ def _steps(
                 continue
             yield Progress(
                 image=image,
-                iteration=search.iteration,
+                iteration=fitter.iteration,
                 iterations=last,
-                loss=search.losses[-1],
-                rate=(search.iteration - here) / (now - began),
+                loss=fitter.losses[-1],
+                rate=(fitter.iteration - here) / (now - began),
                 snapshot=snapshot,
             )
         else:
             yield None
-    if not (rule.ended or search.helped()):  # whoever goes on has no more to learn about the neighbour
+    if not (rule.ended or fitter.helped()):  # whoever goes on has no more to learn about the neighbour
         return False, _AFRESH
-    if not (yield from _through(search.conclusion(), attempt, last, should_stop, interval)):
-        return False, stopped.format(search.iteration)
+    if not (yield from _through(fitter.finish(), attempt, last, should_stop, interval)):
+        return False, stopped.format(fitter.iteration)
     if not reason:
         return True, f"finished all {last} iterations" + ("" if rule.ended else rule.remark())
     rule.ended = True
@@ -522,18 +521,18 @@ def _through(
     interval: float,
 ) -> Generator[Progress | None, None, bool]:
     """Do what precedes the first iteration or follows the last; returns whether the user let it come to its end."""
-    search, shown = attempt.search, time.perf_counter()
+    fitter, shown = attempt.fitter, time.perf_counter()
     for ready in work:
         if should_stop():
             return False
         if ready < 1 and interval and time.perf_counter() - shown >= interval:
-            image = _preview(attempt) if search.iteration else on_host(search.observation)
+            image = _preview(attempt) if fitter.iteration else on_host(fitter.observation)
             shown = time.perf_counter()
             yield (
                 image
                 if image is None
                 else Progress(
-                    image=image, iteration=search.iteration, iterations=last, loss=np.nan, rate=0, ready=ready
+                    image=image, iteration=fitter.iteration, iterations=last, loss=np.nan, rate=0, ready=ready
                 )
             )
         else:
@@ -544,13 +543,13 @@ def _through(
 def _preview(attempt: Attempt) -> Image | None:
     """The image so far; None if there is no memory to make it, which costs the previews and not the run."""
     try:
-        return attempt.search.image()
+        return attempt.fitter.image()
     except Exception as error:
         if not devices.is_out_of_memory(error):
             raise
         traceback.clear_frames(error.__traceback__)
         failure = str(error).split("\n")[0]
-    attempt.search.drop_gradients()
+    attempt.fitter.drop_gradients()
     message = f"memory ran out on {attempt.device} over a preview ({failure}): no more are shown"
-    attempt.events.append(Event(attempt.search.iteration, SAVING, message))
+    attempt.events.append(Event(attempt.fitter.iteration, SAVING, message))
     return None

@@ -18,14 +18,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_dip.core.coverage import one_pass, whole_fit
+from napari_dip.core.coverage import one_pass
+from napari_dip.core.methods.base import Fitter
+from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.core.noise import INDEPENDENT
 from napari_dip.core.operators import Compose, Mask
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import Search, tail_of
-from napari_dip.core.selfguided import SelfGuided
 from napari_dip.core.state import Mark
-from napari_dip.settings import Settings
+from napari_dip.knobs import Method
 
 RATIO = 0.95  # of the noise: the running average lags behind the iterate, which has fitted some noise by then
 RATIO_GUESSED = 0.05  # the same where the noise is a guess, that fine texture makes up to 5 times too high
@@ -62,7 +62,7 @@ class Rule:
     ----------
     problem : Problem
         What is asked.
-    settings : Settings
+    method : Method
         With the seed of what a rule draws.
 
     Attributes
@@ -75,9 +75,9 @@ class Rule:
         Whether the rule has ended a run. One that goes on nevertheless is the user's, and its last image counts.
     """
 
-    def __init__(self, problem: Problem, settings: Settings) -> None:
+    def __init__(self, problem: Problem, method: Method) -> None:
         self.problem = problem
-        self.settings = settings
+        self.method = method
         self.mark: Mark | None = None
         self.ended = False
 
@@ -85,13 +85,13 @@ class Rule:
         """How many of so many more iterations it may take, when some are done."""
         return iterations
 
-    def begin(self, search: Search) -> None:
+    def begin(self, fitter: Fitter) -> None:
         """Lay out what is needed where the search computes."""
 
-    def update(self, search: Search) -> None:
+    def update(self, fitter: Fitter) -> None:
         """See one iteration, without waiting for the GPU; a CUDA graph repeats it, so that what is kept stays put."""
 
-    def look(self, search: Search) -> str:
+    def look(self, fitter: Fitter) -> str:
         """Mark the image if it is the best so far; returns why the run ends here, or nothing. Waits for the GPU."""
         return ""
 
@@ -124,19 +124,19 @@ class Discrepancy(Rule):
     pixel by pixel leaves the decision to the dark ones, whose variance is known least.
     """
 
-    def __init__(self, problem: Problem, settings: Settings) -> None:
-        super().__init__(problem, settings)
+    def __init__(self, problem: Problem, method: Method) -> None:
+        super().__init__(problem, method)
         if problem.noise is None:
-            raise ValueError(f"stop={settings.stop!r} needs the noise of the observation; take another rule")
+            raise ValueError(f"stop={method.stop!r} needs the noise of the observation; take another rule")
         self.enough = RATIO_SHARED if problem.noise.correlation >= INDEPENDENT else RATIO
         self.ratio = math.inf
 
-    def look(self, search: Search) -> str:
-        self.ratio = _ratio(search)
+    def look(self, fitter: Fitter) -> str:
+        self.ratio = _ratio(fitter)
         if self.ratio > self.enough:
             return ""
-        self.mark = search.mark()
-        return f"stopped at iteration {search.iteration}: the residual is down to {self.ratio:.2f} of the noise"
+        self.mark = fitter.mark()
+        return f"stopped at iteration {fitter.iteration}: the residual is down to {self.ratio:.2f} of the noise"
 
     def remark(self) -> str:
         return f", where the residual is {self.ratio:.2f} of the noise: more iterations would show more"
@@ -148,8 +148,8 @@ class Fitted(Discrepancy):
     A tiny image, of which the noise is known least, is so far after some hundred iterations.
     """
 
-    def __init__(self, problem: Problem, settings: Settings) -> None:
-        super().__init__(problem, settings)
+    def __init__(self, problem: Problem, method: Method) -> None:
+        super().__init__(problem, method)
         assert problem.noise is not None
         self.enough = RATIO_GUESSED if problem.noise.warning else RATIO_WEAK
 
@@ -160,27 +160,23 @@ class Fitted(Discrepancy):
 class Passes(Rule):
     """Stop a self-guided fit when each pixel has been fitted often enough: its step length falls to that end."""
 
-    def __init__(self, problem: Problem, settings: Settings) -> None:
-        super().__init__(problem, settings)
-        self.whole = whole_fit(problem.image_shape, settings, problem.voxel_size)
-        self._one_pass = one_pass(problem.image_shape, settings, problem.voxel_size)
-
-    def begin(self, search: Search) -> None:
-        assert isinstance(search, SelfGuided)
-        self.whole = search.whole
+    def begin(self, fitter: Fitter) -> None:
+        assert isinstance(fitter, SelfGuidedFitter)
+        self.whole = fitter.whole
+        self._epoch = one_pass(self.problem.image_shape, fitter.method, self.problem.voxel_size)
 
     def at_most(self, iterations: int, done: int) -> int:
         if done == self.whole and not self.ended:  # it was stopped over the final image
             return 0
         return min(iterations, self.whole - done if done < self.whole else self.whole)
 
-    def look(self, search: Search) -> str:
-        self.share = search.iteration / self.whole
+    def look(self, fitter: Fitter) -> str:
+        self.share = fitter.iteration / self.whole
         if self.share < 1:
             return ""
-        beginning = ", from the weights of its neighbour" if search.warm else ""
-        times = f"{search.iteration / self._one_pass:.0f} times{beginning}"
-        return f"stopped at iteration {search.iteration}: each pixel has been fitted {times}"
+        beginning = ", from the weights of its neighbour" if fitter.warm else ""
+        times = f"{fitter.iteration / self._epoch:.0f} times{beginning}"
+        return f"stopped at iteration {fitter.iteration}: each pixel has been fitted {times}"
 
     def remark(self) -> str:
         return f", {self.share:.0%} of the {self.whole} that this image needs"
@@ -192,22 +188,22 @@ class Lowest(Rule):
     what = "the score"
     warm_up = 0
 
-    def __init__(self, problem: Problem, settings: Settings) -> None:
-        super().__init__(problem, settings)
+    def __init__(self, problem: Problem, method: Method) -> None:
+        super().__init__(problem, method)
         self.lowest = math.inf
         self.patience = PATIENCE
 
-    def score(self, search: Search) -> Tensor | None:
+    def score(self, fitter: Fitter) -> Tensor | None:
         """The value to be made small; None while there is none."""
         raise NotImplementedError
 
-    def look(self, search: Search) -> str:
-        score = self.score(search) if search.iteration >= self.warm_up else None
+    def look(self, fitter: Fitter) -> str:
+        score = self.score(fitter) if fitter.iteration >= self.warm_up else None
         if score is None:
             return ""
         if (value := float(score)) < self.lowest:
-            self.lowest, self.mark = value, search.mark()
-        if self.mark is None or (since := search.iteration - self.mark.iteration) < self.patience:
+            self.lowest, self.mark = value, fitter.mark()
+        if self.mark is None or (since := fitter.iteration - self.mark.iteration) < self.patience:
             return ""
         return f"took iteration {self.mark.iteration}, where {self.what} was lowest, and stopped {since} later"
 
@@ -233,11 +229,11 @@ class HeldOut(Lowest):
 
     what = "the error of the pixels held out"
 
-    def __init__(self, problem: Problem, settings: Settings) -> None:
-        super().__init__(problem, settings)
+    def __init__(self, problem: Problem, method: Method) -> None:
+        super().__init__(problem, method)
         known = problem.known_pixels()
         correlated = problem.noise is not None and problem.noise.correlation >= INDEPENDENT
-        held = _draw(np.asarray(known.any(0)), BLOCK if correlated else 1, settings.seed)
+        held = _draw(np.asarray(known.any(0)), BLOCK if correlated else 1, method.seed)
         self.held = held & known
         if not self.held.any() or not (known & ~held).any():
             raise ValueError("stop='held-out' needs more known pixels than there are; take stop='iterations'")
@@ -249,23 +245,23 @@ class HeldOut(Lowest):
             known=float((known & ~held).mean()),
         )
 
-    def begin(self, search: Search) -> None:
-        self._operator = copy.deepcopy(self.operator).to(search.device)  # Module.to moves in place
-        self._truth = torch.from_numpy(self.observation)[None].to(search.device)
-        self._held = torch.from_numpy(self.held)[None].to(search.device)
+    def begin(self, fitter: Fitter) -> None:
+        self._operator = copy.deepcopy(self.operator).to(fitter.device)  # Module.to moves in place
+        self._truth = torch.from_numpy(self.observation)[None].to(fitter.device)
+        self._held = torch.from_numpy(self.held)[None].to(fitter.device)
         self._count = int(self.held.sum())
 
-    def look(self, search: Search) -> str:
+    def look(self, fitter: Fitter) -> str:
         noise = self.problem.noise
         ratio, most = 1.0, MOST
         if noise is not None and (noise.sigma > 0 or not noise.warning):
-            ratio, most = _ratio(search), MOST_GUESSED if noise.warning else MOST
+            ratio, most = _ratio(fitter), MOST_GUESSED if noise.warning else MOST
         self.patience = PATIENCE_BELOW if ratio < LEAST else PATIENCE
-        return super().look(search) if ratio <= most else ""
+        return super().look(fitter) if ratio <= most else ""
 
-    def score(self, search: Search) -> Tensor:
+    def score(self, fitter: Fitter) -> Tensor:
         with torch.no_grad():
-            error = self._operator(search.average) - self._truth
+            error = self._operator(fitter.average) - self._truth
         return torch.sum(error.square() * self._held) / self._count
 
 
@@ -278,18 +274,18 @@ class WindowedVariance(Lowest):
     what = "the variance of the iterates"
     warm_up = WARM_UP
 
-    def begin(self, search: Search) -> None:
+    def begin(self, fitter: Fitter) -> None:
         size = math.prod((len(self.problem.observation), *self.problem.image_shape))
-        rng = torch.Generator().manual_seed(search.settings.seed)
-        self._watched = torch.randperm(size, generator=rng)[:WATCHED].to(search.device)
-        self._window = torch.zeros(WINDOW, len(self._watched), device=search.device)
-        self._seen = torch.zeros(1, dtype=torch.long, device=search.device)
+        rng = torch.Generator().manual_seed(fitter.method.seed)
+        self._watched = torch.randperm(size, generator=rng)[:WATCHED].to(fitter.device)
+        self._window = torch.zeros(WINDOW, len(self._watched), device=fitter.device)
+        self._seen = torch.zeros(1, dtype=torch.long, device=fitter.device)
 
-    def update(self, search: Search) -> None:
-        self._window.index_copy_(0, self._seen % WINDOW, search.iterate.reshape(1, -1)[:, self._watched])
+    def update(self, fitter: Fitter) -> None:
+        self._window.index_copy_(0, self._seen % WINDOW, fitter.iterate.reshape(1, -1)[:, self._watched])
         self._seen += 1
 
-    def score(self, search: Search) -> Tensor | None:
+    def score(self, fitter: Fitter) -> Tensor | None:
         return torch.var(self._window, 0, correction=0).mean() if self._seen >= WINDOW else None
 
     def restart(self) -> None:
@@ -307,20 +303,20 @@ class WindowedVariance(Lowest):
 class ExponentialVariance(WindowedVariance):
     """The same with a variance that forgets exponentially: ES-EMV of Wang et al. (2021). Keeps two rows, no window."""
 
-    def begin(self, search: Search) -> None:
-        super().begin(search)
+    def begin(self, fitter: Fitter) -> None:
+        super().begin(fitter)
         self._window = self._window[:2]  # mean and variance
 
-    def update(self, search: Search) -> None:
+    def update(self, fitter: Fitter) -> None:
         mean, variance = self._window
-        step = search.iterate.reshape(-1)[self._watched] - mean
+        step = fitter.iterate.reshape(-1)[self._watched] - mean
         newest = torch.where(self._seen > 0, NEWEST, 1.0)
         mean += newest * step
         variance += newest * step.square()
         variance *= 1 - newest
         self._seen += 1
 
-    def score(self, search: Search) -> Tensor:
+    def score(self, fitter: Fitter) -> Tensor:
         return self._window[1].mean()
 
     def restart(self) -> None:
@@ -339,18 +335,12 @@ RULES: dict[str, type[Rule]] = {
 }
 
 
-def choose(problem: Problem, settings: Settings) -> Choice:
+def choose(problem: Problem, method: Method) -> Choice:
     """The rule that ``stop`` means for a problem, and why."""
-    guided = settings.code == "self"
-    # the U-Net begins with the measurement itself: its residual grows, and its iterates are crops
-    if settings.stop not in ("auto", "iterations", *(["passes"] if guided else set(RULES) - {"passes"})):
-        raise ValueError(f"stop={settings.stop!r} does not go with code={settings.code!r}; use stop='auto'")
-    if settings.stop != "auto":
-        return Choice(settings.stop, "chosen by the user")
-    if guided:
-        return Choice("passes", "a self-guided fit falls late and little")
-    if tail_of(settings):
-        return Choice("iterations", "the average of the tail of a run needs the whole run")
+    if method.stop != "auto":
+        return Choice(method.stop, "chosen by the user")
+    if method.rule:
+        return Choice(*method.rule)
     noise = problem.noise
     if noise is None:
         return Choice("iterations", "the noise of the image is not known")
@@ -375,13 +365,13 @@ def choose(problem: Problem, settings: Settings) -> Choice:
     return Choice("discrepancy", "the image is too small to hold pixels out")
 
 
-def _ratio(search: Search) -> float:
+def _ratio(fitter: Fitter) -> float:
     """The mean square of the residual over the variance of the noise, impulses left out. Waits for the GPU."""
-    noise = search.problem.noise
+    noise = fitter.problem.noise
     assert noise is not None
     # where a pixel is not known both images are zero, and so is the residual
-    square = (search.observation - search.expected()).square().flatten()
-    known = search.problem.known * len(square)
+    square = (fitter.observation - fitter.expected()).square().flatten()
+    known = fitter.problem.known * len(square)
     impulses = round(noise.impulses * known)
     error = square.sum() - square.topk(impulses).values.sum()
     return float(error) / (known - impulses) / max(noise.sigma**2, 1e-12)

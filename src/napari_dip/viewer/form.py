@@ -15,8 +15,8 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
-from napari_dip.method import method_of
-from napari_dip.settings import Knob, Settings, knobs, knobs_of, presets_for, settings_for
+from napari_dip.knobs import Knob
+from napari_dip.settings import Settings, knobs, knobs_of, presets_for, settings_for
 from napari_dip.viewer import engine
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class SettingsForm(QWidget):
     @property
     def method(self) -> str:
         """The method that these settings are of, in a word."""
-        return method_of(self.settings())
+        return self.settings().method.name
 
     @property
     def why(self) -> str:

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
 from napari_dip.core.generators.hourglass import Hourglass
 from napari_dip.core.generators.unet import UNet
-from napari_dip.settings import Settings
+from napari_dip.knobs import Method
 
-GENERATORS: dict[str, type[Hourglass | UNet]] = {"hourglass": Hourglass, "unet": UNet}
+GENERATORS: dict[str, Callable[..., Hourglass | UNet]] = {"hourglass": Hourglass, "unet": UNet}
 
 
 def make_generator(
-    settings: Settings,
+    method: Method,
     code_channels: int,
     channels: int,
     shape: tuple[int, ...],
     voxel_size: tuple[float, ...] | None = None,
 ) -> Hourglass | UNet:
     """A generator for images (1, channels, *shape) with freshly made, not yet drawn weights."""
-    return GENERATORS[settings.generator](settings, code_channels, channels, shape, voxel_size)
+    return GENERATORS[method.generator](method, code_channels, channels, shape, voxel_size)
 
 
 def fresh_generator(
-    settings: Settings,
+    method: Method,
     code_channels: int,
     channels: int,
     shape: tuple[int, ...],
@@ -33,7 +35,7 @@ def fresh_generator(
 ) -> Hourglass | UNet:
     """A generator for images (1, channels, *shape), its weights drawn from `rng`, on the CPU."""
     with torch.random.fork_rng(devices=[]):  # layers draw weights as they are made; ours are drawn below
-        generator = make_generator(settings, code_channels, channels, shape, voxel_size)
+        generator = make_generator(method, code_channels, channels, shape, voxel_size)
     draw_weights(generator, rng)
     return generator
 

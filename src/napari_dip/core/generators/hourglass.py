@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from napari_dip.core.generators.recompute import through
 from napari_dip.core.generators.volumes import Conv3d
 from napari_dip.core.operators import Downsample
-from napari_dip.settings import Settings
+from napari_dip.knobs import Prior
 
 Shape = tuple[int, ...]
 Size = tuple[float, ...]
@@ -65,7 +65,7 @@ class Hourglass(nn.Module):
 
     Parameters
     ----------
-    settings : Settings
+    method : Prior
         `channels`, `channels_up`, `scales`, `skip_channels`, the filter sizes, `pointwise_up`, `upsampling`,
         `downsampling`, `padding`, `activation`, `normalisation` and `output` are read.
     code_channels, channels : int
@@ -78,27 +78,27 @@ class Hourglass(nn.Module):
     """
 
     def __init__(
-        self, settings: Settings, code_channels: int, channels: int, shape: Shape, voxel_size: Size | None = None
+        self, method: Prior, code_channels: int, channels: int, shape: Shape, voxel_size: Size | None = None
     ) -> None:
         super().__init__()
-        widths = [settings.filter_size_skip]
-        for sizes in (settings.filter_size, settings.filter_size_up):
-            widths += per_scale(sizes, settings.scales)
+        widths = [method.filter_size_skip]
+        for sizes in (method.filter_size, method.filter_size_up):
+            widths += per_scale(sizes, method.scales)
         smallest = max(2, max(widths) // 2 + 1)  # a filter of width w reflects w // 2 pixels, and norms need two
-        factors = halvings(shape, settings.scales, smallest, voxel_size)
+        factors = halvings(shape, method.scales, smallest, voxel_size)
         scales = len(factors)
         whole = [math.prod(f[axis] for f in factors) for axis in range(len(shape))]
-        self.shape, self.recompute = shape, settings.recompute == "on"
+        self.shape, self.recompute = shape, method.recompute == "on"
         self.canvas = tuple(w * max(smallest, math.ceil(n / w)) for n, w in zip(shape, whole, strict=True))
 
-        down = per_scale(settings.channels, scales)
-        up = tuple(u or d for u, d in zip(per_scale(settings.channels_up, scales), down, strict=True))
-        skip = per_scale(settings.skip_channels, scales)
-        filter_down = per_scale(settings.filter_size, scales)
-        filter_up = per_scale(settings.filter_size_up, scales)
-        upsampling = per_scale(settings.upsampling, scales)
-        downsampling = per_scale(settings.downsampling, scales)
-        layers = _Layers(settings, len(shape))
+        down = per_scale(method.channels, scales)
+        up = tuple(u or d for u, d in zip(per_scale(method.channels_up, scales), down, strict=True))
+        skip = per_scale(method.skip_channels, scales)
+        filter_down = per_scale(method.filter_size, scales)
+        filter_up = per_scale(method.filter_size_up, scales)
+        upsampling = per_scale(method.upsampling, scales)
+        downsampling = per_scale(method.downsampling, scales)
+        layers = _Layers(method, len(shape))
 
         self.downs = nn.ModuleList()
         self.skips = nn.ModuleList()
@@ -106,7 +106,7 @@ class Hourglass(nn.Module):
         self.joins = nn.ModuleList()
         arriving = code_channels
         for i in range(scales):
-            self.skips.append(layers.conv(arriving, skip[i], settings.filter_size_skip) if skip[i] else nn.Module())
+            self.skips.append(layers.conv(arriving, skip[i], method.filter_size_skip) if skip[i] else nn.Module())
             self.downs.append(
                 nn.Sequential(
                     layers.shrink(arriving, down[i], filter_down[i], factors[i], downsampling[i]),
@@ -117,11 +117,11 @@ class Hourglass(nn.Module):
             deeper = up[i + 1] if i + 1 < scales else down[i]
             self.ups.append(layers.grow(deeper, factors[i], upsampling[i]))
             join = [layers.norm(skip[i] + deeper), layers.conv(skip[i] + deeper, up[i], filter_up[i])]
-            if settings.pointwise_up:
+            if method.pointwise_up:
                 join.append(layers.conv(up[i], up[i], 1))
             self.joins.append(nn.Sequential(*join))
         self.last = _BY_NDIM["conv"][len(shape) - 1](up[0], channels, 1)
-        self.output = nn.Sigmoid() if settings.output == "sigmoid" else nn.Identity()
+        self.output = nn.Sigmoid() if method.output == "sigmoid" else nn.Identity()
 
     def forward(self, code: Tensor) -> Tensor:
         """From a code (1, Z, *canvas) to an image (1, C, *shape)."""
@@ -174,11 +174,11 @@ class AsGiven(nn.Module):
 class _Layers:
     """Makes the layers of one hourglass: what is common to all of them is said here once."""
 
-    def __init__(self, settings: Settings, ndim: int) -> None:
+    def __init__(self, method: Prior, ndim: int) -> None:
         self.ndim = ndim
-        self.activation = ACTIVATIONS[settings.activation]
-        self.normalise = settings.normalisation == "batch"
-        self.padding = "reflect" if settings.padding == "reflection" else "zeros"
+        self.activation = ACTIVATIONS[method.activation]
+        self.normalise = method.normalisation == "batch"
+        self.padding = "reflect" if method.padding == "reflection" else "zeros"
 
     def of(self, kind: str) -> Any:
         return _BY_NDIM[kind][self.ndim - 1]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from napari_dip.core.generators.hourglass import ACTIVATIONS, halvings, per_scale
 from napari_dip.core.generators.recompute import through
 from napari_dip.core.generators.volumes import Conv3d
-from napari_dip.settings import Settings
+from napari_dip.knobs import SelfGuided
 
 Shape = tuple[int, ...]
 Size = tuple[float, ...]
@@ -25,14 +25,14 @@ _CONV: tuple[Any, ...] = (nn.Conv1d, nn.Conv2d, Conv3d)
 _TRANSPOSED: tuple[Any, ...] = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
-def halved(settings: Settings, shape: Shape, voxel_size: Size | None = None) -> list[Shape]:
+def halved(method: SelfGuided, shape: Shape, voxel_size: Size | None = None) -> list[Shape]:
     """Which axes each way down halves."""
-    return halvings(shape, settings.scales - 1, 4, voxel_size) if settings.scales > 1 else []
+    return halvings(shape, method.scales - 1, 4, voxel_size) if method.scales > 1 else []
 
 
-def multiples(settings: Settings, shape: Shape, voxel_size: Size | None = None) -> Shape:
+def multiples(method: SelfGuided, shape: Shape, voxel_size: Size | None = None) -> Shape:
     """What the size of an image must be a multiple of along each axis."""
-    return tuple(math.prod(f[axis] for f in halved(settings, shape, voxel_size)) for axis in range(len(shape)))
+    return tuple(math.prod(f[axis] for f in halved(method, shape, voxel_size)) for axis in range(len(shape)))
 
 
 class UNet(nn.Module):
@@ -40,7 +40,7 @@ class UNet(nn.Module):
 
     Parameters
     ----------
-    settings : Settings
+    method : SelfGuided
         `channels`, `scales`, `blocks`, `filter_size`, `padding` and `activation` are read. The scales count the finest.
     code_channels, channels : int
         Of what it is fed, whose first channels are the image, and of the image.
@@ -51,17 +51,17 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self, settings: Settings, code_channels: int, channels: int, shape: Shape, voxel_size: Size | None = None
+        self, method: SelfGuided, code_channels: int, channels: int, shape: Shape, voxel_size: Size | None = None
     ) -> None:
         super().__init__()
-        factors = halved(settings, shape, voxel_size)
-        widths = per_scale(settings.channels, len(factors) + 1)
-        sizes = per_scale(settings.filter_size, len(factors) + 1)
-        self.channels, self.recompute = channels, settings.recompute == "on"
-        self.multiple = multiples(settings, shape, voxel_size)
+        factors = halved(method, shape, voxel_size)
+        widths = per_scale(method.channels, len(factors) + 1)
+        sizes = per_scale(method.filter_size, len(factors) + 1)
+        self.channels, self.recompute = channels, method.recompute == "on"
+        self.multiple = multiples(method, shape, voxel_size)
         self.canvas = tuple(m * math.ceil(n / m) for m, n in zip(self.multiple, shape, strict=True))
         conv, transposed = _CONV[len(shape) - 1], _TRANSPOSED[len(shape) - 1]
-        mode = "reflect" if settings.padding == "reflection" else "zeros"
+        mode = "reflect" if method.padding == "reflection" else "zeros"
 
         def same(arriving: int, leaving: int, size: int, gain: float = 1) -> nn.Module:
             layer: nn.Module = conv(arriving, leaving, size, padding=size // 2, padding_mode=mode)
@@ -69,7 +69,7 @@ class UNet(nn.Module):
             return layer
 
         def blocks(i: int) -> nn.Sequential:
-            return nn.Sequential(*(_Block(settings, same, widths[i], sizes[i]) for _ in range(settings.blocks)))
+            return nn.Sequential(*(_Block(method, same, widths[i], sizes[i]) for _ in range(method.blocks)))
 
         self.head = same(code_channels, widths[0], sizes[0])
         self.before = nn.ModuleList(blocks(i) for i in range(len(factors)))
@@ -109,10 +109,10 @@ def _grown(up: Any, features: Tensor) -> Tensor:
 class _Block(nn.Module):
     """Adds a correction of two filters to its input."""
 
-    def __init__(self, settings: Settings, same: Any, width: int, size: int) -> None:
+    def __init__(self, method: SelfGuided, same: Any, width: int, size: int) -> None:
         super().__init__()
         self.correction = nn.Sequential(
-            same(width, width, size), ACTIVATIONS[settings.activation](), same(width, width, size, gain=0.3)
+            same(width, width, size), ACTIVATIONS[method.activation](), same(width, width, size, gain=0.3)
         )
 
     def forward(self, features: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ Noise that neighbouring pixels share is nearly independent on every second pixel
 grids of the image, one at a time, and what it makes of all of them is put together.
 
 The generator has a teacher: the image x' that similar patches of y make of each other
-(`napari_dip.core.collaborative`). Half of the crops are of x', with noise like that of y as the code and x' itself
+(`napari_dip.core.methods.nlridge`). Half of the crops are of x', with noise like that of y as the code and x' itself
 as the target (as in Restore-from-Restored: Lee, Cho, Kim, Kim 2020, whose network is pretrained). These targets
 hold little noise, the others no error of the teacher. The generator sees what is near, the patches what is alike: the
 result is the mixture of the two that has the least squared error by Stein's unbiased estimate.
@@ -34,21 +34,21 @@ from torch.nn.utils import vector_to_parameters
 from napari_dip.core import device as devices
 from napari_dip.core import pages
 from napari_dip.core.averaging import RunningAverage
-from napari_dip.core.collaborative import by_strips
 from napari_dip.core.correlation import autocorrelation_of, coloured, every, phases, plane_of, spectrum
 from napari_dip.core.coverage import crop_of, grid_of, tiles, whole_fit
 from napari_dip.core.generators import fresh_generator
 from napari_dip.core.generators.unet import UNet
+from napari_dip.core.methods.base import Fitter, layout
+from napari_dip.core.methods.nlridge import by_strips
 from napari_dip.core.muon import Muon
 from napari_dip.core.noise import Noise
 from napari_dip.core.pauses import part, without_pauses
 from napari_dip.core.photons import Stabilised
 from napari_dip.core.problem import Problem
-from napari_dip.core.search import Search
 from napari_dip.core.stabilise import Stabiliser
 from napari_dip.core.state import SAVING, Event, Mark, State
 from napari_dip.core.turns import turns
-from napari_dip.settings import Settings
+from napari_dip.knobs import SelfGuided
 
 NO_NOISE = "code='self' needs the noise of the image, which is not known here; use code='uniform'"
 LEAST = 0.05  # of the step length at the end
@@ -66,26 +66,27 @@ _FEW = 8000  # pixels, of which the weights themselves follow the noise, unseen 
 DISAGREEMENT = 6.0
 
 
-class SelfGuided(Search):
+class SelfGuidedFitter(Fitter):
     """The search for the weights that take the noise out of one image. For operators that keep the pixels.
 
     Parameters
     ----------
     problem : Problem
         With its noise.
-    settings : Settings
+    method : SelfGuided
     device : str
     """
 
-    def __init__(self, problem: Problem, settings: Settings, device: str) -> None:
-        super().__init__(problem, settings, device)
+    def __init__(self, problem: Problem, method: SelfGuided, device: str) -> None:
+        super().__init__(problem, method, device)
+        self.method: SelfGuided = method
         if problem.noise is None:
             raise ValueError(NO_NOISE)
         if problem.image_shape != problem.observation.shape[1:]:
             raise ValueError("code='self' cannot enlarge an image; use code='uniform' for super-resolution")
         self.model = Stabilised(problem.noise, problem.observation)
         self._shared = autocorrelation_of(problem.noise, problem.image_shape)
-        self._weights = RunningAverage(settings.average)
+        self._weights = RunningAverage(method.average)
         self._predicted: tuple[int, Tensor] | None = None
         self._agreed: Tensor | None = None  # photons (C, *canvas), as similar patches have them
         self._final: tuple[int, Tensor, float] | None = None  # iteration, photons (C, *canvas), share of the teacher
@@ -96,7 +97,7 @@ class SelfGuided(Search):
         shape, channels = self.problem.image_shape, len(self.problem.observation)
         voxel_size = self.problem.voxel_size
         grid = grid_of(self.problem.noise, shape, voxel_size)
-        unet = fresh_generator(self.settings, channels, channels, grid.shape, rng, grid.voxel_size).to(self.device)
+        unet = fresh_generator(self.method, channels, channels, grid.shape, rng, grid.voxel_size).to(self.device)
         assert isinstance(unet, UNet)
         self._generator, self._multiple, self._strides = unet, unet.multiple, grid.strides
         self._canvas = tuple(n * stride for n, stride in zip(unet.canvas, grid.strides, strict=True))
@@ -113,7 +114,7 @@ class SelfGuided(Search):
         before_and_after = [(0, 0), *((0, c - n) for c, n in zip(self._canvas, shape, strict=True))]
         self._known = torch.from_numpy(np.pad(known, before_and_after)).float().to(self.device)
         self._middle = self.model.stabilise(self._photons).mean()
-        self._crop = crop_of(grid.shape, self.settings, grid.voxel_size)
+        self._crop = crop_of(grid.shape, self.method, grid.voxel_size)
         self._spectrum = spectrum(every(self._shared, grid.strides), self._crop).to(self.device)
         # positions in a crop that each turn brings to each of its pixels, and where they are from its corner
         inside = torch.arange(math.prod(self._crop)).reshape(1, *self._crop)
@@ -122,12 +123,12 @@ class SelfGuided(Search):
         place = torch.arange(math.prod(self._canvas)).reshape(self._canvas)
         crop = (slice(0, n * stride, stride) for n, stride in zip(self._crop, grid.strides, strict=True))
         self._from_corner = place[tuple(crop)].flatten().to(self.device)
-        self._drawn = torch.zeros(2, self.settings.batch, dtype=torch.long, device=self.device)
-        self._taught = torch.zeros(self.settings.batch, *[1] * (1 + len(shape)), dtype=torch.bool, device=self.device)
+        self._drawn = torch.zeros(2, self.method.batch, dtype=torch.long, device=self.device)
+        self._taught = torch.zeros(self.method.batch, *[1] * (1 + len(shape)), dtype=torch.bool, device=self.device)
 
-    def preliminaries(self) -> Generator[float, None, None]:
+    def prepare(self) -> Generator[float, None, None]:
         """Ask similar patches, some at a time, unless they are found already. Out of memory costs them, not the run."""
-        if not (self.settings.similar_patches or self.settings.uncertainty):
+        if not (self.method.similar_patches or self.method.uncertainty):
             return
         try:
             if "agreed" not in self.found:
@@ -143,18 +144,19 @@ class SelfGuided(Search):
     @property
     def _teacher(self) -> Tensor | None:
         """What similar patches agree on, if they are to teach; else it only tells the uncertainty."""
-        return self._agreed if self.settings.similar_patches else None
+        return self._agreed if self.method.similar_patches else None
 
     def begin(self, state: State | None = None, neighbour: State | None = None, since: int | None = None) -> None:
+        """Begin, and plan how the step length falls."""
         self._before: Tensor | None = None
         super().begin(state, neighbour, since)
-        last = self._since + self.settings.iterations
-        self._planned = last if self.settings.stop == "iterations" else min(self.whole, last)
+        last = self._since + self.method.iterations
+        self._planned = last if self.method.stop == "iterations" else min(self.whole, last)
 
     @property
     def whole(self) -> int:
         """Iterations of a whole fit: fewer from the weights of a neighbour."""
-        whole = whole_fit(self.problem.image_shape, self.settings, self.problem.voxel_size)
+        whole = whole_fit(self.problem.image_shape, self.method, self.problem.voxel_size)
         return math.ceil(whole * (WARM if self.warm else 1))
 
     @torch.no_grad()
@@ -180,7 +182,7 @@ class SelfGuided(Search):
 
         Of noisy pairs, as in the fit, and the same for all weights: a difference of two hardly depends on the draw.
         """
-        strength = self.settings.recorruption
+        strength = self.method.recorruption
         noise = self._drawn_noise() * self.model.variance(self._photons).sqrt()
         square = torch.zeros_like(noise)
         for side in (1, -1):
@@ -189,13 +191,13 @@ class SelfGuided(Search):
             square += (predicted - self._photons + side * noise / strength).square() * weight
         return float(square.sum() / (2 * self._known.sum()))
 
-    def prepare(self) -> None:
+    def schedule(self) -> None:
         """Set the step length, and draw corners and turns of crops: by numpy, the same whatever the device."""
         if isinstance(self._optimiser, Muon):
             self._optimiser.pace.fill_(pace_at(self.iteration / self._planned))
-        rng, canvas = np.random.default_rng((self.settings.seed, self.iteration)), self._photons.shape[1:]
+        rng, canvas = np.random.default_rng((self.method.seed, self.iteration)), self._photons.shape[1:]
         drawn = []
-        for _ in range(self.settings.batch):
+        for _ in range(self.method.batch):
             sizes = zip(canvas, self._crop, self._strides, strict=True)
             corner = [rng.integers(n - (c - 1) * stride) for n, c, stride in sizes]
             drawn.append([np.ravel_multi_index(corner, canvas), rng.integers(len(self._turned))])
@@ -214,7 +216,7 @@ class SelfGuided(Search):
             return image.flatten(1)[:, place].transpose(0, 1).reshape(len(place), len(image), *self._crop)
 
         once, where = crops(self._photons), crops(self._known)
-        strength = torch.full(self._taught.shape, self.settings.recorruption, device=self.device)
+        strength = torch.full(self._taught.shape, self.method.recorruption, device=self.device)
         back = strength.reciprocal()
         if self._teacher is not None:
             taught = self._taught
@@ -264,13 +266,13 @@ class SelfGuided(Search):
         if self._agreed is None:
             return Mark(self.iteration, self._scaled(photons), None)
         spread = None
-        if self.settings.uncertainty:
+        if self.method.uncertainty:
             known = self._known[self._inside]
             apart = (self._scaled(photons) - self._scaled(self._agreed))[0]
             spread = (DISAGREEMENT * _blurred(apart.square(), known, _SMOOTH)[None]).sqrt()
         return Mark(self.iteration, self._scaled(photons.lerp(self._agreed, share)), spread)
 
-    def conclusion(self) -> Generator[float, None, None]:
+    def finish(self) -> Generator[float, None, None]:
         """Predict the final image and find the share of similar patches. Out of memory there, `mark` tries again."""
         try:
             yield from self._finish()
@@ -287,7 +289,7 @@ class SelfGuided(Search):
         if teacher is not None:
             assert self.problem.noise is not None
             share = 0.5
-            if share_is_sought(self.settings, self.problem.noise):
+            if share_is_sought(self.method, self.problem.noise):
                 share = float((yield from self._share(photons, teacher)))
         self._final = self.iteration, photons, share
 
@@ -343,7 +345,7 @@ class SelfGuided(Search):
 
     def _drawn_noise(self) -> Tensor:
         """Noise (C, *canvas) of unit variance, shared by neighbours as that of the measurement."""
-        random = torch.Generator(self.device).manual_seed(self.settings.seed)
+        random = torch.Generator(self.device).manual_seed(self.method.seed)
         white = torch.empty_like(self._photons).normal_(generator=random)
         return coloured(white, spectrum(self._shared, self._canvas).to(self.device), len(self._canvas))
 
@@ -363,7 +365,7 @@ class SelfGuided(Search):
 
     def _to_generator(self, photons: Tensor) -> Tensor:
         seen = self.model.stabilise(photons) - self._middle
-        return seen.contiguous(memory_format=torch.channels_last if seen.ndim == 4 else torch.channels_last_3d)
+        return seen.contiguous(memory_format=layout(seen.ndim - 2))
 
     def _from_generator(self, image: Tensor) -> Tensor:
         return self.model.undo(image + self._middle)
@@ -406,9 +408,9 @@ class SelfGuided(Search):
         return self.model.intensities(photons[self._inside][None])
 
 
-def share_is_sought(settings: Settings, noise: Noise) -> bool:
+def share_is_sought(method: SelfGuided, noise: Noise) -> bool:
     """Whether the share of similar patches is found out, rather than a half: where the noise is no mere guess."""
-    return settings.similar_patches and not noise.warning
+    return method.similar_patches and not noise.warning
 
 
 def pace_at(share: float) -> float:

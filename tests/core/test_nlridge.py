@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_dip.core import collaborative
-from napari_dip.core.collaborative import nonlocal_ridge
 from napari_dip.core.correlation import coloured, spectrum
+from napari_dip.core.methods import nlridge
+from napari_dip.core.methods.nlridge import nonlocal_ridge
 from napari_dip.core.pauses import without_pauses
 from tests.core.tiny import picture
 
@@ -119,7 +119,7 @@ def test_what_is_no_image_is_refused() -> None:
 
 
 def test_threads_change_nothing_but_the_last_digits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collaborative, "_REFERENCES", 32)  # several strips
+    monkeypatch.setattr(nlridge, "_REFERENCES", 32)  # several strips
     image = torch.from_numpy(picture(48, 64)).float()[None]
     image += 0.1 * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
     before = torch.get_num_threads()
@@ -145,7 +145,7 @@ def test_each_strip_is_computed_by_one_thread_whichever_that_is() -> None:
     try:
         torch.set_num_threads(3)
         for _ in range(100):
-            seen = collaborative._side_by_side(threads_here, range(9), torch.device("cpu"), 8)
+            seen = nlridge._side_by_side(threads_here, range(9), torch.device("cpu"), 8)
             assert set(seen) == {1}
             assert torch.get_num_threads() == 3
     finally:
@@ -156,7 +156,7 @@ def test_strips_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     """Each is computed in the workspace of the one before, which may be larger."""
     noisy = torch.cat([clean(93, 64), 0.5 * clean(93, 64)]) + white(2, 93, 64)
     whole = nonlocal_ridge(noisy, 1)
-    monkeypatch.setattr(collaborative, "_REFERENCES", 64)
+    monkeypatch.setattr(nlridge, "_REFERENCES", 64)
     torch.testing.assert_close(nonlocal_ridge(noisy, 1), whole, rtol=0, atol=1e-3)
 
 
@@ -184,7 +184,7 @@ def test_the_last_step_with_white_noise_is_the_second() -> None:
     noisy, guide = clean(40, 40) + white(1, 40, 40), clean(40, 40)
     alone = torch.zeros(3, 3)
     alone[1, 1] = 1
-    groups = collaborative.ON_ALL_PIXELS
-    steps = (collaborative.in_step(noisy, guide, groups, known=True, shared=each) for each in (None, alone))
+    groups = nlridge.ON_ALL_PIXELS
+    steps = (nlridge.in_step(noisy, guide, groups, known=True, shared=each) for each in (None, alone))
     plain, told = map(without_pauses, steps)
     torch.testing.assert_close(told, plain, rtol=1e-3, atol=1e-3)

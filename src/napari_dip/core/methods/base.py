@@ -1,0 +1,296 @@
+"""A method at work on one problem: begin, prepare, step, image, state, finish.
+
+A method is a subclass of `Fitter` that lays out its generator, feeds it, compares what it makes and remembers it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Generator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_dip.core import device as devices
+from napari_dip.core import graph, pages
+from napari_dip.core.generators.hourglass import Hourglass
+from napari_dip.core.generators.unet import UNet
+from napari_dip.core.muon import Muon
+from napari_dip.core.problem import Problem
+from napari_dip.core.state import SLOWER, Event, Mark, State, copy_to, on_host
+from napari_dip.knobs import Method
+
+OTHER_NETWORK = (
+    "the run to be continued had another network, as its noise was another; say what was said of the noise then, or "
+    "start a new run"
+)
+
+
+class Fitter:
+    """Base of the methods at work: one generator that is fitted to one problem.
+
+    Parameters
+    ----------
+    problem : Problem
+    method : Method
+        Its knobs.
+    device : str
+
+    Attributes
+    ----------
+    iteration : int
+        Steps made so far.
+    warm : bool
+        Whether they began from the weights of a neighbour.
+    losses : list of float
+        Of all steps, once they are read: reading waits for the GPU.
+    observation, iterate : Tensor (1, C, *S), Tensor (1, C, *image)
+        What is fitted, and the latest that the generator made: to look at, not to keep.
+    events : list of Event
+        What happened.
+    found : dict of str to Tensor
+        What takes long to find out about a problem and is the same in all searches of it: for those that follow.
+    """
+
+    _generator: Hourglass | UNet
+
+    def __init__(self, problem: Problem, method: Method, device: str) -> None:
+        self.problem = problem
+        self.method = method
+        self.device = device
+        self.iteration = 0
+        self.warm = False
+        self._losses: list[float] = []
+        self._unread: list[Tensor] = []
+        self.events: list[Event] = []
+        self.found: dict[str, Tensor] = {}
+        self._watches: list[Callable[[Fitter], None]] = []
+
+    def begin(self, state: State | None = None, neighbour: State | None = None, since: int | None = None) -> None:
+        """Make all that the fit needs on the device, fresh from the seed or as a state left it.
+
+        A neighbour is the state that the fit of a similar image ended in: fresh, but from its weights. `since` is the
+        iteration that the run began at, if it is not that of the state.
+        """
+        problem, method = self.problem, self.method
+        if self.device == "cpu":
+            pages.keep(self)
+        if state is not None:
+            self.iteration, self._losses = state.iteration, list(state.losses)
+        self._since = self.iteration if since is None else since
+        rng = torch.Generator().manual_seed(method.seed)
+        self.observation = torch.from_numpy(problem.observation)[None].to(self.device)
+        self._operator = copy.deepcopy(problem.operator).to(self.device)  # Module.to moves in place
+        self.lay_out(rng)
+        self._random = torch.Generator(self.device).manual_seed(int(torch.randint(2**62, (), generator=rng)))
+        if method.optimiser != "lbfgs":  # that reads all weights as one vector, so they must be contiguous
+            self._generator.to(memory_format=layout(len(problem.image_shape)))  # type: ignore[call-overload]
+        recorder = graph.recorder_for(self.device, self._random)
+        if recorder is not None and method.optimiser == "lbfgs":
+            recorder = None
+            self._tell_eager("the line search of L-BFGS reads each loss on the host")
+        self._fused = recorder is not None
+        self._make = graph.Replayed(self.make_step, recorder, self._tell_eager)
+        if state is not None and not self.fits(state):
+            raise ValueError(OTHER_NETWORK)
+        if neighbour is not None and not (neighbour.iteration and self.fits(neighbour)):
+            neighbour = None  # its noise asked for another network, or it has learnt nothing
+        self.warm = neighbour is not None if state is None else state.warm
+        if self.warm and neighbour is not None:
+            self.take_over(neighbour)
+        self.restart_optimiser()
+        if state is not None:
+            self.restore(state)
+
+    def prepare(self) -> Generator[float, None, None]:
+        """Do what takes long before the first iteration, with pauses that tell the share that is done. Nothing here."""
+        yield from ()
+
+    def finish(self) -> Generator[float, None, None]:
+        """Do what takes long after the last iteration, before the final mark. Nothing here."""
+        yield from ()
+
+    def watch(self, watch: Callable[[Fitter], None]) -> None:
+        """Have something see each iteration as a part of it, without waiting for the GPU."""
+        self._watches.append(watch)
+
+    def step(self) -> None:
+        """One iteration."""
+        self.schedule()
+        self._make()
+        self._unread.append(self._loss.clone())  # the next one may be written to the same place
+        self.iteration += 1
+
+    def make_step(self) -> None:
+        """Perturb, predict, compare, move the weights, average, watch. Reads nothing back from the device."""
+        self.feed()
+        first: list[Tensor] = []
+
+        def loss_and_gradients() -> Tensor:
+            self._optimiser.zero_grad()
+            image, loss = self.compare()
+            loss.backward()  # type: ignore[no-untyped-call]
+            if not first:  # L-BFGS asks several times; the first is the iterate itself
+                first.extend((image.detach(), loss.detach()))
+            return loss
+
+        self._optimiser.step(loss_and_gradients)  # type: ignore[arg-type]
+        self.iterate, self._loss = first
+        self.remember()
+        for watch in self._watches:
+            watch(self)
+
+    # -- what a method is --------------------------------------------------------------------------------------------
+
+    def lay_out(self, rng: torch.Generator) -> None:
+        """Make the generator, `self._generator`, and what it is fed and compared with, on the device."""
+        raise NotImplementedError
+
+    def schedule(self) -> None:
+        """Set what the host decides for this iteration: a graph repeats the numbers that it was recorded with."""
+        raise NotImplementedError
+
+    def feed(self) -> None:
+        """Choose what the generator is fed in this iteration."""
+        raise NotImplementedError
+
+    def compare(self) -> tuple[Tensor, Tensor]:
+        """Predict: the image that the generator makes, and its loss."""
+        raise NotImplementedError
+
+    def remember(self) -> None:
+        """Average the iterates."""
+        raise NotImplementedError
+
+    @property
+    def average(self) -> Tensor:
+        """Restored image so far, (1, C, *image): to look at, not to keep."""
+        raise NotImplementedError
+
+    def mark(self, final: bool = True) -> Mark:
+        """Copy of what is restored so far; if it is not final, without what takes long."""
+        raise NotImplementedError
+
+    def averages(self) -> dict[str, Any]:
+        """State of what is averaged."""
+        raise NotImplementedError
+
+    def restore_averages(self, averages: dict[str, Any]) -> None:
+        """Go back to such a state."""
+        raise NotImplementedError
+
+    # -- what all methods have ---------------------------------------------------------------------------------------
+
+    def fits(self, state: State) -> bool:
+        """True if a state is of a network like this one, layer by layer."""
+        mine = self._generator.state_dict()
+        return {name: w.shape for name, w in state.weights.items()} == {name: w.shape for name, w in mine.items()}
+
+    def take_over(self, neighbour: State) -> None:
+        """Begin with the weights of a neighbour."""
+        self._generator.load_state_dict(neighbour.weights)
+
+    def helped(self) -> bool:
+        """Whether to begin from the weights of a neighbour was right."""
+        return True
+
+    def precision(self) -> torch.autocast:
+        """The digits that the generator computes with."""
+        chosen = devices.precision_of(self.method, self.device, volume=len(self.problem.image_shape) == 3)
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=chosen == "bfloat16")
+
+    @property
+    def losses(self) -> list[float]:
+        """Of all steps so far. Waits for the GPU."""
+        if self._unread:
+            try:
+                read = torch.stack(self._unread).tolist()
+            except Exception as error:
+                if not devices.is_out_of_memory(error):
+                    raise
+                read = [loss.item() for loss in self._unread]  # slower, and takes no memory
+            self._losses += read
+            self._unread.clear()
+        return self._losses
+
+    def expected(self) -> Tensor:
+        """Measurement (1, C, *S) that the instrument would make of the restored image."""
+        with torch.no_grad():
+            return torch.as_tensor(self._operator(self.average))
+
+    def image(self) -> npt.NDArray[np.float32]:
+        """What is restored so far, (C, *image), on the host. Waits for the GPU."""
+        return on_host(self.average)
+
+    def restart_optimiser(self, slower: float = 1.0) -> None:
+        """Begin with a fresh optimiser, its step length multiplied by `slower`."""
+        self._make.forget()
+        self._optimiser = self.make_optimiser(slower)
+
+    def make_optimiser(self, slower: float) -> torch.optim.Optimizer:
+        """A fresh optimiser of the weights."""
+        weights, rate = self._generator.parameters(), self.method.learning_rate * slower
+        if self.method.optimiser == "muon":
+            return Muon(weights, rate, rate / 20)
+        fused = self._fused or self.device == "cpu"
+        optimiser = torch.optim.Adam(weights, rate, fused=fused or None, capturable=self._fused)
+        # that the first steps are not recorded is meant so
+        optimiser._warned_capturable_if_run_uncaptured = True
+        return optimiser
+
+    def state(self, device: str | None = None) -> State:
+        """A copy of the state, on a device (by default where it is)."""
+        place = copy_to(device or self.device)
+        return State(
+            iteration=self.iteration,
+            weights=place(self._generator.state_dict()),
+            optimiser=place(self._optimiser.state_dict()),
+            random=self._random.get_state(),
+            average=place(self.averages()),
+            losses=tuple(self.losses),
+            warm=self.warm,
+        )
+
+    def restore(self, state: State) -> None:
+        """Go back to the weights, optimiser, random numbers and average of a state; steps stay counted."""
+        self._make.forget()
+        place = copy_to(self.device)
+        self._generator.load_state_dict(state.weights)
+        moments = place(state.optimiser)
+        for saved, group in zip(moments["param_groups"], self._optimiser.param_groups, strict=True):
+            saved |= {how: group[how] for how in ("fused", "capturable") if how in group}  # as this device needs it
+        self._optimiser.load_state_dict(moments)
+        if len(state.random) == len(self._random.get_state()):  # else it is of another kind of device
+            self._random.set_state(state.random)
+        self.restore_averages(place(state.average))
+
+    def drop_gradients(self) -> None:
+        """Make room after memory ran out."""
+        if hasattr(self, "_make"):
+            self._make.forget()
+        if hasattr(self, "_optimiser"):
+            self._optimiser.zero_grad(set_to_none=True)
+        pages.release(self)
+        devices.give_back(self.device)
+        if self.device == "cpu":
+            pages.keep(self)
+
+    def close(self) -> None:
+        """Let go of every tensor and give the device's memory back, also if a traceback still holds this object."""
+        if hasattr(self, "_make"):
+            self._make.forget()
+        self.__dict__ = {"device": self.device}
+        pages.release(self)
+        devices.give_back(self.device)
+
+    def _tell_eager(self, why: str) -> None:
+        message = f"each iteration is launched kernel by kernel, as it cannot be recorded as a CUDA graph: {why}"
+        self.events.append(Event(self.iteration, SLOWER, message))
+
+
+def layout(ndim: int) -> torch.memory_format:
+    """Order of memory in which convolutions are fastest."""
+    return {2: torch.channels_last, 3: torch.channels_last_3d}.get(ndim, torch.contiguous_format)

@@ -1,0 +1,145 @@
+"""The deep image prior: the generator is fed a fixed code, and its image is compared with the measurement.
+
+Ulyanov, Vedaldi, Lempitsky, "Deep Image Prior" (CVPR 2018).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_dip.core.averaging import RunningAverage
+from napari_dip.core.codes import NO_GUIDE, make_code
+from napari_dip.core.fidelity import make_fidelity
+from napari_dip.core.generators import fresh_generator
+from napari_dip.core.langevin import Langevin
+from napari_dip.core.methods.base import Fitter, layout
+from napari_dip.core.problem import Problem
+from napari_dip.core.regularizers import REGULARISERS
+from napari_dip.core.state import Mark
+from napari_dip.knobs import Prior
+
+
+class PriorFitter(Fitter):
+    """The search for the weights whose image explains one measurement, seen through its operator.
+
+    Parameters
+    ----------
+    problem : Problem
+    method : Prior
+    device : str
+    """
+
+    def __init__(self, problem: Problem, method: Prior, device: str) -> None:
+        super().__init__(problem, method, device)
+        self.method: Prior = method
+        self._average = RunningAverage(method.average, spread=method.uncertainty)
+
+    def lay_out(self, rng: torch.Generator) -> None:
+        """Make the generator, its code, the fidelity and the regulariser, on the device."""
+        method, problem = self.method, self.problem
+        self._regulariser = REGULARISERS[method.regulariser] if method.regulariser_weight else None
+        shape, channels = problem.image_shape, len(problem.observation)
+        known_channels = {"mesh": len(shape), "guide": 0 if problem.guide is None else len(problem.guide)}
+        code_channels = known_channels.get(method.code, method.code_channels)
+        if code_channels == 0:
+            raise ValueError(NO_GUIDE)
+        generator = fresh_generator(method, code_channels, channels, shape, rng, problem.voxel_size)
+        self._generator = generator.to(self.device)
+        guide = None if problem.guide is None else _pad(problem.guide, self._generator.canvas)
+        code = make_code(method, self._generator.canvas, guide, rng)
+        self._code = code.to(self.device, memory_format=layout(len(shape)))
+        self._noise = torch.empty_like(self._code)
+        kind = "gaussian" if method.noise == "auto" else method.noise
+        self._fidelity = make_fidelity(kind, problem.noise, problem.known).to(self.device)
+        self._tail = self._since + method.iterations - round(method.tail_share * method.iterations)
+        if self.iteration > self._tail:
+            self._average = RunningAverage(1, spread=method.uncertainty)
+
+    def schedule(self) -> None:
+        """Begin the plain average of the tail, and set the share of this iteration."""
+        if self.iteration == self._tail:
+            self._make.forget()
+            self._average = RunningAverage(1, spread=self.method.uncertainty)
+        self._average.weigh()
+
+    def feed(self) -> None:
+        """Perturb the weights and the code."""
+        self._add_weight_noise()
+        self._fed = self._noisy_code()  # no variable of the closure, which a traceback would keep
+
+    def compare(self) -> tuple[Tensor, Tensor]:
+        """The image that the generator makes of its code, and how far that is from the observation."""
+        with self.precision():
+            image = self._generator(self._fed)
+        image = image.float()
+        loss: Tensor = self._fidelity(self._operator(image), self.observation)
+        if self._regulariser is not None:
+            loss = loss + self.method.regulariser_weight * self._regulariser(image)
+        return image, loss
+
+    def remember(self) -> None:
+        """Average the images."""
+        self._average.take(self.iterate)
+
+    @property
+    def average(self) -> Tensor:
+        """The average of the images, (1, C, *image); before the first iteration, what fresh weights make."""
+        if self._average.mean is None:
+            with torch.no_grad():
+                return torch.as_tensor(self._generator(self._code))
+        return self._average.mean
+
+    def mark(self, final: bool = True) -> Mark:
+        """Copy of the average and of its spread."""
+        return Mark(self.iteration, self.average.clone(), self._average.spread())
+
+    def averages(self) -> dict[str, Any]:
+        """State of the average."""
+        return self._average.state()
+
+    def restore_averages(self, averages: dict[str, Any]) -> None:
+        """Go back to such a state."""
+        self._average.restore(averages)
+
+    def make_optimiser(self, slower: float) -> torch.optim.Optimizer:
+        """A fresh optimiser: also one that samples, or searches along lines."""
+        weights, method = self._generator.parameters(), self.method
+        if method.optimiser == "sgld":
+            return Langevin(weights, method.learning_rate * slower, self._temperature, self._random)
+        if method.optimiser == "lbfgs":
+            return torch.optim.LBFGS(
+                weights, slower, max_iter=1, max_eval=25, history_size=10, line_search_fn="strong_wolfe"
+            )
+        return super().make_optimiser(slower)
+
+    def _temperature(self, loss: Tensor) -> Tensor | float:
+        """Of the posterior: with the variance of the noise, or of the residual if that is not known."""
+        noise, count = self.problem.noise, self.problem.observation.size * self.problem.known
+        return 2 * (loss if noise is None else noise.sigma**2) / count
+
+    def _noisy_code(self) -> Tensor:
+        if not self.method.code_noise:
+            return self._code
+        self._noise.movedim(1, -1).normal_(generator=self._random)  # in the order of memory: eight times as fast
+        return torch.add(self._code, self._noise, alpha=self.method.code_noise)
+
+    def _add_weight_noise(self) -> None:
+        if not self.method.weight_noise:
+            return
+        with torch.no_grad():
+            for weight in self._generator.parameters():
+                if weight.ndim > 2 and weight.numel() > 1:
+                    noise = torch.empty_like(weight).normal_(generator=self._random)
+                    weight.add_(noise * weight.std() * self.method.weight_noise)
+
+
+def _pad(guide: npt.NDArray[np.float32], canvas: tuple[int, ...]) -> Tensor:
+    """A guide (G, *image) as a code (1, G, *canvas), continued by reflection, the image in the middle."""
+    before = [(c - n) // 2 for c, n in zip(canvas, guide.shape[1:], strict=True)]
+    after = [c - n - b for c, n, b in zip(canvas, guide.shape[1:], before, strict=True)]
+    return torch.from_numpy(np.pad(guide, [(0, 0), *zip(before, after, strict=True)], mode="symmetric"))[None]
