@@ -12,7 +12,8 @@ from PIL import Image
 from scipy import ndimage  # type: ignore[import-untyped]
 
 from napari_dip.cli import main
-from napari_dip.inputs import read_greys, read_slices
+from napari_dip.greys import read_greys
+from napari_dip.inputs import read_slices
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
 

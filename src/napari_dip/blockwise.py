@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_dip.inputs import Array, read_greys
+from napari_dip.greys import read_greys
+from napari_dip.inputs import Array
 from napari_dip.io import files
 from napari_dip.io.formats import tell_lost
 from napari_dip.io.ngff import ENDING, is_zarr

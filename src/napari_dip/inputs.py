@@ -1,4 +1,4 @@
-"""What a user hands in, checked and brought to one shape: slices (N, C, *S).
+"""Images and masks, checked and brought to one shape: slices (N, C, *S).
 
 Every refusal names the argument, its value and the remedy. What is odd but valid passes: any real number type, byte
 order and memory layout, NaN and infinite pixels (they count as missing).
@@ -7,22 +7,17 @@ order and memory layout, NaN and infinite pixels (they count as missing).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.core.impulses import clusters, defective, filled, lines
-from napari_dip.core.noise import Noise
-from napari_dip.core.padding import padding_of
 from napari_dip.core.telling import warn
+from napari_dip.greys import read_greys
 
 Array = npt.NDArray[Any]
-
-_GREYS = 16  # shades that a mask with greys reaches at least; labels may begin at 1
-_HIGH, _FULL = 0.5, 0.25  # share of the pixels that are not 0 near the largest; where that is the largest of the type
 
 
 @dataclass(frozen=True)
@@ -57,39 +52,6 @@ class Slices:
         """Missing pixels that are restored, (N, C, *S)."""
         return self.missing if self.padding is None else self.missing & ~self.padding
 
-    def without_lines(self) -> Slices:
-        """The same with hot and dead lines, of which the values vary, among what is missing."""
-        return self._without(lines)
-
-    def without_bad_pixels(self, noise: Noise) -> Slices:
-        """The same with pixels that are hot or dead beyond doubt among what is missing."""
-        if noise.sigma <= 0 or noise.warning:
-            return self
-        return self._without(lambda values: clusters(values, noise) | defective(values, noise))
-
-    def _without(self, find: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.bool_]]) -> Slices:
-        """The same with the bad pixels that are found in images (..., Y, X) among what is missing."""
-        shape = tuple(n for n in self.values.shape[2:] if n > 1)
-        bad = np.zeros(self.missing.shape, bool)
-        if len(shape) < 2 or min(shape[-2:]) < 5:
-            return self
-        for place in np.ndindex(*self.values.shape[:2]):
-            missing = self.missing[place].reshape(shape)
-            if not missing.all():
-                values = filled(self.values[place].reshape(shape).astype(np.float64), missing)
-                bad[place] = find(np.nan_to_num(values)).reshape(self.values.shape[2:])
-        bad &= ~self.missing
-        if not bad.any():
-            return self
-        return replace(self, missing=self.missing | bad, bad=bad if self.bad is None else self.bad | bad)
-
-    def without_padding(self) -> Slices:
-        """The same with areas of one constant value that no camera gives among what is missing."""
-        padding = np.zeros(self.missing.shape, bool)
-        for place in np.ndindex(*self.values.shape[:2]):
-            padding[place] = padding_of(self.values[place], self.missing[place])
-        return replace(self, missing=self.missing | padding, padding=padding) if padding.any() else self
-
     @property
     def ndim(self) -> int:
         """Number of spatial axes of a slice."""
@@ -121,7 +83,7 @@ class Slices:
 
     @property
     def channel_axis_in_slice(self) -> int | None:
-        """Where the channels stand in the axes of the input without the leading ones."""
+        """Axis of the channels among those of the input without the leading ones."""
         return None if self.channel_axis is None else max(0, self.channel_axis - len(self.leading))
 
 
@@ -214,7 +176,7 @@ def _channel_axis(array: Array, axis: int | None, leading_axes: int) -> int | No
 def _mask(
     mask: Any, image_shape: tuple[int, ...], leading: tuple[int, ...], shape: Sequence[int], channel_axis: int | None
 ) -> npt.NDArray[np.bool_]:
-    """The mask as bool (*leading, C or 1, *shape)."""
+    """Mask as bool (*leading, C or 1, *shape)."""
     array = np.asarray(mask)
     if array.dtype != bool and not np.issubdtype(array.dtype, np.integer):
         raise TypeError(f"mask must be boolean or integer (non-zero = missing), not {array.dtype}; use mask > 0")
@@ -233,58 +195,8 @@ def _mask(
     raise ValueError(f"mask has shape {array.shape}, but the image needs {' or '.join(map(str, accepted))}")
 
 
-def read_greys(values: Array, *, lossy: bool = False) -> tuple[float, str]:
-    """The level above which the pixels of a mask with greys count as missing, and a sentence about it.
-
-    Greys come of JPEG, of resampling and of antialiased painting. Labels (many values of about the same frequency, or
-    small whole numbers) are none: every one of them counts as missing.
-
-    Parameters
-    ----------
-    values : array
-        Of the mask, not zero where a pixel is missing.
-    lossy : bool
-        The mask comes from a JPEG, whose values are never exact.
-
-    Returns
-    -------
-    level : float
-    sentence : str
-        To follow the name of the mask; empty if it has no greys, and the level is of no matter.
-    """
-    marked = values[values != 0] if values.dtype != bool else np.empty(0)
-    marked = marked[np.isfinite(marked)]
-    if not marked.size or marked.min() < 0:
-        return 0.0, ""
-    top = float(marked.max())
-    kinds = np.unique(marked).size
-    whole = values.dtype.kind in "iu" or not np.any(marked % 1)
-    full = values.dtype.kind in "iu" and top in (255, np.iinfo(values.dtype).max)
-    if whole and not lossy:
-        least = _FULL if full else _HIGH
-        if kinds < 3 - full or top < _GREYS or np.mean(marked > 0.9 * top) < least or _plateau(values, top):
-            return 0.0, ""
-    if kinds < 2 or (whole and top < _GREYS):
-        return 0.0, ""
-    level = float(top // 2 if whole else top / 2)
-    above = int(np.count_nonzero(marked > level))
-    return level, f"has greys: {above} pixels above {level:g} count as missing, of {marked.size} that are not 0"
-
-
-def _plateau(values: Array, top: float) -> bool:
-    """True if a grey covers a pixel and the pixels around it, as labels do and rims do not."""
-    if min(values.shape[-2:], default=0) < 3:
-        return False
-    middle = values[..., 1:-1, 1:-1]
-    around = (values[..., :-2, 1:-1], values[..., 2:, 1:-1], values[..., 1:-1, :-2], values[..., 1:-1, 2:])
-    flat = (middle > 0.05 * top) & (middle <= 0.9 * top)
-    for each in around:
-        flat &= each == middle
-    return bool(flat.any())
-
-
 def read_range(intensity_range: Any) -> tuple[float, float]:
-    """The two intensities that become 0 and 1, as a `ValueError` says if they are none."""
+    """Check the two intensities that become 0 and 1; a `ValueError` says what is wrong with them."""
     try:
         low, high = (float(v) for v in intensity_range)
     except (TypeError, ValueError):
@@ -298,7 +210,7 @@ def read_range(intensity_range: Any) -> tuple[float, float]:
 
 
 def read_factor(factor: Any, ndim: int) -> tuple[int, ...]:
-    """The factor of a super-resolution, one whole number per spatial axis.
+    """Factor of a super-resolution, one whole number per spatial axis.
 
     Raises
     ------

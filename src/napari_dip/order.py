@@ -24,6 +24,7 @@ from napari_dip.core.intensity import float_for
 from napari_dip.core.noise import Noise
 from napari_dip.core.pieces import tiles_of
 from napari_dip.core.tiling import Tiling, snug, tiling
+from napari_dip.defects import without_lines, without_padding
 from napari_dip.inputs import read_range, read_slices
 from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source
 from napari_dip.io.ngff import Calibration, besides, merged
@@ -264,9 +265,9 @@ def look(
         limits = float(values[~missing].min()), float(values[~missing].max())
         skips = {name: changes.get(name, getattr(settings, name, True)) for name in ("skip_padding", "skip_bad_pixels")}
         if skips["skip_padding"]:
-            missing = read_slices(values, missing, None, 1).without_padding().missing[:, 0]
+            missing = without_padding(read_slices(values, missing, None, 1)).missing[:, 0]
         if skips["skip_bad_pixels"] and "skip_bad_pixels" in TASKS[task].knobs:
-            missing = read_slices(values, missing, None, 1).without_lines().missing[:, 0]
+            missing = without_lines(read_slices(values, missing, None, 1)).missing[:, 0]
         noise = noise_of(read_slices(values, missing, None, 1), camera)
         level = level_in(values[:, None], missing[:, None])
     settings, reason = chosen(task, settings, noise, changes)

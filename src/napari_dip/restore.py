@@ -15,6 +15,7 @@ from napari_dip.core.ladder import left_open
 from napari_dip.core.noise import Noise
 from napari_dip.core.solve import Progress, Result, telling_of_memory
 from napari_dip.core.stopping import Choice
+from napari_dip.defects import without_bad_pixels, without_lines, without_padding
 from napari_dip.forecast import cost_of, fitted, tell_of_long_wait
 from napari_dip.keywords import Arguments, FineOptions, Options, with_knobs
 from napari_dip.method import auto_preset
@@ -185,16 +186,16 @@ def iterate(
         return bool(changes.get(name, getattr(settings, name, True)))
 
     if skips("skip_padding"):
-        slices = slices.without_padding()
+        slices = without_padding(slices)
     if request.task.fills_holes and not slices.holes.any():
         what = "mask is not given" if mask is None else "mask hides nothing"
         raise ValueError(f"{what} {request.task.needs['mask']}")
     bad = "skip_bad_pixels" in request.task.knobs and skips("skip_bad_pixels")
     if bad:
-        slices = slices.without_lines()
+        slices = without_lines(slices)
     noise = request.image_noise or noise_of(slices, request.camera)
     if bad and noise:
-        slices = slices.without_bad_pixels(noise)
+        slices = without_bad_pixels(slices, noise)
     settings, reason = chosen(task, settings, noise, changes)
     if resume is not None:
         reason = resume.method.reason

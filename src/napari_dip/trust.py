@@ -23,6 +23,7 @@ from napari_dip.core.pixels import find_bad_pixels
 from napari_dip.core.resolution import FourierCorrelation, fourier_correlation
 from napari_dip.core.solve import Progress, Result
 from napari_dip.core.trust import Invention, Verdict, calibration, invented, noise_only_observation
+from napari_dip.defects import without_lines, without_padding
 from napari_dip.inputs import Slices, read_slices
 from napari_dip.instrument import read_psf
 from napari_dip.record import fingerprint
@@ -280,7 +281,7 @@ def estimate_noise(
     Method, sources and limits: `napari_dip.core.noise.estimate_noise`.
     """
     given = {"gain": gain, "offset": offset, "read_noise": read_noise}
-    slices = read_slices(image, mask, channel_axis, leading_axes).without_padding().without_lines()
+    slices = without_lines(without_padding(read_slices(image, mask, channel_axis, leading_axes)))
     noise = noise_of(slices, {name: value for name, value in given.items() if value is not None})
     if noise is None:
         raise ValueError(f"image of shape {np.shape(image)} is one pixel, which tells no noise; give an image")
@@ -293,7 +294,7 @@ def left_out(image: Any, mask: Any = None, *, channel_axis: int | None = None, l
     Parameters and errors are those of `estimate_noise`.
     """
     slices = read_slices(image, mask, channel_axis, leading_axes)
-    return doubts.left_out_sentence(slices.without_padding().without_lines())
+    return doubts.left_out_sentence(without_lines(without_padding(slices)))
 
 
 def hole_map(

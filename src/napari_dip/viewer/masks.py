@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Labels
 
-from napari_dip.inputs import read_greys
+from napari_dip.greys import read_greys
 from napari_dip.viewer.layers import Geometry, Selection, Source, in_layer_units, kind, unit_ratio, world_matrix
 
 _CHUNK = 1024  # pixels along y and x

@@ -1,0 +1,51 @@
+"""Padding, hot and dead lines, and bad pixels of an image: found, and counted among what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_dip.core.impulses import clusters, defective, filled, lines
+from napari_dip.core.noise import Noise
+from napari_dip.core.padding import padding_of
+from napari_dip.inputs import Slices
+
+
+def without_padding(slices: Slices) -> Slices:
+    """Slices with areas of one constant value that no camera gives among what is missing."""
+    padding = np.zeros(slices.missing.shape, bool)
+    for place in np.ndindex(*slices.values.shape[:2]):
+        padding[place] = padding_of(slices.values[place], slices.missing[place])
+    return replace(slices, missing=slices.missing | padding, padding=padding) if padding.any() else slices
+
+
+def without_lines(slices: Slices) -> Slices:
+    """Slices with hot and dead lines, of which the values vary, among what is missing."""
+    return _without(slices, lines)
+
+
+def without_bad_pixels(slices: Slices, noise: Noise) -> Slices:
+    """Slices with pixels that are hot or dead beyond doubt among what is missing."""
+    if noise.sigma <= 0 or noise.warning:
+        return slices
+    return _without(slices, lambda values: clusters(values, noise) | defective(values, noise))
+
+
+def _without(slices: Slices, find: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.bool_]]) -> Slices:
+    """Slices with the bad pixels that are found in images (..., Y, X) among what is missing."""
+    shape = tuple(n for n in slices.values.shape[2:] if n > 1)
+    bad = np.zeros(slices.missing.shape, bool)
+    if len(shape) < 2 or min(shape[-2:]) < 5:
+        return slices
+    for place in np.ndindex(*slices.values.shape[:2]):
+        missing = slices.missing[place].reshape(shape)
+        if not missing.all():
+            values = filled(slices.values[place].reshape(shape).astype(np.float64), missing)
+            bad[place] = find(np.nan_to_num(values)).reshape(slices.values.shape[2:])
+    bad &= ~slices.missing
+    if not bad.any():
+        return slices
+    return replace(slices, missing=slices.missing | bad, bad=bad if slices.bad is None else slices.bad | bad)
