@@ -449,7 +449,7 @@ def test_a_signal_ends_the_run_and_keeps_the_result(
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-@pytest.mark.parametrize(("where", "status"), [("files.rehearse", 130), ("terminal.Stop.begin", 1)])
+@pytest.mark.parametrize(("where", "status"), [("io.files.rehearse", 130), ("terminal.Stop.begin", 1)])
 def test_a_signal_before_the_first_iteration_writes_nothing(
     where: str, status: int, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

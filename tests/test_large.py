@@ -439,7 +439,7 @@ def test_nothing_else_is_ever_overwritten(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"factor": 2}, "factor=2 is for super-resolution"),
+        ({"factor": 2}, "factor=2 is for superresolve; leave it out"),
         ({"leading_axes": 2}, "leaves 1 of space"),
         ({"leading_axes": 5}, "leaves 0 of space"),
         ({"axes": "tyx"}, "calibration=.*leading_axes="),
