@@ -163,6 +163,14 @@ def read_slices(image: Any, mask: Any, channel_axis: int | None, leading_axes: i
     return Slices(values, missing, leading, channel_axis)
 
 
+def read_part(data: Any, part: tuple[slice, ...]) -> Array:
+    """Pixels of a part of an array, lazy or not; an error names the file of a damaged chunk."""
+    from napari_dip.io.arrays import Source  # imports zarr
+    from napari_dip.io.ngff import plain
+
+    return Source(data, plain(data.ndim)).part(part).read()
+
+
 def _channel_axis(array: Array, axis: int | None, leading_axes: int) -> int | None:
     if not isinstance(leading_axes, (int, np.integer)) or not 0 <= leading_axes < array.ndim:
         raise ValueError(f"leading_axes={leading_axes} must be a whole number from 0 to {max(0, array.ndim - 2)}")

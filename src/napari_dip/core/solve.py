@@ -22,7 +22,7 @@ from napari_dip.core.attempt import Attempt, Outcome
 from napari_dip.core.ladder import Ladder
 from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
-from napari_dip.core.state import SAVING, Event, State, in_words, on_host
+from napari_dip.core.state import SAVING, SLOWER, Event, State, in_words, on_host
 from napari_dip.core.stopping import Choice, choose
 from napari_dip.core.trust import Verdict
 from napari_dip.settings import Settings
@@ -95,6 +95,11 @@ class History:
 
     loss: npt.NDArray[np.float32]
     events: tuple[Event, ...] = ()
+
+    @property
+    def setbacks(self) -> tuple[Event, ...]:
+        """Events that cost more than time or digits."""
+        return tuple(event for event in self.events if event.kind not in (SLOWER, SAVING))
 
 
 @dataclass(frozen=True, kw_only=True)

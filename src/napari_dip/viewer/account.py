@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from napari_dip.core.solve import Progress, Result
+    from napari_dip import Progress, Result
     from napari_dip.large import BlockProgress, Restored
 
 _SHARE = {"sample": (0.0, 0.0), "measure": (0.0, 0.02), "fit": (0.02, 0.95)}  # of a run over blocks, about

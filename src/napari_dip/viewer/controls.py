@@ -15,7 +15,7 @@ from napari_dip.viewer.form import Section, Text, tip
 from napari_dip.viewer.job import Job, Outcome
 
 if TYPE_CHECKING:
-    from napari_dip.core.solve import Progress
+    from napari_dip import Progress
     from napari_dip.large import BlockProgress
 
 _STEPS = 1000  # of the progress bars

@@ -17,8 +17,8 @@ from napari_dip.viewer.layers import Geometry
 from napari_dip.viewer.restoration import METADATA, Restoration
 
 if TYPE_CHECKING:
-    from napari_dip.core.comparison import Comparison
-    from napari_dip.core.solve import Progress, Result
+    from napari_dip import Progress, Result
+    from napari_dip.trust import Comparison
 
 RESIDUAL, UNCERTAINTY, HOLES, CONTROL = "residual", "uncertainty", "hole map", "noise-only control"
 

@@ -20,7 +20,7 @@ from napari_dip.settings import Settings, knobs, knobs_of, presets_for, settings
 from napari_dip.viewer import engine
 
 if TYPE_CHECKING:
-    from napari_dip.core.noise import Noise
+    from napari_dip import Noise
 
 _DECIMALS = 6  # what a float row can hold
 _LABEL_WIDTH = 112  # pixels, so that the blocks of rows line up
@@ -143,7 +143,7 @@ class SettingsForm(QWidget):
 
     def offer_devices(self) -> None:
         """Offer the devices that there are, which takes torch to know, and fill in what is best on the first."""
-        from napari_dip.core.device import available
+        from napari_dip.machine import available
 
         row = self._rows["device"]
         with row.changed.blocked():

@@ -15,7 +15,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_dip.viewer import engine
 
 if TYPE_CHECKING:
-    from napari_dip.core.solve import Progress
+    from napari_dip import Progress
 
 INTERVAL = 0.3  # seconds between two looks at the image: each costs the window a redraw
 _log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ class Job(QObject):
 
     def _consume(self) -> Any:
         engine.load()
-        from napari_dip.core.solve import Progress
+        from napari_dip import Progress
 
         steps = self._steps(self._should_stop)
         while True:

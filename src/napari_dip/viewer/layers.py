@@ -12,7 +12,7 @@ import pint
 from napari.layers import Image
 from napari.utils.transforms import Affine
 
-from napari_dip.io import arrays
+from napari_dip.inputs import read_part
 
 ALL = "all"  # every slice of the leading axes
 TOGETHER = "together"  # the same, by one generator
@@ -228,7 +228,7 @@ class Selection:
                 f"'{self.name}' is lazy, and {' x '.join(map(str, self.shape))} pixels of it are not read at once; "
                 "choose a slice, or write the result block by block"
             )
-        image = arrays.Source(self.data, None).part(self.part).read()  # which names the file of a damaged chunk
+        image = read_part(self.data, self.part)
         return Source(
             image=image[..., :3] if self.rgb else image,
             geometry=self.geometry,

@@ -11,7 +11,7 @@ from napari_dip.viewer.form import Rows
 from napari_dip.viewer.restoration import Restoration
 
 if TYPE_CHECKING:
-    from napari_dip.core.solve import Progress
+    from napari_dip import Progress
 
 AS_LAYERS, AS_STACK = "new layers", "one stack"
 

@@ -13,7 +13,7 @@ from napari_dip.viewer.form import Text, tip
 from napari_dip.viewer.layers import Source
 
 if TYPE_CHECKING:
-    from napari_dip.core.noise import Noise
+    from napari_dip import Noise
 
 _DELAY = 400  # ms: while a slider moves nothing is estimated
 

@@ -14,7 +14,7 @@ from napari_dip.viewer import layers
 from napari_dip.viewer.layers import Geometry, Source
 
 if TYPE_CHECKING:
-    from napari_dip.core.solve import Progress, Result
+    from napari_dip import Progress, Result
     from napari_dip.restore import Run
 
 METADATA = "napari-dip"  # the key of the record in ``layer.metadata``

@@ -26,8 +26,7 @@ from napari_dip.viewer.stream import WHY_NO_TRUST, Stream, done_blocks
 from napari_dip.viewer.trust import TrustPanel
 
 if TYPE_CHECKING:
-    from napari_dip.core.noise import Noise
-    from napari_dip.core.solve import Result
+    from napari_dip import Noise, Result
     from napari_dip.large import Restored
 
 
@@ -179,8 +178,8 @@ class RestoreWidget(QWidget):
             raise ValueError(self._broken)
         if not engine.loaded():
             return f"{self.inputs.verb(layer)} {self.inputs.describe()}. torch is being loaded; Run waits for it."
-        from napari_dip.core.device import choose
         from napari_dip.forecast import iterations_at_most
+        from napari_dip.machine import choose
 
         device = choose(settings.device)
         how = "self-guided, " if self.form.method == "self-guided" else ""
@@ -325,16 +324,13 @@ class RestoreWidget(QWidget):
             self._describe()
 
     def _show(self, restoration: Restoration, finished: Finished) -> None:
-        from napari_dip.core.state import SAVING, SLOWER
-
         result, found = finished.result, finished.findings
         if result.iterations == 0 and not result.complete:
             return self._say("Stopped before the first iteration; there is nothing to show.")
         layer = restoration.show_result(self._viewer, result, found.figures)
         self._last = (restoration, result, layer)
         self._said_before = account.headline(layer.name, result)
-        failed = not result.complete and any(event.kind not in (SLOWER, SAVING) for event in result.history.events)
-        self._say(self._said_before, failed=failed)
+        self._say(self._said_before, failed=not result.complete and bool(result.history.setbacks))
         self.controls.tell_account(account.details(result), account.has_other_last(result))
         if result.complete:
             self.controls.fill()
