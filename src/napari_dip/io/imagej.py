@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_dip.io.channels import Array, Channel, Function
 from napari_dip.io.picture import Picture
-from napari_dip.io.units import unit_name
+from napari_dip.io.units import finite, unit_name
 
 UNITS = {"Y": "yunit", "Z": "zunit", "T": "tunit"}
 _COUNTED = ("ImageJ", "images", "channels", "slices", "frames", "hyperstack", "order", "axes", "shape", "Info")
@@ -27,9 +27,9 @@ def calibration(meta: Mapping[str, Any]) -> dict[str, Any]:
     unit = unit_name(str(meta.get("unit") or ""))
     sizes = {}
     for axis, name in (("Z", "spacing"), ("T", "finterval")):
-        if size := _number(meta.get(name)):
+        if size := finite(meta.get(name)):
             sizes[axis] = abs(size)
-    if "T" not in sizes and (rate := _number(meta.get("fps"))):
+    if "T" not in sizes and (rate := finite(meta.get("fps"))):
         sizes["T"] = 1 / rate
     units = {axis: unit_name(str(meta.get(name) or "")) for axis, name in UNITS.items()}
     units = {axis: own for axis, own in units.items() if own and own != ("s" if axis == "T" else unit)}
@@ -41,7 +41,7 @@ def read(meta: Mapping[str, Any], colormap: Array | None, axes: str, shape: tupl
     counts = dict(zip(axes, shape, strict=True))
     count = counts.get("C", 1)
     ranges = list(meta.get("Ranges", ()))
-    if not ranges and count == 1 and _number(meta.get("min")) is not None and _number(meta.get("max")) is not None:
+    if not ranges and count == 1 and finite(meta.get("min")) is not None and finite(meta.get("max")) is not None:
         ranges = [float(meta["min"]), float(meta["max"])]
     tables = list(np.asarray(meta.get("LUTs", ()), np.uint8).reshape(-1, 3, 256))  # tifffile hands out one as it is
     if not tables and colormap is not None and colormap.shape == (3, 256):
@@ -74,7 +74,7 @@ def write(picture: Picture, axes: str, shape: tuple[int, ...]) -> tuple[dict[str
         if name in meta and (finer := picture.enlarged.get(axis, 1)) > 1:
             meta[name] = finer * float(meta[name]) + (finer - 1) / 2
     said: dict[str, Any] = {"unit": _spelt(picture.unit), "spacing": sizes.get("Z")}
-    if "T" in sizes and sizes["T"] * (_number(own.get("fps")) or 0) != 1:
+    if "T" in sizes and sizes["T"] * (finite(own.get("fps")) or 0) != 1:
         said["finterval"] = sizes["T"]
     said |= {name: _spelt(picture.units[axis]) for axis, name in UNITS.items() if axis in picture.units}
     if picture.function is not None:
@@ -116,11 +116,11 @@ def _is_said(name: str) -> bool:
 
 
 def _function(meta: Mapping[str, Any]) -> Function | None:
-    code = _number(meta.get("cf"))
+    code = finite(meta.get("cf"))
     if code is None or code == 20:  # none
         return None
     coefficients: list[float] = []
-    while (value := _number(meta.get(f"c{len(coefficients)}"))) is not None:
+    while (value := finite(meta.get(f"c{len(coefficients)}"))) is not None:
         coefficients.append(value)
     return Function(code=int(code), coefficients=tuple(coefficients))
 
@@ -163,11 +163,3 @@ def _names(labels: list[str], axes: str, counts: Mapping[str, int]) -> list[str]
 
 def _spelt(unit: str) -> str:
     return {"µm": "micron", "s": "sec"}.get(unit, unit).encode("ascii", "backslashreplace").decode()
-
-
-def _number(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if np.isfinite(number) else None

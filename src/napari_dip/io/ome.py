@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import numpy as np
-
 from napari_dip.io.channels import Array, Channel
 from napari_dip.io.picture import Picture
-from napari_dip.io.units import LENGTHS, TIMES, converted, unit_name
+from napari_dip.io.units import LENGTHS, TIMES, converted, finite, unit_name
 
 Element = ElementTree.Element
 
 SCHEMA = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 SIZES = {"X": "PhysicalSizeX", "Y": "PhysicalSizeY", "Z": "PhysicalSizeZ", "T": "TimeIncrement"}
+_EMPTY = '<OME><Image ID="Image:0"><Pixels ID="Pixels:0"/></Image></OME>'
 _TYPES = {"float32": "float", "float64": "double", **{k: k for k in ("int8", "int16", "int32")}}
 _TYPES |= {f"u{name}": f"u{name}" for name in ("int8", "int16", "int32")}
 _OF_SEVERAL = ("Plate", "Screen", "Dataset", "Project", "Folder", "ROI")  # refer to other images of the file too
@@ -79,7 +78,7 @@ def read(root: Element, image: Element | None) -> dict[str, Any]:
     sizes: dict[str, float] = {}
     units: dict[str, str] = {}
     for axis, name in SIZES.items():
-        size = _number(pixels.get(name))
+        size = finite(pixels.get(name))
         if size:
             sizes[axis] = size
             own = unit_name(pixels.get(f"{name}Unit", "s" if axis == "T" else "µm"))
@@ -108,21 +107,17 @@ def write(picture: Picture, values: Array, axes: str) -> bytes:
     if not set(axes) <= set("TCZYXS") or len(set(axes)) < len(axes):
         raise ValueError(f"OME-TIFF has no axes {axes}")
     old = picture.display.get("OME")
-    root = Element("OME") if old is None else copy.deepcopy(old)
+    root = parse(_EMPTY) if old is None else copy.deepcopy(old)
     root.attrib.pop("UUID", None)
     root.set("xmlns", SCHEMA)
     root.set("Creator", "napari-dip")
-    if picture.enlarged:  # they are in pixels
-        root[:] = [each for each in root if each.tag != "ROI"]
-    image = root.find("Image")
-    if picture.enlarged and image is not None:
-        image[:] = [each for each in image if each.tag != "ROIRef"]
-    if image is None:
-        image = ElementTree.SubElement(root, "Image", ID="Image:0")
-        ElementTree.SubElement(image, "Pixels", ID="Pixels:0")
-    _describe(image, picture.text())
-    pixels = image.find("Pixels")
+    image, pixels = root.find("Image"), root.find("Image/Pixels")
+    assert image is not None
     assert pixels is not None
+    if picture.enlarged:  # regions of interest are in pixels
+        root[:] = [each for each in root if each.tag != "ROI"]
+        image[:] = [each for each in image if each.tag != "ROIRef"]
+    _describe(image, picture.text())
     shape = dict(zip(axes, values.shape, strict=True))
     samples = shape.get("S", 1)
     before = {axis: pixels.get(f"Size{axis}") for axis in "CZT"}
@@ -201,7 +196,7 @@ def _channel(element: Element) -> Channel:
     colour = element.get("Color")
     lengths: dict[str, float | None] = {}
     for name in ("Emission", "Excitation"):
-        size = _number(element.get(f"{name}Wavelength"))
+        size = finite(element.get(f"{name}Wavelength"))
         unit = unit_name(element.get(f"{name}WavelengthUnit", "nm"))
         lengths[name.lower()] = converted(size, unit, "nm") if size and unit in LENGTHS else None
     try:
@@ -216,7 +211,7 @@ def _channel(element: Element) -> Channel:
 def _attributes(channel: Channel) -> dict[str, str]:
     found = {"Name": channel.name} if channel.name else {}
     if channel.colour:
-        found["Color"] = str(int(np.array(int(channel.colour + "FF", 16), np.uint32).view(np.int32)))
+        found["Color"] = str(int.from_bytes(bytes.fromhex(f"{channel.colour}FF"), "big", signed=True))
     for name in ("Emission", "Excitation"):
         size = getattr(channel, name.lower())
         if size:
@@ -226,11 +221,3 @@ def _attributes(channel: Channel) -> dict[str, str]:
 
 def _unit(unit: str) -> str:
     return {"inch": "in"}.get(unit, unit if unit in LENGTHS or unit in TIMES else "reference frame")
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None

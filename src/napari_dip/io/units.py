@@ -1,8 +1,10 @@
-"""Units of length and of time: how large they are, and how people and formats spell them."""
+"""Numbers in metadata, and their units of length and of time: how large, and how people and formats spell them."""
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
+from typing import Any
 
 #: unit -> metres, its name in OME-Zarr, and other names
 _LENGTHS: dict[str, tuple[float, str, *tuple[str, ...]]] = {
@@ -62,3 +64,12 @@ def converted(size: float, unit: str, to: str) -> float:
         raise ValueError(f"{unit or 'pixels'} cannot be brought to {to or 'pixels'}")
     table = LENGTHS if unit in LENGTHS else TIMES
     return float(Decimal(repr(float(size))) * Decimal(repr(table[unit])) / Decimal(repr(table[to])))
+
+
+def finite(value: Any) -> float | None:
+    """A value in metadata as a number; None if it is no finite one."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
