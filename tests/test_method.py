@@ -11,7 +11,7 @@ import pytest
 from napari_dip import denoise
 from napari_dip.core.noise import Noise
 from napari_dip.method import auto_preset
-from napari_dip.restore import settings_here
+from napari_dip.plan import settings_here
 
 WHITE = Noise(gain=0, offset=0, read_noise=10, sigma=10)
 SHARED = replace(WHITE, correlation=0.6)

@@ -13,7 +13,7 @@ import pytest
 
 from napari_dip import presets
 from napari_dip.knobs import Knob, SelfGuided, own
-from napari_dip.restore import chosen
+from napari_dip.plan import chosen
 from napari_dip.settings import PRESETS, Settings, check_names, knobs, presets_for, settings_for
 from napari_dip.tasks import TASKS
 

@@ -18,8 +18,9 @@ from napari_dip.core.solve import OutOfMemory
 from napari_dip.core.telling import quietly, warn
 from napari_dip.keywords import Knobs
 from napari_dip.knobs import SelfGuided
+from napari_dip.noises import axes_of_noise
+from napari_dip.plan import Plan, settings_here
 from napari_dip.request import read_instrument
-from napari_dip.run import Job, axes_of_noise
 from napari_dip.settings import Settings
 
 __all__ = [
@@ -77,8 +78,6 @@ def estimate(
         short measurement, and right within a factor of two on a machine that has nothing else to do. Of a stack, the
         mean of what it takes where its slices are alike and where they are not.
     """
-    from napari_dip.restore import settings_here  # which asks this file before it begins
-
     axes = tuple(shape) if isinstance(shape, (tuple, list)) else ()
     channel = None if channel_axis is None else channel_axis % max(1, len(axes))
     space = tuple(n for axis, n in enumerate(axes) if axis >= leading_axes and axis != channel)
@@ -115,21 +114,21 @@ def _typical(planes: int, shape: tuple[int, ...]) -> Noise:
     return replace(cost.TYPICAL, warning="the image is small") if few else cost.TYPICAL
 
 
-def fitted(job: Job) -> Job:
-    """The job as it fits into the memory that is free: activations computed twice, or in tiles, where that is open.
+def fitted(plan: Plan) -> Plan:
+    """The plan as it fits into the memory that is free: activations computed twice, or in tiles, where that is open.
 
     Raises
     ------
     OutOfMemory
         If it cannot fit; the message says what it needs, what there is, and what to do.
     """
-    free, device = memory.free(job.device.name), job.device.name
-    if _at_most(job) < free / 2:  # no need to look closer, which takes half a second
-        return job
-    needed = cost_of(job).memory
+    free, device = memory.free(plan.device.name), plan.device.name
+    if _at_most(plan) < free / 2:  # no need to look closer, which takes half a second
+        return plan
+    needed = cost_of(plan).memory
     if needed <= free:
-        return job
-    for how, less in _with_less(job):
+        return plan
+    for how, less in _with_less(plan):
         if cost_of(less).memory <= free:
             warn(
                 f"the whole image would take {cost.in_bytes(needed)}, and {cost.in_bytes(free)} are free on {device}: "
@@ -137,20 +136,20 @@ def fitted(job: Job) -> Job:
                 stacklevel=3,
             )
             return less
-    smaller_tile = "a smaller tile, " if job.settings.tile else ""
-    factor = f"a smaller factor than {max(job.request.factor)}, " if job.request.factor else ""
+    smaller_tile = "a smaller tile, " if plan.settings.tile else ""
+    factor = f"a smaller factor than {max(plan.request.factor)}, " if plan.request.factor else ""
     raise OutOfMemory(
         f"this would take {cost.in_bytes(needed)} of memory, but {cost.in_bytes(free)} are free on {device}; use "
-        f"{factor}{smaller_tile}a part of the image, or fewer channels than {job.settings.channels}"
+        f"{factor}{smaller_tile}a part of the image, or fewer channels than {plan.settings.channels}"
     )
 
 
-def tell_of_long_wait(job: Job, share: float = 1) -> None:
+def tell_of_long_wait(plan: Plan, share: float = 1) -> None:
     """Warn of a run, or the share of it that is left, that will take many hours, with what would take less."""
-    if may_take_long(job.settings, job.shape, len(job.slices.values)):
-        seconds, device = share * cost_of(job).seconds, job.device.name
+    if may_take_long(plan.settings, plan.shape, len(plan.slices.values)):
+        seconds, device = share * cost_of(plan).seconds, plan.device.name
         how = f"about {cost.in_time(seconds)} on {device}, if no rule ends it sooner"
-        tell_if_long(seconds, how, less_time(device, job.request.factor))
+        tell_if_long(seconds, how, less_time(device, plan.request.factor))
 
 
 def tell_if_long(seconds: float, how: str, less: str) -> None:
@@ -176,38 +175,38 @@ def less_time(device: str, factors: tuple[int, ...] | None = None, *, workers: b
     return f"{', '.join(less[:-1])} or {less[-1]} would take less (tiles would not)"
 
 
-def _with_less(job: Job) -> Iterator[tuple[str, Job]]:
-    """The job with less and less memory, by what the user left open, and how that is said."""
-    settings, shape, factor = job.settings, job.slices.values.shape[2:], max(job.request.factor or (1,))
-    if "recompute" in job.open:
+def _with_less(plan: Plan) -> Iterator[tuple[str, Plan]]:
+    """The plan with less and less memory, by what the user left open, and how that is said."""
+    settings, shape, factor = plan.settings, plan.slices.values.shape[2:], max(plan.request.factor or (1,))
+    if "recompute" in plan.open:
         settings = settings.changed(recompute="on")
-        yield "computing activations twice (recompute='on')", replace(job, settings=settings)
-    while "tile" in job.open and (side := smaller(settings, shape, factor)):
-        settings = settings.changed(tile=side, recompute=job.settings.recompute)
-        yield f"in tiles (tile={side})", replace(job, settings=settings)
+        yield "computing activations twice (recompute='on')", replace(plan, settings=settings)
+    while "tile" in plan.open and (side := smaller(settings, shape, factor)):
+        settings = settings.changed(tile=side, recompute=plan.settings.recompute)
+        yield f"in tiles (tile={side})", replace(plan, settings=settings)
 
 
-def cost_of(job: Job) -> Cost:
-    """What a job will take."""
-    noise = cost.TYPICAL if job.noise is None or job.scaling is None else job.noise.scaled(job.scaling)
-    count, channels = job.slices.values.shape[:2]
+def cost_of(plan: Plan) -> Cost:
+    """What a plan will take."""
+    noise = cost.TYPICAL if plan.noise is None or plan.scaling is None else plan.noise.scaled(plan.scaling)
+    count, channels = plan.slices.values.shape[:2]
     return cost.estimate(
         channels,
-        job.slices.values.shape[2:],
-        job.settings,
+        plan.slices.values.shape[2:],
+        plan.settings,
         noise,
-        job.device.name,
-        factors=job.request.factor,
-        margin=job.request.margin,
-        voxel_size=job.request.fine_voxel_size,
+        plan.device.name,
+        factors=plan.request.factor,
+        margin=plan.request.margin,
+        voxel_size=plan.request.fine_voxel_size,
         slices=count,
     )
 
 
-def _at_most(job: Job) -> float:
+def _at_most(plan: Plan) -> float:
     """A bound of the memory, at once: bytes for each channel at each pixel, and for each weight."""
-    pixels = math.prod(max(n, 64) for n in job.shape) * len(job.slices.values)
-    return 1000.0 * (_widest(job.settings) + 1) * pixels + 1000.0 * _weights(job.settings, len(job.shape))
+    pixels = math.prod(max(n, 64) for n in plan.shape) * len(plan.slices.values)
+    return 1000.0 * (_widest(plan.settings) + 1) * pixels + 1000.0 * _weights(plan.settings, len(plan.shape))
 
 
 def _weights(settings: Settings, ndim: int) -> float:

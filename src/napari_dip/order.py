@@ -30,10 +30,10 @@ from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source
 from napari_dip.io.ngff import Calibration, besides, merged
 from napari_dip.io.omezarr import VERSIONS, chunks_of, create_level, pyramid
 from napari_dip.ledger import KEY, RESIDUAL, UNCERTAINTY, Ledger
+from napari_dip.noises import level_in, noise_of
 from napari_dip.outputs import IMAGE, Output
+from napari_dip.plan import chosen
 from napari_dip.request import arguments, read_instrument
-from napari_dip.restore import chosen
-from napari_dip.run import level_in, noise_of
 from napari_dip.settings import Settings, check_names
 from napari_dip.tasks import TASKS
 

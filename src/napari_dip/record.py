@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from napari_dip.core.noise import Noise
+    from napari_dip.core.solve import Result
+    from napari_dip.plan import Plan
+    from napari_dip.settings import Settings
 
 
 def fingerprint(values: npt.NDArray[Any]) -> str:
@@ -41,3 +48,46 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:  # run from a source tree
         return "not installed"
+
+
+def describe(plan: Plan, result: Result) -> dict[str, Any]:
+    """The record of how a result came about, fit for JSON."""
+    return {
+        **plan.definition,
+        "missing_pixels": int(plan.slices.missing.sum()),
+        "bad_pixels": 0 if plan.slices.bad is None else int(plan.slices.bad.sum()),
+        "padding_pixels": 0 if plan.slices.padding is None else int(plan.slices.padding.sum()),
+        "input": {
+            "shape": list(plan.slices.layout(plan.slices.values).shape),
+            "dtype": str(plan.slices.values.dtype),
+            "channel_axis": plan.slices.channel_axis,
+            "leading_axes": len(plan.slices.leading),
+            "sha256": fingerprint(plan.slices.values),
+        },
+        "settings": result.settings.as_dict(),
+        "device": {"name": result.device.name, "reason": result.device.reason},
+        "iterations": result.iterations,
+        "seconds": round(result.seconds, 3),
+        "stop_reason": result.stop_reason,
+        "method": {"name": result.method.name, "reason": result.method.reason},
+        "stop_rule": {"name": result.rule.name, "reason": result.rule.reason},
+        "marks": list(result.marks),
+        "noise": None if result.noise is None else _plain(result.noise),
+        "residual_verdict": None if result.verdict is None else asdict(result.verdict),
+        "warnings": list(result.warnings),
+        "uncertainty": None if result.uncertainty is None else _source(result.settings),
+        "events": [{"iteration": e.iteration, "kind": e.kind, "message": e.message} for e in result.history.events],
+        "software": software(),
+        "finished": now(),
+    }
+
+
+def _source(settings: Settings) -> str:
+    """What the uncertainty is the spread of, or estimated from."""
+    own = settings.method.uncertainty_from
+    return f"runs and {own}" if settings.runs > 1 else own
+
+
+def _plain(noise: Noise) -> dict[str, Any]:
+    values = {name: value for name, value in vars(noise).items() if name != "autocorrelation"}
+    return {**values, "contrast": noise.contrast if np.isfinite(noise.contrast) else None}

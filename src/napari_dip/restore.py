@@ -5,27 +5,20 @@ the command line cannot differ.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any, Unpack
 
-from napari_dip.core import device as devices
-from napari_dip.core.codes import NO_GUIDE
-from napari_dip.core.ladder import left_open
-from napari_dip.core.noise import Noise
 from napari_dip.core.solve import Progress, Result, telling_of_memory
-from napari_dip.core.stopping import Choice
-from napari_dip.defects import without_bad_pixels, without_lines, without_padding
 from napari_dip.forecast import cost_of, fitted, tell_of_long_wait
 from napari_dip.keywords import Arguments, FineOptions, Options, with_knobs
-from napari_dip.method import auto_preset
+from napari_dip.plan import make_plan
 from napari_dip.request import AXES, arguments, read_request
-from napari_dip.run import Job, Run, check_resume, noise_of, scaling_of
+from napari_dip.run import Run
 from napari_dip.series import stream, unfinished
-from napari_dip.settings import Settings, check_names, check_preset, settings_for
+from napari_dip.settings import Settings, check_names
 from napari_dip.terminal import best_tqdm, script_bar
 
-__all__ = ["Progress", "Result", "Run", "deconvolve", "denoise", "inpaint", "iterate", "settings_here", "superresolve"]
+__all__ = ["Progress", "Result", "Run", "deconvolve", "denoise", "inpaint", "iterate", "superresolve"]
 
 best_tqdm()  # imports it now, as that touches the filters of warnings, which all threads share
 
@@ -178,92 +171,13 @@ def iterate(
     if resume is not None and not isinstance(resume, Result):
         raise TypeError(f"resume={resume!r} must be the Result of an earlier run, as denoise() returns it")
     request = read_request(task, image, mask, factor=factor, psf=psf, **said)
-    slices = request.slices
-    if settings is None and resume is not None:
-        settings = resume.settings
-
-    def skips(name: str) -> bool:  # what the noise is found without, and so before the settings
-        return bool(changes.get(name, getattr(settings, name, True)))
-
-    if skips("skip_padding"):
-        slices = without_padding(slices)
-    if request.task.fills_holes and not slices.holes.any():
-        what = "mask is not given" if mask is None else "mask hides nothing"
-        raise ValueError(f"{what} {request.task.needs['mask']}")
-    bad = "skip_bad_pixels" in request.task.knobs and skips("skip_bad_pixels")
-    if bad:
-        slices = without_lines(slices)
-    noise = request.image_noise or noise_of(slices, request.camera)
-    if bad and noise:
-        slices = without_bad_pixels(slices, noise)
-    settings, reason = chosen(task, settings, noise, changes)
-    if resume is not None:
-        reason = resume.method.reason
-    device = devices.choose(settings.device)
-    open, settings = left_open(settings), settings.changed(device=device.name)
-    if settings.code == "guide" and request.guide is None:
-        raise ValueError(NO_GUIDE)
-    if request.guide is not None and settings.code != "guide":
-        raise ValueError(f"guide is not used with code={settings.code!r}; say code='guide'")
-    request = replace(request, image=slices)
-    job = Job(
-        request=request,
-        scaling=scaling_of(request),
-        settings=settings,
-        open=open,
-        device=device,
-        noise=noise,
-        method=Choice(settings.method.name, reason),
-    )
-    if resume is not None:
-        check_resume(resume, job)
-    else:
-        job = fitted(job)
-    left = 0.0 if resume is None or resume.complete else unfinished(job, resume.states)
-    tell_of_long_wait(job, left or 1)
+    plan = make_plan(request, settings, changes, resume, masked=mask is not None)
+    if resume is None:
+        plan = fitted(plan)
+    left = 0.0 if resume is None or resume.complete else unfinished(plan, resume.states)
+    tell_of_long_wait(plan, left or 1)
     pace = {"should_stop": should_stop, "interval": interval, "snapshot_every": snapshot_every, "finish": left > 0}
-    return Run(stream(job, resume, pace), partial(cost_of, job))
-
-
-def chosen(task: str, settings: Settings | None, noise: Noise | None, knobs: dict[str, Any]) -> tuple[Settings, str]:
-    """The settings with these changes, by default those of the task here; and why they are so."""
-    reason = "chosen by the user"
-    if settings is not None and not isinstance(settings, Settings):
-        raise TypeError(f"settings={settings!r} must be Settings, those of a result say; give knobs by name")
-    if settings is not None:
-        check_preset(task, knobs)
-        return settings.changed(**knobs), reason
-    if knobs.get("preset", "auto") == "auto":
-        reason = why_here(task, image_noise=noise, **knobs)
-    return settings_here(task, image_noise=noise, **knobs), reason
-
-
-def settings_here(task: str, *, image_noise: Noise | None = None, **knobs: Any) -> Settings:
-    """The settings of a task on this machine: its preset for the device that ``device`` means, and the changes.
-
-    Parameters
-    ----------
-    task : {"denoise", "inpaint", "superresolve", "deconvolve"}
-    image_noise : Noise, optional
-        What ``preset="auto"`` becomes depends on it.
-    **knobs
-        Changes to the settings, by name.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For an unknown knob or preset, a value out of range, or a device that is not there.
-    """
-    return settings_for(task, on_cpu=_on_cpu(task, knobs), image_noise=image_noise, **knobs)
-
-
-def why_here(task: str, *, image_noise: Noise | None = None, **knobs: Any) -> str:
-    """Why `settings_here` takes the preset that it takes for ``preset="auto"``, as part of a sentence."""
-    return auto_preset(task, on_cpu=_on_cpu(task, knobs), noise=image_noise, changes=knobs)[1]
-
-
-def _on_cpu(task: str, knobs: dict[str, Any]) -> bool:
-    return devices.choose(settings_for(task, on_cpu=True, **knobs).device).name == "cpu"
+    return Run(plan, stream(plan, resume, pace), partial(cost_of, plan))
 
 
 def _result(run: Run, show: bool) -> Result:

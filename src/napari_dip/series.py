@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from napari_dip import doubts
@@ -27,9 +28,11 @@ from napari_dip.core.state import FAILED, Event, has_ended, in_words, mark_of
 from napari_dip.core.stopping import Choice
 from napari_dip.forecast import iterations_at_most
 from napari_dip.glance import glance
-from napari_dip.run import Array, Job, describe, rounded
+from napari_dip.plan import Plan
+from napari_dip.record import describe
 from napari_dip.settings import PRESETS
 
+Array = npt.NDArray[Any]
 _log = logging.getLogger(__name__)
 _AT_ONCE = 64  # slices at the most, and of so many pixels together: more have no kernel that would fill a GPU better
 _PIXELS = 2048**2
@@ -42,17 +45,17 @@ _STAYS = {False: "is empty", True: "is as it was"}
 Made = TypeVar("Made")
 
 
-def stream(job: Job, earlier: Result | None, pace: dict[str, Any]) -> Generator[Progress, None, Result]:
+def stream(plan: Plan, earlier: Result | None, pace: dict[str, Any]) -> Generator[Progress, None, Result]:
     """Restore all slices; `pace` holds what `solve.iterate` is told about stopping and showing."""
-    return (yield from Series(job, earlier, pace).stream())
+    return (yield from Series(plan, earlier, pace).stream())
 
 
 class Series:
-    """The restoration of all slices of a job.
+    """The restoration of all slices, as planned.
 
     Parameters
     ----------
-    job : Job
+    plan : Plan
     earlier : Result or None
         That is gone on with. A slice which is not reached stays as it is there, and one that nothing is left to do for
         costs nothing.
@@ -60,20 +63,22 @@ class Series:
         What `solve.iterate` is told about stopping and showing.
     """
 
-    def __init__(self, job: Job, earlier: Result | None, pace: dict[str, Any]) -> None:
-        self.job = job
+    def __init__(self, plan: Plan, earlier: Result | None, pace: dict[str, Any]) -> None:
+        self.plan, self.units = plan, plan.units
         self.pace = pace
-        self.count = len(job.slices.values)
-        shape = (self.count, job.slices.values.shape[1], *job.shape)
-        self.image = np.full(shape, job.empty, dtype=job.dtype)
+        self.count = len(plan.slices.values)
+        shape = (self.count, plan.slices.values.shape[1], *plan.shape)
+        self.image = np.full(shape, self.units.empty, dtype=self.units.dtype)
         self.last = self.image.copy()
-        self.residual = np.full(job.slices.values.shape, np.nan, job.dtype_of_differences)
-        self.uncertainty = np.full(shape, np.nan, job.dtype_of_differences) if job.settings.uncertainty else None
+        self.residual = np.full(plan.slices.values.shape, np.nan, self.units.dtype_of_differences)
+        self.uncertainty = (
+            np.full(shape, np.nan, self.units.dtype_of_differences) if plan.settings.uncertainty else None
+        )
         self.done: dict[int, Account] = {}
         self.events: list[Event] = []
-        self.at_once = at_once(job)
-        volume = job.slices.ndim == 3
-        self.ladder = Ladder(job.settings, job.device, job.open, volume, lambda: len(self._under_way) > 1)
+        self.at_once = at_once(plan)
+        volume = plan.slices.ndim == 3
+        self.ladder = Ladder(plan.settings, plan.device, plan.open, volume, lambda: len(self._under_way) > 1)
         self._kept: dict[int, States] = {}
         self._all_kept = True
         self._due = list(range(self.count))
@@ -86,24 +91,24 @@ class Series:
         self._stateless = False  # whether there was no room to keep the state of a slice
         self._over = False  # whether no other slice is begun
         self._short = False  # whether a fit had fewer iterations than usual, though its rule had not ended it
-        self._measured = job.settings.at_once != 0  # whether it is known how many fit on a GPU
+        self._measured = plan.settings.at_once != 0  # whether it is known how many fit on a GPU
         if earlier is not None:
             self._take(earlier)
 
     def _take(self, earlier: Result) -> None:
         """Begin with what an earlier result has."""
-        job = self.job
+        plan = self.plan
         self.events += earlier.history.events
         parts = [earlier.states[index * self._fits : (index + 1) * self._fits] for index in range(self.count)]
         # what is empty is so in the type of the result, of which there may be another now
-        there = [index for index, states in enumerate(parts) if any(states) or job.holds_nothing(index)]
+        there = [index for index, states in enumerate(parts) if any(states) or self.units.holds_nothing(index)]
         for name in ("image", "last", "residual", "uncertainty"):
             mine, given = getattr(self, name), getattr(earlier, name)
             if mine is not None and given is not None:
-                given = job.slices.cut(given)[there]
+                given = plan.slices.cut(given)[there]
                 mine[there] = given if given.dtype == mine.dtype else to_dtype(given, mine.dtype)
-        same = all(getattr(job.settings, how) == getattr(earlier.settings, how) for how in _SAME)
-        for index, left in enumerate(_left(job, earlier.states)):
+        same = all(getattr(plan.settings, how) == getattr(earlier.settings, how) for how in _SAME)
+        for index, left in enumerate(_left(plan, earlier.states)):
             states = parts[index]
             if not any(states):
                 continue
@@ -117,9 +122,9 @@ class Series:
         """Restore the slices."""
         began = time.perf_counter()
         threads = torch.get_num_threads()
-        if self.at_once > 1 and self.job.settings.threads:  # runs that take turns would give them back out of turn
-            devices.use_threads(self.job.settings.threads)
-        turns = take_turns(self._begin, self.job.device.name)
+        if self.at_once > 1 and self.plan.settings.threads:  # runs that take turns would give them back out of turn
+            devices.use_threads(self.plan.settings.threads)
+        turns = take_turns(self._begin, self.plan.device.name)
         try:
             for index, outcome in turns:
                 if isinstance(outcome, Progress):
@@ -139,7 +144,6 @@ class Series:
 
     def _begin(self) -> tuple[int, Turns] | None:
         """The run of the next slice, or None while or because there is none to begin."""
-        job = self.job
         while self._due and not self._over and len(self._under_way) < self.at_once:
             index = self._due[0]
             neighbour = self._neighbour(index)
@@ -147,7 +151,7 @@ class Series:
                 return None
             del self._due[0]
             try:
-                trivial = job.trivial(index)
+                trivial = self.units.trivial(index)
                 if trivial is None:
                     return index, self._run(index, neighbour)
                 self.image[index] = self.last[index] = trivial
@@ -160,8 +164,8 @@ class Series:
         how = dict(self.pace)
         if self._under_way:  # one preview at a time
             how["interval"] = np.inf
-        settings = self.job.settings if self.at_once == 1 else self.job.settings.changed(threads=0)
-        problem = self.job.problem(index)
+        settings = self.plan.settings if self.at_once == 1 else self.plan.settings.changed(threads=0)
+        problem = self.plan.problem(index)
         self._under_way[index] = problem
         states, neighbours = self._states(index), self._states(neighbour)
         return pieces.turns(problem, settings, ladder=self.ladder, states=states, neighbours=neighbours, **how)
@@ -170,16 +174,16 @@ class Series:
     def _fits(self) -> int:
         """Runs of each slice."""
         settings = self.ladder.settings
-        return len(pieces.tiles_of(self.job.slices.values.shape[2:], settings)) * settings.runs
+        return len(pieces.tiles_of(self.plan.slices.values.shape[2:], settings)) * settings.runs
 
     def _neighbour(self, index: int) -> int | None:
         """The slice whose weights another one begins with: the same of the frame before, or the one before."""
         fitted = sorted({*self.done, *self._under_way})
-        if not fitted or not (self.job.settings.warm_start and self.job.settings.method.begins_warm):
+        if not fitted or not (self.plan.settings.warm_start and self.plan.settings.method.begins_warm):
             return None
         if self.at_once > 1:
             return fitted[0]  # the others would have to wait for each other
-        frame = int(np.prod(self.job.slices.leading[1:], dtype=int))
+        frame = int(np.prod(self.plan.slices.leading[1:], dtype=int))
         return index - frame if index - frame in self._kept else max((i for i in fitted if i < index), default=None)
 
     def _states(self, index: int | None) -> States:
@@ -187,9 +191,9 @@ class Series:
         return () if index is None else self._kept.get(index, ())
 
     def _shown(self, index: int, progress: Progress) -> Progress:
-        job = self.job
-        level = job.level(self._under_way[index], progress.image)
-        image = job.slices.layout_one(job.finish(index, progress.image + level))
+        plan = self.plan
+        level = self.units.level(self._under_way[index], progress.image)
+        image = plan.slices.layout_one(self.units.finish(index, progress.image + level))
         return replace(progress, image=image, slice=index, slices=self.count, at_once=len(self._under_way))
 
     def _settle(self, index: int, result: Result) -> None:
@@ -205,7 +209,7 @@ class Series:
 
     def _keep(self, index: int, problem: Problem, result: Result) -> None:
         """Put a restored slice in its place."""
-        job = self.job
+        plan = self.plan
         if not result.complete:
             self._ends[index] = result.stop_reason
             if index in self._before and not _gone_on(self._kept[index], result.states):
@@ -213,17 +217,19 @@ class Series:
         if not (result.iterations or self.count == 1):  # a slice that was not begun stays empty
             return
         level = self._extra(
-            "the brightness of the measurement", lambda: job.level(problem, result.image), np.zeros((), np.float32)
+            "the brightness of the measurement",
+            lambda: self.units.level(problem, result.image),
+            np.zeros((), np.float32),
         )
-        image = _twice(lambda: job.finish(index, result.image + level))
-        last = self._extra("the last iterate", lambda: job.finish(index, result.last + level), image)
+        image = _twice(lambda: self.units.finish(index, result.image + level))
+        last = self._extra("the last iterate", lambda: self.units.finish(index, result.last + level), image)
         nothing, spread = np.full((), np.nan, np.float32), result.uncertainty
-        rest = self._extra("the residual", lambda: job.residual(index, result.residual - level), nothing)
+        rest = self._extra("the residual", lambda: self.units.residual(index, result.residual - level), nothing)
         self._put(self.image, index, result, image)
         self._put(self.last, index, result, last)
         self._put(self.residual, index, result, rest)
         if self.uncertainty is not None and spread is not None:
-            found = self._extra("the uncertainty", lambda: job.uncertainty(index, spread), nothing)
+            found = self._extra("the uncertainty", lambda: self.units.uncertainty(index, spread), nothing)
             self._put(self.uncertainty, index, result, found)
         usual = self._usual_iterations
         self._short |= any(s is not None and s.iteration < usual and not has_ended(s) for s in result.states)
@@ -235,7 +241,7 @@ class Series:
         self.done[index] = account
         if not self._measured:
             self._measured = True
-            self.at_once = room(job, self.at_once) if self.ladder.device == job.device else 1
+            self.at_once = room(plan, self.at_once) if self.ladder.device == plan.device else 1
 
     def _extra(self, what: str, make: Callable[[], Made], otherwise: Made) -> Made:
         """Make something that comes with the images and is worth none of them: where it fails twice, that is said."""
@@ -252,7 +258,7 @@ class Series:
     def _put(self, images: Array, index: int, result: Result, image: Array) -> None:
         """Put an image (C, *any) in its place; where tiles were not reached the earlier one stays."""
         if index in self._before and not result.complete:
-            like = result.residual if images is self.residual else self.job.field(result.image)
+            like = result.residual if images is self.residual else self.units.field(result.image)
             image = np.where(np.isnan(like), images[index], image)
         images[index] = image
 
@@ -262,7 +268,7 @@ class Series:
         size = sum(pieces.size_of(list(each)) for each in self._kept.values())
         self._all_kept = self._all_kept and bool(states) and size <= pieces.STATES_AT_MOST
         if not self._all_kept:
-            frame = int(np.prod(self.job.slices.leading[1:], dtype=int))
+            frame = int(np.prod(self.plan.slices.leading[1:], dtype=int))
             first = min(self._kept) if self.at_once > 1 else -1
             needed = {first, index, *self._due, *self._under_way}
             self._kept = {i: s for i, s in self._kept.items() if i in needed or i > index - frame}
@@ -289,11 +295,11 @@ class Series:
         """All slices as one result."""
         if self._errors and not self.done:
             raise next(iter(self._errors.values()))
-        job, accounts = self.job, {**self._before, **self.done}
+        plan, accounts = self.plan, {**self._before, **self.done}
         done = [accounts[index] for index in sorted(accounts)]
         ratios = None
-        if job.slices.holes.any():
-            ratios = self._extra("what holes leave open", lambda: doubts.hole_ratios(job.slices, job.noise), None)
+        if plan.slices.holes.any():
+            ratios = self._extra("what holes leave open", lambda: doubts.hole_ratios(plan.slices, plan.noise), None)
         uncertainty = self.uncertainty
         if uncertainty is not None and done and np.isnan(uncertainty).all():
             uncertainty = None
@@ -301,17 +307,19 @@ class Series:
         if spread is not None and left_open is not None:
             uncertainty = self._extra("the uncertainty", lambda: self._at_least(spread, left_open), None)
         why = self._why_too_smooth()
-        verdict = self._extra("the verdict", lambda: doubts.judge(job.slices, self.residual, job.noise_in, why), None)
+        verdict = self._extra(
+            "the verdict", lambda: doubts.judge(plan.slices, self.residual, plan.noises.of, why), None
+        )
         warned: tuple[str, ...] = self._extra("what to doubt", lambda: tuple(self._warned(accounts, ratios)), ())
         shown = self._extra("a glance", lambda: self._glance(sorted(accounts)), None)
         states = self._all_states()
         result = Result(
-            image=job.slices.layout(self.image),
-            last=job.slices.layout(self.last),
-            residual=job.slices.layout(self.residual),
-            uncertainty=None if uncertainty is None else job.slices.layout(uncertainty),
-            noise=job.noise,
-            method=job.method,
+            image=plan.slices.layout(self.image),
+            last=plan.slices.layout(self.last),
+            residual=plan.slices.layout(self.residual),
+            uncertainty=None if uncertainty is None else plan.slices.layout(uncertainty),
+            noise=plan.noise,
+            method=plan.method,
             rule=done[0].rule if done else Choice("iterations", "there was nothing to fit"),
             marks=tuple(mark for r in done for mark in r.marks),
             iterations=sum(r.iterations for r in done),
@@ -334,7 +342,7 @@ class Series:
             states=states,
             glance=shown,
         )
-        record: dict[str, Any] = self._extra("the record", lambda: describe(job, result), {})
+        record: dict[str, Any] = self._extra("the record", lambda: describe(plan, result), {})
         if not record:
             lost = _without("the record", self.lost["the record"])
             return replace(result, states=(), warnings=(*result.warnings, lost))
@@ -342,20 +350,20 @@ class Series:
 
     def _at_least(self, uncertainty: Array, ratios: Array) -> Array:
         """The uncertainty, in holes that nothing determines no less than the spread around them."""
-        spread = self.job.enlarged(doubts.undetermined(self.job.slices, ratios))
+        spread = self.units.enlarged(doubts.undetermined(self.plan.slices, ratios))
         return np.asarray(np.maximum(uncertainty, spread.astype(uncertainty.dtype)))
 
     def _warned(self, accounts: dict[int, Account], ratios: Array | None) -> Iterator[str]:
-        job = self.job
-        if sentence := rounded(job.slices):
+        plan = self.plan
+        if sentence := self.units.rounding:
             yield sentence
         yield from doubts.warnings_of(
-            job.slices, job.noise, ratios, apart=job.apart(accounts), camera=bool(job.request.camera)
+            plan.slices, plan.noise, ratios, apart=plan.noises.apart(accounts), camera=bool(plan.request.camera)
         )
 
     def _glance(self, done: list[int]) -> tuple[Array, Array] | None:
         """The middle one of the restored slices, before and after."""
-        index, slices = done[len(done) // 2] if done else 0, self.job.slices
+        index, slices = done[len(done) // 2] if done else 0, self.plan.slices
         return glance(slices.values[index], slices.missing[index], self.image[index])
 
     def _why_it_ended(self, accounts: dict[int, Account]) -> str:
@@ -388,17 +396,17 @@ class Series:
         if self._ends:
             return "the run ended early, which is the likely cause: let it go on"
         if self._short:
-            more = f"allow more than {self.job.settings.iterations} iterations, or let it go on"
+            more = f"allow more than {self.plan.settings.iterations} iterations, or let it go on"
             return f"the run was short, which is the likely cause: {more}"
         return ""
 
     @property
     def _usual_iterations(self) -> int:
         """Of a fit by the preset as it is, if no rule ends it sooner."""
-        job, settings = self.job, self.job.settings
+        plan, settings = self.plan, self.plan.settings
         preset = PRESETS.get(settings.preset, settings)
         usual = settings.changed(iterations=preset.iterations, stop=preset.stop)
-        return iterations_at_most(usual, job.slices.values.shape[2:], job.request.fine_voxel_size)
+        return iterations_at_most(usual, plan.slices.values.shape[2:], plan.request.fine_voxel_size)
 
     def _all_states(self) -> States:
         """One for each run of each slice, or none if they are too large."""
@@ -426,18 +434,20 @@ def _twice(make: Callable[[], Made]) -> Made:
     return make()
 
 
-def unfinished(job: Job, states: States) -> float:
+def unfinished(plan: Plan, states: States) -> float:
     """The share of fits, by their states, that no rule had ended, or not begun though there is what to fit."""
-    return sum(_left(job, states)) / max(1, len(states))
+    return sum(_left(plan, states)) / max(1, len(states))
 
 
-def _left(job: Job, states: States) -> list[int]:
+def _left(plan: Plan, states: States) -> list[int]:
     """How many such fits each slice has."""
-    tiles, runs = list(pieces.tiles_of(job.slices.values.shape[2:], job.settings)), job.settings.runs
-    counts = [0] * len(job.slices.values)
+    tiles, runs = list(pieces.tiles_of(plan.slices.values.shape[2:], plan.settings)), plan.settings.runs
+    counts = [0] * len(plan.slices.values)
     for number, state in enumerate(states):
         index, tile = divmod(number // runs, len(tiles))
-        counts[index] += not has_ended(state) and (state is not None or not job.holds_nothing(index, tiles[tile]))
+        counts[index] += not has_ended(state) and (
+            state is not None or not plan.units.holds_nothing(index, tiles[tile])
+        )
     return counts
 
 
@@ -459,22 +469,22 @@ def _gone_on(before: States, after: States) -> bool:
     return any(a is not None and (b is None or a.iteration > b.iteration) for b, a in pairs)
 
 
-def at_once(job: Job) -> int:
+def at_once(plan: Plan) -> int:
     """How many slices to begin with: those that the user asks for; of themselves, several on a GPU alone."""
-    count = len(job.slices.values)
-    if job.settings.at_once:
-        return min(job.settings.at_once, count)
-    if not job.device.name.startswith("cuda"):
+    count = len(plan.slices.values)
+    if plan.settings.at_once:
+        return min(plan.settings.at_once, count)
+    if not plan.device.name.startswith("cuda"):
         return 1  # a slice keeps all cores of a CPU busy
-    torch.cuda.reset_peak_memory_stats(job.device.name)
+    torch.cuda.reset_peak_memory_stats(plan.device.name)
     return 1
 
 
-def room(job: Job, now: int) -> int:
+def room(plan: Plan, now: int) -> int:
     """How many slices fit on a GPU, after the first one has shown what one takes."""
-    if not job.device.name.startswith("cuda"):
+    if not plan.device.name.startswith("cuda"):
         return now
-    pixels = int(np.prod(job.shape))
-    free = memory.free(job.device.name)
-    fit = int(_SHARE * free / max(torch.cuda.max_memory_allocated(job.device.name), 1))
-    return max(1, min(fit, _AT_ONCE, _PIXELS // pixels, len(job.slices.values)))
+    pixels = int(np.prod(plan.shape))
+    free = memory.free(plan.device.name)
+    fit = int(_SHARE * free / max(torch.cuda.max_memory_allocated(plan.device.name), 1))
+    return max(1, min(fit, _AT_ONCE, _PIXELS // pixels, len(plan.slices.values)))

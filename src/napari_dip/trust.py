@@ -26,9 +26,9 @@ from napari_dip.core.trust import Invention, Verdict, calibration, invented, noi
 from napari_dip.defects import without_lines, without_padding
 from napari_dip.inputs import Slices, read_slices
 from napari_dip.instrument import read_psf
+from napari_dip.noises import noise_of
 from napari_dip.record import fingerprint
 from napari_dip.restore import iterate
-from napari_dip.run import noise_of
 from napari_dip.tasks import TASKS
 from napari_dip.terminal import script_bar
 

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 import napari_dip
-from napari_dip import forecast, restore
+from napari_dip import forecast
 from napari_dip.core import cost, coverage, memory
 from napari_dip.core.cost import TYPICAL, Cost, in_bytes, in_time, memory_of_noise, similar_patches
 from napari_dip.core.noise import estimate_noise
+from napari_dip.plan import settings_here
 from napari_dip.settings import PRESETS
 from tests.core.tiny import TINY, picture
 
@@ -365,7 +366,7 @@ def test_the_most_iterations_are_those_that_a_run_may_take(image: np.ndarray, kn
         napari_dip.iterate("denoise", image + 0.1 * rng.normal(size=image.shape), interval=0, **camera, **knobs)
     ) as run:
         said = next(run).iterations
-    settings = restore.settings_here("denoise", **knobs)
+    settings = settings_here("denoise", **knobs)
     assert forecast.iterations_at_most(settings, image.shape) == said
 
 
@@ -380,7 +381,7 @@ def test_what_takes_long_is_never_taken_for_short(
     monkeypatch.setattr(cost, "rates_of", lambda *_: cost._Rates(2e-5, 3e-10, 2e-11))
     knobs = {"iterations": 1000, "device": "cpu", **knobs}
     seconds = napari_dip.estimate(shape, **knobs).seconds
-    settings = restore.settings_here("denoise", **knobs)
+    settings = settings_here("denoise", **knobs)
     assert forecast.may_take_long(settings, shape, math.ceil(forecast.LONG / seconds))
 
 

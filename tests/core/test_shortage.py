@@ -13,7 +13,7 @@ from napari_dip.core.attempt import Attempt
 from napari_dip.core.methods.base import Fitter
 from napari_dip.core.problem import Problem
 from napari_dip.core.solve import OutOfMemory
-from napari_dip.run import Job
+from napari_dip.units import Units
 from tests.core.shortage import shortage
 from tests.core.tiny import noisy
 
@@ -76,9 +76,9 @@ STAGES = [
     (doubts, "judge"),
     (doubts, "warnings_of"),
     (series, "describe"),
-    (Job, "residual"),
-    (Job, "uncertainty"),
-    (Job, "level"),
+    (Units, "residual"),
+    (Units, "uncertainty"),
+    (Units, "level"),
     (record, "fingerprint"),
 ]
 

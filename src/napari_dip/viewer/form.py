@@ -167,7 +167,7 @@ class SettingsForm(QWidget):
             return f"The preset {self._rows['preset'].value} says how."
         if not engine.loaded():
             return ""
-        from napari_dip.restore import why_here
+        from napari_dip.plan import why_here
 
         return f"It is {self.method}, because {why_here(self._task, image_noise=self._noise, **self._chosen())}."
 
@@ -207,7 +207,7 @@ class SettingsForm(QWidget):
         if not engine.loaded():
             on_cpu = chosen.get("device", "auto") in ("auto", "cpu")
             return settings_for(self._task, on_cpu=on_cpu, image_noise=self._noise, **chosen)
-        from napari_dip.restore import settings_here
+        from napari_dip.plan import settings_here
 
         return settings_here(self._task, image_noise=self._noise, **chosen)
 

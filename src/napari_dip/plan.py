@@ -1,0 +1,237 @@
+"""Everything that is decided before the first iteration, each with its reason.
+
+A plan is a value: run, window, `--estimate` and record read it, and nothing is decided a second time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_dip import record
+from napari_dip.core import device as devices
+from napari_dip.core.codes import NO_GUIDE
+from napari_dip.core.intensity import Scaling, check_range
+from napari_dip.core.ladder import left_open
+from napari_dip.core.noise import Noise
+from napari_dip.core.problem import Problem
+from napari_dip.core.solve import Result
+from napari_dip.core.stopping import Choice
+from napari_dip.defects import without_bad_pixels, without_lines, without_padding
+from napari_dip.inputs import Slices
+from napari_dip.method import auto_preset
+from napari_dip.noises import Noises, noise_of
+from napari_dip.request import Request
+from napari_dip.settings import Settings, check_preset, settings_for
+from napari_dip.units import Units
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A request, and how it is going to be fulfilled.
+
+    Attributes
+    ----------
+    request : Request
+        Without what was found to be no measurement.
+    settings : Settings
+        All knobs, with what ``auto`` became.
+    open : frozenset of str
+        Knobs that were left to us, and that a shortage of memory may change.
+    device : Device
+        Where it is computed, and why there.
+    method : Choice
+        "self-guided" or "prior", and why.
+    noise : Noise or None
+        Of all slices, in the units of the input; None if it is not known.
+    scaling : Scaling or None
+        From the units of the input to about 0..1; None if all known pixels are equal.
+    """
+
+    request: Request
+    settings: Settings
+    open: frozenset[str]
+    device: devices.Device
+    method: Choice
+    noise: Noise | None
+    scaling: Scaling | None
+
+    @property
+    def slices(self) -> Slices:
+        return self.request.slices
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Spatial shape of the restored image."""
+        return self.request.shape
+
+    @cached_property
+    def noises(self) -> Noises:
+        """The noise of each slice."""
+        return Noises(self.slices, self.noise, certain=bool(self.request.camera))
+
+    @cached_property
+    def units(self) -> Units:
+        """The way back to the units of the input."""
+        sigma = 0.0 if self.noise is None else self.noise.sigma
+        return Units(request=self.request, scaling=self.scaling, settings=self.settings, sigma=sigma)
+
+    def problem(self, index: int) -> Problem:
+        """What is asked of one slice."""
+        assert self.scaling is not None
+        missing, noise = self.slices.missing[index], self.noises.of(index)
+        # what is missing may be any number
+        known = np.where(missing, self.scaling.low, self.slices.values[index].astype(np.float64))
+        observation = np.where(missing, np.float32(0), self.scaling.apply(known))
+        return Problem(
+            observation=observation,
+            operator=self.request.operator(missing),
+            known=1 - float(missing.mean()),
+            guide=self._guide,
+            noise=None if noise is None else noise.scaled(self.scaling),
+            voxel_size=self.request.fine_voxel_size,
+        )
+
+    @property
+    def _guide(self) -> npt.NDArray[np.float32] | None:
+        """The guide (G, *shape) as large as what is sought."""
+        guide, edges = self.request.guide, [(0, 0), *((m, m) for m in self.request.margin)]
+        return None if guide is None else np.pad(guide, edges, mode="symmetric")
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The problem besides the image, with the scaling: a run that goes on must have it in common with the first."""
+        limits = [self.scaling.low, self.scaling.high] if self.scaling else None
+        return {**self.request.definition, "intensity_range": limits}
+
+
+def make_plan(
+    request: Request, settings: Settings | None, changes: dict[str, Any], resume: Result | None, *, masked: bool
+) -> Plan:
+    """Decide how to restore.
+
+    Parameters
+    ----------
+    request : Request
+    settings : Settings, optional
+        By default those of the result to go on from, else the task's preset for the device.
+    changes : dict
+        Changes to the settings, by name.
+    resume : Result, optional
+        To go on from.
+    masked : bool
+        A mask was given.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If knobs, image and mask, or the earlier result do not go together.
+    """
+    if settings is None and resume is not None:
+        settings = resume.settings
+    slices, task = request.slices, request.task
+
+    def skips(name: str) -> bool:  # what the noise is found without, and so before the settings
+        return bool(changes.get(name, getattr(settings, name, True)))
+
+    if skips("skip_padding"):
+        slices = without_padding(slices)
+    if task.fills_holes and not slices.holes.any():
+        what = "mask hides nothing" if masked else "mask is not given"
+        raise ValueError(f"{what} {task.needs['mask']}")
+    bad = "skip_bad_pixels" in task.knobs and skips("skip_bad_pixels")
+    if bad:
+        slices = without_lines(slices)
+    noise = request.image_noise or noise_of(slices, request.camera)
+    if bad and noise:
+        slices = without_bad_pixels(slices, noise)
+    settings, reason = chosen(task.name, settings, noise, changes)
+    device = devices.choose(settings.device)
+    if settings.code == "guide" and request.guide is None:
+        raise ValueError(NO_GUIDE)
+    if request.guide is not None and settings.code != "guide":
+        raise ValueError(f"guide is not used with code={settings.code!r}; say code='guide'")
+    request = replace(request, image=slices)
+    plan = Plan(
+        request=request,
+        settings=settings.changed(device=device.name),
+        open=left_open(settings),
+        device=device,
+        method=Choice(settings.method.name, reason if resume is None else resume.method.reason),
+        noise=noise,
+        scaling=scaling_of(request),
+    )
+    if resume is not None:
+        check_resume(resume, plan)
+    return plan
+
+
+def scaling_of(request: Request) -> Scaling | None:
+    """One affine scaling for all slices, from known pixels only; None if they are all equal."""
+    if request.intensity_range is not None:
+        return Scaling(*request.intensity_range)
+    known = request.slices.values[~request.slices.missing]
+    low, high = float(known.min()), float(known.max())
+    check_range(low, high)
+    return Scaling(low, high) if low < high else None
+
+
+def check_resume(resume: Result, plan: Plan) -> None:
+    """Raise unless an earlier result can be continued by this plan."""
+    if not resume.states or resume.record.get("input", {}).get("sha256") != record.fingerprint(plan.slices.values):
+        why = "is of another image" if resume.states else "did not keep its state"
+        raise ValueError(f"resume= {why}, so it cannot go on; start a new run")
+    for name, value in plan.definition.items():
+        if value != resume.record[name]:
+            raise ValueError(f"{name} is not that of the run to be continued; start a new run to change it")
+    for name, value in plan.settings.as_dict().items():
+        before = getattr(resume.settings, name)
+        if name not in ("iterations", "stop", "output_dtype", "keep_known", "threads", "at_once") and value != before:
+            raise ValueError(
+                f"{name}={value!r} was {before!r} in the run to be continued; start a new run to change it"
+            )
+
+
+def chosen(task: str, settings: Settings | None, noise: Noise | None, knobs: dict[str, Any]) -> tuple[Settings, str]:
+    """The settings with these changes, by default those of the task here; and why they are so."""
+    reason = "chosen by the user"
+    if settings is not None and not isinstance(settings, Settings):
+        raise TypeError(f"settings={settings!r} must be Settings, those of a result say; give knobs by name")
+    if settings is not None:
+        check_preset(task, knobs)
+        return settings.changed(**knobs), reason
+    if knobs.get("preset", "auto") == "auto":
+        reason = why_here(task, image_noise=noise, **knobs)
+    return settings_here(task, image_noise=noise, **knobs), reason
+
+
+def settings_here(task: str, *, image_noise: Noise | None = None, **knobs: Any) -> Settings:
+    """The settings of a task on this machine: its preset for the device that ``device`` means, and the changes.
+
+    Parameters
+    ----------
+    task : {"denoise", "inpaint", "superresolve", "deconvolve"}
+    image_noise : Noise, optional
+        What ``preset="auto"`` becomes depends on it.
+    **knobs
+        Changes to the settings, by name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an unknown knob or preset, a value out of range, or a device that is not there.
+    """
+    return settings_for(task, on_cpu=_on_cpu(task, knobs), image_noise=image_noise, **knobs)
+
+
+def why_here(task: str, *, image_noise: Noise | None = None, **knobs: Any) -> str:
+    """Why `settings_here` takes the preset that it takes for ``preset="auto"``, as part of a sentence."""
+    return auto_preset(task, on_cpu=_on_cpu(task, knobs), noise=image_noise, changes=knobs)[1]
+
+
+def _on_cpu(task: str, knobs: dict[str, Any]) -> bool:
+    return devices.choose(settings_for(task, on_cpu=True, **knobs).device).name == "cpu"
