@@ -24,8 +24,8 @@ _ONE_IMAGE = ("guide", "noise_control", "truth", "affine", "resolution", "togeth
 
 
 def wanted(args: Namespace) -> bool:
-    """Whether a command is on OME-Zarr."""
-    return is_zarr(args.source) or Path(args.target or "").suffix.lower() == ENDING
+    """Whether a command writes an OME-Zarr, or estimates what one takes."""
+    return is_zarr(args.source) if args.target is None else Path(args.target).suffix.lower() == ENDING
 
 
 def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
@@ -39,16 +39,12 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     for name in _ONE_IMAGE:
         if getattr(args, name, None) or changes.get(name):
             raise ValueError(f"--{name.replace('_', '-')} is of one image, and not kept of blocks; leave it out")
-    if args.target is not None and Path(args.target).suffix.lower() != ENDING:
-        raise ValueError(f"{args.target} must end in {ENDING}: {args.source} is zarr, and restored block by block")
-    source, calibration = args.source, None
-    if is_zarr(args.source) and args.series is not None:
-        raise ValueError(
-            f"--series {args.series} is for a file; say which image by its path, {args.source}/{args.series}"
-        )
-    if not is_zarr(args.source):
-        from napari_dip.io.omezarr import calibration_of
+    from napari_dip.io.omezarr import calibration_of, numbered
 
+    source, calibration = args.source, None
+    if is_zarr(args.source):
+        source = source if args.series is None else numbered(source, args.series)
+    else:
         picture = files.read(args.source, args.series)
         source, calibration = picture.values, calibration_of(picture, args.source)
         if args.target is not None:
@@ -105,13 +101,8 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
 
 def _mask(args: Namespace) -> str | Array:
     """Where pixels are missing: an array, or the path of one that is read part by part."""
-    read_as_it_is = args.mask_label is None and not args.mask_is_known
-    if is_zarr(args.mask):
-        if read_as_it_is:
-            return str(args.mask)
-        raise ValueError(
-            "--mask-label and --mask-is-known are not for a MASK.zarr, which is not zero where it is missing"
-        )
+    if is_zarr(args.mask) and args.mask_label is None and not args.mask_is_known:
+        return str(args.mask)
     return marked(args, files.read(args.mask))
 
 

@@ -97,8 +97,8 @@ def _noise(args: Namespace) -> int:
     if args.bad_pixels is not None:
         files.check(args.bad_pixels, overwrite=args.overwrite)
         files.refuse_inputs([args.bad_pixels], _inputs(args))
-    picture = files.read(args.source, args.series)
-    mask = None if args.mask is None else _read_mask(args, picture)
+    picture = files.read(args.source, args.series, partly=not args.volume)
+    mask = _missing(args, picture)
     axes = _axes(picture, _spatial_axes(picture, args))
     from napari_dip import trust  # imports torch: seconds
 
@@ -120,8 +120,8 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
     if args.target is not None:
         files.check(args.target, overwrite=args.overwrite)
         files.refuse_inputs([args.target], _inputs(args))
-    picture = files.read(args.source, args.series)
-    mask = None if args.mask is None else _read_mask(args, picture)
+    picture = files.read(args.source, args.series, partly=not args.volume)
+    mask = _missing(args, picture)
     spatial = _spatial_axes(picture, args)
     asked = _asked(args, picture, spatial)
     if Path(args.target or "").suffix.lower() in SCREEN and picture.values.dtype.kind in "iu":
@@ -183,7 +183,7 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
     print(*report.account(result), *before, *measures.after(result.image), sep="\n")
     if args.noise_control:
         _control(result, picture, unrecorded(asked.said), stop, Bar(quiet=args.quiet, tty=tty), interval)
-    return DONE if result.complete or stop.asked() else FAILED
+    return DONE if picture.unread is None and (result.complete or stop.asked()) else FAILED
 
 
 def _inputs(args: Namespace) -> dict[str, str | None]:
@@ -196,6 +196,7 @@ def _write(args: Namespace, result: Result, picture: Picture, factors: Factors, 
     """Write the restored image, and the images beside it; returns whether that could be done."""
     given = {name: getattr(args, name, None) for name in ("source", "mask", "truth", *files_said())}
     record = {**result.record, "files": {name: Path(path).name for name, path in given.items() if path is not None}}
+    record |= {} if picture.unread is None else {"unread_pixels": int(picture.unread.sum())}
     images = {"": (result.image, picture, factors)}
     images |= {name: (getattr(result, name), picture.measurement(), finer) for name, finer in extras.items()}
     kept = True
@@ -294,6 +295,14 @@ def _spatial_axes(picture: Picture, args: Namespace) -> str:
     """The axes that one generator spans."""
     check_volume(args, picture.axes)
     return "ZYX" if args.volume else "YX"
+
+
+def _missing(args: Namespace, picture: Picture) -> Array | None:
+    """Where the mask or damage hides pixels, in the shape of the image without its colours; None if nothing does."""
+    if args.mask is None:
+        return picture.unread
+    mask = _read_mask(args, picture)
+    return mask if picture.unread is None else mask | picture.unread
 
 
 def _read_mask(args: Namespace, picture: Picture) -> Array:

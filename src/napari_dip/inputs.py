@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ class Slices:
         True where a missing pixel is padding, which comes back as it is.
     bad : bool array (N, C, *S) or None
         True where a missing pixel was found to be hot or dead, and is restored.
+    unread : dict of str
+        Slices that could not be read, all of which is missing -> why.
     """
 
     values: Array
@@ -46,11 +48,14 @@ class Slices:
     channel_axis: int | None
     padding: npt.NDArray[np.bool_] | None = None
     bad: npt.NDArray[np.bool_] | None = None
+    unread: dict[int, str] = field(default_factory=dict)
 
     @property
     def holes(self) -> npt.NDArray[np.bool_]:
         """Missing pixels that are restored, (N, C, *S)."""
-        return self.missing if self.padding is None else self.missing & ~self.padding
+        holes = self.missing.copy() if self.padding is None else self.missing & ~self.padding
+        holes[list(self.unread)] = False
+        return holes
 
     @property
     def ndim(self) -> int:
@@ -107,11 +112,10 @@ def read_slices(image: Any, mask: Any, channel_axis: int | None, leading_axes: i
     ------
     TypeError, ValueError
         If the image or the mask cannot be restored; the message says why and what to do.
+    OSError
+        If no slice of it can be read.
     """
-    try:
-        array = np.asarray(image)
-    except ValueError as error:
-        raise ValueError(f"image is no array: {error}") from None
+    array, unread = _in_memory(image, channel_axis, leading_axes)
     if array.ndim == 0 and np.issubdtype(array.dtype, np.number):
         raise ValueError("image is a single number; it must have two spatial axes (an image) or three (a volume)")
     if array.dtype == bool:
@@ -160,7 +164,25 @@ def read_slices(image: Any, mask: Any, channel_axis: int | None, leading_axes: i
                 "mask hides every pixel that has a value; perhaps it marks the known ones, the wrong way round"
             )
         raise ValueError("image has no finite pixel; NaN and infinite pixels count as missing")
-    return Slices(values, missing, leading, channel_axis)
+    missing[list(unread)] = True
+    return Slices(values, missing, leading, channel_axis, unread=unread)
+
+
+def _in_memory(image: Any, channel_axis: int | None, leading_axes: int) -> tuple[Array, dict[int, str]]:
+    """The image as an array, and the slices of a lazy one that cannot be read, with the reason: they are 0."""
+    try:
+        return np.asarray(image), {}
+    except MemoryError:
+        raise
+    except Exception as error:  # codecs and what a user put into a dask graph raise anything
+        if not hasattr(image, "chunks"):
+            raise ValueError(f"image is no array: {error}") from error
+    from napari_dip.io.arrays import Source  # imports zarr
+    from napari_dip.io.ngff import plain
+
+    channel_axis = _channel_axis(image, channel_axis, leading_axes)
+    along = [axis for axis in range(image.ndim) if axis != channel_axis][:leading_axes]
+    return Source(image, plain(image.ndim)).load(along)
 
 
 def read_part(data: Any, part: tuple[slice, ...]) -> Array:

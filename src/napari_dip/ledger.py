@@ -22,10 +22,10 @@ from typing import Any
 import zarr
 from filelock import FileLock, Timeout
 
-from napari_dip.io.ngff import METADATA, Node, image_metadata
+from napari_dip.io.ngff import METADATA, RECORD, Node, image_metadata
 
 MAPS = UNCERTAINTY, RESIDUAL = "uncertainty", "residual"  # groups within that of the restored image
-KEY = "napari-dip"  # of the record in the attributes, and name of the group of what is only needed meanwhile
+KEY = RECORD  # also the name of the group of what is only needed meanwhile
 _MANY = 1000  # markers in a folder
 _EVERY = 1.0  # seconds between two looks for a wish to stop
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)  # what file systems that lack them answer

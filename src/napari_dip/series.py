@@ -94,6 +94,10 @@ class Series:
         self._measured = plan.settings.at_once != 0  # whether it is known how many fit on a GPU
         if earlier is not None:
             self._take(earlier)
+        for index, why in plan.slices.unread.items():
+            if index in self._due:
+                self._due.remove(index)
+                self._failed(index, OSError(why))
 
     def _take(self, earlier: Result) -> None:
         """Begin with what an earlier result has."""
@@ -293,8 +297,9 @@ class Series:
 
     def _result(self, seconds: float) -> Result:
         """All slices as one result."""
-        if self._errors and not self.done:
-            raise next(iter(self._errors.values()))
+        failed = [error for index, error in self._errors.items() if index not in self.plan.slices.unread]
+        if failed and not self.done:
+            raise failed[0]
         plan, accounts = self.plan, {**self._before, **self.done}
         done = [accounts[index] for index in sorted(accounts)]
         ratios = None

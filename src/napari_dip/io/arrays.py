@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,32 @@ class Source:
         if isinstance(self.array, np.ndarray):  # no task takes the rest along
             return Part(self.array[place], ())
         return Part(self.array, place)
+
+    def load(self, along: Sequence[int] = ()) -> tuple[Array, dict[int, str]]:
+        """All values, in memory, and the slices along some axes that cannot be read, with the reason: they are 0.
+
+        Raises
+        ------
+        Unreadable
+            If no slice can be read.
+        """
+        place = [slice(None)] * len(self.shape)
+        try:
+            return self.part(tuple(place)).read(), {}
+        except Unreadable as error:
+            damage = error
+        values, failed = np.zeros(self.shape, self.array.dtype), dict[int, str]()
+        count = [self.shape[axis] for axis in along]
+        for index, at in enumerate(np.ndindex(*count)):
+            for axis, i in zip(along, at, strict=True):
+                place[axis] = slice(i, i + 1)
+            try:
+                values[tuple(place)] = self.part(tuple(place)).read()
+            except Unreadable as error:
+                failed[index] = str(error)
+        if len(failed) == math.prod(count):
+            raise damage
+        return values, failed
 
     def files(self) -> list[Path]:
         """Local zarr files and folders that it is read from.

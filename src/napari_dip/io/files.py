@@ -1,4 +1,4 @@
-"""Read and write images: TIFF, PNG, JPEG and NumPy's own format, with calibration and record.
+"""Read and write images: TIFF, PNG, JPEG and NumPy's own format, with calibration and record; read OME-Zarr too.
 
 A TIFF or a PNG holds the record of a restoration inside (see `tiff`; in a PNG it is the text named napari-dip). JPEG
 and .npy have no place for it: there it lies beside the image, as ``OUT.json``, together with axes and pixel sizes.
@@ -22,6 +22,7 @@ import numpy.typing as npt
 from napari_dip.io import imagej, ome
 from napari_dip.io.channels import Array
 from napari_dip.io.formats import READABLE, SCREEN, Path_, ending_of, format_of, tell_lost
+from napari_dip.io.ngff import is_zarr
 from napari_dip.io.picture import Picture, guess_axes, known_in, make_picture, record_in
 from napari_dip.io.screen import for_screen, read_screen, write_jpeg, write_png
 from napari_dip.io.tiff import read_tiff, write_tiff
@@ -29,15 +30,18 @@ from napari_dip.io.tiff import read_tiff, write_tiff
 _BESIDE = (".jpg", ".jpeg", ".npy")  # no place for a record inside
 
 
-def read(path: Path_, series: int | None = None) -> Picture:
+def read(path: Path_, series: int | None = None, *, partly: bool = False) -> Picture:
     """Read an image file.
 
     Parameters
     ----------
     path : path
-        Path of a file that ends in one of `READABLE`.
+        Path of a file that ends in one of `READABLE`, or of an OME-Zarr.
     series : int, optional
-        Number of the image in a TIFF of several, from 0; by default the first one, with a warning that lists them.
+        Number of the image in a file of several, from 0; by default the first one of a TIFF, with a warning that lists
+        them.
+    partly : bool
+        Read an OME-Zarr of which some slices are damaged, too: see `Picture.unread`.
 
     Raises
     ------
@@ -47,6 +51,10 @@ def read(path: Path_, series: int | None = None) -> Picture:
         If it cannot be read; the message says why and what to do.
     """
     path = Path(path)
+    if is_zarr(path):
+        from napari_dip.io.zarrpicture import read_zarr  # imports zarr: a second
+
+        return read_zarr(path, series, partly=partly)
     ending = ending_of(path, READABLE)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name an image file in it")
@@ -149,6 +157,8 @@ def refuse_inputs(targets: Iterable[Path_], inputs: Mapping[str, Path_ | None]) 
                 raise ValueError(
                     f"{target} is the same file as {role} ({given}), which would be lost; name another one"
                 )
+            if given is not None and Path(given).resolve() in target.resolve().parents:
+                raise ValueError(f"{target} lies in {role} ({given}), which is never changed; name another one")
 
 
 def rehearse(

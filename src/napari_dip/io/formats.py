@@ -95,7 +95,9 @@ def tell_lost(path: Path_, picture: Picture, told: Sequence[str] = ()) -> None:
     if not lost:
         return
     remedy = "a .tif does"
-    if ("OME" in picture.display or "wavelengths" in lost) and form != "OME":
+    if set(lost) <= {*picture.display.get("zarr", ())}:
+        remedy = "a .zarr does"
+    elif ("OME" in picture.display or "wavelengths" in lost) and form != "OME":
         remedy = "a .ome.tif does"
     elif _FUNCTION in lost:
         remedy = "a .tif of the type of the input (--output-dtype input) does"
@@ -114,7 +116,8 @@ def _lost(picture: Picture, form: str) -> list[str]:
         "lookup tables": any(each.table is not None for each in channels),
         "slice labels": bool(picture.labels),
     }
-    lost = ome.own(picture) if form != "OME" else []
+    lost = [] if form == ".zarr" else [*picture.display.get("zarr", ())]
+    lost += ome.own(picture) if form != "OME" else []
     lost += imagej.own(picture) if form != "ImageJ" else []
     lost += [word for word in _LACKS.get(form, ()) if known[word]]
     if picture.function is not None and (form != "ImageJ" or picture.values.dtype.kind == "f"):

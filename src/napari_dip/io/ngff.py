@@ -16,6 +16,7 @@ from typing import Any
 from napari_dip.io.units import LENGTHS, unit_name
 
 ENDING = ".zarr"
+RECORD = "napari-dip"  # attribute with the record of a restoration
 SOURCE = "napari-dip-source"  # attribute with what the file says that an image was made of, and NGFF has no field for
 METADATA = ("zarr.json", ".zgroup", ".zarray")  # one of them is in each zarr group and array
 AXES = "tczyx"  # those that have a letter here, in the order that NGFF asks for

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +25,7 @@ from napari_dip.io.units import NAMES
 _SMALLEST = 256  # pixels along y and x of the coarsest level, about
 _CHUNK = {2: (1024, 1024), 3: (64, 256, 256)}  # 4 to 16 MB
 VERSIONS = {2: "0.4", 3: "0.5"}  # zarr format -> NGFF
+WHITE = "FFFFFF"  # of a channel whose colour is not known
 _NAMED = 10  # images of a file in a message
 _VISITED = 1000  # groups, in search of them
 
@@ -92,6 +95,32 @@ def image_in(group: zarr.Group, path: str) -> zarr.Group:
     what = "holds several images" if images else "is a zarr group but no OME-Zarr image; it has arrays"
     more = f" and {len(images or arrays) - _NAMED} more" if len(images or arrays) > _NAMED else ""
     raise ValueError(f"{path} {what}: name one of {', '.join(names)}{more}")
+
+
+def numbered(path: str | os.PathLike[str], series: int) -> str:
+    """The path of one of several images in a file, counted from 0, as bioformats2raw and plates have them.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file or image.
+    """
+    path = os.fspath(path)
+    node = open_node(path)
+    images = [""]
+    if isinstance(node, zarr.Group) and not _has_image(node):
+        inside = itertools.islice(_inside(node), _VISITED)
+        images = sorted((name for name, is_image in inside if is_image), key=_as_people_sort) or images
+    if not 0 <= series < len(images):
+        more = ", ..." if len(images) > _NAMED else ""
+        listed = ", ".join(f"{path}/{name}".rstrip("/") for name in images[:_NAMED]) + more
+        raise ValueError(f"series {series} is not one of its {len(images)} images: {listed}")
+    return f"{path}/{images[series]}".rstrip("/")
+
+
+def _as_people_sort(name: str) -> list[tuple[int, str]]:
+    """A key by which 2 comes before 10."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _inside(group: zarr.Group, name: str = "") -> Iterator[tuple[str, bool]]:
@@ -202,7 +231,7 @@ def _omero(picture: Picture) -> dict[str, Any]:
         start, end = channel.limits or ends
         window = {"start": start, "end": end, "min": min(start, ends[0]), "max": max(end, ends[1])}
         label = {"label": channel.name} if channel.name else {}
-        channels.append({**label, "color": channel.colour or "FFFFFF", "window": window, "active": True})
+        channels.append({**label, "color": channel.colour or WHITE, "window": window, "active": True})
     return {"channels": channels}
 
 

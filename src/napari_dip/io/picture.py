@@ -52,6 +52,8 @@ class Picture:
         Of the restoration that made the image; empty if none did.
     display : dict
         What only the file format that it came from can say, in its words.
+    unread : bool array or None
+        True where the file is damaged, with the axes of `values` but S; None where it is not.
     """
 
     values: Array
@@ -68,6 +70,7 @@ class Picture:
     notes: str = ""
     record: dict[str, Any] = field(default_factory=dict)
     display: dict[str, Any] = field(default_factory=dict)
+    unread: Array | None = None
 
     @property
     def slice_axes(self) -> str:
