@@ -1,6 +1,8 @@
-"""What all tests share: one thread for tiny images, no tensor left behind, and the marker of tests that need a GPU."""
+"""What all tests share: one thread for tiny images, quick garbage collections, and the marker of tests for a GPU."""
 
 from __future__ import annotations
+
+import gc
 
 import pytest
 
@@ -24,3 +26,10 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _what_was_imported_is_no_garbage() -> None:
+    """A collection, which ends each restoration, looks at what a test made and not at all objects of all libraries."""
+    gc.collect()
+    gc.freeze()

@@ -1,14 +1,18 @@
 """A real window, a picture and a dock widget with settings that run in no time."""
 
+import gc
 import importlib
 import inspect
 import threading
 import time
 
+import napari
 import numpy as np
 import pytest
+from napari._qt.qt_viewer import QtViewer
 
 from napari_dip.viewer import engine
+from napari_dip.viewer.job import Job
 from tests.viewer.docks import QUICK
 
 SLOW_MACHINE = 240_000  # ms, that nothing but a fault takes
@@ -33,9 +37,29 @@ def forecast():
     """The real one."""
 
 
+@pytest.fixture(scope="session")
+def window(qapp):
+    """The one window of a process: to open one takes longer than most tests of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("napari._qt.threads.status_checker.StatusChecker.start", lambda *_: None)
+        viewer = napari.Viewer(show=False)
+        QtViewer._instances.clear()  # `make_napari_viewer` takes those that there are for leaks of an earlier test
+        gc.collect()
+        gc.freeze()  # each layer that goes collects garbage
+        yield viewer
+        viewer.close()
+
+
 @pytest.fixture
-def viewer(make_napari_viewer):
-    return make_napari_viewer()
+def viewer(window, qtbot):
+    """The window, empty; what a test puts into it goes with the test."""
+    yield window
+    window.window.remove_dock_widget("all")
+    qtbot.waitUntil(lambda: Job._current is None or not Job._current.running, timeout=SLOW_MACHINE)
+    window.layers.clear()
+    window.dims.reset()
+    qtbot.wait(1)  # lets Qt delete what was closed
+    gc.collect()
 
 
 @pytest.fixture

@@ -27,8 +27,7 @@ def outline(layer):
 
 
 @pytest.fixture
-def open_sample(make_napari_viewer):
-    viewer = make_napari_viewer()
+def open_sample(viewer):
     return lambda key: (viewer, viewer.open_sample("napari-dip", key))
 
 
