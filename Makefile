@@ -9,7 +9,7 @@ SCREEN := xvfb-run -a -s "-screen 0 1400x900x24"
 # napari remembers the geometry of its window; here it starts afresh each time
 FRESH = NAPARI_CONFIG="$$(mktemp -d)/settings.yaml" NAPARI_ENSURE_PLUGIN_MAIN_THREAD=1
 
-.PHONY: demo test test-cuda-build fuzz lint types format clean
+.PHONY: demo quick test test-benchmarks test-lowest test-newest test-cuda-build fuzz lint format clean
 
 demo: $(VENV)/installed
 ifeq ($(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin Windows_NT,$(shell uname -s) $(OS)),)
@@ -18,10 +18,27 @@ else
 	$(FRESH) $(VENV)/bin/python examples/demo.py
 endif
 
+PYTEST = OMP_NUM_THREADS=1 $(FRESH) $(if $(shell command -v xvfb-run 2>/dev/null),$(SCREEN)) $(1)/bin/python -m pytest
+
 # two processes, one thread each
-test: lint types
-	OMP_NUM_THREADS=1 $(FRESH) $(if $(shell command -v xvfb-run 2>/dev/null),$(SCREEN)) \
-		$(VENV)/bin/python -m pytest -n 2 --dist worksteal
+test: lint
+	$(call PYTEST,$(VENV)) -n 2 --dist worksteal --ignore=tests/benchmarks
+
+# after each change: whole restorations of each kind, by the API, from the command line and in a window
+QUICK := tests/test_fixture.py tests/test_settings.py tests/core/test_operators.py \
+	tests/test_cli.py::test_denoise_keeps_calibration_and_tells_how_it_went \
+	tests/viewer/test_widget.py::test_a_run_adds_one_layer_with_its_record
+quick: lint
+	$(call PYTEST,$(VENV)) -q -n 2 --dist worksteal $(QUICK)
+
+test-benchmarks: $(VENV)/installed-for-tests
+	$(call PYTEST,$(VENV)) tests/benchmarks
+
+# Environments of their own, with the lowest versions that pyproject.toml allows and with the newest that there are. Old
+# releases warn of new ones, hence -W ignore. A part only: make test-lowest TESTS=tests/core
+TESTS ?= --ignore=tests/benchmarks
+test-lowest test-newest: test-%: .venv-%/installed
+	$(call PYTEST,.venv-$*) -n 2 --dist worksteal -W ignore $(TESTS)
 
 # A window with the torch that Linux gets by default, some 5.5 GB; another one by make test-cuda-build CUDA_TORCH=torch==2.15.0
 CUDA_TORCH ?= $(shell $(PYTHON) -c 'import sys; print("torch==2.14.1" if sys.version_info < (3, 12) else "torch")')
@@ -33,19 +50,16 @@ test-cuda-build: $(CUDA_VENV)/installed
 fuzz: $(VENV)/installed-for-tests
 	FUZZ=5000 $(VENV)/bin/python -m pytest tests/test_fuzz.py --timeout=0
 
+# ruff, mypy and whitespace: .pre-commit-config.yaml
 lint: $(VENV)/installed-for-tests
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-
-types: $(VENV)/installed-for-tests
-	$(VENV)/bin/mypy
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" pre-commit run --all-files
 
 format: $(VENV)/installed-for-tests
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
 clean:
-	rm -rf $(VENV) $(CUDA_VENV) build dist demo.png
+	rm -rf $(VENV) $(CUDA_VENV) .venv-lowest .venv-newest build dist demo.png
 
 # torch first and alone, so that its pinned build is there before anything asks for any
 $(VENV)/installed: pyproject.toml constraints.txt scripts/system-libraries
@@ -66,4 +80,12 @@ $(CUDA_VENV)/installed: pyproject.toml constraints.txt scripts/system-libraries
 	grep -v '^torch==' constraints.txt > $(CUDA_VENV)/constraints.txt
 	$(CUDA_VENV)/bin/python -m pip install -q -c $(CUDA_VENV)/constraints.txt pip "$(CUDA_TORCH)"
 	$(CUDA_VENV)/bin/python -m pip install -q -c $(CUDA_VENV)/constraints.txt -e ".[all]" PySide6_Essentials
+	touch $@
+
+.venv-lowest/installed .venv-newest/installed: pyproject.toml scripts/lowest
+	scripts/system-libraries $(PYTHON)
+	test -x $(@D)/bin/pip || $(PYTHON) -m venv $(@D)
+	$(PYTHON) scripts/lowest > $(@D)/lowest.txt
+	$(@D)/bin/python -m pip install -q --upgrade pip
+	$(@D)/bin/python -m pip install -q --upgrade $(if $(findstring lowest,$@),-c $(@D)/lowest.txt) -e ".[all]" --group test
 	touch $@

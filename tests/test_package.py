@@ -101,6 +101,12 @@ def test_pins_cover_what_is_asked_for() -> None:
     assert not [name for name in map(_bare, asked) if name not in {_bare(pin) for pin in pins}]
 
 
+def test_every_dependency_has_a_lowest_version_to_try() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["all"]]
+    assert [name for name in asked if ">=" not in name] == ["napari[all]"]  # napari's own is above
+
+
 def _bare(requirement: str) -> str:
     """The name of a requirement, normalised."""
     return requirement.split(">")[0].split("=")[0].split("[")[0].strip().lower().replace("_", "-")

@@ -1,4 +1,4 @@
-"""What a type checker finds in a call: `make types` fails if one of these lines has no such error. Never run."""
+"""What a type checker finds in a call: `make lint` fails if one of these lines has no such error. Never run."""
 
 from pathlib import Path
 
