@@ -44,7 +44,9 @@ def open_node(path: str) -> Any:
         if "://" not in path and not Path(path).exists():
             raise FileNotFoundError(f"{path} is not there; check the name") from None
         damage = "" if "://" in path else _damage(Path(path), error)
-        raise ValueError(damage or f"{path} is no zarr array or OME-Zarr image ({why(error)})") from error
+        if damage:
+            raise ValueError(f"{damage}; correct it, or take it from a copy") from error
+        raise ValueError(f"{path} is no zarr array or OME-Zarr image ({why(error)})") from error
 
 
 def _damage(folder: Path, error: Exception) -> str:
@@ -54,15 +56,16 @@ def _damage(folder: Path, error: Exception) -> str:
         try:
             json.loads(file.read_bytes())
         except Exception as reason:  # RecursionError, UnicodeDecodeError and more
-            return f"{file} is damaged ({why(reason)}); correct it, or take it from a copy"
-    return f"{there[0]} is damaged ({why(error)}); correct it, or take it from a copy" if there else ""
+            return f"{file} is damaged ({why(reason)})"
+    return f"{there[0]} is damaged ({why(error)})" if there else ""
 
 
 def why(error: BaseException) -> str:
-    """Words of an error, in one line."""
+    """Words of an error, in one line that is not too long."""
     if isinstance(error, KeyError):
         return f"{error} is missing"
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    words = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return words if len(words) <= 300 else f"{words[:297]}..."
 
 
 def attributes_of(node: zarr.Group | zarr.Array[Any]) -> dict[str, Any]:
