@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,34 @@ from napari_dip.core.impulses import clusters, defective, filled, lines
 from napari_dip.core.noise import Noise
 from napari_dip.core.padding import padding_of
 from napari_dip.inputs import Slices
+from napari_dip.settings import Settings
+from napari_dip.tasks import Task
+
+
+@dataclass(frozen=True)
+class Skips:
+    """What is left out as no measurement: found before the noise, and so before there are settings."""
+
+    padding: bool
+    bad_pixels: bool
+
+    @classmethod
+    def of(cls, task: Task, settings: Settings | None, changes: dict[str, Any]) -> Skips:
+        """As the user says by changes to settings."""
+
+        def said(name: str) -> bool:
+            return bool(changes.get(name, getattr(settings, name, True)))
+
+        return cls(said("skip_padding"), "skip_bad_pixels" in task.knobs and said("skip_bad_pixels"))
+
+    def areas(self, slices: Slices) -> Slices:
+        """Slices with padding and lines among what is missing."""
+        slices = without_padding(slices) if self.padding else slices
+        return without_lines(slices) if self.bad_pixels else slices
+
+    def pixels(self, slices: Slices, noise: Noise | None) -> Slices:
+        """Slices with single bad pixels among what is missing."""
+        return without_bad_pixels(slices, noise) if self.bad_pixels and noise else slices
 
 
 def without_padding(slices: Slices) -> Slices:

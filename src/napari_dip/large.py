@@ -28,6 +28,7 @@ from napari_dip.blocks import Plan, check_array
 from napari_dip.cluster import compute, connected
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.solve import Progress
+from napari_dip.defects import Skips
 from napari_dip.io.arrays import Place, Unreadable
 from napari_dip.io.ngff import Calibration
 from napari_dip.keywords import BlockOptions, Instrument, with_knobs
@@ -35,6 +36,7 @@ from napari_dip.ledger import KEY, RESIDUAL, UNCERTAINTY, Ledger
 from napari_dip.order import AnotherRun, Order, begin, look, plan_of, read_order, refuse_another, same_samples
 from napari_dip.outputs import IMAGE
 from napari_dip.settings import Settings
+from napari_dip.tasks import TASKS
 from napari_dip.terminal import script_bar
 
 _TOLD = 10  # failures, in a sentence
@@ -475,7 +477,7 @@ def _extremes(order: Order) -> Generator[BlockProgress, None, tuple[float, float
     places = ((*(slice(i, i + 1) for i in at), *tile) for at in itertools.product(*lead) for tile in tiles)
     count = len(tiles) * int(np.prod([len(each) for each in lead], dtype=int))
     pieces = ((i, order.parts(place)) for i, place in enumerate(places))
-    skip = bool(order.changes.get("skip_padding", getattr(order.settings, "skip_padding", True)))
+    skip = Skips.of(TASKS[order.task], order.settings, order.changes).padding
     look = partial(blocks.extremes, skip_padding=skip)
     low, high, began = np.inf, -np.inf, time.perf_counter()
     flat: list[float] = []  # the values of parts that have one alone: padding, unless there is nothing else

@@ -24,7 +24,7 @@ from napari_dip.core.intensity import float_for
 from napari_dip.core.noise import Noise
 from napari_dip.core.pieces import tiles_of
 from napari_dip.core.tiling import Tiling, snug, tiling
-from napari_dip.defects import without_lines, without_padding
+from napari_dip.defects import Skips
 from napari_dip.inputs import read_range, read_slices
 from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source
 from napari_dip.io.ngff import Calibration, besides, merged
@@ -263,13 +263,8 @@ def look(
     noise, level, limits = None, 0.0, None
     if not missing.all():
         limits = float(values[~missing].min()), float(values[~missing].max())
-        skips = {name: changes.get(name, getattr(settings, name, True)) for name in ("skip_padding", "skip_bad_pixels")}
-        if skips["skip_padding"]:
-            missing = without_padding(read_slices(values, missing, None, 1)).missing[:, 0]
-        if skips["skip_bad_pixels"] and "skip_bad_pixels" in TASKS[task].knobs:
-            missing = without_lines(read_slices(values, missing, None, 1)).missing[:, 0]
-        noise = noise_of(read_slices(values, missing, None, 1), camera)
-        level = level_in(values[:, None], missing[:, None])
+        slices = Skips.of(TASKS[task], settings, changes).areas(read_slices(values, missing, None, 1))
+        noise, level = noise_of(slices, camera), level_in(slices.values, slices.missing)
     settings, reason = chosen(task, settings, noise, changes)
     settings, device = settled(settings, ndim)
     return {

@@ -21,7 +21,7 @@ from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
 from napari_dip.core.solve import Result
 from napari_dip.core.stopping import Choice
-from napari_dip.defects import without_bad_pixels, without_lines, without_padding
+from napari_dip.defects import Skips
 from napari_dip.inputs import Slices
 from napari_dip.method import auto_preset
 from napari_dip.noises import Noises, noise_of
@@ -133,22 +133,14 @@ def make_plan(
     """
     if settings is None and resume is not None:
         settings = resume.settings
-    slices, task = request.slices, request.task
-
-    def skips(name: str) -> bool:  # what the noise is found without, and so before the settings
-        return bool(changes.get(name, getattr(settings, name, True)))
-
-    if skips("skip_padding"):
-        slices = without_padding(slices)
-    if task.fills_holes and not slices.holes.any():
+    task, skips = request.task, Skips.of(request.task, settings, changes)
+    slices = skips.areas(request.slices)
+    holes = slices.holes if slices.bad is None else slices.holes & ~slices.bad
+    if task.fills_holes and not holes.any():
         what = "mask hides nothing" if masked else "mask is not given"
         raise ValueError(f"{what} {task.needs['mask']}")
-    bad = "skip_bad_pixels" in task.knobs and skips("skip_bad_pixels")
-    if bad:
-        slices = without_lines(slices)
     noise = request.image_noise or noise_of(slices, request.camera)
-    if bad and noise:
-        slices = without_bad_pixels(slices, noise)
+    slices = skips.pixels(slices, noise)
     settings, reason = chosen(task.name, settings, noise, changes)
     device = devices.choose(settings.device)
     if settings.code == "guide" and request.guide is None:
