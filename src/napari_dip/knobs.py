@@ -17,6 +17,8 @@ from napari_dip import presets
 #: A knob that is one value for all scales, or a tuple with one value for each scale, the finest first.
 IntPerScale = int | tuple[int, ...]
 NamePerScale = str | tuple[str, ...]
+#: Stopping rules by the names that their classes have in `core.stopping`, which imports torch.
+RULES_OF_PRIORS = ("auto", "discrepancy", "fitted", "held-out", "variance", "variance-exponential", "iterations")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,10 +133,7 @@ class FitKnobs:
         "a self-guided fit has fitted each pixel often (passes), or the iterations are used up; auto chooses by the "
         "noise and says why.",
         "choice",
-        choices=(
-            *("auto", "discrepancy", "fitted", "held-out", "variance", "variance-exponential"),
-            *("passes", "iterations"),
-        ),
+        choices=(*RULES_OF_PRIORS, "passes"),
         advanced=False,
     )
     noise: str = knob(
@@ -355,7 +354,7 @@ class Prior(PriorKnobs, FitKnobs):
     #: Values that it takes of knobs that have others for other methods.
     takes: ClassVar[dict[str, tuple[str, ...]]] = {
         "generator": ("hourglass",),
-        "stop": ("auto", "discrepancy", "fitted", "held-out", "variance", "variance-exponential", "iterations"),
+        "stop": RULES_OF_PRIORS,
     }
     begins_warm: ClassVar[bool] = False
 

@@ -69,6 +69,7 @@ def describe(plan: Plan, result: Result) -> dict[str, Any]:
         "iterations": result.iterations,
         "seconds": round(result.seconds, 3),
         "stop_reason": result.stop_reason,
+        "ended": result.end.reason.name,
         "method": {"name": result.method.name, "reason": result.method.reason},
         "stop_rule": {"name": result.rule.name, "reason": result.rule.reason},
         "marks": list(result.marks),

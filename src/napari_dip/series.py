@@ -23,7 +23,8 @@ from napari_dip.core.intensity import to_dtype
 from napari_dip.core.ladder import Ladder
 from napari_dip.core.pieces import Account, States, Turns
 from napari_dip.core.problem import Problem
-from napari_dip.core.solve import History, OutOfMemory, Progress, Result, ran_out, was_stopped
+from napari_dip.core.reason import End, Reason
+from napari_dip.core.solve import History, OutOfMemory, Progress, Result
 from napari_dip.core.state import FAILED, Event, has_ended, in_words, mark_of
 from napari_dip.core.stopping import Choice
 from napari_dip.forecast import iterations_at_most
@@ -84,7 +85,7 @@ class Series:
         self._due = list(range(self.count))
         self._before: dict[int, Account] = {}
         self._under_way: dict[int, Problem] = {}
-        self._ends: dict[int, str] = {}  # slices that came to no proper end, and why
+        self._ends: dict[int, End] = {}  # slices that came to no proper end, and why
         self._errors: dict[int, Exception] = {}  # of slices that nothing came of
         self._shortages = 0  # slices in a row that memory ran out in
         self.lost: dict[str, str] = {}  # what came with no image, and why
@@ -135,12 +136,12 @@ class Series:
                     shown = self._extra("some previews", lambda: self._shown(index, outcome), None)  # noqa: B023
                     if shown is not None:
                         yield shown
-                elif isinstance(outcome, Result) and ran_out(outcome) and len(self._under_way) > 1:
-                    self._failed(index, OutOfMemory(outcome.stop_reason))
-                elif isinstance(outcome, Result):
-                    self._settle(index, outcome)
-                else:
+                elif not isinstance(outcome, Result):
                     self._failed(index, outcome)
+                elif outcome.end.reason is Reason.OUT_OF_MEMORY and len(self._under_way) > 1:
+                    self._failed(index, OutOfMemory(outcome.stop_reason))
+                else:
+                    self._settle(index, outcome)
         finally:
             turns.close()
             torch.set_num_threads(threads)
@@ -208,14 +209,14 @@ class Series:
         except Exception as error:
             self._failed(index, error)
             return
-        self._shortages = self._shortages + 1 if ran_out(result) else 0
-        self._over |= was_stopped(result) or self._shortages >= _PATIENCE
+        self._shortages = self._shortages + 1 if result.end.reason is Reason.OUT_OF_MEMORY else 0
+        self._over |= result.end.reason is Reason.STOPPED or self._shortages >= _PATIENCE
 
     def _keep(self, index: int, problem: Problem, result: Result) -> None:
         """Put a restored slice in its place."""
         plan = self.plan
         if not result.complete:
-            self._ends[index] = result.stop_reason
+            self._ends[index] = result.end
             if index in self._before and not _gone_on(self._kept[index], result.states):
                 return  # the image that it was stopped with is no better than that of the earlier result
         if not (result.iterations or self.count == 1):  # a slice that was not begun stays empty
@@ -328,7 +329,7 @@ class Series:
             rule=done[0].rule if done else Choice("iterations", "there was nothing to fit"),
             marks=tuple(mark for r in done for mark in r.marks),
             iterations=sum(r.iterations for r in done),
-            stop_reason=self._why_it_ended(accounts),
+            end=self._why_it_ended(accounts),
             history=History(
                 np.concatenate([r.loss for r in done] or [np.zeros(0, np.float32)]),
                 (*self.events, *(event for r in done for event in r.events)),
@@ -371,30 +372,28 @@ class Series:
         index, slices = done[len(done) // 2] if done else 0, self.plan.slices
         return glance(slices.values[index], slices.missing[index], self.image[index])
 
-    def _why_it_ended(self, accounts: dict[int, Account]) -> str:
-        """The sentence that says why the run ended, and which slices did not come to their end."""
+    def _why_it_ended(self, accounts: dict[int, Account]) -> End:
+        """Why the run ended, and which slices did not come to their end."""
         ends, count = sorted(self._ends), self.count
-        reason = "finished at once: there was nothing to fit"
-        if accounts:
-            reason = accounts[max(accounts)].stop_reason
+        end, more = accounts[max(accounts)].end if accounts else Reason.NOTHING.told(), ""
         if ends:
-            reason = self._ends[ends[0]]
+            end = self._ends[ends[0]]
             if count > 1:
                 together = ends == list(range(ends[0], ends[-1] + 1))
                 which = f"s {ends[0] + 1} to {ends[-1] + 1}" if together else f"s {', '.join(str(i + 1) for i in ends)}"
-                reason += f", in slice{which if len(ends) > 1 else f' {ends[0] + 1}'} of {count}"
+                more += f", in slice{which if len(ends) > 1 else f' {ends[0] + 1}'} of {count}"
         last = max([*ends, *self._errors], default=count)
         rest = {index in accounts for index in range(last + 1, count)} if self._over else set()
         if rest:
-            reason += f"; the slices after it are {' or '.join(_STAY[there] for there in sorted(rest)[::-1])}"
+            more += f"; the slices after it are {' or '.join(_STAY[there] for there in sorted(rest)[::-1])}"
         if self._errors:
             failed = [event.message for event in self.events if event.kind == FAILED]
-            more = f" ({len(self._errors) - 1} more failed too)" if len(self._errors) > 1 else ""
-            reason += f"; {failed[-len(self._errors)]}{more}"
+            others = f" ({len(self._errors) - 1} more failed too)" if len(self._errors) > 1 else ""
+            more += f"; {failed[-len(self._errors)]}{others}"
         empty = False in rest or any(index not in accounts for index in self._errors)
         if empty and self.image.dtype.kind in "ui":
-            reason += "; what is empty is 0 in a result of whole numbers"
-        return reason
+            more += "; what is empty is 0 in a result of whole numbers"
+        return end.and_(more)
 
     def _why_too_smooth(self) -> str:
         """What is to blame first where structure is missing: that the run was short, as the user chose."""
@@ -463,7 +462,7 @@ def _account_of(states: States, rule: Choice) -> Account:
         rule=rule,
         marks=tuple(map(mark_of, begun)),
         iterations=sum(state.iteration for state in begun),
-        stop_reason=f"had come to iteration {begun[-1].iteration}",
+        end=Reason.BEFORE.told(iteration=begun[-1].iteration),
         loss=np.array([loss for state in begun for loss in state.losses], np.float32),
     )
 

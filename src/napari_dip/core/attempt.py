@@ -16,6 +16,7 @@ from napari_dip.core.device import Device
 from napari_dip.core.guard import Guard
 from napari_dip.core.methods import fitter_of
 from napari_dip.core.problem import Problem
+from napari_dip.core.reason import End, Reason
 from napari_dip.core.state import SAVING, Event, Mark, State, copy_to, on_host
 from napari_dip.core.stopping import RULES, Choice
 from napari_dip.knobs import Method
@@ -84,11 +85,11 @@ class Attempt:
             self.rule.resume(copy_to(self.fitter.device)(state.rule["state"]))
         self.guard.begin(self.fitter)
 
-    def end_as_before(self, state: State | None) -> str:
-        """Take the image that the rule had marked when it ended the run; returns why it ended."""
+    def end_as_before(self, state: State | None) -> End:
+        """Take the image that the rule had marked when it ended the run."""
         mark = state and state.rule["state"]["mark"]
         self.rule.mark = Mark(**copy_to(self.fitter.device)(mark)) if mark else None
-        return f"had been ended by its rule at iteration {self.fitter.iteration}"
+        return Reason.RULE_BEFORE.told(iteration=self.fitter.iteration)
 
     @property
     def begun(self) -> bool:

@@ -23,7 +23,8 @@ from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.ladder import Ladder
 from napari_dip.core.operators import Place, seen_by
 from napari_dip.core.problem import Problem
-from napari_dip.core.solve import History, Image, OutOfMemory, Progress, Result, ran_out, shown, step_down, was_stopped
+from napari_dip.core.reason import End, Reason
+from napari_dip.core.solve import History, Image, OutOfMemory, Progress, Result, shown, step_down
 from napari_dip.core.state import FAILED, SAVING, Event, State, in_words
 from napari_dip.core.stopping import Choice
 from napari_dip.core.telling import warn
@@ -123,14 +124,15 @@ def turns(
     while True:
         here = settings.changed(tile=ladder.settings.tile)
         ladder.begin(shape, factor, fresh=not states)
-        result, failure = None, ""
+        result, failure = None, None
         try:
             result = yield from _fitted(problem, ladder.applied(here), ladder=ladder, states=states, **how)
         except OutOfMemory as error:
-            failure = str(error)
+            failure = error.end
             events += error.events
-        failure = result.stop_reason if result and ran_out(result) else failure
-        if not failure or not ladder.cuts:
+        if result is not None and result.end.reason is Reason.OUT_OF_MEMORY:
+            failure = result.end
+        if failure is None or not ladder.cuts:
             break
         if result is not None:
             events += (event for event in result.history.events if event.kind == SAVING)
@@ -143,16 +145,16 @@ def turns(
             if good is not None:
                 states, how = (good, *(None,) * (settings.runs - 1)), {**how, "since": 0}
         at = good.iteration if good and states else 0
-        events.append(step_down(at, failure.partition(";")[0], step))
+        events.append(step_down(at, failure.what, step))
     if failure and kept and (result is None or ladder.cuts or result.iterations < kept.iterations):
         others = tuple(event for event in kept.history.events if event.kind != SAVING)  # which are told already
         result = replace(
             kept,
-            stop_reason=f"{kept.stop_reason}; {' and '.join(ladder.tried)} it ran out too",
+            end=kept.end.and_(f"; {' and '.join(ladder.tried)} it ran out too"),
             history=replace(kept.history, events=others),
         )
     if result is None:
-        raise OutOfMemory(failure, tuple(events))
+        raise OutOfMemory(str(failure), tuple(events))
     history = replace(result.history, events=(*events, *result.history.events))
     final = ladder.applied(settings.changed(tile=ladder.settings.tile))
     return replace(result, history=history, settings=final, device=ladder.device)
@@ -194,7 +196,7 @@ def _fitted(
                 found.clear()  # which an error would keep
                 if not fits.done:
                     raise
-                fits.end(number, str(error), over=True)
+                fits.end(number, Reason.NO_MEMORY.told(error=error), over=True)
                 break
             except Exception as error:
                 fits.failed[number] = error
@@ -226,7 +228,7 @@ def _fitted(
         rule=done[0].rule if done else Choice("iterations", "there was nothing to fit"),
         marks=tuple(mark for fit in done for mark in fit.marks),
         iterations=sum(fit.iterations for fit in done),
-        stop_reason=fits.reason,
+        end=fits.end_of_all,
         history=History(
             np.concatenate([fit.loss for fit in done] or [np.zeros(0, np.float32)]),
             (*(event for fit in done for event in fit.events), *fits.failures),
@@ -246,14 +248,14 @@ class Account:
     rule: Choice
     marks: tuple[int, ...]
     iterations: int
-    stop_reason: str
+    end: End
     loss: npt.NDArray[np.float32]
     events: tuple[Event, ...] = ()
 
     @classmethod
     def of(cls, result: Result) -> Account:
         history = result.history
-        return cls(result.rule, result.marks, result.iterations, result.stop_reason, history.loss, history.events)
+        return cls(result.rule, result.marks, result.iterations, result.end, history.loss, history.events)
 
 
 @dataclass
@@ -264,8 +266,8 @@ class _Fits:
     ----------
     handed, states : States
         States that were handed in, and those to go on from: one for each piece; None where they take too much memory.
-    ending : str
-        Reason of the first fit that came to no proper end, and where.
+    ending : End or None
+        Of the first fit that came to no proper end, and where.
     over : bool
         True if no other piece is begun.
     """
@@ -275,7 +277,7 @@ class _Fits:
     handed: States
     done: list[Account] = field(default_factory=list)
     failed: dict[int, Exception] = field(default_factory=dict)
-    ending: str = ""
+    ending: End | None = None
     over: bool = False
 
     def __post_init__(self) -> None:
@@ -294,17 +296,17 @@ class _Fits:
         if not result.states or (self.states is not None and size_of(self.states) > STATES_AT_MOST):
             self.states = None
         if not result.complete:
-            self.end(piece, result.stop_reason, over=ran_out(result) or was_stopped(result))
+            self.end(piece, result.end, over=result.end.reason in (Reason.OUT_OF_MEMORY, Reason.STOPPED))
 
-    def end(self, piece: int, reason: str, *, over: bool) -> None:
+    def end(self, piece: int, end: End, *, over: bool) -> None:
         """Take note of a fit that came to no proper end."""
         self.over = over
         if self.ending and not over:
             return
-        self.ending = f"{reason}, in {self._name(piece)}"
+        self.ending = end.and_(f", in {self._name(piece)}")
         later = self.handed[(piece // self.runs + 1) * self.runs :]
         if over and piece // self.runs + 1 < self.tiles:
-            self.ending += f"; the tiles after it are {'as they were' if any(later) else 'empty'}"
+            self.ending = self.ending.and_(f"; the tiles after it are {'as they were' if any(later) else 'empty'}")
 
     @property
     def failures(self) -> list[Event]:
@@ -313,19 +315,18 @@ class _Fits:
         return [Event(0, FAILED, f"{self._name(n)} failed, {lost}: {in_words(e)}") for n, e in self.failed.items()]
 
     @property
-    def reason(self) -> str:
-        """The sentence that says why the fits ended."""
-        reason = self.ending
-        if not reason and not self.done:
-            reason = "finished at once: there was nothing to fit"
-        elif not reason:
+    def end_of_all(self) -> End:
+        """Why the fits ended."""
+        end = self.ending or Reason.NOTHING.told()
+        if not self.ending and self.done:
             runs = f"averaged {len(self.done)} runs" if self.tiles == 1 else f"averaged {self.runs} runs"
             parts = [f"fitted {self.tiles} tiles"] * (self.tiles > 1) + [runs] * (self.runs > 1)
-            reason = ", the last of which ".join([*parts, self.done[-1].stop_reason])
+            last = self.done[-1].end
+            end = replace(last, what=", the last of which ".join([*parts, last.what]))
         if failures := self.failures:
             more = f" ({len(failures) - 1} more failed too)" if len(failures) > 1 else ""
-            reason += f"; {failures[0].message}{more}"
-        return reason
+            end = end.and_(f"; {failures[0].message}{more}")
+        return end
 
     def _name(self, piece: int) -> str:
         tile, run = divmod(piece, self.runs)

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from napari_dip.core.attempt import Attempt, Outcome
 from napari_dip.core.ladder import Ladder
 from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
+from napari_dip.core.reason import End, Reason
 from napari_dip.core.state import SAVING, SLOWER, Event, State, in_words, on_host
 from napari_dip.core.stopping import Choice, choose
 from napari_dip.core.trust import Verdict
@@ -130,8 +132,8 @@ class Result:
         The iteration that `image` is of, for each slice that was fitted, each of its tiles and each of their runs.
     iterations : int
         Steps made in all (summed over the slices of a stack, and over the runs that it continues).
-    stop_reason : str
-        A sentence that says why the run ended.
+    end : End
+        Why the run ended: a `reason`, which is a member of an enum, and its sentence, which is `stop_reason` too.
     history : History
         Loss and events.
     settings : Settings
@@ -166,7 +168,7 @@ class Result:
     rule: Choice
     marks: tuple[int, ...]
     iterations: int
-    stop_reason: str
+    end: End
     history: History
     settings: Settings
     device: devices.Device
@@ -194,6 +196,11 @@ class Result:
         return page(pictures, [self._headline, *self._sentences], self.warnings)
 
     @property
+    def stop_reason(self) -> str:
+        """The sentence that says why the run ended."""
+        return str(self.end)
+
+    @property
     def _headline(self) -> str:
         shape = " x ".join(map(str, self.image.shape))
         return f"{self.record.get('task', 'image')}, {shape}, {self.image.dtype}, {self.method.name}"
@@ -216,8 +223,10 @@ class Result:
 class OutOfMemory(MemoryError):
     """Memory ran out before the first iteration was made; `events` tells what was tried."""
 
-    def __init__(self, message: str, events: tuple[Event, ...] = ()) -> None:
-        super().__init__(message)
+    def __init__(self, what: str, events: tuple[Event, ...] = (), remedy: str = "") -> None:
+        end = Reason.NO_MEMORY.told(f"; {remedy}" * bool(remedy), error=what)
+        super().__init__(str(end))
+        self.end = end
         self.events = events
 
 
@@ -310,25 +319,26 @@ def turns(
     found = {} if found is None else found
     saved: Outcome | None = None  # of the rung before
     while True:
-        settings, complete, reason, failure = ladder.applied(settings), False, "", ""
+        settings, failure = ladder.applied(settings), ""
         try:
             attempt = Attempt(problem, settings.method, choice, ladder.device, events, found)
         except Exception as error:
             if saved is None or not devices.is_out_of_memory(error):
                 raise
-            reason = f"{_OUT} on {ladder.device} after {saved.iteration} iterations ({in_words(error)}); {_SMALLER}"
-            events.append(Event(saved.iteration, "out of memory", reason))
+            words = {"iterations": saved.iteration, "why": in_words(error), "also": ""}
+            end = Reason.OUT_OF_MEMORY.told(f"; {_SMALLER}", device=ladder.device, **words)
+            events.append(Event(saved.iteration, "out of memory", str(end)))
             break
         devices.use_threads(settings.threads)
         try:
             try:
                 attempt.begin(state, neighbour, first)
                 over = finish and attempt.rule.ended
-                complete, reason = yield from _steps(attempt, first, should_stop, interval, snapshot_every, over)
-                if over and complete:
-                    reason = attempt.end_as_before(state)
-                if reason == _AFRESH:
-                    events.append(Event(attempt.fitter.iteration, "afresh", reason))
+                end = yield from _steps(attempt, first, should_stop, interval, snapshot_every, over)
+                if over and end.reason.complete:
+                    end = attempt.end_as_before(state)
+                if end.reason is Reason.AFRESH:
+                    events.append(Event(attempt.fitter.iteration, "afresh", str(end)))
                     state, neighbour, saved = None, None, None
                     continue
             except Exception as error:
@@ -348,9 +358,9 @@ def turns(
                     continue
                 ladder.good = (attempt.good() or state) if ladder.cuts else None
                 state = neighbour = None  # which an error would keep
-                reason = _ran_out(ladder, attempt, failure, saved)
+                end = _ran_out(ladder, attempt, failure, saved)
             # whoever stops a run by hand wants what is on the screen, and wants it soon
-            stopped = reason.startswith(_STOPPED)
+            stopped = end.reason is Reason.STOPPED
             if attempt.begun and attempt.fitter.iteration >= _reached(saved):
                 saved = attempt.outcome(final=not stopped, stopped=stopped, cpu=ladder.has_cpu) or saved
         finally:
@@ -358,8 +368,8 @@ def turns(
             torch.set_num_threads(threads)
         break
     if saved is None:
-        raise OutOfMemory(f"{_OUT} on {attempt.device} over the final image; {_SMALLER}")
-    ladder.cuts &= not complete
+        raise OutOfMemory(f"{_OUT} on {attempt.device} over the final image", remedy=_SMALLER)
+    ladder.cuts &= not end.reason.complete
     return Result(
         image=saved.image,
         last=saved.last,
@@ -370,12 +380,12 @@ def turns(
         rule=choice,
         marks=(saved.mark,),
         iterations=saved.iteration,
-        stop_reason=reason,
+        end=end,
         history=History(np.array(saved.losses, np.float32), tuple(events)),
         settings=settings,
         device=ladder.device,
         seconds=time.perf_counter() - began,
-        complete=complete,
+        complete=end.reason.complete,
         states=() if saved.state is None else (saved.state,),
     )
 
@@ -404,7 +414,7 @@ def telling_of_memory() -> Iterator[None]:
         words = str(error).split("\n")[0] or type(error).__name__
     else:
         return
-    raise OutOfMemory(f"{_OUT} ({words}); {_SMALLER}")
+    raise OutOfMemory(f"{_OUT} ({words})", remedy=_SMALLER)
 
 
 def step_down(iteration: int, sentence: str, how: str) -> Event:
@@ -413,22 +423,12 @@ def step_down(iteration: int, sentence: str, how: str) -> Event:
     return Event(iteration, SAVING, f"{sentence}: {where}")
 
 
-def ran_out(result: Result) -> bool:
-    """Whether a run ended because memory ran out."""
-    return result.stop_reason.startswith(_OUT)
-
-
-def was_stopped(result: Result) -> bool:
-    """True if the user ended a run."""
-    return result.stop_reason.startswith(_STOPPED)
-
-
 def _reached(saved: Outcome | None) -> int:
     return saved.iteration if saved else 0
 
 
-def _ran_out(ladder: Ladder, attempt: Attempt, failure: str, saved: Outcome | None) -> str:
-    """The sentence of a run that ends for want of memory.
+def _ran_out(ladder: Ladder, attempt: Attempt, failure: str, saved: Outcome | None) -> End:
+    """The end of a run for want of memory.
 
     Raises
     ------
@@ -439,36 +439,36 @@ def _ran_out(ladder: Ladder, attempt: Attempt, failure: str, saved: Outcome | No
     also = f", also {' and '.join(ladder.tried)}" if ladder.tried else ""
     where = f"{_OUT} on {attempt.device}"
     if ladder.crowded():
-        raise OutOfMemory(f"{where} beside other slices ({failure}); use at_once=1")
+        raise OutOfMemory(f"{where} beside other slices ({failure})", remedy="use at_once=1")
     if iterations == 0:
         told = tuple(event for event in attempt.events if event.kind == SAVING)
-        raise OutOfMemory(f"{where} before the first iteration ({failure}){also}; {_SMALLER}", told)
+        raise OutOfMemory(f"{where} before the first iteration ({failure}){also}", told, _SMALLER)
     if attempt.begun:
         attempt.rescue()
-    reason = f"{where} after {iterations} iterations ({failure}){also}; {_SMALLER}"
-    attempt.events.append(Event(iterations, "out of memory", reason))
-    return reason
+    words = {"iterations": iterations, "why": failure, "also": also}
+    end = Reason.OUT_OF_MEMORY.told(f"; {_SMALLER}", device=attempt.device, **words)
+    attempt.events.append(Event(iterations, "out of memory", str(end)))
+    return end
 
 
 _RARELY = 10  # times what an image costs pass before the next: looking takes a tenth of the time at the most
-_STOPPED, _OUT = "stopped by the user", "memory ran out"
-_AFRESH = "the neighbour did not help: begun again afresh"
+_OUT = "memory ran out"
 _SMALLER = "use fewer channels, a smaller image, or device='cpu'"
 
 
 def _steps(
     attempt: Attempt, first: int, should_stop: Callable[[], bool], interval: float, snapshot_every: int, over: bool
-) -> Generator[Progress | None, None, tuple[bool, str]]:
+) -> Generator[Progress | None, None, End]:
     """Make the steps of a run that began at iteration `first`: fewer if the rule ends it, none if it is over.
 
-    Returns whether it came to such an end, and the sentence that says why it ended.
+    Returns why it ended.
     """
     fitter, guard, rule, events = attempt.fitter, attempt.guard, attempt.rule, attempt.events
     here = fitter.iteration
     last = here if over else first + rule.at_most(attempt.method.iterations, first)
-    stopped = f"{_STOPPED} after {{}} of {last} iterations"
+    stopped = partial(Reason.STOPPED.told, iterations=last)
     if not (yield from _through(fitter.prepare(), attempt, last, should_stop, interval)):
-        return False, stopped.format(here)
+        return stopped(iteration=here)
     began = shown = time.perf_counter()
     cost = 0.0
     reason = "" if here < last or rule.ended else rule.look(fitter)
@@ -484,11 +484,11 @@ def _steps(
                 events.append(event)
                 rule.restart()
             if event and event.kind == "gave up":
-                return False, event.message
+                return Reason.GAVE_UP.told(guard=event.message)
             if not (event or stopping or rule.ended):
                 reason = rule.look(fitter)
         if stopping:
-            return False, stopped.format(fitter.iteration)
+            return stopped(iteration=fitter.iteration)
         now = time.perf_counter()
         snapshot = snapshot_every > 0 and fitter.iteration % snapshot_every == 0
         if snapshot or now - shown >= (interval and max(interval, _RARELY * cost)):
@@ -509,13 +509,13 @@ def _steps(
         else:
             yield None
     if not (rule.ended or fitter.helped()):  # whoever goes on has no more to learn about the neighbour
-        return False, _AFRESH
+        return Reason.AFRESH.told()
     if not (yield from _through(fitter.finish(), attempt, last, should_stop, interval)):
-        return False, stopped.format(fitter.iteration)
+        return stopped(iteration=fitter.iteration)
     if not reason:
-        return True, f"finished all {last} iterations" + ("" if rule.ended else rule.remark())
+        return Reason.FINISHED.told(iterations=last, remark="" if rule.ended else rule.remark())
     rule.ended = True
-    return True, reason
+    return Reason.RULE.told(rule=reason)
 
 
 def _through(

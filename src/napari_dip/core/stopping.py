@@ -75,6 +75,10 @@ class Rule:
         Whether the rule has ended a run. One that goes on nevertheless is the user's, and its last image counts.
     """
 
+    def __init_subclass__(cls, name: str = "") -> None:
+        if name:
+            RULES[name] = cls
+
     def __init__(self, problem: Problem, method: Method) -> None:
         self.problem = problem
         self.method = method
@@ -116,7 +120,11 @@ class Rule:
         self.ended = state["ended"]
 
 
-class Discrepancy(Rule):
+#: Name, as the knob ``stop`` has it -> rule; a class with a `name` adds itself.
+RULES: dict[str, type[Rule]] = {"iterations": Rule}
+
+
+class Discrepancy(Rule, name="discrepancy"):
     """Stop where the residual is as small as the noise: what is left then is noise, and what comes next fits it.
 
     Compares the mean of (y - A x)^2, x being the running average, with the mean variance of the noise (Morozov 1966).
@@ -142,7 +150,7 @@ class Discrepancy(Rule):
         return f", where the residual is {self.ratio:.2f} of the noise: more iterations would show more"
 
 
-class Fitted(Discrepancy):
+class Fitted(Discrepancy, name="fitted"):
     """Stop where the residual is far below a noise that is a guess, or weak: all that comes is the rest of the noise.
 
     A tiny image, of which the noise is known least, is so far after some hundred iterations.
@@ -157,7 +165,7 @@ class Fitted(Discrepancy):
         return ""
 
 
-class Passes(Rule):
+class Passes(Rule, name="passes"):
     """Stop a self-guided fit when each pixel has been fitted often enough: its step length falls to that end."""
 
     def begin(self, fitter: Fitter) -> None:
@@ -218,7 +226,7 @@ class Lowest(Rule):
         self.lowest = state["lowest"]
 
 
-class HeldOut(Lowest):
+class HeldOut(Lowest, name="held-out"):
     """Leave some pixels out of the loss, and take the image that predicts them best.
 
     Unbiased where noise is independent between what is held out and what is fitted: single pixels of white noise,
@@ -265,7 +273,7 @@ class HeldOut(Lowest):
         return torch.sum(error.square() * self._held) / self._count
 
 
-class WindowedVariance(Lowest):
+class WindowedVariance(Lowest, name="variance"):
     """Take the image around which the iterates vary least: structure is made before, noise after.
 
     ES-WMV of Wang et al., "Early Stopping for Deep Image Prior" (2021), on a random subset of the pixels.
@@ -300,7 +308,7 @@ class WindowedVariance(Lowest):
         self._seen.copy_(state["seen"])
 
 
-class ExponentialVariance(WindowedVariance):
+class ExponentialVariance(WindowedVariance, name="variance-exponential"):
     """The same with a variance that forgets exponentially: ES-EMV of Wang et al. (2021). Keeps two rows, no window."""
 
     def begin(self, fitter: Fitter) -> None:
@@ -322,17 +330,6 @@ class ExponentialVariance(WindowedVariance):
     def restart(self) -> None:
         super().restart()
         self._window.zero_()
-
-
-RULES: dict[str, type[Rule]] = {
-    "iterations": Rule,
-    "discrepancy": Discrepancy,
-    "held-out": HeldOut,
-    "variance": WindowedVariance,
-    "variance-exponential": ExponentialVariance,
-    "passes": Passes,
-    "fitted": Fitted,
-}
 
 
 def choose(problem: Problem, method: Method) -> Choice:

@@ -351,8 +351,8 @@ class RestoreWidget(QWidget):
         if restored.complete:
             self.controls.fill()
             return self._say(f"'{layer.name}': {restored.stop_reason}.")
-        failed = restored.stop_reason.startswith("failed")
-        why = restored.stop_reason.partition(", with")[0]
+        failed = bool(restored.record.get("failed"))
+        why = restored.stop_reason if failed else "stopped by the user"
         blocks = f"{done} of {restored.plan.blocks} blocks are restored, and shown in '{layer.name}'"
         return self._say(f"{why[0].upper()}{why[1:]}: {blocks}. Run goes on with the rest.", failed=failed)
 

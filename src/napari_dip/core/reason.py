@@ -1,0 +1,46 @@
+"""Why a run ended, as data: a member of an enum, and the sentence that tells it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+
+class Reason(Enum):
+    """Why a run ended; the value is its sentence, which lacks what only the run knows."""
+
+    FINISHED = "finished all {iterations} iterations{remark}"
+    RULE = "{rule}"
+    RULE_BEFORE = "had been ended by its rule at iteration {iteration}"
+    BEFORE = "had come to iteration {iteration}"
+    NOTHING = "finished at once: there was nothing to fit"
+    STOPPED = "stopped by the user after {iteration} of {iterations} iterations"
+    OUT_OF_MEMORY = "memory ran out on {device} after {iterations} iterations ({why}){also}"
+    NO_MEMORY = "{error}"  # before the first iteration
+    GAVE_UP = "{guard}"
+    AFRESH = "the neighbour did not help: begun again afresh"
+
+    @property
+    def complete(self) -> bool:
+        """A fit that ended so came to its end."""
+        return self in (Reason.FINISHED, Reason.RULE, Reason.RULE_BEFORE, Reason.NOTHING)
+
+    def told(self, rest: str = "", **data: object) -> End:
+        """The end for this reason, with what its sentence lacks, and what else there is to say."""
+        return End(self, self.value.format(**data), rest)
+
+
+@dataclass(frozen=True)
+class End:
+    """The reason why a run ended, its sentence, and what follows in it: the remedy, where it was, what failed."""
+
+    reason: Reason
+    what: str
+    rest: str = ""
+
+    def __str__(self) -> str:
+        return self.what + self.rest
+
+    def and_(self, more: str) -> End:
+        """The same end, with more to say of it."""
+        return replace(self, rest=self.rest + more)

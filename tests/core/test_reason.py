@@ -1,0 +1,30 @@
+"""Why a run ended is data: a reason, and a sentence that nobody reads back."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import napari_dip
+from napari_dip.core.reason import Reason
+from napari_dip.core.solve import OutOfMemory
+
+
+def test_a_reason_tells_its_sentence() -> None:
+    end = Reason.STOPPED.told(iteration=3, iterations=20)
+    assert str(end) == "stopped by the user after 3 of 20 iterations"
+    assert str(end.and_(", in tile 2 of 4")) == f"{end}, in tile 2 of 4"
+    assert end.and_(", in tile 2 of 4").what == end.what
+    assert not end.reason.complete
+    assert Reason.NOTHING.complete
+    error = OutOfMemory("memory ran out", remedy="use a smaller image")
+    assert (str(error), error.end.what) == ("memory ran out; use a smaller image", "memory ran out")
+
+
+def test_no_sentence_is_read_back() -> None:
+    read = re.compile(
+        r"(reason|sentence|stop_reason)\.(startswith|endswith|partition|split|find)|\bin \w+\.stop_reason"
+    )
+    package = Path(napari_dip.__file__).parent
+    lines = [line for path in package.rglob("*.py") for line in path.read_text().splitlines() if read.search(line)]
+    assert [line.strip() for line in lines if "endswith((" not in line] == []  # which add a full stop
