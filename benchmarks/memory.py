@@ -19,36 +19,35 @@ from benchmarks import report
 RESULTS = Path(__file__).parent / "results"
 ITERATIONS = 4
 
-#: Shapes, number of channels in front, and knobs.
-CASES: tuple[tuple[tuple[int, ...], int, dict[str, Any]], ...] = (
-    ((64, 64), 1, {"preset": "denoise-small"}),
-    ((256, 256), 1, {"preset": "denoise-small"}),
-    ((512, 512), 1, {"preset": "denoise-small"}),
-    ((1024, 1024), 1, {"preset": "denoise-small"}),
-    ((256, 256), 3, {"preset": "denoise-small"}),
-    ((256, 256), 1, {"preset": "denoise-small", "precision": "bfloat16"}),
-    ((512, 512), 1, {"preset": "denoise-small", "uncertainty": True, "average": 0.9}),
-    ((512, 512), 1, {"preset": "denoise-small", "tile": 256}),
-    ((128, 128), 1, {"preset": "denoise-large"}),
-    ((256, 256), 1, {"preset": "original-denoise"}),
-    ((16, 64, 64), 1, {"preset": "denoise-small"}),
-    ((32, 128, 128), 1, {"preset": "denoise-small"}),
-    ((128, 128), 1, {"preset": "denoise-self"}),
-    ((256, 256), 1, {"preset": "denoise-self"}),
-    ((512, 512), 1, {"preset": "denoise-self"}),
-    ((1024, 1024), 1, {"preset": "denoise-self"}),
-    ((256, 256), 3, {"preset": "denoise-self", "precision": "float32"}),
-    ((16, 64, 64), 1, {"preset": "denoise-self"}),
-    ((8, 48, 48), 1, {"preset": "denoise-small"}),
-    ((4, 96, 96), 1, {"preset": "denoise-small"}),
-    ((12, 64, 64), 2, {"preset": "denoise-small", "runs": 3}),
-    ((512, 512), 1, {"preset": "denoise-small", "threads": 4}),
-    ((200, 200), 1, {"preset": "denoise-self"}),
-    ((160, 160), 5, {"preset": "denoise-self"}),
+SMALL, SELF = {"preset": "denoise-small"}, {"preset": "denoise-self"}
+ALONE = {**SELF, "similar_patches": False}
+FULL, HALF = {"precision": "float32"}, {"precision": "bfloat16"}
+
+#: Shapes, and what is asked.
+CASES: tuple[tuple[tuple[int, ...], dict[str, Any]], ...] = (
+    *(((n, n), {**SMALL, **digits}) for n in (64, 96, 128, 192, 256, 384, 512) for digits in (FULL, HALF)),
+    *(((n, n), {**SELF, **digits}) for n in (64, 96, 128, 192, 256) for digits in (FULL, HALF)),
+    *(((n, n), {**SELF, **FULL}) for n in (384, 512)),
+    *(((n, n), {**ALONE, **digits}) for n in (512, 1024) for digits in (FULL, HALF)),
+    ((256, 256), {**ALONE, **FULL}),
+    ((1024, 1024), {**SMALL, **FULL}),
+    *((shape, {**SMALL, **FULL}) for shape in ((8, 48, 48), (16, 64, 64), (4, 96, 96), (24, 80, 80), (32, 96, 96))),
+    *((shape, {**SELF, **FULL}) for shape in ((8, 48, 48), (16, 64, 64))),
+    ((24, 80, 80), {**ALONE, **FULL}),
+    *(((3, 256, 256), {**each, **FULL, "channel_axis": 0}) for each in (SMALL, SELF)),
+    *(((512, 512), {**SMALL, **digits, "recompute": "on"}) for digits in (FULL, HALF)),
+    ((24, 80, 80), {**SMALL, **FULL, "recompute": "on"}),
+    ((256, 256), {"preset": "denoise-large", **FULL}),
+    *(((512, 512), {**SMALL, **digits, "threads": 2}) for digits in (FULL, HALF)),
+    ((512, 512), {**SMALL, **FULL, "tile": 256}),
+    ((12, 90, 110), {**SMALL, **FULL, "leading_axes": 1}),
+    ((100, 120), {"task": "superresolve", "preset": "superresolve-small", **FULL, "factor": 2}),
+    ((224, 224), {"task": "inpaint", "preset": "inpaint-small", **FULL}),
+    ((160, 160), {"task": "deconvolve", "preset": "deconvolve-small", **FULL, "psf": 2.0}),
 )
 LARGE = (
-    ((2048, 2048), 1, {"preset": "denoise-self"}),
-    ((2048, 2048), 1, {"preset": "denoise-small", "tile": 1024}),
+    ((2048, 2048), {**SELF, **FULL}),
+    ((2048, 2048), {**SMALL, **FULL, "tile": 1024}),
 )
 
 
@@ -62,65 +61,63 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Measure all cases; write a table and a JSON."""
     rows = []
-    for shape, channels, knobs in LARGE if options.large else CASES:
+    for shape, asked in LARGE if options.large else CASES:
         if np.prod(shape) <= options.most:
-            rows.append(measured(shape, channels, {**knobs, "iterations": ITERATIONS, "device": options.device}))
+            rows.append(measured(shape, {"threads": 1, **asked, "iterations": ITERATIONS, "device": options.device}))
             print(rows[-1], flush=True)
-    where = report.where(options.device)
-    lines = ["| image | settings | measured, MB | estimate, MB | ratio |", "|---" * 5 + "|"]
-    for row in rows:
-        size = " x ".join(map(str, row["shape"])) + (f", {row['channels']} channels" if row["channels"] > 1 else "")
-        knobs = ", ".join(
-            f"{name}={value}" for name, value in row["knobs"].items() if name not in ("device", "iterations")
-        )
-        figures = f"{row['measured'] / 1e6:.0f} | {row['estimate'] / 1e6:.0f} | {row['ratio']:.2f}"
-        lines.append(f"| {size} | {knobs} | {figures} |")
-    ratios = [row["ratio"] for row in rows]
-    lines += ["", f"Estimate over measurement: {min(ratios):.2f} to {max(ratios):.2f}."]
-    title = "Memory beyond what the process held before a run"
     name = "memory" + ("-large" if options.large else "") + ("-gpu" if rows[0]["gpu"] else "")
-    print(report.save(options.results, name, title, "\n".join(lines), {"runs": rows}, where))
+    print(save(options.results, name, rows, report.where(options.device)))
     return 0
 
 
-def measured(shape: tuple[int, ...], channels: int, knobs: dict[str, Any]) -> dict[str, Any]:
-    """What a run takes, in a fresh process, and what was said before it."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measure, (shape, channels, knobs))
+def save(results: Path, name: str, rows: list[dict[str, Any]], where: dict[str, str]) -> str:
+    """Write the table and the JSON of what was measured."""
+    lines = ["| image | asked | measured, MB | estimate, MB | ratio |", "|---" * 5 + "|"]
+    for row in rows:
+        said = ", ".join(f"{k}={v}" for k, v in row["asked"].items() if k not in ("device", "iterations"))
+        figures = f"{row['measured'] / 1e6:.0f} | {row['estimate'] / 1e6:.0f} | {row['ratio']:.2f}"
+        lines.append(f"| {' x '.join(map(str, row['shape']))} | {said} | {figures} |")
+    ratios = [row["ratio"] for row in rows]
+    lines += ["", f"Estimate over measurement: {min(ratios):.2f} to {max(ratios):.2f}."]
+    title = "Memory beyond what the process held before a run"
+    return report.save(results, name, title, "\n".join(lines), {"runs": rows}, where)
 
 
-def _measure(shape: tuple[int, ...], channels: int, knobs: dict[str, Any]) -> dict[str, Any]:
+def measured(shape: tuple[int, ...], asked: dict[str, Any]) -> dict[str, Any]:
+    """What a run takes, and what is said before it, each in a fresh process: either loads code that the other needs."""
+    found: dict[str, Any] = {"shape": shape, "asked": asked}
+    for part in (_measure, _estimate):
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            found |= pool.apply(part, (shape, asked))
+    return found | {"ratio": round(found["estimate"] / found["measured"], 3)}
+
+
+def _estimate(shape: tuple[int, ...], asked: dict[str, Any]) -> dict[str, Any]:
+    import napari_dip
+
+    began = time.perf_counter()
+    cost = napari_dip.estimate(shape, **asked)
+    took = time.perf_counter() - began
+    return {"estimate": cost.memory, "seconds_estimate": round(cost.seconds, 2), "seconds_to_estimate": round(took, 2)}
+
+
+def _measure(shape: tuple[int, ...], asked: dict[str, Any]) -> dict[str, Any]:
     import torch
 
-    import napari_dip
+    from napari_dip import iterate
     from napari_dip.core import device as devices
 
-    gpu = devices.choose(knobs["device"]).name.startswith("cuda")
-    axes = {"channel_axis": 0 if channels > 1 else None}
-    image = _image((channels, *shape))
-    image = image if channels > 1 else image[0]
-    began = time.perf_counter()
-    cost = napari_dip.estimate(image.shape, **axes, **knobs)
-    asked = time.perf_counter() - began
-    if gpu:
-        torch.cuda.reset_peak_memory_stats()  # an estimate measures how fast the GPU is
+    gpu = devices.choose(asked["device"]).name.startswith("cuda")
+    image, mask = _image(shape), None
+    if asked.get("task") == "inpaint":
+        mask = np.indices(shape).sum(axis=0) % 9 == 0
     before = torch.cuda.memory_allocated() if gpu else _resident("VmRSS")
     began = time.perf_counter()
-    napari_dip.denoise(image, **axes, **knobs)
+    for _ in iterate(**{"task": "denoise", **asked}, image=image, mask=mask):
+        pass
     seconds = time.perf_counter() - began
     peak = (torch.cuda.max_memory_allocated() if gpu else _resident("VmHWM")) - before
-    return {
-        "shape": shape,
-        "channels": channels,
-        "knobs": knobs,
-        "gpu": gpu,
-        "measured": peak,
-        "estimate": cost.memory,
-        "ratio": round(cost.memory / peak, 3),
-        "seconds": round(seconds, 2),
-        "seconds_estimate": round(cost.seconds, 2),
-        "seconds_to_estimate": round(asked, 2),
-    }
+    return {"gpu": gpu, "measured": peak, "seconds": round(seconds, 2)}
 
 
 def _image(shape: tuple[int, ...]) -> np.ndarray:

@@ -32,7 +32,7 @@ def main(options: argparse.Namespace) -> int:
     for preset in options.presets:
         for side in options.sides:
             knobs = {"preset": preset, "device": options.device}
-            rows.append(memory.measured((side, side), 1, knobs))
+            rows.append(memory.measured((side, side), knobs))
             print(rows[-1], flush=True)
     lines = ["| preset | pixels | s | estimate, s | MB | estimate, MB |", "|---" * 6 + "|"]
     lines += [
@@ -54,8 +54,8 @@ def draw(rows: list[dict[str, Any]], where: dict[str, str], path: Path) -> None:
     panels = figure.subplots(1, 2)
     kinds = (("seconds", "seconds_estimate", "s", 1), ("measured", "estimate", "memory, GB", 1e9))
     for panel, (measured, estimated, label, unit) in zip(panels, kinds, strict=True):
-        for colour, preset in enumerate(dict.fromkeys(row["knobs"]["preset"] for row in rows)):
-            own = [row for row in rows if row["knobs"]["preset"] == preset]
+        for colour, preset in enumerate(dict.fromkeys(row["asked"]["preset"] for row in rows)):
+            own = [row for row in rows if row["asked"]["preset"] == preset]
             pixels = [row["shape"][0] * row["shape"][1] for row in own]
             panel.loglog(pixels, [row[measured] / unit for row in own], "o", color=f"C{colour}", label=preset)
             panel.loglog(pixels, [row[estimated] / unit for row in own], "-", color=f"C{colour}", label="estimate")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_dip.core.noise import Noise
     from napari_dip.core.pixels import find_bad_pixels
     from napari_dip.core.solve import Progress, Result
-    from napari_dip.forecast import Cost, estimate
+    from napari_dip.cost import Cost, estimate
     from napari_dip.large import iterate_blocks, restore_blocks
     from napari_dip.restore import Run, deconvolve, denoise, inpaint, iterate, superresolve
     from napari_dip.settings import PRESETS, Settings
@@ -29,7 +29,7 @@ _FROM = {
     "settings": ("PRESETS", "Settings"),
     "restore": ("Progress", "Result", "Run", "deconvolve", "denoise", "inpaint", "iterate", "superresolve"),
     "large": ("iterate_blocks", "restore_blocks"),
-    "forecast": ("Cost", "estimate"),
+    "cost": ("Cost", "estimate"),
     "blockcost": ("BlocksCost", "estimate_blocks"),
     "trust": ("Noise", "estimate_noise", "find_bad_pixels"),
 }

@@ -8,10 +8,10 @@ from typing import Any, Unpack
 
 from napari_dip.blocks import Plan
 from napari_dip.cluster import connected
-from napari_dip.core.cost import LIBRARY, Cost, in_bytes, in_time, memory_of_noise
+from napari_dip.core.cost import code_to_load, memory_of_noise
 from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise import Noise
-from napari_dip.forecast import estimate, less_time, may_take_long, tell_if_long
+from napari_dip.cost import Cost, estimate, in_bytes, in_time, less_time, tell_if_long
 from napari_dip.keywords import OfBlocks
 from napari_dip.ledger import Ledger
 from napari_dip.order import Order, look, noise_from, read_order, settled
@@ -93,11 +93,7 @@ def estimate_blocks(task: str, source: Any, mask: Any = None, **options: Unpack[
 
 def tell_of_long_wait(order: Order, plan: Plan) -> None:
     """Warn of a run over blocks that will take many hours, with what would take less."""
-    left, tile = plan.blocks - len(order.ledger.done("fit")), order.tiles.tile
-    fine = tuple(n * f for n, f in zip(tile, order.factors, strict=True))
-    if not may_take_long(plan.settings, fine, left):
-        return
-    noise = plan.noise
+    left, tile, noise = plan.blocks - len(order.ledger.done("fit")), order.tiles.tile, plan.noise
     if noise is not None:
         noise = None if plan.intensity_range is None else noise.scaled(Scaling(*plan.intensity_range))
     block = order.task, tile, order.factors, order.instrument
@@ -140,4 +136,4 @@ def _of_one(
         voxel_size=instrument.get("voxel_size"),
         image_noise=noise,
     )
-    return replace(block, memory=max(block.memory, LIBRARY + memory_of_noise(*sampled)))
+    return replace(block, memory=max(block.memory, code_to_load() + memory_of_noise(*sampled)))

@@ -27,7 +27,7 @@ from napari_dip.core.reason import End, Reason
 from napari_dip.core.solve import History, OutOfMemory, Progress, Result
 from napari_dip.core.state import FAILED, Event, has_ended, in_words, mark_of
 from napari_dip.core.stopping import Choice
-from napari_dip.forecast import iterations_at_most
+from napari_dip.cost import iterations_at_most
 from napari_dip.glance import glance
 from napari_dip.plan import Plan
 from napari_dip.record import describe

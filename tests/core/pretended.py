@@ -21,7 +21,6 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_dip.core import graph
-from napari_dip.core.ghost import Ghosts
 from tests.core.tape import Taping
 
 _aten = torch.ops.aten
@@ -42,12 +41,10 @@ class Devices:
     ----------
     recording : bool
         Whether a step is under way that is to be recorded.
-    ghostly : bool
-        Whether tensors without data are computed with, for an estimate.
     """
 
     def __init__(self) -> None:
-        self.recording = self.ghostly = False
+        self.recording = False
         self._of: weakref.WeakKeyDictionary[Any, torch.device] = weakref.WeakKeyDictionary()
 
     def of(self, tensor: Tensor) -> torch.device:
@@ -82,7 +79,8 @@ class _Names(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, devices = kwargs or {}, self.devices
-        if isinstance(func, torch._ops.OpOverload) or devices.ghostly:  # from the tape, or of an estimate
+        meta = str(kwargs.get("device")) == "meta"  # of an estimate
+        if isinstance(func, torch._ops.OpOverload) or meta:  # from the tape
             return func(*args, **kwargs)
         if func == Tensor.device.__get__:
             return devices.of(args[0])
@@ -235,18 +233,6 @@ def gpu(monkeypatch: pytest.MonkeyPatch, memory: int = 2**33) -> Iterator[list[P
         patch.setattr(torch, "Generator", _Generator)
         patch.setattr(torch, "autocast", autocast)
         patch.setattr(graph, "recorder_for", recorder_for)
-        enter, leave = Ghosts.__enter__, Ghosts.__exit__
-
-        def enter_ghosts(ghosts: Ghosts) -> Any:
-            where.ghostly = True
-            return enter(ghosts)
-
-        def leave_ghosts(ghosts: Ghosts, *error: Any) -> None:
-            leave(ghosts, *error)
-            where.ghostly = False
-
-        patch.setattr(Ghosts, "__enter__", enter_ghosts)
-        patch.setattr(Ghosts, "__exit__", leave_ghosts)
         stack.enter_context(_Kernels(where))
         stack.enter_context(_Names(where))
         yield recorders

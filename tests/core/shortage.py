@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from napari_dip.core.ghost import Ghosts
+from napari_dip.core import cost
 
 _VIEWS = ("view", "reshape", "alias", "detach", "t", "slice", "select", "expand", "permute", "_local_scalar_dense")
 
@@ -27,7 +27,7 @@ class Shortage:
     def __init__(self, first: int | None = None, *, lasting: bool = False) -> None:
         self.first, self.lasting = first, lasting
         self.count = 0
-        self.quiet = False  # while an estimate computes with tensors that have no data
+        self.quiet = False  # during an estimate
 
     def take(self, error: Exception, *, host: bool = False) -> None:
         if self.quiet:
@@ -78,18 +78,16 @@ def shortage(first: int | None = None, *, lasting: bool = False) -> Iterator[Sho
         for name, module in list(sys.modules.items()):
             if name.startswith("napari_dip.") and getattr(module, "np", None) is np:
                 patch.setattr(module, "np", _Numpy(made))
-        enter, leave = Ghosts.__enter__, Ghosts.__exit__
+        estimate = cost.estimate
 
-        def enter_quietly(ghosts: Ghosts) -> Any:
+        def quietly(*args: Any, **kwargs: Any) -> Any:
             made.quiet = True
-            return enter(ghosts)
+            try:
+                return estimate(*args, **kwargs)
+            finally:
+                made.quiet = False
 
-        def leave_quietly(ghosts: Ghosts, *error: Any) -> None:
-            leave(ghosts, *error)
-            made.quiet = False
-
-        patch.setattr(Ghosts, "__enter__", enter_quietly)
-        patch.setattr(Ghosts, "__exit__", leave_quietly)
+        patch.setattr(cost, "estimate", quietly)
         with _Torch(made):
             yield made
     torch.set_num_threads(1)

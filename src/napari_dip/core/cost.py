@@ -1,43 +1,44 @@
-"""What a run will take, known before it: its peak of memory, and its time.
+"""Memory and time of a run, known before it.
 
-The very code of a run makes two iterations and the final image, with ghosts in place of tensors
-(`napari_dip.core.ghost`): what they would allocate, move and compute is counted. What is done by numpy and within the
-libraries is added from measurements.
+The generator makes one forward pass on meta tensors, which have a shape but no data. The bytes of its features, times a
+factor that is measured for each method, dimension and precision, are the peak of a fit; its operations, at rates that
+are measured on this machine, are the time of an iteration.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from napari_dip.core import device as devices
 from napari_dip.core import pages
-from napari_dip.core.correlation import autocorrelation_of, plane_of
-from napari_dip.core.coverage import Grid, crop_of, grid_of, largest_tile, whole_fit
+from napari_dip.core.coverage import crop_of, grid_of, largest_tile, whole_fit
 from napari_dip.core.generators import fresh_generator, make_generator
 from napari_dip.core.generators.unet import multiples
-from napari_dip.core.ghost import Ghosts, Ledger
-from napari_dip.core.methods import fitter_of, nlridge
-from napari_dip.core.methods.base import Fitter
-from napari_dip.core.methods.selfguided import SelfGuidedFitter, share_is_sought
+from napari_dip.core.methods import nlridge
+from napari_dip.core.methods.selfguided import share_is_sought
 from napari_dip.core.noise import Noise
-from napari_dip.core.operators import Downsample, Identity, Operator
 from napari_dip.core.patches import coefficients
-from napari_dip.core.pauses import without_pauses
 from napari_dip.core.pieces import STATES_AT_MOST, tiles_of
-from napari_dip.core.problem import Problem
-from napari_dip.core.stabilise import Stabiliser
 from napari_dip.knobs import Method, Prior, SelfGuided
 from napari_dip.settings import Settings
 
 Shape = tuple[int, ...]
 Size = tuple[float, ...]
+#: Layers called, bytes read and written, floating point operations; or the seconds that each of them takes.
+Work = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -51,44 +52,45 @@ class Cost:
         return f"about {in_bytes(self.memory)} and {in_time(self.seconds)}"
 
 
-@dataclass(frozen=True)
-class Work:
-    """What is computed: operations, bytes that they read and write, and floating point operations."""
-
-    calls: float = 0
-    moved: float = 0
-    flops: float = 0
-
-    def __sub__(self, other: Work) -> Work:
-        return Work(self.calls - other.calls, self.moved - other.moved, self.flops - other.flops)
-
-    def __mul__(self, times: float) -> Work:
-        return Work(self.calls * times, self.moved * times, self.flops * times)
-
-    def __add__(self, other: Work) -> Work:
-        return Work(self.calls + other.calls, self.moved + other.moved, self.flops + other.flops)
-
-
 #: Photon noise, independent from pixel to pixel: what is taken where the noise of an image is not known.
 TYPICAL = Noise(gain=0.01, offset=0.0, read_noise=0.02, sigma=0.07)
+#: Seconds that no machine needs more of.
+SLOWEST = np.array([5e-4, 2e-9, 1e-10])
 
-# What is measured (python -m benchmarks memory): torch 2.13 on a processor with glibc.
-LIBRARY = 14 * 2**20  # bytes: code that is loaded and made when first needed
-_HEAP = {1: 1.28, 2: 1.28, 3: 1.62}  # times the heap that the tensors need: its gaps, what convolutions take within
-_AGAIN = {1: 1.35, 2: 1.35, 3: 1.15}  # the same once more where activations are computed twice: more gaps
-_PATCHES = 1.15  # the same of similar patches, whose large buffers are made once
-_APART = 1.1  # times the tensors of a prediction, whose large buffers leave no gaps
-_LEFT = 24 * 2**20  # bytes: gaps and code that a fit leaves to what comes after it
+# Measured (python -m benchmarks memory): torch 2.13 on processors with glibc.
+#: Bytes at the peak of a fit for each byte of features that a forward pass makes, by method, axes and precision.
+_PEAK = {
+    ("prior", 2): {"float32": 1.47, "bfloat16": 0.9},
+    ("prior", 3): {"float32": 1.7, "bfloat16": 1.0},
+    ("self-guided", 2): {"float32": 1.0, "bfloat16": 0.6},
+    ("self-guided", 3): {"float32": 1.1, "bfloat16": 0.7},
+}
+_TWICE = {2: 0.85, 3: 0.9}  # times that where activations are computed twice
+_THREAD = 0.075  # bytes for each of these in bfloat16 that oneDNN takes for each thread beyond the first
+_WEIGHTS = 8  # times: weights, gradients, moments, and a good state of them
+_PREDICTED = {
+    "float32": 0.3,
+    "bfloat16": 0.155,
+}  # bytes at the peak for each byte, where nothing is kept for the way back
+_PATCHES = 1.25  # times the buffers of similar patches
+_LEFT = 24 * 2**20  # bytes: gaps that a fit leaves to what comes after it
+LIBRARIES = 32 * 2**20  # bytes: code and buffers of libraries that a run makes when it first needs them
+COMPILER = 76 * 2**20  # bytes of torch's compiler, which its optimisers import
 _MOSAIC = 48  # bytes a pixel, where tiles are blended
 _NOISE = 8 * 2**20, 60  # bytes at the least, and bytes a pixel of up to 16 planes: the search for bad pixels
 _PATCHED = 38, 25  # bytes a coefficient of its patches, of which there are not more in a larger image; and a pixel
 _VERDICT = 142  # bytes a pixel of one channel: the verdict on the residual
 _UNDONE = 90  # bytes a pixel: numpy brings back what was stabilised, in float64
+_OF_GPU = 0.8, 128 * 2**20  # times: no gaps; and bytes of the libraries: not measured
+#: Times the calls, bytes of features and operations of a forward pass that an iteration takes, and a prediction.
+_ITERATION = {"prior": np.array([1, 6.2, 3]), "self-guided": np.array([4, 7.7, 3])}
+_PREDICTION = np.array([0.5, 3, 1])
+_BRIEF = {"float32": 1.0, "bfloat16": 0.56}  # times the bytes
+_COMPARED = np.array([0.08, 4e5, 3.2e5])  # work for each pixel that similar patches are asked about
 _SECONDS = 2e-6  # a pixel: the estimate of the noise, and the verdict
 #: Of the time of the first slice, what those after it take: 0.34 to 0.39 where the weights of a neighbour help, 1.11 to
 #: 1.25 where they do not (python -m benchmarks neighbours). Which it will be cannot be known.
 _AFTER = 0.65
-_OF_GPU = 1.05, 64 * 2**20  # times what tensors take, and bytes of the libraries: unmeasured
 
 
 def estimate(
@@ -102,8 +104,9 @@ def estimate(
     margin: Shape | None = None,
     voxel_size: Size | None = None,
     slices: int = 1,
+    rates: Work | None = None,
 ) -> Cost:
-    """What restoring a stack of slices takes, one after the other.
+    """Cost of restoring a stack of slices, one after the other.
 
     Parameters
     ----------
@@ -120,33 +123,34 @@ def estimate(
     voxel_size : tuple of float, optional
         Of the restored image, along the axes S: an axis that is coarser than others is halved later.
     slices : int
+    rates : float array (3), optional
+        Seconds for a call, a byte and an operation; by default those of this machine, measured.
     """
-    volume = len(measured) == 3
-    precision, threads = devices.precision_of(settings, device, volume), settings.threads or torch.get_num_threads()
-    settings = settings.changed(precision=precision, threads=threads, seed=0, device="cpu")
-    tiles = tiles_of(measured, settings)
-    scale, none = factors or (1,) * len(measured), (0,) * len(measured)
-    tile = tuple(n + 2 * -(-m // f) for n, m, f in zip(tiles.tile, margin or none, scale, strict=True))
-    place = "cpu" if device == "cpu" else "meta"
-    run = _of_one_run(channels, tile, factors, voxel_size, settings.method, noise, place)
-    image = tuple(n * f for n, f in zip(measured, scale, strict=True))
-    pixels, fine = channels * math.prod(measured), channels * math.prod(image)
-    images = 3 + settings.uncertainty
+    ones = (1,) * len(measured)
+    precision = devices.precision_of(settings, device, len(measured) == 3)
+    settings = settings.changed(precision=precision, threads=settings.threads or torch.get_num_threads())
+    tiles, scale = tiles_of(measured, settings), factors or ones
+    tile = tuple(n + 2 * -(-m // f) for n, m, f in zip(tiles.tile, margin or (0,) * len(ones), scale, strict=True))
+    if isinstance(settings.method, SelfGuided):
+        fit = _self_guided(channels, tile, settings.method, noise, voxel_size, cpu=device == "cpu")
+    else:
+        fit = _prior(channels, tuple(n * f for n, f in zip(tile, scale, strict=True)), settings.method, voxel_size)
+    pixels = channels * math.prod(measured)
+    fine, images = pixels * math.prod(scale), 3 + settings.uncertainty
     together = min(slices, max(settings.at_once, 1))
-    states = min((slices * len(tiles) * settings.runs - 1) * run.state, STATES_AT_MOST)
+    states = min((slices * len(tiles) * settings.runs - 1) * fit.state, STATES_AT_MOST)
     held = slices * (5 * pixels + 4 * (images - 1) * fine) + 4 * pixels + states
     blended = (_MOSAIC + 8 * images) * fine if len(tiles) > 1 else 0
     ended = held + _VERDICT * math.prod(measured) + 4 * images * fine
-    noisy = memory_of_noise(min(slices * channels, 16), measured)
-    whole = 1 + (slices - 1) * (_AFTER if settings.warm_start and settings.method.begins_warm else 1)  # slices
-    work = (run.once + run.work * settings.runs) * (len(tiles) * whole)
-    rates = rates_of(device, settings.precision)
-    seconds = work.calls * rates.call + work.moved * rates.byte + work.flops * rates.flop + _SECONDS * slices * pixels
     if device == "cpu":
-        memory = LIBRARY + max(held + blended + together * run.memory, ended, noisy)
+        noisy = memory_of_noise(min(slices * channels, 16), measured)
+        memory = code_to_load() + max(held + blended + together * fit.memory, ended, noisy)
     else:
-        memory = int(_OF_GPU[0] * together * run.tensors) + _OF_GPU[1]
-    return Cost(int(memory), seconds)
+        memory = int(_OF_GPU[0] * together * fit.memory) + _OF_GPU[1]
+    whole = 1 + (slices - 1) * (_AFTER if settings.warm_start and settings.method.begins_warm else 1)  # slices
+    work = (fit.once + settings.runs * fit.work) * (len(tiles) * whole)
+    rates = rates_of(device, precision) if rates is None else rates
+    return Cost(memory, float(work @ rates) + _SECONDS * slices * pixels)
 
 
 def iterations_at_most(settings: Settings, shape: Shape, voxel_size: Size | None = None) -> int:
@@ -167,200 +171,188 @@ def memory_of_noise(planes: int, shape: Shape) -> int:
     return max(_NOISE[0], cut, _NOISE[1] * pixels)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One run: bytes of its tensors at the peak, those on a heap with all else, its work, and bytes of its state.
+def code_to_load() -> int:
+    """Bytes of code that a run brings into this process."""
+    return LIBRARIES + (0 if "torch._dynamo" in sys.modules else COMPILER)
 
-    `once` is work that is done once for all runs of a problem.
+
+@dataclass(frozen=True)
+class _Fit:
+    """One fit: bytes at its peak and of its state, its work, and that which is done once for all runs of a problem."""
+
+    memory: int
+    state: int
+    work: Work
+    once: Work
+
+
+def _prior(channels: int, image: Shape, method: Prior, voxel_size: Size | None) -> _Fit:
+    """The fit of an image (C, *image) by a generator that is fed one code."""
+    code = {"mesh": len(image), "guide": channels}.get(method.code, method.code_channels)
+    forward = passed(method, code, channels, image, voxel_size)
+    memory, state = _memory(forward, method, len(image)), 3 * forward.weights + 4 * channels * math.prod(image)
+    return _Fit(memory, state, method.iterations * _work(forward, method), np.zeros(3))
+
+
+def _self_guided(
+    channels: int, measured: Shape, method: SelfGuided, noise: Noise, voxel_size: Size | None, *, cpu: bool
+) -> _Fit:
+    """The fit of crops, similar patches of the image (C, *measured), and its prediction over all turns."""
+    grid = grid_of(noise, measured, voxel_size)
+    multiple = multiples(method, grid.shape, grid.voxel_size)
+    canvas = tuple(m * math.ceil(n / m) for m, n in zip(multiple, grid.shape, strict=True))
+    generator = method, channels, channels, grid.shape, grid.voxel_size
+    crops = passed(*generator, crop_of(grid.shape, method, grid.voxel_size), 2 * method.batch)
+    seen = largest_tile(canvas, max(multiple))
+    predicted = passed(*generator, seen)
+    pixels, asked = channels * math.prod(measured), method.similar_patches or method.uncertainty
+    sought = share_is_sought(method, noise)
+    images = 3 + asked + 8 * sought  # the measurement, its mask, the sum over turns; patches; what tells their share
+    after = _PREDICTED[method.precision] * predicted.made
+    if asked:
+        after = max(after, _of_patches(channels, measured, method, noise, cpu), _UNDONE * pixels)
+    whole = 4 * channels * math.prod(canvas) * math.prod(grid.strides)  # bytes of an image
+    fit = _memory(crops, method, len(measured))
+    memory = max(fit, (_LEFT if cpu else 0) + _WEIGHTS * crops.weights + images * whole + int(after))
+    turned = len(set(multiple[-2:])) == len(set(grid.strides[-2:])) == 1
+    ways = 2 ** len(measured) * (1 + turned) * (1 + sought)
+    scanned = math.prod(canvas) * math.prod(grid.strides) / math.prod(seen) * ways
+    work = _at_most(method, measured, voxel_size) * _work(crops, method)
+    work = work + scanned * _PREDICTION * predicted.work(method.precision)
+    return _Fit(memory, 3 * crops.weights, work + sought * asked * pixels * _COMPARED, asked * pixels * _COMPARED)
+
+
+def _of_patches(channels: int, shape: Shape, method: SelfGuided, noise: Noise, cpu: bool) -> float:
+    """Bytes of the buffers that similar patches of an image (C, *shape) are compared in, strip by strip."""
+    height, width = shape[-2:]
+    side = (nlridge.SIZES[-1][2] if noise.independent else nlridge.ON_ALL_PIXELS).side
+    strip = nlridge.strip_of(width, channels)
+    rows = min(strip + 2 * nlridge.REACH, height)
+    buffers = 3 * 4 * rows * width * channels * side**2  # patches, guides, sums: float32
+    distances = 2 * 4 * (min(strip, height) * width / 16) * (2 * nlridge.REACH + 1) ** 2
+    workers = min(method.threads, nlridge.WORKERS, -(-height // strip)) if cpu else 1
+    return workers * _PATCHES * (buffers + distances) + 4 * (6 * channels + 1) * height * width
+
+
+def _memory(forward: Pass, method: Method, ndim: int) -> int:
+    """Bytes at the peak of a fit, of one forward pass and the way back."""
+    kept = _PEAK[method.name, ndim][method.precision]
+    if method.recompute == "on":
+        kept *= _TWICE[ndim]
+    if method.precision == "bfloat16":
+        kept += _THREAD * (method.threads - 1)
+    return int(kept * forward.made + _WEIGHTS * forward.weights)
+
+
+def _work(forward: Pass, method: Method) -> Work:
+    """Work of an iteration."""
+    often = 4 / 3 if method.recompute == "on" else 1
+    each = _ITERATION[method.name]
+    return often * each * forward.work(method.precision)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A forward pass: layers called, bytes of the features that they make, floating point operations, and weights."""
+
+    calls: int
+    made: int
+    flops: int
+    weights: int
+
+    def work(self, precision: str) -> Work:
+        """The calls, bytes and operations."""
+        return np.array([self.calls, _BRIEF[precision] * self.made, self.flops])
+
+
+@functools.lru_cache(maxsize=256)
+def passed(
+    method: Method,
+    code_channels: int,
+    channels: int,
+    shape: Shape,
+    voxel_size: Size | None = None,
+    fed: Shape | None = None,
+    batch: int = 1,
+) -> Pass:
+    """A forward pass of the generator for images (*shape), fed codes of another size if that is given."""
+    with torch.device("meta"):
+        generator = make_generator(replace(method, recompute="off"), code_channels, channels, shape, voxel_size)
+        code = torch.empty(batch, code_channels, *(fed or generator.canvas))
+    weights = sum(each.numel() * each.element_size() for each in generator.parameters())
+    with _Tally() as tally:
+        generator(code)
+    return Pass(tally.calls, tally.made, tally.flops, weights)
+
+
+class _Tally(TorchFunctionMode):
+    """Counts what layers make of meta tensors, which say that they are on a CPU.
+
+    The shapes of the common ones are found here: to find them torch would import its compiler, which takes seconds,
+    and triton.
     """
 
-    tensors: int
-    memory: int
-    work: Work
-    state: int = 0
-    once: Work = Work()
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = self.made = self.flops = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func == Tensor.device.__get__:
+            return torch.device("cpu")
+        shape = _shape_of(func.__name__, args, kwargs)
+        if shape is not None:
+            result = args[0][0].new_empty(shape) if func is torch.cat else args[0].new_empty(shape)
+        else:
+            result = func(*args, **kwargs)
+            if not isinstance(result, Tensor) or result._is_view() or result is args[0]:
+                return result
+        self.calls += 1
+        self.made += result.numel() * result.element_size() * (not kwargs.get("inplace"))
+        if func.__name__.startswith("conv"):
+            few = result if "transpose" not in func.__name__ else args[0]
+            self.flops += 2 * few.numel() * args[1][0].numel()
+        elif func.__name__ in ("matmul", "__matmul__"):
+            self.flops += 2 * result.numel() * args[0].shape[-1]
+        return result
 
 
-@functools.lru_cache(maxsize=64)
-def _of_one_run(
-    channels: int,
-    measured: Shape,
-    factors: Shape | None,
-    voxel_size: Size | None,
-    method: Method,
-    noise: Noise,
-    device: str,
-) -> _Run:
-    simulated = _SelfGuided if isinstance(method, SelfGuided) else _Prior
-    with Ghosts(threads=method.threads) as ledger:
-        operator = Downsample(factors) if factors else Identity()
-        one = simulated(channels, measured, operator, voxel_size, method, noise, ledger)
-        work = one.work_in_all()
-    return one.run(work, device)
-
-
-class _Prior:
-    """One run, of which each part happens once."""
-
-    def __init__(
-        self,
-        channels: int,
-        measured: Shape,
-        operator: Operator,
-        voxel_size: Size | None,
-        method: Method,
-        noise: Noise,
-        ledger: Ledger,
-    ) -> None:
-        self.channels, self.measured, self.method, self.ledger = channels, measured, method, ledger
-        self.noise, self.voxel_size, self.state, self.live = noise, voxel_size, 0, 0
-        shape = (channels, *self.seen())
-        empty = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), shape, (0,) * len(shape))
-        guide = None
-        if isinstance(method, Prior) and method.code == "guide":
-            shape = (channels, *operator.image_shape(shape[1:]))
-            guide = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), shape, (0,) * len(shape))
-        self.problem = Problem(observation=empty, operator=operator, noise=noise, guide=guide, voxel_size=voxel_size)
-
-    def seen(self) -> Shape:
-        """Size of the observation that is fitted."""
-        return self.measured
-
-    def work_in_all(self) -> Work:
-        """Fit, and make the images."""
-        search = self.search()
-        try:
-            search.begin()
-            good = search.state()
-            search.step()
-            good = search.state()  # the guard keeps one, and makes the next before it lets go of that
-            before = self.work()
-            search.step()
-            each = self.work() - before
-            del good
-            self.live = self.ledger.live
-            good = search.state()
-            self.state = self.ledger.live - self.live
-            work = each * _at_most(self.method, self.measured, self.voxel_size) + self.finish(search)
-            del good
-        finally:
-            search.close()
-        return work
-
-    def run(self, work: Work, device: str) -> _Run:
-        """All that the run takes, when its work in all is known."""
-        ndim = len(self.measured)
-        again = _AGAIN[ndim] if self.method.recompute == "on" else 1
-        return _Run(self.ledger.peak, int(_HEAP[ndim] * again * self.ledger.heap.top), work, self.state)
-
-    def search(self) -> Fitter:
-        return fitter_of(self.problem, self.method, "cpu")
-
-    def finish(self, search: Fitter) -> Work:
-        """The images at the end: that of the rule, the last one, and the state on the host."""
-        before = self.work()
-        kept = search.mark(), search.mark(), search.state()
-        work = self.work() - before
-        del kept
-        return work
-
-    def work(self) -> Work:
-        return Work(self.ledger.calls, self.ledger.moved, self.ledger.flops)
-
-
-class _SelfGuided(_Prior):
-    """The same for fits on crops: these do not depend on the size of the image, its prediction does."""
-
-    method: SelfGuided
-
-    def seen(self) -> Shape:
-        """Just so large that the generator is that of the whole image: numpy looks at this one."""
-        least = 2 ** (self.method.scales + 2)
-        grid = self.grid()
-        crop = crop_of(grid.shape, self.method, grid.voxel_size)
-        sizes = zip(self.measured, crop, grid.strides, strict=True)
-        return tuple(min(n, stride * max(2 * c, least)) for n, c, stride in sizes)
-
-    def grid(self) -> Grid:
-        return grid_of(self.noise, self.measured, self.voxel_size)
-
-    def finish(self, search: Fitter) -> Work:
-        """The prediction of the whole image, over all turns."""
-        assert isinstance(search, SelfGuidedFitter)
-        grid, ledger, way = self.grid(), self.ledger, search.ways[-1]
-        canvas = make_generator(self.method, self.channels, self.channels, grid.shape, grid.voxel_size).canvas
-        some = largest_tile(canvas, max(multiples(self.method, grid.shape, grid.voxel_size)))
-        part, whole = (self.channels * math.prod(grid.strides) * math.prod(size) for size in (some, canvas))  # pixels
-        seen = torch.empty(self.channels, *(n * stride for n, stride in zip(some, grid.strides, strict=True)))
-        self.fitted, peak, before = ledger.heap.top, ledger.peak, self.work()
-        ledger.peak = ledger.live
-        kept = torch.empty(self.images() * whole + 2 * (whole - part))  # turned, and what is made of it
-        way.undo(search.predict(way.do(seen)))
-        del kept
-        self.predicted, ledger.peak = ledger.peak, max(peak, ledger.peak)
-        again = 1 + share_is_sought(self.method, self.noise)  # nudged, for the share of similar patches
-        return (self.work() - before) * (again * len(search.ways) * whole / part)
-
-    def images(self) -> int:
-        """Images of the size of the whole that are kept while similar patches and the generator are asked at last.
-
-        The measurement, its mask and the sum over turns; what similar patches agree on; for their share eight more.
-        """
-        return 3 + self.asks() + 8 * share_is_sought(self.method, self.noise)
-
-    def asks(self) -> bool:
-        """Whether similar patches are asked."""
-        return self.method.similar_patches or self.method.uncertainty
-
-    def run(self, work: Work, device: str) -> _Run:
-        pixels, sought = self.channels * math.prod(self.measured), share_is_sought(self.method, self.noise)
-        tensors = self.ledger.peak
-        memory = max(_HEAP[len(self.measured)] * self.fitted, _LEFT + _APART * self.predicted)
-        if not self.asks():
-            return _Run(tensors, int(memory), work, self.state)
-        patches = similar_patches(self.channels, self.measured, self.method, self.noise, device)
-        seen = self.live + sought * _LEFT + 4 * pixels * (self.images() + 1)  # of which one is stabilised
-        memory = max(memory, seen + max(patches.memory, _UNDONE * pixels))
-        return _Run(max(tensors, patches.tensors), int(memory), work + patches.work * sought, self.state, patches.work)
-
-
-def similar_patches(channels: int, shape: Shape, method: Method, noise: Noise, device: str) -> _Run:
-    """What similar patches make of an image (C, *S), one of its planes after the other: of some strips, then of all."""
-    *planes, height, width = shape
-    seen = float(np.ptp(Stabiliser(noise).forward(np.array([0.0, 1.0]))))  # the range of the image, in sigma
-    first, second = next(sizes for most, *sizes in nlridge.SIZES if 1 / seen <= most)
-    strip = nlridge.strip_of(width, channels)
-    rows = min(height, 2 * (strip + nlridge.REACH))  # one strip at the border, one within
-    with Ghosts(truth=seen > nlridge.CONTRAST, device=device) as ledger:
-        guide = image = torch.empty(channels, rows, width)
-        # threads would compute without ghosts: one strip after the other
-        for step, groups in enumerate((first, second, second)):
-            guide = without_pauses(nlridge.in_step(image, guide, groups, known=step > 0, workers=1))
-        if not noise.independent:
-            shared = torch.from_numpy(plane_of(autocorrelation_of(noise, shape))).float().to(device)
-            last = nlridge.in_step(image, guide, nlridge.ON_ALL_PIXELS, known=True, shared=shared, workers=1)
-            guide = without_pauses(last)
-    others = (height - rows) * width * 4 * (6 * channels + 1)  # of images that do not belong to a strip
-    workers = min(method.threads, nlridge.WORKERS, -(-height // strip))
-    heap = workers * _PATCHES * ledger.heap.top + others
-    work = Work(ledger.calls, ledger.moved, ledger.flops) * (math.prod(planes) * height / rows)
-    return _Run(ledger.peak + others, int(heap), work)
-
-
-@dataclass(frozen=True)
-class _Rates:
-    """Seconds for an operation, for a byte that it reads or writes, and for a floating point operation."""
-
-    call: float
-    byte: float
-    flop: float
+def _shape_of(name: str, args: Any, kwargs: Any) -> list[int] | None:
+    """The shape that a layer makes, as modules call it; None if it is not a common one."""
+    match name:
+        case "conv1d" | "conv2d" | "conv3d" if len(args) > 4:
+            image, weight, _, stride, padding, *_ = args
+            along = zip(image.shape[2:], weight.shape[2:], stride, padding, strict=True)
+            return [len(image), len(weight), *((n + 2 * p - k) // s + 1 for n, k, s, p in along)]
+        case "batch_norm" | "leaky_relu" | "silu" | "elu" | "sigmoid":
+            return list(args[0].shape)
+        case "add" | "sub" | "__add__" | "__sub__":
+            return list(np.broadcast_shapes(*(each.shape for each in args if isinstance(each, Tensor))))
+        case "avg_pool2d" | "avg_pool3d" | "max_pool2d" | "max_pool3d":
+            return [*args[0].shape[:2], *(n // f for n, f in zip(args[0].shape[2:], args[1], strict=True))]
+        case "cat":
+            dim = kwargs.get("dim", args[1] if len(args) > 1 else 0)
+            shape = list(args[0][0].shape)
+            shape[dim] = sum(each.shape[dim] for each in args[0])
+            return shape
+        case "pad":
+            shape = list(args[0].shape)
+            for axis, (before, after) in enumerate(zip(args[1][::2], args[1][1::2], strict=True), 1):
+                shape[-axis] += before + after
+            return shape
+        case "interpolate":
+            image, factors = args[0], kwargs["scale_factor"]
+            return [*image.shape[:2], *(int(n * f) for n, f in zip(image.shape[2:], factors, strict=True))]
+        case "matmul" | "__matmul__":
+            return [*args[0].shape[:-1], args[1].shape[-1]]
+    return None
 
 
 @functools.lru_cache(maxsize=8)
-def rates_of(device: str, precision: str) -> _Rates:
-    """What this machine reaches, measured once: some tens of milliseconds.
+def rates_of(device: str, precision: str) -> Work:
+    """Seconds that this machine takes for a layer there and back, for a byte and for a floating point operation.
 
-    A GPU is measured when it has gone through its queue.
+    Measured once, in some tens of milliseconds.
     """
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     if device != "cpu":
@@ -372,7 +364,7 @@ def rates_of(device: str, precision: str) -> _Rates:
         pages.release(_measured)
 
 
-def _measured(device: str, dtype: torch.dtype) -> _Rates:
+def _measured(device: str, dtype: torch.dtype) -> Work:
     def seconds(compute: Callable[[], object]) -> float:
         compute()
         best = math.inf
@@ -385,27 +377,20 @@ def _measured(device: str, dtype: torch.dtype) -> _Rates:
         return best
 
     one, many = torch.zeros(1, device=device), torch.zeros(2**22, device=device)
-    call = 2 * seconds(lambda: [one.add(1) for _ in range(20)]) / 20
-    byte = max(seconds(lambda: many.add(1)) - call / 2, 0) / (2 * many.numel() * many.element_size())
+    call = seconds(lambda: [one.add(1) for _ in range(20)]) / 20
+    byte = max(seconds(lambda: many.add(1)) - call, 0) / (2 * many.numel() * many.element_size())
     side = 128 if device == "cpu" else 512
     image = torch.zeros(1, 32, side, side, device=device, dtype=dtype).to(memory_format=torch.channels_last)
     filters = torch.zeros(32, 32, 3, 3, device=device, dtype=dtype, requires_grad=True)
     image.requires_grad_()
-    convolve = torch.nn.functional.conv2d
     with torch.enable_grad():
-        flop = seconds(lambda: convolve(image, filters, padding=1).sum().backward())  # type: ignore[no-untyped-call]
+        flop = seconds(lambda: F.conv2d(image, filters, padding=1).sum().backward())  # type: ignore[no-untyped-call]
     flop /= 6 * 9 * 32 * 32 * side**2  # there and back
-    if device == "cpu":  # a GPU replays recorded graphs
-        some = _small(dtype)
-        with Ledger() as ledger:
-            some()
-        call = max(call, (seconds(some) - ledger.moved * byte - ledger.flops * flop) / ledger.calls)
-    return _Rates(call, byte, flop)
-
-
-def _small(dtype: torch.dtype) -> Callable[[], None]:
-    """A generator, there and back, of so few pixels that it is the calls that take the time."""
-    generator = fresh_generator(Prior(channels=16, scales=2, code_channels=16), 16, 1, (16, 16), torch.Generator())
+    if device != "cpu":
+        return np.array([4 * call, byte, flop])  # a GPU replays recorded graphs
+    # a generator, there and back, of so few pixels that it is the calls that take the time
+    method = Prior(channels=16, scales=2, code_channels=16)
+    generator = fresh_generator(method, 16, 1, (16, 16), torch.Generator())
     generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     code = torch.zeros(1, 16, 16, 16).to(memory_format=torch.channels_last)
 
@@ -415,7 +400,9 @@ def _small(dtype: torch.dtype) -> Callable[[], None]:
             image = generator(code)
         image.float().sum().backward()
 
-    return compute
+    forward = passed(method, 16, 1, (16, 16))
+    moved, flops = (_ITERATION["prior"] * forward.work("float32"))[1:]
+    return np.array([max(4 * call, (seconds(compute) - moved * byte - flops * flop) / forward.calls), byte, flop])
 
 
 def in_bytes(size: float) -> str:

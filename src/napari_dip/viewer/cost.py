@@ -15,8 +15,6 @@ from napari_dip.viewer.layers import Selection
 from napari_dip.viewer.stream import Stream
 
 if TYPE_CHECKING:
-    from napari_dip.blockcost import BlocksCost
-    from napari_dip.core.cost import Cost
     from napari_dip.settings import Settings
 
 _DELAY = 400  # ms: while a number is typed nothing is estimated
@@ -108,7 +106,7 @@ def forecast(
     psf: Any = None,
 ) -> str:
     """What a run on a layer takes, in a sentence."""
-    from napari_dip.forecast import estimate  # imports torch: seconds
+    from napari_dip.cost import estimate, sentence  # imports torch: seconds
 
     cost = estimate(
         (*shape, 3) if rgb else shape,
@@ -121,33 +119,19 @@ def forecast(
         voxel_size=voxel_size,
     )
     factors = None if factor is None else read_factor(factor, space)
-    return _told(cost, settings, factors)
+    return sentence(cost, settings, factors)
 
 
 def forecast_of_blocks(stream: Stream, settings: Settings) -> str:
     """What a run over blocks takes, in a sentence; nothing if all of it is done."""
+    from napari_dip.cost import sentence
+
     cost = stream.cost(settings)
     each = f" on each of {cost.workers} workers" if cost.workers > 1 else ""
     several = cost.blocks > 1
     left = f"the {cost.blocks} blocks that are left" if several else "the last block"
     what = left if stream.done else f"{cost.blocks} blocks" if several else "1 block"
-    return _told(cost, settings, stream.factor, each, f", for {what}") if cost.blocks else ""
-
-
-def _told(
-    cost: Cost | BlocksCost, settings: Settings, factors: tuple[int, ...] | None, each: str = "", what: str = ""
-) -> str:
-    from napari_dip.core import memory
-    from napari_dip.core.cost import in_bytes, in_time
-    from napari_dip.core.device import choose
-    from napari_dip.forecast import LONG, less_time
-
-    device = choose(settings.device).name
-    free = memory.free(device)
-    short = f" Only {in_bytes(free)} are free on {device}." if cost.memory > free and not each else ""
-    less = less_time(device, factors, workers=bool(each)) if cost.seconds > LONG else ""
-    wait = f" {less[0].upper()}{less[1:]}." if less else ""
-    return f"Takes about {in_bytes(cost.memory)}{each} and {in_time(cost.seconds)} at most{what}.{short}{wait}"
+    return sentence(cost, settings, stream.factor, each, f", for {what}") if cost.blocks else ""
 
 
 def _fingerprint(psf: Any) -> str:

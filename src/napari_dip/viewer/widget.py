@@ -178,7 +178,7 @@ class RestoreWidget(QWidget):
             raise ValueError(self._broken)
         if not engine.loaded():
             return f"{self.inputs.verb(layer)} {self.inputs.describe()}. torch is being loaded; Run waits for it."
-        from napari_dip.forecast import iterations_at_most
+        from napari_dip.cost import iterations_at_most
         from napari_dip.machine import choose
 
         device = choose(settings.device)

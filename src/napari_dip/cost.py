@@ -1,27 +1,29 @@
-"""What a restoration will take, before it begins: `estimate`."""
+"""Memory and time of a restoration before it begins, and what becomes of it where they are not there."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from napari_dip.core import cost, memory
 from napari_dip.core import device as devices
-from napari_dip.core.cost import Cost, iterations_at_most
+from napari_dip.core.cost import SLOWEST, Cost, in_bytes, in_time, iterations_at_most
 from napari_dip.core.ladder import smaller
 from napari_dip.core.noise import Noise, is_guess
 from napari_dip.core.solve import OutOfMemory
 from napari_dip.core.telling import quietly, warn
 from napari_dip.keywords import Knobs
-from napari_dip.knobs import SelfGuided
 from napari_dip.noises import axes_of_noise
 from napari_dip.plan import Plan, settings_here
 from napari_dip.request import read_instrument
 from napari_dip.settings import Settings
+
+if TYPE_CHECKING:
+    from napari_dip.blockcost import BlocksCost
 
 __all__ = [
     "LONG",
@@ -29,16 +31,16 @@ __all__ = [
     "cost_of",
     "estimate",
     "fitted",
+    "in_bytes",
+    "in_time",
     "iterations_at_most",
     "less_time",
-    "may_take_long",
+    "sentence",
     "tell_if_long",
     "tell_of_long_wait",
 ]
 
 LONG = 4 * 3600  # seconds: a longer wait is said before it begins, with what would shorten it
-_SLOWEST = 1e10  # floating point operations a second that any machine reaches, and those a pixel and weight at the most
-_A_WEIGHT = 26
 
 
 def estimate(
@@ -54,7 +56,7 @@ def estimate(
     image_noise: Noise | None = None,
     **knobs: Unpack[Knobs],
 ) -> Cost:
-    """What a restoration will take of memory and time, without computing or allocating any of it.
+    """Memory and time that a restoration will take; nothing of it is computed or allocated.
 
     Parameters
     ----------
@@ -123,15 +125,13 @@ def fitted(plan: Plan) -> Plan:
         If it cannot fit; the message says what it needs, what there is, and what to do.
     """
     free, device = memory.free(plan.device.name), plan.device.name
-    if _at_most(plan) < free / 2:  # no need to look closer, which takes half a second
-        return plan
-    needed = cost_of(plan).memory
+    needed = cost_of(plan, SLOWEST).memory
     if needed <= free:
         return plan
     for how, less in _with_less(plan):
-        if cost_of(less).memory <= free:
+        if cost_of(less, SLOWEST).memory <= free:
             warn(
-                f"the whole image would take {cost.in_bytes(needed)}, and {cost.in_bytes(free)} are free on {device}: "
+                f"the whole image would take {in_bytes(needed)}, and {in_bytes(free)} are free on {device}: "
                 f"it is fitted {how}",
                 stacklevel=3,
             )
@@ -139,40 +139,9 @@ def fitted(plan: Plan) -> Plan:
     smaller_tile = "a smaller tile, " if plan.settings.tile else ""
     factor = f"a smaller factor than {max(plan.request.factor)}, " if plan.request.factor else ""
     raise OutOfMemory(
-        f"this would take {cost.in_bytes(needed)} of memory, but {cost.in_bytes(free)} are free on {device}; use "
+        f"this would take {in_bytes(needed)} of memory, but {in_bytes(free)} are free on {device}; use "
         f"{factor}{smaller_tile}a part of the image, or fewer channels than {plan.settings.channels}"
     )
-
-
-def tell_of_long_wait(plan: Plan, share: float = 1) -> None:
-    """Warn of a run, or the share of it that is left, that will take many hours, with what would take less."""
-    if may_take_long(plan.settings, plan.shape, len(plan.slices.values)):
-        seconds, device = share * cost_of(plan).seconds, plan.device.name
-        how = f"about {cost.in_time(seconds)} on {device}, if no rule ends it sooner"
-        tell_if_long(seconds, how, less_time(device, plan.request.factor))
-
-
-def tell_if_long(seconds: float, how: str, less: str) -> None:
-    """Warn of a wait of many hours, said in words, with what would take less."""
-    if seconds > LONG:
-        warn(f"this takes {how}; {less}", stacklevel=5)
-
-
-def may_take_long(settings: Settings, shape: tuple[int, ...], count: int) -> bool:
-    """Whether restoring so many images (*shape) might be long, by a bound: a cost is known after half a second."""
-    pixels = math.prod(max(n, 64) for n in shape)
-    method = settings.method
-    seen = 2 * method.batch * method.crop**2 if isinstance(method, SelfGuided) else pixels
-    fitted = settings.runs * count * (settings.iterations * seen + 30 * pixels)
-    return fitted * _A_WEIGHT * _weights(settings, len(shape)) / _SLOWEST > LONG
-
-
-def less_time(device: str, factors: tuple[int, ...] | None = None, *, workers: bool = False) -> str:
-    """What takes less time, to be said of a run that takes long."""
-    finer = max(factors or (1,))
-    less = ["a part of it", "fewer iterations"] + [f"a smaller factor than {finer}"] * (finer > 1)
-    less += ["a GPU"] * (device == "cpu") + ["more workers"] * workers
-    return f"{', '.join(less[:-1])} or {less[-1]} would take less (tiles would not)"
 
 
 def _with_less(plan: Plan) -> Iterator[tuple[str, Plan]]:
@@ -186,8 +155,30 @@ def _with_less(plan: Plan) -> Iterator[tuple[str, Plan]]:
         yield f"in tiles (tile={side})", replace(plan, settings=settings)
 
 
-def cost_of(plan: Plan) -> Cost:
-    """What a plan will take."""
+def tell_of_long_wait(plan: Plan, share: float = 1) -> None:
+    """Warn of a run, or the share of it that is left, that will take many hours, with what would take less."""
+    if share * cost_of(plan, SLOWEST).seconds > LONG:  # else this machine need not be measured
+        seconds, device = share * cost_of(plan).seconds, plan.device.name
+        how = f"about {in_time(seconds)} on {device}, if no rule ends it sooner"
+        tell_if_long(seconds, how, less_time(device, plan.request.factor))
+
+
+def tell_if_long(seconds: float, how: str, less: str) -> None:
+    """Warn of a wait of many hours, said in words, with what would take less."""
+    if seconds > LONG:
+        warn(f"this takes {how}; {less}", stacklevel=5)
+
+
+def less_time(device: str, factors: tuple[int, ...] | None = None, *, workers: bool = False) -> str:
+    """Remedies that take less time, to be said of a run that takes long."""
+    finer = max(factors or (1,))
+    less = ["a part of it", "fewer iterations"] + [f"a smaller factor than {finer}"] * (finer > 1)
+    less += ["a GPU"] * (device == "cpu") + ["more workers"] * workers
+    return f"{', '.join(less[:-1])} or {less[-1]} would take less (tiles would not)"
+
+
+def cost_of(plan: Plan, rates: cost.Work | None = None) -> Cost:
+    """Cost of a plan, at the rates of this machine if no others are given."""
     noise = cost.TYPICAL if plan.noise is None or plan.scaling is None else plan.noise.scaled(plan.scaling)
     count, channels = plan.slices.values.shape[:2]
     return cost.estimate(
@@ -200,23 +191,17 @@ def cost_of(plan: Plan) -> Cost:
         margin=plan.request.margin,
         voxel_size=plan.request.fine_voxel_size,
         slices=count,
+        rates=rates,
     )
 
 
-def _at_most(plan: Plan) -> float:
-    """A bound of the memory, at once: bytes for each channel at each pixel, and for each weight."""
-    pixels = math.prod(max(n, 64) for n in plan.shape) * len(plan.slices.values)
-    return 1000.0 * (_widest(plan.settings) + 1) * pixels + 1000.0 * _weights(plan.settings, len(plan.shape))
-
-
-def _weights(settings: Settings, ndim: int) -> float:
-    """Of the largest convolution."""
-    filters = settings.filter_size, settings.filter_size_up
-    width = max(max(size) if isinstance(size, tuple) else size for size in filters)
-    return float(width**ndim * _widest(settings) ** 2)
-
-
-def _widest(settings: Settings) -> int:
-    """The most channels that there are anywhere."""
-    widths = settings.channels, settings.channels_up, settings.skip_channels, settings.code_channels
-    return max(max(width) if isinstance(width, tuple) else width for width in widths)
+def sentence(
+    taken: Cost | BlocksCost, settings: Settings, factors: tuple[int, ...] | None, each: str = "", what: str = ""
+) -> str:
+    """Cost of a run in a sentence, with what stands in its way and what would take less."""
+    device = devices.choose(settings.device).name
+    free = memory.free(device)
+    short = f" Only {in_bytes(free)} are free on {device}." if taken.memory > free and not each else ""
+    less = less_time(device, factors, workers=bool(each)) if taken.seconds > LONG else ""
+    wait = f" {less[0].upper()}{less[1:]}." if less else ""
+    return f"Takes about {in_bytes(taken.memory)}{each} and {in_time(taken.seconds)} at most{what}.{short}{wait}"
