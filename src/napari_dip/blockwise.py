@@ -24,7 +24,7 @@ _ONE_IMAGE = ("guide", "noise_control", "truth", "affine", "resolution", "togeth
 
 
 def wanted(args: Namespace) -> bool:
-    """Whether a command writes an OME-Zarr, or estimates what one takes."""
+    """True if a command writes an OME-Zarr, or estimates what one takes."""
     return is_zarr(args.source) if args.target is None else Path(args.target).suffix.lower() == ENDING
 
 
@@ -100,14 +100,14 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
 
 
 def _mask(args: Namespace) -> str | Array:
-    """Where pixels are missing: an array, or the path of one that is read part by part."""
+    """Mask of missing pixels: an array, or the path of one that is read part by part."""
     if is_zarr(args.mask) and args.mask_label is None and not args.mask_is_known:
         return str(args.mask)
     return marked(args, files.read(args.mask))
 
 
 def marked(args: Namespace, mask: Picture) -> Array:
-    """Where a mask says that pixels are missing, in its own shape."""
+    """Pixels that a mask marks as missing, in its own shape."""
     values = mask.values
     if args.mask_label is not None:
         found = np.asarray(values == args.mask_label)

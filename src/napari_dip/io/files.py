@@ -254,7 +254,7 @@ def _write_npy(file: BinaryIO, picture: Picture) -> None:
 
 
 def _read_sheet(path: Path) -> dict[str, Any]:
-    """What lies beside an image: axes, pixel sizes and record."""
+    """Axes, pixel sizes and record that lie beside an image; empty if none do."""
     try:
         text = _beside(path).read_text(encoding="utf-8")
         sheet = json.loads(text)

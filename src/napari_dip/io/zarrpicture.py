@@ -82,7 +82,7 @@ def _said(source: Source) -> dict[str, Any]:
 
 
 def _kept(source: Source) -> dict[str, Any]:
-    """What an image file had said of the image that became an OME-Zarr, as arguments of a `Picture`."""
+    """Arguments of a `Picture` that the image file had which became an OME-Zarr."""
     sheet, found = _entries(source.attributes.get(SOURCE)), dict[str, Any]()
     try:
         if "OME" in sheet:
