@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
-from napari_dip.io.ngff import AXES, Calibration, plain
 from napari_dip.ledger import Ledger
 from napari_dip.tasks import TASKS
 from napari_dip.viewer import layers
 from napari_dip.viewer.layers import Geometry, Selection
 from napari_dip.viewer.restoration import METADATA, Asked
+from napari_dip.zarrs import AXES, Calibration, plain
 
 if TYPE_CHECKING:
     from napari_dip.blockcost import BlocksCost
