@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import napari_dip
 from napari_dip.request import Request, arguments, arguments_of, read_instrument
 from napari_dip.settings import PRESETS, knobs
 from napari_dip.tasks import TASKS, Task
+from tests.bad_inputs import QUICK, plain
 
 PACKAGE = Path(napari_dip.__file__).parent
 
@@ -57,3 +59,10 @@ def test_the_window_has_a_dock_for_every_task(task: str) -> None:
     assert (dock.task, dock.__doc__) == (task, TASKS[task].does)
     with pytest.raises(AttributeError, match="NoTaskWidget"):
         widget.NoTaskWidget  # noqa: B018
+
+
+def test_a_run_goes_on_whose_record_is_older_than_an_argument() -> None:
+    first = napari_dip.denoise(plain(), progress=False, **QUICK)
+    record = {name: value for name, value in first.record.items() if name not in ("guide", "ended")}
+    more = napari_dip.denoise(plain(), resume=replace(first, record=record), progress=False, iterations=2)
+    assert more.iterations == first.iterations + 2

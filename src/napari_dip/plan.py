@@ -178,7 +178,7 @@ def check_resume(resume: Result, plan: Plan) -> None:
         why = "is of another image" if resume.states else "did not keep its state"
         raise ValueError(f"resume= {why}, so it cannot go on; start a new run")
     for name, value in plan.definition.items():
-        if value != resume.record[name]:
+        if value != resume.record.get(name):
             raise ValueError(f"{name} is not that of the run to be continued; start a new run to change it")
     for name, value in plan.settings.as_dict().items():
         before = getattr(resume.settings, name)

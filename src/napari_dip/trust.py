@@ -28,6 +28,7 @@ from napari_dip.inputs import Slices, read_slices
 from napari_dip.instrument import read_psf
 from napari_dip.noises import noise_of
 from napari_dip.record import fingerprint
+from napari_dip.request import arguments
 from napari_dip.restore import iterate
 from napari_dip.tasks import TASKS
 from napari_dip.terminal import script_bar
@@ -150,11 +151,9 @@ def iterate_noise_control(
     result: Result,
     image: npt.ArrayLike,
     *,
-    guide: Any = None,
-    psf: Any = None,
-    psf_centre: str = "mass",
     should_stop: Callable[[], bool] = lambda: False,
     interval: float = 0.25,
+    **same: Any,
 ) -> Generator[Progress, None, Control]:
     """`noise_control` step by step.
 
@@ -162,10 +161,10 @@ def iterate_noise_control(
     ----------
     result, image
         As for `noise_control`.
-    guide, psf, psf_centre : optional
-        Those of the restoration, if it had any.
     should_stop, interval
         As for `napari_dip.iterate`.
+    **same
+        ``guide``, ``psf`` and ``psf_centre`` of the restoration, if it had any: what its record has no values of.
 
     Yields
     ------
@@ -183,7 +182,8 @@ def iterate_noise_control(
     if noise is None or noise.sigma == 0 or not np.isfinite(result.residual).any():
         raise ValueError("result has no fit or no noise to control: an image of one value has neither")
     slices = read_slices(image, None, made["channel_axis"], made["leading_axes"])
-    blur = None if psf is None else fingerprint(read_psf(psf, slices.ndim, psf_centre))
+    psf = same.get("psf")
+    blur = None if psf is None else fingerprint(read_psf(psf, slices.ndim, same.get("psf_centre", "mass")))
     if blur != result.record["psf"]:
         raise ValueError("psf and psf_centre must be those of the restoration, and of no other: hand in the same")
     if fingerprint(slices.values) != made["sha256"]:
@@ -195,13 +195,9 @@ def iterate_noise_control(
         result.record["task"],
         slices.layout_one(observation),
         slices.layout_one(hidden) if hidden.any() else None,
-        **({"factor": result.record["factor"], "kernel": result.record["kernel"]} if result.record["factor"] else {}),
-        guide=guide,
-        psf=psf,
-        psf_centre=psf_centre,
-        voxel_size=result.record["voxel_size"],
+        **{name: result.record[name] for name, each in arguments().items() if each.kept and result.record.get(name)},
+        **same,
         channel_axis=slices.channel_axis_in_slice,
-        intensity_range=result.record["intensity_range"],
         gain=noise.gain,
         offset=noise.offset,
         read_noise=noise.read_noise,
