@@ -37,7 +37,9 @@ test-benchmarks: $(VENV)/installed-for-tests
 # Environments of their own, with the lowest versions that pyproject.toml allows and with the newest that there are. Old
 # releases warn of new ones, hence -W ignore. A part only: make test-lowest TESTS=tests/core
 TESTS ?= --ignore=tests/benchmarks
-test-lowest test-newest: test-%: .venv-%/installed
+test-lowest: .venv-lowest/installed
+test-newest: .venv-newest/installed
+test-lowest test-newest: test-%:
 	$(call PYTEST,.venv-$*) -n 2 --dist worksteal -W ignore $(TESTS)
 
 # A window with the torch that Linux gets by default, some 5.5 GB; another one by make test-cuda-build CUDA_TORCH=torch==2.15.0

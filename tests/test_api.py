@@ -612,11 +612,15 @@ def test_each_kind_of_noise_has_its_fidelity(noise: str) -> None:
 def test_the_noise_of_a_line_is_known_and_leaves_it(shape: tuple[int, ...]) -> None:
     truth = 100 + 50 * np.sin(np.indices(shape).sum(0) / 9)
     image = truth + np.random.default_rng(0).normal(0, 10, shape)
-    result = denoise(image, device="cpu", crop=16, batch=2, channels=8)
+    result = denoise(image, device="cpu", crop=16, batch=2, channels=8, iterations=300)
     assert result.method.name == "self-guided"
     assert result.noise.sigma == pytest.approx(10, rel=0.25)
     assert psnr(result.image, truth) > psnr(image, truth) + 3
-    assert "guess" in denoise(image.reshape(-1)[None, :20], **FAST).noise.warning
+
+
+def test_the_noise_of_a_few_pixels_is_a_guess_and_one_pixel_has_none() -> None:
+    image = 100 + np.random.default_rng(0).normal(0, 10, (1, 20))
+    assert "guess" in denoise(image, **FAST).noise.warning
     with pytest.warns(UserWarning, match="one value"):
         assert denoise(np.ones((1, 1)), **FAST).noise is None
 
@@ -628,7 +632,7 @@ def test_a_record_tells_the_rule_its_reason_and_its_mark() -> None:
 
 
 def test_the_image_at_the_end_stays_beside_the_one_that_is_marked() -> None:
-    result = denoise(noisy(24, 24), stop="variance-exponential", **{**FAST, "iterations": 600, "learning_rate": 0.03})
+    result = denoise(noisy(12, 12), stop="variance-exponential", **{**FAST, "iterations": 400, "learning_rate": 0.03})
     assert result.last.shape == result.image.shape
     assert result.marks[0] < result.iterations
     assert not np.array_equal(result.last, result.image)

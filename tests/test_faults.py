@@ -120,7 +120,7 @@ def test_weights_go_over_only_where_the_networks_are_the_same(
 @pytest.mark.filterwarnings("ignore:slice .* stays empty", "ignore:slice .* comes back as it is")
 def test_blank_slices_tell_nothing_of_a_stack(blank: float) -> None:
     """Neither of its noise nor of its mean: in arrays, and in blocks."""
-    photons = np.random.default_rng(0).poisson(100 + 60 * picture(64, 64), (4, 64, 64)).astype(float)
+    photons = np.random.default_rng(0).poisson(100 + 60 * picture(32, 32), (4, 32, 32)).astype(float)
     blanked = np.insert(photons, [1, 4], blank, axis=0)
     full, holed = (denoise(each, leading_axes=1, **PRIOR) for each in (photons, blanked))
     assert holed.noise == full.noise

@@ -155,7 +155,8 @@ def clusters(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_new_block_cannot_slip_by() -> None:
-    assert {each.kind for each in EVERYTHING} == {"python", "command", "call"}
+    examples = {"diff", "py"}  # of changes to the package: test_contributing
+    assert {each.kind for each in EVERYTHING} - examples == {"python", "command", "call"}
     assert {each.page for each in EVERYTHING} == set(PAGES)
     assert not [word for word in ELSEWHERE if not any(word in each.text for each in EVERYTHING)]
 

@@ -1,0 +1,92 @@
+"""The worked examples of CONTRIBUTING: each applies to the package as it is, and what it promises runs.
+
+A worked example is a section of the third level. Its ``diff`` blocks are patches from the root of the repository, its
+``py`` block is a tiny restoration that uses what they add and asserts what it says. Both run on a copy of the package.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "CONTRIBUTING.md"
+
+pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="needs a checkout")
+
+
+@dataclass(frozen=True)
+class Example:
+    """What one section says to change, and the restoration that shows the change."""
+
+    title: str
+    patch: str
+    code: str
+
+    def __str__(self) -> str:
+        return self.title
+
+
+def examples(page: str) -> list[Example]:
+    """The sections with a patch, in the order of the page."""
+    found = []
+    for section in re.split(r"^(?=##)", page, flags=re.MULTILINE):
+        title, _, text = section.partition("\n")
+        blocks = re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        patches = [block for kind, block in blocks if kind == "diff"]
+        if title.startswith("### ") and patches:
+            code = "".join(block for kind, block in blocks if kind == "py")
+            found.append(Example(title.removeprefix("### "), "".join(patches), code))
+    return found
+
+
+def apply(example: Example, folder: Path) -> None:
+    """Make the change on a copy of the package; a patch that does not fit is an error that names the line."""
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    done = subprocess.run(["git", "apply", "-"], input=example.patch, cwd=folder, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+def run(example: Example, folder: Path) -> None:
+    """Run the restoration with the changed copy."""
+    environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-W", "error", "-c", example.code]
+    done = subprocess.run(words, cwd=folder, env=environment, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("example", examples(PAGE.read_text(encoding="utf-8")) if PAGE.exists() else [], ids=str)
+def test_a_worked_example_applies_and_runs(example: Example, tmp_path: Path) -> None:
+    assert "import napari_dip" in example.code or "from napari_dip" in example.code
+    assert "assert" in example.code
+    apply(example, tmp_path)
+    run(example, tmp_path)
+
+
+def test_an_example_that_is_no_longer_true_fails(tmp_path: Path) -> None:
+    page = """
+## How to add
+### A name
+```diff
+--- a/src/napari_dip/py.typed
++++ b/src/napari_dip/py.typed
+@@ -1 +1 @@
+-this line was never there
++nor this one
+```
+```py
+import napari_dip
+```
+### A sentence without a patch
+"""
+    (example,) = examples(page)
+    assert (example.title, example.code) == ("A name", "import napari_dip\n")
+    with pytest.raises(AssertionError, match="py.typed"):
+        apply(example, tmp_path)
