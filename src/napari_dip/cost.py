@@ -11,9 +11,11 @@ import numpy as np
 
 from napari_dip.core import cost, memory
 from napari_dip.core import device as devices
-from napari_dip.core.cost import SLOWEST, Cost, in_bytes, in_time, iterations_at_most
+from napari_dip.core.cost import Cost, in_bytes, in_time, iterations_at_most
+from napari_dip.core.forward import Work
 from napari_dip.core.ladder import smaller
 from napari_dip.core.noise import Noise, is_guess
+from napari_dip.core.pace import SLOWEST
 from napari_dip.core.solve import OutOfMemory
 from napari_dip.core.telling import quietly, warn
 from napari_dip.keywords import Knobs
@@ -177,7 +179,7 @@ def less_time(device: str, factors: tuple[int, ...] | None = None, *, workers: b
     return f"{', '.join(less[:-1])} or {less[-1]} would take less (tiles would not)"
 
 
-def cost_of(plan: Plan, rates: cost.Work | None = None) -> Cost:
+def cost_of(plan: Plan, rates: Work | None = None) -> Cost:
     """Cost of a plan, at the rates of this machine if no others are given."""
     noise = cost.TYPICAL if plan.noise is None or plan.scaling is None else plan.noise.scaled(plan.scaling)
     count, channels = plan.slices.values.shape[:2]

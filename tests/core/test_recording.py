@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from napari_dip.core import batch, cost, graph, memory
+from napari_dip.core import batch, graph, memory, pace
 from napari_dip.core import device as devices
 from napari_dip.core.methods.prior import PriorFitter
 from tests.core.tape import Taping
@@ -210,7 +210,7 @@ def test_each_gpu_is_asked_for_itself(cuda: CUDA) -> None:
 def test_a_measurement_waits_for_its_own_work_alone(cuda: CUDA, monkeypatch: pytest.MonkeyPatch) -> None:
     zeros = torch.zeros
     monkeypatch.setattr(torch, "zeros", lambda *shape, device, **how: zeros(*shape, **how))
-    cost._measured("cuda:0", torch.float32)
+    pace._measured("cuda:0", torch.float32)
     assert set(cuda.told) == {"the host waits for default"}  # of the whole device it would break a recording
 
 

@@ -7,38 +7,25 @@ are measured on this machine, are the time of an iteration.
 
 from __future__ import annotations
 
-import functools
 import math
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
-import torch.nn.functional as F
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from napari_dip.core import device as devices
-from napari_dip.core import pages
 from napari_dip.core.coverage import crop_of, grid_of, largest_tile, whole_fit
-from napari_dip.core.generators import fresh_generator, make_generator
+from napari_dip.core.forward import Pass, Shape, Size, Work, passed
 from napari_dip.core.generators.unet import multiples
 from napari_dip.core.methods import nlridge
 from napari_dip.core.methods.selfguided import share_is_sought
 from napari_dip.core.noise import Noise
+from napari_dip.core.pace import OF_PRIOR, rates_of
 from napari_dip.core.patches import coefficients
 from napari_dip.core.pieces import STATES_AT_MOST, tiles_of
 from napari_dip.knobs import Method, Prior, SelfGuided
 from napari_dip.settings import Settings
-
-Shape = tuple[int, ...]
-Size = tuple[float, ...]
-#: Layers called, bytes read and written, floating point operations; or the seconds that each of them takes.
-Work = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -54,8 +41,6 @@ class Cost:
 
 #: Photon noise, independent from pixel to pixel: what is taken where the noise of an image is not known.
 TYPICAL = Noise(gain=0.01, offset=0.0, read_noise=0.02, sigma=0.07)
-#: Seconds that no machine needs more of.
-SLOWEST = np.array([5e-4, 2e-9, 1e-10])
 
 # Measured (python -m benchmarks memory): torch 2.13 on processors with glibc.
 #: Bytes at the peak of a fit for each byte of features that a forward pass makes, by method, axes and precision.
@@ -68,10 +53,7 @@ _PEAK = {
 _TWICE = {2: 0.85, 3: 0.9}  # times that where activations are computed twice
 _THREAD = 0.075  # bytes for each of these in bfloat16 that oneDNN takes for each thread beyond the first
 _WEIGHTS = 8  # times: weights, gradients, moments, and a good state of them
-_PREDICTED = {
-    "float32": 0.3,
-    "bfloat16": 0.155,
-}  # bytes at the peak for each byte, where nothing is kept for the way back
+_PREDICTED = {"float32": 0.3, "bfloat16": 0.155}  # the same where nothing is kept for the way back
 _PATCHES = 1.25  # times the buffers of similar patches
 _LEFT = 24 * 2**20  # bytes: gaps that a fit leaves to what comes after it
 LIBRARIES = 32 * 2**20  # bytes: code and buffers of libraries that a run makes when it first needs them
@@ -83,9 +65,8 @@ _VERDICT = 142  # bytes a pixel of one channel: the verdict on the residual
 _UNDONE = 90  # bytes a pixel: numpy brings back what was stabilised, in float64
 _OF_GPU = 0.8, 128 * 2**20  # times: no gaps; and bytes of the libraries: not measured
 #: Times the calls, bytes of features and operations of a forward pass that an iteration takes, and a prediction.
-_ITERATION = {"prior": np.array([1, 6.2, 3]), "self-guided": np.array([4, 7.7, 3])}
+_ITERATION = {"prior": OF_PRIOR, "self-guided": np.array([4, 7.7, 3])}
 _PREDICTION = np.array([0.5, 3, 1])
-_BRIEF = {"float32": 1.0, "bfloat16": 0.56}  # times the bytes
 _COMPARED = np.array([0.08, 4e5, 3.2e5])  # work for each pixel that similar patches are asked about
 _SECONDS = 2e-6  # a pixel: the estimate of the noise, and the verdict
 #: Of the time of the first slice, what those after it take: 0.34 to 0.39 where the weights of a neighbour help, 1.11 to
@@ -249,160 +230,6 @@ def _work(forward: Pass, method: Method) -> Work:
     often = 4 / 3 if method.recompute == "on" else 1
     each = _ITERATION[method.name]
     return often * each * forward.work(method.precision)
-
-
-@dataclass(frozen=True)
-class Pass:
-    """A forward pass: layers called, bytes of the features that they make, floating point operations, and weights."""
-
-    calls: int
-    made: int
-    flops: int
-    weights: int
-
-    def work(self, precision: str) -> Work:
-        """The calls, bytes and operations."""
-        return np.array([self.calls, _BRIEF[precision] * self.made, self.flops])
-
-
-@functools.lru_cache(maxsize=256)
-def passed(
-    method: Method,
-    code_channels: int,
-    channels: int,
-    shape: Shape,
-    voxel_size: Size | None = None,
-    fed: Shape | None = None,
-    batch: int = 1,
-) -> Pass:
-    """A forward pass of the generator for images (*shape), fed codes of another size if that is given."""
-    with torch.device("meta"):
-        generator = make_generator(replace(method, recompute="off"), code_channels, channels, shape, voxel_size)
-        code = torch.empty(batch, code_channels, *(fed or generator.canvas))
-    weights = sum(each.numel() * each.element_size() for each in generator.parameters())
-    with _Tally() as tally:
-        generator(code)
-    return Pass(tally.calls, tally.made, tally.flops, weights)
-
-
-class _Tally(TorchFunctionMode):
-    """Counts what layers make of meta tensors, which say that they are on a CPU.
-
-    The shapes of the common ones are found here: to find them torch would import its compiler, which takes seconds,
-    and triton.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls = self.made = self.flops = 0
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func == Tensor.device.__get__:
-            return torch.device("cpu")
-        shape = _shape_of(func.__name__, args, kwargs)
-        if shape is not None:
-            result = args[0][0].new_empty(shape) if func is torch.cat else args[0].new_empty(shape)
-        else:
-            result = func(*args, **kwargs)
-            if not isinstance(result, Tensor) or result._is_view() or result is args[0]:
-                return result
-        self.calls += 1
-        self.made += result.numel() * result.element_size() * (not kwargs.get("inplace"))
-        if func.__name__.startswith("conv"):
-            few = result if "transpose" not in func.__name__ else args[0]
-            self.flops += 2 * few.numel() * args[1][0].numel()
-        elif func.__name__ in ("matmul", "__matmul__"):
-            self.flops += 2 * result.numel() * args[0].shape[-1]
-        return result
-
-
-def _shape_of(name: str, args: Any, kwargs: Any) -> list[int] | None:
-    """The shape that a layer makes, as modules call it; None if it is not a common one."""
-    match name:
-        case "conv1d" | "conv2d" | "conv3d" if len(args) > 4:
-            image, weight, _, stride, padding, *_ = args
-            along = zip(image.shape[2:], weight.shape[2:], stride, padding, strict=True)
-            return [len(image), len(weight), *((n + 2 * p - k) // s + 1 for n, k, s, p in along)]
-        case "batch_norm" | "leaky_relu" | "silu" | "elu" | "sigmoid":
-            return list(args[0].shape)
-        case "add" | "sub" | "__add__" | "__sub__":
-            return list(np.broadcast_shapes(*(each.shape for each in args if isinstance(each, Tensor))))
-        case "avg_pool2d" | "avg_pool3d" | "max_pool2d" | "max_pool3d":
-            return [*args[0].shape[:2], *(n // f for n, f in zip(args[0].shape[2:], args[1], strict=True))]
-        case "cat":
-            dim = kwargs.get("dim", args[1] if len(args) > 1 else 0)
-            shape = list(args[0][0].shape)
-            shape[dim] = sum(each.shape[dim] for each in args[0])
-            return shape
-        case "pad":
-            shape = list(args[0].shape)
-            for axis, (before, after) in enumerate(zip(args[1][::2], args[1][1::2], strict=True), 1):
-                shape[-axis] += before + after
-            return shape
-        case "interpolate":
-            image, factors = args[0], kwargs["scale_factor"]
-            return [*image.shape[:2], *(int(n * f) for n, f in zip(image.shape[2:], factors, strict=True))]
-        case "matmul" | "__matmul__":
-            return [*args[0].shape[:-1], args[1].shape[-1]]
-    return None
-
-
-@functools.lru_cache(maxsize=8)
-def rates_of(device: str, precision: str) -> Work:
-    """Seconds that this machine takes for a layer there and back, for a byte and for a floating point operation.
-
-    Measured once, in some tens of milliseconds.
-    """
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    if device != "cpu":
-        return _measured(device, dtype)
-    pages.keep(_measured)  # as a run does; and what this allocates must not stay
-    try:
-        return _measured(device, dtype)
-    finally:
-        pages.release(_measured)
-
-
-def _measured(device: str, dtype: torch.dtype) -> Work:
-    def seconds(compute: Callable[[], object]) -> float:
-        compute()
-        best = math.inf
-        for _ in range(3):
-            began = time.perf_counter()
-            compute()
-            if device.startswith("cuda"):
-                torch.cuda.current_stream(device).synchronize()  # of the whole device it would break a recording
-            best = min(best, time.perf_counter() - began)
-        return best
-
-    one, many = torch.zeros(1, device=device), torch.zeros(2**22, device=device)
-    call = seconds(lambda: [one.add(1) for _ in range(20)]) / 20
-    byte = max(seconds(lambda: many.add(1)) - call, 0) / (2 * many.numel() * many.element_size())
-    side = 128 if device == "cpu" else 512
-    image = torch.zeros(1, 32, side, side, device=device, dtype=dtype).to(memory_format=torch.channels_last)
-    filters = torch.zeros(32, 32, 3, 3, device=device, dtype=dtype, requires_grad=True)
-    image.requires_grad_()
-    with torch.enable_grad():
-        flop = seconds(lambda: F.conv2d(image, filters, padding=1).sum().backward())  # type: ignore[no-untyped-call]
-    flop /= 6 * 9 * 32 * 32 * side**2  # there and back
-    if device != "cpu":
-        return np.array([4 * call, byte, flop])  # a GPU replays recorded graphs
-    # a generator, there and back, of so few pixels that it is the calls that take the time
-    method = Prior(channels=16, scales=2, code_channels=16)
-    generator = fresh_generator(method, 16, 1, (16, 16), torch.Generator())
-    generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    code = torch.zeros(1, 16, 16, 16).to(memory_format=torch.channels_last)
-
-    @torch.enable_grad()
-    def compute() -> None:
-        with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
-            image = generator(code)
-        image.float().sum().backward()
-
-    forward = passed(method, 16, 1, (16, 16))
-    moved, flops = (_ITERATION["prior"] * forward.work("float32"))[1:]
-    return np.array([max(4 * call, (seconds(compute) - moved * byte - flops * flop) / forward.calls), byte, flop])
 
 
 def in_bytes(size: float) -> str:

@@ -1,0 +1,119 @@
+"""One forward pass of a generator on meta tensors, which have a shape but no data: features, operations, weights."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from napari_dip.core.generators import make_generator
+from napari_dip.knobs import Method
+
+Shape = tuple[int, ...]
+Size = tuple[float, ...]
+#: Layers called, bytes read and written, floating point operations; or the seconds that each of them takes.
+Work = npt.NDArray[np.float64]
+_BRIEF = {"float32": 1.0, "bfloat16": 0.56}  # times the bytes of features
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A forward pass: layers called, bytes of the features that they make, floating point operations, and weights."""
+
+    calls: int
+    made: int
+    flops: int
+    weights: int
+
+    def work(self, precision: str) -> Work:
+        """The calls, bytes and operations."""
+        return np.array([self.calls, _BRIEF[precision] * self.made, self.flops])
+
+
+@functools.lru_cache(maxsize=256)
+def passed(
+    method: Method,
+    code_channels: int,
+    channels: int,
+    shape: Shape,
+    voxel_size: Size | None = None,
+    fed: Shape | None = None,
+    batch: int = 1,
+) -> Pass:
+    """A forward pass of the generator for images (*shape), fed codes of another size if that is given."""
+    with torch.device("meta"):
+        generator = make_generator(replace(method, recompute="off"), code_channels, channels, shape, voxel_size)
+        code = torch.empty(batch, code_channels, *(fed or generator.canvas))
+    weights = sum(each.numel() * each.element_size() for each in generator.parameters())
+    with _Tally() as tally:
+        generator(code)
+    return Pass(tally.calls, tally.made, tally.flops, weights)
+
+
+class _Tally(TorchFunctionMode):
+    """Counts what layers make of meta tensors, which say that they are on a CPU.
+
+    The shapes of the common ones are found here: to find them torch would import its compiler, which takes seconds,
+    and triton.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = self.made = self.flops = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func == Tensor.device.__get__:
+            return torch.device("cpu")
+        shape = _shape_of(func.__name__, args, kwargs)
+        if shape is not None:
+            result = args[0][0].new_empty(shape) if func is torch.cat else args[0].new_empty(shape)
+        else:
+            result = func(*args, **kwargs)
+            if not isinstance(result, Tensor) or result._is_view() or result is args[0]:
+                return result
+        self.calls += 1
+        self.made += result.numel() * result.element_size() * (not kwargs.get("inplace"))
+        if func.__name__.startswith("conv"):
+            few = result if "transpose" not in func.__name__ else args[0]
+            self.flops += 2 * few.numel() * args[1][0].numel()
+        elif func.__name__ in ("matmul", "__matmul__"):
+            self.flops += 2 * result.numel() * args[0].shape[-1]
+        return result
+
+
+def _shape_of(name: str, args: Any, kwargs: Any) -> list[int] | None:
+    """The shape that a layer makes, as modules call it; None if it is not a common one."""
+    match name:
+        case "conv1d" | "conv2d" | "conv3d" if len(args) > 4:
+            image, weight, _, stride, padding, *_ = args
+            along = zip(image.shape[2:], weight.shape[2:], stride, padding, strict=True)
+            return [len(image), len(weight), *((n + 2 * p - k) // s + 1 for n, k, s, p in along)]
+        case "batch_norm" | "leaky_relu" | "silu" | "elu" | "sigmoid":
+            return list(args[0].shape)
+        case "add" | "sub" | "__add__" | "__sub__":
+            return list(np.broadcast_shapes(*(each.shape for each in args if isinstance(each, Tensor))))
+        case "avg_pool2d" | "avg_pool3d" | "max_pool2d" | "max_pool3d":
+            return [*args[0].shape[:2], *(n // f for n, f in zip(args[0].shape[2:], args[1], strict=True))]
+        case "cat":
+            dim = kwargs.get("dim", args[1] if len(args) > 1 else 0)
+            shape = list(args[0][0].shape)
+            shape[dim] = sum(each.shape[dim] for each in args[0])
+            return shape
+        case "pad":
+            shape = list(args[0].shape)
+            for axis, (before, after) in enumerate(zip(args[1][::2], args[1][1::2], strict=True), 1):
+                shape[-axis] += before + after
+            return shape
+        case "interpolate":
+            image, factors = args[0], kwargs["scale_factor"]
+            return [*image.shape[:2], *(int(n * f) for n, f in zip(image.shape[2:], factors, strict=True))]
+        case "matmul" | "__matmul__":
+            return [*args[0].shape[:-1], args[1].shape[-1]]
+    return None
