@@ -22,7 +22,7 @@ from napari_dip import record
 from napari_dip.core.intensity import mean_of
 from napari_dip.core.noise import Noise
 from napari_dip.core.padding import padding_of
-from napari_dip.core.solve import Progress, Result
+from napari_dip.core.result import Progress, Result
 from napari_dip.core.telling import quietly
 from napari_dip.core.tiling import Tiling, seed_at
 from napari_dip.io.arrays import Part, Place

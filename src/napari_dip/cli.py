@@ -30,7 +30,7 @@ from napari_dip.settings import settings_for
 from napari_dip.terminal import Bar, Stop, one_line, one_line_warnings
 
 if TYPE_CHECKING:
-    from napari_dip.core.solve import Result
+    from napari_dip.core.result import Result
 
 DONE, FAILED, ABORTED = 0, 1, 130
 FORESEEN = OSError, ValueError, TypeError, MemoryError, ArithmeticError, ImportError

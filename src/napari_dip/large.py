@@ -27,7 +27,7 @@ from napari_dip.blockcost import tell_of_long_wait
 from napari_dip.blocks import Plan, check_array
 from napari_dip.cluster import compute, connected
 from napari_dip.core.pauses import without_pauses
-from napari_dip.core.solve import Progress
+from napari_dip.core.result import Progress
 from napari_dip.defects import Skips
 from napari_dip.io.arrays import Place, Unreadable
 from napari_dip.io.ngff import Calibration

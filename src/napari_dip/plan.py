@@ -19,7 +19,7 @@ from napari_dip.core.intensity import Scaling, check_range
 from napari_dip.core.ladder import left_open
 from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
-from napari_dip.core.solve import Result
+from napari_dip.core.result import Result
 from napari_dip.core.stopping import Choice
 from napari_dip.defects import Skips
 from napari_dip.inputs import Slices
@@ -217,13 +217,14 @@ def settings_here(task: str, *, image_noise: Noise | None = None, **knobs: Any) 
     TypeError, ValueError
         For an unknown knob or preset, a value out of range, or a device that is not there.
     """
-    return settings_for(task, on_cpu=_on_cpu(task, knobs), image_noise=image_noise, **knobs)
+    return settings_for(task, on_cpu=_on_cpu(**knobs), image_noise=image_noise, **knobs)
 
 
 def why_here(task: str, *, image_noise: Noise | None = None, **knobs: Any) -> str:
     """Why `settings_here` takes the preset that it takes for ``preset="auto"``, as part of a sentence."""
-    return auto_preset(task, on_cpu=_on_cpu(task, knobs), noise=image_noise, changes=knobs)[1]
+    return auto_preset(task, on_cpu=_on_cpu(**knobs), noise=image_noise, changes=knobs)[1]
 
 
-def _on_cpu(task: str, knobs: dict[str, Any]) -> bool:
-    return devices.choose(settings_for(task, on_cpu=True, **knobs).device).name == "cpu"
+def _on_cpu(device: Any = "auto", **_: Any) -> bool:
+    """Presets leave the device open; what is no text is refused with the other settings."""
+    return isinstance(device, str) and devices.choose(device).name == "cpu"

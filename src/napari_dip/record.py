@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from napari_dip.core.noise import Noise
-    from napari_dip.core.solve import Result
+    from napari_dip.core.result import Result
     from napari_dip.plan import Plan
     from napari_dip.settings import Settings
 

@@ -16,7 +16,7 @@ from napari_dip.tasks import TASKS
 
 if TYPE_CHECKING:
     from napari_dip.core.noise import Noise
-    from napari_dip.core.solve import Result
+    from napari_dip.core.result import Result
 
 
 def beside(target: str, name: str) -> Path:

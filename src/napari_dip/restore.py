@@ -8,7 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Unpack
 
-from napari_dip.core.solve import Progress, Result, telling_of_memory
+from napari_dip.core.result import Progress, Result
+from napari_dip.core.solve import telling_of_memory
 from napari_dip.cost import cost_of, fitted, tell_of_long_wait
 from napari_dip.keywords import Arguments, FineOptions, Options, with_knobs
 from napari_dip.plan import make_plan

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 
 from napari_dip.core.cost import Cost
-from napari_dip.core.solve import Progress, Result, telling_of_memory
+from napari_dip.core.result import Progress, Result
+from napari_dip.core.solve import telling_of_memory
 from napari_dip.plan import Plan
 
 

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,7 +25,8 @@ from napari_dip.core.ladder import Ladder
 from napari_dip.core.pieces import Account, States, Turns
 from napari_dip.core.problem import Problem
 from napari_dip.core.reason import End, Reason
-from napari_dip.core.solve import History, OutOfMemory, Progress, Result
+from napari_dip.core.result import History, Progress, Result
+from napari_dip.core.solve import OutOfMemory
 from napari_dip.core.state import FAILED, Event, has_ended, in_words, mark_of
 from napari_dip.core.stopping import Choice
 from napari_dip.cost import iterations_at_most
@@ -226,7 +228,7 @@ class Series:
             lambda: self.units.level(problem, result.image),
             np.zeros((), np.float32),
         )
-        image = _twice(lambda: self.units.finish(index, result.image + level))
+        image = devices.in_two_tries(lambda: self.units.finish(index, result.image + level), gc.collect)
         last = self._extra("the last iterate", lambda: self.units.finish(index, result.last + level), image)
         nothing, spread = np.full((), np.nan, np.float32), result.uncertainty
         rest = self._extra("the residual", lambda: self.units.residual(index, result.residual - level), nothing)
@@ -236,8 +238,8 @@ class Series:
         if self.uncertainty is not None and spread is not None:
             found = self._extra("the uncertainty", lambda: self.units.uncertainty(index, spread), nothing)
             self._put(self.uncertainty, index, result, found)
-        usual = self._usual_iterations
-        self._short |= any(s is not None and s.iteration < usual and not has_ended(s) for s in result.states)
+        going_on = (state for state in result.states if state is not None and not has_ended(state))
+        self._short |= any(state.iteration < self._usual_iterations for state in going_on)
         account = Account.of(result)
         if index in self._before and not result.complete and result.states:
             account = replace(_account_of(result.states, result.rule), events=account.events)
@@ -251,7 +253,7 @@ class Series:
     def _extra(self, what: str, make: Callable[[], Made], otherwise: Made) -> Made:
         """Make something that comes with the images and is worth none of them: where it fails twice, that is said."""
         try:
-            return _twice(make)
+            return devices.in_two_tries(make, gc.collect)
         except Warning:  # that are errors here
             raise
         except Exception as error:
@@ -404,7 +406,7 @@ class Series:
             return f"the run was short, which is the likely cause: {more}"
         return ""
 
-    @property
+    @cached_property
     def _usual_iterations(self) -> int:
         """Of a fit by the preset as it is, if no rule ends it sooner."""
         plan, settings = self.plan, self.plan.settings
@@ -424,18 +426,6 @@ class Series:
 
 def _without(what: str, why: str) -> str:
     return f"The result is without {what}: {why}"
-
-
-def _twice(make: Callable[[], Made]) -> Made:
-    """Make something, in the second try if memory runs out: there is more room when what it left behind is gone."""
-    try:
-        return make()
-    except Exception as error:
-        if not devices.is_out_of_memory(error):
-            raise
-        traceback.clear_frames(error.__traceback__)
-    gc.collect()
-    return make()
 
 
 def unfinished(plan: Plan, states: States) -> float:

@@ -193,7 +193,7 @@ def settings_for(task: str, *, on_cpu: bool, image_noise: Noise | None = None, *
     check_preset(task, changes)
     if name == "auto":
         name, _ = auto_preset(task, on_cpu=on_cpu, noise=image_noise, changes=changes)
-    return Settings(preset=name).changed(**{**PRESETS[name].as_dict(), **changes, "preset": name})
+    return PRESETS[name].changed(**{**changes, "preset": name}) if changes else PRESETS[name]
 
 
 def presets_for(task: str) -> list[str]:

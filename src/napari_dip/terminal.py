@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
 if TYPE_CHECKING:
-    from napari_dip.core.solve import Progress
+    from napari_dip.core.result import Progress
     from napari_dip.large import BlockProgress
 
 

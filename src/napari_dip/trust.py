@@ -21,7 +21,7 @@ from napari_dip.core.noise import Noise
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.pixels import find_bad_pixels
 from napari_dip.core.resolution import FourierCorrelation, fourier_correlation
-from napari_dip.core.solve import Progress, Result
+from napari_dip.core.result import Progress, Result
 from napari_dip.core.trust import Invention, Verdict, calibration, invented, noise_only_observation
 from napari_dip.defects import without_lines, without_padding
 from napari_dip.inputs import Slices, read_slices

@@ -19,7 +19,7 @@ from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Compose, Downsample, Mask
 from napari_dip.core.problem import Problem
-from napari_dip.core.solve import Result
+from napari_dip.core.result import Result
 from napari_dip.core.state import State
 from napari_dip.settings import PRESETS, Settings
 from tests.core.tape import Refusing, Taping

@@ -19,6 +19,7 @@ from napari_dip.core.guard import EVERY, PATIENCE, Diverged
 from napari_dip.core.methods import prior
 from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
+from napari_dip.core.result import Result
 from tests.core.tiny import finish, holed, live_tensors, problem, run, tiny
 
 Plan = Callable[[int, Tensor], Tensor]
@@ -60,7 +61,7 @@ def fails_at(at: int, kind: type[BaseException], *words: str) -> Plan:
     return plan
 
 
-def kinds(result: solve.Result) -> list[str]:
+def kinds(result: Result) -> list[str]:
     return [event.kind for event in result.history.events]
 
 

@@ -22,7 +22,8 @@ from napari_dip.core.methods.prior import PriorFitter
 from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.core.noise import Noise
 from napari_dip.core.problem import Problem
-from napari_dip.core.solve import OutOfMemory, Result
+from napari_dip.core.result import Result
+from napari_dip.core.solve import OutOfMemory
 from napari_dip.core.state import SAVING
 from napari_dip.settings import Settings
 from tests.core.tiny import TINY, comparisons, finish, guided, noisy, picture, problem, run, tiny

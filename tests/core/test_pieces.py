@@ -14,13 +14,14 @@ from napari_dip.core.guard import Diverged
 from napari_dip.core.noise import Noise
 from napari_dip.core.operators import Blur, Compose, Downsample, Mask, Operator
 from napari_dip.core.problem import Problem
+from napari_dip.core.result import Result
 from napari_dip.core.tiling import Blend, seed_at
 from tests.core.tiny import finish, holed, noisy, picture, problem, run, tiny
 
 WHITE = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
 
 
-def tiled(case: Problem, **rest: Any) -> solve.Result:
+def tiled(case: Problem, **rest: Any) -> Result:
     pace = {name: rest.pop(name) for name in list(rest) if name in ("states", "should_stop", "interval")}
     return finish(pieces.iterate(case, tiny(**{"tile": 16, "overlap": 6, **rest}), **pace))
 

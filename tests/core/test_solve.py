@@ -14,6 +14,7 @@ from numpy.random import mtrand
 
 from napari_dip.core import solve
 from napari_dip.core.operators import Downsample
+from napari_dip.core.result import Result
 from napari_dip.core.state import State
 from tests.core.tiny import finish, holed, picture, problem, psnr, run, tiny
 
@@ -52,7 +53,7 @@ def others_draw() -> list[float]:
     return [float(torch.rand(())), mtrand.rand(), random.random()]
 
 
-def state_of(result: solve.Result) -> State:
+def state_of(result: Result) -> State:
     (state,) = result.states
     assert state is not None
     return state

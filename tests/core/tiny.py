@@ -15,6 +15,7 @@ from napari_dip.core.fidelity import Gaussian
 from napari_dip.core.methods import selfguided
 from napari_dip.core.operators import Identity, Mask, Operator
 from napari_dip.core.problem import Problem
+from napari_dip.core.result import Progress, Result
 from napari_dip.settings import PRESETS, Settings
 
 #: Knobs that make an iteration cost about 3 ms.
@@ -80,7 +81,7 @@ def not_finite_in_step(step: int) -> type[Gaussian]:
     return Jumping
 
 
-def finish(steps: Generator[solve.Progress, None, solve.Result]) -> solve.Result:
+def finish(steps: Generator[Progress, None, Result]) -> Result:
     """Exhaust a run."""
     while True:
         try:
@@ -89,7 +90,7 @@ def finish(steps: Generator[solve.Progress, None, solve.Result]) -> solve.Result
             return end.value
 
 
-def run(case: Problem, settings: Settings, **options: Any) -> solve.Result:
+def run(case: Problem, settings: Settings, **options: Any) -> Result:
     return finish(solve.iterate(case, settings, **options))
 
 

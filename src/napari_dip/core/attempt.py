@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_dip.core import device as devices
 from napari_dip.core.device import Device
-from napari_dip.core.guard import Guard
+from napari_dip.core.guard import GaveUp, Guard
 from napari_dip.core.methods import fitter_of
 from napari_dip.core.problem import Problem
 from napari_dip.core.reason import End, Reason
@@ -117,20 +117,53 @@ class Attempt:
             replace(good, weights=place(good.weights), optimiser=place(good.optimiser), average=place(good.average))
         )
 
+    def due(self, last: int) -> bool:
+        """True if it is time to look at the loss, which waits for the GPU."""
+        return self.guard.due(self.fitter) or self.fitter.iteration == last
+
+    def check(self, last: int) -> bool:
+        """Go back to the last good state if the loss jumped; returns whether all is well.
+
+        Raises
+        ------
+        GaveUp, Diverged
+            If that has not helped, several times in a row.
+        """
+        event = self.guard.check(self.fitter, last=self.fitter.iteration == last)
+        if event is None:
+            return True
+        self.events.append(event)
+        self.rule.restart()
+        if event.kind == "gave up":
+            raise GaveUp(event.message)
+        return False
+
+    def preview(self) -> Image | None:
+        """The image so far; None if there is no memory to make it, which costs the previews and not the run."""
+        try:
+            return self.fitter.image()
+        except Exception as error:
+            if not devices.is_out_of_memory(error):
+                raise
+            traceback.clear_frames(error.__traceback__)
+            failure = str(error).split("\n")[0]
+        self.fitter.drop_gradients()
+        self._tell(SAVING, f"memory ran out on {self.device} over a preview ({failure}): no more are shown")
+        return None
+
     def rescue(self) -> None:
         """Go back to the last good state if the fitter has left the finite numbers, and there is room for that."""
         self._if_there_is_room(lambda: self.guard.rescue(self.fitter))
 
     def _if_there_is_room(self, make: Callable[[], Made]) -> Made | None:
         """Make something, in the second try if need be; None if memory runs out over it."""
-        for _ in range(2):
-            try:
-                return make()
-            except Exception as error:
-                if not devices.is_out_of_memory(error):
-                    raise
-                traceback.clear_frames(error.__traceback__)
-            self.fitter.drop_gradients()
+        try:
+            return devices.in_two_tries(make, self.fitter.drop_gradients)
+        except Exception as error:
+            if not devices.is_out_of_memory(error):
+                raise
+            traceback.clear_frames(error.__traceback__)
+        self.fitter.drop_gradients()
         return None
 
     def outcome(self, *, final: bool, stopped: bool = False, cpu: bool = False) -> Outcome | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from napari_dip.core.solve import Progress, Result
+from napari_dip.core.result import Progress, Result
 
 Turns = Generator[Progress | None, None, Result]
 Named = tuple[int, Turns]

@@ -6,12 +6,16 @@ import errno
 import os
 import re
 import threading
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
 from napari_dip.knobs import FitKnobs
 
+Made = TypeVar("Made")
 #: Held while a CUDA graph is recorded, and by what would break the recording. Twice by one thread: a recording begins
 #: with a collection of garbage, where a run that was abandoned may let go of its memory.
 ONE_AT_A_TIME = threading.RLock()
@@ -143,6 +147,18 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
+
+
+def in_two_tries(make: Callable[[], Made], make_room: Callable[[], object]) -> Made:
+    """Make something; if memory runs out, a second time when what the first try left behind is gone."""
+    try:
+        return make()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)
+    make_room()
+    return make()
 
 
 #: What libraries say: the allocators of CUDA, of a Mac and of the CPU (on Linux, then Windows), C++, cuBLAS, cuFFT and

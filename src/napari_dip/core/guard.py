@@ -16,6 +16,10 @@ class Diverged(ArithmeticError):
     """The loss was never finite, so there is nothing to return."""
 
 
+class GaveUp(ArithmeticError):
+    """Going back did not help, again and again; the last good state is there."""
+
+
 class Guard:
     """Watches one fitter.
 

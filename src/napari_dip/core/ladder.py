@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 from napari_dip.core import device as devices
 from napari_dip.core.device import Device
 from napari_dip.core.state import State
+from napari_dip.knobs import Method
 from napari_dip.settings import Settings
 
 LEAST = 128  # pixels of the result along the tiles that are chosen for want of memory
@@ -85,14 +87,18 @@ class Ladder:
         self._volume = volume
         self._changes: dict[str, Any] = {}
 
-    def applied(self, settings: Settings) -> Settings:
-        """Settings of one fit as this rung has them: of a whole image, or of a tile."""
-        return settings.changed(**{name: value for name, value in self._changes.items() if name != "tile"})
+    def applied(self, method: Method) -> Method:
+        """The method of one fit as this rung has it."""
+        return replace(method, **{name: value for name, value in self._changes.items() if hasattr(method, name)})
+
+    def changed(self, settings: Settings) -> Settings:
+        """Settings as this rung has them."""
+        return settings.changed(**self._changes)
 
     @property
     def settings(self) -> Settings:
         """The settings of the job as this rung has them."""
-        return self._settings.changed(**self._changes)
+        return self.changed(self._settings)
 
     def lower(self) -> str:
         """Go down by a step that a run can go on from where it is.

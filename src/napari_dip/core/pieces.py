@@ -24,7 +24,8 @@ from napari_dip.core.ladder import Ladder
 from napari_dip.core.operators import Place, seen_by
 from napari_dip.core.problem import Problem
 from napari_dip.core.reason import End, Reason
-from napari_dip.core.solve import History, Image, OutOfMemory, Progress, Result, shown, step_down
+from napari_dip.core.result import History, Image, Progress, Result
+from napari_dip.core.solve import OutOfMemory, shown, step_down
 from napari_dip.core.state import FAILED, SAVING, Event, State, in_words
 from napari_dip.core.stopping import Choice
 from napari_dip.core.telling import warn
@@ -122,11 +123,11 @@ def turns(
     kept: Result | None = None  # what there was before it began again
     good: State | None = None
     while True:
-        here = settings.changed(tile=ladder.settings.tile)
+        here = ladder.changed(settings)
         ladder.begin(shape, factor, fresh=not states)
         result, failure = None, None
         try:
-            result = yield from _fitted(problem, ladder.applied(here), ladder=ladder, states=states, **how)
+            result = yield from _fitted(problem, here, ladder=ladder, states=states, **how)
         except OutOfMemory as error:
             failure = error.end
             events += error.events
@@ -156,8 +157,7 @@ def turns(
     if result is None:
         raise OutOfMemory(str(failure), tuple(events))
     history = replace(result.history, events=(*events, *result.history.events))
-    final = ladder.applied(settings.changed(tile=ladder.settings.tile))
-    return replace(result, history=history, settings=final, device=ladder.device)
+    return replace(result, history=history, settings=ladder.changed(settings), device=ladder.device)
 
 
 def _fitted(
@@ -183,7 +183,8 @@ def _fitted(
             number = tile * runs + run
             steps = solve.turns(
                 part,
-                settings.changed(seed=own_seed, tile=0),
+                settings,
+                seed=own_seed,
                 state=states[number] if states else None,
                 neighbour=neighbours[number] if neighbours else None,
                 found=found,

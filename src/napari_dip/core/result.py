@@ -1,0 +1,207 @@
+"""How far a run has come, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_dip.core.device import Device
+from napari_dip.core.noise import Noise
+from napari_dip.core.reason import End
+from napari_dip.core.state import SAVING, SLOWER, Event, State
+from napari_dip.core.stopping import Choice
+from napari_dip.core.trust import Verdict
+from napari_dip.settings import Settings
+
+Image = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes
+    ----------
+    image : array
+        What is restored so far: of the slice at hand, in the units and axes of the input. Before the first iteration,
+        the measurement.
+    iteration, iterations : int
+        Steps made and steps at the most, of this run.
+    slice, slices : int
+        Index of the slice at hand and the number of slices (0 and 1 for a single image).
+    tile, tiles : int
+        Index of the tile at hand and the number of tiles of each slice.
+    run, runs : int
+        Index of the run at hand and the number of runs of each tile.
+    loss : float
+        Of the latest iterate, in the scaled intensities of the generator.
+    rate : float
+        Iterations a second, since this run began.
+    snapshot : bool
+        Whether this is one of those that ``snapshot_every`` asks for.
+    at_once : int
+        Slices that are under way together.
+    ready : float
+        Share that is done of what precedes the first iteration or follows the last, 1 in between: a self-guided fit
+        compares similar patches.
+    """
+
+    image: Image
+    iteration: int
+    iterations: int
+    loss: float
+    rate: float
+    slice: int = 0
+    slices: int = 1
+    tile: int = 0
+    tiles: int = 1
+    run: int = 0
+    runs: int = 1
+    snapshot: bool = False
+    at_once: int = 1
+    ready: float = 1.0
+
+    @property
+    def fraction(self) -> float:
+        """Share of the whole run that is done, 0 to 1."""
+        tile = self.tile + (self.run + self.iteration / self.iterations) / self.runs
+        return (self.slice + tile / self.tiles * min(self.at_once, self.slices - self.slice)) / self.slices
+
+    @property
+    def seconds_left(self) -> float:
+        """Time left if all goes on as it has, in seconds."""
+        later = (((self.slices - self.slice) * self.tiles - self.tile) * self.runs - self.run - 1) * self.iterations
+        left = self.iterations - self.iteration + later / self.at_once
+        return left / self.rate if self.rate else float("inf")
+
+
+@dataclass(frozen=True)
+class History:
+    """What happened: the loss of every iteration (float32, 1-D), and the events."""
+
+    loss: npt.NDArray[np.float32]
+    events: tuple[Event, ...] = ()
+
+    @property
+    def setbacks(self) -> tuple[Event, ...]:
+        """Events that cost more than time or digits."""
+        return tuple(event for event in self.events if event.kind not in (SLOWER, SAVING))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The restored image and how it came about.
+
+    Attributes
+    ----------
+    image : array
+        In the units and axes of the input: what the stopping rule marked, else the image at the end.
+    last : array
+        The image at the end of the run, like `image`.
+    residual : array
+        Observation minus what the instrument would see of the fitted image, in the units and axes of the input; NaN
+        where that is not known.
+    uncertainty : array or None
+        Standard deviation at each pixel, like `image`, if the settings ask for it: of the iterates about their
+        average, weighted as they are in it, which are samples of the posterior with ``optimiser="sgld"``; of a
+        self-guided fit, the error that its disagreement with similar patches lets expect; and that between the runs if
+        there are several. NaN where a known pixel is kept; at least the spread around a hole that nothing determines.
+    noise : Noise or None
+        Of the observation, in the units of the input; None if it is not known.
+    method : Choice
+        "self-guided" or "prior" (the generator is fed something fixed), and why.
+    rule : Choice
+        The stopping rule and why it was taken (of the first slice that was fitted).
+    marks : tuple of int
+        The iteration that `image` is of, for each slice that was fitted, each of its tiles and each of their runs.
+    iterations : int
+        Steps made in all (summed over the slices of a stack, and over the runs that it continues).
+    end : End
+        Why the run ended: a `reason`, which is a member of an enum, and its sentence, which is `stop_reason` too.
+    history : History
+        Loss and events.
+    settings : Settings
+        All knobs, with what ``auto`` became.
+    device : Device
+        Where it was computed, and why there.
+    seconds : float
+        Wall-clock time.
+    complete : bool
+        False if the run was stopped, gave up or ran out of memory before its last iteration or its stopping rule
+        ended it.
+    verdict : Verdict or None
+        On the residual, the worst of all slices and channels; None if nothing was fitted or no noise is known.
+    warnings : tuple of str
+        Sentences that say what not to rely on: the estimate of the noise, and holes that nothing determines.
+    record : dict
+        Provenance, fit for JSON: all of the above and the versions of the software.
+    glance : (array, array) or None
+        Small pictures of one slice before and after, for a notebook.
+
+    Notes
+    -----
+    ``np.asarray(result)`` is its image. A notebook shows the image before and after, and the verdict.
+    """
+
+    image: Image
+    last: Image
+    residual: Image
+    uncertainty: Image | None = None
+    noise: Noise | None = None
+    method: Choice
+    rule: Choice
+    marks: tuple[int, ...]
+    iterations: int
+    end: End
+    history: History
+    settings: Settings
+    device: Device
+    seconds: float
+    complete: bool
+    verdict: Verdict | None = None
+    warnings: tuple[str, ...] = ()
+    states: tuple[State | None, ...] = field(default=(), repr=False)
+    record: dict[str, Any] = field(default_factory=dict, repr=False)
+    glance: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        """Shape, type, method, end and verdict, in a few lines."""
+        return "\n".join([f"Result: {self._headline}", *self._sentences, *self._count_of_warnings])
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Image:
+        """The image, for numpy and all that takes an array."""
+        return np.array(self.image, dtype=dtype, copy=copy)  # type: ignore[arg-type, unused-ignore]  # numpy 1: a bool
+
+    def _repr_html_(self) -> str:
+        """The page that a notebook shows."""
+        from napari_dip.glance import page  # presentation, which numerics do without
+
+        pictures = zip(("before", "after"), self.glance or (), strict=False)
+        return page(pictures, [self._headline, *self._sentences], self.warnings)
+
+    @property
+    def stop_reason(self) -> str:
+        """The sentence that says why the run ended."""
+        return str(self.end)
+
+    @property
+    def _headline(self) -> str:
+        shape = " x ".join(map(str, self.image.shape))
+        return f"{self.record.get('task', 'image')}, {shape}, {self.image.dtype}, {self.method.name}"
+
+    @property
+    def _sentences(self) -> list[str]:
+        return [self.stop_reason, *([self.verdict.sentence] if self.verdict else [])]
+
+    @property
+    def _count_of_warnings(self) -> list[str]:
+        count = len(self.warnings)
+        return [f"{count} warning{'s' if count > 1 else ''}, see .warnings"] if count else []
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """What was chosen and why: headings and sentences."""
+        return {"Method": str(self.method), "Stopping rule": str(self.rule)}
