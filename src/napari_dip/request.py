@@ -2,7 +2,7 @@
 
 An argument of the problem is one field of `Request` here, with its check, its words and its options on the command
 line, a word in the rows of the tasks that take it, and a row in the form. How the problem is solved is no part of it:
-that is a knob of `napari_dip.settings`.
+that is a knob of `napari_dip.settings`. Long because half of it is a table.
 """
 
 from __future__ import annotations
