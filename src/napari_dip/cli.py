@@ -265,7 +265,7 @@ def _control(result: Result, picture: Picture, same: dict[str, Any], stop: Stop,
 
 
 def _axes(picture: Picture, spatial: str, together: str | None = None, name: str = "") -> dict[str, Any]:
-    """How the API names the axes of a picture, one of which may be restored together."""
+    """Axes of a picture as the API names them, one of which may be restored together."""
     if together is not None:
         free = picture.slice_axes[: -len(spatial)]
         if "S" in picture.axes:
@@ -284,7 +284,7 @@ def _axes(picture: Picture, spatial: str, together: str | None = None, name: str
 
 
 def _asked(args: Namespace, picture: Picture, spatial: str) -> Request:
-    """What is said of the problem, checked before torch is imported, and what the file knows of its voxels."""
+    """The request, checked before torch is imported, with the voxel size that the file knows."""
     sizes = picture.sizes_in(picture.unit_of("X"), spatial)
     known = all(sizes.get(axis, 0) > 0 for axis in spatial)
     voxel_size = tuple(sizes[axis] for axis in spatial) if known else None

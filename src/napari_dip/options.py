@@ -1,4 +1,4 @@
-"""What can be said on the command line. The options that are knobs come from walking `knobs`."""
+"""The options of the command line. Those that are knobs come from walking `knobs`, arguments from `Request`."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _texts(task: Task) -> dict[str, Any]:
 
 
 def _add_arguments(command: _Parser, task: str) -> None:
-    """What defines the problem, and how it is run."""
+    """Add the options that define the problem, and how it is run."""
     add = command.add_argument
     add("source", metavar="IN", help="The image to restore.")
     holds = "PNG and JPEG hold whole numbers only; TIFF holds any. Not needed for --estimate."
@@ -159,7 +159,7 @@ def files_said() -> list[str]:
 
 
 def _add_reading(command: _Parser) -> None:
-    """How IN is read, and what is known of it."""
+    """Add the options that say how IN is read, and what is known of it."""
     add = command.add_argument
     where = "not zero where a pixel is missing; NaN and infinite pixels of IN count as missing too"
     add("--series", metavar="N", type=int, help="Which of several images in the file IN, counted from 0.")
@@ -175,7 +175,7 @@ def _add_reading(command: _Parser) -> None:
 
 
 def _add_trust(command: _Parser) -> None:
-    """What is said of the result, and written beside it."""
+    """Add the options for what is said of the result, and written beside it."""
     add = command.add_argument_group("how far to trust the result (--uncertainty writes OUT-uncertainty)").add_argument
     add("--residual", action="store_true", help="Write what was removed beside OUT, as OUT-residual.")
     add(
@@ -208,7 +208,7 @@ def _add_knobs(command: _Parser, task: str) -> None:
 
 
 def _reading(name: str, knob: Knob) -> dict[str, Any]:
-    """How argparse reads the value of a knob; `Settings` checks it."""
+    """Arguments with which argparse reads the value of a knob; `Settings` checks it."""
     if knob.kind == "bool":
         return {"action": argparse.BooleanOptionalAction}
     choices = "NAME" if name == "preset" else f"{{{','.join(knob.choices)}}}"
@@ -246,7 +246,7 @@ def _several(kind: Callable[[str], Any], example: str) -> Callable[[str], Any]:
 
 
 def _unknown(word: str, task: str, commands: dict[str, _Parser]) -> str:
-    """What to say of a word that nothing took."""
+    """The error for a word that nothing took."""
     if not word.startswith("-"):
         return f"{word!r} is one word too many; quote a name that has spaces"
     option = word.partition("=")[0]

@@ -20,7 +20,7 @@ _SHARP: dict[str, Any] = dict(output="linear", optimiser="muon", learning_rate=0
 
 
 def _original(**changes: Any) -> dict[str, Any]:
-    """What all notebooks have in common: they run to their end."""
+    """Settings that all notebooks have in common: they run to their end."""
     return dict(stop="iterations", **changes)
 
 

@@ -1,4 +1,4 @@
-"""What is asked: a task, an image, and what is known of the instrument that took it; every value is checked once.
+"""A request: a task, an image, and what is known of the instrument that took it; every value is checked once.
 
 An argument of the problem is one field of `Request` here, with its check, its words and its options on the command
 line, a word in the rows of the tasks that take it, and a row in the form. How the problem is solved is no part of it:

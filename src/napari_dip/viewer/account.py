@@ -1,4 +1,4 @@
-"""What a user is told of a run that is over: the sentence in view, and the account of what happened below it."""
+"""Words about a run that is over: the sentence in view, and the account of what happened below it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def headline(name: str, result: Result) -> str:
 
 
 def details(result: Result) -> list[tuple[str, str]]:
-    """What was chosen for a run and why, and what happened in it: a heading and a sentence each."""
+    """Choices of a run and their reasons, and its events: a heading and a sentence each."""
     told = [("Warning", _ended(warning)) for warning in result.warnings]
     told += [(heading, _ended(sentence)) for heading, sentence in result.choices.items()]
     if result.noise is not None:
@@ -63,7 +63,7 @@ def details_of_blocks(restored: Restored) -> list[tuple[str, str]]:
 
 
 def pace(progress: Progress | BlockProgress) -> str:
-    """How far a run is."""
+    """Pace of a run: slice, iteration, rate and time left."""
     from napari_dip.large import BlockProgress
 
     if isinstance(progress, BlockProgress):
@@ -101,7 +101,7 @@ def _pace_of_blocks(progress: BlockProgress) -> str:
 
 
 def share(progress: Progress | BlockProgress) -> float:
-    """What share of a run is done, 0 to 1."""
+    """Share of a run that is done, 0 to 1."""
     from napari_dip.large import BlockProgress
 
     if isinstance(progress, BlockProgress):
@@ -111,7 +111,7 @@ def share(progress: Progress | BlockProgress) -> float:
 
 
 def has_other_last(result: Result) -> bool:
-    """Whether a run went on after the image that it returns."""
+    """True if a run went on after the image that it returns."""
     return not np.array_equal(result.last, result.image, equal_nan=True)
 
 

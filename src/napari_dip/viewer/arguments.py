@@ -65,7 +65,7 @@ class Known(Rows):
         return {} if value is None else {self.name: value, **{n: row.value for n, row in self.beside.items()}}
 
     def words(self, layer: Any, space: int) -> str:
-        """What a run does for its sake to a layer, as part of a sentence; nothing if that goes without saying.
+        """Its part in the sentence that says what a run does to a layer; empty if that goes without saying.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class Known(Rows):
 
 
 class Factor(Known):
-    """How much finer the result is."""
+    """The factor of a super-resolution, and how the instrument sampled."""
 
     def _own(self, needed: bool, images: Any) -> list[Any]:
         self.z, self.yx = (

@@ -49,7 +49,7 @@ class Background(QObject):
 
     @property
     def waiting(self) -> bool:
-        """Whether an answer is still to come."""
+        """True while an answer is still to come."""
         return self._wait.isActive() or self._under_way > 0
 
     def ask(self, question: Callable[[], Any]) -> None:

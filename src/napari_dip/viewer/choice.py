@@ -160,7 +160,7 @@ class Inputs(QWidget):
         return [(layer.name, layer) for layer in self._viewer.layers if isinstance(layer, Labels)]
 
     def no_image(self) -> str:
-        """What to do while none is chosen."""
+        """Advice while none is chosen."""
         active = self._viewer.layers.selection.active
         if active is not None and not isinstance(active, Image):
             return f"'{active.name}' is a {layers.kind(active)} layer; choose or open an image."
@@ -193,7 +193,7 @@ class Inputs(QWidget):
 
     @property
     def space(self) -> int:
-        """How many axes of space there are in what is to be restored: 3 for volumes."""
+        """Number of axes of space of a restored slice: 2, or 3 for volumes."""
         layer = self.image.value
         return 3 if layer is not None and layer.ndim > 2 and self.where.value in (VOLUME, ALL_VOLUMES) else 2
 
@@ -206,18 +206,18 @@ class Inputs(QWidget):
         return self.index_in_view()[: self.image.value.ndim - self.space]
 
     def selection(self) -> Selection:
-        """What is chosen, not read yet."""
+        """The chosen slices, not read yet."""
         layer = self.image.value
         layers.check_source(layer)
         return layers.select(layer, where=self.place(), level=self._level_of(layer), space=self.space)
 
     @property
     def large(self) -> bool:
-        """Whether what is chosen is lazy and too large to be read at once."""
+        """True if the chosen slices are lazy and too large to be read at once."""
         return self.image.value is not None and self.selection().large
 
     def read(self) -> Source:
-        """What is chosen, with the pixels missing that the mask marks."""
+        """The chosen slices, with the pixels missing that the mask marks."""
         layers.check_source(self.image.value)
         return self._reader(self.place(), self.space)()
 
@@ -236,7 +236,7 @@ class Inputs(QWidget):
         self.continued.emit(asked["changes"])
 
     def look(self) -> tuple[Any, Callable[[], Source]]:
-        """What identifies the slice in view, its mask included, and how to read it: not before the call."""
+        """A key of the slice in view, its mask included, and a function that reads it."""
         layer, mask = self.image.value, self.mask.value
         layers.check_source(layer)
         index = self.index_in_view()
@@ -270,7 +270,7 @@ class Inputs(QWidget):
         return f"Fill what {which} of '{mask.name}' marks in"
 
     def describe(self) -> str:
-        """What is chosen: the layer, its slice and its pixels."""
+        """The chosen layer, its slice and its pixels, in words."""
         layer = self.image.value
         where = ""
         if layer.ndim > 2:
@@ -351,7 +351,7 @@ class Inputs(QWidget):
 
 
 def images_in(viewer: Any) -> list[tuple[str, Any]]:
-    """What can be restored, by name: what lies on top first, what is hidden (such as a ground truth) last."""
+    """Layers that can be restored, by name: the one on top first, hidden ones (such as a ground truth) last."""
     top_down = list(viewer.layers)[::-1]
     images = [layer for layer in top_down if isinstance(layer, Image) and not is_by_product(layer)]
     return [(layer.name, layer) for layer in sorted(images, key=lambda layer: not layer.visible)]

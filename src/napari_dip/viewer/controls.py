@@ -89,7 +89,7 @@ class Controls(QWidget):
 
     @property
     def running(self) -> bool:
-        """Whether a job is under way, also while it is paused."""
+        """True while a job is under way, also while it is paused."""
         return self._job is not None
 
     @property
@@ -169,12 +169,12 @@ class Controls(QWidget):
 
     @property
     def status(self) -> str:
-        """What stands under the progress bar."""
+        """Sentence under the progress bar."""
         return self._status.text()
 
     @property
     def account(self) -> str:
-        """What stands under "What happened"."""
+        """Text under "What happened"."""
         return self._account.text()
 
     def say(self, text: str, failed: bool = False) -> None:

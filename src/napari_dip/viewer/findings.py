@@ -1,4 +1,4 @@
-"""What can be found out about a result besides its image: sentences, figures for its record, and maps as layers."""
+"""Findings about a result besides its image: sentences, figures for its record, and maps as layers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RESIDUAL, UNCERTAINTY, HOLES, CONTROL = "residual", "uncertainty", "hole map", "
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is to be found out.
+    """Findings that are asked for.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Map:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What was found out: a heading and a sentence each, figures by name, and maps."""
+    """A heading and a sentence for each finding, figures by name, and maps."""
 
     sentences: tuple[tuple[str, str], ...] = ()
     figures: dict[str, Any] = field(default_factory=dict)

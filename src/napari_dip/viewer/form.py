@@ -123,7 +123,7 @@ class SettingsForm(QWidget):
         return self._filled.changed(**self._changes())
 
     def knobs(self) -> dict[str, Any]:
-        """What the user chose, by name: the preset, the device and the rows that were touched.
+        """Knobs that the user chose, by name: the preset, the device and the rows that were touched.
 
         With it a run fills in the rest by itself, also what it knows better then than the form does now.
 
@@ -152,7 +152,7 @@ class SettingsForm(QWidget):
 
     @property
     def wants_guide(self) -> bool:
-        """Whether the code is to be a guide image."""
+        """True if the code is to be a guide image."""
         return bool(self._rows["code"].value == "guide")
 
     @property

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: with a value, or with the sentence that says why there is none."""
+    """End of a job: a value, or the sentence that says why there is none."""
 
     value: Any
     error: str = ""
@@ -82,7 +82,7 @@ class Job(QObject):
 
     @property
     def running(self) -> bool:
-        """Whether the run is under way, from `start` on, also while it is paused."""
+        """True while the run is under way, from `start` on, also while it is paused."""
         return self._worker is not None and not self._over.is_set()
 
     def _on_returned(self, outcome: Outcome) -> None:
@@ -92,7 +92,7 @@ class Job(QObject):
 
     @property
     def paused(self) -> bool:
-        """Whether the run waits for `resume`."""
+        """True while the run waits for `resume`."""
         return not self._may_run.is_set()
 
     def pause(self) -> None:
@@ -122,7 +122,7 @@ class Job(QObject):
         return self._name
 
     def __call__(self) -> Outcome:
-        """What the worker does."""
+        """Work through the steps, in the worker's thread."""
         try:
             return self._outcome()
         finally:

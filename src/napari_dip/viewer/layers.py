@@ -82,7 +82,7 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Source:
-    """What is to be restored of an image layer.
+    """Pixels of an image layer that are to be restored.
 
     Attributes
     ----------
@@ -117,7 +117,7 @@ class Source:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What restorations and the functions of `napari_dip.trust` need to know about the axes."""
+        """Axes, as restorations and the functions of `napari_dip.trust` name them."""
         return {
             "image": self.image,
             "mask": self.missing,
@@ -159,7 +159,7 @@ def check_source(layer: Any) -> None:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is chosen of an image layer, not read yet.
+    """Part of an image layer, not read yet.
 
     Attributes
     ----------
@@ -193,7 +193,7 @@ class Selection:
 
     @property
     def large(self) -> bool:
-        """Whether it is lazy and never read as a whole: several slices, or one of more pixels than fit in a block."""
+        """True if it is lazy and never read as a whole: several slices, or one of more pixels than fit in a block."""
         if not is_lazy(self.data):
             return False
         if self.together:
@@ -203,7 +203,7 @@ class Selection:
 
     @property
     def array(self) -> Any:
-        """What is chosen, as lazy as the layer."""
+        """The chosen part, as lazy as the layer."""
         if all(each == slice(0, n) for each, n in zip(self.part, self.data.shape, strict=False)):
             return self.data
         data = self.data
@@ -241,14 +241,14 @@ class Selection:
 
 
 def is_lazy(data: Any) -> bool:
-    """Whether an array is read, or computed, part by part."""
+    """True if an array is read, or computed, part by part."""
     return not isinstance(data, np.ndarray)
 
 
 def select(
     layer: Any, *, where: str | tuple[int, ...] = ALL, level: int = 0, space: int = 2, size: int | None = None
 ) -> Selection:
-    """What is chosen of an image layer, without reading it.
+    """Select a part of an image layer, without reading it.
 
     Parameters
     ----------
@@ -346,7 +346,7 @@ _showing: list[str] = []  # layers that are being added now, and so become activ
 
 
 def showing() -> bool:
-    """Whether a layer is being added that the user did not add."""
+    """True while a layer is being added that the user did not add."""
     return bool(_showing)
 
 

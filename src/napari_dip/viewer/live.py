@@ -1,4 +1,4 @@
-"""What is seen of a run while it goes on: a preview, and snapshots that stay."""
+"""Images of a run while it goes on: a preview, and snapshots that stay."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class _Marks:
 
     @property
     def flat(self) -> bool:
-        """Whether the marks are the same in all slices along the axes before y and x."""
+        """True if the marks are the same in all slices along the axes before y and x."""
         return not self.matrix[:, :-3].any()
 
     def at(self, part: tuple[slice, ...]) -> np.ndarray:
@@ -163,5 +163,5 @@ def _chunks(n: int) -> tuple[int, ...]:
 
 
 def _block(marks: _Marks, block_info: Any = None) -> np.ndarray:
-    """What `dask.array.map_blocks` asks for."""
+    """One chunk, as `dask.array.map_blocks` asks for it."""
     return marks.at(tuple(slice(*ends) for ends in block_info[None]["array-location"])).astype(np.uint8)

@@ -39,7 +39,7 @@ class NoiseSentence(Text):
 
     @property
     def waiting(self) -> bool:
-        """Whether an estimate is under way."""
+        """True while an estimate is under way."""
         return self._background.waiting
 
     def look(self, key: Any, read: Callable[[], Source], camera: dict[str, float]) -> None:

@@ -23,7 +23,7 @@ LAST = "last iterate"
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What is asked for, of an image in memory and of a lazy one alike.
+    """Task, source and arguments, of an image in memory and of a lazy one alike.
 
     Attributes
     ----------
@@ -179,12 +179,12 @@ class Restoration(Asked):
 
 
 def is_by_product(layer: Any) -> bool:
-    """Whether a layer is the preview of a run, or a map that came with a result: nothing to restore."""
+    """True for the preview of a run, or a map that came with a result: nothing to restore."""
     return not {"preview", "map"}.isdisjoint(layer.metadata.get(METADATA, {}))
 
 
 def _processors() -> int:
-    """How many this process may use, which can be fewer than there are: with more threads each barrier stalls."""
+    """Processors that this process may use, maybe fewer than there are: with more threads each barrier stalls."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

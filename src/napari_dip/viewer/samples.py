@@ -117,12 +117,12 @@ def _camera(exposure: float) -> dict[str, Any]:
 
 
 def _counts(photons: Image) -> Image:
-    """What a camera without noise would read."""
+    """Counts of a camera without noise."""
     return (_OFFSET + _GAIN * photons).astype(np.float32)
 
 
 def _expose(photons: Image, seed: int) -> Image:
-    """What the camera reads: photon noise, read noise and offset, in whole counts."""
+    """Counts of the camera: photon noise, read noise and offset, whole numbers."""
     rng = np.random.default_rng(seed)
     seen = rng.poisson(np.maximum(photons, 0)) + rng.normal(0, _READ_NOISE, photons.shape)
     return np.clip(np.rint(_OFFSET + _GAIN * seen), 0, 65535).astype(np.uint16)

@@ -1,4 +1,4 @@
-"""How far to trust a result: switches for what is to be found out about it, and what was."""
+"""Trust in a result: switches for what is to be found out about it, and what was."""
 
 from __future__ import annotations
 
@@ -119,21 +119,21 @@ class TrustPanel(Section):
 
     @property
     def told(self) -> str:
-        """What is said of the last result."""
+        """Sentences about the last result."""
         return self._text.text()
 
     @property
     def uncertainty(self) -> bool:
-        """Whether the run is to keep count of the uncertainty."""
+        """True if the run is to keep count of the uncertainty."""
         return self.switches["uncertainty"].isChecked()
 
     @property
     def wants_control(self) -> bool:
-        """Whether a noise-only control is to follow."""
+        """True if a noise-only control is to follow."""
         return self.switches["control"].isChecked()
 
     def wanted(self, restoration: Restoration) -> Wanted:
-        """What is switched on, for a restoration.
+        """Findings that are switched on, for a restoration.
 
         Raises
         ------

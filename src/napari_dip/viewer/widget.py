@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class RestoreWidget(QWidget):
-    """What the dock widgets share.
+    """Dock widget of one task; a subclass names it.
 
     Parameters
     ----------
@@ -216,12 +216,12 @@ class RestoreWidget(QWidget):
 
     @property
     def running(self) -> bool:
-        """Whether a run is under way, also while it is paused."""
+        """True while a run is under way, also while it is paused."""
         return self.controls.running
 
     @property
     def status(self) -> str:
-        """What stands under the progress bar."""
+        """Sentence under the progress bar."""
         return self.controls.status
 
     @property
@@ -279,7 +279,7 @@ class RestoreWidget(QWidget):
         }
 
     def _stream(self, blank: bool = False) -> Stream:
-        """What the form asks for of a lazy layer; with a `blank` mask to say what it would do."""
+        """The run over a lazy layer that the form asks for; with a `blank` mask to say what it would do."""
         return Stream(
             **self._asked(),
             source=self.inputs.selection(),
@@ -288,7 +288,7 @@ class RestoreWidget(QWidget):
         )
 
     def _read(self) -> Restoration | Stream:
-        """What the form asks for, read from the layers now unless they are lazy: later changes do not matter."""
+        """The run that the form asks for, with the pixels of now unless they are lazy: later changes do not matter."""
         if self.inputs.large:
             return self._stream()
         asked, guide = self._asked(), self.inputs.guide.value
