@@ -124,6 +124,7 @@ def test_blank_slices_tell_nothing_of_a_stack(blank: float) -> None:
     blanked = np.insert(photons, [1, 4], blank, axis=0)
     full, holed = (denoise(each, leading_axes=1, **PRIOR) for each in (photons, blanked))
     assert holed.noise == full.noise
+    assert holed.record["intensity_range"] == full.record["intensity_range"]
     assert not any("noise" in warning for warning in holed.warnings)
     assert np.array_equal(holed.image[[1, 5]], blanked[[1, 5]].astype(np.float32), equal_nan=True)
     noises = [trust.estimate_noise(each, leading_axes=1) for each in (photons, blanked)]
@@ -276,7 +277,7 @@ def test_a_failed_slice_is_told_on_the_command_line(
     Failing(monkeypatch, tifffile.imread("in.tif").astype(float), _1=RuntimeError("on purpose"))
     assert main(["denoise", "in.tif", "out.tif", *CLI]) == 1
     told = capsys.readouterr().out
-    assert "slice 2 of 3 failed and is empty: RuntimeError: on purpose" in told
+    assert "slice 1 failed and is empty: RuntimeError: on purpose" in told
     assert "Warning: Slice 1 could not be restored" in told
     assert [bool(np.isfinite(each).all()) for each in tifffile.imread("out.tif")] == [True, False, True]
 

@@ -109,7 +109,7 @@ def test_what_was_there_stays_where_a_run_that_goes_on_is_stopped() -> None:
     done = restored()
     more = restored(in_slice(1, 5), resume=done)
     assert not more.complete
-    assert "in slice 2 of 3; the slices after it are as they were" in more.stop_reason
+    assert "in slice 1, counted from 0; the slices after it are as they were" in more.stop_reason
     assert more.iterations > done.iterations
     assert len(more.marks) == 3
     for name in ("image", "last", "residual", "uncertainty"):
@@ -200,5 +200,5 @@ def test_slices_at_once_stay_as_they_were_where_their_states_are_too_many_to_be_
     half = replace(early, states=(*early.states[:2], late.states[2]))
     monkeypatch.setattr(pieces, "STATES_AT_MOST", 0)
     more = restored(in_slice(0, 44), resume=half, at_once=3)
-    assert "in slices 1 to 2 of 3" in more.stop_reason
+    assert "in slices 0 to 1, counted from 0" in more.stop_reason
     assert np.isfinite(more.image).all()

@@ -114,6 +114,14 @@ def test_a_residual_is_on_the_grid_of_the_measurement(tmp_path: Path) -> None:
     assert scales == [(0.5, 0.5), (0.5, 0.5), (1, 1)]
 
 
+def test_a_block_without_a_record_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: Any) -> Any:
+        raise RuntimeError("on purpose")
+
+    monkeypatch.setattr("napari_dip.series.describe", none)
+    assert restore_blocks("denoise", stack(20, 24), tmp_path / "out.zarr", **PRIOR).complete
+
+
 @pytest.mark.parametrize("kind", ["path", "zarr", "dask", "memory"])
 def test_all_kinds_of_arrays_give_the_same(tmp_path: Path, kind: str) -> None:
     values = stack(3, 20, 24)

@@ -179,6 +179,7 @@ def test_blocks_count_bad_pixels_and_say_so(tmp_path: Path) -> None:
     quick = {"tile": 64, "client": False, "progress": False, **SMALL}
     done = restore_blocks("denoise", image, tmp_path / "out.zarr", **quick)
     assert done.record["bad_pixels"] == 5
+    assert done.record["intensity_range"][1] < 1000
     assert "skip_bad_pixels=False" in done.stop_reason
     off = restore_blocks("denoise", image, tmp_path / "off.zarr", skip_bad_pixels=False, **quick)
     assert off.record["bad_pixels"] == 0

@@ -193,7 +193,7 @@ def test_a_stop_ends_all_that_are_under_way_and_the_rest_is_empty() -> None:
     assert np.isfinite(result.image[:2]).all()
     assert np.isnan(result.image[2:]).all()
     assert not result.complete
-    assert "slices 1 to 2 of 5" in result.stop_reason
+    assert "slices 0 to 1, counted from 0" in result.stop_reason
     both = denoise(image, leading_axes=1, resume=result)
     assert np.isfinite(both.image).all()
 

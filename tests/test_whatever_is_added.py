@@ -1,4 +1,4 @@
-"""The same image whatever constant is added to it: zero is no intensity that anything depends on."""
+"""The same image whatever constant is added to it, and whatever gain: zero and one are no intensities of their own."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.core.tiny import TINY, picture
 PRIOR: dict[str, Any] = {**TINY, "iterations": 3, "code": "uniform"}
 GUIDED: dict[str, Any] = {"channels": 4, "scales": 2, "crop": 8, "batch": 2, "iterations": 3, "device": "cpu"}
 ADDED = (-1000, 112, 4 * 10**9)
+GAINS = (2.0, 16.0, 1 / 64)  # powers of two, which change no digit
 
 
 def measured(
@@ -69,6 +70,18 @@ def test_the_noise_is_the_same_whatever_is_added(name: str) -> None:
         np.testing.assert_array_equal(find_bad_pixels(image + constant), find_bad_pixels(image))
 
 
+@pytest.mark.parametrize("name", CAMERAS)
+def test_the_noise_follows_a_gain(name: str) -> None:
+    image = CAMERAS[name] / 64 + 0.5**20  # no whole numbers, which may be photons
+    found = estimate_noise(image)
+    for gain in GAINS:
+        moved = estimate_noise(image * gain)
+        for figure in ("gain", "offset", "read_noise", "sigma"):
+            assert getattr(moved, figure) == getattr(found, figure) * gain, figure
+        assert figures(moved)[3:] == figures(found)[3:]
+        np.testing.assert_array_equal(find_bad_pixels(image * gain), find_bad_pixels(image))
+
+
 @pytest.mark.parametrize("known", [("gain",), ("offset",), ("read_noise",), ("gain", "offset"), ("gain", "read_noise")])
 def test_the_noise_around_a_camera_is_the_same_whatever_is_added(known: tuple[str, ...]) -> None:
     image, camera = measured(2, 20, 100), {"gain": 2.0, "offset": 100.0, "read_noise": 2.0}
@@ -99,6 +112,19 @@ def test_a_result_is_the_same_whatever_is_added(name: str, knobs: dict[str, Any]
         np.testing.assert_allclose(moved.residual, plain.residual, **close)
         np.testing.assert_allclose(moved.uncertainty, plain.uncertainty, **close)
         assert (moved.verdict and moved.verdict.sentence) == (plain.verdict and plain.verdict.sentence)
+        assert (moved.rule, moved.method, moved.warnings) == (plain.rule, plain.method, plain.warnings)
+
+
+@pytest.mark.parametrize("name", ["photons and read noise", "of one strength"])
+@pytest.mark.parametrize("knobs", [GUIDED, PRIOR])
+def test_a_result_follows_a_gain(name: str, knobs: dict[str, Any]) -> None:
+    image = CAMERAS[name][8:32, 8:32] / 64 + 0.5**20
+    plain = denoise(image, uncertainty=True, **knobs)
+    for gain in GAINS:
+        moved = denoise(image * gain, uncertainty=True, **knobs)
+        for what in ("image", "residual", "uncertainty"):
+            np.testing.assert_array_equal(getattr(moved, what), getattr(plain, what) * np.float32(gain))
+        assert (moved.verdict and moved.verdict.ok) == (plain.verdict and plain.verdict.ok)
         assert (moved.rule, moved.method, moved.warnings) == (plain.rule, plain.method, plain.warnings)
 
 

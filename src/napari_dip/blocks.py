@@ -21,10 +21,11 @@ import zarr
 from napari_dip import record
 from napari_dip.core.intensity import mean_of
 from napari_dip.core.noise import Noise
-from napari_dip.core.padding import padding_of
 from napari_dip.core.result import Progress, Result
 from napari_dip.core.telling import quietly
 from napari_dip.core.tiling import Tiling, seed_at
+from napari_dip.defects import Skips
+from napari_dip.inputs import Slices
 from napari_dip.io.arrays import Part, Place
 from napari_dip.io.omezarr import coarser
 from napari_dip.ledger import RESIDUAL, UNCERTAINTY, Ledger
@@ -212,12 +213,13 @@ def compose(plan: Plan, step: str, index: int, part: Part | None = None, mask: P
         plan.ledger.mark(step, index, {})
 
 
-def extremes(index: int, part: Part, mask: Part | None, skip_padding: bool = False) -> tuple[float, float] | None:
-    """The smallest and the largest known pixel of a part, a slice of space."""
+def extremes(
+    index: int, part: Part, mask: Part | None, skips: Skips, noise: Noise | None
+) -> tuple[float, float] | None:
+    """The smallest and the largest known pixel of a part, a slice of space, without what is left out."""
     values, missing = known(part, mask)
-    if skip_padding:
-        missing = missing | padding_of(values, missing)
-    some = values[~missing]
+    slices = skips.pixels(skips.areas(Slices(values[None, None], missing[None, None], (), None)), noise)
+    some = slices.values[~slices.missing]
     return (float(some.min()), float(some.max())) if some.size else None
 
 
@@ -291,8 +293,8 @@ def _entry(result: Result) -> dict[str, Any]:
         "seconds": round(result.seconds, 3),
         "complete": result.complete,
         "stop_reason": result.stop_reason,
-        "padding_pixels": result.record["padding_pixels"],
-        "bad_pixels": result.record["bad_pixels"],
+        "padding_pixels": result.record.get("padding_pixels", 0),
+        "bad_pixels": result.record.get("bad_pixels", 0),
         "verdict": None if result.verdict is None else result.verdict.ok,
     }
 

@@ -104,8 +104,10 @@ def padding_sentence(slices: Slices) -> str:
         return ""
     levels, counts = np.unique(slices.values[slices.padding], return_counts=True)
     usual = ", ".join(f"{value:g}" for value in levels[counts >= counts.max() / 10][:_NAMED])  # others are of rims
+    shares = slices.padding.reshape(len(slices.padding), -1).mean(axis=1)
+    each = f", from {shares.min():.2g} to {shares.max():.2g} of a slice" if len(shares) > 1 else ""
     return (
-        f"{np.count_nonzero(slices.padding)} pixels ({slices.padding.mean():.2g} of all) are no measurement but "
+        f"{np.count_nonzero(slices.padding)} pixels ({slices.padding.mean():.2g} of all{each}) are no measurement but "
         f"padding or dead lines, of value {usual}: they were left out and come back as they are (skip_padding=False "
         "restores them)"
     )

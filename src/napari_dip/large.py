@@ -33,7 +33,17 @@ from napari_dip.io.arrays import Place, Unreadable
 from napari_dip.io.ngff import Calibration
 from napari_dip.keywords import BlockOptions, Instrument, with_knobs
 from napari_dip.ledger import KEY, RESIDUAL, UNCERTAINTY, Ledger
-from napari_dip.order import AnotherRun, Order, begin, look, plan_of, read_order, refuse_another, same_samples
+from napari_dip.order import (
+    AnotherRun,
+    Order,
+    begin,
+    look,
+    noise_from,
+    plan_of,
+    read_order,
+    refuse_another,
+    same_samples,
+)
 from napari_dip.outputs import IMAGE
 from napari_dip.settings import Settings
 from napari_dip.tasks import TASKS
@@ -351,7 +361,7 @@ def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, 
     else:
         limits = order.intensity_range
         if limits is None or seen["noise"] is None:  # the latter: no sample has a known pixel, perhaps none has
-            measured = yield from _extremes(order)
+            measured = yield from _extremes(order, seen["noise"])
             if order.should_stop():
                 return Restored(path=target, complete=False, stop_reason="stopped by the user", record={})
             if measured is None:
@@ -470,15 +480,15 @@ def _digest(order: Order) -> Generator[BlockProgress, None, str | None]:
     return hashlib.sha256("".join(found[i] for i in range(len(places))).encode()).hexdigest()
 
 
-def _extremes(order: Order) -> Generator[BlockProgress, None, tuple[float, float] | None]:
+def _extremes(order: Order, noise: dict[str, Any] | None) -> Generator[BlockProgress, None, tuple[float, float] | None]:
     """The smallest and the largest known pixel of the whole array; None if there is none."""
     tiles = order.tiles
     lead = [range(n) for n in order.source.shape[: order.leading]]
     places = ((*(slice(i, i + 1) for i in at), *tile) for at in itertools.product(*lead) for tile in tiles)
     count = len(tiles) * int(np.prod([len(each) for each in lead], dtype=int))
     pieces = ((i, order.parts(place)) for i, place in enumerate(places))
-    skip = Skips.of(TASKS[order.task], order.settings, order.changes).padding
-    look = partial(blocks.extremes, skip_padding=skip)
+    skips = Skips.of(TASKS[order.task], order.settings, order.changes)
+    look = partial(blocks.extremes, skips=skips, noise=noise_from(noise) if noise else None)
     low, high, began = np.inf, -np.inf, time.perf_counter()
     flat: list[float] = []  # the values of parts that have one alone: padding, unless there is nothing else
     damage: Unreadable | None = None
@@ -487,7 +497,7 @@ def _extremes(order: Order) -> Generator[BlockProgress, None, tuple[float, float
             damage = found
         elif isinstance(found, BaseException):
             raise found
-        elif found is not None and skip and found[0] == found[1]:
+        elif found is not None and skips.padding and found[0] == found[1]:
             flat.append(found[0])
         elif found is not None:
             low, high = min(low, found[0]), max(high, found[1])

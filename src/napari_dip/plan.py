@@ -24,7 +24,7 @@ from napari_dip.core.stopping import Choice
 from napari_dip.defects import Skips
 from napari_dip.inputs import Slices
 from napari_dip.method import auto_preset
-from napari_dip.noises import Noises, noise_of
+from napari_dip.noises import Noises, noise_of, telling
 from napari_dip.request import Request
 from napari_dip.settings import Settings, check_preset, settings_for
 from napari_dip.units import Units
@@ -163,10 +163,12 @@ def make_plan(
 
 
 def scaling_of(request: Request) -> Scaling | None:
-    """One affine scaling for all slices, from known pixels only; None if they are all equal."""
+    """One affine scaling for all slices, from known pixels of those that are not blank; None if all are."""
     if request.intensity_range is not None:
         return Scaling(*request.intensity_range)
-    known = request.slices.values[~request.slices.missing]
+    values, missing = request.slices.values, request.slices.missing
+    some = telling(values, missing)
+    known = values[some][~missing[some]]
     low, high = float(known.min()), float(known.max())
     check_range(low, high)
     return Scaling(low, high) if low < high else None

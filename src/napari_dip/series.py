@@ -293,7 +293,7 @@ class Series:
         _log.debug("slice %d failed", index, exc_info=error)
         self._ends.pop(index, None)
         self._errors[index] = error
-        message = f"slice {index + 1} of {self.count} failed and {_STAYS[index in self._before]}: {in_words(error)}"
+        message = f"slice {index} failed and {_STAYS[index in self._before]}: {in_words(error)}"
         self.events.append(Event(0, FAILED, message))
         self._shortages = self._shortages + 1 if short else 0
         self._over |= self._shortages >= _PATIENCE
@@ -382,8 +382,8 @@ class Series:
             end = self._ends[ends[0]]
             if count > 1:
                 together = ends == list(range(ends[0], ends[-1] + 1))
-                which = f"s {ends[0] + 1} to {ends[-1] + 1}" if together else f"s {', '.join(str(i + 1) for i in ends)}"
-                more += f", in slice{which if len(ends) > 1 else f' {ends[0] + 1}'} of {count}"
+                which = f"s {ends[0]} to {ends[-1]}" if together else f"s {', '.join(map(str, ends))}"
+                more += f", in slice{which if len(ends) > 1 else f' {ends[0]}'}, counted from 0"
         last = max([*ends, *self._errors], default=count)
         rest = {index in accounts for index in range(last + 1, count)} if self._over else set()
         if rest:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_dip.large import BlockProgress
 
 
+_ALL_BUT = 0.99  # of the bar until all is done: patches are compared and results judged after the last iteration
 _OF_ITERATIONS = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
 
@@ -63,7 +64,7 @@ class Bar:
         if what:
             self._bar.set_description(what, refresh=False)
         self._tell(progress)
-        self._bar.update(progress.fraction - self._bar.n)
+        self._bar.update(min(progress.fraction, _ALL_BUT) - self._bar.n)
 
     def show_blocks(self, progress: BlockProgress) -> None:
         """Move to where a run over blocks is: the bar begins anew with each step."""
