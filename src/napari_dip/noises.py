@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,9 +18,12 @@ from napari_dip.inputs import Slices
 
 Array = npt.NDArray[Any]
 _PLANES = 16  # at the most, that the noise is estimated from
-#: Times the noise of all slices, or the inverse, from which a slice has one of its own; and pixels that add to that: of
-#: slices of the same noise the estimates lie within 0.89 to 1.17 of it at 128x128 pixels, 0.9 to 1.64 at 64x64.
+#: Times the noise of all slices, or the inverse, from which a slice has one of its own; and pixels that add to the
+#: former: of slices of the same noise the estimates lie within 0.89 to 1.17 of it at 128x128 pixels, 0.9 to 1.64 at
+#: 64x64.
 _APART, _SMALL = 1.25, 2304
+#: Of the usual variation from pixel to pixel, below which a slice may have weaker noise: it hides in fine structure.
+_CALM = 0.9
 #: Difference in correlation from which noise is of another kind, as that of an interpolated frame is.
 _KIND = 0.3
 
@@ -64,6 +68,22 @@ class Noises:
     def _mean(self) -> float:
         return level_in(self.slices.values, self.slices.missing)
 
+    def calm(self, indices: Iterable[int]) -> list[int]:
+        """Those of these slices that vary less than is usual from pixel to pixel: their noise may be weaker."""
+        return [index for index in indices if self._level(index) < _CALM * self._usual]
+
+    @functools.cached_property
+    def _usual(self) -> float:
+        """Level of the middle one of the slices that have any, of the lower one of two."""
+        levels = [self._level(i) for i in range(0, len(self.slices.values), -(-len(self.slices.values) // _PLANES))]
+        return statistics.median_low([level for level in levels if level > 0] or [0.0])
+
+    def _level(self, index: int) -> float:
+        """What neighbours in a slice do not share, in standard deviations of the shared noise: noise, and texture."""
+        shared = self._shared_at(index)
+        values, missing = self.slices.values[index], self.slices.missing[index]
+        return level_of(values, ~missing) / shared.sigma if shared and shared.sigma > 0 else 1.0
+
     def _own(self, index: int, shared: Noise) -> Noise | None:
         """The noise of a slice alone, where it is beyond doubt that this is not that of all slices."""
         if len(self.slices.values) == 1 or self.certain or shared.sigma <= 0:
@@ -72,25 +92,39 @@ class Noises:
         values, missing = self.slices.values[one], self.slices.missing[one]
         limit = _APART + _SMALL / values.size
         # takes a hundredth of the time of an estimate, and is the noise, or more
-        level = level_of(values[0], ~missing[0]) / (shared.sigma * max(1 - shared.correlation, 0.1) ** 0.5)
-        if 1 / limit <= level <= limit:
+        expected = max(1 - shared.correlation, 0.1) ** 0.5
+        if max(_CALM * self._usual, expected / limit) <= self._level(index) <= limit * expected:
             return None
         own = noise_of(replace(self.slices, values=values, missing=missing, leading=(), padding=None), {})
         if own is None or own.warning or own.sigma <= 0:
             return None
         same_kind = abs(own.correlation - shared.correlation) < _KIND
-        return None if same_kind and 1 / limit <= own.sigma / shared.sigma <= limit else own
+        return None if same_kind and 1 / _APART <= own.sigma / shared.sigma <= limit else own
 
 
 def noise_of(slices: Slices, camera: dict[str, float]) -> Noise | None:
-    """One noise for all slices, estimated around what is known of the camera; None for a pixel, or nothing known."""
+    """One noise for all slices, estimated around what is known of the camera; None for a pixel, or nothing known.
+
+    The calmest parts tell it, and one averaged or interpolated slice would be these: fewer than half of the slices are
+    left out if their noise is weaker than that of the others.
+    """
     space = axes_of_noise(slices.values.shape[2:])
     planes, missing = (a.reshape(-1, *space) for a in (slices.values, slices.missing))
     some = np.flatnonzero(telling(planes, missing))
     some = some[:: -(-len(some) // _PLANES) or 1]  # evenly spaced
     if math.prod(space) == 1 or not some.size:
         return None
-    return estimate_noise(planes[some], mask=missing[some], channel_axis=0, **camera)
+
+    def estimate(which: npt.NDArray[np.intp]) -> Noise:
+        return estimate_noise(planes[which], mask=missing[which], channel_axis=0, **camera)
+
+    noise, owner = estimate(some), some * len(slices.values) // len(planes)
+    weaker = np.isin(owner, [] if camera else Noises(slices, noise).calm(np.unique(owner)))
+    if not weaker.any():
+        return noise
+    weak, rest = estimate(some[weaker]), estimate(some[~weaker])
+    means = [level_in(planes[which][:, None], missing[which][:, None]) for which in (some[~weaker], some[weaker])]
+    return noise if weak.warning or weak.sigma * _APART > rest.moved(*means).sigma else rest
 
 
 def telling(images: Array, missing: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
