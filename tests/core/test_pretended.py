@@ -83,7 +83,7 @@ def test_going_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert whole.iterations == 2 * half.iterations
 
 
-@pytest.mark.parametrize("kind", [Fitter, SelfGuidedFitter])
+@pytest.mark.parametrize("kind", [PriorFitter, SelfGuidedFitter])
 def test_the_ladder_leads_to_the_cpu(kind: type[Fitter], monkeypatch: pytest.MonkeyPatch) -> None:
     plain = kind.compare
 
@@ -92,7 +92,8 @@ def test_the_ladder_leads_to_the_cpu(kind: type[Fitter], monkeypatch: pytest.Mon
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return plain(search)
 
-    settings = {**(TINY if kind is Fitter else SELF), "iterations": 12, "recompute": "on", "tile": 64, "device": "auto"}
+    own = TINY if kind is PriorFitter else SELF
+    settings = {**own, "iterations": 12, "recompute": "on", "tile": 64, "device": "auto"}
     with pretended.gpu(monkeypatch), patch.object(kind, "compare", compare):
         monkeypatch.setattr(pretended.PretendedRecorder, "record", None)  # each step is made by the host
         result = denoise(noisy(16, 16), **settings, **KNOWN)
