@@ -17,6 +17,8 @@ from napari_dip import presets
 #: A knob that is one value for all scales, or a tuple with one value for each scale, the finest first.
 IntPerScale = int | tuple[int, ...]
 NamePerScale = str | tuple[str, ...]
+#: Generators that a prior may have, by their names in `napari_dip.core.generators`.
+GENERATORS = ("hourglass",)
 #: Stopping rules by the names that their classes have in `core.stopping`, which imports torch.
 RULES_OF_PRIORS = ("auto", "discrepancy", "fitted", "held-out", "variance", "variance-exponential", "iterations")
 
@@ -226,7 +228,7 @@ class PriorKnobs:
         "hourglass",
         "The architecture of the untrained network: the hourglass with skips.",
         "choice",
-        choices=("hourglass",),
+        choices=GENERATORS,
     )
     code: str = knob(
         "uniform",
@@ -353,7 +355,7 @@ class Prior(PriorKnobs, FitKnobs):
     plural: ClassVar[str] = "priors"
     #: Values that it takes of knobs that have others for other methods.
     takes: ClassVar[dict[str, tuple[str, ...]]] = {
-        "generator": ("hourglass",),
+        "generator": GENERATORS,
         "stop": RULES_OF_PRIORS,
     }
     begins_warm: ClassVar[bool] = False

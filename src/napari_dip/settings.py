@@ -12,7 +12,20 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from napari_dip import presets
-from napari_dip.knobs import METHODS, FitKnobs, Knob, Method, Prior, PriorKnobs, RunKnobs, SelfGuidedKnobs, knob, own
+from napari_dip.knobs import (
+    GENERATORS,
+    METHODS,
+    FitKnobs,
+    Knob,
+    Method,
+    Prior,
+    PriorKnobs,
+    RunKnobs,
+    SelfGuided,
+    SelfGuidedKnobs,
+    knob,
+    own,
+)
 from napari_dip.method import auto_preset
 from napari_dip.tasks import task_named, tasks_with_knob
 
@@ -35,7 +48,7 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
         "hourglass",
         "The architecture of the untrained network: the hourglass with skips, or the U-Net of self-guided fits.",
         "choice",
-        choices=("hourglass", "unet"),
+        choices=(*GENERATORS, SelfGuided.generator),
     )
     code: str = knob(
         "uniform",
