@@ -318,6 +318,16 @@ def test_slices_that_a_stopped_run_did_not_reach_are_empty(output: str, empty: f
     assert result.iterations == 9
     for words in ("stopped", "slice 1", "empty"):
         assert words in result.stop_reason
+    assert whole.whole
+    assert not result.whole
+    assert f"Slices 2 to 3 are {'NaN' if output == 'float32' else 0}: the run ended before them" in result.warnings
+
+
+def test_tiles_that_a_stopped_run_did_not_reach_are_said() -> None:
+    result = denoise(stack(16, 40), should_stop=stop_after(9), **FAST, tile=16, overlap=4)
+    assert np.isnan(result.image).any()
+    assert not result.whole
+    assert "Parts of the image are NaN: the run ended before them" in result.warnings
 
 
 def test_a_slice_at_which_no_step_was_made_is_empty_too() -> None:

@@ -449,6 +449,17 @@ def test_a_signal_ends_the_run_and_keeps_the_result(
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
 
 
+def test_a_stopped_stack_with_empty_slices_is_not_done(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tifffile.imwrite("stack.tif", np.random.default_rng(0).normal(100, 9, (5, 16, 16)).astype(np.float32))
+    times = itertools.count()
+    monkeypatch.setattr(Stop, "asked", lambda stop: next(times) > 3)
+    assert main(["denoise", "stack.tif", "out.tif", *QUICK, *ENDLESS]) == 1
+    assert "Warning: Slices 1 to 4 are NaN" in capsys.readouterr().out
+    assert np.isfinite(tifffile.imread("out.tif")[0]).all()
+
+
 @pytest.mark.parametrize(("where", "status"), [("io.files.rehearse", 130), ("terminal.Stop.begin", 1)])
 def test_a_signal_before_the_first_iteration_writes_nothing(
     where: str, status: int, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -1,8 +1,9 @@
 """The command line: ``napari-dip denoise IN OUT``; see `napari_dip.options` for what it takes.
 
-Exit status: 0 if the result is written and was finished or stopped by the user, 1 if it failed or had to give up, or
-if blocks of an OUT.zarr are missing (also if the user stopped it: the same command goes on), 2 for a command that makes
-no sense, 130 if Ctrl-C broke it off: a second one, or the first before the run began.
+Exit status: 0 if the result is written and was finished, or stopped by the user when all of the image had a value; 1
+if it failed or had to give up, or if slices or tiles, or blocks of an OUT.zarr (where the same command goes on), are
+missing, also if the user stopped it; 2 for a command that makes no sense; 130 if Ctrl-C broke it off: a second one, or
+the first before the run began.
 """
 
 from __future__ import annotations
@@ -183,7 +184,7 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
     print(*report.account(result), *before, *measures.after(result.image), sep="\n")
     if args.noise_control:
         _control(result, picture, unrecorded(asked.said), stop, Bar(quiet=args.quiet, tty=tty), interval)
-    return DONE if picture.unread is None and (result.complete or stop.asked()) else FAILED
+    return DONE if picture.unread is None and (result.complete or (stop.asked() and result.whole)) else FAILED
 
 
 def _inputs(args: Namespace) -> dict[str, str | None]:

@@ -98,6 +98,18 @@ def failures(failed: dict[int, str], there: set[int]) -> Iterator[str]:
         yield f"{len(failed) - _NAMED} more slices could not be restored"
 
 
+def unreached(slices: list[int], partly: list[int], count: int, empty: Array) -> Iterator[str]:
+    """Sentences that say which of `count` slices, or parts of them, are empty, as the run ended before them."""
+    for numbers, parts in ((slices, ""), (partly, "Parts of ")):
+        if numbers:
+            together = numbers == list(range(numbers[0], numbers[-1] + 1)) and len(numbers) > 1
+            which = f"{numbers[0]} to {numbers[-1]}" if together else ", ".join(map(str, numbers))
+            what = f"slice{'s' * (len(numbers) > 1)} {which}" if count > 1 else "the image"
+            verb = "are" if parts or len(numbers) > 1 else "is"
+            sentence = f"{parts}{what} {verb} {empty:g}: the run ended before them"
+            yield sentence[0].upper() + sentence[1:].replace("nan", "NaN")
+
+
 def padding_sentence(slices: Slices) -> str:
     """A sentence that says how much padding was found, and of what value; empty if there is none."""
     if slices.padding is None:

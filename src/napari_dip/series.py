@@ -91,6 +91,7 @@ class Series:
         self._errors: dict[int, Exception] = {}  # of slices that nothing came of
         self._shortages = 0  # slices in a row that memory ran out in
         self.lost: dict[str, str] = {}  # what came with no image, and why
+        self._partly: list[int] = []  # slices of which not all tiles were reached
         self._stateless = False  # whether there was no room to keep the state of a slice
         self._over = False  # whether no other slice is begun
         self._short = False  # whether a fit had fewer iterations than usual, though its rule had not ended it
@@ -233,6 +234,8 @@ class Series:
         nothing, spread = np.full((), np.nan, np.float32), result.uncertainty
         rest = self._extra("the residual", lambda: self.units.residual(index, result.residual - level), nothing)
         self._put(self.image, index, result, image)
+        if index not in self._before and np.isnan(result.image).any():
+            self._partly.append(index)
         self._put(self.last, index, result, last)
         self._put(self.residual, index, result, rest)
         if self.uncertainty is not None and spread is not None:
@@ -319,6 +322,7 @@ class Series:
             "the verdict", lambda: doubts.judge(plan.slices, self.residual, plan.noises.of, why), None
         )
         warned: tuple[str, ...] = self._extra("what to doubt", lambda: tuple(self._warned(accounts, ratios)), ())
+        unreached = sorted({*self._due, *self._ends}.difference(accounts))
         shown = self._extra("a glance", lambda: self._glance(sorted(accounts)), None)
         states = self._all_states()
         result = Result(
@@ -340,9 +344,11 @@ class Series:
             device=self.ladder.device,
             seconds=seconds,
             complete=not (self._ends or self._errors),
+            whole=not (unreached or self._partly or self._errors.keys() - self._before),
             verdict=verdict,
             warnings=(
                 *doubts.failures({index: in_words(error) for index, error in self._errors.items()}, {*self._before}),
+                *doubts.unreached(unreached, self._partly, self.count, self.units.empty),
                 *warned,
                 *([NO_STATE[0].upper() + NO_STATE[1:]] if self._stateless else []),
                 *(_without(what, why) for what, why in self.lost.items()),

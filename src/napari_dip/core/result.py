@@ -132,6 +132,8 @@ class Result:
     complete : bool
         False if the run was stopped, gave up or ran out of memory before its last iteration or its stopping rule
         ended it.
+    whole : bool
+        False if slices or tiles were not reached, and are NaN in the image, or 0 in one of whole numbers.
     verdict : Verdict or None
         On the residual, the worst of all slices and channels; None if nothing was fitted or no noise is known.
     warnings : tuple of str
@@ -161,6 +163,7 @@ class Result:
     device: Device
     seconds: float
     complete: bool
+    whole: bool = True
     verdict: Verdict | None = None
     warnings: tuple[str, ...] = ()
     states: tuple[State | None, ...] = field(default=(), repr=False)
