@@ -27,7 +27,7 @@ from benchmarks import __main__ as benchmarks
 from napari_dip import cli, options, restore, trust
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
-from napari_dip.series import stream
+from napari_dip.run import stream
 from napari_dip.tasks import TASKS
 from tests.core.tiny import noisy
 

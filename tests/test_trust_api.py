@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 import napari_dip
-from napari_dip import Result, Settings, denoise, doubts, inpaint, iterate, series, superresolve, trust
+from napari_dip import Result, Settings, denoise, doubts, inpaint, iterate, superresolve, target, trust
 from napari_dip.core import coverage
 from napari_dip.core.noise import Noise
 from napari_dip.core.trust import residual_verdict
@@ -70,14 +70,14 @@ def test_of_a_short_run_that_removed_structure_the_likely_cause_is_named() -> No
 
 
 def test_a_run_as_long_as_its_preset_is_not_called_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(series, "PRESETS", {"denoise-small": Settings(iterations=4)})
+    monkeypatch.setattr(target, "PRESETS", {"denoise-small": Settings(iterations=4)})
     verdict = trust.verdict(denoise(structured(), **SMALL))
     assert not verdict.ok
     assert "cause" not in verdict.sentence
 
 
 def test_a_run_is_as_long_as_its_parts_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(series, "PRESETS", {"denoise-small": Settings(iterations=8)})
+    monkeypatch.setattr(target, "PRESETS", {"denoise-small": Settings(iterations=8)})
     part = denoise(structured(), **SMALL)
     whole = trust.verdict(denoise(structured(), **SMALL, resume=part))
     assert "the run was short" in trust.verdict(part).sentence

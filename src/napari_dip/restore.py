@@ -14,9 +14,9 @@ from napari_dip.cost import cost_of, fitted, tell_of_long_wait
 from napari_dip.keywords import Arguments, FineOptions, Options, with_knobs
 from napari_dip.plan import make_plan
 from napari_dip.request import AXES, arguments, read_request
-from napari_dip.run import Run
-from napari_dip.series import stream, unfinished
+from napari_dip.run import Run, stream
 from napari_dip.settings import Settings, check_names
+from napari_dip.target import unfinished
 from napari_dip.terminal import best_tqdm, script_bar
 
 __all__ = ["Progress", "Result", "Run", "deconvolve", "denoise", "inpaint", "iterate", "superresolve"]

@@ -1,13 +1,33 @@
-"""A restoration under way."""
+"""The loop over the slices of a stack: one after the other, or several at once, into a target."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
+import torch
+
+from napari_dip.core import device as devices
+from napari_dip.core import memory, pieces
+from napari_dip.core.batch import take_turns
 from napari_dip.core.cost import Cost
+from napari_dip.core.ladder import Ladder
+from napari_dip.core.pieces import Turns
+from napari_dip.core.problem import Problem
+from napari_dip.core.reason import Reason
 from napari_dip.core.result import Progress, Result
-from napari_dip.core.solve import telling_of_memory
+from napari_dip.core.solve import OutOfMemory, telling_of_memory
+from napari_dip.core.state import Event
 from napari_dip.plan import Plan
+from napari_dip.target import ArrayTarget
+
+_AT_ONCE = 64  # slices at the most, and of so many pixels together: more have no kernel that would fill a GPU better
+_PIXELS = 2048**2
+_SHARE = 0.7  # of the free memory of a GPU is planned with
+_PATIENCE = 2  # slices in a row that memory runs out in: the next would fail like them
 
 
 class Run:
@@ -57,3 +77,169 @@ class Run:
     def close(self) -> None:
         """Abandon the run and give its memory back."""
         self._stream.close()
+
+
+def stream(plan: Plan, earlier: Result | None, pace: dict[str, Any]) -> Generator[Progress, None, Result]:
+    """Restore all slices; `pace` holds what `solve.iterate` is told about stopping and showing."""
+    return (yield from Series(plan, earlier, pace).stream())
+
+
+class Series:
+    """The restoration of all slices, as planned.
+
+    Parameters
+    ----------
+    plan : Plan
+    earlier : Result or None
+        That is gone on with. A slice which is not reached stays as it is there, and one that nothing is left to do for
+        costs nothing.
+    pace : dict
+        What `solve.iterate` is told about stopping and showing.
+    """
+
+    def __init__(self, plan: Plan, earlier: Result | None, pace: dict[str, Any]) -> None:
+        self.plan, self.pace, self.count = plan, pace, len(plan.slices.values)
+        volume = plan.slices.ndim == 3
+        self.ladder = Ladder(plan.settings, plan.device, plan.open, volume, lambda: len(self._under_way) > 1)
+        self.target = ArrayTarget(plan, self._fits)
+        self.at_once = at_once(plan)
+        self._under_way: dict[int, Problem] = {}
+        self._shortages = 0  # slices in a row that memory ran out in
+        self._over = False  # whether no other slice is begun
+        self._measured = plan.settings.at_once != 0  # whether it is known how many fit on a GPU
+        if earlier is not None:
+            self.target.take(earlier, finish=pace["finish"])
+        self._due = [index for index in range(self.count) if index not in self.target.done]
+        for index, why in plan.slices.unread.items():
+            if index in self._due:
+                self._due.remove(index)
+                self._failed(index, OSError(why))
+
+    def stream(self) -> Generator[Progress, None, Result]:
+        """Restore the slices."""
+        began = time.perf_counter()
+        threads = torch.get_num_threads()
+        if self.at_once > 1 and self.plan.settings.threads:  # runs that take turns would give them back out of turn
+            devices.use_threads(self.plan.settings.threads)
+        turns = take_turns(self._begin, self.plan.device.name)
+        try:
+            for index, outcome in turns:
+                if isinstance(outcome, Progress):
+                    shown = self.target.extra("some previews", lambda: self._shown(index, outcome), None)  # noqa: B023
+                    if shown is not None:
+                        yield shown
+                elif not isinstance(outcome, Result):
+                    self._failed(index, outcome)
+                elif outcome.end.reason is Reason.OUT_OF_MEMORY and len(self._under_way) > 1:
+                    self._failed(index, OutOfMemory(outcome.stop_reason))
+                else:
+                    self._settle(index, outcome)
+        finally:
+            turns.close()
+            torch.set_num_threads(threads)
+        return self.target.result(self.ladder, time.perf_counter() - began, self._due)
+
+    def _begin(self) -> tuple[int, Turns] | None:
+        """The run of the next slice, or None while or because there is none to begin."""
+        while self._due and not self._over and len(self._under_way) < self.at_once:
+            index = self._due[0]
+            neighbour = self._neighbour(index)
+            if neighbour in self._under_way:
+                return None
+            del self._due[0]
+            try:
+                trivial = self.plan.units.trivial(index)
+                if trivial is None:
+                    return index, self._run(index, neighbour)
+                self.target.put(index, trivial)
+            except Exception as error:
+                self._failed(index, error)
+        return None
+
+    def _run(self, index: int, neighbour: int | None) -> Turns:
+        """The run of a slice, from the weights of another one."""
+        how = dict(self.pace)
+        if self._under_way:  # one preview at a time
+            how["interval"] = np.inf
+        settings = self.plan.settings if self.at_once == 1 else self.plan.settings.changed(threads=0)
+        problem = self.plan.problem(index)
+        self._under_way[index] = problem
+        states, neighbours = self.target.states(index), self.target.states(neighbour)
+        return pieces.turns(problem, settings, ladder=self.ladder, states=states, neighbours=neighbours, **how)
+
+    def _fits(self) -> int:
+        """Fits of each slice, as memory allows now."""
+        settings = self.ladder.settings
+        return len(pieces.tiles_of(self.plan.slices.values.shape[2:], settings)) * settings.runs
+
+    def _neighbour(self, index: int) -> int | None:
+        """The slice whose weights another one begins with: the same of the frame before, or the one before."""
+        fitted = sorted({*self.target.done, *self._under_way})
+        if not fitted or not (self.plan.settings.warm_start and self.plan.settings.method.begins_warm):
+            return None
+        if self.at_once > 1:
+            return fitted[0]  # the others would have to wait for each other
+        frame = int(np.prod(self.plan.slices.leading[1:], dtype=int))
+        if self.target.states(index - frame):
+            return index - frame
+        return max((i for i in fitted if i < index), default=None)
+
+    def _shown(self, index: int, progress: Progress) -> Progress:
+        units = self.plan.units
+        level = units.level(self._under_way[index], progress.image)
+        image = self.plan.slices.layout_one(units.finish(index, progress.image + level))
+        return replace(progress, image=image, slice=index, slices=self.count, at_once=len(self._under_way))
+
+    def _settle(self, index: int, result: Result) -> None:
+        """Keep what a slice has come to, and see whether others are to follow."""
+        problem = self._under_way.pop(index)
+        try:
+            self.target.keep(index, problem, result, self._ahead())
+            if not self._measured:
+                self._measured = True
+                self.at_once = room(self.plan, self.at_once) if self.ladder.device == self.plan.device else 1
+        except Exception as error:
+            self._failed(index, error)
+            return
+        self._shortages = self._shortages + 1 if result.end.reason is Reason.OUT_OF_MEMORY else 0
+        self._over |= result.end.reason is Reason.STOPPED or self._shortages >= _PATIENCE
+
+    def _ahead(self) -> set[int]:
+        """Slices that are to come, and the one whose weights all begin with where several are under way."""
+        first = min(self.target.done, default=0)
+        return {*self._due, *self._under_way, *([first] if self.at_once > 1 else [])}
+
+    def _failed(self, index: int, error: Exception) -> None:
+        """Go on with the other slices."""
+        self._under_way.pop(index, None)
+        short = devices.is_out_of_memory(error)
+        if short and self._under_way:
+            self.at_once = len(self._under_way)
+            self._due.insert(0, index)
+            message = f"memory ran out with {self.at_once + 1} slices at once; {self.at_once} from here on"
+            self.target.events.append(Event(0, "out of memory", message))
+            return
+        self.target.fail(index, error)
+        self._shortages = self._shortages + 1 if short else 0
+        self._over |= self._shortages >= _PATIENCE
+
+
+def at_once(plan: Plan) -> int:
+    """How many slices to begin with: those that the user asks for; of themselves, several on a GPU alone."""
+    count = len(plan.slices.values)
+    if plan.settings.at_once:
+        return min(plan.settings.at_once, count)
+    if not plan.device.name.startswith("cuda"):
+        return 1  # a slice keeps all cores of a CPU busy
+    torch.cuda.reset_peak_memory_stats(plan.device.name)
+    return 1
+
+
+def room(plan: Plan, now: int) -> int:
+    """How many slices fit on a GPU, after the first one has shown what one takes."""
+    if not plan.device.name.startswith("cuda"):
+        return now
+    pixels = int(np.prod(plan.shape))
+    free = memory.free(plan.device.name)
+    fit = int(_SHARE * free / max(torch.cuda.max_memory_allocated(plan.device.name), 1))
+    return max(1, min(fit, _AT_ONCE, _PIXELS // pixels, len(plan.slices.values)))

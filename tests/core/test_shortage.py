@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_dip import Result, doubts, iterate, record, series
+from napari_dip import Result, doubts, iterate, record, target
 from napari_dip.core.attempt import Attempt
 from napari_dip.core.methods.base import Fitter
 from napari_dip.core.problem import Problem
@@ -75,7 +75,7 @@ STAGES = [
     (Problem, "residual"),
     (doubts, "judge"),
     (doubts, "warnings_of"),
-    (series, "describe"),
+    (target, "describe"),
     (Units, "residual"),
     (Units, "uncertainty"),
     (Units, "level"),

@@ -1,32 +1,28 @@
-"""The slices of a stack: restored one after the other, or several at once, and brought together in one result."""
+"""The target in memory: slices as they come in, reduced to one result with images, accounts, judgement and record."""
 
 from __future__ import annotations
 
 import gc
 import logging
-import time
 import traceback
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from napari_dip import doubts
 from napari_dip.core import device as devices
-from napari_dip.core import memory, pieces
+from napari_dip.core import pieces
 from napari_dip.core.attempt import NO_STATE
-from napari_dip.core.batch import take_turns
 from napari_dip.core.intensity import to_dtype
 from napari_dip.core.ladder import Ladder
-from napari_dip.core.pieces import Account, States, Turns
+from napari_dip.core.pieces import Account, States
 from napari_dip.core.problem import Problem
 from napari_dip.core.reason import End, Reason
-from napari_dip.core.result import History, Progress, Result
-from napari_dip.core.solve import OutOfMemory
+from napari_dip.core.result import History, Result
 from napari_dip.core.state import FAILED, Event, has_ended, in_words, mark_of
 from napari_dip.core.stopping import Choice
 from napari_dip.cost import iterations_at_most
@@ -37,10 +33,6 @@ from napari_dip.settings import PRESETS
 
 Array = npt.NDArray[Any]
 _log = logging.getLogger(__name__)
-_AT_ONCE = 64  # slices at the most, and of so many pixels together: more have no kernel that would fill a GPU better
-_PIXELS = 2048**2
-_SHARE = 0.7  # of the free memory of a GPU is planned with
-_PATIENCE = 2  # slices in a row that memory runs out in: the next would fail like them
 _SAME = "stop", "output_dtype", "keep_known"  # knobs with which a slice that had ended comes out as it did
 _STAY = {False: "empty", True: "as they were"}
 _STAYS = {False: "is empty", True: "is as it was"}
@@ -48,63 +40,51 @@ _STAYS = {False: "is empty", True: "is as it was"}
 Made = TypeVar("Made")
 
 
-def stream(plan: Plan, earlier: Result | None, pace: dict[str, Any]) -> Generator[Progress, None, Result]:
-    """Restore all slices; `pace` holds what `solve.iterate` is told about stopping and showing."""
-    return (yield from Series(plan, earlier, pace).stream())
-
-
-class Series:
-    """The restoration of all slices, as planned.
+class ArrayTarget:
+    """Images of all slices, and what became of each.
 
     Parameters
     ----------
     plan : Plan
-    earlier : Result or None
-        That is gone on with. A slice which is not reached stays as it is there, and one that nothing is left to do for
-        costs nothing.
-    pace : dict
-        What `solve.iterate` is told about stopping and showing.
+    fits : callable
+        Number of fits of each slice, tiles times runs, which a shortage of memory may change.
+
+    Attributes
+    ----------
+    image, last, residual, uncertainty : array (N, C, *shape)
+        In the units of the input; NaN, or 0 in whole numbers, where nothing has come in.
+    done : dict of int to Account
+        Slices that have come in.
     """
 
-    def __init__(self, plan: Plan, earlier: Result | None, pace: dict[str, Any]) -> None:
+    def __init__(self, plan: Plan, fits: Callable[[], int]) -> None:
         self.plan, self.units = plan, plan.units
-        self.pace = pace
         self.count = len(plan.slices.values)
         shape = (self.count, plan.slices.values.shape[1], *plan.shape)
+        spread = self.units.dtype_of_differences
         self.image = np.full(shape, self.units.empty, dtype=self.units.dtype)
         self.last = self.image.copy()
-        self.residual = np.full(plan.slices.values.shape, np.nan, self.units.dtype_of_differences)
-        self.uncertainty = (
-            np.full(shape, np.nan, self.units.dtype_of_differences) if plan.settings.uncertainty else None
-        )
+        self.residual = np.full(plan.slices.values.shape, np.nan, spread)
+        self.uncertainty = np.full(shape, np.nan, spread) if plan.settings.uncertainty else None
         self.done: dict[int, Account] = {}
         self.events: list[Event] = []
-        self.at_once = at_once(plan)
-        volume = plan.slices.ndim == 3
-        self.ladder = Ladder(plan.settings, plan.device, plan.open, volume, lambda: len(self._under_way) > 1)
+        self._count_fits = fits
+        self._before: dict[int, Account] = {}  # of an earlier result
         self._kept: dict[int, States] = {}
         self._all_kept = True
-        self._due = list(range(self.count))
-        self._before: dict[int, Account] = {}
-        self._under_way: dict[int, Problem] = {}
         self._ends: dict[int, End] = {}  # slices that came to no proper end, and why
         self._errors: dict[int, Exception] = {}  # of slices that nothing came of
-        self._shortages = 0  # slices in a row that memory ran out in
-        self.lost: dict[str, str] = {}  # what came with no image, and why
+        self._lost: dict[str, str] = {}  # what came with no image, and why
         self._partly: list[int] = []  # slices of which not all tiles were reached
         self._stateless = False  # whether there was no room to keep the state of a slice
-        self._over = False  # whether no other slice is begun
         self._short = False  # whether a fit had fewer iterations than usual, though its rule had not ended it
-        self._measured = plan.settings.at_once != 0  # whether it is known how many fit on a GPU
-        if earlier is not None:
-            self._take(earlier)
-        for index, why in plan.slices.unread.items():
-            if index in self._due:
-                self._due.remove(index)
-                self._failed(index, OSError(why))
 
-    def _take(self, earlier: Result) -> None:
-        """Begin with what an earlier result has."""
+    @property
+    def _fits(self) -> int:
+        return self._count_fits()
+
+    def take(self, earlier: Result, *, finish: bool) -> None:
+        """Begin with what an earlier result has; with `finish`, slices that had ended are done."""
         plan = self.plan
         self.events += earlier.history.events
         parts = [earlier.states[index * self._fits : (index + 1) * self._fits] for index in range(self.count)]
@@ -122,124 +102,41 @@ class Series:
                 continue
             self._kept[index] = states
             self._before[index] = _account_of(states, earlier.rule)
-            if self.pace["finish"] and same and left == 0:
+            if finish and same and left == 0:
                 self.done[index] = self._before[index]
-                self._due.remove(index)
 
-    def stream(self) -> Generator[Progress, None, Result]:
-        """Restore the slices."""
-        began = time.perf_counter()
-        threads = torch.get_num_threads()
-        if self.at_once > 1 and self.plan.settings.threads:  # runs that take turns would give them back out of turn
-            devices.use_threads(self.plan.settings.threads)
-        turns = take_turns(self._begin, self.plan.device.name)
-        try:
-            for index, outcome in turns:
-                if isinstance(outcome, Progress):
-                    shown = self._extra("some previews", lambda: self._shown(index, outcome), None)  # noqa: B023
-                    if shown is not None:
-                        yield shown
-                elif not isinstance(outcome, Result):
-                    self._failed(index, outcome)
-                elif outcome.end.reason is Reason.OUT_OF_MEMORY and len(self._under_way) > 1:
-                    self._failed(index, OutOfMemory(outcome.stop_reason))
-                else:
-                    self._settle(index, outcome)
-        finally:
-            turns.close()
-            torch.set_num_threads(threads)
-        return self._result(time.perf_counter() - began)
-
-    def _begin(self) -> tuple[int, Turns] | None:
-        """The run of the next slice, or None while or because there is none to begin."""
-        while self._due and not self._over and len(self._under_way) < self.at_once:
-            index = self._due[0]
-            neighbour = self._neighbour(index)
-            if neighbour in self._under_way:
-                return None
-            del self._due[0]
-            try:
-                trivial = self.units.trivial(index)
-                if trivial is None:
-                    return index, self._run(index, neighbour)
-                self.image[index] = self.last[index] = trivial
-            except Exception as error:
-                self._failed(index, error)
-        return None
-
-    def _run(self, index: int, neighbour: int | None) -> Turns:
-        """The run of a slice, from the weights of another one."""
-        how = dict(self.pace)
-        if self._under_way:  # one preview at a time
-            how["interval"] = np.inf
-        settings = self.plan.settings if self.at_once == 1 else self.plan.settings.changed(threads=0)
-        problem = self.plan.problem(index)
-        self._under_way[index] = problem
-        states, neighbours = self._states(index), self._states(neighbour)
-        return pieces.turns(problem, settings, ladder=self.ladder, states=states, neighbours=neighbours, **how)
-
-    @property
-    def _fits(self) -> int:
-        """Runs of each slice."""
-        settings = self.ladder.settings
-        return len(pieces.tiles_of(self.plan.slices.values.shape[2:], settings)) * settings.runs
-
-    def _neighbour(self, index: int) -> int | None:
-        """The slice whose weights another one begins with: the same of the frame before, or the one before."""
-        fitted = sorted({*self.done, *self._under_way})
-        if not fitted or not (self.plan.settings.warm_start and self.plan.settings.method.begins_warm):
-            return None
-        if self.at_once > 1:
-            return fitted[0]  # the others would have to wait for each other
-        frame = int(np.prod(self.plan.slices.leading[1:], dtype=int))
-        return index - frame if index - frame in self._kept else max((i for i in fitted if i < index), default=None)
-
-    def _states(self, index: int | None) -> States:
+    def states(self, index: int | None) -> States:
         """The states of a slice: of this run, else of the earlier result."""
         return () if index is None else self._kept.get(index, ())
 
-    def _shown(self, index: int, progress: Progress) -> Progress:
-        plan = self.plan
-        level = self.units.level(self._under_way[index], progress.image)
-        image = plan.slices.layout_one(self.units.finish(index, progress.image + level))
-        return replace(progress, image=image, slice=index, slices=self.count, at_once=len(self._under_way))
+    def put(self, index: int, image: Array) -> None:
+        """Put the image of a slice that nothing was fitted to in its place."""
+        self.image[index] = self.last[index] = image
 
-    def _settle(self, index: int, result: Result) -> None:
-        """Keep what a slice has come to, and see whether others are to follow."""
-        problem = self._under_way.pop(index)
-        try:
-            self._keep(index, problem, result)
-        except Exception as error:
-            self._failed(index, error)
-            return
-        self._shortages = self._shortages + 1 if result.end.reason is Reason.OUT_OF_MEMORY else 0
-        self._over |= result.end.reason is Reason.STOPPED or self._shortages >= _PATIENCE
-
-    def _keep(self, index: int, problem: Problem, result: Result) -> None:
-        """Put a restored slice in its place."""
-        plan = self.plan
+    def keep(self, index: int, problem: Problem, result: Result, ahead: set[int]) -> None:
+        """Put a restored slice in its place; those `ahead` may begin with the weights of what is kept."""
         if not result.complete:
             self._ends[index] = result.end
             if index in self._before and not _gone_on(self._kept[index], result.states):
                 return  # the image that it was stopped with is no better than that of the earlier result
         if not (result.iterations or self.count == 1):  # a slice that was not begun stays empty
             return
-        level = self._extra(
+        level = self.extra(
             "the brightness of the measurement",
             lambda: self.units.level(problem, result.image),
             np.zeros((), np.float32),
         )
         image = devices.in_two_tries(lambda: self.units.finish(index, result.image + level), gc.collect)
-        last = self._extra("the last iterate", lambda: self.units.finish(index, result.last + level), image)
+        last = self.extra("the last iterate", lambda: self.units.finish(index, result.last + level), image)
         nothing, spread = np.full((), np.nan, np.float32), result.uncertainty
-        rest = self._extra("the residual", lambda: self.units.residual(index, result.residual - level), nothing)
+        rest = self.extra("the residual", lambda: self.units.residual(index, result.residual - level), nothing)
         self._put(self.image, index, result, image)
         if index not in self._before and np.isnan(result.image).any():
             self._partly.append(index)
         self._put(self.last, index, result, last)
         self._put(self.residual, index, result, rest)
         if self.uncertainty is not None and spread is not None:
-            found = self._extra("the uncertainty", lambda: self.units.uncertainty(index, spread), nothing)
+            found = self.extra("the uncertainty", lambda: self.units.uncertainty(index, spread), nothing)
             self._put(self.uncertainty, index, result, found)
         going_on = (state for state in result.states if state is not None and not has_ended(state))
         self._short |= any(state.iteration < self._usual_iterations for state in going_on)
@@ -247,13 +144,10 @@ class Series:
         if index in self._before and not result.complete and result.states:
             account = replace(_account_of(result.states, result.rule), events=account.events)
         self._stateless |= any(event.message == NO_STATE for event in result.history.events)
-        self._keep_states(index, result.states)
+        self._keep_states(index, result.states, ahead)
         self.done[index] = account
-        if not self._measured:
-            self._measured = True
-            self.at_once = room(plan, self.at_once) if self.ladder.device == plan.device else 1
 
-    def _extra(self, what: str, make: Callable[[], Made], otherwise: Made) -> Made:
+    def extra(self, what: str, make: Callable[[], Made], otherwise: Made) -> Made:
         """Make something that comes with the images and is worth none of them: where it fails twice, that is said."""
         try:
             return devices.in_two_tries(make, gc.collect)
@@ -262,7 +156,7 @@ class Series:
         except Exception as error:
             traceback.clear_frames(error.__traceback__)
             _log.debug("%s failed", what, exc_info=error)
-            self.lost[what] = in_words(error)
+            self._lost[what] = in_words(error)
             return otherwise
 
     def _put(self, images: Array, index: int, result: Result, image: Array) -> None:
@@ -272,37 +166,25 @@ class Series:
             image = np.where(np.isnan(like), images[index], image)
         images[index] = image
 
-    def _keep_states(self, index: int, states: States) -> None:
+    def _keep_states(self, index: int, states: States, ahead: set[int]) -> None:
         """Keep what it takes to go on, and where that is too much, what the slices to come begin with."""
         self._kept[index] = states
         size = sum(pieces.size_of(list(each)) for each in self._kept.values())
         self._all_kept = self._all_kept and bool(states) and size <= pieces.STATES_AT_MOST
         if not self._all_kept:
             frame = int(np.prod(self.plan.slices.leading[1:], dtype=int))
-            first = min(self._kept) if self.at_once > 1 else -1
-            needed = {first, index, *self._due, *self._under_way}
-            self._kept = {i: s for i, s in self._kept.items() if i in needed or i > index - frame}
+            self._kept = {i: s for i, s in self._kept.items() if i in ahead or i == index or i > index - frame}
 
-    def _failed(self, index: int, error: Exception) -> None:
-        """Go on with the other slices."""
-        self._under_way.pop(index, None)
-        short = devices.is_out_of_memory(error)
-        if short and self._under_way:
-            self.at_once = len(self._under_way)
-            self._due.insert(0, index)
-            message = f"memory ran out with {self.at_once + 1} slices at once; {self.at_once} from here on"
-            self.events.append(Event(0, "out of memory", message))
-            return
+    def fail(self, index: int, error: Exception) -> None:
+        """Take note of a slice that nothing came of."""
         _log.debug("slice %d failed", index, exc_info=error)
         self._ends.pop(index, None)
         self._errors[index] = error
         message = f"slice {index} failed and {_STAYS[index in self._before]}: {in_words(error)}"
         self.events.append(Event(0, FAILED, message))
-        self._shortages = self._shortages + 1 if short else 0
-        self._over |= self._shortages >= _PATIENCE
 
-    def _result(self, seconds: float) -> Result:
-        """All slices as one result."""
+    def result(self, ladder: Ladder, seconds: float, due: list[int]) -> Result:
+        """All slices as one result; those `due` were not begun, and are left as they are."""
         failed = [error for index, error in self._errors.items() if index not in self.plan.slices.unread]
         if failed and not self.done:
             raise failed[0]
@@ -310,20 +192,18 @@ class Series:
         done = [accounts[index] for index in sorted(accounts)]
         ratios = None
         if plan.slices.holes.any():
-            ratios = self._extra("what holes leave open", lambda: doubts.hole_ratios(plan.slices, plan.noise), None)
+            ratios = self.extra("what holes leave open", lambda: doubts.hole_ratios(plan.slices, plan.noise), None)
         uncertainty = self.uncertainty
         if uncertainty is not None and done and np.isnan(uncertainty).all():
             uncertainty = None
         spread, left_open = uncertainty, ratios
         if spread is not None and left_open is not None:
-            uncertainty = self._extra("the uncertainty", lambda: self._at_least(spread, left_open), None)
+            uncertainty = self.extra("the uncertainty", lambda: self._at_least(spread, left_open), None)
         why = self._why_too_smooth()
-        verdict = self._extra(
-            "the verdict", lambda: doubts.judge(plan.slices, self.residual, plan.noises.of, why), None
-        )
-        warned: tuple[str, ...] = self._extra("what to doubt", lambda: tuple(self._warned(accounts, ratios)), ())
-        unreached = sorted({*self._due, *self._ends}.difference(accounts))
-        shown = self._extra("a glance", lambda: self._glance(sorted(accounts)), None)
+        verdict = self.extra("the verdict", lambda: doubts.judge(plan.slices, self.residual, plan.noises.of, why), None)
+        warned: tuple[str, ...] = self.extra("what to doubt", lambda: tuple(self._warned(accounts, ratios)), ())
+        unreached = sorted({*due, *self._ends}.difference(accounts))
+        shown = self.extra("a glance", lambda: self._glance(sorted(accounts)), None)
         states = self._all_states()
         result = Result(
             image=plan.slices.layout(self.image),
@@ -335,13 +215,13 @@ class Series:
             rule=done[0].rule if done else Choice("iterations", "there was nothing to fit"),
             marks=tuple(mark for r in done for mark in r.marks),
             iterations=sum(r.iterations for r in done),
-            end=self._why_it_ended(accounts),
+            end=self._why_it_ended(accounts, due),
             history=History(
                 np.concatenate([r.loss for r in done] or [np.zeros(0, np.float32)]),
                 (*self.events, *(event for r in done for event in r.events)),
             ),
-            settings=self.ladder.settings,
-            device=self.ladder.device,
+            settings=ladder.settings,
+            device=ladder.device,
             seconds=seconds,
             complete=not (self._ends or self._errors),
             whole=not (unreached or self._partly or self._errors.keys() - self._before),
@@ -351,14 +231,14 @@ class Series:
                 *doubts.unreached(unreached, self._partly, self.count, self.units.empty),
                 *warned,
                 *([NO_STATE[0].upper() + NO_STATE[1:]] if self._stateless else []),
-                *(_without(what, why) for what, why in self.lost.items()),
+                *(_without(what, why) for what, why in self._lost.items()),
             ),
             states=states,
             glance=shown,
         )
-        record: dict[str, Any] = self._extra("the record", lambda: describe(plan, result), {})
+        record: dict[str, Any] = self.extra("the record", lambda: describe(plan, result), {})
         if not record:
-            lost = _without("the record", self.lost["the record"])
+            lost = _without("the record", self._lost["the record"])
             return replace(result, states=(), warnings=(*result.warnings, lost))
         return replace(result, record=record)
 
@@ -380,7 +260,7 @@ class Series:
         index, slices = done[len(done) // 2] if done else 0, self.plan.slices
         return glance(slices.values[index], slices.missing[index], self.image[index])
 
-    def _why_it_ended(self, accounts: dict[int, Account]) -> End:
+    def _why_it_ended(self, accounts: dict[int, Account], due: list[int]) -> End:
         """Why the run ended, and which slices did not come to their end."""
         ends, count = sorted(self._ends), self.count
         end, more = accounts[max(accounts)].end if accounts else Reason.NOTHING.told(), ""
@@ -391,7 +271,7 @@ class Series:
                 which = f"s {ends[0]} to {ends[-1]}" if together else f"s {', '.join(map(str, ends))}"
                 more += f", in slice{which if len(ends) > 1 else f' {ends[0]}'}, counted from 0"
         last = max([*ends, *self._errors], default=count)
-        rest = {index in accounts for index in range(last + 1, count)} if self._over else set()
+        rest = {index in accounts for index in range(last + 1, count)} if due else set()
         if rest:
             more += f"; the slices after it are {' or '.join(_STAY[there] for there in sorted(rest)[::-1])}"
         if self._errors:
@@ -467,24 +347,3 @@ def _gone_on(before: States, after: States) -> bool:
     """Whether any fit has made an iteration since."""
     pairs = zip(before, after, strict=True) if after else ()
     return any(a is not None and (b is None or a.iteration > b.iteration) for b, a in pairs)
-
-
-def at_once(plan: Plan) -> int:
-    """How many slices to begin with: those that the user asks for; of themselves, several on a GPU alone."""
-    count = len(plan.slices.values)
-    if plan.settings.at_once:
-        return min(plan.settings.at_once, count)
-    if not plan.device.name.startswith("cuda"):
-        return 1  # a slice keeps all cores of a CPU busy
-    torch.cuda.reset_peak_memory_stats(plan.device.name)
-    return 1
-
-
-def room(plan: Plan, now: int) -> int:
-    """How many slices fit on a GPU, after the first one has shown what one takes."""
-    if not plan.device.name.startswith("cuda"):
-        return now
-    pixels = int(np.prod(plan.shape))
-    free = memory.free(plan.device.name)
-    fit = int(_SHARE * free / max(torch.cuda.max_memory_allocated(plan.device.name), 1))
-    return max(1, min(fit, _AT_ONCE, _PIXELS // pixels, len(plan.slices.values)))
