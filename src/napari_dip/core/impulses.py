@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,8 @@ _SHARED = 0.35
 _SURELY, _UNSHARED, _DOUBT, _MANY = 10.0, 0.1, 0.25, 0.01
 #: Times the range of the neighbours but the two extreme ones: fine texture reaches further than noise.
 _VARIED = 2.0
+#: Parts of an image's surroundings that are darker than those at which its noise counts as measured.
+_DARK = 0.1
 
 #: Pixels across of the largest cluster, and the least standard deviation of the noise, in parts of its mean.
 _CLUSTER, _LEAST = 3, 0.05
@@ -39,7 +42,7 @@ _FURTHER[::2, ::2] = True
 _FURTHER[2:-2, 2:-2] = False
 
 
-def isolated(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bool_]:
+def isolated(values: npt.NDArray[np.float64], noise: Noise, *, surely: bool = False) -> npt.NDArray[np.bool_]:
     """Single pixels, or pairs, far from their surroundings.
 
     A pixel is compared with the median at two pixels' distance. What an instrument images is as wide as its point
@@ -51,8 +54,11 @@ def isolated(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bo
         Each plane is looked at on its own.
     noise : Noise
         In the same units.
+    surely : bool
+        Take the noise of the dark as no weaker than where it was measured: for what is said of a pixel. Whether one
+        more or less of the lower tail counts in an estimate is another matter.
     """
-    height, above, below = _heights(values, noise)
+    height, above, below = _heights(values, noise, _DARK if surely else 0)
     far = np.abs(height) > np.maximum(_FAR, _VARIED * (above - below))
     hot = far & (height > 0) & (above < _SHARED * height + 0.5)
     dead = far & (height < 0) & (below > _SHARED * height - 0.5)
@@ -163,19 +169,30 @@ def _reach(out: npt.NDArray[np.bool_]) -> npt.NDArray[np.int_]:
     return np.where(reached.any(axis=0), len(out) - np.argmax(reached[::-1], axis=0), 0)
 
 
-def _heights(values: npt.NDArray[np.float64], noise: Noise) -> tuple[npt.NDArray[np.float64], ...]:
-    """Height above the surroundings, in standard deviations of the noise, of a pixel and of its extreme neighbours."""
+def _heights(values: npt.NDArray[np.float64], noise: Noise, dark: float = 0) -> tuple[npt.NDArray[np.float64], ...]:
+    """Height above the surroundings, in standard deviations of the noise, of a pixel and of its extreme neighbours.
+
+    The variance of the darkest part `dark` of the surroundings is that at its upper end.
+    """
     from napari_dip.core.stabilise import Stabiliser  # imports torch, which a form and --help do without
 
     stabiliser = Stabiliser(noise)
-    # below no light the transform ends, which would hide dead pixels: its tangent goes on
-    missing = np.maximum(noise.offset - values, 0) / stabiliser.unit if noise.gain > 0 else np.zeros(values.shape)
-    stable = stabiliser.forward(np.maximum(values, noise.offset) if noise.gain > 0 else values)
-    stable -= missing / np.sqrt(stabiliser.dark)
     flat = (1,) * (values.ndim - 2)
     beside, around = _BESIDE.reshape(*flat, 3, 3), _AROUND.reshape(*flat, 5, 5)
-    height = stable - ndimage.median_filter(stable, footprint=around, mode="mirror")
-    level = stable - height
+    level = ndimage.median_filter(values, footprint=around, mode="mirror")
+    first, slope = -np.inf, 0.0
+    if noise.gain > 0:
+        # below no light the transform ends, which would hide dead pixels: its tangent goes on. Where that begins above
+        # the darkest part, the variance is not extrapolated, down to none at an offset that is often fitted too high
+        first = max(float(np.quantile(level, dark)), noise.offset) if dark else noise.offset
+        slope = 1 / stabiliser.unit / math.sqrt((first - noise.offset) / stabiliser.unit + stabiliser.dark)
+
+    def stabilised(y: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        lit = np.maximum(y, first)
+        return stabiliser.forward(lit) - (lit - y) * slope
+
+    stable, level = stabilised(values), stabilised(level)
+    height = stable - level
     above = ndimage.rank_filter(stable, rank=-2, footprint=beside, mode="mirror") - level
     below = ndimage.rank_filter(stable, rank=1, footprint=beside, mode="mirror") - level
     return height, above, below

@@ -213,6 +213,8 @@ def estimate_noise(
         impulses = float(bad.sum() / known.sum())
         if not (crowded & ~before).any() and (impulses < _IMPULSES or np.mean(before != bad) < _IMPULSES):
             break
+    if impulses >= _IMPULSES:
+        impulses = float((isolated(values, noise, surely=True) & known | crowded).sum() / known.sum())
     camera = {"gain": gain, "offset": offset, "read_noise": read_noise}
     given = {name: float(value) for name, value in camera.items() if value is not None}
     if given:

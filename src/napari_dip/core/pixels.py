@@ -56,7 +56,7 @@ def find_bad_pixels(
     noise = estimate_noise(values, channel_axis=channel_axis) if noise is None else noise
     filled = np.where(finite, values, np.median(values[finite])).astype(np.float64)
     if channel_axis is None:
-        alone = isolated(filled, noise)
+        alone = isolated(filled, noise, surely=True)
     else:
-        alone = np.moveaxis(isolated(np.moveaxis(filled, channel_axis, 0), noise), 0, channel_axis)
+        alone = np.moveaxis(isolated(np.moveaxis(filled, channel_axis, 0), noise, surely=True), 0, channel_axis)
     return np.asarray(alone | piled(values, finite)[1] | ~finite)
