@@ -1,10 +1,12 @@
 """What a run will take is said before it."""
 
 import re
+import threading
 
 import numpy as np
 import pytest
 
+from napari_dip.viewer import noise
 from napari_dip.viewer.choice import IN_VIEW, VOLUME
 
 pytestmark = pytest.mark.usefixtures("forecast")
@@ -42,6 +44,24 @@ def test_coarse_planes_count(viewer, dock, wait):
     widget.inputs.where.value = VOLUME
     wait(lambda: "about" not in widget.cost.text())
     assert said(widget, wait) != cubes
+
+
+def test_what_the_noise_decides_is_not_told_before_it_is_known(viewer, dock, wait, monkeypatch):
+    """An auto run that began within a second of the dock had the cost of the other method, 40 times its own, beside."""
+    known, estimate = threading.Event(), noise._estimate
+    monkeypatch.setattr(noise, "_estimate", lambda *asked: known.wait(60) and estimate(*asked))
+    viewer.add_image(np.random.default_rng(0).normal(100, 10, (24, 24)).astype(np.float32))
+    widget = dock()
+    widget.form.set(preset="auto")
+    assert widget.noise.waiting
+    assert widget.cost.text() == "Takes ..."
+    assert not widget.cost.waiting
+    widget.run()
+    assert widget.cost.text() == ""
+    known.set()
+    widget.stop()
+    wait(lambda: not widget.running and not widget.noise.waiting)
+    assert said(widget, wait) > 0
 
 
 def test_too_little_memory_is_said(viewer, dock, wait, monkeypatch):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_dip.settings import Settings
 
 _DELAY = 400  # ms: while a number is typed nothing is estimated
+_PENDING = "Takes ..."  # so that nothing moves when the figures come
 _ABOUT = (
     "The memory is that of the largest moment, beyond what napari holds. The time is what it would take if no stopping "
     "rule ended the run sooner, and nothing else kept this machine busy: right within a factor of two. Of a run over "
@@ -77,8 +78,14 @@ class CostSentence(Text):
     def _ask(self, key: Any, question: Callable[[], str]) -> None:
         if key != self._key:
             self._key = key
-            self._say("Takes ...")  # so that nothing moves when the figures come
+            self._say(_PENDING)
             self._background.ask(question)
+
+    def wait(self) -> None:
+        """The figures depend on something that is still to be found."""
+        self._key = None
+        self._background.forget()
+        self._say(_PENDING)
 
     def forget(self) -> None:
         """There is nothing whose cost could be told."""

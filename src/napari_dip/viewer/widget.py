@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from napari_dip import Noise, Result
     from napari_dip.large import Restored
 
+_LOADING = " torch is being loaded; Run waits for it."
+
 
 class RestoreWidget(QWidget):
     """Dock widget of one task; a subclass names it.
@@ -162,6 +164,8 @@ class RestoreWidget(QWidget):
         self._look_at_noise(layer)
         if not ready:
             self.cost.forget()
+        elif self.noise.waiting and self.form.knobs()["preset"] == "auto":
+            self.cost.wait()
         elif stream:
             self.cost.look_at_blocks(stream, self.form.settings())
         else:
@@ -177,7 +181,7 @@ class RestoreWidget(QWidget):
         if self._broken:
             raise ValueError(self._broken)
         if not engine.loaded():
-            return f"{self.inputs.verb(layer)} {self.inputs.describe()}. torch is being loaded; Run waits for it."
+            return f"{self.inputs.verb(layer)} {self.inputs.describe()}.{_LOADING}"
         from napari_dip.cost import iterations_at_most
         from napari_dip.machine import choose
 
@@ -204,6 +208,7 @@ class RestoreWidget(QWidget):
             self.noise.look(*look, camera)
 
     def _on_loaded(self, failure: Exception | None) -> None:
+        self._sentence.setText(self._sentence.text().removesuffix(_LOADING))  # also during a run, which has waited
         if failure is not None:
             self._broken = f"torch cannot be loaded: {failure}. Install it anew, as its site says for this machine."
             return self._describe()
@@ -211,6 +216,7 @@ class RestoreWidget(QWidget):
 
     def _on_noise(self, noise: Noise | None) -> None:
         self.form.set_noise(noise)  # also during a run, which has its own settings by then
+        self._describe()  # also where the settings are the same, and only the cost waited for the noise
 
     # -- the run ------------------------------------------------------------------------------------------------
 
@@ -265,6 +271,8 @@ class RestoreWidget(QWidget):
             self._say(str(error), failed=True)
             return
         self._failed_with = None
+        if self.noise.waiting:
+            self.cost.forget()  # of a method that the run may not take
         self.controls.tell_account([])
         self.trust.tell(Findings())
         self._show_state()
