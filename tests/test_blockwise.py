@@ -40,7 +40,8 @@ def test_quiet_is_silent_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture
     path = saved(stack(2, 20, 24), tmp_path / "in.zarr")
     assert main(["denoise", path, str(tmp_path / "out.zarr"), "--quiet", *TINY]) == DONE
     said = capsys.readouterr()
-    assert "finished 2 blocks" in said.out
+    for words in ("finished 2 blocks", "\nNoise: ", "\nMethod: ", " iterations in 2 blocks.\n"):
+        assert words in said.out
     assert said.err == ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from argparse import Namespace
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -93,10 +94,27 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
                     done = end.value
                     break
     print(f"{args.target}: {done.stop_reason}.")
-    doubtful = done.record.get("residuals_with_structure", 0)
-    if doubtful:
-        print(f"Residual: has structure of the sample in it in {doubtful} of {done.record['blocks']} blocks.")
+    for sentence in _account(done.record):
+        print(sentence)
     return bool(done.complete)
+
+
+def _account(record: dict[str, Any]) -> Iterator[str]:
+    """What was found and chosen in a run over blocks, why, and what it came to, by its record."""
+    from napari_dip.core.stopping import Choice
+    from napari_dip.order import noise_from
+    from napari_dip.settings import Settings
+
+    if record.get("noise") is not None:
+        yield f"Noise: {noise_from(record['noise'])}."  # with its warning
+    if "settings" in record:
+        yield f"Method: {Choice(Settings(**record['settings']).method.name, record['method_reason'])}."
+    if fits := record.get("blocks", 0) - record.get("empty", 0):
+        yield f"Fits: {record['iterations']} iterations in {fits} block{'s' * (fits > 1)}."
+        judged, doubtful = record.get("residuals_judged", fits), record["residuals_with_structure"]
+        if judged:
+            yield f"Residual: has structure of the sample in it in {doubtful} of {judged} block{'s' * (judged > 1)}."
+    yield from (f"Warning: a block gave up: {reason}." for reason in record.get("gave_up", ()))
 
 
 def _mask(args: Namespace) -> str | Array:

@@ -444,6 +444,7 @@ def _account(ledger: Ledger) -> dict[str, Any]:
         "seconds": 0.0,
         "padding_pixels": 0,
         "bad_pixels": 0,
+        "residuals_judged": 0,
         "residuals_with_structure": 0,
     }
     gave_up: list[str] = []
@@ -454,6 +455,7 @@ def _account(ledger: Ledger) -> dict[str, Any]:
         total["seconds"] = round(total["seconds"] + entry.get("seconds", 0), 3)
         total["padding_pixels"] += entry.get("padding_pixels", 0)
         total["bad_pixels"] += entry.get("bad_pixels", 0)
+        total["residuals_judged"] += entry.get("verdict") is not None
         total["residuals_with_structure"] += entry.get("verdict") is False
         if not entry.get("complete", True) and len(gave_up) < 10:
             gave_up.append(entry["stop_reason"])
