@@ -1,4 +1,4 @@
-"""What a run over blocks will take, before it begins: memory of each worker, and time in all."""
+"""Cost of a run over blocks, before it begins: memory of each worker, and total time."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from napari_dip.tasks import TASKS
 
 @dataclass(frozen=True, kw_only=True)
 class BlocksCost:
-    """What a run over blocks takes.
+    """Memory and time of a run over blocks.
 
     Attributes
     ----------
     block : Cost
-        Of one block, or of the samples if they take more: bytes at the peak beyond what a process holds that has the
-        program loaded. And seconds of a block.
+        Cost of one block: its seconds, and its peak memory in bytes, or that of the samples if they take more. Memory
+        is counted beyond what a process holds that has the program loaded.
     blocks : int
-        How many there are.
+        Number of blocks.
     workers : int
-        How many of them are computed at the same time.
+        Number of blocks computed at the same time.
     """
 
     block: Cost
@@ -40,12 +40,12 @@ class BlocksCost:
 
     @property
     def memory(self) -> int:
-        """Bytes at the peak, of each worker."""
+        """Peak memory of each worker, in bytes."""
         return self.block.memory
 
     @property
     def seconds(self) -> float:
-        """In all."""
+        """Total time, in seconds."""
         return math.ceil(self.blocks / self.workers) * self.block.seconds
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class BlocksCost:
 
 
 def estimate_blocks(task: str, source: Any, mask: Any = None, **options: Unpack[OfBlocks]) -> BlocksCost:
-    """What `restore_blocks` will take of memory and time, of which nothing is written.
+    """Estimate the memory and time of `restore_blocks` before it begins; nothing is written.
 
     Up to 16 samples are read for the noise, which decides the settings; with ``settings=`` nothing is read, and the
     noise is what `estimate` takes it for. Device and rates are those of a worker.
@@ -74,7 +74,7 @@ def estimate_blocks(task: str, source: Any, mask: Any = None, **options: Unpack[
     Raises
     ------
     ValueError, TypeError
-        If an argument is not fit.
+        If an argument is not valid.
     """
     order = read_order(task, source, Ledger(""), mask, **options)  # in which nothing is written
     with connected(order.client) as client:

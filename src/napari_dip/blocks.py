@@ -1,4 +1,4 @@
-"""What becomes of one block of a large array, in whatever process: read, restored or blended, written, marked as done.
+"""One block of a large array, in whatever process: read, restored or blended, written, marked as done.
 
 A block is one slice of the leading axes (time, channel, z) and one tile of space. Where a slice is one tile, the result
 goes straight into the image. Elsewhere fitted tiles are kept apart and blended chunk by chunk in a second pass. The
@@ -40,7 +40,7 @@ Work = Generator[Progress, None, None]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is the same for all blocks.
+    """Plan that all blocks of a run share.
 
     Attributes
     ----------
@@ -51,7 +51,8 @@ class Plan:
     task, instrument, settings
         As `restore.iterate` takes them; the instrument is what it is told of kernel and point spread function.
     camera : dict
-        What the user knows of it, as `restore.iterate` takes it: for blocks if the samples had no known pixel.
+        Gain, offset and read noise that the user knows, as `restore.iterate` takes them; blocks use them if the samples
+        had no known pixel.
     intensity_range, noise, level
         Of the whole array: scaling (None if all known pixels are equal), noise (None if no sample had a known pixel),
         and the mean that its sigma is at.
@@ -60,7 +61,7 @@ class Plan:
     factors : tuple of int
         By which the result is finer along the axes of space.
     outputs : tuple of Output
-        What is written: the restored image first.
+        Images that are written: the restored one first.
     """
 
     target: str
@@ -96,11 +97,11 @@ class Plan:
 
     @property
     def steps(self) -> dict[str, int]:
-        """What is done in turn: name -> number of pieces."""
+        """Steps of the run, in order: name -> number of pieces."""
         return {"fit": self.blocks, **{step: n for output in self.outputs for step, n in output.steps.items()}}
 
     def output_of(self, step: str) -> tuple[Output, int]:
-        """What a step makes chunks of, and of which level: "blend of residual", "level 2"."""
+        """Output and level of the pyramid that a step writes: of "blend of residual", of "level 2"."""
         what, _, name = step.partition(" of ")
         output = next(each for each in self.outputs if each.name == name)
         return output, int(what.partition(" ")[2] or 0)
@@ -287,7 +288,7 @@ def _restored(
 
 
 def _entry(result: Result) -> dict[str, Any]:
-    """What is written down of the fit of a block."""
+    """Entry of the ledger for a fitted block, fit for JSON."""
     return {
         "iterations": result.iterations,
         "seconds": round(result.seconds, 3),

@@ -65,7 +65,7 @@ def active_client(client: Any = None) -> Any:
 
 @contextlib.contextmanager
 def connected(client: Any) -> Iterator[Any]:
-    """What `active_client` finds; closed in the end if it was opened here, for an address."""
+    """Yield the client that `active_client` finds; close it in the end if it was opened here, for an address."""
     found = active_client(client)
     try:
         yield found

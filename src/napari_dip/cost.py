@@ -113,7 +113,7 @@ def estimate(
 
 
 def _typical(planes: int, shape: tuple[int, ...]) -> Noise:
-    """What the noise of so many images (*shape) is taken for: a guess where it can be no more."""
+    """Noise assumed for `planes` images (*shape); it has a warning if so few pixels allow only a guess."""
     few = is_guess(planes, axes_of_noise(shape))
     return replace(cost.TYPICAL, warning="the image is small") if few else cost.TYPICAL
 

@@ -19,7 +19,7 @@ from napari_dip.tasks import Task
 
 @dataclass(frozen=True)
 class Skips:
-    """What is left out as no measurement: found before the noise, and so before there are settings."""
+    """Padding and bad pixels to leave out; found before the noise, and so before there are settings."""
 
     padding: bool
     bad_pixels: bool

@@ -1,4 +1,4 @@
-"""What a run says against its own result: the verdict on the residual, and the holes that nothing determines."""
+"""Doubts of a run about its own result: the verdict on the residual, and the holes that nothing determines."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def hole_sentence(slices: Slices, noise: Noise | None, ratios: npt.NDArray[np.fl
 
 
 def undetermined(slices: Slices, ratios: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """What is at least uncertain, (N, C, *S): the spread around a hole where nothing determines it, 0 elsewhere."""
+    """Least uncertainty, (N, C, *S): the spread around a hole where nothing determines it, 0 elsewhere."""
     spread = np.zeros(slices.values.shape)
     for index, channel, values, missing in _holed(slices):
         ratio = ratios[index, channel].reshape(missing.shape)

@@ -105,8 +105,8 @@ def read_slices(image: Any, mask: Any, channel_axis: int | None, leading_axes: i
     channel_axis : int or None
         Axis of the channels, which are restored together.
     leading_axes : int
-        How many leading axes, not counting that of the channels, are not spatial: each of their slices is restored on
-        its own.
+        Number of leading axes that are not spatial, not counting that of the channels: each of their slices is
+        restored on its own.
 
     Raises
     ------

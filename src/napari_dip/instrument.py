@@ -1,4 +1,4 @@
-"""What a user says of the instrument, checked: its point spread function, and the size of its voxels."""
+"""The instrument as a user describes it, checked: its point spread function, and the size of its voxels."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def read_psf(psf: Any, ndim: int, centre: str = "mass") -> npt.NDArray[np.float3
     ndim : int
         Number of spatial axes.
     centre : {"mass", "maximum", "middle"}
-        What of it is the place of the point that it is the image of. With the centre of mass, between pixels too, no
-        light is moved on the whole, and the result lies where the measurement lies. The middle of an even size is the
-        pixel after it, as for ``numpy.fft.fftshift``.
+        Place of the imaged point in it. The centre of mass may lie between pixels: no light is moved on the whole, and
+        the result lies where the measurement lies. The middle of an even size is the pixel after it, as for
+        ``numpy.fft.fftshift``.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def _trimmed(array: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def reach_of(psf: npt.NDArray[Any], share: float) -> tuple[int, ...]:
-    """How far from its middle one must go along each axis until no more than a share of the light is further out."""
+    """Distance from the middle of a PSF along each axis, in pixels, beyond which at most a share of the light lies."""
     reaches = []
     for axis, n in enumerate(psf.shape):
         profile = psf.sum(axis=tuple(i for i in range(psf.ndim) if i != axis), dtype=np.float64)

@@ -80,8 +80,8 @@ class RunKnobs:
     )
     warm_start: bool = knob(
         True,
-        "Of several slices, a self-guided fit begins with the weights of the slice before and makes a quarter of the "
-        "passes; afresh where these show that it did not help.",
+        "Start self-guided training of each slice from the weights of the previous one, and train a quarter as long. "
+        "A slice where that does not help starts afresh.",
         "bool",
     )
     at_once: int = knob(
@@ -93,7 +93,7 @@ class RunKnobs:
     )
     device: str = knob(
         "auto",
-        "Where to compute: auto (the first CUDA GPU, else the CPU), cpu, cuda, cuda:1 or mps.",
+        "Device that computes: auto (the first CUDA GPU, else the CPU), cpu, cuda, cuda:1 or mps.",
         "text",
         advanced=False,
     )
@@ -130,17 +130,17 @@ class FitKnobs:
     iterations: int = knob(2000, "Optimiser steps, at the most.", "int", min=1, max=1_000_000, step=100, advanced=False)
     stop: str = knob(
         "auto",
-        "What ends the run and marks the image to return: the residual is down to the noise (discrepancy) or far below "
-        "it (fitted), pixels held out are predicted best, the iterates vary least (variance, windowed or exponential), "
-        "a self-guided fit has fitted each pixel often (passes), or the iterations are used up; auto chooses by the "
-        "noise and says why.",
+        "Rule that ends the run and marks the image to return: the residual is down to the noise (discrepancy) or far "
+        "below it (fitted), pixels held out are predicted best, the iterates vary least (variance, windowed or "
+        "exponential), self-guided training has used each pixel often enough (passes), or the iterations are used up; "
+        "auto chooses by the noise and says why.",
         "choice",
         choices=(*RULES_OF_PRIORS, "passes"),
         advanced=False,
     )
     noise: str = knob(
         "auto",
-        "How far an image is from the measurement: mean square error (gaussian, which auto takes), the same after "
+        "Distance between an image and the measurement: mean square error (gaussian, which auto takes), the same after "
         "photon noise is stabilised (poisson-gaussian), or with little weight on outliers (impulse).",
         "choice",
         choices=("auto", "gaussian", "poisson-gaussian", "impulse"),
@@ -155,7 +155,7 @@ class FitKnobs:
     )
     optimiser: str = knob(
         "adam",
-        "What moves the weights. muon orthogonalises the momentum: faster where neighbours do not share noise. "
+        "Algorithm that fits the weights. muon orthogonalises the momentum: faster where noise is not correlated. "
         "sgld adds noise that makes them samples of the posterior, and averages the last half.",
         "choice",
         choices=("adam", "muon", "lbfgs", "sgld"),
@@ -187,7 +187,9 @@ class FitKnobs:
     filter_size: IntPerScale = knob(
         3, "Width of the filters on the way down, odd, one number or one per scale.", "ints", min=1, max=15, unit="px"
     )
-    padding: str = knob("reflection", "What filters see beyond the border.", "choice", choices=("reflection", "zero"))
+    padding: str = knob(
+        "reflection", "Pixels seen by filters beyond the border.", "choice", choices=("reflection", "zero")
+    )
     activation: str = knob(
         "leaky_relu", "Nonlinearity after each convolution.", "choice", choices=("leaky_relu", "swish", "elu")
     )
@@ -232,7 +234,7 @@ class PriorKnobs:
     )
     code: str = knob(
         "uniform",
-        "What the generator is fed: fixed noise, a mesh grid, Fourier features or a guide image.",
+        "Input of the generator: fixed noise, a mesh grid, Fourier features or a guide image.",
         "choice",
         choices=("uniform", "normal", "mesh", "fourier", "guide"),
     )

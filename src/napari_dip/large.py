@@ -55,7 +55,7 @@ _PATIENCE = 3  # blocks that fail before any is done, after which no other is tr
 
 @dataclass(frozen=True, kw_only=True)
 class BlockProgress:
-    """How far a run over blocks has come.
+    """Progress of a run over blocks.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class BlockProgress:
     failed : int
         Pieces that could not be done; a later call tries them again.
     seconds_left : float
-        Of this step, if all goes on as it has.
+        Time left for this step, if all goes on as it has.
     block : Progress or None
         Of the block at hand, if it is computed here: its image is that block.
     place : tuple of slice or None
@@ -89,14 +89,14 @@ class BlockProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class Restored:
-    """What a run over blocks has made.
+    """Result of a run over blocks.
 
     Attributes
     ----------
     path : Path
         Of the OME-Zarr image.
     complete : bool
-        Whether all blocks are in it. If not, the same call goes on.
+        True if all blocks are in it. If not, the same call goes on.
     stop_reason : str
         A sentence that says why it ended.
     record : dict
@@ -198,7 +198,8 @@ def iterate_blocks(
     factor : int or sequence of int
         For super-resolution.
     leading_axes : int, optional
-        How many leading axes are not space: each of their slices is restored on its own. By default all but y and x.
+        Number of leading axes that are not space: each of their slices is restored on its own. By default all but y and
+        x.
     calibration : Calibration, optional
         Of the source, if its file does not say it.
     intensity_range, gain, offset, read_noise
@@ -436,7 +437,7 @@ def _place(order: Order, request: dict[str, Any], *, overwrite: bool) -> tuple[L
 
 
 def _account(ledger: Ledger) -> dict[str, Any]:
-    """What the fits of all blocks come to."""
+    """Totals over the fits of all blocks."""
     total = {
         "blocks": 0,
         "empty": 0,
@@ -586,7 +587,7 @@ def _named(order: Order, plan: Plan, step: str, index: int) -> str:
 def _outcomes(
     order: Order, function: Callable[..., Any], pieces: Iterator[tuple[int, tuple[Any, ...]]]
 ) -> Iterator[tuple[int, Any]]:
-    """What a function makes of each piece, or the exception that it ends with."""
+    """Yield the index of each piece with what a function returns for it, or the exception that it ends with."""
     if order.client is not None:
         try:
             yield from compute(function, pieces, order.client, order.should_stop)

@@ -1,4 +1,4 @@
-"""What a long run writes down in its target, so that it can be killed at any time and continued by any process.
+"""Ledger of a long run, in its target, by which it can be killed at any time and continued by any process.
 
 An OME-Zarr group whose attributes hold the record of the run, and beside the image, while it is worked on, a group with
 a marker for each piece that is done: written after the data, under another name first. What replaces an image is made
@@ -94,7 +94,7 @@ class Ledger:
 
     @property
     def alive(self) -> bool:
-        """Whether the run is under way, and neither finished nor replaced by another one."""
+        """True if the run is under way, and neither finished nor replaced by another one."""
         return self.work.is_dir()
 
     def record(self) -> dict[str, Any] | None:
@@ -247,7 +247,7 @@ class Ledger:
         return {int(path.name) for path in self._markers(step)}
 
     def entries(self, step: str) -> Iterator[dict[str, Any]]:
-        """What was written down of them."""
+        """Entries of the pieces of a step that are done, by their index."""
         for index in sorted(self.done(step)):
             yield json.loads(self._marker(step, index).read_text())
 
@@ -286,7 +286,7 @@ class Ledger:
                 path.unlink(missing_ok=True)
 
     def stopping(self) -> Callable[[], bool]:
-        """Whether that was wished, looked up now and then."""
+        """Function that returns True once a stop was asked for; it looks in the folder now and then."""
         seen, last = False, -_EVERY
 
         def ask() -> bool:

@@ -1,4 +1,4 @@
-"""How to restore: the preset that ``auto`` takes, by the task, the device, the noise, and what the user has chosen."""
+"""Choice of the preset that ``auto`` takes, by the task, the device, the noise, and what the user has chosen."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def auto_preset(task: str, *, on_cpu: bool, noise: Noise | None, changes: dict[s
     ----------
     task : str
     on_cpu : bool
-        Whether it is computed on a CPU.
+        True if the fit runs on a CPU.
     noise : Noise or None
-        Of the image; None if it is not known.
+        Noise of the image; None if it is not known.
     changes : dict
         The settings that the user has chosen: they may ask for what only one method has.
     """
@@ -41,16 +41,16 @@ def auto_preset(task: str, *, on_cpu: bool, noise: Noise | None, changes: dict[s
     if noise.contrast < (FAINTEST if noise.independent else FAINTEST_SHARED):
         return prior, "the noise outweighs the structure, which a self-guided fit cannot learn from it"
     if not noise.independent:
-        shared = f"neighbouring pixels share noise ({noise.correlation:.1f})"
+        shared = f"the noise is correlated between neighbouring pixels ({noise.correlation:.1f})"
         return presets.SELF, f"{shared}, which is nearly independent some pixels apart, and structure outweighs it"
     if noise.warning:
         return prior, f"a self-guided fit needs the noise, and that is uncertain: {noise.warning}"
     return presets.SELF, "noise is independent from pixel to pixel, and known"
 
 
-#: Contrast over noise below which a self-guided fit keeps more noise than a prior: where each pixel has its own noise,
-#: and where neighbours share it. Then it is also the better one where the noise is a guess, which stops a prior too
-#: soon or too late.
+#: SNR below which the prior denoises better than self-guided training: 0.3 for white noise, 1.0 for correlated noise.
+#: Above 1.0 correlated noise is for self-guided training even if its estimate is a guess, by which a prior would stop
+#: too early or too late.
 FAINTEST, FAINTEST_SHARED = 0.3, 1.0
 _OF_SELF = (("code", "self"), ("generator", "unet"), ("optimiser", "muon"), ("stop", "passes"))
 

@@ -79,7 +79,7 @@ class Noises:
         return statistics.median_low([level for level in levels if level > 0] or [0.0])
 
     def _level(self, index: int) -> float:
-        """What neighbours in a slice do not share, in standard deviations of the shared noise: noise, and texture."""
+        """Differences between neighbours in a slice, relative to the sigma of the shared noise: noise, and texture."""
         shared = self._shared_at(index)
         values, missing = self.slices.values[index], self.slices.missing[index]
         return level_of(values, ~missing) / shared.sigma if shared and shared.sigma > 0 else 1.0

@@ -1,4 +1,4 @@
-"""What is asked of a run over blocks, and what follows from it for all of them: scaling, noise, settings, tiles.
+"""Request for a run over blocks, and what follows from it for all of them: scaling, noise, settings, tiles.
 
 It is written into the target before the first block, so that a run which goes on has it from there.
 """
@@ -49,7 +49,7 @@ _SAMPLES = {2: (16, (512, 512)), 3: (4, (64, 128, 128))}  # how many, and how la
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What was asked for."""
+    """Request for a run over blocks, checked."""
 
     source: Source
     mask: Source | None
@@ -85,7 +85,7 @@ class Order:
         return tiling(self.space, [snug(n, side, overlap) for n in self.space], overlap)
 
     def parts(self, place: Place | None) -> tuple[Part | None, Part | None]:
-        """What is read of the source and the mask for a place in the source."""
+        """Parts of the source and the mask to read for a place in the source; None where none is read."""
         if place is None:
             return None, None
         if self.mask is None:
@@ -178,7 +178,7 @@ def read_order(
     residual: bool = False,
     **options: Any,
 ) -> Order:
-    """What was asked for, checked as far as that needs no pixel; arguments as for `large.iterate_blocks`."""
+    """Check a request as far as that needs no pixel; arguments as for `large.iterate_blocks`."""
     changes = {name: value for name, value in options.items() if name not in INSTRUMENT}
     instrument = {name: value for name, value in options.items() if name in INSTRUMENT}
     for name, instead in _OTHERWISE.items():
@@ -242,7 +242,7 @@ def look(
     settings: Settings | None,
     changes: dict[str, Any],
 ) -> dict[str, Any]:
-    """What samples say of the whole array: what identifies it, its noise and its settings, fit for JSON.
+    """Estimate from samples of an array what identifies it, its noise and its settings, fit for JSON.
 
     On the machine that will compute, for the settings depend on its device.
     """
@@ -305,7 +305,7 @@ class AnotherRun(ValueError):
     Attributes
     ----------
     differences : dict
-        What differs -> what was said then, and what is said now; None where nothing is.
+        Name of each knob or argument that differs -> its value then, and its value now; None where it is left out.
     """
 
     def __init__(self, path: Path, differences: dict[str, tuple[Any, Any]]) -> None:
@@ -333,7 +333,7 @@ def refuse_another(before: dict[str, Any], now: dict[str, Any], path: Path) -> N
 
 
 def _change(name: str, then: Any, now: Any) -> str:
-    """What differs between two runs, in words."""
+    """Difference between two runs in one knob or argument, in words."""
     if isinstance(then, dict) and isinstance(now, dict):  # the source or the mask, whose pixels are a fingerprint here
         part = next((part for part in ("shape", "dtype") if then.get(part) != now.get(part)), "")
         then, now = then.get(part, "given"), now.get(part, "given")
@@ -343,7 +343,7 @@ def _change(name: str, then: Any, now: Any) -> str:
 
 
 def said(name: str, value: Any, left: str = "left out") -> str:
-    """What was said of a knob or an argument, in words; `left`: nothing."""
+    """Value of a knob or an argument, in words; `left` where it was not given."""
     if value is None:
         return left
     if name == "settings":

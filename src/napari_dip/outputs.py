@@ -60,7 +60,7 @@ class Output:
 
     @property
     def steps(self) -> dict[str, int]:
-        """What is made of the fitted blocks, in turn: name -> number of chunks."""
+        """Steps that follow the fits, in order: name -> number of chunks."""
         of = f" of {self.name}" if self.name else ""
         blend = {} if self.direct else {f"blend{of}": self.count(0)}
         return {**blend, **{f"level {i}{of}": self.count(i) for i in range(1, len(self.levels))}}

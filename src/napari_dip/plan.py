@@ -81,7 +81,7 @@ class Plan:
         return Units(request=self.request, scaling=self.scaling, settings=self.settings, sigma=sigma)
 
     def problem(self, index: int) -> Problem:
-        """What is asked of one slice."""
+        """Problem of one slice: its scaled observation, operator, noise and guide."""
         assert self.scaling is not None
         missing, noise = self.slices.missing[index], self.noises.of(index)
         # what is missing may be any number
@@ -210,7 +210,7 @@ def settings_here(task: str, *, image_noise: Noise | None = None, **knobs: Any) 
     ----------
     task : {"denoise", "inpaint", "superresolve", "deconvolve"}
     image_noise : Noise, optional
-        What ``preset="auto"`` becomes depends on it.
+        Noise of the image, by which ``preset="auto"`` chooses.
     **knobs
         Changes to the settings, by name.
 

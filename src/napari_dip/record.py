@@ -84,7 +84,7 @@ def describe(plan: Plan, result: Result) -> dict[str, Any]:
 
 
 def _source(settings: Settings) -> str:
-    """What the uncertainty is the spread of, or estimated from."""
+    """Source of the uncertainty: runs, iterates, samples or disagreement."""
     own = settings.method.uncertainty_from
     return f"runs and {own}" if settings.runs > 1 else own
 

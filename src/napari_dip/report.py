@@ -1,4 +1,4 @@
-"""What the command line says of an image and of its restoration, in plain sentences, and the files beside OUT."""
+"""Report of the command line on an image and its restoration, in plain sentences, and the files beside OUT."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def describe(noise: Noise) -> Iterator[str]:
 
 
 def account(result: Result) -> Iterator[str]:
-    """What was found and chosen in a run, why, and what it says against its own result."""
+    """Yield the findings and choices of a run, with their reasons, and its doubts about its own result."""
     if result.noise is not None:
         yield f"Noise: {result.noise}."
     yield from (f"{heading}: {sentence}." for heading, sentence in result.choices.items())
@@ -50,26 +50,26 @@ def account(result: Result) -> Iterator[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Measures:
-    """What is measured of an image before its restoration, and after it.
+    """Measurements of an image before its restoration, and after it.
 
     Attributes
     ----------
     picture : Picture
-        What is restored.
+        Image that is restored.
     axes : dict
         Its `channel_axis` and `leading_axes`.
     factors : dict
         Axis -> factor of a super-resolution, for the axes of space.
     task : str
-        What is done to it.
+        Task that it is restored by.
     missing : bool array
         True where a pixel of the picture is not known; without the axis of colours.
     truth : array or None
         To compare with, in the axes and the size of the result.
     affine : bool
-        Whether a gain and an offset are fitted before that.
+        True if a gain and an offset are fitted before the comparison.
     resolution : bool
-        Whether that is measured.
+        True if the resolution is measured.
     """
 
     picture: Picture
@@ -148,7 +148,7 @@ class Measures:
 
     @property
     def _flat(self) -> bool:
-        """Whether a volume has too few planes for shells."""
+        """True if a volume has too few planes (fewer than 32) for Fourier shells."""
         first = self.axes["leading_axes"]
         return self.picture.slice_axes[first:] == "ZYX" and self.picture.slice_shape[first] < 32
 

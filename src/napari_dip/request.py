@@ -56,7 +56,7 @@ class Argument:
     options : tuple of Option
         Ways to say it on the command line, of which one is taken.
     label : str
-        What stands beside its row in the form, where no row is made for it alone.
+        Text beside its row in the form, where no row is made for it alone.
     group : str
         Heading of these in the help.
     beside : str
@@ -98,7 +98,7 @@ class Request:
     ndim : int
         Number of spatial axes, 2 or 3.
     image : Slices or None
-        What is to be restored, and where it is missing; None where no pixel is at hand: for an estimate, or of an array
+        Image to restore, and its missing pixels; None where no pixel is at hand: for an estimate, or of an array
         that is read block by block.
     said : dict
         Arguments as they were given, by name: those of another request for a part of the same image.

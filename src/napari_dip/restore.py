@@ -143,7 +143,7 @@ def iterate(
     Parameters
     ----------
     task : {"denoise", "inpaint", "superresolve", "deconvolve"}
-        What to do.
+        Kind of restoration.
     image, mask, factor, psf
         As for `denoise`, `inpaint`, `superresolve` and `deconvolve`. A point spread function, on the grid of the
         restored image, may go with super-resolution too.
@@ -159,7 +159,7 @@ def iterate(
     settings : Settings, optional
         Those of an earlier result, say; by default the task's preset for the device.
     **options
-        What else is known of the image and the instrument, and changes to the settings, by name, listed below.
+        Known properties of the image and the instrument, and changes to the settings, by name, listed below.
 
     Returns
     -------

@@ -36,7 +36,7 @@ class Run:
     Attributes
     ----------
     plan : Plan
-        What was decided before, and why.
+        Decisions made before the run, with their reasons.
     """
 
     def __init__(self, plan: Plan, stream: Generator[Progress, None, Result], estimate: Callable[[], Cost]) -> None:
@@ -58,7 +58,7 @@ class Run:
 
     @property
     def cost(self) -> Cost:
-        """What it takes of memory and time if it goes to its last iteration, from `napari_dip.estimate`."""
+        """Memory and time of the run up to its last iteration, from `napari_dip.estimate`."""
         return self._estimate()
 
     @property
@@ -94,7 +94,7 @@ class Series:
         That is gone on with. A slice which is not reached stays as it is there, and one that nothing is left to do for
         costs nothing.
     pace : dict
-        What `solve.iterate` is told about stopping and showing.
+        Arguments of `solve.iterate` for stopping and showing.
     """
 
     def __init__(self, plan: Plan, earlier: Result | None, pace: dict[str, Any]) -> None:
@@ -225,7 +225,7 @@ class Series:
 
 
 def at_once(plan: Plan) -> int:
-    """How many slices to begin with: those that the user asks for; of themselves, several on a GPU alone."""
+    """Number of slices to begin with: what the user asks for, at most all; else 1, until `room` finds more on a GPU."""
     count = len(plan.slices.values)
     if plan.settings.at_once:
         return min(plan.settings.at_once, count)
@@ -236,7 +236,7 @@ def at_once(plan: Plan) -> int:
 
 
 def room(plan: Plan, now: int) -> int:
-    """How many slices fit on a GPU, after the first one has shown what one takes."""
+    """Number of slices that fit on a GPU at once, after the first one has shown the memory that one takes."""
     if not plan.device.name.startswith("cuda"):
         return now
     pixels = int(np.prod(plan.shape))

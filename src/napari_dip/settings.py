@@ -52,7 +52,7 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
     )
     code: str = knob(
         "uniform",
-        "What the generator is fed: fixed noise, a mesh grid, Fourier features, a guide image; or the measurement "
+        "Input of the generator: fixed noise, a mesh grid, Fourier features, a guide image; or the measurement "
         "itself, made noisier (self; with the U-Net).",
         "choice",
         choices=("uniform", "normal", "mesh", "fourier", "guide", "self"),

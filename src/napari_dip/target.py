@@ -284,7 +284,7 @@ class ArrayTarget:
         return end.and_(more)
 
     def _why_too_smooth(self) -> str:
-        """What is to blame first where structure is missing: that the run was short, as the user chose."""
+        """Likely cause where structure is missing: that the run was short, as the user chose; else nothing."""
         if self._ends:
             return "the run ended early, which is the likely cause: let it go on"
         if self._short:
@@ -320,7 +320,7 @@ def unfinished(plan: Plan, states: States) -> float:
 
 
 def _left(plan: Plan, states: States) -> list[int]:
-    """How many such fits each slice has."""
+    """Number of fits of each slice still to do: not ended by a rule, or not begun though they have pixels to fit."""
     tiles, runs = list(pieces.tiles_of(plan.slices.values.shape[2:], plan.settings)), plan.settings.runs
     counts = [0] * len(plan.slices.values)
     for number, state in enumerate(states):
@@ -332,7 +332,7 @@ def _left(plan: Plan, states: States) -> list[int]:
 
 
 def _account_of(states: States, rule: Choice) -> Account:
-    """What the states of a slice tell."""
+    """Account of a slice from the states of its fits."""
     begun = [state for state in states if state is not None]
     return Account(
         rule=rule,
@@ -344,6 +344,6 @@ def _account_of(states: States, rule: Choice) -> Account:
 
 
 def _gone_on(before: States, after: States) -> bool:
-    """Whether any fit has made an iteration since."""
+    """True if any fit has made an iteration since."""
     pairs = zip(before, after, strict=True) if after else ()
     return any(a is not None and (b is None or a.iteration > b.iteration) for b, a in pairs)

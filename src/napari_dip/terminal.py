@@ -105,7 +105,7 @@ class Stop:
         self._before: dict[int, Any] = {}
 
     def asked(self) -> bool:
-        """Whether the run shall end."""
+        """True once the run shall end."""
         return self._asked
 
     def begin(self) -> None:

@@ -1,7 +1,7 @@
-"""How far to trust a result: the second front door. Arrays and results in, in the axes of the input; figures, sentences
-and images out.
+"""Trust in a result: the second front door. Arrays and results in, in the axes of the input; figures, sentences and
+images out.
 
-What each measure tells, what it cannot, and its measured figures are in docs/trust.md.
+docs/trust.md says what each measure can tell, what it cannot, and its measured figures.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """What became of pure noise under the settings of a restoration.
+    """Restoration of pure noise, with the settings of that of an image.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Control:
     observation : array
         The noise, about the mean of the image, in the shape of one of its slices.
     invention : Invention
-        How much varies: a number and a sentence, which says so if the run was cut short.
+        Variation of `image`: a number and a sentence, which says so if the run was cut short.
     result : Result
         Of the run.
     """
@@ -119,7 +119,7 @@ def noise_control(result: Result, image: npt.ArrayLike, *, progress: bool = True
     result : Result
         Of the restoration; its settings, its stopping rule, its scaling of intensities and its noise are taken over.
     image : array-like
-        What was restored: its mean is the level of the noise, its axes are those of `result`.
+        Image that was restored: its mean is the level of the noise, its axes are those of `result`.
     progress : bool
         Show a progress bar, as `napari_dip.denoise` does.
     **options
@@ -256,8 +256,8 @@ def estimate_noise(
     mask : array-like of bool or integers, optional
         True or non-zero where a pixel is left out; in the shapes that `napari_dip.iterate` takes.
     gain, offset, read_noise : float, optional
-        What is known of the camera: counts per photo-electron, counts at no light, and standard deviation at no light
-        in counts. The rest is estimated around it.
+        Known values of the camera: counts per photo-electron, counts at no light, and standard deviation at no light in
+        counts. The rest is estimated around it.
     channel_axis, leading_axes : int
         As for `napari_dip.iterate`. All channels and slices are taken to have the same noise, which is estimated from
         at most sixteen of them, evenly spaced.
@@ -301,7 +301,7 @@ def hole_map(
     Parameters
     ----------
     image : array-like, (*leading, *S) or with channels
-        What is missing in it may be anything. NaN and infinite pixels are missing too.
+        Missing pixels may have any value. NaN and infinite pixels are missing too.
     mask : array-like of bool or integers, optional
         True or non-zero where a pixel is missing; in the shapes that `napari_dip.iterate` takes.
     noise : Noise, optional
@@ -360,7 +360,7 @@ def resolution(
     threshold : {"1/7", "half-bit"}
         Below which the halves count as different.
     noise : Noise, optional
-        Of the image, for the caveat on noise that neighbours share.
+        Of the image, for the caveat on correlated noise.
     channel_axis, leading_axes : int
         As for `napari_dip.iterate`.
 
@@ -414,7 +414,7 @@ def compare(
     restored, truth : array-like of real numbers, of one shape
         Finite where they are compared.
     affine : bool
-        Whether each restored slice is first given the gain and offset that bring it closest to the truth.
+        True if each restored slice is first given the gain and offset that bring it closest to the truth.
     mask : array-like of bool, optional
         True where pixels are left out; in the shape of the image, with or without channels, or of one slice without.
     data_range : float, optional

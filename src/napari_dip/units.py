@@ -1,4 +1,4 @@
-"""What is fitted, in the units, the type and the axes of the input."""
+"""Results of the fits, in the units, the type and the axes of the input."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Units:
         return self.request.slices
 
     def level(self, problem: Problem, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """What a denoised image (C, *S) lacks to be as bright as the measurement of its problem: (C, 1, ...).
+        """Brightness that a denoised image (C, *S) lacks to have the mean of its measurement: (C, 1, ...).
 
         An average of iterates is pulled towards the middle of the range, where the generator begins; the mean of so
         many measured pixels is known much better. In the other tasks the measured pixels leave no doubt about it.
@@ -98,7 +98,7 @@ class Units:
         return values
 
     def field(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """What lies within the measurement of an image (C, *image)."""
+        """The part of an image (C, *image) that lies in the measured field, without the margin around it: (C, *S)."""
         field = (slice(m, n - m) for m, n in zip(self.request.margin, image.shape[1:], strict=True))
         return image[(slice(None), *field)]
 
@@ -162,7 +162,7 @@ class Units:
 
     @property
     def empty(self) -> Array:
-        """What stands where nothing was restored: NaN, or 0 in integers."""
+        """Value of pixels that were not restored: NaN, or 0 in integers."""
         return np.array(np.nan if self.dtype.kind == "f" else 0, self.dtype)
 
     @property

@@ -51,7 +51,7 @@ class Picture:
     record : dict
         Of the restoration that made the image; empty if none did.
     display : dict
-        What only the file format that it came from can say, in its words.
+        Metadata that only its own file format can hold, in the words of that format.
     unread : bool array or None
         True where the file is damaged, with the axes of `values` but S; None where it is not.
     """

@@ -112,7 +112,7 @@ class Controls(QWidget):
         steps : callable
             As for `Job`.
         what : str
-            What is under way, where it is not the restoration itself.
+            Name of the job, where it is not the restoration itself.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What a run will take of memory and time, in a sentence, before it begins."""
+"""Forecast of the memory and time of a run, in a sentence, before it begins."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class CostSentence(Text):
 
     @property
     def waiting(self) -> bool:
-        """Whether an estimate is under way."""
+        """True while an estimate is under way."""
         return self._background.waiting
 
     def look(self, task: str, selection: Selection, settings: Settings, factor: Any = None, psf: Any = None) -> None:
@@ -112,7 +112,7 @@ def forecast(
     factor: Any = None,
     psf: Any = None,
 ) -> str:
-    """What a run on a layer takes, in a sentence."""
+    """Memory and time of a run on a layer, in a sentence."""
     from napari_dip.cost import estimate, sentence  # imports torch: seconds
 
     cost = estimate(
@@ -130,7 +130,7 @@ def forecast(
 
 
 def forecast_of_blocks(stream: Stream, settings: Settings) -> str:
-    """What a run over blocks takes, in a sentence; nothing if all of it is done."""
+    """Memory and time of a run over blocks, in a sentence; empty if all blocks are done."""
     from napari_dip.cost import sentence
 
     cost = stream.cost(settings)

@@ -31,11 +31,11 @@ class Wanted:
     ----------
     residual, uncertainty, holes, resolution : bool
     truth : array, or None
-        What the result should be, in its shape.
+        Ground truth, in the shape of the result.
     truth_name : str
         Of its layer.
     affine : bool
-        Whether gain and offset are fitted before the comparison.
+        True if gain and offset are fitted before the comparison.
     """
 
     residual: bool = False

@@ -39,7 +39,7 @@ class Job(QObject):
     Parameters
     ----------
     name : str
-        What napari calls the job when it asks whether to close the window all the same.
+        Name of the job in napari's question whether to close the window all the same.
     steps : callable
         From a ``should_stop`` to a generator of `Progress` that returns the value of the outcome; called in the worker.
     """

@@ -46,7 +46,7 @@ class Geometry:
         origin : tuple of float
             Where the centre of its first pixel lies, in pixels of the present array.
         step : tuple of float
-            How many of those its pixels are apart.
+            Distance between its pixels, in pixels of the present array.
         """
         linear = Affine(scale=self.scale, rotate=self.place["rotate"], shear=self.place["shear"]).linear_matrix
         translate = np.asarray(self.translate) + linear @ np.asarray(origin)
@@ -96,9 +96,9 @@ class Source:
     alpha : array (*leading, *S, 1), or None
         The transparency of an RGBA layer, which is not restored.
     space : int
-        How many axes S has: 2 for images, 3 for volumes.
+        Number of axes of S: 2 for images, 3 for volumes.
     together : bool
-        Whether one generator restores all slices along the only leading axis.
+        True if one generator restores all slices along the only leading axis.
     """
 
     image: np.ndarray
@@ -166,16 +166,16 @@ class Selection:
     data : array (*leading, *S) or (*leading, *S, C)
         All of the layer, at one of its levels: in memory, or lazy (dask, zarr, ...).
     part : tuple of slice
-        What of it is chosen, along the axes (*leading, *S); a single slice keeps its leading axes, with length one.
+        Chosen part, along the axes (*leading, *S); a single slice keeps its leading axes, with length one.
     geometry : Geometry
         Of that part.
     name : str
         Of the layer.
     rgb : bool
     space : int
-        How many axes S has: 2 for images, 3 for volumes.
+        Number of axes of S: 2 for images, 3 for volumes.
     together : bool
-        Whether one generator restores all slices, for which they are read at once.
+        True if one generator restores all slices, for which they are read at once.
     """
 
     data: Any
@@ -258,7 +258,7 @@ def select(
     level : int
         Of a multiscale layer; 0 is the finest.
     space : int
-        How many of the last axes are of space: 3 for volumes.
+        Number of the last axes that are space: 3 for volumes.
     size : int, optional
         Only so many pixels along y and x, in the middle.
     """

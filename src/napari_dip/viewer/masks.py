@@ -75,7 +75,7 @@ class _Marks:
     data : array with m axes, in memory or lazy
     label : int or None
     level : float or None
-        What greys must exceed to count, where the labels are a mask with greys; None if they are none.
+        Threshold that greys must exceed to count, where the labels are a mask with greys; None if they are none.
     matrix : array (m, n + 1)
         Affine, from pixels of the image to those of the labels.
     """

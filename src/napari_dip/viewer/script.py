@@ -42,7 +42,7 @@ def restore_layer(
 ) -> Any:
     """Restore an image layer and add the result as a new layer; the window stays alive meanwhile.
 
-    What is asked for besides (`uncertainty` is one of the settings) comes as hidden layers above the result, called
+    Findings that are asked for (`uncertainty` is one of the settings) come as hidden layers above the result, called
     "NAME, residual" and so on; the figures are in ``layer.metadata["napari-dip"]["trust"]`` of the result.
 
     Parameters
@@ -63,7 +63,7 @@ def restore_layer(
     level : int
         Of a multiscale layer; 0 is the finest.
     volume : bool
-        Whether the last three axes are space, so that volumes are restored; `where` has an index for each axis before.
+        True if the last three axes are space, so that volumes are restored; `where` has an index for each axis before.
     guide : napari.layers.Image, optional
         For ``code="guide"``: as large as the restored image, pixel on pixel.
     last : bool
@@ -75,9 +75,9 @@ def restore_layer(
     control : bool
         Also restore pure noise in the same way, for one slice, and add what becomes of it.
     truth : napari.layers.Image, or its name, optional
-        What the result should be: also tell PSNR, SSIM and NRMSE before and after.
+        Ground truth: also tell PSNR, SSIM and NRMSE before and after.
     affine : bool
-        Whether gain and offset are fitted before the comparison with the truth.
+        True if gain and offset are fitted before the comparison with the truth.
     **options
         Arguments of the problem and knobs, as for `napari_dip.iterate`; a point spread function may be an image layer,
         or its name.

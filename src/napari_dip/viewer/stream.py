@@ -86,7 +86,7 @@ class Stream(Asked):
         return self._steps(should_stop, interval)
 
     def cost(self, settings: Settings) -> BlocksCost:
-        """What it takes with these settings, for the blocks that are left; no pixel is read for it."""
+        """Memory and time of the blocks that are left, with these settings; reads no pixel."""
         from napari_dip.blockcost import estimate_blocks
 
         cost = estimate_blocks(self.task, self.source.array, self.mask, settings=settings, **self._problem)
@@ -104,18 +104,18 @@ class Stream(Asked):
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing left to do."""
+        """True if there is nothing left to do."""
         found = Ledger(self.target).record()
         return found is not None and bool(found["finished"])
 
     @property
     def done(self) -> int:
-        """How many blocks are restored already, of a run that is not finished."""
+        """Number of blocks of an unfinished run that are restored already."""
         return len(Ledger(self.target).done("fit")) if self.target.exists() else 0
 
     @property
     def _problem(self) -> dict[str, Any]:
-        """What the image is, and what is known of the instrument."""
+        """Axes, calibration and instrument of the image, as arguments of `iterate_blocks`."""
         return {
             "leading_axes": len(self.source.shape) - self.source.space,
             "calibration": _calibration(self.source.geometry),
@@ -210,7 +210,7 @@ def run_in(folder: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def what_is_there(target: Path) -> str:
-    """What a run into a target will do, where that is not to begin it: a sentence that lacks the name of the target.
+    """Start of a sentence, to be ended by the name of the target, on a run that it holds; empty if it holds none.
 
     Raises
     ------
@@ -228,7 +228,7 @@ def what_is_there(target: Path) -> str:
 
 
 def done_blocks(restored: Restored) -> int:
-    """How many blocks of a run that is not complete are restored."""
+    """Number of restored blocks of a run that is not complete."""
     return len(_ledger(restored).done("fit"))
 
 
@@ -257,13 +257,13 @@ def lazy_levels(restored: Restored) -> list[Any]:
 
 
 def _may_be_written(target: Path) -> bool:
-    """Whether nothing is there, or a run that is not finished."""
+    """True if nothing is there, or a run that is not finished."""
     found = Ledger(target).record() if target.exists() else None
     return not target.exists() if found is None else not found["finished"]
 
 
 def _unlike(differences: dict[str, tuple[Any, Any]]) -> str:
-    """What another run has, where it differs, and what to do."""
+    """Differences from another run, and the remedy, in a sentence."""
     from napari_dip.order import said
 
     told = []
@@ -288,7 +288,7 @@ def _lazy(array: Any) -> Any:
 
 
 def _calibration(geometry: Geometry) -> Calibration:
-    """What an OME-Zarr can say of a geometry: not rotation, shear and affine, which the layer has."""
+    """The part of a geometry that an OME-Zarr can hold: not rotation, shear and affine, which the layer has."""
     axes = "".join(geometry.place["axis_labels"]).lower()
     if (
         len(axes) != len(geometry.scale)
