@@ -210,7 +210,7 @@ def test_the_form_fills_in_what_suits_the_noise_but_not_what_was_touched(qtbot):
     assert "independent" in form.why
     form.set_noise(SHARED)
     assert form.method == "self-guided"
-    assert "share noise" in form.why
+    assert "correlated between neighbouring pixels" in form.why
     form.set_noise(replace(SHARED, contrast=0.5))
     assert form.method == "prior"
     assert "outweighs" in form.why
