@@ -100,6 +100,16 @@ def test_damaged_metadata_is_named_with_file_and_field(tmp_path: Path, case: str
     assert open_source(plain).shape == (2, 16, 20)
 
 
+@pytest.mark.parametrize("form", [2, 3])
+def test_an_array_that_is_named_by_itself_has_the_calibration_of_its_image(tmp_path: Path, form: int) -> None:
+    path = written(tmp_path / "in.zarr", form)
+    assert open_source(path / "0").calibration == open_source(path).calibration
+    coarser = zarr.open_group(path).create_array("1", shape=(2, 8, 10), dtype="uint8")
+    coarser[:] = 1
+    with pytest.warns(UserWarning, match=r"1 is not the finest level of .*in\.zarr: its pixel sizes are not known"):
+        assert open_source(path / "1").calibration.units == ("", "", "")
+
+
 @pytest.mark.parametrize("value", [[], {}, None, "x"])
 @pytest.mark.parametrize("form", [2, 3])
 def test_multiscales_that_are_none(tmp_path: Path, value: Any, form: int) -> None:

@@ -17,7 +17,7 @@ from zarr.storage import StorePath
 
 from napari_dip.io.channels import Array
 from napari_dip.io.ngff import Calibration, Node, plain
-from napari_dip.io.omezarr import attributes_of, beside, file_of, finest, image_in, open_node, why
+from napari_dip.io.omezarr import attributes_of, beside, calibration_around, file_of, finest, image_in, open_node, why
 
 Place = tuple[slice, ...]
 
@@ -200,6 +200,8 @@ def open_source(source: Any, calibration: Calibration | None = None) -> Source:
     if isinstance(source, zarr.Array):
         form, path = source.metadata.zarr_format, path or str(source.store_path)
         of_array = attributes_of(source)
+        if path and found is None and calibration is None and "://" not in path:
+            found = calibration_around(path, source.ndim)
         if not all(source.chunks) and 0 not in source.shape:
             raise ValueError(f"{source.store_path} is damaged: chunks of {source.chunks} pixels; none may be 0")
     name = f"source {path}" if path else "source"

@@ -164,6 +164,24 @@ def finest(group: zarr.Group, calibration: Calibration | None) -> tuple[zarr.Arr
     return array, calibration, metadata
 
 
+def calibration_around(path: str, ndim: int) -> Calibration | None:
+    """Calibration of an array that was named by itself, from the image that it is the finest level of."""
+    folder = Path(path)
+    try:
+        group = zarr.open_group(folder.parent, mode="r")
+        metadata = image_metadata(attributes_of(group), str(folder.parent))
+        if metadata is None:
+            return None
+        if path_of_finest(metadata) == folder.name:
+            return calibration_in(metadata, ndim)
+        other = path_of_finest(metadata) in group.array_keys()
+    except Exception:  # no image, or a damaged one, which an array is named to do without
+        return None
+    if other:
+        warnings.warn(f"{path} is not the finest level of {folder.parent}: its pixel sizes are not known", stacklevel=2)
+    return None
+
+
 def beside(group: zarr.Group) -> dict[str, Any]:
     """OME-XML that bioformats2raw keeps beside its images, as an attribute of this one."""
     folder = Path(file_of(group))
