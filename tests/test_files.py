@@ -386,6 +386,9 @@ def test_names_that_cannot_work_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "folder.tif").mkdir()
     with pytest.raises(OSError, match=r"line\.npy cannot be read .an image has at least two axes"):
         files.read(tmp_path / "line.npy")
+    (tmp_path / "text.npy").write_text("1 2 3")
+    with pytest.raises(OSError, match=r"text\.npy cannot be read .it does not begin as one array of numpy does"):
+        files.read(tmp_path / "text.npy")
     with pytest.raises(OSError, match=r"none\.npy cannot be read .it is empty"):
         files.read(tmp_path / "none.npy")
     with pytest.raises(FileNotFoundError, match=r"b\.tif is not there"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, special  # type: ignore[import-untyped]
 
+import napari_dip
 from napari_dip.instrument import CENTRES, plain_psf, reach_of, read_psf, read_voxel_size
 
 
@@ -174,3 +175,9 @@ def test_a_bead_on_a_cameras_offset_gives_the_blur_of_the_bead() -> None:
         found = read_psf(plain_psf(rng.poisson(clean) + rng.normal(100, 2, clean.shape)), 2)
     middle = [each[tuple(slice(n // 2 - 3, n // 2 + 4) for n in each.shape)] for each in (found, read_psf(clean, 2))]
     np.testing.assert_allclose(middle[0], middle[1], atol=0.05 * middle[1].max())
+
+
+@pytest.mark.parametrize("name", ["gain", "offset", "read_noise"])
+def test_what_is_no_number_is_named(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name}='a' is not one number; leave it out"):
+        napari_dip.iterate("denoise", np.zeros((16, 16)), **{name: "a"})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,8 +79,11 @@ def _argument(default: Any, kind: str, help: str, read: Callable[[Any, Request],
     return field(default=default, metadata={"argument": Argument(help=help, kind=kind, read=read, **rest)})
 
 
-def _number(value: Any, _: Request) -> float:
-    return float(value)
+def _number(name: str, value: Any, _: Request) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}={value!r} is not one number; leave it out to have it estimated") from None
 
 
 def _camera(flag: str, label: str, help: str) -> dict[str, Any]:
@@ -195,21 +198,21 @@ class Request:
         None,
         "float, optional",
         "Counts per photo-electron of the camera; 0 if the noise does not depend on the signal.",
-        _number,
+        partial(_number, "gain"),
         **_camera("--gain", "Gain (counts per electron)", "Counts per photo-electron."),
     )
     offset: float | None = _argument(
         None,
         "float, optional",
         "Counts of the camera at no light.",
-        _number,
+        partial(_number, "offset"),
         **_camera("--offset", "Offset (counts)", "Counts at no light."),
     )
     read_noise: float | None = _argument(
         None,
         "float, optional",
         "Standard deviation at no light, in counts.",
-        _number,
+        partial(_number, "read_noise"),
         **_camera("--read-noise", "Read noise (counts)", "Standard deviation at no light, in counts."),
     )
     image_noise: Noise | None = _argument(

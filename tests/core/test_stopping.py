@@ -96,7 +96,7 @@ def test_a_rule_that_finds_nothing_leaves_the_last_image_and_says_what_is_left()
     assert result.marks == (5,)
     assert np.array_equal(result.image, result.last)
     assert "finished all 5 iterations" in result.stop_reason
-    assert "of the noise" in result.stop_reason
+    assert "times the noise" in result.stop_reason
 
 
 # ---------------------------------------------------------------------------------------------------------- the rules

@@ -144,10 +144,10 @@ class Discrepancy(Rule, name="discrepancy"):
         if self.ratio > self.enough:
             return ""
         self.mark = fitter.mark()
-        return f"stopped at iteration {fitter.iteration}: the residual is down to {self.ratio:.2f} of the noise"
+        return f"stopped at iteration {fitter.iteration}: the residual is down to {self.ratio:.2f} times the noise"
 
     def remark(self) -> str:
-        return f", where the residual is {self.ratio:.2f} of the noise: more iterations would show more"
+        return f", where the residual is {self.ratio:.3g} times the noise: more iterations would show more"
 
 
 class Fitted(Discrepancy, name="fitted"):

@@ -27,6 +27,7 @@ from napari_dip.io.picture import Picture, guess_axes, known_in, make_picture, r
 from napari_dip.io.screen import for_screen, read_screen, write_jpeg, write_png
 from napari_dip.io.tiff import read_tiff, write_tiff
 
+_NPY = b"\x93NUMPY"  # that an array of numpy begins with
 _BESIDE = (".jpg", ".jpeg", ".npy")  # no place for a record inside
 
 
@@ -239,9 +240,10 @@ def _read_jpeg(path: Path) -> Picture:
 
 
 def _read_npy(path: Path) -> Picture:
+    with path.open("rb") as file:
+        if file.read(len(_NPY)) != _NPY:
+            raise ValueError("it does not begin as one array of numpy does")
     mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # compares the size with that of the file
-    if not isinstance(mapped, np.ndarray):
-        raise ValueError("it is an archive of arrays")
     values = np.array(mapped)
     del mapped  # a file that is open cannot be replaced on Windows
     sheet = _read_sheet(path)
