@@ -122,7 +122,7 @@ def test_a_mask_may_be_an_image_or_a_zarr(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "more", "words"),
     [
-        ("out.zarr", ["--resolution"], "--resolution is of one image"),
+        ("out.zarr", ["--resolution"], "--resolution is not available for an OUT.zarr"),
         ("out.zarr", ["--volume"], "needs a z axis, but"),
         ("in.zarr", [], "exists, and is no run|is the source"),
     ],

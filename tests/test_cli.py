@@ -196,7 +196,10 @@ def test_a_command_that_makes_no_sense_is_status_2(
         (["denoise", "bool.npy", "out.tif"], "image is boolean"),
         (["denoise", "in.tif", "out.tif", "--volume"], "--volume needs a z axis"),
         (["denoise", "in.tif", "out.tif", "--together", "T"], "--together T: in.tif has no time axis, only YX"),
-        (["denoise", "zyx.tif", "out.tif", "--volume", "--together", "z"], "--together Z: with --volume z is space"),
+        (
+            ["denoise", "zyx.tif", "out.tif", "--volume", "--together", "z"],
+            "--together Z: --volume restores the z planes",
+        ),
         (["denoise", "rgb.tif", "out.tif", "--together", "C"], "--together C: the colours of rgb.tif are"),
         (["denoise", "in.tif", "out.tif", "--device", "abacus"], "device='abacus'"),
         (["denoise", "in.tif", "out.tif", "--guide", "stack.npy"], "guide has shape (2, 16, 16)"),

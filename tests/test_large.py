@@ -448,8 +448,8 @@ def test_nothing_else_is_ever_overwritten(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"factor": 2}, "factor=2 is for superresolve; leave it out"),
-        ({"leading_axes": 2}, "leaves 1 of space"),
-        ({"leading_axes": 5}, "leaves 0 of space"),
+        ({"leading_axes": 2}, "leaves 1 of 3 axes for space"),
+        ({"leading_axes": 5}, "leaves 0 of 3 axes for space"),
         ({"axes": "tyx"}, "calibration=.*leading_axes="),
         ({"channel_axis": 0}, "channel_axis=.*one by one"),
         ({"overlap": 600}, "overlap=600 is more than half of a tile of 1024"),

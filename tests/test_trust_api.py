@@ -166,7 +166,7 @@ def test_the_control_can_be_watched_and_stopped(restored: Result) -> None:
             control = end.value
             break
     assert shown == [1, 2]
-    assert control.invention.sentence == "Cut short after 2 iterations: it tells nothing"
+    assert control.invention.sentence == "Stopped after 2 iterations, too early to tell anything"
 
 
 @pytest.mark.parametrize("axis", [0, -1])
@@ -191,16 +191,16 @@ def test_a_super_resolved_control_has_the_size_of_the_result() -> None:
 
 
 def test_the_control_refuses_another_image(restored: Result) -> None:
-    with pytest.raises(ValueError, match=r"\(40, 30\).*hand in what was restored"):
+    with pytest.raises(ValueError, match=r"\(40, 30\).*give the image that was restored"):
         trust.noise_control(restored, scene(40, 30))
-    with pytest.raises(ValueError, match="other values.*hand in what was restored"):
+    with pytest.raises(ValueError, match="other values.*give the image that was restored"):
         trust.noise_control(restored, scene(40, 36, seed=1))
 
 
 def test_an_image_is_no_result() -> None:
     image: Any = scene(40, 36)
     for ask in (lambda: trust.verdict(image), lambda: trust.noise_control(image, image)):
-        with pytest.raises(TypeError, match="ndarray: hand in what denoise"):
+        with pytest.raises(TypeError, match="ndarray: give what denoise"):
             ask()
 
 

@@ -39,7 +39,7 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     """
     for name in _ONE_IMAGE:
         if getattr(args, name, None) or changes.get(name):
-            raise ValueError(f"--{name.replace('_', '-')} is of one image, and not kept of blocks; leave it out")
+            raise ValueError(f"--{name.replace('_', '-')} is not available for an OUT.zarr; leave it out")
     from napari_dip.io.omezarr import calibration_of, numbered
 
     source, calibration = args.source, None
@@ -73,7 +73,7 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
         asked["client"] = client or False
         if args.estimate:
             if tty and not args.quiet:
-                print(f"napari-dip: looking at samples of {args.source}, for seconds", file=sys.stderr)
+                print(f"napari-dip: reading samples of {args.source} (takes seconds)", file=sys.stderr)
             print(f"{args.source} would take {estimate_blocks(args.task, source, **asked)}.")
             return True
         stop.begin()
@@ -113,8 +113,8 @@ def _account(record: dict[str, Any]) -> Iterator[str]:
         yield f"Fits: {record['iterations']} iterations in {fits} block{'s' * (fits > 1)}."
         judged, doubtful = record.get("residuals_judged", fits), record["residuals_with_structure"]
         if judged:
-            yield f"Residual: has structure of the sample in it in {doubtful} of {judged} block{'s' * (judged > 1)}."
-    yield from (f"Warning: a block gave up: {reason}." for reason in record.get("gave_up", ()))
+            yield f"Residual: structure of the sample was removed in {doubtful} of {judged} block{'s' * (judged > 1)}."
+    yield from (f"Warning: the fit of a block failed: {reason}." for reason in record.get("gave_up", ()))
 
 
 def _mask(args: Namespace) -> str | Array:

@@ -204,7 +204,7 @@ def _write(args: Namespace, result: Result, picture: Picture, factors: Factors, 
     for name, (image, like, finer) in images.items():
         path = report.beside(args.target, name) if name else args.target
         if image is None:
-            print(f"{path} is not written: not known, as the run was stopped before its end.")
+            print(f"{path} is not written: the run was stopped before this was computed.")
             continue
         shown = {**record, "shows": name} if name else record
         try:
@@ -271,10 +271,10 @@ def _axes(picture: Picture, spatial: str, together: str | None = None, name: str
         free = picture.slice_axes[: -len(spatial)]
         if "S" in picture.axes:
             raise ValueError(
-                f"--together {together}: the colours of {name} are what is restored together; leave it out"
+                f"--together {together}: the colours of {name} are restored together already; leave it out"
             )
         if together in spatial:
-            raise ValueError(f"--together {together}: with --volume z is space, and is one already; leave it out")
+            raise ValueError(f"--together {together}: --volume restores the z planes together already; leave it out")
         if together not in free:
             raise ValueError(f"--together {together}: {name} has no {_AXES[together]} axis, only {picture.axes}")
         return {"channel_axis": picture.axes.index(together), "leading_axes": len(free) - 1}

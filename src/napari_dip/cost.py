@@ -86,7 +86,7 @@ def estimate(
     channel = None if channel_axis is None else channel_axis % max(1, len(axes))
     space = tuple(n for axis, n in enumerate(axes) if axis >= leading_axes and axis != channel)
     if np.ndim(shape) > 1:
-        raise TypeError(f"shape is a {type(shape).__name__} of {np.ndim(shape)} axes; for an image say its shape")
+        raise TypeError(f"shape is a {type(shape).__name__} of {np.ndim(shape)} axes; give image.shape, not the image")
     if len(space) not in (2, 3) or min(axes) < 1:
         raise ValueError(
             f"shape={shape} with leading_axes={leading_axes} and channel_axis={channel_axis} is not that of an image "

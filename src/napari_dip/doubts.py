@@ -76,7 +76,7 @@ def warnings_of(
         each = "each of these" if len(apart) > 1 else "it"
         yield (
             f"In slice{'s' * (len(apart) > 1)} {which} the noise is {times} times that of the stack: {each} was "
-            "restored with the noise that is seen in it"
+            "restored with its own noise"
         )
     if slices.bad is not None:
         yield (

@@ -161,7 +161,8 @@ def read_slices(image: Any, mask: Any, channel_axis: int | None, leading_axes: i
     if missing.all():
         if mask is not None:
             raise ValueError(
-                "mask hides every pixel that has a value; perhaps it marks the known ones, the wrong way round"
+                "mask marks every pixel that has a value as missing; if it shows the known ones, invert it "
+                "(--mask-is-known)"
             )
         raise ValueError("image has no finite pixel; NaN and infinite pixels count as missing")
     missing[list(unread)] = True

@@ -33,19 +33,19 @@ def auto_preset(task: str, *, on_cpu: bool, noise: Noise | None, changes: dict[s
         name = presets.SELF if wish[0] == SelfGuided.name else prior
         return name, f"{wish[1]} needs it"
     if noise is None:
-        return prior, "the noise of the image is not known, which a self-guided fit needs"
+        return prior, "the noise of the image is not known, and self-guided training needs it"
     if noise.sigma <= 0 and noise.warning:
-        return prior, f"a self-guided fit needs the noise, and that is not known: {noise.warning}"
+        return prior, f"self-guided training needs the noise, which is not known: {noise.warning}"
     if noise.sigma <= 0:
-        return prior, "there is no noise that a self-guided fit could learn from"
+        return prior, "self-guided training learns from the noise, and none was found"
     if noise.contrast < (FAINTEST if noise.independent else FAINTEST_SHARED):
-        return prior, "the noise outweighs the structure, which a self-guided fit cannot learn from it"
+        return prior, "the noise outweighs the structure, and there the prior denoises better"
     if not noise.independent:
         shared = f"the noise is correlated between neighbouring pixels ({noise.correlation:.1f})"
-        return presets.SELF, f"{shared}, which is nearly independent some pixels apart, and structure outweighs it"
+        return presets.SELF, f"{shared}, nearly independent some pixels apart, and weaker than the structure"
     if noise.warning:
-        return prior, f"a self-guided fit needs the noise, and that is uncertain: {noise.warning}"
-    return presets.SELF, "noise is independent from pixel to pixel, and known"
+        return prior, f"self-guided training needs the noise, and its estimate is uncertain: {noise.warning}"
+    return presets.SELF, "the noise is known, and independent from pixel to pixel"
 
 
 #: SNR below which the prior denoises better than self-guided training: 0.3 for white noise, 1.0 for correlated noise.

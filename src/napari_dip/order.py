@@ -193,13 +193,14 @@ def read_order(
     leading = ndim - 2 if leading_axes is None else leading_axes
     if ndim - leading not in (2, 3):
         raise ValueError(
-            f"leading_axes={leading_axes} of {ndim} axes leaves {max(0, ndim - leading)} of space; 2 or 3 are needed"
+            f"leading_axes={leading_axes} leaves {max(0, ndim - leading)} of {ndim} axes for space; "
+            "an image needs 2, a volume 3"
         )
     camera = {"gain": gain, "offset": offset, "read_noise": read_noise}
     said = {"factor": factor, **instrument, "intensity_range": intensity_range, **camera}
     request = read_instrument(task, ndim - leading, **said)
     if request.task.fills_holes and hidden is None and read.array.dtype.kind != "f":
-        raise ValueError("mask is not given and no whole number is NaN, so there is no hole to fill")
+        raise ValueError("mask is not given and integers cannot be NaN, so there is no hole to fill; give a mask")
     instrument = {name: request.said[name] for name in INSTRUMENT if name in request.said}
     voxel_size = read.calibration.voxel_size(ndim - leading)
     if voxel_size is not None:

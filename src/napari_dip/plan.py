@@ -137,7 +137,7 @@ def make_plan(
     slices = skips.areas(request.slices)
     holes = slices.holes if slices.bad is None else slices.holes & ~slices.bad
     if task.fills_holes and not holes.any():
-        what = "mask hides nothing" if masked else "mask is not given"
+        what = "mask marks no pixel" if masked else "mask is not given"
         raise ValueError(f"{what} {task.needs['mask']}")
     noise = request.image_noise or noise_of(slices, request.camera)
     slices = skips.pixels(slices, noise)

@@ -89,14 +89,14 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
                 value = getattr(self, name)
                 if value != Settings.__dataclass_fields__[name].default:
                     raise ValueError(
-                        f"{name}={value!r} is for {other.plural} alone and would do nothing with code={self.code!r}; "
-                        "leave it out, or take another preset"
+                        f"{name}={value!r} is for {other.plural} alone and has no effect with code={self.code!r}; "
+                        "leave it out, or choose another preset"
                     )
         for name, values in method.takes.items():
             if getattr(self, name) not in values:
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} does not go with code={self.code!r}; "
-                    f"use {' or '.join(map(repr, values))}, or take another preset"
+                    f"use {' or '.join(map(repr, values))}, or choose another preset"
                 )
 
     @property

@@ -280,7 +280,7 @@ class ArrayTarget:
             more += f"; {failed[-len(self._errors)]}{others}"
         empty = False in rest or any(index not in accounts for index in self._errors)
         if empty and self.image.dtype.kind in "ui":
-            more += "; what is empty is 0 in a result of whole numbers"
+            more += "; the empty parts are 0, as integers have no NaN"
         return end.and_(more)
 
     def _why_too_smooth(self) -> str:

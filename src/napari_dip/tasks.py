@@ -84,7 +84,7 @@ _ROWS = (
         title="Inpaint",
         done="inpainted",
         does="Fill the holes of an image.",
-        needs={"mask": "and no pixel is NaN, so there is no hole to fill; a mask marks what is missing"},
+        needs={"mask": "and no pixel is NaN, so there is no hole to fill; mark the missing pixels with True or 1"},
         presets=(
             *("inpaint-small", "inpaint-large", "original-inpaint-text", "original-inpaint-hole"),
             *("original-inpaint-region", "original-inpaint-half", "original-inpaint-sparse"),

@@ -178,16 +178,20 @@ def iterate_noise_control(
     _check_result(result)
     made, noise, shape = result.record["input"], result.noise, result.residual.shape
     if np.shape(image) != shape:
-        raise ValueError(f"image has shape {np.shape(image)} and the result is of {shape}: hand in what was restored")
+        raise ValueError(
+            f"image has shape {np.shape(image)}, the restored one had {shape}: give the image that was restored"
+        )
     if noise is None or noise.sigma == 0 or not np.isfinite(result.residual).any():
-        raise ValueError("result has no fit or no noise to control: an image of one value has neither")
+        raise ValueError("result has no fit, or no noise was found in its image: there is nothing to control")
     slices = read_slices(image, None, made["channel_axis"], made["leading_axes"])
     psf = same.get("psf")
     blur = None if psf is None else fingerprint(read_psf(psf, slices.ndim, same.get("psf_centre", "mass")))
     if blur != result.record["psf"]:
-        raise ValueError("psf and psf_centre must be those of the restoration, and of no other: hand in the same")
+        raise ValueError("psf and psf_centre must be those of the restoration: give the same ones")
     if fingerprint(slices.values) != made["sha256"]:
-        raise ValueError("image has other values or another type than what result is of: hand in what was restored")
+        raise ValueError(
+            "image has other values or another type than the restored one: give the image that was restored"
+        )
     missing = read_slices(result.residual, None, made["channel_axis"], made["leading_axes"]).missing
     observation = _noise_like(slices, noise, mean_of(slices.values[~missing]), result.settings.seed)
     hidden = next(each for each in missing if not each.all())  # of the first slice that was fitted
@@ -212,7 +216,7 @@ def iterate_noise_control(
         made_up = np.where(slices.layout_one(hidden), made_up, np.nan)
     invention = invented(made_up, noise)
     if not control.complete:
-        words = f"Cut short after {control.iterations} iterations: it tells nothing"
+        words = f"Stopped after {control.iterations} iterations, too early to tell anything"
         invention = replace(invention, sentence=words)
     return Control(
         image=control.image,
@@ -225,7 +229,7 @@ def iterate_noise_control(
 def _check_result(result: Any) -> None:
     if not isinstance(result, Result):
         what = type(result).__name__
-        raise TypeError(f"result is of type {what}: hand in what denoise, inpaint or superresolve gave, not an image")
+        raise TypeError(f"result is of type {what}: give what denoise, inpaint or superresolve returned, not an image")
 
 
 def _noise_like(slices: Slices, noise: Noise, level: float, seed: int) -> npt.NDArray[np.float64]:
@@ -280,7 +284,9 @@ def estimate_noise(
     slices = without_lines(without_padding(read_slices(image, mask, channel_axis, leading_axes)))
     noise = noise_of(slices, {name: value for name, value in given.items() if value is not None})
     if noise is None:
-        raise ValueError(f"image of shape {np.shape(image)} is one pixel, which tells no noise; give an image")
+        raise ValueError(
+            f"image of shape {np.shape(image)} is one pixel, which has no noise to estimate; give a larger image"
+        )
     return noise
 
 

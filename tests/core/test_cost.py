@@ -393,7 +393,7 @@ def test_a_shape_that_is_none_is_refused(shape: Any) -> None:
 
 
 def test_an_image_in_place_of_its_shape_is_refused_in_a_line() -> None:
-    with pytest.raises(TypeError, match=r"^shape is a ndarray of 2 axes; for an image say its shape$"):
+    with pytest.raises(TypeError, match=r"^shape is a ndarray of 2 axes; give image\.shape, not the image$"):
         napari_dip.estimate(np.zeros((64, 64)))  # type: ignore[arg-type]
 
 

@@ -166,7 +166,7 @@ def test_what_is_no_run_of_ours_is_never_written_over(viewer, dock, planes, show
     widget.inputs.where.value = ALL_SLICES
     (tmp_path / "mine.ome.zarr").mkdir()
     widget.inputs.target.value = tmp_path / "mine.ome.zarr"
-    assert "no run that could go on" in widget._sentence.text()
+    assert "not from a run of this plugin" in widget._sentence.text()
     assert not widget.run_button.isEnabled()
     widget.inputs.target.value = tmp_path / "nowhere" / "out.ome.zarr"
     assert "is not a folder" in widget._sentence.text()
@@ -428,7 +428,7 @@ def test_what_is_no_run_of_this_widget_is_not_continued(begun, dock, tmp_path, m
     widget = dock("Deconvolve")
     widget.inputs.where.value = ALL_SLICES
     before, knobs = widget.inputs.target.value, widget.form.knobs()
-    for folder, why in ((target, "another widget, 'denoise'"), (tmp_path, "no OME-Zarr"), ("", "")):
+    for folder, why in ((target, "another widget, 'denoise'"), (tmp_path, "no unfinished or finished run"), ("", "")):
         monkeypatch.setattr(
             "napari_dip.viewer.target.QFileDialog.getExistingDirectory", lambda *_, folder=folder: str(folder)
         )

@@ -209,7 +209,7 @@ def test_a_control_that_is_stopped_tells_nothing_and_the_result_stays(viewer, do
     widget.stop_button.click()
     wait(lambda: not widget.running)
     assert not maps(viewer)
-    assert "tells nothing" in widget.trust.told
+    assert "too early to tell anything" in widget.trust.told
 
 
 def test_a_run_that_is_stopped_has_no_control(viewer, dock, wait, noisy):
@@ -308,7 +308,7 @@ def test_the_last_result_can_be_looked_at_again(viewer, dock, wait, spots, noisy
         widget.trust.look_button.click()
         wait(lambda: not widget._looker.waiting and not widget.running)
     assert sorted(maps(viewer)) == ["noise-only control", "residual"]
-    assert "before the run" in widget.trust.told  # of the uncertainty
+    assert "run again" in widget.trust.told  # of the uncertainty
     assert set(figures(viewer)) == {"noise_only_control", "residual_verdict", "truth"}
 
 

@@ -49,11 +49,11 @@ def details_of_blocks(restored: Restored) -> list[tuple[str, str]]:
         told.append(
             (
                 "Warning",
-                f"In {record['residuals_with_structure']} of {record['blocks']} blocks the residual has structure.",
+                f"Structure was removed in {record['residuals_with_structure']} of {record['blocks']} blocks.",
             )
         )
     if record.get("gave_up"):
-        told.append(("Warning", f"Blocks gave up, the first with: {_ended(record['gave_up'][0])}"))
+        told.append(("Warning", f"The fit failed in some blocks, first because: {_ended(record['gave_up'][0])}"))
     if "method_reason" in record:
         told.append(("Method", _ended(f"{record['settings']['preset']}: {record['method_reason']}")))
         told.append(("Computed on", _ended(record["device"])))

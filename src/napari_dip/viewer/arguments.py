@@ -18,7 +18,7 @@ from napari_dip.tasks import TASKS
 from napari_dip.viewer import layers
 from napari_dip.viewer.form import Rows
 
-_WRONG = "{name}={text!r} must be a number, or empty to have it estimated from the image"
+_WRONG = "{name}={text!r} is not a number: type one, or leave it empty to estimate it from the image"
 
 
 class Known(Rows):

@@ -163,7 +163,7 @@ def _residual(restoration: Restoration, result: Result, wanted: Wanted) -> Findi
     spread = float(np.nanstd(image)) if np.isfinite(image).any() else 0.0
     limits = (-3 * spread, 3 * spread) if spread > 0 else (-1.0, 1.0)
     verdict = result.verdict
-    sentence = "There is no verdict on it: the noise is not known." if verdict is None else _ended(verdict.sentence)
+    sentence = "No verdict: the noise is not known." if verdict is None else _ended(verdict.sentence)
     return Findings(
         sentences=(("Residual", sentence),),
         figures={} if verdict is None else {"residual_verdict": dict(vars(verdict))},
@@ -175,7 +175,7 @@ def _uncertainty(restoration: Restoration, result: Result, wanted: Wanted) -> Fi
     if result.uncertainty is None:
         if result.settings.uncertainty and not result.complete:
             raise ValueError("the run was stopped before its end")
-        raise ValueError("it has to be switched on before the run, which then keeps count of it")
+        raise ValueError("it is computed during a run: switch it on and run again")
     image = _grey(result.uncertainty, restoration, _root_mean_square)
     known = image[np.isfinite(image)]
     if not known.size:
@@ -208,7 +208,7 @@ def _holes(restoration: Restoration, result: Result, wanted: Wanted) -> Findings
 def _resolution(restoration: Restoration, result: Result, wanted: Wanted) -> Findings:
     source = restoration.source
     if source.missing is not None and source.missing.any():
-        raise ValueError("pixels are missing, and the halves of the measurement must be whole")
+        raise ValueError("pixels are missing, and Fourier ring correlation needs an image without holes")
     sizes, unit = source.voxel_size, _unit(source.geometry)
     factors = restoration.factor or (1,) * source.space
     axes = {name: source.arguments[name] for name in ("channel_axis", "leading_axes")}
@@ -307,7 +307,7 @@ def _unit(geometry: Geometry) -> str:
 
 def _no_proof(result: Result) -> str:
     shared = result.noise is not None and not result.noise.independent
-    noise = "Neighbouring pixels share noise, which counts as detail here. " if shared else ""
+    noise = "The noise is correlated between neighbouring pixels, and counts as detail here. " if shared else ""
     return f"{noise}Finer is no proof: what was invented counts as detail too."
 
 

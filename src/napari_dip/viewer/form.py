@@ -285,5 +285,7 @@ def _from_text(name: str, text: str, whole: bool) -> Any:
     try:
         numbers = tuple(int(part) for part in parts)
     except ValueError:
-        raise ValueError(f"{name}={text!r} must be a whole number, or one per scale: 16, 32, 64") from None
+        raise ValueError(
+            f"{name}={text!r} is not a whole number: type one, such as 32, or one per scale, such as 16, 32, 64"
+        ) from None
     return numbers[0] if len(numbers) == 1 else numbers

@@ -225,8 +225,8 @@ class Selection:
         """
         if self.large:
             raise ValueError(
-                f"'{self.name}' is lazy, and {' x '.join(map(str, self.shape))} pixels of it are not read at once; "
-                "choose a slice, or write the result block by block"
+                f"'{self.name}' is not in memory, and {' x '.join(map(str, self.shape))} pixels are too many to load "
+                "at once; choose a slice, or write the result block by block"
             )
         image = read_part(self.data, self.part)
         return Source(
@@ -304,7 +304,7 @@ def pixels(layer: Any) -> np.ndarray:
     check_source(layer)
     data = layer.data[0] if layer.multiscale else layer.data
     if is_lazy(data) and math.prod(data.shape) > _ONE_BLOCK[3]:
-        raise ValueError(f"'{layer.name}' is lazy and too large to be read at once; choose a smaller layer")
+        raise ValueError(f"'{layer.name}' is not in memory and too large to load at once; choose a smaller layer")
     return np.asarray(data)
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CONTINUE = "Continue a run..."
 WHY_NO_TRUST = (
-    "Off: these need all of the result at once, and it is written block by block. Restore one slice for them."
+    "Not available here: these need the whole result in memory, but it is written block by block. Restore one slice."
 )
 _INPUTS = {  # of a run, that its settings do not name
     "source": "another image or other slices",
@@ -176,7 +176,7 @@ def check(selection: Selection) -> None:
         )
     if selection.together:
         raise ValueError(
-            f"'{selection.name}' is lazy and too large to be restored together; restore its slices one after the other."
+            f"'{selection.name}' is not in memory and too large to restore together; restore its slices one by one."
         )
 
 
@@ -206,7 +206,9 @@ def run_in(folder: Path) -> tuple[Path, dict[str, Any]]:
         found = Ledger(path).record()
         if found is not None:
             return path, found
-    raise ValueError(f"'{folder}' is no OME-Zarr that a run was begun in; choose one, or write to a new file.")
+    raise ValueError(
+        f"'{folder}' holds no unfinished or finished run; choose the OME-Zarr of a run, or write to a new file."
+    )
 
 
 def what_is_there(target: Path) -> str:
@@ -220,7 +222,9 @@ def what_is_there(target: Path) -> str:
     if target.exists():
         found = Ledger(target).record()
         if found is None:
-            raise ValueError(f"'{target}' exists, and is no run that could go on: name another file under 'Write to'.")
+            raise ValueError(
+                f"'{target}' exists, but not from a run of this plugin: name another file under 'Write to'."
+            )
         return "It was finished before, in" if found["finished"] else "It goes on with the run in"
     if not target.parent.is_dir() and target.parent != _scratch():
         raise ValueError(f"'{target.parent}' is not a folder: name another file under 'Write to'.")

@@ -210,7 +210,9 @@ class RestoreWidget(QWidget):
     def _on_loaded(self, failure: Exception | None) -> None:
         self._sentence.setText(self._sentence.text().removesuffix(_LOADING))  # also during a run, which has waited
         if failure is not None:
-            self._broken = f"torch cannot be loaded: {failure}. Install it anew, as its site says for this machine."
+            self._broken = (
+                f"PyTorch cannot be loaded: {failure}. Install torch again, as its web site says for this computer."
+            )
             return self._describe()
         return self.form.offer_devices()  # which also describes what a run will do
 
