@@ -54,12 +54,12 @@ class Plan:
         Gain, offset and read noise that the user knows, as `restore.iterate` takes them; blocks use them if the samples
         had no known pixel.
     intensity_range, noise, level
-        Of the whole array: scaling (None if all known pixels are equal), noise (None if no sample had a known pixel),
-        and the mean that its sigma is at.
+        Values of the whole array: scaling (None if all known pixels are equal), noise (None if no sample had a known
+        pixel), and the mean that its sigma is at.
     tiles : Tiling
-        Of a slice, on the grid of the source.
+        Tiles of a slice, on the grid of the source.
     factors : tuple of int
-        By which the result is finer along the axes of space.
+        Factors by which the result is finer along the axes of space.
     outputs : tuple of Output
         Images that are written: the restored one first.
     """

@@ -222,7 +222,7 @@ def _write(args: Namespace, result: Result, picture: Picture, factors: Factors, 
 
 
 def _spared(name: str, image: Array) -> str:
-    """Where an image is kept that could not be written, in words."""
+    """Save an image that could not be written elsewhere, and return a sentence that names the file."""
     what = f"the {name or 'result'}"
     try:
         number, spare = tempfile.mkstemp(".npy", "napari-dip-")
@@ -299,7 +299,7 @@ def _spatial_axes(picture: Picture, args: Namespace) -> str:
 
 
 def _missing(args: Namespace, picture: Picture) -> Array | None:
-    """Where the mask or damage hides pixels, in the shape of the image without its colours; None if nothing does."""
+    """Pixels missing by mask or damage, in the shape of the image without its colours; None if there are none."""
     if args.mask is None:
         return picture.unread
     mask = _read_mask(args, picture)
@@ -307,7 +307,7 @@ def _missing(args: Namespace, picture: Picture) -> Array | None:
 
 
 def _read_mask(args: Namespace, picture: Picture) -> Array:
-    """Where pixels are missing, in the shape of the image without its colours."""
+    """Missing pixels of a mask, in the shape of the image without its colours."""
     mask = files.read(args.mask)
     marked = blockwise.marked(args, mask)
     if "S" in mask.axes:

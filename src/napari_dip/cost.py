@@ -63,9 +63,9 @@ def estimate(
     Parameters
     ----------
     shape : tuple of int
-        Of the image, as it is handed in.
+        Shape of the image, as it is handed in.
     settings : Settings, optional
-        Those of the run; by default the task's preset for the device.
+        Settings of the run; by default the task's preset for the device.
     task, factor, channel_axis, leading_axes, psf, voxel_size
         As for `iterate`.
     image_noise : Noise, optional

@@ -26,7 +26,7 @@ class Skips:
 
     @classmethod
     def of(cls, task: Task, settings: Settings | None, changes: dict[str, Any]) -> Skips:
-        """As the user says by changes to settings."""
+        """Skips of a task, by its settings and the changes of the user."""
 
         def said(name: str) -> bool:
             return bool(changes.get(name, getattr(settings, name, True)))

@@ -80,7 +80,7 @@ class Slices:
         return values.reshape((count, *values.shape[channels:]))
 
     def layout_one(self, values: Array) -> Array:
-        """One slice (C, *any) in the axes of the input, without the leading ones."""
+        """Lay out one slice (C, *any) in the axes of the input, without the leading ones."""
         if self.channel_axis_in_slice is None:
             first: Array = values[0]
             return first

@@ -191,7 +191,7 @@ def _centred(array: npt.NDArray[np.float64], centre: str) -> npt.NDArray[np.floa
 
 
 def _trimmed(array: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Without the outer part along each axis that holds next to nothing, with sum one."""
+    """Cut off the outer part of a PSF along each axis that holds next to no light, and scale it to sum one."""
     for axis, reach in enumerate(reach_of(array, _TAIL)):
         array = array.take(range(array.shape[axis] // 2 - reach, array.shape[axis] // 2 + reach + 1), axis)
     return np.asarray(array / array.sum())

@@ -340,11 +340,11 @@ class SelfGuidedKnobs:
         step=16,
         unit="px",
     )
-    batch: int = knob(4, "Crops in an iteration of a self-guided fit.", "int", min=1, max=1024)
+    batch: int = knob(4, "Crops in an iteration of self-guided training.", "int", min=1, max=1024)
     blocks: int = knob(1, "Residual blocks per scale of the U-Net, on each way.", "int", min=1, max=16)
     similar_patches: bool = knob(
         True,
-        "Similar patches of the measurement teach the generator of a self-guided fit, and have a share of the result.",
+        "Similar patches of the measurement guide self-guided training, and are averaged into the result.",
         "bool",
     )
 

@@ -68,7 +68,7 @@ class BlockProgress:
     seconds_left : float
         Time left for this step, if all goes on as it has.
     block : Progress or None
-        Of the block at hand, if it is computed here: its image is that block.
+        Progress of the block at hand, if it is computed here: its image is that block.
     place : tuple of slice or None
         Where that block lies in the source.
     """
@@ -94,7 +94,7 @@ class Restored:
     Attributes
     ----------
     path : Path
-        Of the OME-Zarr image.
+        Path of the OME-Zarr image.
     complete : bool
         True if all blocks are in it. If not, the same call goes on.
     stop_reason : str
@@ -102,7 +102,7 @@ class Restored:
     record : dict
         Provenance, as in the attributes of the image.
     plan : Plan or None
-        Of its blocks, where they were worked on.
+        Plan of its blocks, where they were worked on.
     """
 
     path: Path
@@ -410,7 +410,7 @@ def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, 
 
 
 def _place(order: Order, request: dict[str, Any], *, overwrite: bool) -> tuple[Ledger, dict[str, Any] | None]:
-    """Where a run is written, and the record of the one that it goes on with, if there is one.
+    """Ledger of the target that a run writes to, and the record of the run that it continues, if any.
 
     What is at the target is replaced by what is made beside it: such a run goes on, and so does one at the target that
     is not finished; a finished one is left, or replaced, as is a damaged one.

@@ -68,7 +68,7 @@ class Ledger:
         The name of the run, so that what is late of an earlier one never writes into that which replaced it; by default
         that of the run which is there.
     beside : bool
-        That of a run which will replace what is at `path`.
+        True for the target of a run that will replace what is at `path`.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class Ledger:
         return self.work.is_dir()
 
     def record(self) -> dict[str, Any] | None:
-        """That of the run whose target it is; None if it is something else, or nothing, or damaged."""
+        """Record of the run in the target; None if there is no run, or its record is damaged."""
         found = self._found()
         return None if found is None or _damage(found) is not None else dict(found.value)
 
@@ -252,7 +252,7 @@ class Ledger:
             yield json.loads(self._marker(step, index).read_text())
 
     def _markers(self, step: str) -> Iterator[Path]:
-        """Their files: folders and files whose names are numbers, and none of what file managers put beside them."""
+        """Marker files of a step, in folders: their names are numbers, unlike what file managers put beside them."""
         for folder in (self.work / step).glob("*"):
             if folder.name.isdecimal() and folder.is_dir():
                 yield from (path for path in folder.iterdir() if path.name.isdecimal())

@@ -69,7 +69,7 @@ class Noises:
         return level_in(self.slices.values, self.slices.missing)
 
     def calm(self, indices: Iterable[int]) -> list[int]:
-        """Those of these slices that vary less than is usual from pixel to pixel: their noise may be weaker."""
+        """Slices of `indices` that vary less than is usual from pixel to pixel: their noise may be weaker."""
         return [index for index in indices if self._level(index) < _CALM * self._usual]
 
     @functools.cached_property
@@ -128,7 +128,7 @@ def noise_of(slices: Slices, camera: dict[str, float]) -> Noise | None:
 
 
 def telling(images: Array, missing: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Which of several images (N, *S) tell something of the noise: not blank ones, unless all are."""
+    """True for those of several images (N, *S) that have noise to estimate: not blank ones, unless all are."""
     some, varied = np.zeros((2, len(images)), bool)
     for index, (image, hidden) in enumerate(zip(images, missing, strict=True)):
         known = image[~hidden]

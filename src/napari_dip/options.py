@@ -69,7 +69,7 @@ def check_volume(args: argparse.Namespace, axes: str) -> None:
     args : Namespace
         Of a command.
     axes : str
-        Of its image, a letter for each.
+        Axes of its image, a letter for each.
     """
     has_z = "Z" in axes.upper()
     if args.volume and not has_z:
@@ -195,7 +195,7 @@ _TOGETHER = (
 
 
 def _add_knobs(command: _Parser, task: str) -> None:
-    """One option for each knob of the task."""
+    """Add one option for each knob of the task."""
     groups = {
         False: command.add_argument_group("settings"),
         True: command.add_argument_group("advanced settings"),

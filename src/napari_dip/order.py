@@ -98,7 +98,7 @@ class Order:
 
     @property
     def sample_places(self) -> list[Place]:
-        """Where they lie in the source."""
+        """Places of the samples in the source."""
         count, size = _SAMPLES[len(self.space)]
         lead, tiles = self.source.shape[: self.leading], self.tiles
         slices = int(np.prod(lead, dtype=int))

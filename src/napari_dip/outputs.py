@@ -29,7 +29,7 @@ class Output:
     lead : tuple of int
         Lengths of the leading axes.
     tiles : Tiling
-        Of a slice, on the grid of this image.
+        Tiles of a slice, on the grid of this image.
     dtype, real : dtype
         Of the image, and of its tiles while they are not blended yet: float32, or float64 where that does not hold it.
     chunks : tuple of int
@@ -66,7 +66,7 @@ class Output:
         return {**blend, **{f"level {i}{of}": self.count(i) for i in range(1, len(self.levels))}}
 
     def path(self, level: int) -> str:
-        """That of a level within the target."""
+        """Path of a level within the target."""
         return f"{self.name}/{level}".lstrip("/")
 
     @property
@@ -97,7 +97,7 @@ class Output:
         return tuple(slice(c.start * r, c.stop * r) for c, r in zip(self.chunk(level, index), ratio, strict=True))
 
     def ratio(self, level: int) -> list[int]:
-        """By how much a level is coarser than the one before."""
+        """Factor along each axis by which a level is coarser than the one before."""
         return [b // a for a, b in zip(self.levels[level - 1], self.levels[level], strict=True)]
 
     def slice_of(self, chunk: Place) -> int:

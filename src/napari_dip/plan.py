@@ -223,7 +223,7 @@ def settings_here(task: str, *, image_noise: Noise | None = None, **knobs: Any) 
 
 
 def why_here(task: str, *, image_noise: Noise | None = None, **knobs: Any) -> str:
-    """Why `settings_here` takes the preset that it takes for ``preset="auto"``, as part of a sentence."""
+    """Reason for the preset that `settings_here` takes for ``preset="auto"``, as part of a sentence."""
     return auto_preset(task, on_cpu=_on_cpu(**knobs), noise=image_noise, changes=knobs)[1]
 
 

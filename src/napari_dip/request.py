@@ -296,13 +296,13 @@ def with_defaults(said: dict[str, Any]) -> dict[str, Any]:
 
 
 def unrecorded(said: dict[str, Any]) -> dict[str, Any]:
-    """Those whose values no record has, and how to read them."""
+    """Arguments of `said` whose values no record keeps, with those that say how to read them."""
     names = {name for name, argument in arguments().items() if argument.kept is False}
     return {n: v for n, v in said.items() if n in names or (n in arguments() and arguments()[n].beside in names)}
 
 
 def arguments_of(task: str) -> dict[str, Argument]:
-    """Those of one task."""
+    """Arguments of one task."""
     special = {name for row in TASKS.values() for name in row.takes}
     return {n: each for n, each in arguments().items() if n not in special or n in TASKS[task].takes}
 
@@ -337,7 +337,7 @@ def read_request(
 
 
 def read_instrument(task: str, ndim: int, **said: Any) -> Request:
-    """The same without an image, for so many axes of space."""
+    """Read a request without an image, for `ndim` axes of space."""
     return _read(_check(task, said), said, ndim=ndim)
 
 

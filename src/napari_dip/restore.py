@@ -157,7 +157,7 @@ def iterate(
     snapshot_every : int
         A `Progress` at each multiple of so many iterations, whatever the interval; 0 for none.
     settings : Settings, optional
-        Those of an earlier result, say; by default the task's preset for the device.
+        Settings, of an earlier result for example; by default the task's preset for the device.
     **options
         Known properties of the image and the instrument, and changes to the settings, by name, listed below.
 

@@ -1,4 +1,4 @@
-"""All knobs side by side, as users say them: checked once, and read as the method that they mean.
+"""Settings: all knobs side by side, as users say them; checked once, and read as the method that they mean.
 
 Keyword arguments, command line, the form in the window and the record of a result all walk ``fields(Settings)``.
 """
@@ -134,7 +134,7 @@ def knobs() -> dict[str, Knob]:
 
 
 def knobs_of(task: str) -> dict[str, Knob]:
-    """Those of one task."""
+    """Knobs of one task."""
     return {name: knob for name, knob in knobs().items() if task in tasks_with_knob(name)}
 
 

@@ -261,7 +261,7 @@ class ArrayTarget:
         return glance(slices.values[index], slices.missing[index], self.image[index])
 
     def _why_it_ended(self, accounts: dict[int, Account], due: list[int]) -> End:
-        """Why the run ended, and which slices did not come to their end."""
+        """Reason why the run ended, and the slices that did not come to their end."""
         ends, count = sorted(self._ends), self.count
         end, more = accounts[max(accounts)].end if accounts else Reason.NOTHING.told(), ""
         if ends:
@@ -294,14 +294,14 @@ class ArrayTarget:
 
     @cached_property
     def _usual_iterations(self) -> int:
-        """Of a fit by the preset as it is, if no rule ends it sooner."""
+        """Iterations of a fit by the unchanged preset, if no rule ends it sooner."""
         plan, settings = self.plan, self.plan.settings
         preset = PRESETS.get(settings.preset, settings)
         usual = settings.changed(iterations=preset.iterations, stop=preset.stop)
         return iterations_at_most(usual, plan.slices.values.shape[2:], plan.request.fine_voxel_size)
 
     def _all_states(self) -> States:
-        """One for each run of each slice, or none if they are too large."""
+        """States of all fits, one for each run of each slice; empty if not all were kept."""
         if not self._kept or not self._all_kept:
             return ()
         if any(len(states) != self._fits for states in self._kept.values()):

@@ -20,7 +20,7 @@ class Task:
     name : str
         Keyword of the front door and name of the command.
     title, done : str
-        Of its window; of what comes of a layer, such as "cells denoised".
+        Title of its window; participle in the name of a restored layer, such as "cells denoised".
     does : str
         Sentence of the help.
     needs : dict of str to str
@@ -33,7 +33,7 @@ class Task:
     presets : tuple of str
         For a CPU, for an accelerator, and others that it offers.
     methods : tuple of type
-        That ``preset="auto"`` chooses from.
+        Methods that ``preset="auto"`` chooses from.
     knobs : tuple of str
         Knobs that not every task has.
     keeps_mean : bool

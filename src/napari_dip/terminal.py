@@ -83,7 +83,7 @@ class Bar:
         self._bar.set_postfix_str(at if progress.ready == 1 else patches, refresh=False)
 
     def fill(self) -> None:
-        """All is done."""
+        """Fill the bar to its end."""
         self._bar.update((self._bar.total or 1) - self._bar.n)
 
 

@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """From the scaled intensities of a fit to those of the input.
+    """Conversion from the scaled intensities of a fit to those of the input.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class Units:
     scaling : Scaling or None
         None if all known pixels are equal.
     settings : Settings
-        They say the type of the result, and whether known pixels come back as they were measured.
+        Settings for the type of the result, and for known pixels to come back as they were measured.
     sigma : float
         Noise that the type of the result must hold, in the units of the input.
     """
@@ -141,7 +141,7 @@ class Units:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """That of the image: the type of the input if that is asked for, else a float that holds it."""
+        """Type of the restored image: that of the input if asked for, else a float that holds its range."""
         return self.slices.values.dtype if self.settings.output_dtype == "input" else self._float
 
     @functools.cached_property
@@ -150,7 +150,7 @@ class Units:
 
     @functools.cached_property
     def dtype_of_differences(self) -> np.dtype[Any]:
-        """That of the residual and the uncertainty."""
+        """Type of the residual and the uncertainty."""
         low, high = self._limits
         return float_for(low - low, high - low)
 

@@ -21,7 +21,7 @@ _DOING = {
 
 
 def headline(name: str, result: Result) -> str:
-    """Why a run ended and what its residual says, for the layer called `name`."""
+    """Headline of a run for the layer called `name`: its duration, its reason to end, its verdict."""
     verdict = "" if result.verdict is None else f" {_ended(result.verdict.sentence)}"
     return f"'{name}' ({duration(result.seconds)}): {_ended(result.stop_reason)}{verdict}"
 

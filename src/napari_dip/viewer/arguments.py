@@ -65,7 +65,7 @@ class Known(Rows):
         return {} if value is None else {self.name: value, **{n: row.value for n, row in self.beside.items()}}
 
     def words(self, layer: Any, space: int) -> str:
-        """Its part in the sentence that says what a run does to a layer; empty if that goes without saying.
+        """Part of the argument in the sentence on what a run does to a layer; empty if that goes without saying.
 
         Raises
         ------

@@ -198,7 +198,7 @@ class Inputs(QWidget):
         return 3 if layer is not None and layer.ndim > 2 and self.where.value in (VOLUME, ALL_VOLUMES) else 2
 
     def place(self) -> str | tuple[int, ...]:
-        """Which slices are to be restored, as `layers.read` has it."""
+        """Slices to restore, in the form that `layers.read` takes."""
         if self.where.value in (ALL_SLICES, ALL_VOLUMES):
             return layers.ALL
         if self.where.value == TOGETHER:

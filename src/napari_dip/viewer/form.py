@@ -162,7 +162,7 @@ class SettingsForm(QWidget):
 
     @property
     def why(self) -> str:
-        """Why it is that method, as a sentence."""
+        """Reason for the method, as a sentence."""
         if self._rows["preset"].value != "auto":
             return f"The preset {self._rows['preset'].value} says how."
         if not engine.loaded():
@@ -278,7 +278,7 @@ def _to_row(value: Any, row: Any) -> Any:
 
 
 def _from_text(name: str, text: str, whole: bool) -> Any:
-    """One value, or the tuple of one per scale, from what is written in a row."""
+    """Read the text of a row: one value, or a tuple of one per scale."""
     parts = [part.strip() for part in text.split(",")]
     if not whole:
         return parts[0] if len(parts) == 1 else tuple(parts)

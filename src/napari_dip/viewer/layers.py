@@ -21,7 +21,7 @@ _ONE_BLOCK = {2: 1536**2, 3: 192**3}  # pixels of a lazy slice or volume that ar
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where an array lies in the world, and how it is shown: keyword arguments of ``viewer.add_image``.
+    """Place of an array in the world, and its look: keyword arguments of ``viewer.add_image``.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ class Source:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the image, (*leading, *S)."""
+        """Shape of the image, (*leading, *S)."""
         return self.image.shape[: len(self.geometry.scale)]
 
     @property
@@ -188,7 +188,7 @@ class Selection:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of what is chosen, (*leading, *S)."""
+        """Shape of the chosen part, (*leading, *S)."""
         return tuple(each.stop - each.start for each in self.part)
 
     @property
@@ -373,7 +373,7 @@ def with_alpha(source: Source, image: np.ndarray) -> np.ndarray:
 
 
 def geometry_of(layer: Any) -> Geometry:
-    """Where all of an image layer lies, and how it is shown."""
+    """Place of a whole image layer in the world, and its look."""
     look = {name: getattr(layer, name) for name in ("gamma", "blending", "opacity", "rgb", "interpolation2d")}
     if not layer.rgb:
         look |= {

@@ -1,4 +1,4 @@
-"""Which pixels of an image a Labels layer marks as missing: looked up through the world, and read where needed.
+"""Missing pixels of an image, as a Labels layer marks them: looked up through the world, and read where needed.
 
 The layers may differ in scale, offset, rotation and units. Labels with fewer axes hold for all slices; of those with
 more, the ones in view are taken. Outside the labels nothing is missing.

@@ -44,12 +44,12 @@ class Asked:
 
     @property
     def factor(self) -> tuple[int, ...] | None:
-        """By which the result is finer along the axes of space."""
+        """Factor by which the result is finer along each axis of space; None for no super-resolution."""
         return self.said.get("factor")
 
     @property
     def name(self) -> str:
-        """Of the restored layer."""
+        """Name of the restored layer."""
         return f"{self.source.name} {TASKS[self.task].done}"
 
     @property
@@ -58,7 +58,7 @@ class Asked:
         return {**self.knobs, "threads": self.knobs.get("threads") or max(1, _processors() - 1)}
 
     def place(self, geometry: Geometry) -> Geometry:
-        """Where the restored image lies, of the measurement's geometry."""
+        """Geometry of the restored image, from that of the measurement."""
         return geometry.finer(self.factor) if self.factor else geometry
 
     def preview(self, viewer: Any, image: np.ndarray, geometry: Geometry, layer: Any | None) -> Any:

@@ -169,7 +169,7 @@ def _tissue(shape: tuple[int, int], peak: float) -> Image:
 
 
 def _inside(depth: Image) -> Image:
-    """From 0 outside to 1 inside of an edge; the depth is in pixels."""
+    """Ramp from 0 outside to 1 inside of an edge; the depth is in pixels."""
     return 0.5 + 0.5 * np.tanh(depth)
 
 

@@ -430,7 +430,7 @@ class RestoreWidget(QWidget):
     # -- the state ----------------------------------------------------------------------------------------------
 
     def event(self, event: QEvent) -> bool:
-        """Closing the dock takes the widget out of its parent: end the run, and keep what there is."""
+        """End the run, and keep what there is, when closing the dock takes the widget out of its parent."""
         handled: bool = super().event(event)
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.stop()
