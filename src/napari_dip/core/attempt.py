@@ -1,4 +1,4 @@
-"""One attempt at a fit: a fitter, the guard that watches it and the rule that ends it, begun and let go of together."""
+"""One attempt at a fit: a fitter, the guard that watches it and the rule that ends it, begun and released together."""
 
 from __future__ import annotations
 
@@ -28,10 +28,9 @@ NO_STATE = "memory ran out over a copy of the state: the image is whole, but mor
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a fit has come to, on the host: the image of its rule, the last one, the spread, and the state.
+    """Images and state of a fit, on the host: the image that the rule marked, the last one, its spread, the state.
 
-    `mark` is the iteration that the image is of, `iteration` that of the last one. There is no state if there was no
-    memory for it.
+    `mark` is the iteration of `image`, `iteration` that of `last`. The state is None if there was no memory for it.
     """
 
     image: Image
@@ -55,9 +54,9 @@ class Attempt:
     device : Device
         Where it computes.
     events : list of Event
-        Where it writes down what happens.
+        Log that it appends to.
     found : dict of str to Tensor
-        What attempts before have found out about the problem, and this one does.
+        Costly results about the problem from earlier attempts; this one adds its own.
     """
 
     def __init__(
@@ -93,18 +92,15 @@ class Attempt:
 
     @property
     def begun(self) -> bool:
-        """Whether it came so far as to begin."""
+        """True once `begin` has completed."""
         return self.guard.good is not None
 
     def state(self) -> State:
-        """The state at hand, on the host."""
+        """Current state, on the host."""
         return self._with_rule(self.fitter.state("cpu"))
 
     def good(self) -> State | None:
-        """The last state that is good, on the host.
-
-        None if it did not come so far as to begin, or there is no memory for a copy.
-        """
+        """Last good state, on the host; None before `begin` has completed, or without memory for a copy."""
         return None if self.guard.good is None else self._if_there_is_room(self._good)
 
     def _good(self) -> State:
@@ -122,12 +118,12 @@ class Attempt:
         return self.guard.due(self.fitter) or self.fitter.iteration == last
 
     def check(self, last: int) -> bool:
-        """Go back to the last good state if the loss jumped; returns whether all is well.
+        """Go back to the last good state if the loss jumped; returns False if it did.
 
         Raises
         ------
         GaveUp, Diverged
-            If that has not helped, several times in a row.
+            If several returns in a row have not helped.
         """
         event = self.guard.check(self.fitter, last=self.fitter.iteration == last)
         if event is None:
@@ -152,7 +148,7 @@ class Attempt:
         return None
 
     def rescue(self) -> None:
-        """Go back to the last good state if the fitter has left the finite numbers, and there is room for that."""
+        """Go back to the last good state if a loss since the last check was not finite, memory permitting."""
         self._if_there_is_room(lambda: self.guard.rescue(self.fitter))
 
     def _if_there_is_room(self, make: Callable[[], Made]) -> Made | None:
@@ -167,16 +163,16 @@ class Attempt:
         return None
 
     def outcome(self, *, final: bool, stopped: bool = False, cpu: bool = False) -> Outcome | None:
-        """What it has come to; None if there is no memory for an image.
+        """Outcome so far; None if there is no memory for an image.
 
         Parameters
         ----------
         final : bool
-            With what takes long and much memory.
+            Make the final image, which takes more time and memory than a preview.
         stopped : bool
-            Whether to return what is on the screen, whatever the rule has marked.
+            Return the latest image, not the one that the rule has marked.
         cpu : bool
-            Whether the final image may be made on the CPU if it must.
+            Allow the final image to be made on the CPU if memory runs out.
         """
         last = self._mark(final, cpu) or self.rule.mark
         if last is None:
@@ -201,9 +197,9 @@ class Attempt:
         )
 
     def _mark(self, final: bool, cpu: bool) -> Mark | None:
-        """The image now; if memory runs out over it, that of the CPU, or without what takes more."""
+        """Image of this iteration; if memory runs out, made on the CPU if `cpu`, else without the costly last steps."""
         kind = "out of memory"
-        ways: list[tuple[Callable[[], Mark], str, str]] = [  # and what is told where they fail
+        ways: list[tuple[Callable[[], Mark], str, str]] = [  # each with the event that tells of its failure
             (partial(self.fitter.mark, final=False), "", ""),
             (self._mark_in_place, "", ""),
         ]

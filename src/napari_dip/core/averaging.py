@@ -1,4 +1,4 @@
-"""The running average of the iterates: worth more than any single iterate, and flatter around the best one."""
+"""Running average of the iterates: closer to the truth than any of them, and less sensitive to the stopping time."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ class RunningAverage:
     """Exponential average of a sequence of images, without the bias of its start.
 
     The average after n images is ``sum_k d^(n-k) x_k / sum_k d^(n-k)`` with decay d: d = 0 is the last image alone,
-    d = 1 the plain mean. The variance about it has the same weights (Welford 1962, West 1979). One image of memory,
-    two with the variance, whatever the length. Its tensors stay where they are until a state is restored, and `take`
-    repeats itself if `weigh` goes before it: so a CUDA graph may hold it.
+    d = 1 the plain mean. The variance about it has the same weights (Welford 1962, West 1979). It takes the
+    memory of one image, two with the variance, however long the sequence. Its tensors keep their addresses until
+    `restore`, and after `weigh` each `take` does the same work, so a CUDA graph can record it.
 
     Parameters
     ----------
     decay : float
         Weight of the past, 0 to 1.
     spread : bool
-        Whether to keep the variance too.
+        True to keep the variance too.
     """
 
     def __init__(self, decay: float, spread: bool = False) -> None:
@@ -30,7 +30,7 @@ class RunningAverage:
         self.mean: Tensor | None = None
         self.variance: Tensor | None = None
         self.weight = 0.0
-        self._share: Tensor | None = None  # of the next image, where the mean is
+        self._share: Tensor | None = None  # weight of the next image, on the device of the mean
 
     def add(self, image: Tensor) -> None:
         """Take in the next image (any shape, the same each time)."""
@@ -63,7 +63,7 @@ class RunningAverage:
         return None if self.variance is None else self.variance.sqrt()
 
     def state(self) -> dict[str, Any]:
-        """All there is to know of it."""
+        """Mean, variance and weight, to go on from."""
         return {"mean": self.mean, "variance": self.variance, "weight": self.weight}
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
-"""Several runs at once on one device: they take turns, iteration by iteration, each in a queue of its own.
+"""Several runs at once on one device: round robin, iteration by iteration, each on a CUDA stream of its own.
 
-One small image leaves most of a GPU idle: its kernels are short, and each waits for the one before. Runs that do not
-depend on each other have no such order between them: each has its own CUDA stream, so that their kernels run side by
-side. Nothing of a run is shared, so each gives what it gives alone.
+One small image leaves most of a GPU idle: its kernels are short, and each waits for the one before. Independent runs
+need no such order: on a stream each, their kernels run side by side. Runs share nothing, so each gives the same result
+as alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Named = tuple[int, Turns]
 def take_turns(
     begin: Callable[[], Named | None], device: str
 ) -> Generator[tuple[int, Progress | Result | Exception], None, None]:
-    """Drive several runs until none is left.
+    """Drive several runs round robin until none is left.
 
     Parameters
     ----------
@@ -36,13 +36,13 @@ def take_turns(
     tuple
         The number of a run with what it shows, with its result at its end, or with the error that ended it.
     """
-    queues: list[Any] = []  # that are free
+    queues: list[Any] = []  # free streams
     running: dict[int, tuple[Turns, Any]] = {}
     try:
         while True:
             while (following := begin()) is not None:
                 number, turns = following
-                if not queues:  # the first run is at home in the one that there is
+                if not queues:  # the first run uses the current stream
                     own = device.startswith("cuda") and running
                     queues.append(torch.cuda.Stream(device) if own else None)  # type: ignore[no-untyped-call]
                 running[number] = turns, queues.pop()

@@ -1,4 +1,4 @@
-"""The code z: what the generator is fed, drawn or laid out once and then kept."""
+"""The code z, the fixed input of a generator: drawn at random or laid out once."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def fourier_features(shape: Shape, channels: int) -> Tensor:
     """Sines and cosines of the coordinates at frequencies from one to half the Nyquist limit: (1, channels, *shape).
 
     Tancik et al., "Fourier Features Let Networks Learn High Frequency Functions" (2020), with frequencies in
-    geometric progression. Channels go round sine and cosine, then the axes, then the frequencies.
+    geometric progression. Sine and cosine vary fastest along the channels, then the axes, then the frequencies.
     """
     coordinates = mesh(shape)[0]
     per_frequency = 2 * len(shape)

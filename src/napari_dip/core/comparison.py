@@ -1,4 +1,4 @@
-"""How close a restored image is to the truth, where the truth is known."""
+"""PSNR, SSIM and NRMSE of a restored image against a known truth."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Comparison:
     nrmse : float
         Root mean square error, relative to the root mean square of the truth.
     gain, offset : float
-        What the restored image was multiplied by, and what was then added, before it was compared; else 1 and 0.
+        Factor and summand applied to the restored image before the comparison; 1 and 0 without ``affine``.
     data_range : float
         The difference of intensities that counts as the peak.
     """
@@ -60,8 +60,8 @@ def compare(
     restored, truth : array-like of real numbers, 2-D or 3-D (besides channels), of one shape
         Finite where they are compared.
     affine : bool
-        Whether the restored image is first given the gain and offset (one of each for all channels) that bring it
-        closest to the truth by least squares, for a truth that was taken with another exposure.
+        True to first fit the gain and offset (one of each for all channels) that bring the restored image closest to
+        the truth by least squares, for a truth that was taken with another exposure.
     mask : array-like of bool, of the shape without channels or with them, optional
         True where pixels are left out: of the fit, of the errors, and as centres of the windows of SSIM.
     channel_axis : int, optional
@@ -85,7 +85,7 @@ def compare(
     """
     import skimage.metrics
 
-    metrics: Any = skimage.metrics  # which has no types
+    metrics: Any = skimage.metrics  # it has no types
     kind = np.asarray(truth).dtype
     result, target = _read("restored", restored), _read("truth", truth)
     if result.shape != target.shape:

@@ -1,4 +1,4 @@
-"""Noise that neighbouring pixels share: made of white noise, and split into grids on which it is nearly independent."""
+"""Correlated noise: made from white noise, and split into sub-grids on which it is nearly independent."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from napari_dip.core.noise import INDEPENDENT, Noise
 
 Array = npt.NDArray[np.float64]
 FAINT = 0.03
-_APART = 0.3  # a finer grid, though its noise is less independent, restores more than one of every third pixel
+_APART = 0.3  # correlation tolerated beyond lag 1: stride 2 with some of it restores more than stride 3
 
 
 def autocorrelation_of(noise: Noise, shape: tuple[int, ...]) -> Array:
-    """The autocorrelation of the noise of an image (*shape), with an axis for each of the image.
+    """Autocorrelation of the noise of an image (*shape), with one axis per axis of the image.
 
-    Where no more than the correlation of direct neighbours is known, it is that of a short filter.
+    If only the correlation of direct neighbours is known, it is 0 beyond them.
     """
     known, long = noise.autocorrelation, [n > 1 for n in shape]
     if known.size > 1:
         if known.ndim == len(shape):
             return known
-        if known.ndim == sum(long):  # it was estimated without the axes of one pixel
+        if known.ndim == sum(long):  # it was estimated without axes of length 1
             sizes = iter(known.shape)
             return known.reshape([next(sizes) if each else 1 for each in long])
         if not noise.independent:
@@ -40,19 +40,19 @@ def autocorrelation_of(noise: Noise, shape: tuple[int, ...]) -> Array:
 
 
 def power_of(autocorrelation: Array, shape: tuple[int, ...]) -> Array:
-    """Power at each frequency of noise (*shape), 1 on the average, from its autocorrelation, wrapped at the border."""
+    """Power spectrum of noise (*shape), of mean 1, from its autocorrelation, which wraps round at the border."""
     middle = tuple(n // 2 for n in autocorrelation.shape)
     kernel = np.zeros(shape)
-    for place, shared in np.ndenumerate(autocorrelation):  # a field narrower than that wraps it round
+    for place, shared in np.ndenumerate(autocorrelation):  # it wraps round more than once in a narrow image
         kernel[tuple((i - m) % n for i, m, n in zip(place, middle, shape, strict=True))] += shared
     power = np.maximum(np.fft.fftn(kernel).real, 0)
     return np.asarray(power / power.mean())
 
 
 def spectrum(autocorrelation: Array, shape: tuple[int, ...]) -> Tensor:
-    """What white noise (*shape) is multiplied by in Fourier space to get an autocorrelation; a single 1 if it is white.
+    """Transfer function that gives white noise (*shape) an autocorrelation; a single 1 if that is white.
 
-    A correlation below `FAINT` is none: it may come from the estimate, and costs a transform in each iteration.
+    Correlation below `FAINT` counts as none: it may be an error of the estimate, and costs a transform per iteration.
     """
     beside = autocorrelation.copy()
     beside[tuple(n // 2 for n in beside.shape)] = 0
@@ -62,7 +62,7 @@ def spectrum(autocorrelation: Array, shape: tuple[int, ...]) -> Tensor:
 
 
 def coloured(white: Tensor, spectrum: Tensor, ndim: int) -> Tensor:
-    """White noise (..., *S), with such a spectrum along its last axes."""
+    """White noise (..., *S), filtered by a `spectrum` along its last axes."""
     if spectrum.numel() == 1:
         return white
     axes = tuple(range(-ndim, 0))
@@ -70,19 +70,19 @@ def coloured(white: Tensor, spectrum: Tensor, ndim: int) -> Tensor:
 
 
 def plane_of(autocorrelation: Array) -> Array:
-    """The autocorrelation within a plane of a volume, or that of an image itself."""
+    """Autocorrelation within a plane of a volume; that of an image is returned as it is."""
     return autocorrelation[len(autocorrelation) // 2] if autocorrelation.ndim == 3 else autocorrelation
 
 
 def strides_of(autocorrelation: Array, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Pixels along each axis of an image (*shape) from one to the next whose noise is nearly independent.
+    """Stride along each axis of an image (*shape) at which noise is nearly independent.
 
-    That is a correlation below a tenth, or half of that along another axis, at a distance of one pixel, and below three
-    tenths further away. A grid that is coarser than need be leaves what its rows, each fitted alone, do not share.
+    Stride 1 if the lag-1 autocorrelation is below 0.1 (or below half that of another axis); else the first lag below
+    0.3. A larger stride than need be leaves the differences between sub-grids, as these are denoised separately.
     """
     middle = tuple(n // 2 for n in autocorrelation.shape)
     lines = [np.moveaxis(autocorrelation, axis, -1)[middle[:axis] + middle[axis + 1 :]] for axis in range(len(shape))]
-    lines = [line[len(line) // 2 + 1 :] for line in lines]  # from a distance of one pixel on
+    lines = [line[len(line) // 2 + 1 :] for line in lines]  # lags from 1 on
     much = max(INDEPENDENT, max((line[0] for line in lines if line.size), default=0) / 2)
     strides = []
     for line, size in zip(lines, shape, strict=True):
@@ -92,13 +92,13 @@ def strides_of(autocorrelation: Array, shape: tuple[int, ...]) -> tuple[int, ...
 
 
 def every(autocorrelation: Array, strides: tuple[int, ...]) -> Array:
-    """The autocorrelation on a grid of every so many pixels."""
+    """Autocorrelation on a sub-grid with these strides."""
     steps = zip(autocorrelation.shape, strides, strict=True)
     return autocorrelation[tuple(slice(n // 2 % step, None, step) for n, step in steps)]
 
 
 def phases(strides: tuple[int, ...]) -> list[tuple[slice, ...]]:
-    """The grids of every so many pixels that an image (C, *S) falls into, each as an index of it."""
+    """Sub-grids with these strides that an image (C, *S) falls into, each as an index of it."""
     return [
         (slice(None), *(slice(first, None, step) for first, step in zip(corner, strides, strict=True)))
         for corner in itertools.product(*map(range, strides))

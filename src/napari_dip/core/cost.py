@@ -1,4 +1,4 @@
-"""Memory and time of a run, known before it.
+"""Memory and time of a run, predicted before it starts.
 
 The generator makes one forward pass on meta tensors, which have a shape but no data. The bytes of its features, times a
 factor that is measured for each method, dimension and precision, are the peak of a fit; its operations, at rates that
@@ -30,7 +30,7 @@ from napari_dip.settings import Settings
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run takes: bytes at its peak beyond what the process holds before, and seconds in all."""
+    """Cost of a run: peak memory in bytes, beyond what the process holds already, and duration in seconds."""
 
     memory: int
     seconds: float
@@ -39,7 +39,7 @@ class Cost:
         return f"about {in_bytes(self.memory)} and {in_time(self.seconds)}"
 
 
-#: Photon noise, independent from pixel to pixel: what is taken where the noise of an image is not known.
+#: Uncorrelated photon noise, assumed where the noise of an image is not known.
 TYPICAL = Noise(gain=0.01, offset=0.0, read_noise=0.02, sigma=0.07)
 
 # Measured (python -m benchmarks memory): torch 2.13 on processors with glibc.
@@ -50,27 +50,27 @@ _PEAK = {
     ("self-guided", 2): {"float32": 1.0, "bfloat16": 0.6},
     ("self-guided", 3): {"float32": 1.1, "bfloat16": 0.7},
 }
-_TWICE = {2: 0.85, 3: 0.9}  # times that where activations are computed twice
-_THREAD = 0.075  # bytes for each of these in bfloat16 that oneDNN takes for each thread beyond the first
-_WEIGHTS = 8  # times: weights, gradients, moments, and a good state of them
-_PREDICTED = {"float32": 0.3, "bfloat16": 0.155}  # the same where nothing is kept for the way back
-_PATCHES = 1.25  # times the buffers of similar patches
+_TWICE = {2: 0.85, 3: 0.9}  # factor on that where activations are recomputed
+_THREAD = 0.075  # more of it in bfloat16 for each thread beyond the first: buffers of oneDNN
+_WEIGHTS = 8  # times the weights: these, gradients, moments, and a copy of the last good state
+_PREDICTED = {"float32": 0.3, "bfloat16": 0.155}  # as `_PEAK`, for a prediction: no backward pass
+_PATCHES = 1.25  # factor on the buffers of NL-Ridge
 _LEFT = 24 * 2**20  # bytes: gaps that a fit leaves to what comes after it
 LIBRARIES = 32 * 2**20  # bytes: code and buffers of libraries that a run makes when it first needs them
 COMPILER = 76 * 2**20  # bytes of torch's compiler, which its optimisers import
 _MOSAIC = 48  # bytes a pixel, where tiles are blended
 _NOISE = 8 * 2**20, 60  # bytes at the least, and bytes a pixel of up to 16 planes: the search for bad pixels
-_PATCHED = 38, 25  # bytes a coefficient of its patches, of which there are not more in a larger image; and a pixel
+_PATCHED = 38, 25  # bytes per coefficient of its patches, whose number is bounded, and per pixel
 _VERDICT = 142  # bytes a pixel of one channel: the verdict on the residual
-_UNDONE = 90  # bytes a pixel: numpy brings back what was stabilised, in float64
-_OF_GPU = 0.8, 128 * 2**20  # times: no gaps; and bytes of the libraries: not measured
-#: Times the calls, bytes of features and operations of a forward pass that an iteration takes, and a prediction.
+_UNDONE = 90  # bytes a pixel: the inverse of the stabilising transform, in float64
+_OF_GPU = 0.8, 128 * 2**20  # factor, as a GPU leaves no gaps, and bytes of the libraries; both are guesses
+#: Calls, bytes of features and operations of an iteration, and of a prediction, relative to a forward pass.
 _ITERATION = {"prior": OF_PRIOR, "self-guided": np.array([4, 7.7, 3])}
 _PREDICTION = np.array([0.5, 3, 1])
-_COMPARED = np.array([0.08, 4e5, 3.2e5])  # work for each pixel that similar patches are asked about
-_SECONDS = 2e-6  # a pixel: the estimate of the noise, and the verdict
-#: Of the time of the first slice, what those after it take: 0.34 to 0.39 where the weights of a neighbour help, 1.11 to
-#: 1.25 where they do not (python -m benchmarks neighbours). Which it will be cannot be known.
+_COMPARED = np.array([0.08, 4e5, 3.2e5])  # calls, bytes and operations of NL-Ridge per pixel
+_SECONDS = 2e-6  # per pixel: the estimate of the noise, and the verdict
+#: Time of each later slice relative to the first: 0.34 to 0.39 where a warm start helps, 1.11 to 1.25 where it does not
+#: (python -m benchmarks neighbours). Which of the two it will be is not known beforehand.
 _AFTER = 0.65
 
 
@@ -100,12 +100,12 @@ def estimate(
     factors : tuple of int, optional
         Of a super-resolution.
     margin : tuple of int, optional
-        Pixels of the restored image beyond each end of the axes S, or of a tile of it: of a point spread function.
+        Pixels by which the image, or a tile of it, exceeds the measurement at each end of the axes S, for a PSF.
     voxel_size : tuple of float, optional
         Of the restored image, along the axes S: an axis that is coarser than others is halved later.
     slices : int
     rates : float array (3), optional
-        Seconds for a call, a byte and an operation; by default those of this machine, measured.
+        Seconds per layer call, byte and operation; by default measured on this machine.
     """
     ones = (1,) * len(measured)
     precision = devices.precision_of(settings, device, len(measured) == 3)
@@ -146,20 +146,20 @@ def _at_most(method: Method, shape: Shape, voxel_size: Size | None) -> int:
 
 
 def memory_of_noise(planes: int, shape: Shape) -> int:
-    """Bytes that the estimate of the noise takes, of planes or volumes of a shape: for its patches, or bad pixels."""
+    """Peak bytes of the noise estimate for planes or volumes (*shape): its patches, or the search for bad pixels."""
     pixels = planes * math.prod(shape)
     cut = _PATCHED[0] * coefficients(planes, shape) + _PATCHED[1] * pixels
     return max(_NOISE[0], cut, _NOISE[1] * pixels)
 
 
 def code_to_load() -> int:
-    """Bytes of code that a run brings into this process."""
+    """Bytes of code that a run has yet to load into this process."""
     return LIBRARIES + (0 if "torch._dynamo" in sys.modules else COMPILER)
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """One fit: bytes at its peak and of its state, its work, and that which is done once for all runs of a problem."""
+    """Cost of one fit: bytes at its peak and of its state, its work, and work done once for all runs of a problem."""
 
     memory: int
     state: int
@@ -178,7 +178,7 @@ def _prior(channels: int, image: Shape, method: Prior, voxel_size: Size | None) 
 def _self_guided(
     channels: int, measured: Shape, method: SelfGuided, noise: Noise, voxel_size: Size | None, *, cpu: bool
 ) -> _Fit:
-    """The fit of crops, similar patches of the image (C, *measured), and its prediction over all turns."""
+    """Self-guided fit on crops, NL-Ridge on the image (C, *measured), and the prediction with D4 augmentation."""
     grid = grid_of(noise, measured, voxel_size)
     multiple = multiples(method, grid.shape, grid.voxel_size)
     canvas = tuple(m * math.ceil(n / m) for m, n in zip(multiple, grid.shape, strict=True))
@@ -188,7 +188,7 @@ def _self_guided(
     predicted = passed(*generator, seen)
     pixels, asked = channels * math.prod(measured), method.similar_patches or method.uncertainty
     sought = share_is_sought(method, noise)
-    images = 3 + asked + 8 * sought  # the measurement, its mask, the sum over turns; patches; what tells their share
+    images = 3 + asked + 8 * sought  # measurement, mask, D4 sum; NL-Ridge; the search for its share
     after = _PREDICTED[method.precision] * predicted.made
     if asked:
         after = max(after, _of_patches(channels, measured, method, noise, cpu), _UNDONE * pixels)
@@ -204,7 +204,7 @@ def _self_guided(
 
 
 def _of_patches(channels: int, shape: Shape, method: SelfGuided, noise: Noise, cpu: bool) -> float:
-    """Bytes of the buffers that similar patches of an image (C, *shape) are compared in, strip by strip."""
+    """Bytes of the buffers of NL-Ridge for an image (C, *shape), which it goes through strip by strip."""
     height, width = shape[-2:]
     side = (nlridge.SIZES[-1][2] if noise.independent else nlridge.ON_ALL_PIXELS).side
     strip = nlridge.strip_of(width, channels)
@@ -216,7 +216,7 @@ def _of_patches(channels: int, shape: Shape, method: SelfGuided, noise: Noise, c
 
 
 def _memory(forward: Pass, method: Method, ndim: int) -> int:
-    """Bytes at the peak of a fit, of one forward pass and the way back."""
+    """Bytes at the peak of a fit: forward and backward pass, weights, optimiser."""
     kept = _PEAK[method.name, ndim][method.precision]
     if method.recompute == "on":
         kept *= _TWICE[ndim]

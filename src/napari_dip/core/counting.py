@@ -1,8 +1,8 @@
-"""Noise of images that are mostly without light: of photon counters, and of exports with a background set to 0.
+"""Photon noise of images that are mostly dark: from photon counters, and exports with the background set to 0.
 
-In a square of 3x3 pixels with s photons, the sum weighted by the outer product of (1, -2, 1) with itself has a square
-that is the sum weighted by the squares of these on the average, whatever s: the photons fall by chance (a multinomial
-distribution). Structure can only add to that, and little of it has such fine waves along both axes.
+Squares x of 3x3 pixels are weighted by w, the outer product of (1, -2, 1) with itself. For photons that fall at random
+within a square (a multinomial distribution), the mean of (sum of w x)^2 is that of the sum of w^2 x, however many there
+are. Structure can only add to that, and little of it has such fine waves along both axes.
 """
 
 from __future__ import annotations
@@ -14,27 +14,26 @@ from scipy.optimize import nnls  # type: ignore[import-untyped]
 Array = npt.NDArray[np.float64]
 Known = npt.NDArray[np.bool_]
 
-#: Of the pixels, how many are without a photon at the least in an image of a counter: where all is lit, the noise is
-#: read in the usual way.
+#: Least fraction of pixels without a photon in an image from a counter; brighter images get the general estimate.
 _DARK = 0.1
-#: Of the pixels, how many are lit at the most where the noise is guessed in this way.
+#: Largest fraction of lit pixels at which the noise is guessed in this way.
 _LIT = 0.7
-#: Pixels at a level, from which one between two such levels is not missing by chance.
+#: Pixels at each of two levels from which an empty level between them is no chance.
 _POPULATED = 6
-#: Parts of a step by which the levels of a counter may be off, of a rounding to float32.
+#: Largest error of the levels of a counter, in steps: rounding to float32.
 _ROUNDING = 0.01
-#: Squares of one brightness that tell something; standard errors by which their noise is less for sure (they overlap).
+#: Least number of squares of one brightness; standard errors below which their noise is surely less (they overlap).
 _SQUARES, _SURE = 20, 7.0
-#: Variance over that of photons: less than the first is no counter, and so is more than the second over most
-#: brightnesses, for structure is not everywhere.
+#: Variance over that of photons. Below the first it is no counter; above the second at most brightnesses neither, as
+#: structure is not everywhere.
 _LEAST, _MOST = 0.9, 1.7
 
 
 def step_of(values: Array, known: Known) -> float:
-    """Intensity of one photon in an image of a photon counter; 0 if it is of none, or that cannot be told.
+    """Intensity of one photon in an image from a photon counter; 0 for any other image, or if that cannot be told.
 
-    The levels are multiples of the lowest one, or such multiples rounded, as in an export to 8 bits; and the variance
-    is that of photons at each brightness: not less, as in a picture without noise, and not more, as that of a camera.
+    The levels of a counter are multiples of the lowest one, rounded perhaps, as in an export to 8 bits. The variance at
+    each brightness is that of photons: not less, as in a picture without noise, and not more, as with a camera.
 
     Parameters
     ----------
@@ -59,7 +58,7 @@ def step_of(values: Array, known: Known) -> float:
 
 
 def guess(values: Array, known: Known) -> tuple[float, float] | None:
-    """Gain, and standard deviation without light, of an image that is much at its lowest level; None if none is seen.
+    """Gain and read noise of an image that is largely at its lowest level; None if no photon noise is seen.
 
     Parameters
     ----------
@@ -75,13 +74,13 @@ def guess(values: Array, known: Known) -> tuple[float, float] | None:
     if not len(count):
         return None
     weight = np.sqrt(count) / np.maximum(square, 0.05 * light)
-    rows = np.stack([light, np.full(len(light), 36.0)], axis=1)  # 36: the sum of all squares of weights
+    rows = np.stack([light, np.full(len(light), 36.0)], axis=1)  # 36: the sum of w^2
     (gain, constant), _ = nnls(rows * weight[:, None], square * weight)
     return (float(gain * unit), float(constant) ** 0.5 * unit) if gain > 0 else None
 
 
 def _step(levels: Array, counts: npt.NDArray[np.intp]) -> float:
-    """Distance of levels from 0 upwards that lie evenly, rounded or not; 0 if they do not."""
+    """Step between levels that are evenly spaced from 0 upwards, rounded or not; 0 if they are not."""
     few = np.flatnonzero(counts[1:] < _POPULATED)
     last = max(int(few[0]) if few.size else len(levels) - 1, 1)  # levels that no chance leaves out
     order = np.arange(1, last + 1)
@@ -96,16 +95,16 @@ def _step(levels: Array, counts: npt.NDArray[np.intp]) -> float:
 
 
 def _by_brightness(photons: Array, known: Known) -> tuple[npt.NDArray[np.intp], Array, Array]:
-    """Of squares of 3x3 pixels with as many photons, but for a factor of 2: how many, and what was said of them above.
+    """Statistics of squares of 3x3 pixels in octaves of brightness, as the module's docstring defines them.
 
-    Returns their number, the mean of the sums weighted by squares, and the mean of the squares of the weighted sums.
+    Returns the number of squares in each octave, the mean of (sum of w^2 x), and the mean of (sum of w x)^2.
     """
     if min(photons.shape[-2:]) < 3:
         return np.zeros(0, np.intp), np.zeros(0), np.zeros(0)
     whole = _sums(known.astype(np.float64), 1, 1) > 8.5
     total = _sums(photons, 1, 1)[whole]
     light, square = _sums(photons, 1, 4)[whole], np.square(_sums(photons, 1, -2)[whole])
-    octave = np.log2(np.maximum(total, 0.5) + 0.5).astype(int)  # 0 of up to one photon, which is where it is for sure
+    octave = np.log2(np.maximum(total, 0.5) + 0.5).astype(int)  # 0: up to one photon, where both are equal
     count = np.bincount(octave)
     tells = np.flatnonzero(count >= _SQUARES)
     tells = tells[tells > 0]

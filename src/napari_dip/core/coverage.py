@@ -1,4 +1,4 @@
-"""How a self-guided fit goes over an image: in grids of independent noise, crops, passes, and tiles in the end."""
+"""Coverage of an image by a self-guided fit: sub-grids of independent noise, crops, epochs, and tiles in the end."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from napari_dip.core.generators.unet import multiples
 from napari_dip.core.noise import Noise
 from napari_dip.knobs import SelfGuided
 
-PASSES = 80, 110, 250  # times that each pixel of a large image is fitted, of a small one, of the smallest
-_ENOUGH = 250, 440  # iterations of small and large images that need no more passes
+PASSES = 80, 110, 250  # epochs for large, small and tiny images
+_ENOUGH = 250, 440  # iterations that tiny and small images are raised to, within these epochs
 _TILE = {2: 1024, 3: 64}  # pixels along a tile that is predicted at a time
 _HALO = {2: 64, 3: 48}  # pixels around it that its prediction looks at
 
 
 class Grid(NamedTuple):
-    """Every so many pixels of an image along each axis: how many there are, and how far apart."""
+    """Sub-grid of an image: its stride along each axis, its number of pixels, and the voxel size that results."""
 
     strides: tuple[int, ...]
     shape: tuple[int, ...]
@@ -27,7 +27,7 @@ class Grid(NamedTuple):
 
 
 def grid_of(noise: Noise, shape: tuple[int, ...], voxel_size: tuple[float, ...] | None = None) -> Grid:
-    """What the generator is fed at a time of an image (*shape): all pixels, or those whose noise is independent."""
+    """Grid of an image (*shape) that the generator is fed: all pixels, or every n-th of them if noise is correlated."""
     if noise.independent:
         return Grid((1,) * len(shape), shape, voxel_size)
     strides = strides_of(autocorrelation_of(noise, shape), shape)
@@ -37,26 +37,26 @@ def grid_of(noise: Noise, shape: tuple[int, ...], voxel_size: tuple[float, ...] 
 
 
 def crop_of(shape: tuple[int, ...], method: SelfGuided, voxel_size: tuple[float, ...] | None = None) -> tuple[int, ...]:
-    """Size of the crops of an image (*shape): as many pixels in a volume as in an image, none beyond its canvas."""
+    """Shape of the crops of an image (*shape): as many pixels in a volume as in an image, none beyond its canvas."""
     side = round(method.crop ** (2 / len(shape)))
     whole = multiples(method, shape, voxel_size)
     return tuple(min(math.ceil(n / m) * m, max(m, side // m * m)) for n, m in zip(shape, whole, strict=True))
 
 
 def one_pass(shape: tuple[int, ...], method: SelfGuided, voxel_size: tuple[float, ...] | None = None) -> float:
-    """Iterations until each pixel of an image (*shape) has been in one crop, on the average."""
+    """Iterations of one epoch: each pixel of an image (*shape) has been in one crop, on average."""
     return math.prod(shape) / (method.batch * math.prod(crop_of(shape, method, voxel_size)))
 
 
 def whole_fit(shape: tuple[int, ...], method: SelfGuided, voxel_size: tuple[float, ...] | None = None) -> int:
-    """Iterations until each pixel of an image (*shape) has been in as many crops as it should."""
+    """Iterations of a whole fit: as many epochs as the size of an image (*shape) asks for."""
     one, (large, small, most) = one_pass(shape, method, voxel_size), PASSES
     few, many = _ENOUGH
     return math.ceil(one * min(most, max(few / one, min(small, max(large, many / one)))))
 
 
 def tiles(shape: tuple[int, ...], multiple: int) -> Iterator[tuple[tuple[slice, ...], ...]]:
-    """Cut an image: what each tile is the prediction of, what it is predicted from, and where in that it lies."""
+    """Cut an image into tiles: the place predicted, the place it is predicted from, and the first within the second."""
     side, halo = _side_and_halo(len(shape), multiple)
     for corner in itertools.product(*(range(0, n, side) for n in shape)):
         inner = tuple(slice(c, min(c + side, n)) for c, n in zip(corner, shape, strict=True))
@@ -66,7 +66,7 @@ def tiles(shape: tuple[int, ...], multiple: int) -> Iterator[tuple[tuple[slice, 
 
 
 def largest_tile(shape: tuple[int, ...], multiple: int) -> tuple[int, ...]:
-    """Pixels that are predicted at a time of an image (*shape), with those around it, at the most."""
+    """Shape of the largest tile of an image (*shape) that is predicted at a time, with the pixels around it."""
     side, halo = _side_and_halo(len(shape), multiple)
     return tuple(min(n, side + 2 * halo) for n in shape)
 

@@ -1,4 +1,4 @@
-"""Where a run is computed, why there, and giving the memory back."""
+"""Compute devices: which one to use and why, its precision and threads, and its memory."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import torch
 from napari_dip.knobs import FitKnobs
 
 Made = TypeVar("Made")
-#: Held while a CUDA graph is recorded, and by what would break the recording. Twice by one thread: a recording begins
-#: with a collection of garbage, where a run that was abandoned may let go of its memory.
+#: Held while a CUDA graph is recorded, and by what would break the recording. Reentrant, as a recording begins with a
+#: garbage collection, in which an abandoned run may free its memory.
 ONE_AT_A_TIME = threading.RLock()
 
 
@@ -70,9 +70,9 @@ def available() -> list[str]:
 
 
 def has_bfloat16(device: str, volume: bool = False) -> bool:
-    """Whether a device computes convolutions in bfloat16 faster than in float32, and right.
+    """True if a device computes convolutions in bfloat16 correctly, and faster than in float32.
 
-    On a CPU torch 2.13 gets those of volumes wrong: it reads memory that nothing was written to.
+    On a CPU torch 2.13 computes those of volumes wrongly: it reads memory that nothing was written to.
     """
     if volume and device == "cpu":
         return False
@@ -84,9 +84,9 @@ def has_bfloat16(device: str, volume: bool = False) -> bool:
 
 
 def precision_of(knobs: FitKnobs, device: str, volume: bool = False) -> str:
-    """``float32`` or ``bfloat16``: what the user chose, else the faster of the two where it is as good.
+    """``float32`` or ``bfloat16``: the choice of the user, else the faster of the two where it is as good.
 
-    Line searches and sampling of a posterior need the digits of a loss. Weights, norms and losses are float32 anyway.
+    Line searches and posterior sampling need the digits of the loss. Weights, norms and losses are float32 anyway.
     """
     if knobs.precision != "auto":
         return knobs.precision
@@ -94,7 +94,7 @@ def precision_of(knobs: FitKnobs, device: str, volume: bool = False) -> str:
 
 
 def can_bfloat16(knobs: FitKnobs, device: str, volume: bool = False) -> bool:
-    """Whether a device computes a fit in bfloat16 right, be it slower than in float32: for want of memory."""
+    """True if a device computes a fit in bfloat16 correctly, even if slower than in float32: it takes less memory."""
     if not _steady(knobs):
         return False
     if device.startswith("cuda"):
@@ -108,9 +108,10 @@ def _steady(knobs: FitKnobs) -> bool:
 
 
 def use_threads(count: int) -> None:
-    """Have torch compute with so many threads on a CPU, 0 for as many as it does; with one where it must.
+    """Set the number of CPU threads of torch; 0 leaves it as it is.
 
-    A forked process has none of the threads that OpenMP had made before, and would wait for them for ever.
+    A process forked from one that computed with several keeps to one: the OpenMP threads of its parent are not there,
+    and it would wait for them for ever.
     """
     global _worked
     if count and not _forked:
@@ -125,8 +126,8 @@ def _after_fork() -> None:
         torch.set_num_threads(1)
 
 
-_worked = False  # whether several threads have computed in this process
-_forked = False  # whether it was forked from one in which they had
+_worked = False  # True once several threads have computed in this process
+_forked = False  # True if it was forked from such a process
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_after_fork)
 
@@ -141,7 +142,7 @@ def give_back(device: str) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out: torch says so in several ways, one for each allocator."""
+    """True if an error means that memory ran out: torch says so in several ways, one for each allocator."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     if isinstance(error, OSError):
@@ -150,7 +151,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def in_two_tries(make: Callable[[], Made], make_room: Callable[[], object]) -> Made:
-    """Make something; if memory runs out, a second time when what the first try left behind is gone."""
+    """Make something; if memory runs out, make room and try once more."""
     try:
         return make()
     except Exception as error:
@@ -161,8 +162,8 @@ def in_two_tries(make: Callable[[], Made], make_room: Callable[[], object]) -> M
     return make()
 
 
-#: What libraries say: the allocators of CUDA, of a Mac and of the CPU (on Linux, then Windows), C++, cuBLAS, cuFFT and
-#: cuDNN, oneDNN, MKL. Where none of its algorithms has the memory it takes, cuDNN is said to have found none.
+#: Messages of libraries: the allocators of CUDA, of a Mac and of the CPU (on Linux, then Windows), C++, cuBLAS, cuFFT,
+#: cuDNN, oneDNN, MKL. If none of its algorithms has the memory it takes, torch says that cuDNN has found no engine.
 _NO_MEMORY = re.compile(
     r"out of memory|(can't|cannot|could not|unable to|failed to) allocate|not enough memory|insufficient memory"
     r"|memory allocation|bad_?alloc|bad allocation|alloc_failed|memoryallocation"

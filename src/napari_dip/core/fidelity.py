@@ -1,4 +1,4 @@
-"""The distance D between what the instrument would see of the restored image and what it saw.
+"""The fidelity D: distance between the measurement predicted from the restored image and the actual one.
 
 All take ``(predicted, observed)`` and give the mean over the measured pixels, of the order of the variance of the noise
 where the fit is good. Pixels that were not measured are zero in both images, so they add nothing to the sum; dividing
@@ -32,9 +32,10 @@ class Gaussian(nn.Module):
 
 
 class PoissonGaussian(nn.Module):
-    """Mean square error between the stabilised measurement and what that is on average for the predicted image.
+    """Mean square error between the stabilised measurement and its expectation for the predicted image.
 
-    So no way back is needed, and there is no bias, behind any operator. Multiplied by the mean variance of the noise.
+    No inverse transform is needed, so there is no bias, behind any operator. It is multiplied by the mean variance of
+    the noise.
 
     Parameters
     ----------
@@ -52,13 +53,13 @@ class PoissonGaussian(nn.Module):
 
     def forward(self, predicted: Tensor, observed: Tensor) -> Tensor:
         error = self.expected(predicted) - self.expected.stabilised(observed)
-        measured = (predicted != 0) | (observed != 0)  # zero is not stabilised to what zero is expected to be
+        measured = (predicted != 0) | (observed != 0)  # at zero the transform and its expectation differ
         loss: Tensor = (error * measured).square().mean() * (self.variance / self.known)
         return loss
 
 
 class Impulse(nn.Module):
-    """Huber's loss: square errors up to a threshold, and in proportion beyond, where hot and dead pixels are.
+    """Huber loss: quadratic up to a threshold, and linear beyond, where hot and dead pixels are.
 
     P. J. Huber, "Robust estimation of a location parameter", Annals of Mathematical Statistics 35, 1964.
 
@@ -86,12 +87,12 @@ _LEAST = 0.01
 
 
 def make_fidelity(kind: str, noise: Noise | None = None, known: float = 1.0) -> nn.Module:
-    """The fidelity of a kind.
+    """Fidelity for a kind of noise.
 
     Parameters
     ----------
     kind : {"gaussian", "poisson-gaussian", "impulse"}
-        What the noise is like.
+        Model of the noise.
     noise : Noise
         In the units of the two images (`Noise.scaled`); "gaussian" needs none.
     known : float

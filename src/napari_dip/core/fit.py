@@ -13,7 +13,7 @@ from napari_dip.core.reason import End, Reason
 from napari_dip.core.result import Progress
 from napari_dip.core.state import on_host
 
-_RARELY = 10  # times what an image costs pass before the next: looking takes a tenth of the time at the most
+_RARELY = 10  # least interval of previews, over the cost of one: they take a tenth of the time at most
 
 
 def fit(attempt: Attempt, last: int, clock: Clock) -> Generator[Progress | None, None, End]:
@@ -41,7 +41,7 @@ def fit(attempt: Attempt, last: int, clock: Clock) -> Generator[Progress | None,
         if attempt.due(last) and attempt.check(last) and not rule.ended:  # waits for the GPU
             reason = rule.look(fitter)
         yield clock.progress()
-    if not (rule.ended or fitter.helped()):  # whoever goes on has no more to learn about the neighbour
+    if not (rule.ended or fitter.helped()):  # a continued run was judged before
         return Reason.AFRESH.told()
     if (yield from clock.through(fitter.finish())):
         return clock.stopped()
@@ -52,7 +52,7 @@ def fit(attempt: Attempt, last: int, clock: Clock) -> Generator[Progress | None,
 
 
 class Clock:
-    """When a fit shows itself, and when it is to stop.
+    """Timing of a fit: when to show an image, and the stop by the user.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ class Clock:
     last : int
         The last iteration, at the latest.
     should_stop : callable
-        Asked before every iteration. It may block, which pauses the fit and does not count as slowness.
+        Asked before every iteration. It may block, which pauses the fit and does not lower its rate.
     interval : float
-        Seconds between two images at the least, and so long that they take a tenth of the time; 0 for all.
+        Least seconds between two images, more if these took over a tenth of the time; 0 for one every iteration.
     snapshot_every : int
         An image at each multiple of so many iterations, whatever the interval; 0 for none.
     """
@@ -97,7 +97,7 @@ class Clock:
         self._shown = time.perf_counter() if image is not None else np.inf
         self._cost = self._shown - now
         if image is None or not np.isfinite(image).all():
-            return None  # the next look will go back
+            return None  # the guard will go back at its next look
         return Progress(
             image=image,
             iteration=fitter.iteration,
@@ -108,7 +108,7 @@ class Clock:
         )
 
     def through(self, work: Generator[float, None, None]) -> Generator[Progress | None, None, bool]:
-        """Do what precedes the first iteration or follows the last; returns whether the user ended it."""
+        """Do the work before the first iteration or after the last; returns True if the user stopped it."""
         attempt, fitter, shown = self._attempt, self._attempt.fitter, time.perf_counter()
         for ready in work:
             if self._should_stop():

@@ -19,7 +19,7 @@ Shape = tuple[int, ...]
 Size = tuple[float, ...]
 #: Layers called, bytes read and written, floating point operations; or the seconds that each of them takes.
 Work = npt.NDArray[np.float64]
-_BRIEF = {"float32": 1.0, "bfloat16": 0.56}  # times the bytes of features
+_BRIEF = {"float32": 1.0, "bfloat16": 0.56}  # bytes of features relative to float32, as far as they cost time
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def passed(
     fed: Shape | None = None,
     batch: int = 1,
 ) -> Pass:
-    """A forward pass of the generator for images (*shape), fed codes of another size if that is given."""
+    """Forward pass of the generator for images (*shape); `fed` is the size of its code, by default its canvas."""
     with torch.device("meta"):
         generator = make_generator(replace(method, recompute="off"), code_channels, channels, shape, voxel_size)
         code = torch.empty(batch, code_channels, *(fed or generator.canvas))
@@ -57,10 +57,10 @@ def passed(
 
 
 class _Tally(TorchFunctionMode):
-    """Counts what layers make of meta tensors, which say that they are on a CPU.
+    """Counter of calls, bytes and operations of layers on meta tensors, which say that they are on a CPU.
 
-    The shapes of the common ones are found here: to find them torch would import its compiler, which takes seconds,
-    and triton.
+    Output shapes of common layers are computed here: torch would import its compiler for them, which takes seconds, and
+    triton.
     """
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class _Tally(TorchFunctionMode):
 
 
 def _shape_of(name: str, args: Any, kwargs: Any) -> list[int] | None:
-    """The shape that a layer makes, as modules call it; None if it is not a common one."""
+    """Output shape of a common layer, called as modules call it; None for any other."""
     match name:
         case "conv1d" | "conv2d" | "conv3d" if len(args) > 4:
             image, weight, _, stride, padding, *_ = args

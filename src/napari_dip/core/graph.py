@@ -19,32 +19,32 @@ from napari_dip.core.device import ONE_AT_A_TIME
 
 Step = Callable[[], None]
 
-#: Steps before the recording. In them libraries choose their algorithms, and an optimiser lays out what it remembers.
+#: Steps before the recording. In them libraries choose their algorithms, and an optimiser allocates its state.
 WARM_UP = 3
 
 
 class Recorder(Protocol):
-    """What records a step: CUDA, or a test without a GPU."""
+    """Recorder of a step: CUDA, or a stand-in of the tests, which need no GPU."""
 
     def aside(self) -> AbstractContextManager[None]:
-        """Where steps run before the recording."""
+        """Context in which steps run before the recording."""
 
     def record(self, step: Step) -> Step:
-        """Record a step, which then has not been made, and return what makes it. May fail in any way."""
+        """Record a step without executing it; returns the function that executes it. May fail in any way."""
 
     def forget(self) -> None:
-        """Tensors that a recorded step remembers are about to be replaced."""
+        """Prepare for the replacement of tensors that a recorded step uses."""
 
 
 class CUDA:
-    """Records in a queue beside the one that runs use; there is one for each device, as libraries keep memory for each.
+    """Recorder on a stream beside that of the runs: one for each device, as libraries keep memory for each stream.
 
     Parameters
     ----------
     device : str
         A CUDA device.
     random : torch.Generator
-        On that device: what the step draws its random numbers from. A replay moves it on as the step would.
+        On that device: the source of the step's random numbers. A replay moves it on as the step would.
     """
 
     def __init__(self, device: str, random: torch.Generator) -> None:
@@ -91,7 +91,7 @@ def _beside(device: str) -> Any:
 
 
 def _close_books(device: int, pool: Any) -> None:
-    """Tell the allocator that a recording is over which CUDA refused to end.
+    """Tell the allocator that a recording which CUDA refused to end is over.
 
     Up to torch 2.11 it goes on counting it, and fails where memory is next handed back (pytorch pull request 180395).
     """
@@ -102,7 +102,7 @@ def _close_books(device: int, pool: Any) -> None:
 
 @contextmanager
 def _own_workspace() -> Iterator[None]:
-    """Matrix products have a workspace for each queue; two graphs that share one must not be replayed side by side."""
+    """Matrix products have a workspace per stream; two graphs that share one must not be replayed side by side."""
     torch._C._cuda_clearCublasWorkspaces()
     try:
         yield
@@ -111,7 +111,7 @@ def _own_workspace() -> Iterator[None]:
 
 
 def recorder_for(device: str, random: torch.Generator) -> Recorder | None:
-    """What records on a device, if anything does."""
+    """Recorder for a device; None if it has none."""
     return CUDA(device, random) if device.startswith("cuda") else None
 
 
@@ -136,7 +136,7 @@ class Replayed:
         self._made = 0
 
     def forget(self) -> None:
-        """Record anew, as a tensor that the step remembers is replaced. Before that."""
+        """Drop the recording, before a tensor that the step uses is replaced."""
         if self._recorder is not None and self._replay is not None:
             self._recorder.forget()
         self._replay, self._made = None, 0

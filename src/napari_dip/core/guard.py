@@ -42,11 +42,11 @@ class Guard:
         self.good = None
 
     def due(self, fitter: Fitter) -> bool:
-        """Whether it is time to look."""
+        """True every `EVERY` iterations, when it is time to look."""
         return fitter.iteration % EVERY == 0
 
     def rescue(self, fitter: Fitter) -> None:
-        """Go back to the last good state if the search has left the finite numbers since the last look."""
+        """Go back to the last good state if a loss since the last look was not finite."""
         if self.good is not None and not all(map(math.isfinite, fitter.losses[self.seen :])):
             fitter.restore(self.good)
 
@@ -56,7 +56,7 @@ class Guard:
         Parameters
         ----------
         last : bool
-            Whether no look will follow, so that this is the time to give up.
+            True if no look will follow, so that this is the time to give up.
 
         Raises
         ------

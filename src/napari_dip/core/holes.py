@@ -1,4 +1,4 @@
-"""How much of a hole its surroundings determine."""
+"""Holes in an image: what their surroundings determine, and what is invented."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def hole_ratio(missing: npt.ArrayLike, image: npt.ArrayLike, noise: Noise | None
     missing : array-like of bool, (Y, X) or (Z, Y, X)
         True where there is a hole.
     image : array-like of the same shape
-        What is missing in it, or not finite, may be anything.
+        Values of missing pixels, and those that are not finite, do not matter.
     noise : Noise, optional
         Of the image; without it the noise is taken for white.
 
@@ -81,16 +81,16 @@ def hole_warning(missing: npt.ArrayLike, image: npt.ArrayLike, noise: Noise | No
 
 
 def spread_around(missing: npt.ArrayLike, image: npt.ArrayLike, where: npt.ArrayLike) -> Array:
-    """Standard deviation of what is known around missing pixels: how far one may be off that nothing determines.
+    """Standard deviation of the known pixels around missing ones: the uncertainty of what nothing determines.
 
     Parameters
     ----------
     missing : array-like of bool, (Y, X) or (Z, Y, X)
         True where there is a hole; not everywhere.
     image : array-like of the same shape
-        In counts. What is missing in it may be anything.
+        In counts. Values of missing pixels do not matter.
     where : array-like of bool, of the same shape
-        The pixels that are asked for, such as those of a `hole_ratio` of 1 and more.
+        The pixels that are asked for, such as those with a `hole_ratio` of 1 or more.
 
     Returns
     -------
@@ -115,11 +115,11 @@ def spread_around(missing: npt.ArrayLike, image: npt.ArrayLike, where: npt.Array
 
 
 def correlation_length(image: Array, known: npt.NDArray[np.bool_], noise: Noise | None = None) -> float:
-    """The distance at which the structure of an image has lost half of its correlation, in pixels; 2 at the least.
+    """Distance at which the structure of an image has lost half of its correlation, in pixels; at least 2.
 
-    Noise is subtracted from the autocovariance: if it is given and neighbours share it, all of it; else what is alone
-    in the middle (white noise), which is then continued from its neighbours, so that a wrong strength does no harm.
-    Infinite if there is no structure that chance would not make of the noise.
+    Noise is subtracted from the autocovariance. Correlated noise is subtracted at all lags. White noise is at lag 0
+    alone, which is extrapolated from lags 1 and 2, so that a wrong noise level does no harm. Infinite if no structure
+    rises above what chance makes of the noise.
     """
     shape, axes = [2 * n for n in image.shape], range(image.ndim)  # room for the lags not to wrap round
 

@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 #: Standard deviations above or below the surroundings.
 _FAR = 5.0
-#: Of the height of a pixel, what its neighbours may have of it. A spot of 2 pixels' width gives them half.
+#: Largest height of the neighbours, relative to that of the pixel. A spot 2 pixels wide gives them half.
 _SHARED = 0.35
-#: The same of pixels that are defective beyond doubt; times as many small spots from which there is doubt; and parts of
-#: all pixels from which they are texture.
+#: The same two for pixels that are defective beyond doubt; small spots per defective pixel from which there is doubt;
+#: and the fraction of all pixels from which they are texture.
 _SURELY, _UNSHARED, _DOUBT, _MANY = 10.0, 0.1, 0.25, 0.01
-#: Times the range of the neighbours but the two extreme ones: fine texture reaches further than noise.
+#: Least height in ranges of the neighbours without the two extremes: fine texture reaches further than noise.
 _VARIED = 2.0
-#: Parts of an image's surroundings that are darker than those at which its noise counts as measured.
+#: Fraction of an image's surroundings that are darker than those at which its noise counts as measured.
 _DARK = 0.1
 
-#: Pixels across of the largest cluster, and the least standard deviation of the noise, in parts of its mean.
+#: Pixels across the largest cluster, and the least standard deviation of the noise at a pixel, relative to sigma.
 _CLUSTER, _LEAST = 3, 0.05
-#: Pixels of the shortest line, and parts of the image that it crosses; its parts that stand out; lines of an image, and
-#: parts of these, from which they are a pattern.
+#: Shortest line, in pixels and as a fraction of the image; fraction of it that stands out; lines from which they are a
+#: pattern, as a number and as a fraction of all.
 _LENGTH, _CROSSED, _OUTSTANDING, _LINES, _PATTERN = 16, 0.25, 0.8, 3, 0.04
-#: Times as far must lines stand out that have others on one side alone: photographs often end with a dark one.
+#: Factor on the threshold of lines at the border of the image: photographs often end with a dark one.
 _ONE_SIDE = 4
 
 _BESIDE = np.ones((3, 3), bool)
@@ -45,8 +45,8 @@ _FURTHER[2:-2, 2:-2] = False
 def isolated(values: npt.NDArray[np.float64], noise: Noise, *, surely: bool = False) -> npt.NDArray[np.bool_]:
     """Single pixels, or pairs, far from their surroundings.
 
-    A pixel is compared with the median at two pixels' distance. What an instrument images is as wide as its point
-    spread function, so if more than one neighbour goes along, it is a small structure.
+    A pixel is compared with the median at two pixels' distance. What an instrument images is as wide as its PSF, so
+    a pixel that stands out with more than one neighbour is a small structure.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def isolated(values: npt.NDArray[np.float64], noise: Noise, *, surely: bool = Fa
 
 
 def defective(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bool_]:
-    """Isolated pixels that are so beyond doubt: none where spots as small as a pixel have light in its neighbours too.
+    """Isolated pixels that are defective beyond doubt; none if spots nearly as small also have light beside them.
 
     Parameters are those of `isolated`.
     """
@@ -74,7 +74,7 @@ def defective(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.b
     beside = np.where(height > 0, above, -below)
     far = np.abs(height) > np.maximum(_SURELY, 2 * _VARIED * (above - below))
     level = ndimage.median_filter(values, footprint=_AROUND.reshape((1,) * (values.ndim - 2) + (5, 5)), mode="mirror")
-    far &= np.abs(values - level) > _SURELY * np.sqrt(noise.variance(level))  # the dark end of the transform is a guess
+    far &= np.abs(values - level) > _SURELY * np.sqrt(noise.variance(level))  # the transform is a guess in the dark
     alone = far & (beside < _UNSHARED * np.abs(height) + 2)
     small = far & ~alone & (beside < 2 * _SHARED * np.abs(height))  # of a blur of less than a pixel
     doubtful = np.count_nonzero(small) > _DOUBT * np.count_nonzero(alone) or alone.mean() > _MANY
@@ -82,10 +82,10 @@ def defective(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.b
 
 
 def clusters(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bool_]:
-    """Up to 3x3 bad pixels side by side, beyond doubt: where they end, they leave nothing to the pixels around them.
+    """Clusters of up to 3x3 pixels that are defective beyond doubt: the pixels around share nothing of their height.
 
-    Light of a point falls off by degrees, so that the dimmest pixel of its spot is near the brightest one beside it.
-    None is found where spots as small have light around them too. Parameters are those of `isolated`.
+    The spot of a point falls off gradually, so that its dimmest pixel is near the brightest one beside it. None is
+    found if spots as small also have light around them. Parameters are those of `isolated`.
     """
     found = np.zeros(values.shape, bool)
     if noise.sigma <= 0:
@@ -93,7 +93,7 @@ def clusters(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bo
     for place in np.ndindex(values.shape[:-2]):
         plane = values[place]
         level = ndimage.median_filter(plane, footprint=_FURTHER, mode="mirror")
-        deviation = np.sqrt(noise.variance(np.maximum(plane, level)))  # few photons are far from none
+        deviation = np.sqrt(noise.variance(np.maximum(plane, level)))  # else a few photons stand out of the dark
         height = (plane - level) / np.maximum(deviation, _LEAST * noise.sigma)
         labels, _ = ndimage.label(np.abs(height) > _SURELY, np.ones((3, 3)))
         sizes = np.bincount(labels.ravel())
@@ -122,8 +122,8 @@ def clusters(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bo
 def lines(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """Rows and columns, from one border, that stand out of those beside them nearly everywhere: hot, dead or unsteady.
 
-    Each pixel is compared with three on either side, far beyond how these differ; so the noise need not be known. What
-    an instrument images is wider than one pixel, and leaves light in the next line too. Many lines are a pattern.
+    Each pixel must stand out of three on either side by far more than these differ, so the noise need not be known.
+    What an instrument images is wider than one pixel, and lights the next line too. Many lines count as a pattern.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def _columns(plane: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     padded = np.pad(plane, ((0, 0), (3, 3)), mode="reflect")
     for sign, way in itertools.product((1, -1), (1, -1)):  # hot and dead, from either border
         over = [sign * plane > sign * padded[:, 3 + far : 3 + far + columns] for far in (-3, -2, 2, 3)]
-        likely = np.flatnonzero(_reach(np.add.reduce(over, dtype=np.int8)[::way] >= 3) >= least)  # quick to tell
+        likely = np.flatnonzero(_reach(np.add.reduce(over, dtype=np.int8)[::way] >= 3) >= least)  # a quick preselection
         beside = np.sort(np.stack([padded[:, likely + far] for far in (0, 1, 2, 4, 5, 6)]), axis=0)
         level, spread = (beside[2] + beside[3]) / 2, beside[4] - beside[1]
         spread[:, (likely < 3) | (likely >= columns - 3)] *= _ONE_SIDE  # where the border mirrors what is there
@@ -170,9 +170,9 @@ def _reach(out: npt.NDArray[np.bool_]) -> npt.NDArray[np.int_]:
 
 
 def _heights(values: npt.NDArray[np.float64], noise: Noise, dark: float = 0) -> tuple[npt.NDArray[np.float64], ...]:
-    """Height above the surroundings, in standard deviations of the noise, of a pixel and of its extreme neighbours.
+    """Height above the surroundings, in noise standard deviations, of each pixel and its second extreme neighbours.
 
-    The variance of the darkest part `dark` of the surroundings is that at its upper end.
+    The variance in the darkest fraction `dark` of the surroundings is taken to be that at its upper end.
     """
     from napari_dip.core.stabilise import Stabiliser  # imports torch, which a form and --help do without
 
@@ -182,7 +182,7 @@ def _heights(values: npt.NDArray[np.float64], noise: Noise, dark: float = 0) -> 
     level = ndimage.median_filter(values, footprint=around, mode="mirror")
     first, slope = -np.inf, 0.0
     if noise.gain > 0:
-        # below no light the transform ends, which would hide dead pixels: its tangent goes on. Where that begins above
+        # the transform ends at no light, which would hide dead pixels: its tangent goes on. Where that begins above
         # the darkest part, the variance is not extrapolated, down to none at an offset that is often fitted too high
         first = max(float(np.quantile(level, dark)), noise.offset) if dark else noise.offset
         slope = 1 / stabiliser.unit / math.sqrt((first - noise.offset) / stabiliser.unit + stabiliser.dark)

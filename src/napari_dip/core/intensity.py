@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-#: Differences between intensities, of which float64 holds the fourth powers; and the smallest number to divide by.
+#: Limits of differences whose fourth powers float64 holds, and the smallest number to divide by.
 _SMALLEST, _LARGEST, _TINY = 1e-70, 1e70, 1e-300
 
 
@@ -35,7 +35,7 @@ class Scaling:
 
 
 def above(values: npt.NDArray[np.generic], low: np.generic) -> npt.NDArray[np.float64]:
-    """Differences between real numbers and one of their type that is not above them, float64.
+    """Differences between real numbers and a lower bound of their type, float64.
 
     Exact where float64 holds the difference, even of integers that it does not hold themselves.
     """
@@ -48,7 +48,7 @@ def above(values: npt.NDArray[np.generic], low: np.generic) -> npt.NDArray[np.fl
 
 
 def mean_of(values: npt.NDArray[np.generic]) -> float:
-    """Mean of real numbers of any type and size, as float64 has it; as exact whatever was added to them."""
+    """Mean of real numbers of any type and size, as float64; a constant added to them costs no accuracy."""
     low = values.min()
     over = above(values, low)
     span = float(over.max()) or 1.0

@@ -1,8 +1,8 @@
-"""What is done when memory runs out: the same run with less of it, one rung of a ladder after the other.
+"""Steps down when memory runs out: the same run with less of it, one rung of a ladder after the other.
 
 1. Lower precision: bfloat16 in place of float32 takes half of it.
-2. Recomputing: activations are computed again on the way back, not kept; the image is the same.
-3. Tiles: other generators, that start again (`napari_dip.core.pieces`).
+2. Recomputing: activations are computed again in the backward pass, not kept; the image is the same.
+3. Tiles: a generator for each, which starts afresh (`napari_dip.core.pieces`).
 4. The CPU, which has more memory and less speed.
 
 Only what the user left open is changed, and each step is told. All runs of a job share one ladder, so that later slices
@@ -22,7 +22,7 @@ from napari_dip.core.state import State
 from napari_dip.knobs import Method
 from napari_dip.settings import Settings
 
-LEAST = 128  # pixels of the result along the tiles that are chosen for want of memory
+LEAST = 128  # pixels of the result along the smallest tiles that are chosen for want of memory
 
 
 def left_open(settings: Settings) -> frozenset[str]:
@@ -33,9 +33,9 @@ def left_open(settings: Settings) -> frozenset[str]:
 
 
 def smaller(settings: Settings, shape: tuple[int, ...], factor: int) -> int:
-    """Side of the next smaller tiles of an observation (*shape) that becomes finer by a factor; 0 if there are none.
+    """Side of the next smaller tiles of an observation (*shape): the largest power of two that cuts; 0 for none.
 
-    The largest power of two that cuts.
+    `factor` is that of super-resolution.
     """
     side: int = 2 ** (math.ceil(math.log2(settings.tile or max(shape))) - 1)
     return side if side >= max(16, LEAST // factor, 2 * settings.overlap) else 0
@@ -53,9 +53,9 @@ class Ladder:
     open : collection of str
         The knobs that may be changed; by default none, so that a run ends where memory runs out.
     volume : bool
-        Whether it is volumes that are fitted.
+        True if volumes are fitted.
     crowded : callable
-        Whether several runs share the device: then fewer of them are the remedy.
+        True while several runs share the device: then fewer of them are the remedy.
 
     Attributes
     ----------
@@ -64,9 +64,9 @@ class Ladder:
     tried : list of str
         The steps taken so far.
     cuts : bool
-        Whether tiles are the next rung: while nothing is complete that would have to start again.
+        True if tiles are the next rung: nothing is complete yet that would have to start again.
     good : State or None
-        Of a fit that ended before that rung: the CPU can go on from it.
+        Last good state of a fit that ended before that rung: the CPU can go on from it.
     """
 
     def __init__(
@@ -101,9 +101,9 @@ class Ladder:
         return self.changed(self._settings)
 
     def lower(self) -> str:
-        """Go down by a step that a run can go on from where it is.
+        """Take a step down after which a run can go on where it is.
 
-        Returns how it goes on, or nothing if there is no such step before tiles, or none at all.
+        Returns how it goes on; an empty string if there is no such step, or tiles come first.
         """
         if self.crowded():
             return ""
@@ -116,7 +116,7 @@ class Ladder:
         return "" if self.cuts else self.to_cpu()
 
     def begin(self, shape: tuple[int, ...], factor: int, fresh: bool) -> None:
-        """Begin with an observation (*shape), of which nothing is complete yet; `fresh`: nor fitted before."""
+        """Begin with an observation (*shape), of which nothing is complete yet; `fresh` if it was not fitted before."""
         chosen = "tile" in self._changes or smaller(self.settings, shape, factor) > 0
         self.cuts = fresh and "tile" in self._open and chosen
         self.good = None
@@ -136,7 +136,7 @@ class Ladder:
 
     @property
     def has_cpu(self) -> bool:
-        """Whether the CPU is a rung below this one."""
+        """True if the CPU is a rung below this one."""
         if "precision" not in self._open and self._settings.precision == "bfloat16" and self._volume:
             return False  # which a CPU gets wrong
         return "device" in self._open and self.device.name != "cpu"

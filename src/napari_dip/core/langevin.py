@@ -1,4 +1,4 @@
-"""Sampling instead of fitting: an optimiser whose steps are noisy by just so much that it draws from the posterior."""
+"""Posterior sampling: an optimiser with just so much noise in its steps that it draws from the posterior."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Langevin(torch.optim.Optimizer):
     Parameters
     ----------
     parameters : iterable of Parameter
-        What is sampled.
+        The weights to sample.
     step_length : float
         Of the drift, in units of the preconditioned gradient.
     temperature : callable

@@ -1,4 +1,4 @@
-"""How much memory there is left."""
+"""Free memory of a device, within the limits of containers and batch systems."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def free(device: str) -> float:
     """Bytes that a run on a device may take: infinite where that cannot be found out.
 
     On a CPU that is what the system can give without swapping, within the limits of the control groups (of containers
-    and batch systems); on a GPU, what no process holds, and what torch holds in reserve,
-    within the share of this process (`torch.cuda.set_per_process_memory_fraction`).
+    and batch systems). On a GPU it is what no process holds and what torch holds in reserve, within the share of this
+    process (`torch.cuda.set_per_process_memory_fraction`).
     """
     if device.startswith("cuda"):
         unused, total = torch.cuda.mem_get_info(device)
@@ -48,7 +48,7 @@ def _available() -> float:
 
 
 def _within_groups() -> list[float]:
-    """What each limit leaves, of the groups of this process and those around them."""
+    """Bytes that each limit leaves, of the control groups of this process and those around them."""
     left = [math.inf]
     for line in _CGROUPS.read_text().splitlines() if _CGROUPS.exists() else []:
         _, controllers, path = line.split(":", 2)
@@ -67,7 +67,7 @@ def _within_groups() -> list[float]:
 
 
 def _number(file: Path) -> float | None:
-    """What a file says: none if it cannot be read, or sets no limit."""
+    """Number in a file; None if it cannot be read, or sets no limit."""
     try:
         return float(file.read_text())
     except (OSError, ValueError):  # "max"

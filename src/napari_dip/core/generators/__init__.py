@@ -43,7 +43,7 @@ def fresh_generator(
 def draw_weights(generator: nn.Module, rng: torch.Generator) -> None:
     """Draw all weights as torch does by default (He et al. 2015), but from `rng`, so that a seed decides them.
 
-    Times the `gain` of a layer that has one.
+    The bound is multiplied by the `gain` of a layer that has one.
     """
     for layer in generator.modules():
         weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)

@@ -40,11 +40,11 @@ _BY_NDIM: dict[str, tuple[Any, ...]] = {
 
 
 def halvings(shape: Shape, scales: int, smallest: int = 2, voxel_size: Size | None = None) -> list[Shape]:
-    """Which axes each scale halves: one tuple of 1 and 2 per scale, the finest first.
+    """Halving factors (1 or 2 per axis) of each scale, the finest first.
 
     An axis is halved as long as both halves keep at least `smallest` pixels; where no axis can be halved any more the
-    hourglass ends, so a small image gets fewer scales, and a thin one is halved along its length alone. With the size
-    of its voxels, an axis that is k times as coarse as the finest waits for log2 k scales, until they are cubes.
+    hourglass ends, so a small image gets fewer scales, and a thin one is halved along its length alone. Given the
+    voxel size, an axis k times as coarse as the finest is not halved for log2 k scales, until voxels are cubes.
     """
     size, voxel = list(shape), list(voxel_size or (1.0,) * len(shape))
     factors: list[Shape] = []
@@ -145,10 +145,10 @@ class Hourglass(nn.Module):
 
 
 def _joined(up: nn.Module, norm: nn.Module, features: Tensor, bypass: Tensor | None = None) -> Tensor:
-    """Features of the next finer scale, with those that bypassed the coarser ones."""
+    """Features of the next finer scale, joined with those of its skip."""
     features = up(features)
     if bypass is not None:
-        if features.requires_grad:  # of a part of the channels, whose rows have gaps: ten times as slow upwards
+        if features.requires_grad:  # a slice of the channels has gaps in memory: ten times as slow further back
             features.register_hook(_without_gaps)  # type: ignore[no-untyped-call]
         features = torch.cat([bypass, features], dim=1)
     return torch.as_tensor(norm(features))
@@ -160,7 +160,7 @@ def _without_gaps(gradient: Tensor) -> Tensor:
 
 
 class AsGiven(nn.Module):
-    """A layer that computes in the digits it is given, where autocast would take float32 for no more accuracy."""
+    """A layer that computes in the precision of its input, where autocast would take float32 for no more accuracy."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -172,7 +172,7 @@ class AsGiven(nn.Module):
 
 
 class _Layers:
-    """Makes the layers of one hourglass: what is common to all of them is said here once."""
+    """Factory of the layers of one hourglass, with the activation, normalisation and padding that they share."""
 
     def __init__(self, method: Prior, ndim: int) -> None:
         self.ndim = ndim

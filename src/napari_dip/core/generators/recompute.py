@@ -1,4 +1,4 @@
-"""Computing activations twice: those within a part of a generator are not kept for the way back, but made again.
+"""Gradient checkpointing: activations within a part of a generator are not kept, but computed again going backward.
 
 Chen, Xu, Zhang, Guestrin, "Training deep nets with sublinear memory cost" (2016). The gradients are the same.
 """
@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def through(part: Callable[..., Tensor], *given: Tensor, recompute: bool) -> Tensor:
-    """What a part of a generator makes of what it is given; with `recompute`, keeping for the way back only that."""
+    """Output of a part of a generator; with `recompute` only its inputs are kept for the backward pass."""
     if not (recompute and torch.is_grad_enabled()):
         return part(*given)
     # no part draws random numbers; to keep their state would read it back to the host, which no CUDA graph allows

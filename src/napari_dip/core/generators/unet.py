@@ -1,9 +1,9 @@
-"""The residual U-Net: a generator that is fed an image and makes it better, for self-guided fits, in 2-D and 3-D.
+"""The residual U-Net: the generator of self-guided fits, from a noisy image to a cleaner one, in 2-D and 3-D.
 
 image ── head ── block ──┬─────────────────── + ── block ── tail ──(-)── image      each down halves the image,
                          └─ down ── ... ── up ┘              what is taken away     each up doubles it
 
-No normalisation: statistics of a crop are not those of the image.
+It has no normalisation, as the statistics of a crop are not those of the image.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _TRANSPOSED: tuple[Any, ...] = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvT
 
 
 def halved(method: SelfGuided, shape: Shape, voxel_size: Size | None = None) -> list[Shape]:
-    """Which axes each way down halves."""
+    """Halving factors (1 or 2 per axis) of each step down."""
     return halvings(shape, method.scales - 1, 4, voxel_size) if method.scales > 1 else []
 
 
 def multiples(method: SelfGuided, shape: Shape, voxel_size: Size | None = None) -> Shape:
-    """What the size of an image must be a multiple of along each axis."""
+    """Number that the size of an image must be a multiple of, along each axis."""
     return tuple(math.prod(f[axis] for f in halved(method, shape, voxel_size)) for axis in range(len(shape)))
 
 
@@ -41,7 +41,7 @@ class UNet(nn.Module):
     Parameters
     ----------
     method : SelfGuided
-        `channels`, `scales`, `blocks`, `filter_size`, `padding` and `activation` are read. The scales count the finest.
+        `channels`, `scales` (with the finest), `blocks`, `filter_size`, `padding` and `activation` are read.
     code_channels, channels : int
         Of what it is fed, whose first channels are the image, and of the image.
     shape : tuple of int

@@ -1,8 +1,8 @@
 """Convolutions of small volumes, which torch leaves to a slow kernel on a CPU.
 
-That one writes down every voxel once for each tap of the filters, 27 times as much as the volume, and multiplies
-matrices; oneDNN does neither, in a fifth of the time. torch goes by channels x planes x rows and disregards the columns
-(`use_mkldnn` in ATen/native/Convolution.cpp), unless there are several volumes: so a small one becomes two, its halves.
+That kernel copies every voxel once for each tap of the filters, 27 times the volume, and multiplies matrices; oneDNN
+takes a fifth of the time. For a single volume torch chooses by channels x planes x rows, whatever the columns
+(`use_mkldnn` in ATen/native/Convolution.cpp); several go to oneDNN. So a small volume is passed as two, its halves.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _SMALL = 20480  # channels x planes x rows up to which torch takes its own kerne
 
 
 class Conv3d(nn.Conv3d):
-    """As `torch.nn.Conv3d`, of zeros or reflections beyond the border."""
+    """`torch.nn.Conv3d` with zero or reflection padding, fast for small volumes too."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # (N, C, D, H, W)
         kernel, stride = self.kernel_size, self.stride
@@ -37,6 +37,6 @@ class Conv3d(nn.Conv3d):
 
 
 def _slow(volume: Tensor, kernel: tuple[int, ...]) -> bool:
-    """Whether torch would take its own kernel."""
+    """True if torch would take its own, slow kernel."""
     small = volume.shape[0] == 1 and volume.shape[1:4].numel() <= _SMALL and not min(kernel[1:]) > 3
     return small and max(kernel) > 1 and volume.device.type == "cpu" and volume.dtype == torch.float32

@@ -44,15 +44,15 @@ class Fitter:
     iteration : int
         Steps made so far.
     warm : bool
-        Whether they began from the weights of a neighbour.
+        True if they began from the weights of a neighbour.
     losses : list of float
         Of all steps, once they are read: reading waits for the GPU.
     observation, iterate : Tensor (1, C, *S), Tensor (1, C, *image)
-        What is fitted, and the latest that the generator made: to look at, not to keep.
+        The measurement, and the latest output of the generator: to look at, not to keep.
     events : list of Event
-        What happened.
+        Log of the fit.
     found : dict of str to Tensor
-        What takes long to find out about a problem and is the same in all searches of it: for those that follow.
+        Costly results that are the same in all fits of a problem, for those that follow.
     """
 
     _generator: Hourglass | UNet
@@ -72,8 +72,8 @@ class Fitter:
     def begin(self, state: State | None = None, neighbour: State | None = None, since: int | None = None) -> None:
         """Make all that the fit needs on the device, fresh from the seed or as a state left it.
 
-        A neighbour is the state that the fit of a similar image ended in: fresh, but from its weights. `since` is the
-        iteration that the run began at, if it is not that of the state.
+        `neighbour` is the final state of the fit of a similar image: a fresh fit begins from its weights (warm start).
+        `since` is the iteration that the run began at, if it is not that of the state.
         """
         problem, method = self.problem, self.method
         if self.device == "cpu":
@@ -106,15 +106,15 @@ class Fitter:
             self.restore(state)
 
     def prepare(self) -> Generator[float, None, None]:
-        """Do what takes long before the first iteration, with pauses that tell the share that is done. Nothing here."""
+        """Do the long work before the first iteration, yielding the share that is done. None here."""
         yield from ()
 
     def finish(self) -> Generator[float, None, None]:
-        """Do what takes long after the last iteration, before the final mark. Nothing here."""
+        """Do the long work after the last iteration, before the final mark. None here."""
         yield from ()
 
     def watch(self, watch: Callable[[Fitter], None]) -> None:
-        """Have something see each iteration as a part of it, without waiting for the GPU."""
+        """Add a callback to each iteration; it is a part of it, and must not wait for the GPU."""
         self._watches.append(watch)
 
     def step(self) -> None:
@@ -171,7 +171,7 @@ class Fitter:
         raise NotImplementedError
 
     def mark(self, final: bool = True) -> Mark:
-        """Copy of what is restored so far; if it is not final, without what takes long."""
+        """Copy of the restored image so far; the long work is done only for the final one."""
         raise NotImplementedError
 
     def averages(self) -> dict[str, Any]:
@@ -194,17 +194,17 @@ class Fitter:
         self._generator.load_state_dict(neighbour.weights)
 
     def helped(self) -> bool:
-        """Whether to begin from the weights of a neighbour was right."""
+        """True if it was right to begin from the weights of a neighbour."""
         return True
 
     def precision(self) -> torch.autocast:
-        """The digits that the generator computes with."""
+        """Context in which the generator computes in bfloat16 or float32."""
         chosen = devices.precision_of(self.method, self.device, volume=len(self.problem.image_shape) == 3)
         return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=chosen == "bfloat16")
 
     @property
     def losses(self) -> list[float]:
-        """Of all steps so far. Waits for the GPU."""
+        """Losses of all steps so far. Waits for the GPU."""
         if self._unread:
             try:
                 read = torch.stack(self._unread).tolist()
@@ -222,7 +222,7 @@ class Fitter:
             return torch.as_tensor(self._operator(self.average))
 
     def image(self) -> npt.NDArray[np.float32]:
-        """What is restored so far, (C, *image), on the host. Waits for the GPU."""
+        """Restored image so far, (C, *image), on the host. Waits for the GPU."""
         return on_host(self.average)
 
     def restart_optimiser(self, slower: float = 1.0) -> None:
@@ -237,7 +237,7 @@ class Fitter:
             return Muon(weights, rate, rate / 20)
         fused = self._fused or self.device == "cpu"
         optimiser = torch.optim.Adam(weights, rate, fused=fused or None, capturable=self._fused)
-        # that the first steps are not recorded is meant so
+        # silences torch: that the first steps are not recorded is meant so
         optimiser._warned_capturable_if_run_uncaptured = True
         return optimiser
 

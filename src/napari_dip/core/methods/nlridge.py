@@ -1,4 +1,4 @@
-"""The non-local collaborative estimate: similar patches of one image denoise each other, no network needed.
+"""NL-Ridge, a kind of non-local means: similar patches of one image denoise each other, without a network.
 
 A group of k similar patches of n pixels, the columns of Y, is replaced by linear combinations of its members, Y Theta.
 The weights that minimise the squared error follow from the products of the clean patches, which are not known: the
@@ -8,10 +8,10 @@ and those of the first result plus ``n s^2 I`` in the second; here with columns 
 a constant brightness passes as it is. This is NL-Ridge (Herbreteau and Kervrann, ICIP 2022), but for a third step: the
 second once more, from its own result, which gains 0.1 to 0.4 dB in fluorescence images of few photons.
 
-Noise that neighbouring pixels share takes I out of this: the noise of patches that overlap, or nearly, is alike, by the
-correlation R of the noise at their distance. The second step has R in place of I then, in both places. The first would
-have to know the products of the clean patches better than overlapping noisy ones tell: it, and what follows it, is made
-on every second pixel or so, where noise is nearly independent, and what comes out is what the second step knows.
+Where noise is correlated, so is that of patches that overlap, or nearly: by the correlation R of the noise at their
+distance. R takes the place of I in the second step, in both places. The first step would have to know the products of
+the clean patches better than overlapping noisy ones tell. So all three steps are made on sub-grids of every second (or
+third) pixel, in which noise is nearly independent; their result is the guide of one more second step on all pixels.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from napari_dip.core.pauses import part, without_pauses
 Array = npt.NDArray[np.float64]
 _STEP = 4  # pixels from one reference patch to the next
 REACH = 18  # pixels from a reference patch to the furthest of its group, along each axis
-_REFERENCES = 1024  # matched at a time, over the channels; 1024 of them measure 6 MB of distances
+_REFERENCES = 1024  # reference patches matched at a time, over the channels; 1024 of them take 6 MB of distances
 WORKERS = 8  # strips at a time on a CPU, at the most
 _VALUES = {"cpu": 2**18}  # pixels of groups in one batch of solves: 1 MB an array, which a cache holds
 _MANY_VALUES = 2**22  # the same elsewhere: a GPU is to be kept busy
-CONTRAST = 50  # ranges of an image in sigma up to which float32 is enough: its rounding grows with their square
-_ROUNDING = {torch.float32: 1e-6, torch.float64: 1e-14}  # in parts of the largest product
+CONTRAST = 50  # range of an image in sigma up to which float32 is enough: its rounding grows with the square
+_ROUNDING = {torch.float32: 1e-6, torch.float64: 1e-14}  # relative to the largest product
 _LEAST = {
     torch.float32: 1e-6,
     torch.float64: 1e-3,
-}  # of the noise's power, what noise weaker than sigma still counts as
-_LEAST_VARIANCE = 1e-3  # of what comes out, in parts of that of the noise: far below what so many patches leave
+}  # least power of the noise, relative to sigma squared
+_LEAST_VARIANCE = 1e-3  # least variance of an estimate, relative to the noise: far below what so many patches leave
 
 
 _Strip = tuple[slice, Tensor, Tensor]
@@ -57,18 +57,18 @@ class _Groups:
     count: int
 
 
-#: Of the first step and the others, up to which sigma in parts of the image's range: chosen by measurement.
+#: Groups of the first step and of the others, up to a sigma relative to the image's range: chosen by measurement.
 SIZES = (
     (15 / 255, _Groups(7, 18), _Groups(7, 55)),
     (35 / 255, _Groups(9, 18), _Groups(9, 90)),
     (float("inf"), _Groups(11, 20), _Groups(9, 90)),
 )
-#: Of the last step where neighbours share noise: as much noise is in fewer independent values.
+#: Groups of the last step under correlated noise: as much noise is in fewer independent values.
 ON_ALL_PIXELS = _Groups(13, 90)
 
 
 def nonlocal_ridge(image: Tensor, sigma: float, shared: Array | None = None) -> Tensor:
-    """Take noise out of an image by non-local ridge regression.
+    """Denoise an image by non-local ridge regression.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def nonlocal_ridge(image: Tensor, sigma: float, shared: Array | None = None) -> 
 
 
 def by_strips(image: Tensor, sigma: float, shared: Array | None = None) -> Generator[float, None, Tensor]:
-    """As `nonlocal_ridge`, which it returns, with a pause after each strip that tells the share that is done."""
+    """`nonlocal_ridge` with pauses: yields the share that is done after each strip, and returns the image."""
     if image.ndim not in (3, 4):
         raise ValueError(f"image has the shape {tuple(image.shape)}; give it channels and two or three spatial axes")
     if not 0 <= sigma < float("inf"):
@@ -137,7 +137,7 @@ def _in_steps(noisy: Tensor) -> Generator[float, None, Tensor]:
 
 
 def _sizes(noisy: Tensor) -> tuple[_Groups, _Groups]:
-    """Sizes that suit noise of unit variance in an image (C, H, W)."""
+    """Group sizes of the first step and of the others for an image (C, H, W) with noise of unit variance."""
     smooth = F.avg_pool2d(noisy, [min(8, n) for n in noisy.shape[1:]])
     ratio = 1 / float(smooth.amax() - smooth.amin()) if smooth.amax() > smooth.amin() else float("inf")
     return next((first, second) for most, first, second in SIZES if ratio <= most)
@@ -152,9 +152,9 @@ def in_step(
     shared: Tensor | None = None,
     workers: int = WORKERS,
 ) -> Generator[float, None, Tensor]:
-    """One step for images (C, H, W) with noise of unit variance: groups and weights by the guide, pixels of noisy.
+    """One step for images (C, H, W) with unit noise variance: groups and weights from the guide, pixels from `noisy`.
 
-    `shared` is the autocorrelation of noise that is not white, for a guide that is `known`.
+    `shared` is the autocorrelation of correlated noise, for a guide that is `known`.
     """
     height, width = noisy.shape[1:]
     side = groups.side
@@ -170,7 +170,7 @@ def in_step(
     local = threading.local()
 
     def estimate(top: int) -> _Strip:
-        """Of a strip of references from `top` on: its rows, the sums of what its groups give there, and the weights."""
+        """Strip of references from `top` on: its rows, the weighted sums of its estimates there, and the weights."""
         bottom = min(top + strip, down)
         low, high = max(top - REACH, 0), min(bottom + REACH, down)
         if not hasattr(local, "space"):
@@ -242,7 +242,7 @@ def _extended(image: Tensor, side: int) -> Tensor:
 
 
 class _Workspace:
-    """What one strip after the other is computed in: large buffers that are freed leave gaps that the next do not fit.
+    """Buffers that strips use in turn: large ones that are freed leave gaps that the next do not fit.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ class _Workspace:
     places : int
         Of patches, at the most.
     known : bool
-        Whether there are guides beside the patches.
+        True if there are guides beside the patches.
     """
 
     def __init__(self, image: Tensor, side: int, places: int, *, known: bool) -> None:
@@ -273,7 +273,7 @@ def _patches(image: Tensor, side: int, made: Tensor) -> Tensor:
 def _folded(patches: Tensor, shape: tuple[int, int], side: int, space: Tensor) -> Tensor:
     """The sums (C, *shape) of all patches (places, C * side * side) where they lie, within a space for these.
 
-    What `torch.nn.functional.fold` returns lies in memory as large as its patches.
+    The result of `torch.nn.functional.fold` would hold memory as large as its patches.
     """
     columns = space.view(-1)[: patches.numel()].view(patches.T.shape).copy_(patches.T)
     sums = patches.new_empty(patches.shape[1] // side**2, *shape)
@@ -304,7 +304,7 @@ def _similar(guide: Tensor, top: int, bottom: int, side: int, count: int) -> Ten
 
 
 def _common(places: Tensor, across: int, shared: Tensor) -> Tensor:
-    """The correlations (B, k, k) of the noise of patches at places (B, k) of a grid with so many of them in a row."""
+    """Noise correlations (B, k, k) between patches at places (B, k) of a grid with `across` places in a row."""
     rows, columns = places // across, places % across
     inside, index = [], []
     for place, size in zip((rows, columns), shared.shape, strict=True):

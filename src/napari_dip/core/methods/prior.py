@@ -25,7 +25,7 @@ from napari_dip.knobs import Prior
 
 
 class PriorFitter(Fitter):
-    """The search for the weights whose image explains one measurement, seen through its operator.
+    """Fit of the weights whose image explains one measurement, seen through its operator.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class PriorFitter(Fitter):
         self._fed = self._noisy_code()  # no variable of the closure, which a traceback would keep
 
     def compare(self) -> tuple[Tensor, Tensor]:
-        """The image that the generator makes of its code, and how far that is from the observation."""
+        """Image that the generator makes of its code, and its loss against the observation."""
         with self.precision():
             image = self._generator(self._fed)
         image = image.float()
@@ -88,7 +88,7 @@ class PriorFitter(Fitter):
 
     @property
     def average(self) -> Tensor:
-        """The average of the images, (1, C, *image); before the first iteration, what fresh weights make."""
+        """Average of the images, (1, C, *image); before the first iteration, the image of the fresh weights."""
         if self._average.mean is None:
             with torch.no_grad():
                 return torch.as_tensor(self._generator(self._code))
@@ -118,7 +118,7 @@ class PriorFitter(Fitter):
         return super().make_optimiser(slower)
 
     def _temperature(self, loss: Tensor) -> Tensor | float:
-        """Of the posterior: with the variance of the noise, or of the residual if that is not known."""
+        """Temperature of the posterior: by the variance of the noise, or of the residual if that is not known."""
         noise, count = self.problem.noise, self.problem.observation.size * self.problem.known
         return 2 * (loss if noise is None else noise.sigma**2) / count
 
