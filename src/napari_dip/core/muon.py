@@ -38,7 +38,7 @@ class Muon(torch.optim.Optimizer):
         groups = [{"params": banks, "lr": learning_rate}, {"params": rest, "lr": adam_learning_rate}]
         super().__init__([group for group in groups if group["params"]], {})
         # numbers that change are tensors, so that a CUDA graph of the step sees them change
-        self.pace = torch.ones((), device=parameters[0].device)  # that all steps are multiplied by
+        self.pace = torch.ones((), device=parameters[0].device)  # factor on all steps
         for group in self.param_groups:
             group["count"] = torch.zeros((), device=parameters[0].device)
 
@@ -81,7 +81,7 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_addcdiv_(weights, torch._foreach_mul(means, self.pace * -rate / known[0]), slowness)
 
     def _kept(self, name: str, weights: list[Tensor]) -> list[Tensor]:
-        """What is remembered of each weight under a name; zeros in the beginning."""
+        """Tensors kept for each weight under a name; zeros in the beginning."""
         for weight in weights:
             if name not in self.state[weight]:
                 self.state[weight][name] = torch.zeros_like(weight)
@@ -103,5 +103,5 @@ def _gradients(weights: list[Tensor]) -> list[Tensor]:
 
 
 def _is_bank(weight: Tensor) -> bool:
-    """Whether a weight is a filter bank between several channels: there is nothing to orthogonalise in one row."""
+    """True for a filter bank between several channels: there is nothing to orthogonalise in one row."""
     return weight.ndim > 2 and min(weight.shape[:2]) > 1

@@ -39,12 +39,12 @@ class Noise:
     impulses : float
         Fraction of hot, dead, salt and pepper pixels, which the figures above leave out.
     contrast : float
-        Standard deviation of what is not noise over that of the noise; infinite if it is not known.
+        SNR: standard deviation of the structure over that of the noise; infinite if it is not known.
     counting : bool
-        Whether the image is of a photon counter: whole multiples of the gain, and its lowest value where there is no
-        light, so that photons are all the noise.
+        True for an image from a photon counter: whole multiples of the gain, and its lowest value at no light, so that
+        photons are all the noise.
     warning : str
-        Why the figures are not to be relied on, as a sentence; empty if they are.
+        Sentence that says why not to rely on the figures; empty if they can be relied on.
     """
 
     gain: float
@@ -60,16 +60,16 @@ class Noise:
 
     @property
     def independent(self) -> bool:
-        """Whether the noise of neighbouring pixels counts as independent.
+        """True if the noise of neighbouring pixels counts as independent.
 
-        On the average of the axes; along a single one, fine stripes of the sample are easily taken for noise, so that
-        twice as much is allowed there.
+        The correlation must be below 0.1 on average over the axes, and below 0.2 along each: along a single one, fine
+        stripes of the sample are easily taken for noise.
         """
         return self.correlation < INDEPENDENT and self._shared < 2 * INDEPENDENT
 
     @property
     def _shared(self) -> float:
-        """The largest correlation between direct neighbours along an axis, or what is known of it."""
+        """Largest correlation between direct neighbours along an axis; `correlation` if it is not known by axis."""
         beside = _neighbours(self.autocorrelation)
         return max(beside) if beside else self.correlation
 
@@ -79,7 +79,7 @@ class Noise:
         return np.asarray(self.gain * photons + self.read_noise**2)
 
     def moved(self, mean: float, to: float) -> Noise:
-        """The same noise, its sigma no longer that of an image of this mean but that of one whose mean is `to`."""
+        """The same noise, with the sigma of an image of mean `to` instead of `mean`."""
         before = float(self.variance(mean))
         return replace(self, sigma=self.sigma * (float(self.variance(to)) / before) ** 0.5) if before > 0 else self
 
@@ -120,17 +120,17 @@ _REMEDY = "leave it out or correct it"
 #: Parts of an image's range beyond which, or below whose inverse, no value of a camera can be.
 _VAST = 1e9
 _PASSES = 4
-#: Of fewer patches than this fraction with any variance, the others are no measurement, but padding or a background
-#: that was set to a constant.
+#: If fewer patches than this fraction vary at all, the others are no measurement, but padding or a background that was
+#: set to a constant.
 _VARIED = 0.9
-#: Read noise of an image in which photons are all that is seen, in parts of sigma.
+#: Least read noise, relative to sigma, also where photons are all that is seen.
 _LEAST = 0.05
 #: With fewer patches than this, nothing but a rough level can be told.
 _ENOUGH = 100
-#: In fewer pixels calm patches may all be of one texture, if they seem to share so much noise along an axis.
+#: In fewer pixels than the first, a correlation along an axis above the second may be texture of all calm patches.
 _LARGE, _TEXTURE = 3000, 0.25
-#: Pixels across, of fewer than which there are no patches that could tell what neighbours share; and pixels of such a
-#: line of which the differences tell a level.
+#: Pixels across, below which no patches could tell the correlation; and pixels of such a line, from which differences
+#: tell the noise level.
 _WIDE, _LINE = 3, 32
 
 
@@ -153,8 +153,8 @@ def estimate_noise(
     mask : array-like of bool, optional
         True where a pixel is to be left out; in the shape of the image, with or without the channels.
     gain, offset, read_noise : float, optional
-        What is known of the camera: counts per photo-electron (0: the noise does not depend on the signal), counts at
-        no light, and standard deviation at no light in counts. The rest is estimated around it.
+        Known properties of the camera: counts per photo-electron (0: the noise does not depend on the signal), counts
+        at no light, and standard deviation at no light in counts. The rest is estimated around them.
     channel_axis : int, optional
         Axis of the channels.
 
@@ -182,7 +182,7 @@ def estimate_noise(
     it overestimates where no patch is calm, as with fine texture all over (up to 8 % of sigma), and takes real grain of
     the sample for noise. It cannot see a correlation beyond two pixels, nor a fixed pattern of the camera. The gain is
     a guess where noise that does not depend on the signal outweighs that of the photons, and where contrast is low.
-    Of a line, one or two pixels wide, the noise is that of differences of neighbours, taken as independent.
+    In an image one or two pixels wide the noise is read from differences of neighbours, assumed independent.
 
     References
     ----------
@@ -239,7 +239,7 @@ def _estimate(
     offset: float | None = None,
     read_noise: float | None = None,
 ) -> Noise:
-    """Of channels (C, *S) without impulses, their lowest value 0 and their range about 1."""
+    """Noise of channels (C, *S) without impulses, whose lowest value is 0 and whose range is about 1."""
     if np.ptp(values[known]) == 0:
         return _rough(values, known, gain, offset, read_noise, _FLAT)
     if is_line(values.shape[1:]):
@@ -284,7 +284,7 @@ def _estimate(
 def _photons(
     values: calm.Array, known: npt.NDArray[np.bool_], gain: float, offset: float | None, read_noise: float | None
 ) -> Noise:
-    """Independent noise of photons above the lowest value, 0, but for what is known better."""
+    """Uncorrelated photon noise above the lowest value, 0, but for what is known of the camera."""
     offset = offset or 0.0
     noise = Noise(
         gain=gain,
@@ -299,12 +299,12 @@ def _photons(
 
 
 def is_line(shape: tuple[int, ...]) -> bool:
-    """Whether an image (*shape) is too narrow for patches that could tell what neighbours share."""
+    """True if an image (*shape) is too narrow for patches that could tell the correlation of its noise."""
     return sorted(shape)[-2] < _WIDE
 
 
 def is_guess(channels: int, shape: tuple[int, ...]) -> bool:
-    """Whether channels (C, *shape) are too small for their noise to be more than a guess."""
+    """True if channels (C, *shape) are too small for their noise to be more than a guess."""
     if is_line(shape):
         return channels * math.prod(shape) < _LINE
     return calm.count_of(channels, shape) < _ENOUGH
@@ -319,7 +319,7 @@ def _by_camera(
     unit: float,
     given: dict[str, float],
 ) -> Noise:
-    """The noise around what is given of a camera in counts, unless that cannot be; by what is seen without it."""
+    """Noise that keeps to what is `given` of a camera in counts, checked against the noise `seen` without it."""
     said = {name: f"{name}={value:g}" for name, value in given.items()}
     scaled = {name: (value - low * (name == "offset")) / unit for name, value in given.items()}
     most = _VAST * max(1.0, float(np.abs(values[known]).max()))
@@ -400,7 +400,7 @@ def piled(
 
 
 def _noisy(patches: calm.Patches) -> tuple[calm.Patches, str]:
-    """Without padding and the like, if there is much; none where the rest is edges; and what to say of it."""
+    """Patches without padding and the like, if there is much of it; none where the rest is edges; and a warning."""
     varied = patches.power.any(axis=1)
     if varied.mean() >= _VARIED:
         return patches, ""
@@ -412,7 +412,7 @@ def _noisy(patches: calm.Patches) -> tuple[calm.Patches, str]:
 
 
 def _unclipped(patches: calm.Patches) -> tuple[calm.Patches, str]:
-    """Patches of intensities at which hardly a pixel is clipped, and what to say if these are few.
+    """Patches of intensities at which hardly a pixel is clipped, and a warning if these are few.
 
     Whole ranges of intensity are left out, not the patches with a clipped pixel: those are the noisier ones.
     """
@@ -487,7 +487,7 @@ def _in_words(
 
 
 def level_of(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_]) -> float:
-    """Standard deviation of what neighbours in channels (C, *S) do not share: noise, and texture if that is fine."""
+    """Noise level by differences of neighbours in channels (C, *S), which fine texture adds to."""
     steps = [np.empty(0)]
     for axis in range(1, values.ndim):
         both = np.take(known, range(1, known.shape[axis]), axis) & np.take(known, range(known.shape[axis] - 1), axis)
@@ -505,7 +505,7 @@ def _rough(
     read_noise: float | None,
     warning: str,
 ) -> Noise:
-    """From differences of neighbours, where there is no room for patches: taken as independent, of one strength."""
+    """Noise from differences of neighbours, where there is no room for patches: taken as independent, of one level."""
     seen = float(values[known].min()), float(values[known].max())
     given = _in_words(0.0, level_of(values, known) ** 2, seen, gain, offset, read_noise)
     noise = Noise(

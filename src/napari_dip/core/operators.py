@@ -1,4 +1,4 @@
-"""The instrument A: how a measurement comes about from the image that is sought.
+"""The instrument A, which makes the measurement of the image that is sought.
 
 An operator is a `torch.nn.Module` that maps an image (1, C, *S) to what would be measured, and knows the shape an
 image must have (`image_shape`) for a given shape of the measurement. All are linear; autograd gives the adjoint.
@@ -118,10 +118,10 @@ class Downsample(Operator):
 
 
 class Blur(Operator):
-    """A convolution with the point spread function of the instrument, by fast Fourier transforms.
+    """A convolution with the point spread function (PSF) of the instrument, by fast Fourier transforms.
 
-    Light from beyond the border of the measurement is in it too. What shines there is not known, so it is sought: the
-    image is larger than the measurement by `margin` on each side, and further out its edge values continue.
+    Light from beyond the border of the measurement is in it too. It is not known, so it is sought: the image is larger
+    than the measurement by `margin` on each side, and further out its edge values continue.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ class Blur(Operator):
         return blurred
 
     def _transfer_on(self, sizes: list[int], image: Tensor) -> Tensor:
-        """The Fourier transform of the point spread function on a canvas; computed once for each."""
+        """Fourier transform of the PSF on a canvas; computed once for each."""
         key = (*sizes, image.dtype, image.device)
         if self._transfer is None or self._transfer[0] != key:
             self._transfer = (key, torch.fft.rfftn(self.psf.to(image), sizes))
@@ -201,7 +201,7 @@ class Compose(Operator):
 
 
 def seen_by(operator: Operator, measured: Place) -> Place:
-    """The part of the image that a part of the measurement is of."""
+    """Part of the image that a part of the measurement shows."""
     more = operator.image_shape((0,) * len(measured))  # around any part: light comes in from there
     starts = operator.image_shape(tuple(part.start for part in measured))
     stops = operator.image_shape(tuple(part.stop for part in measured))

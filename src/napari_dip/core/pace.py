@@ -16,15 +16,15 @@ from napari_dip.core.forward import Work, passed
 from napari_dip.core.generators import fresh_generator
 from napari_dip.knobs import Prior
 
-#: Seconds that no machine needs more of.
+#: Seconds that no machine exceeds.
 SLOWEST = np.array([5e-4, 2e-9, 1e-10])
-#: Times the calls, bytes of features and operations of a forward pass that an iteration of a prior takes.
+#: Calls, bytes of features and operations of an iteration of a prior, relative to a forward pass.
 OF_PRIOR = np.array([1, 6.2, 3])
 
 
 @functools.lru_cache(maxsize=8)
 def rates_of(device: str, precision: str) -> Work:
-    """Seconds that this machine takes for a layer there and back, for a byte and for a floating point operation.
+    """Seconds that this machine takes for a layer (forward and backward), a byte and a floating point operation.
 
     Measured once, in some tens of milliseconds.
     """
@@ -59,10 +59,10 @@ def _measured(device: str, dtype: torch.dtype) -> Work:
     image.requires_grad_()
     with torch.enable_grad():
         flop = seconds(lambda: F.conv2d(image, filters, padding=1).sum().backward())  # type: ignore[no-untyped-call]
-    flop /= 6 * 9 * 32 * 32 * side**2  # there and back
+    flop /= 6 * 9 * 32 * 32 * side**2  # forward and backward
     if device != "cpu":
         return np.array([4 * call, byte, flop])  # a GPU replays recorded graphs
-    # a generator, there and back, of so few pixels that it is the calls that take the time
+    # a generator, forward and backward, of so few pixels that it is the calls that take the time
     method = Prior(channels=16, scales=2, code_channels=16)
     generator = fresh_generator(method, 16, 1, (16, 16), torch.Generator())
     generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

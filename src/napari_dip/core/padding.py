@@ -41,7 +41,7 @@ _CORNERS, _SPURS, _FRAYED = (
     4,
     0.15,
     0.4,
-)  # of an outline along the axes; more by this share of its length, where noise has the value
+)  # of an outline along the axes; more by its length, at an end of the range and where noise has the value
 _CORNERED = 0.8  # of what a turned image leaves of the box around it is in the corners of that
 _BENT = 0.1  # of a corner, by which its outline may be bent
 _SURE = 40.0  # minus the logarithm of the probability that noise makes all of an area equal
@@ -105,7 +105,7 @@ def _moved(array: npt.NDArray[Any], axis: int, start: int, less: int = 0) -> npt
 
 
 def _shrunk(mask: Mask, axis: int, length: int) -> Mask:
-    """True where this pixel and the next ones along an axis are, so many in all."""
+    """True where a row of `length` pixels along an axis, from this one on, is True."""
     last = mask.shape[axis] - length + 1
     return np.logical_and.reduce([_moved(mask, axis, i, length - 1 - i) for i in range(length)]) if last > 0 else mask
 
@@ -218,7 +218,7 @@ def _judged(
     bounds : list of (int, int), or None
         Of the area, if it is inside the image.
     end : bool
-        Whether its value is an end of the range.
+        True if its value is an end of the range.
     """
     none = np.zeros(solid.shape, bool)
     if not _is_plain(solid, bounds, end):

@@ -28,7 +28,7 @@ LARGE = 2**20
 _CHOSEN = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
 
 _runs: weakref.WeakSet[object] = weakref.WeakSet()
-_apart = 0  # how many parts of runs
+_apart = 0  # number of parts of runs under way in `apart`
 _lock = threading.Lock()
 
 

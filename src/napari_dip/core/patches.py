@@ -1,9 +1,10 @@
-"""What small patches tell of the noise in one image: its power at each frequency, and its variance at each intensity.
+"""Noise of one image from its calmest patches: its power at each frequency, and its variance at each intensity.
 
-The calmest patches show hardly anything but noise. Which they are is not known beforehand, so all is estimated in turn:
-the scale of the lowest component in the distribution of the power of patches (after Liu, Tanaka and Okutomi 2013; Chen,
-Zhu and Heng 2015), the line through these scales against the mean intensity (Foi, Trimeche, Katkovnik and Egiazarian
-2008), and the spectrum of the noise, which says how much of its power the higher frequencies hold.
+The calmest patches show hardly anything but noise. Which they are is not known beforehand, so three things are
+estimated in alternation: the scale of the lowest component in the distribution of the power of patches (after Liu,
+Tanaka and Okutomi 2013; Chen, Zhu and Heng 2015), the line through these scales against the mean intensity (Foi,
+Trimeche, Katkovnik and Egiazarian 2008), and the spectrum of the noise, which says how much of its power the higher
+frequencies hold.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ COUNT = 16000
 #: Noise of pixels further apart than this counts as independent.
 REACH = 2
 _RINGS = 8
-#: How far the rings, from low to high frequencies, are trusted to show noise alone.
+#: Weight of the rings, from low to high frequencies: trust that they show noise alone.
 _TRUST = np.array([0, 0.1, 0.3, 0.6, 1, 1, 1, 1])
 _BINS = 30
 _FEWEST = 30  # patches in a bin
@@ -70,9 +71,9 @@ class Patches:
 
 @dataclass(frozen=True)
 class Fit:
-    """Noise of variance ``slope * mean + constant``, its autocorrelation, and how many patches showed nothing else.
+    """Noise of variance ``slope * mean + constant``, its autocorrelation, and the fraction of patches of noise alone.
 
-    `autocorrelation` has one axis per spatial axis, distances from 0 upwards. `calm` is a fraction of all patches.
+    `autocorrelation` has one axis per spatial axis, with lags from 0 upwards. `calm` is that fraction.
     """
 
     slope: float
@@ -109,12 +110,12 @@ def cut(channels: Array, known: npt.NDArray[np.bool_], clipped: npt.NDArray[np.b
 
 
 def coefficients(channels: int, space: tuple[int, ...]) -> int:
-    """How many there are at the most of all patches that are cut of channels (C, *S)."""
+    """Largest number of coefficients of all patches that are cut from channels (C, *S)."""
     return count_of(channels, space) * math.prod(_shape_and_step(channels, space)[0])
 
 
 def count_of(channels: int, space: tuple[int, ...]) -> int:
-    """How many patches are cut of channels (C, *S) at the most."""
+    """Largest number of patches that are cut from channels (C, *S)."""
     shape, step = _shape_and_step(channels, space)
     return channels * math.prod(len(range(0, n - b + 1, step)) for n, b in zip(space, shape, strict=True))
 
@@ -197,9 +198,8 @@ def _level_by_intensity(
 ) -> tuple[Array, Array, Array]:
     """In bins of the mean intensity: intensity, variance and its relative standard error.
 
-    A mean that is far out is so by its noise, too: the intensity behind those of a bin is on the average off by the
-    variance of the mean times the slope of the logarithm of its density (Tweedie; Robbins 1956). What is left of that
-    variance here is `blur`.
+    An extreme mean is partly so by noise: the intensity behind the means of a bin is off, on average, by the variance
+    of a mean times the slope of the logarithm of their density (Tweedie; Robbins 1956). Of that variance `blur` counts.
     """
     count = int(np.clip(len(mean) // _FEWEST, 1, _BINS))
     parts = (1 - np.cos(np.linspace(0, np.pi, count + 1))) / 2  # finer at the ends, where a line is held
@@ -219,16 +219,17 @@ def _level_by_intensity(
 
 
 def _blur(shared: float) -> float:
-    """Of the variance of the mean of a patch, over that without sharing, what moves a mean off its variance's line.
+    """Part of the variance of a patch's mean that moves it off the line of variances; 0 for independent noise.
 
-    For photons that are bright by chance vary more, too: where they are independent, as much as others of that mean.
-    What they share, a filter did to both: to the mean in the second power, to what the two have in common in the first.
+    `shared` is the variance of that mean, and the result too, relative to independent noise. Photons that are many by
+    chance vary more, too: independent ones as much as others of that mean. Correlation comes from a filter, which acts
+    twice on the variance of the mean, and once on the covariance of mean and variance.
     """
     return shared - math.sqrt(max(shared, 0))
 
 
 def _towards_the_many(mean: Array, edges: Array, blur: float) -> Array:
-    """How much denser the means are at the end of each bin than at its beginning; there is nothing beyond the bins."""
+    """Increase of the density of the means from the beginning of each bin to its end; it is 0 beyond the bins."""
     width = math.sqrt(max(abs(blur), np.finfo(float).tiny))
     in_order = np.sort(mean)
     near = np.searchsorted(in_order, edges + width / 2) - np.searchsorted(in_order, edges - width / 2)
@@ -240,8 +241,8 @@ def _towards_the_many(mean: Array, edges: Array, blur: float) -> Array:
 def _lowest_scale(level: Array, shape: Array, start: float = 0.1, cut: float = 1.0) -> tuple[float, int]:
     """Scale of the lowest component of gamma distributed levels, and how many levels it was read from.
 
-    What lies above `cut` times the scale is left out, for it may be structure; the mean of a gamma distribution that
-    is cut off there says what the rest amounts to. Begins with the quantile `start`.
+    Levels above `cut` times the scale are left out, for they may be structure; the mean of a gamma distribution that is
+    truncated there makes up for it. The iteration begins at the quantile `start`.
     """
     middle = float(np.median(shape))
     scale = float(np.quantile(level, start)) / (gammaincinv(middle, start) / middle)
@@ -260,7 +261,7 @@ def _lowest_scale(level: Array, shape: Array, start: float = 0.1, cut: float = 1
 def _spectrum(power: Array, colour: Array, ring: npt.NDArray[np.intp], tails: Array) -> Array:
     """Power of the noise at each frequency, from patches that are calm at all the others.
 
-    To choose patches by other frequencies than the one that is read keeps the choice from lowering what is read.
+    Patches are chosen by other frequencies than the one that is read, so that the choice does not lower it.
     """
     size = np.bincount(ring)
     rings = np.stack([power[:, ring == r].sum(axis=1) for r in range(len(size))], axis=1)
@@ -290,7 +291,7 @@ def _radius(shape: tuple[int, ...]) -> Array:
 
 
 def _rings(radius: Array) -> npt.NDArray[np.intp]:
-    """Which of the rings, of about equal numbers of frequencies, each coefficient belongs to; the constant one to 0."""
+    """Ring of each coefficient; rings have about equal numbers of frequencies, and the constant one is in ring 0."""
     edges = np.quantile(radius[1:], np.linspace(0, 1, _RINGS + 1))
     return np.clip(np.searchsorted(edges, radius, side="right") - 1, 0, _RINGS - 1)
 

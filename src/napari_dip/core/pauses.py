@@ -1,4 +1,4 @@
-"""Long work that pauses: a generator that tells how far it is, so that others have a turn, and returns what it made."""
+"""Long work with pauses: a generator that yields the share done, so that others can run, and returns its product."""
 
 from __future__ import annotations
 

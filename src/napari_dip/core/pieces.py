@@ -33,7 +33,7 @@ from napari_dip.core.tiling import Blend, Tiling, seed_at, tiling
 from napari_dip.settings import Settings
 
 STATES_AT_MOST = 2**30  # bytes of states that a result keeps for going on
-_RARELY = 10  # times what showing the whole image costs pass before the next time
+_RARELY = 10  # least interval of showing the whole image, over the cost of doing so
 
 States = tuple[State | None, ...]
 Turns = Generator[Progress | None, None, Result]
@@ -110,10 +110,10 @@ def iterate(problem: Problem, settings: Settings, **how: Any) -> Generator[Progr
 def turns(
     problem: Problem, settings: Settings, *, ladder: Ladder | None = None, states: States = (), **how: Any
 ) -> Turns:
-    """As `iterate`, with None after each iteration that shows nothing, so that several images can take turns.
+    """`iterate`, with None after each iteration that shows nothing, so that several images can run round robin.
 
-    Where memory runs out before any fit is complete, and the ladder says so, the image is fitted in smaller tiles, and
-    when these do not help, on the CPU from where it came whole.
+    If memory runs out before any fit is complete, and the ladder says so, the image is fitted in smaller tiles. If
+    these do not help, it is fitted whole on the CPU, from its last good state.
     """
     if ladder is None:
         return (yield from _fitted(problem, settings, states=states, **how))
@@ -163,7 +163,7 @@ def turns(
 def _fitted(
     problem: Problem, settings: Settings, *, states: States = (), neighbours: States = (), **pace: Any
 ) -> Turns:
-    """In tiles of the size that the settings say."""
+    """Fit in tiles of the size that the settings say."""
     tiles, runs, began = tiles_of(problem.observation.shape[1:], settings), settings.runs, time.perf_counter()
     fits = _Fits(len(tiles), runs, states)
     if len(neighbours) != fits.count:  # it was fitted in other tiles
@@ -244,7 +244,7 @@ def _fitted(
 
 @dataclass(frozen=True)
 class Account:
-    """What one or several fits add to a result besides images."""
+    """Contribution of a fit to a result, besides images."""
 
     rule: Choice
     marks: tuple[int, ...]
@@ -261,14 +261,14 @@ class Account:
 
 @dataclass
 class _Fits:
-    """What has become of the pieces of an image so far.
+    """Outcome of the pieces of an image so far.
 
     Attributes
     ----------
     handed, states : States
         States that were handed in, and those to go on from: one for each piece; None where they take too much memory.
     ending : End or None
-        Of the first fit that came to no proper end, and where.
+        Of the first fit that did not end properly, and where.
     over : bool
         True if no other piece is begun.
     """
@@ -289,7 +289,7 @@ class _Fits:
         return self.tiles * self.runs
 
     def settle(self, piece: int, result: Result, *, counts: bool) -> None:
-        """Take note of a fit that came to an end, and whether its images count."""
+        """Record a fit that ended; `counts` if its images do."""
         if counts:
             self.done.append(Account.of(result))
         if self.states is not None and result.states:
@@ -300,7 +300,7 @@ class _Fits:
             self.end(piece, result.end, over=result.end.reason in (Reason.OUT_OF_MEMORY, Reason.STOPPED))
 
     def end(self, piece: int, end: End, *, over: bool) -> None:
-        """Take note of a fit that came to no proper end."""
+        """Record a fit that did not end properly."""
         self.over = over
         if self.ending and not over:
             return
@@ -336,7 +336,7 @@ class _Fits:
 
 
 class _Pile:
-    """The runs of one tile: their mean, and the standard deviation of all that they say."""
+    """Runs of one tile: their mean, and the standard deviation between and within them."""
 
     def __init__(self, problem: Problem, settings: Settings) -> None:
         self.count = 0
@@ -363,7 +363,7 @@ class _Pile:
         return np.asarray((self.count * mean.numpy() + share * progress.image) / (self.count + share))
 
     def images(self) -> dict[str, Any]:
-        """Those of a result; the variances between runs and within them add up, the former without bias."""
+        """Images of a result; the variances between runs and within them add up, the former without bias."""
         assert self._image.mean is not None
         assert self._last.mean is not None
         image, spread = self._image.mean.numpy(), None
@@ -375,7 +375,7 @@ class _Pile:
 
 
 class _Canvas:
-    """The images that the tiles make."""
+    """Images that the tiles are blended into."""
 
     def __init__(self, problem: Problem, tiles: Tiling, settings: Settings) -> None:
         self._operator, channels = problem.operator, len(problem.observation)
@@ -401,13 +401,13 @@ class _Canvas:
         return self._fine["image"].onto(seen_by(self._operator, place), image)
 
     def images(self) -> dict[str, Any]:
-        """Those of a result."""
+        """Images of a result."""
         fine = {name: blend.image() for name, blend in self._fine.items()}
         return {"uncertainty": None, **fine, "residual": self._residual.image()}
 
 
 def _shown(steps: Turns, canvas: _Canvas, place: Place, pile: _Pile, where: dict[str, Any], *, eager: bool) -> Turns:
-    """The progress of one piece as that of the whole: rarely, for it takes a copy of the image, and a look at it."""
+    """Progress of one piece as that of the whole: rarely, for it takes a copy of the image, and time to show it."""
     free = 0.0
     while True:
         try:

@@ -23,7 +23,7 @@ def find_bad_pixels(
     channel_axis : int, optional
         Axis of the channels, which are looked at one by one.
     leading_axes : int
-        How many leading axes are not spatial.
+        Number of leading axes that are not spatial.
 
     Returns
     -------

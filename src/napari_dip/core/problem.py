@@ -1,4 +1,4 @@
-"""What is asked: explain this observation, seen through this operator."""
+"""The problem: explain this observation, seen through this operator."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Problem:
         return self.operator.image_shape(self.observation.shape[1:])
 
     def residual(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """What the observation (C, *S) has that an image (C, *image) does not explain; zero where not known."""
+        """Observation (C, *S) minus the measurement expected of an image (C, *image); zero where not known."""
         with torch.no_grad():
             expected = copy.deepcopy(self.operator).cpu()(torch.from_numpy(image)[None])[0]
         return np.asarray(self.observation - expected.numpy())

@@ -1,4 +1,4 @@
-"""To which detail an image can be told from its noise: Fourier ring correlation, in volumes shell correlation."""
+"""Resolution of an image by Fourier ring correlation, in volumes by Fourier shell correlation."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class FourierCorrelation:
     limit : float
         The finest period that could have been found.
     in_pixels : bool
-        Whether the unit is a pixel: no other pixel size was given.
+        True if the unit is a pixel: no other pixel size was given.
     caveat : str
-        What the figure cannot tell, as sentences.
+        Sentences on the limits of the figure.
     """
 
     frequency: Array
@@ -108,10 +108,10 @@ def fourier_correlation(
 
     Notes
     -----
-    What it cannot see: whether structure that is in both halves is real. A restoration that invents, a blur or a fixed
-    pattern is in both. Noise that neighbours share is in both halves of one image and passes for detail. After a
-    restoration the halves are made by one fit and not independent. It is a figure of repeatability, of a whole image;
-    compare it before and after with this in mind.
+    It cannot tell real structure from other structure that is in both halves: what a restoration invented, a blur or a
+    fixed pattern. Correlated noise is in both halves of one image and passes for detail. After a restoration the halves
+    are made by one fit and not independent. It is a figure of repeatability, of a whole image; compare it before and
+    after with this in mind.
 
     Nieuwenhuizen et al., "Measuring image resolution in optical nanoscopy" (2013), for rings and 1/7; van Heel and
     Schatz, "Fourier shell correlation threshold criteria" (2005), for half a bit; Koho et al., "Fourier ring
@@ -201,7 +201,7 @@ def _crossing(frequency: Array, curve: Array, limits: Array, counts: Array) -> f
 
 
 def _half_bit(counts: Array) -> Array:
-    """Where each pixel of the two halves together carries half a bit (van Heel and Schatz 2005, eq. 17)."""
+    """Correlation at which a pixel of both halves together carries half a bit (van Heel and Schatz 2005, eq. 17)."""
     root = np.sqrt(counts)
     return np.asarray((0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root))
 

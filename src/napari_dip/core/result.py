@@ -1,4 +1,4 @@
-"""How far a run has come, and what came of it."""
+"""Progress of a run, and its result."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Image = npt.NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a run has come.
+    """Progress of a run.
 
     Attributes
     ----------
     image : array
-        What is restored so far: of the slice at hand, in the units and axes of the input. Before the first iteration,
+        Restored image so far, of the slice at hand, in the units and axes of the input. Before the first iteration,
         the measurement.
     iteration, iterations : int
         Steps made and steps at the most, of this run.
@@ -41,12 +41,12 @@ class Progress:
     rate : float
         Iterations a second, since this run began.
     snapshot : bool
-        Whether this is one of those that ``snapshot_every`` asks for.
+        True for those that ``snapshot_every`` asks for.
     at_once : int
         Slices that are under way together.
     ready : float
-        Share that is done of what precedes the first iteration or follows the last, 1 in between: a self-guided fit
-        compares similar patches.
+        Share done of the work before the first iteration or after the last, 1 in between. A self-guided fit compares
+        similar patches there.
     """
 
     image: Image
@@ -80,7 +80,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class History:
-    """What happened: the loss of every iteration (float32, 1-D), and the events."""
+    """Log of a run: the loss of every iteration (float32, 1-D), and the events."""
 
     loss: npt.NDArray[np.float32]
     events: tuple[Event, ...] = ()
@@ -206,5 +206,5 @@ class Result:
 
     @property
     def choices(self) -> dict[str, str]:
-        """What was chosen and why: headings and sentences."""
+        """Choices and their reasons: headings and sentences."""
         return {"Method": str(self.method), "Stopping rule": str(self.rule)}

@@ -45,9 +45,9 @@ def iterate(problem: Problem, settings: Settings, **how: Any) -> Generator[Progr
     Parameters
     ----------
     problem : Problem
-        What is measured, and through which instrument.
+        The measurement and its instrument.
     settings : Settings
-        How to fit.
+        Knobs of the fit.
     should_stop : callable
         Asked before every iteration; true ends the run with what there is. It may block, which pauses the run.
     state : State, optional
@@ -55,20 +55,20 @@ def iterate(problem: Problem, settings: Settings, **how: Any) -> Generator[Progr
     since : int, optional
         The iteration that the run began at, if the state is of a run that did not come to its end and is to.
     ladder : Ladder, optional
-        What may be done when memory runs out; by default nothing.
+        Steps that may be taken when memory runs out; by default none.
     neighbour : State, optional
-        That the run of a similar image ended in, for a self-guided fit: it begins from those weights and makes a
-        quarter of the passes. Where these find out much that the neighbour did not know, it begins again afresh.
+        Final state of the run of a similar image: a self-guided fit starts from those weights and trains a quarter as
+        long. Falls back to a fresh start where that does not help.
     seed : int, optional
         In place of that of the settings.
     interval : float
         Seconds between two `Progress`, at the least; 0 for one every iteration. Each costs a copy of the image to the
-        host, and waits for the GPU; of a self-guided fit, a pass over the image. More than a tenth of the time it does
-        not take, unless the interval is 0.
+        host, and waits for the GPU; of a self-guided fit, a prediction of the image. Together they take a tenth of the
+        time at most, unless the interval is 0.
     snapshot_every : int
         A `Progress` at each multiple of so many iterations, whatever the interval; 0 for none.
     found : dict of str to Tensor, optional
-        What other runs of the same problem have found out about it and need not be done again; this one adds to it.
+        Costly results about the problem from other runs of it; this one adds its own.
 
     Yields
     ------
@@ -91,7 +91,7 @@ def iterate(problem: Problem, settings: Settings, **how: Any) -> Generator[Progr
 
 
 def shown(turns: Generator[Progress | None, None, Result]) -> Generator[Progress, None, Result]:
-    """The turns of a run that show something."""
+    """The progress that a run shows, without the None between."""
     try:
         while True:
             progress = next(turns)
@@ -119,7 +119,7 @@ def turns(
     found: dict[str, torch.Tensor] | None = None,
     seed: int | None = None,
 ) -> Generator[Progress | None, None, Result]:
-    """As `iterate`, with None after each iteration that shows nothing, so that several runs can take turns.
+    """`iterate`, with None after each iteration that shows nothing, so that several runs can go round robin.
 
     With `finish` a run whose rule had ended it gets no more iterations: others that were stopped are to be finished.
     """

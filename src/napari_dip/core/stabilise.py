@@ -1,4 +1,4 @@
-"""Photon noise made to look like noise of unit variance, and the way back without a bias."""
+"""Stabilisation of photon noise to unit variance, and its exact unbiased inverse."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Stabiliser:
     def __init__(self, noise: Noise) -> None:
         self.offset = noise.offset
         self.signal_dependent = noise.gain > 0
-        #: Counts that one step of the transformed variable before its root stands for.
+        #: Counts per photon, or per standard deviation if the noise does not depend on the signal.
         self.unit = noise.gain if self.signal_dependent else (noise.read_noise or noise.sigma or 1.0)
         read_variance = (noise.read_noise / self.unit) ** 2
         #: Square of the root at no light.

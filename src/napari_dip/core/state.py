@@ -1,4 +1,4 @@
-"""What a run is at one moment: its state to go on from, the image that it has come to, what happened to it."""
+"""A run at one moment: its state to go on from, its image, and its events."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class State:
     average: dict[str, Any]
     losses: tuple[float, ...]
     rule: dict[str, Any] = field(default_factory=dict)
-    warm: bool = False  # whether it began from the weights of a neighbour
+    warm: bool = False  # True if it began from the weights of a neighbour
 
 
 def has_ended(state: State | None) -> bool:
-    """Whether its rule has ended the run that left this state."""
+    """True if the rule has ended the run that left this state."""
     return state is not None and bool(state.rule.get("state", {}).get("ended"))
 
 

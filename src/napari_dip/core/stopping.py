@@ -27,16 +27,17 @@ from napari_dip.core.problem import Problem
 from napari_dip.core.state import Mark
 from napari_dip.knobs import Method
 
-RATIO = 0.95  # of the noise: the running average lags behind the iterate, which has fitted some noise by then
-RATIO_GUESSED = 0.05  # the same where the noise is a guess, that fine texture makes up to 5 times too high
+# Residual over noise: the mean square of the one over the variance of the other.
+RATIO = 0.95  # to stop at: the running average lags behind the iterate, which has fitted some noise by then
+RATIO_GUESSED = 0.05  # the same where the noise is a guess, which fine texture makes up to 5 times too high
 RATIO_WEAK = 0.25  # the same where noise is weak, so that fine texture may be half of what is taken for it
-RATIO_SHARED = 1.0  # the same where neighbours share noise: it is fitted early and fast, so that late costs more
-MOST, MOST_GUESSED = 1.15, 2.0  # of the noise, or a guess of it: the residual of what pixels held out may choose from
-LEAST = 0.8  # of the noise: a residual that is to be below it only while pixels held out are ever better foretold
+RATIO_SHARED = 1.0  # the same for correlated noise: it is fitted early and fast, so that stopping late costs more
+MOST, MOST_GUESSED = 1.15, 2.0  # residual over noise, or a guess of it, up to which held-out pixels may choose an image
+LEAST = 0.8  # residual over noise below which the error of held-out pixels must go on falling
 HELD_OUT = 0.03  # fraction of the known pixels
-BLOCK = 7  # pixels along each axis of what is held out together where neighbours share noise
+BLOCK = 7  # pixels along each axis of a block that is held out, under correlated noise
 ENOUGH = 100  # held-out pixels; the mean square error of fewer is left to chance
-CLEAR = 8.0  # contrast over noise from which much of that may be fine structure
+CLEAR = 8.0  # SNR from which much of the estimated noise may be fine structure
 WATCHED = 1024  # pixels whose variance is followed: a window of 100 iterations of them takes 0.4 MB
 WINDOW = 100  # iterations, of the windowed variance
 NEWEST = 0.1  # weight of the newest iterate in the exponential variance
@@ -46,7 +47,7 @@ PATIENCE, PATIENCE_BELOW = 300, 50  # iterations without a better image; the sam
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen, such as a rule as the knob ``stop`` names it, and the sentence that says why."""
+    """A choice, such as a rule by its name in the knob ``stop``, and the sentence that says why."""
 
     name: str
     reason: str
@@ -61,18 +62,18 @@ class Rule:
     Parameters
     ----------
     problem : Problem
-        What is asked.
+        As asked.
     method : Method
         With the seed of what a rule draws.
 
     Attributes
     ----------
     problem : Problem
-        What is to be fitted: less than was asked if the rule holds something out.
+        The problem to fit: less than was asked if the rule holds something out.
     mark : Mark or None
         The best image so far.
     ended : bool
-        Whether the rule has ended a run. One that goes on nevertheless is the user's, and its last image counts.
+        True once the rule has ended a run. If the user lets it go on nevertheless, its last image counts.
     """
 
     def __init_subclass__(cls, name: str = "") -> None:
@@ -86,14 +87,14 @@ class Rule:
         self.ended = False
 
     def at_most(self, iterations: int, done: int) -> int:
-        """How many of so many more iterations it may take, when some are done."""
+        """Number of further iterations, of those asked for, that the rule allows after those `done`."""
         return iterations
 
     def begin(self, fitter: Fitter) -> None:
         """Lay out what is needed where the search computes."""
 
     def update(self, fitter: Fitter) -> None:
-        """See one iteration, without waiting for the GPU; a CUDA graph repeats it, so that what is kept stays put."""
+        """See one iteration, without waiting for the GPU; a CUDA graph repeats it, so tensors keep their addresses."""
 
     def look(self, fitter: Fitter) -> str:
         """Mark the image if it is the best so far; returns why the run ends here, or nothing. Waits for the GPU."""
@@ -103,7 +104,7 @@ class Rule:
         """Forget the latest iterates: the search has gone back. A mark was made while all was well, and stays."""
 
     def remark(self) -> str:
-        """What there is to add when the iterations are used up before the rule has ended the run."""
+        """Words to add when the iterations are used up before the rule has ended the run."""
         return ""
 
     def forget(self) -> None:
@@ -111,7 +112,7 @@ class Rule:
         self.__dict__.clear()
 
     def state(self) -> dict[str, Any]:
-        """What it takes to go on: tensors and numbers."""
+        """State to go on from: tensors and numbers."""
         return {"mark": self.mark and vars(self.mark), "ended": self.ended}
 
     def resume(self, state: dict[str, Any]) -> None:
@@ -128,8 +129,8 @@ class Discrepancy(Rule, name="discrepancy"):
     """Stop where the residual is as small as the noise: what is left then is noise, and what comes next fits it.
 
     Compares the mean of (y - A x)^2, x being the running average, with the mean variance of the noise (Morozov 1966).
-    Right whatever the correlation of the noise, and as good as its variance is known. A mean of squares over variances
-    pixel by pixel leaves the decision to the dark ones, whose variance is known least.
+    It holds for correlated noise too, and is as good as the estimate of the variance. Weighting each pixel by its own
+    variance would leave the decision to the dark ones, whose variance is known least.
     """
 
     def __init__(self, problem: Problem, method: Method) -> None:
@@ -231,8 +232,8 @@ class HeldOut(Lowest, name="held-out"):
 
     Unbiased where noise is independent between what is held out and what is fitted: single pixels of white noise,
     blocks of correlated noise. Only images count whose residual is like the noise, which keeps out chance minima. Below
-    `LEAST` of it patience is short: neighbours that share a little noise foretell each other's, but texture often makes
-    an estimate too high, and then better images come still.
+    `LEAST` of it patience is short, as weakly correlated noise lets neighbours predict each other. It is not zero, as
+    texture often makes the noise estimate too high, and then better images still come.
     """
 
     what = "the error of the pixels held out"

@@ -1,7 +1,7 @@
-"""Tiles: where they lie in an image, and how what is made of them becomes one image again without seams.
+"""Tiles: their places in an image, and the blending of their images without seams.
 
-(The prediction of a self-guided fit has tiles of its own: one network makes all of them and sees what is around each,
-so that they agree and only touch. These are of fits of their own, which agree within the noise.)
+(The prediction of a self-guided fit has other tiles: one network makes all of them and sees the pixels around each, so
+that they agree and only touch. The tiles here each have a fit of their own, and agree within the noise.)
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Tiling:
         return iter(Tiling(self.shape, self.tile, some))
 
     def index(self, place: Place) -> int:
-        """Where a tile comes in the order of all."""
+        """Index of a tile in the order of all."""
         at = [each.index(part.start) for each, part in zip(self.corners, place, strict=True)]
         return int(np.ravel_multi_index(at, [len(each) for each in self.corners]))
 
@@ -113,8 +113,8 @@ def tiling(shape: tuple[int, ...], side: int | Sequence[int], overlap: int | Seq
     shape : tuple of int
         Of the image.
     side, overlap : int or sequence of int
-        Pixels along a tile, and how many of them neighbours share at the least; for all axes or for each. An axis that
-        is not longer than a tile is not cut.
+        Pixels along a tile, and the least number of them that neighbouring tiles share; for all axes or for each. An
+        axis that is not longer than a tile is not cut.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def tiling(shape: tuple[int, ...], side: int | Sequence[int], overlap: int | Seq
 
 
 def snug(length: int, side: int, overlap: int) -> int:
-    """The side of tiles as few as those of `side`, sharing no more than they have to; one tile up to 1.5 of them."""
+    """Side that makes as many tiles as `side`, with no more overlap than asked; all of `length` up to 1.5 sides."""
     if length <= 1.5 * side:
         return length
     count = 1 + math.ceil((length - side) / (side - overlap))
@@ -174,7 +174,7 @@ class Blend:
             return np.asarray(self._sum / self._weight)
 
     def onto(self, place: Place, values: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """What `image` would be with one more tile."""
+        """`image` with one more tile, which is not added."""
         image, there, weights = self.image(), (slice(None), *place), self.tiling.weights(place)
         image[there] = (self._sum[there] + weights * np.asarray(values)) / (self._weight[place] + weights)
         return image

@@ -1,4 +1,4 @@
-"""How far to trust a restored image: what its residual has lost, what noise alone becomes, how far it may be off."""
+"""Trust in a restored image: structure lost to the residual, structure made out of noise, calibrated uncertainty."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Verdict:
     sentence : str
         For a reader.
     ok : bool
-        Whether no structure is seen in the residual.
+        True if no structure is seen in the residual.
     lost : float
         Fraction of the contrast that is missing in the band of sizes where that is worst; 0 if it is in none.
     size : float
@@ -100,7 +100,7 @@ def residual_verdict(
 
     Every denoising costs some of the finest detail: up to a quarter of the contrast at 2 pixels, 15 % at 3, 8 % at 7
     and 5 % at 13 passes as ok. It cannot see structure fainter than the noise over its extent (a line of twice the
-    noise's standard deviation is seen in white noise, not in noise that neighbours share), nor anything that was added
+    noise's standard deviation is seen in white noise, not in correlated noise), nor anything that was added
     to the image where the noise hides it: for that there is `noise_only_observation`. `restored` must be of this very
     measurement: against another one, whatever bleached or moved in between counts as removed.
     """
@@ -219,7 +219,7 @@ def unit_noise(noise: Noise, shape: tuple[int, ...], rng: np.random.Generator) -
 
 
 def noise_only_observation(noise: Noise, shape: tuple[int, ...], level: float, rng: np.random.Generator) -> Array:
-    """A measurement of nothing: what a camera with this noise makes of an even level.
+    """A measurement of nothing: an even level with this noise.
 
     Restored with the same settings as the image, it shows what the prior makes out of noise: see `invented`.
 
@@ -227,7 +227,7 @@ def noise_only_observation(noise: Noise, shape: tuple[int, ...], level: float, r
     ----------
     noise : Noise
         Its variance at `level` and its autocorrelation are kept. Independent noise is photons and read noise;
-        noise that neighbours share is Gaussian.
+        correlated noise is Gaussian.
     shape : tuple of int
         Of the image.
     level : float
@@ -247,7 +247,7 @@ def noise_only_observation(noise: Noise, shape: tuple[int, ...], level: float, r
 
 @dataclass(frozen=True, kw_only=True)
 class Invention:
-    """What a restoration makes out of noise alone.
+    """Structure that a restoration makes out of noise alone.
 
     Attributes
     ----------
@@ -270,7 +270,7 @@ def invented(restored_control: npt.ArrayLike, noise: Noise) -> Invention:
     Parameters
     ----------
     restored_control : array-like
-        What became of a `noise_only_observation`; the truth is even, so all that varies was made up. A good restoration
+        A restored `noise_only_observation`; the truth is even, so all that varies was made up. A good restoration
         of n pixels has little more than the noise's standard deviation over sqrt(n), in its mean, which does not count.
     noise : Noise
         Of the observation.

@@ -1,4 +1,4 @@
-"""Flips and quarter turns of an image: what is learnt of one is learnt of all."""
+"""D4 augmentation: flips and quarter turns of an image; what is learnt of one is learnt of all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Turn:
-    """A flip along some axes of an image (C, *S), after a swap of its last two."""
+    """One augmentation: a flip along some axes of an image (C, *S), after a swap of its last two."""
 
     def __init__(self, flipped: tuple[int, ...], swapped: bool) -> None:
         self.flipped = flipped

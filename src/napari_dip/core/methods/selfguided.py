@@ -1,19 +1,20 @@
-"""The self-guided fit: the generator is fed the measurement itself, made noisier, and learns to take noise away.
+"""The self-guided fit: the generator is fed the measurement itself, with noise added, and learns to remove noise.
 
 From a measurement y with noise of known variance V come pairs that are noisy independently of each other: the code
 ``y + a n`` and the target ``y - n / a``, where n is fresh noise of variance V (Recorrupted-to-Recorrupted: Pang, Zheng,
 Quan, Ji, CVPR 2021). A generator that predicts the target from the code predicts the clean image, for the noise of the
-target cannot be predicted. n and -n go together: what is random in the loss and does not depend on the weights cancels.
-Fitted on crops, flipped and turned, with weights averaged over the iterations; in the end it is fed y itself.
+target cannot be predicted. n and -n are used in pairs: random terms of the loss that do not depend on the weights
+cancel. It is trained on crops with D4 augmentation, its weights are averaged over the iterations, and in the end it is
+fed y itself.
 
-Noise that neighbouring pixels share is nearly independent on every second pixel or so: there the generator sees such
-grids of the image, one at a time, and what it makes of all of them is put together.
+If noise is correlated between neighbours, the image is split into sub-grids of every second (or third) pixel, in which
+it is nearly independent; each is denoised, and they are interleaved again.
 
-The generator has a teacher: the image x' that similar patches of y make of each other
-(`napari_dip.core.methods.nlridge`). Half of the crops are of x', with noise like that of y as the code and x' itself
-as the target (as in Restore-from-Restored: Lee, Cho, Kim, Kim 2020, whose network is pretrained). These targets
-hold little noise, the others no error of the teacher. The generator sees what is near, the patches what is alike: the
-result is the mixture of the two that has the least squared error by Stein's unbiased estimate.
+The generator has a teacher: the NL-Ridge estimate x' of y (`napari_dip.core.methods.nlridge`). Half of the crops are
+of x', with noise like that of y as the code and x' itself as the target (as in Restore-from-Restored: Lee, Cho, Kim,
+Kim 2020, whose network is pretrained). These targets hold little noise, the others no error of the teacher. The
+generator uses nearby pixels, NL-Ridge similar patches: the result is the mixture of the two that has the least squared
+error by Stein's unbiased estimate.
 """
 
 from __future__ import annotations
@@ -51,23 +52,23 @@ from napari_dip.core.turns import turns
 from napari_dip.knobs import SelfGuided
 
 NO_NOISE = "code='self' needs the noise of the image, which is not known here; use code='uniform'"
-LEAST = 0.05  # of the step length at the end
-WARM = 0.25  # of the passes do where the weights come from a neighbour
-LEARNT = 0.05  # of the variance of the noise: error that these passes take away where the neighbour did not help
-_LEVEL = 8  # pixels over which the result is as bright as the measurement
+LEAST = 0.05  # step length at the end, relative to the first
+WARM = 0.25  # of the epochs are enough from the weights of a neighbour
+LEARNT = 0.05  # mean square error, in noise variances, that these epochs remove where the neighbour did not help
+_LEVEL = 8  # pixels over which the result has the mean of the measurement
 _SMOOTH = 4  # pixels over which a disagreement is averaged
-_WEIGHT = 4  # in the loss, of pixels of the teacher's image: their targets hold no noise of the measurement
-_NUDGE = 0.1  # standard deviations of the noise that a pixel is moved by, to see how far the result follows
-_SKEWED = 0.15  # skewness of the noise, that of 44 photons, from which Stein's estimate is off
-_DOUBT = 0.02  # squared disagreement, in variances of the noise, up to which the shares are rather equal
-_FEW = 8000  # pixels, of which the weights themselves follow the noise, unseen by Stein's estimate
-#: Square of the error over that of the disagreement: 1 where patches do all, else 3.75 to 11 on ten images with a
-#: truth, of which 92 to 100 % of the values lie within two standard deviations so.
+_WEIGHT = 4  # weight in the loss of crops of the teacher's image: their targets hold little noise
+_NUDGE = 0.1  # noise standard deviations by which a pixel is moved, to see how far the result follows
+_SKEWED = 0.15  # skewness of the noise from which Stein's estimate is off: that of 44 photons
+_DOUBT = 0.02  # mean squared disagreement, in noise variances, below which the share tends to a half
+_FEW = 8000  # pixels below which the weights themselves follow the noise, unseen by Stein's estimate
+#: Squared error over squared disagreement of generator and NL-Ridge: 1 where NL-Ridge does all, else 3.75 to 11 on ten
+#: images with a truth. With this value 92 to 100 % of their pixels lie within two standard deviations.
 DISAGREEMENT = 6.0
 
 
 class SelfGuidedFitter(Fitter):
-    """The search for the weights that take the noise out of one image. For operators that keep the pixels.
+    """Fit of the weights that remove the noise of one image. For operators that keep the pixel grid.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ class SelfGuidedFitter(Fitter):
         self._shared = autocorrelation_of(problem.noise, problem.image_shape)
         self._weights = RunningAverage(method.average)
         self._predicted: tuple[int, Tensor] | None = None
-        self._agreed: Tensor | None = None  # photons (C, *canvas), as similar patches have them
+        self._agreed: Tensor | None = None  # NL-Ridge estimate: photons (C, *canvas)
         self._final: tuple[int, Tensor, float] | None = None  # iteration, photons (C, *canvas), share of the teacher
 
     def lay_out(self, rng: torch.Generator) -> None:
@@ -102,7 +103,7 @@ class SelfGuidedFitter(Fitter):
         self._generator, self._multiple, self._strides = unet, unet.multiple, grid.strides
         self._canvas = tuple(n * stride for n, stride in zip(unet.canvas, grid.strides, strict=True))
         alike = len(set(unet.multiple[-2:])) == len(set(grid.strides[-2:])) == 1
-        self.ways = list(turns(len(shape), swap=alike))  # all turns of the image that the generator can be fed
+        self.ways = list(turns(len(shape), swap=alike))  # D4 augmentations that the generator can be fed
         self._smooth = copy.deepcopy(self._generator)
         known = self.problem.known_pixels()
         self._nearest = None  # the nearest known pixel of each, which stands in
@@ -116,7 +117,7 @@ class SelfGuidedFitter(Fitter):
         self._middle = self.model.stabilise(self._photons).mean()
         self._crop = crop_of(grid.shape, self.method, grid.voxel_size)
         self._spectrum = spectrum(every(self._shared, grid.strides), self._crop).to(self.device)
-        # positions in a crop that each turn brings to each of its pixels, and where they are from its corner
+        # where each augmentation takes each pixel of a crop from, and where pixels lie on the canvas from its corner
         inside = torch.arange(math.prod(self._crop)).reshape(1, *self._crop)
         turned = turns(len(shape), swap=len(set(self._crop[-2:])) == 1)
         self._turned = torch.stack([turn.do(inside).flatten() for turn in turned]).to(self.device)
@@ -127,7 +128,7 @@ class SelfGuidedFitter(Fitter):
         self._taught = torch.zeros(self.method.batch, *[1] * (1 + len(shape)), dtype=torch.bool, device=self.device)
 
     def prepare(self) -> Generator[float, None, None]:
-        """Ask similar patches, some at a time, unless they are found already. Out of memory costs them, not the run."""
+        """Compute the NL-Ridge estimate, unless it is found already. Out of memory costs the estimate, not the run."""
         if not (self.method.similar_patches or self.method.uncertainty):
             return
         try:
@@ -143,7 +144,7 @@ class SelfGuidedFitter(Fitter):
 
     @property
     def _teacher(self) -> Tensor | None:
-        """What similar patches agree on, if they are to teach; else it only tells the uncertainty."""
+        """NL-Ridge estimate if it is to teach; None if it only tells the uncertainty."""
         return self._agreed if self.method.similar_patches else None
 
     def begin(self, state: State | None = None, neighbour: State | None = None, since: int | None = None) -> None:
@@ -155,7 +156,7 @@ class SelfGuidedFitter(Fitter):
 
     @property
     def whole(self) -> int:
-        """Iterations of a whole fit: fewer from the weights of a neighbour."""
+        """Iterations of a whole fit: a quarter of them from the weights of a neighbour."""
         whole = whole_fit(self.problem.image_shape, self.method, self.problem.voxel_size)
         return math.ceil(whole * (WARM if self.warm else 1))
 
@@ -167,20 +168,20 @@ class SelfGuidedFitter(Fitter):
             weight.copy_(given.view_as(weight))
 
     def helped(self) -> bool:
-        """Whether the neighbour knew nearly as much of this image as the passes over it have found out."""
+        """True if the neighbour knew nearly as much of this image as the epochs on it have found out."""
         return self.learnt() < LEARNT
 
     def learnt(self) -> float:
-        """The mean square error, in variances of the noise, that the passes took away from that of the neighbour."""
+        """Mean square error, in noise variances, that the epochs removed from that of the neighbour."""
         if self._before is None or self._weights.mean is None:
             return 0.0
         return self._error(self._before) - self._error(self._weights.mean)
 
     @torch.no_grad()
     def _error(self, weights: Tensor) -> float:
-        """The mean square error that some weights leave, in variances of the noise, plus one that is always the same.
+        """Mean square error that some weights leave, in noise variances, plus a constant.
 
-        Of noisy pairs, as in the fit, and the same for all weights: a difference of two hardly depends on the draw.
+        The noisy pairs, as in the fit, are the same for all weights: a difference of two hardly depends on the draw.
         """
         strength = self.method.recorruption
         noise = self._drawn_noise() * self.model.variance(self._photons).sqrt()
@@ -192,7 +193,7 @@ class SelfGuidedFitter(Fitter):
         return float(square.sum() / (2 * self._known.sum()))
 
     def schedule(self) -> None:
-        """Set the step length, and draw corners and turns of crops: by numpy, the same whatever the device."""
+        """Set the step length, and draw corners and augmentations of crops: by numpy, the same on every device."""
         if isinstance(self._optimiser, Muon):
             self._optimiser.pace.fill_(pace_at(self.iteration / self._planned))
         rng, canvas = np.random.default_rng((self.method.seed, self.iteration)), self._photons.shape[1:]
@@ -207,7 +208,7 @@ class SelfGuidedFitter(Fitter):
         self._weights.weigh()
 
     def feed(self) -> None:
-        """Cut the crops, turned, and make of each two codes and two targets: (2 batch, C, *crop) photons."""
+        """Cut augmented crops, and make two codes and two targets of each: (2 batch, C, *crop) photons."""
         corner, turn = self._drawn
         turned = self._turned[turn]  # (batch, pixels)
         place = self._from_corner[turned] + corner[:, None]
@@ -228,12 +229,12 @@ class SelfGuidedFitter(Fitter):
         self._where = torch.cat([where, where])
 
     def compare(self) -> tuple[Tensor, Tensor]:
-        """What the generator makes of the codes, and how far that is from the targets."""
+        """Output of the generator for the codes, and its loss against the targets."""
         with self.precision():
             image = self._generator(self._fed)
         image = image.float()
         predicted = self._from_generator(image)
-        # by the variance at what is predicted, which does not depend on the target: no bias
+        # by the variance at the prediction, which does not depend on the target: no bias
         weight = self._where / self.model.variance(predicted.detach()).clamp(min=self.model.dimmest)
         loss = ((predicted - self._targets).square() * weight).sum() / self._where.sum().clamp(min=1)
         return image, loss
@@ -244,7 +245,7 @@ class SelfGuidedFitter(Fitter):
 
     @property
     def average(self) -> Tensor:
-        """What is restored so far, (1, C, *image): one pass over the image, kept until the next iteration."""
+        """Restored image so far, (1, C, *image): predicted once, and kept until the next iteration."""
         if self._predicted is None or self._predicted[0] != self.iteration:
             photons = self.predict(self._photons)
             if self._teacher is not None:
@@ -253,9 +254,9 @@ class SelfGuidedFitter(Fitter):
         return self._predicted[1]
 
     def mark(self, final: bool = True) -> Mark:
-        """What is restored so far; if it is final, over all turns, and with the share of similar patches that is best.
+        """Restored image so far; if final, averaged over D4 augmentation, and mixed with the best share of NL-Ridge.
 
-        Where generator and patches disagree tells how large the errors are.
+        The disagreement of generator and NL-Ridge tells how large the errors are.
         """
         if not final:
             return Mark(self.iteration, self.average.clone(), None)
@@ -273,7 +274,7 @@ class SelfGuidedFitter(Fitter):
         return Mark(self.iteration, self._scaled(photons.lerp(self._agreed, share)), spread)
 
     def finish(self) -> Generator[float, None, None]:
-        """Predict the final image and find the share of similar patches. Out of memory there, `mark` tries again."""
+        """Predict the final image and find the share of NL-Ridge. If memory runs out, `mark` tries again."""
         try:
             yield from self._finish()
         except Exception as error:
@@ -295,15 +296,15 @@ class SelfGuidedFitter(Fitter):
 
     @torch.no_grad()
     def _over_turns(self, photons: Tensor) -> Generator[float, None, Tensor]:
-        """The clean photons that the generator makes of others (C, *canvas), turned in all ways, on the same level."""
+        """Clean photons predicted from others (C, *canvas), averaged over D4 augmentation, with the same local mean."""
         clean = torch.zeros_like(photons)
         for done, turn in enumerate(self.ways, 1):
             clean += turn.undo(self.predict(turn.do(photons))) / len(self.ways)
             yield done / len(self.ways)
-        return clean + _blurred(photons - clean, self._known, _LEVEL)  # the measurement is right on the average
+        return clean + _blurred(photons - clean, self._known, _LEVEL)  # the measurement has no bias
 
     def _of_similar_patches(self, photons: Tensor) -> Generator[float, None, Tensor]:
-        """The clean photons that similar patches of the stabilised image agree on, (C, *canvas)."""
+        """NL-Ridge estimate of clean photons (C, *canvas), made on the stabilised image."""
         noise = self.problem.noise
         assert noise is not None
         pages.trim()
@@ -321,13 +322,13 @@ class SelfGuidedFitter(Fitter):
 
     @torch.no_grad()
     def _share(self, one: Tensor, other: Tensor) -> Generator[float, None, Tensor]:
-        """The share of the other of two estimates (C, *canvas) in the mixture with the least squared error.
+        """Share of `other` in the mixture of two estimates (C, *canvas) with the least squared error.
 
         With d = other - one, that is <d, clean - one> / <d, d>. The clean image is the measurement less its noise, and
-        the product of d with white noise is the divergence of d on the average (Stein 1981), taken from how d
-        follows a nudge of all pixels (Ramani, Blu, Unser 2008), by noise that neighbours share as they share that of
-        the measurement. In standard deviations of the noise, of pixels whose noise is nearly Gaussian; the fewer these
-        are, and the smaller d, the closer the share is to a half.
+        the mean product of d with white noise is the divergence of d (Stein 1981), measured as the response of d to
+        a nudge of all pixels (Ramani, Blu, Unser 2008), which is correlated as the noise of the measurement is. The
+        sums are in standard deviations of the noise, of pixels whose noise is nearly Gaussian; the fewer these are, and
+        the smaller d, the closer the share is to a half.
         """
         deviation = self.model.variance(one).clamp(min=self.model.dimmest).sqrt()
         trusted = self._known * (self.model.skewness(one) < _SKEWED)
@@ -344,7 +345,7 @@ class SelfGuidedFitter(Fitter):
         return ((product + doubt / 2) / (square + doubt)).clamp(0, 1)
 
     def _drawn_noise(self) -> Tensor:
-        """Noise (C, *canvas) of unit variance, shared by neighbours as that of the measurement."""
+        """Noise (C, *canvas) of unit variance, correlated as that of the measurement."""
         random = torch.Generator(self.device).manual_seed(self.method.seed)
         white = torch.empty_like(self._photons).normal_(generator=random)
         return coloured(white, spectrum(self._shared, self._canvas).to(self.device), len(self._canvas))
@@ -357,9 +358,9 @@ class SelfGuidedFitter(Fitter):
         self._predicted = self._final = None
 
     def _noise_like(self, photons: Tensor, turned: Tensor) -> Tensor:
-        """Noise as it is in turned photons (N, C, *S), its variance from the measured pixels: right on the average."""
+        """Noise as in augmented photons (N, C, *S); its variance comes from the measured pixels, which have no bias."""
         noise = torch.empty_like(photons).normal_(generator=self._random)
-        noise = coloured(noise, self._spectrum, len(self._crop))  # along the axes of the image, so before it is turned
+        noise = coloured(noise, self._spectrum, len(self._crop))  # along the axes of the image, so before augmentation
         noise = noise.flatten(2).gather(2, turned[:, None].expand(-1, photons.shape[1], -1)).reshape(photons.shape)
         return noise * self.model.variance(photons).sqrt()
 
@@ -373,7 +374,7 @@ class SelfGuidedFitter(Fitter):
     @torch.no_grad()
     @pages.apart()
     def predict(self, photons: Tensor, weights: Tensor | None = None) -> Tensor:
-        """The clean photons (C, *canvas), by the averaged weights if no others are given, in tiles that overlap."""
+        """Clean photons (C, *canvas), predicted in overlapping tiles by the averaged weights, or those given."""
         weights = self._weights.mean if weights is None else weights
         if weights is None:
             weights = _vector(self._generator)
@@ -409,17 +410,17 @@ class SelfGuidedFitter(Fitter):
 
 
 def share_is_sought(method: SelfGuided, noise: Noise) -> bool:
-    """Whether the share of similar patches is found out, rather than a half: where the noise is no mere guess."""
+    """True if the share of NL-Ridge is estimated, rather than a half: where the noise is no mere guess."""
     return method.similar_patches and not noise.warning
 
 
 def pace_at(share: float) -> float:
-    """Step length when a share of the iterations is done: half a cosine, and `LEAST` of it for all that come after."""
+    """Step length relative to the first, after a share of the iterations: half a cosine down to `LEAST`."""
     return LEAST + (1 - LEAST) * (1 + math.cos(math.pi * min(share, 1))) / 2
 
 
 def _blurred(image: Tensor, known: Tensor, width: float) -> Tensor:
-    """An image (C, *S) convolved with a Gaussian, its known pixels alone."""
+    """Known pixels of an image (C, *S), convolved with a Gaussian (normalised)."""
     sigma = (0, *(min(width, n / 4) for n in image.shape[1:]))
     weight = known.cpu().numpy()
     blurred = ndimage.gaussian_filter(image.cpu().numpy() * weight, sigma)
@@ -427,5 +428,5 @@ def _blurred(image: Tensor, known: Tensor, width: float) -> Tensor:
 
 
 def _vector(generator: nn.Module) -> Tensor:
-    """All weights in a row."""
+    """All weights as one vector."""
     return torch.cat([weight.detach().reshape(-1) for weight in generator.parameters()])
