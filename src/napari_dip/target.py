@@ -192,7 +192,7 @@ class ArrayTarget:
         done = [accounts[index] for index in sorted(accounts)]
         ratios = None
         if plan.slices.holes.any():
-            ratios = self.extra("what holes leave open", lambda: doubts.hole_ratios(plan.slices, plan.noise), None)
+            ratios = self.extra("the check of its holes", lambda: doubts.hole_ratios(plan.slices, plan.noise), None)
         uncertainty = self.uncertainty
         if uncertainty is not None and done and np.isnan(uncertainty).all():
             uncertainty = None
@@ -201,9 +201,9 @@ class ArrayTarget:
             uncertainty = self.extra("the uncertainty", lambda: self._at_least(spread, left_open), None)
         why = self._why_too_smooth()
         verdict = self.extra("the verdict", lambda: doubts.judge(plan.slices, self.residual, plan.noises.of, why), None)
-        warned: tuple[str, ...] = self.extra("what to doubt", lambda: tuple(self._warned(accounts, ratios)), ())
+        warned: tuple[str, ...] = self.extra("the warnings", lambda: tuple(self._warned(accounts, ratios)), ())
         unreached = sorted({*due, *self._ends}.difference(accounts))
-        shown = self.extra("a glance", lambda: self._glance(sorted(accounts)), None)
+        shown = self.extra("the view before and after", lambda: self._glance(sorted(accounts)), None)
         states = self._all_states()
         result = Result(
             image=plan.slices.layout(self.image),

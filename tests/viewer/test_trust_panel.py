@@ -244,7 +244,7 @@ def test_what_cannot_be_told_is_said_and_the_rest_is_there(viewer, dock, wait, p
     widget = dock()
     switch_on(widget, "resolution", "residual")
     run(widget, wait)
-    assert "Not to be told" in widget.trust.told
+    assert "Not available" in widget.trust.told
     assert maps(viewer) == ["residual"]
 
 

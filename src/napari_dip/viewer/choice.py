@@ -87,7 +87,7 @@ class Inputs(QWidget):
             "NaN and infinite pixels always count as missing.",
         )
         self.label = SpinBox(
-            name="label", label="Label (0: every)", min=0, max=2**31 - 1, tooltip="The label that means missing."
+            name="label", label="Which label (0 = all)", min=0, max=2**31 - 1, tooltip="The label that means missing."
         )
         self.new_mask = PushButton(
             name="new_mask",
@@ -345,7 +345,7 @@ class Inputs(QWidget):
         what = "1 bad pixel" if count == 1 else f"{count} bad pixels"
         return self.said.emit(
             f"{what} found in '{source.name}' ({100 * count / bad.size:.2g} % of all): "
-            f"marked as missing on layer '{labels.name}'{also}. Rub out what is structure.",
+            f"marked as missing on layer '{labels.name}'{also}. Erase those that are structure.",
             False,
         )
 

@@ -104,7 +104,7 @@ def control(
     try:
         found = yield from steps
     except ValueError as error:
-        return Findings(sentences=(("Noise-only control", _ended(f"Not to be told: {error}")),))
+        return Findings(sentences=(("Noise-only control", _ended(f"Not available: {error}")),))
     if not found.result.complete:
         return Findings(sentences=(("Noise-only control", _ended(found.invention.sentence)),))
     leading = (1,) * restoration.source.arguments["leading_axes"]
@@ -133,7 +133,7 @@ def examine(restoration: Restoration, result: Result, wanted: Wanted) -> Finding
             try:
                 found += look(restoration, result, wanted)
             except (ValueError, TypeError, MemoryError) as error:
-                found += Findings(sentences=((heading, _ended(f"Not to be told: {error}")),))
+                found += Findings(sentences=((heading, _ended(f"Not available: {error}")),))
     return found
 
 
@@ -181,7 +181,9 @@ def _uncertainty(restoration: Restoration, result: Result, wanted: Wanted) -> Fi
     if not known.size:
         raise ValueError("every pixel keeps its measured value")
     low, middle, high = (float(v) for v in np.quantile(known, [0.05, 0.5, 0.95]))
-    sentence = f"{middle:.3g} at the median pixel, {low:.3g} to {high:.3g} at nine of ten, as intensities."
+    sentence = (
+        f"{middle:.3g} at the median pixel, {low:.3g} to {high:.3g} at 90 % of the pixels, in units of the image."
+    )
     return Findings(
         sentences=(("Uncertainty", sentence),),
         figures={"uncertainty": {"median": middle, "quantiles_5_95": [low, high], "of": result.record["uncertainty"]}},
