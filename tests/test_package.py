@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -83,6 +85,14 @@ def test_every_public_name_is_there() -> None:
 
 def test_the_version_is_said_once() -> None:
     assert metadata("napari-dip")["Version"] == napari_dip.__version__
+
+
+def test_docstrings_open_with_what_a_thing_is() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                text = ast.get_docstring(node) or ""
+                assert not re.match(r"(What|Whether|How)\b", text), f"{path}: {text}"
 
 
 def test_a_window_is_an_extra_and_napari_has_no_upper_bound() -> None:
