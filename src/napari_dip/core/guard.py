@@ -34,7 +34,7 @@ class Guard:
         self.returns = 0
 
     def begin(self, fitter: Fitter) -> None:
-        """Take the state of a search as good."""
+        """Take the state of a fit as good."""
         self.good, self.seen = fitter.state(), len(fitter.losses)
 
     def forget(self) -> None:

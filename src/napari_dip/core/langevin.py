@@ -23,8 +23,8 @@ class Langevin(torch.optim.Optimizer):
     step_length : float
         Of the drift, in units of the preconditioned gradient.
     temperature : callable
-        The temperature from the loss at hand. For a mean square error over n pixels with noise of variance v it is
-        ``2 v / n``.
+        Returns the temperature for the current loss. For a mean square error over n pixels with noise of variance v it
+        is ``2 v / n``.
     random : torch.Generator
         On the device of the weights.
     """

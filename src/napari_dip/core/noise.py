@@ -112,12 +112,12 @@ _SMALL = "the image is small: fine structure may be what its neighbours seem to 
 _FLAT = "most of the image does not vary from pixel to pixel: no noise can be seen in it"
 _EQUAL = "most pixels equal their neighbours: the noise is a guess"
 _BESIDES = "most of the image does not vary from pixel to pixel: the noise is that of the rest"
-#: Parts of an image's range to which the offset is told: a constant can then be added to it without rounding.
+#: Precision of the offset, relative to an image's range: a constant can then be added to it without rounding.
 _STEP = 2.0**-20
 #: Fewer isolated pixels than this fraction may be chance.
 _IMPULSES = 1e-3
 _REMEDY = "leave it out or correct it"
-#: Parts of an image's range beyond which, or below whose inverse, no value of a camera can be.
+#: Largest value that a camera can have, relative to an image's range; its inverse is the least.
 _VAST = 1e9
 _PASSES = 4
 #: If fewer patches than this fraction vary at all, the others are no measurement, but padding or a background that was
@@ -125,7 +125,7 @@ _PASSES = 4
 _VARIED = 0.9
 #: Least read noise, relative to sigma, also where photons are all that is seen.
 _LEAST = 0.05
-#: With fewer patches than this, nothing but a rough level can be told.
+#: With fewer patches than this, nothing but a rough level can be estimated.
 _ENOUGH = 100
 #: In fewer pixels than the first, a correlation along an axis above the second may be texture of all calm patches.
 _LARGE, _TEXTURE = 3000, 0.25

@@ -20,30 +20,30 @@ Mask = npt.NDArray[np.bool_]
 Array = npt.NDArray[np.float64]
 Place = tuple[slice, ...]
 
-_VALUES, _AREAS = 8, 64  # at the most, that are looked at
+_VALUES, _AREAS = 8, 64  # most values and areas that are examined
 _RUN = 16  # pixels of a line; fewer where the image has fewer
-_LEAST, _ISLAND = 8, 64  # pixels of an area, at the border and inside the image
-_KNOWN = 0.02  # of the pixels must be left
+_LEAST, _ISLAND = 8, 64  # least pixels of an area, at the border and inside the image
+_KNOWN = 0.02  # fraction of the pixels that must be left
 _RINGS = 4  # pixels beside an area that it is compared with
-_FULL = 0.85  # of the box around an area inside the image, which noise of the same value may enlarge
-_BEYOND = 1e-3  # of the pixels are beyond a value that is no end of the range
-_EVEN_NOISE = 0.5  # of the steps beside such an area may be 0
-_EQUAL = 0.8  # of the steps beside an area may be 0: beyond that no noise is seen, as in a drawing
-_RAGGED = 0.15  # of the outline
-_JUMP, _STEP = 2.0, 0.5  # standard deviations of the noise: the median beside an area, and nearly all of it
-_NEARLY = 0.05  # of the pixels beside an area may be nearer
+_FULL = 0.85  # least fraction of its box that an inner area fills: noise of its value may enlarge the box
+_BEYOND = 1e-3  # least fraction of the pixels on either side of a value that is no end of the range
+_EVEN_NOISE = 0.5  # largest fraction of zero steps beside an area of such a value
+_EQUAL = 0.8  # largest fraction of zero steps beside an area: beyond it no noise is seen, as in a drawing
+_RAGGED = 0.15  # largest fraction of the outline that is ragged
+_JUMP, _STEP = 2.0, 0.5  # least height beside an area, in noise standard deviations: of the median, and of nearly all
+_NEARLY = 0.05  # fraction of the pixels beside an area that may be lower
 _EVEN = 0.6  # times the height further away: the edge of a blurred object rises more slowly
-_SHARE = 0.04  # of what lies behind it, that an interpolated rim has of an area
-_RIM = 0.75  # standard deviations by which an interpolated rim is nearer than what lies behind it
-_CONVEX = 0.02  # of the pixels by which the outline of an interpolated image may be off
-_PLANES = 8  # of a volume, whose outlines are looked at
+_SHARE = 0.04  # least share of an area's value in an interpolated rim
+_RIM = 0.75  # noise standard deviations by which such a rim is nearer to that value than the image behind it
+_CONVEX = 0.02  # fraction of the pixels by which the outline of an interpolated image may be off
+_PLANES = 8  # planes of a volume whose outlines are looked at
 _CORNERS, _SPURS, _FRAYED = (
     4,
     0.15,
     0.4,
-)  # of an outline along the axes; more by its length, at an end of the range and where noise has the value
-_CORNERED = 0.8  # of what a turned image leaves of the box around it is in the corners of that
-_BENT = 0.1  # of a corner, by which its outline may be bent
+)  # corners of an upright outline; more of them by its length, at an end of the range and where noise has the value
+_CORNERED = 0.8  # least fraction of the padding in the box around a turned image that lies in its corners
+_BENT = 0.1  # fraction of a corner by which its outline may be bent
 _SURE = 40.0  # minus the logarithm of the probability that noise makes all of an area equal
 _FAINT = 16  # pixels at the least of an area that stands out less than 5 standard deviations
 

@@ -99,7 +99,7 @@ def trim() -> None:
 
 
 def _glibc() -> ctypes.CDLL | None:
-    """The allocator, if it is that of glibc, and the user has not told it what to do."""
+    """The allocator of glibc; None if there is another, or if the user has configured it."""
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     if platform.libc_ver()[0] != "glibc" or "glibc.malloc" in tunables or any(name in os.environ for name in _CHOSEN):
         return None

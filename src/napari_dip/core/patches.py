@@ -32,7 +32,7 @@ _TRUST = np.array([0, 0.1, 0.3, 0.6, 1, 1, 1, 1])
 _BINS = 30
 _FEWEST = 30  # patches in a bin
 _ROUNDS = 6
-#: Least variance that is told from none, for images of a range of about 1: that of rounding to 20 bits.
+#: Least variance, for images of a range of about 1: that of rounding to 20 bits.
 _LEAST = 1e-13
 
 Line = Callable[[Array, Array, Array], tuple[float, float]]
@@ -196,7 +196,7 @@ def straight_line(intensity: Array, variance: Array, error: Array) -> tuple[floa
 def _level_by_intensity(
     mean: Array, level: Array, before: Array, shape: Array, blur: Array
 ) -> tuple[Array, Array, Array]:
-    """In bins of the mean intensity: intensity, variance and its relative standard error.
+    """Intensity, variance and its relative standard error, in bins of the mean intensity.
 
     An extreme mean is partly so by noise: the intensity behind the means of a bin is off, on average, by the variance
     of a mean times the slope of the logarithm of their density (Tweedie; Robbins 1956). Of that variance `blur` counts.
@@ -239,7 +239,7 @@ def _towards_the_many(mean: Array, edges: Array, blur: float) -> Array:
 
 
 def _lowest_scale(level: Array, shape: Array, start: float = 0.1, cut: float = 1.0) -> tuple[float, int]:
-    """Scale of the lowest component of gamma distributed levels, and how many levels it was read from.
+    """Scale of the lowest component of gamma-distributed levels, and the number of levels that it was read from.
 
     Levels above `cut` times the scale are left out, for they may be structure; the mean of a gamma distribution that is
     truncated there makes up for it. The iteration begins at the quantile `start`.

@@ -19,7 +19,7 @@ def without_pauses(work: Generator[Any, None, Made], tell: Callable[[Any], objec
 
 
 def part(work: Generator[float, None, Made], index: int, count: int) -> Generator[float, None, Made]:
-    """Work that is one of several equal parts and yields the share that is done: the same, with the share of all."""
+    """One of several equal parts of a work, yielding the share done of all of them."""
     while True:
         try:
             yield (index + next(work)) / count

@@ -36,7 +36,7 @@ class Stabilised:
         return (photons + self.read_variance).clamp(min=0) if self.lit else torch.ones_like(photons)
 
     def skewness(self, photons: Tensor) -> Tensor:
-        """Of the noise: that of a Poisson distribution with the read noise added."""
+        """Skewness of the noise: that of a Poisson distribution with the read noise added."""
         if not self.lit:
             return torch.zeros_like(photons)
         return photons.clamp(min=0) / self.variance(photons).clamp(min=self.dimmest) ** 1.5

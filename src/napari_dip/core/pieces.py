@@ -92,8 +92,8 @@ def iterate(problem: Problem, settings: Settings, **how: Any) -> Generator[Progr
     Yields
     ------
     Progress
-        Its image is what there is of the whole: NaN where no tile is fitted yet. The run at hand counts by how far it
-        has come.
+        Its image is the whole so far: NaN where no tile is fitted yet. The current run counts by the share of its
+        iterations.
 
     Returns
     -------
@@ -355,7 +355,7 @@ class _Pile:
             self._within = np.square(result.uncertainty) + (0 if self._within is None else self._within)
 
     def with_run(self, progress: Progress) -> Image:
-        """The mean with the run at hand, which counts by how far it has come."""
+        """Mean with the current run, which counts by the share of its iterations."""
         mean = self._image.mean
         if mean is None:
             return progress.image

@@ -177,7 +177,7 @@ def fourier_correlation(
 
 
 def _halves(values: Array) -> Iterator[tuple[Array, Array, Array]]:
-    """The pixels at opposite corners of cells of two pixels a side; the shift of the second, in pixels of a half."""
+    """Pairs of halves: pixels at opposite corners of 2-pixel cells; and the shift of the second, in their pixels."""
     values = values[tuple(slice(n // 2 * 2) for n in values.shape)]
     for corner in product((0, 1), repeat=values.ndim - 1):
         first = (0, *corner)

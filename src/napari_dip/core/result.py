@@ -26,16 +26,16 @@ class Progress:
     Attributes
     ----------
     image : array
-        Restored image so far, of the slice at hand, in the units and axes of the input. Before the first iteration,
+        Restored image so far, of the current slice, in the units and axes of the input. Before the first iteration,
         the measurement.
     iteration, iterations : int
         Steps made and steps at the most, of this run.
     slice, slices : int
-        Index of the slice at hand and the number of slices (0 and 1 for a single image).
+        Index of the current slice and the number of slices (0 and 1 for a single image).
     tile, tiles : int
-        Index of the tile at hand and the number of tiles of each slice.
+        Index of the current tile and the number of tiles of each slice.
     run, runs : int
-        Index of the run at hand and the number of runs of each tile.
+        Index of the current run and the number of runs of each tile.
     loss : float
         Of the latest iterate, in the scaled intensities of the generator.
     rate : float

@@ -18,7 +18,7 @@ FAILED = "failed"
 
 @dataclass(frozen=True)
 class State:
-    """All that a run needs to go on exactly where it was: about four times the memory of its weights."""
+    """State from which a run goes on exactly where it was: about four times the memory of its weights."""
 
     iteration: int
     weights: dict[str, Tensor]

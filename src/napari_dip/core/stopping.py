@@ -1,4 +1,4 @@
-"""When to stop: rules that mark the best image of a run, and say when looking further is in vain.
+"""Stopping rules: they mark the best image of a run, and tell when going on is in vain.
 
 A deep image prior makes structure first and noise later, so its best image comes before its last. All rules have one
 shape: a rule may take something out of the problem before the run (`problem`), sees every iteration (`update`, which
@@ -91,7 +91,7 @@ class Rule:
         return iterations
 
     def begin(self, fitter: Fitter) -> None:
-        """Lay out what is needed where the search computes."""
+        """Allocate what the rule keeps, on the device of the fit."""
 
     def update(self, fitter: Fitter) -> None:
         """See one iteration, without waiting for the GPU; a CUDA graph repeats it, so tensors keep their addresses."""
@@ -101,7 +101,7 @@ class Rule:
         return ""
 
     def restart(self) -> None:
-        """Forget the latest iterates: the search has gone back. A mark was made while all was well, and stays."""
+        """Forget the latest iterates: the fit has gone back. A mark was made while all was well, and stays."""
 
     def remark(self) -> str:
         """Words to add when the iterations are used up before the rule has ended the run."""
@@ -116,7 +116,7 @@ class Rule:
         return {"mark": self.mark and vars(self.mark), "ended": self.ended}
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Go on from the state of an earlier run, its tensors being where the search computes."""
+        """Go on from the state of an earlier run, its tensors on the device of the fit."""
         self.mark = Mark(**state["mark"]) if state["mark"] and not state["ended"] else None
         self.ended = state["ended"]
 
@@ -203,7 +203,7 @@ class Lowest(Rule):
         self.patience = PATIENCE
 
     def score(self, fitter: Fitter) -> Tensor | None:
-        """The value to be made small; None while there is none."""
+        """Value whose minimum is sought; None while there is none."""
         raise NotImplementedError
 
     def look(self, fitter: Fitter) -> str:

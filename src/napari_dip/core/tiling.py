@@ -181,5 +181,5 @@ class Blend:
 
 
 def _rise(n: int) -> npt.NDArray[np.float64]:
-    """From 0 to 1 at the middles of n pixels: with its mirror image it sums to one."""
+    """Rise from 0 to 1 at the middles of n pixels: with its mirror image it sums to one."""
     return np.asarray(np.sin(np.pi / 2 * (np.arange(n) + 0.5) / n) ** 2)

@@ -124,7 +124,7 @@ class Hourglass(nn.Module):
         self.output = nn.Sigmoid() if method.output == "sigmoid" else nn.Identity()
 
     def forward(self, code: Tensor) -> Tensor:
-        """From a code (1, Z, *canvas) to an image (1, C, *shape)."""
+        """Image (1, C, *shape) made of a code (1, Z, *canvas)."""
         features = code
         skipped: list[Tensor | None] = []
         for down, skip in zip(self.downs, self.skips, strict=True):
