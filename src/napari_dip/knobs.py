@@ -179,7 +179,7 @@ class FitKnobs:
     )
     scales: int = knob(
         5,
-        "How often the generator halves the image; fewer where the image is too small for it.",
+        "Number of times that the generator halves the image; fewer where the image is too small for it.",
         "int",
         min=1,
         max=10,
@@ -291,13 +291,13 @@ class PriorKnobs:
     pointwise_up: bool = knob(True, "A second, 1x1 convolution after each upsampling.", "bool")
     upsampling: NamePerScale = knob(
         "bilinear",
-        "How features grow to the next finer scale, one name or one per scale.",
+        "Method by which features grow to the next finer scale, one name or one per scale.",
         "choices",
         choices=("nearest", "bilinear", "transposed"),
     )
     downsampling: NamePerScale = knob(
         "stride",
-        "How features shrink to the next coarser scale, one name or one per scale.",
+        "Method by which features shrink to the next coarser scale, one name or one per scale.",
         "choices",
         choices=("stride", "average", "maximum", "lanczos2", "lanczos3"),
     )

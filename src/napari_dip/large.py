@@ -153,7 +153,7 @@ def restore_blocks(
     Returns
     -------
     Restored
-        With the lazy `array`.
+        Result, with the lazy `array`.
     """
     work = iterate_blocks(task, source, target, mask, **options)
     with script_bar(progress) as bar:
@@ -191,8 +191,8 @@ def iterate_blocks(
     source : path, zarr.Array, zarr.Group, dask.array.Array or array, (*leading, *S)
         Real numbers; a path is that of a zarr array or an OME-Zarr image. Two to five axes.
     target : path
-        Of the OME-Zarr to write, on a file system that all workers share. If the same run was begun there, it goes on;
-        if it was finished, nothing is computed. Anything else that is there is refused.
+        Path of the OME-Zarr to write, on a file system that all workers share. If the same run was begun there, it goes
+        on; if it was finished, nothing is computed. Anything else that is there is refused.
     mask : as source, optional
         Not zero where a pixel is missing: of the shape of the source, or of its last axes.
     factor : int or sequence of int
@@ -201,7 +201,7 @@ def iterate_blocks(
         Number of leading axes that are not space: each of their slices is restored on its own. By default all but y and
         x.
     calibration : Calibration, optional
-        Of the source, if its file does not say it.
+        Calibration of the source, if its file does not say it.
     intensity_range, gain, offset, read_noise
         As for `restore.iterate`, of the whole array. By default the smallest and largest known pixel, for which the
         array is read once, and an estimate from samples of up to 16 blocks.
@@ -240,7 +240,7 @@ def iterate_blocks(
     BlockingIOError
         If another run is writing the target.
     ValueError, TypeError
-        If an argument is not fit, or is not that of the run which goes on.
+        If an argument is not valid, or differs from that of the run which goes on.
 
     Notes
     -----

@@ -129,22 +129,24 @@ class Request:
     kernel: str = _argument(
         KERNELS[0],
         f"{{{', '.join(map(repr, KERNELS))}}}",
-        "How the instrument blurs before it samples coarsely (super-resolution); box is camera binning.",
+        "Blur of the instrument before it samples coarsely (super-resolution); box is camera binning.",
         lambda value, _: read_kernel(value),
-        options=(Option(flag="--kernel", choices=KERNELS, help="How the instrument blurs before it samples."),),
+        options=(Option(flag="--kernel", choices=KERNELS, help="Blur of the instrument before it samples."),),
         label="Instrument blur",
         beside="factor",
     )
     psf_centre: str = _argument(
         CENTRES[0],
         f"{{{', '.join(map(repr, CENTRES))}}}",
-        "Which place in a measured point spread function is the point's: its centre of mass, so that no light is moved "
-        "on the whole; its brightest pixel; or the middle of the array.",
+        "Place of the point in a measured point spread function: its centre of mass, so that no light is moved on the "
+        "whole; its brightest pixel; or the middle of the array.",
         lambda value, _: value,  # checked with the point spread function
         options=(
-            Option(flag="--psf-centre", choices=CENTRES, help="What of a measured one is the place of the point."),
+            Option(
+                flag="--psf-centre", choices=CENTRES, help="Place of the point in a measured point spread function."
+            ),
         ),
-        label="Its centre",
+        label="Centre of the PSF",
         beside="psf",
         kept=None,
     )
@@ -204,21 +206,21 @@ class Request:
     offset: float | None = _argument(
         None,
         "float, optional",
-        "Counts of the camera at no light.",
+        "Counts of the camera in the dark.",
         partial(_number, "offset"),
-        **_camera("--offset", "Offset (counts)", "Counts at no light."),
+        **_camera("--offset", "Offset (counts)", "Counts in the dark."),
     )
     read_noise: float | None = _argument(
         None,
         "float, optional",
-        "Standard deviation at no light, in counts.",
+        "Standard deviation in the dark, in counts.",
         partial(_number, "read_noise"),
-        **_camera("--read-noise", "Read noise (counts)", "Standard deviation at no light, in counts."),
+        **_camera("--read-noise", "Read noise (counts)", "Standard deviation in the dark, in counts."),
     )
     image_noise: Noise | None = _argument(
         None,
         "Noise, optional",
-        "Of the image, where all of it is known, in place of these three and of an estimate.",
+        "Noise of the image, where all of it is known, in place of these three and of an estimate.",
         lambda value, _: value,
         kept=None,
     )

@@ -47,7 +47,7 @@ def denoise(image: Any, mask: Any = None, *, progress: bool = True, **options: U
     Raises
     ------
     TypeError, ValueError
-        If an argument is not fit; the message says what to do.
+        If an argument is not valid; the message says what to do.
     MemoryError
         If memory runs out before the first iteration.
 
@@ -96,7 +96,7 @@ def deconvolve(image: Any, psf: Any, mask: Any = None, *, progress: bool = True,
 
     Notes
     -----
-    What shines beyond the border is in the measurement too, and is sought with it.
+    Light from beyond the border is in the measurement too, and is estimated with it.
     """
     return _result(iterate("deconvolve", image, mask, psf=psf, **options), progress)
 

@@ -92,11 +92,11 @@ def verdict(result: Result) -> Verdict:
     ValueError
         If the noise is not known or none was found, or nothing was fitted.
     TypeError
-        If it is no result.
+        If `result` is not a `Result`.
 
     Notes
     -----
-    What it holds the residual against, and what it cannot see: `napari_dip.core.trust.residual_verdict`.
+    `napari_dip.core.trust.residual_verdict` says what it compares the residual with, and what it cannot see.
     """
     _check_result(result)
     if result.verdict is None:
@@ -112,34 +112,34 @@ def verdict(result: Result) -> Verdict:
 
 
 def noise_control(result: Result, image: npt.ArrayLike, *, progress: bool = True, **options: Any) -> Control:
-    """Run a restoration again, on pure noise: all that varies in what comes of it is made up.
+    """Restore pure noise with the settings of a restoration: all structure in the outcome is made up.
 
     Parameters
     ----------
     result : Result
-        Of the restoration; its settings, its stopping rule, its scaling of intensities and its noise are taken over.
+        Result of the restoration; its settings, stopping rule, scaling of intensities and noise are taken over.
     image : array-like
         Image that was restored: its mean is the level of the noise, its axes are those of `result`.
     progress : bool
         Show a progress bar, as `napari_dip.denoise` does.
     **options
-        Those of `iterate_noise_control`.
+        Options of `iterate_noise_control`.
 
     Returns
     -------
     Control
-        It takes as long as one slice of the restoration.
+        Outcome for one slice; it takes as long as one slice of the restoration.
 
     Raises
     ------
     TypeError
-        If `result` is none.
+        If `result` is not a `Result`.
     ValueError
         If the noise is not known, nothing was fitted, or `image` is not what `result` was made of.
 
     Notes
     -----
-    It answers what these settings make of noise where there is nothing. Beside real structure more may be made up.
+    It shows what the settings make of noise alone. Beside real structure more may be made up.
     """
     with script_bar(progress) as bar:
         control = without_pauses(iterate_noise_control(result, image, **options), bar.show)
@@ -169,7 +169,7 @@ def iterate_noise_control(
     Yields
     ------
     Progress
-        Of the restoration of the noise.
+        Progress of the restoration of the noise.
 
     Returns
     -------
@@ -260,7 +260,7 @@ def estimate_noise(
     mask : array-like of bool or integers, optional
         True or non-zero where a pixel is left out; in the shapes that `napari_dip.iterate` takes.
     gain, offset, read_noise : float, optional
-        Known values of the camera: counts per photo-electron, counts at no light, and standard deviation at no light in
+        Known values of the camera: counts per photo-electron, counts in the dark, and standard deviation in the dark in
         counts. The rest is estimated around it.
     channel_axis, leading_axes : int
         As for `napari_dip.iterate`. All channels and slices are taken to have the same noise, which is estimated from

@@ -152,7 +152,7 @@ class PointSpread(Known):
 
     @property
     def centre(self) -> Any:
-        """The row for what of a layer is the place of the point."""
+        """Row for the place of the point in the layer of a PSF."""
         return self.beside["psf_centre"]
 
     def reset_choices(self) -> None:
