@@ -60,7 +60,7 @@ def counts(*shape: int, sigma: float = 0.05, seed: int = 0) -> np.ndarray:
 
 
 def shared(*shape: int) -> np.ndarray:
-    """A picture whose neighbouring pixels share noise."""
+    """A picture with correlated noise."""
     white = RNG(1).normal(size=shape)
     mixed = white + np.roll(white, 1, -1) + np.roll(white, 1, -2)
     return (100 + 1000 * (picture(*shape) + 0.05 * mixed)).astype(np.float32)

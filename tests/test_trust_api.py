@@ -308,7 +308,7 @@ def test_finer_pixels_are_a_finer_resolution() -> None:
 
 def test_shared_noise_is_a_caveat() -> None:
     shared = Noise(gain=0, offset=0, read_noise=5, sigma=5, correlation=0.6)
-    assert "share noise" in trust.resolution(scene(64, 64), noise=shared).caveat
+    assert "correlated between neighbouring pixels" in trust.resolution(scene(64, 64), noise=shared).caveat
 
 
 def test_a_stack_is_compared_slice_by_slice() -> None:

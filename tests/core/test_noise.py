@@ -187,7 +187,7 @@ def test_noise_shared_along_one_axis_is_not_independent() -> None:
     noise = np.random.default_rng(0).normal(0, 10, (128, 128))
     found = estimate_noise(convolve(noise, [[0.4, 1, 0]]) + 100)
     assert not found.independent
-    assert "share noise" in str(found)
+    assert "correlated between neighbouring pixels" in str(found)
     assert estimate_noise(noise).independent
     by_hand = Noise(gain=0, offset=0, read_noise=1, sigma=1, correlation=0.3)
     assert not by_hand.independent
@@ -243,7 +243,7 @@ def test_hardly_any_pixel_left_is_said() -> None:
         (Noise(gain=0, offset=0, read_noise=25, sigma=25), "noise of sigma 25, neighbours independent"),
         (
             Noise(gain=0, offset=0, read_noise=9, sigma=9, correlation=0.62, impulses=0.01, warning="guess"),
-            "noise of sigma 9, neighbouring pixels share noise (0.6), 1 % of the pixels hot or dead; guess",
+            "noise of sigma 9, correlated between neighbouring pixels (0.6), 1 % of the pixels hot or dead; guess",
         ),
     ],
 )

@@ -87,11 +87,11 @@ def test_noise_that_neighbours_share_passes_for_detail_in_one_image_and_the_cave
     shared = [ndimage.gaussian_filter(noise((128, 128), seed), 1.0) for seed in (0, 1)]
     one = fourier_correlation(shared[0], noise_correlation=0.6)
     assert np.isfinite(one.resolution)
-    assert "share noise (0.60)" in one.caveat
+    assert "correlated between neighbouring pixels (0.60)" in one.caveat
     both = fourier_correlation(*shared, noise_correlation=0.6)
     assert both.resolution == np.inf
-    assert "share noise" not in both.caveat
-    assert "share noise" not in fourier_correlation(shared[0], noise_correlation=0.05).caveat
+    assert "correlated" not in both.caveat
+    assert "correlated" not in fourier_correlation(shared[0], noise_correlation=0.05).caveat
 
 
 def test_structure_that_was_invented_passes_for_detail_and_the_caveat_says_so() -> None:

@@ -44,7 +44,7 @@ def case(*shape: int, noise: Noise | None = WHITE) -> Problem:
 
 
 def sharing(*shape: int) -> Problem:
-    """A picture in whose planes neighbours share noise."""
+    """A picture with correlated noise in its planes."""
     line = SHARED.autocorrelation if len(shape) == 2 else SHARED.autocorrelation[None]
     white = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     noise = 0.1 * coloured(white, spectrum(line, shape), len(shape)).numpy()

@@ -98,7 +98,7 @@ class Noise:
         """One sentence for a window."""
         photons = "noise of counted photons" if self.counting else "photon noise"
         strength = f"{photons}, gain {self.gain:.3g}" if self.gain > 0 else f"noise of sigma {self.sigma:.3g}"
-        shared = f"neighbouring pixels share noise ({self._shared:.1f})"
+        shared = f"correlated between neighbouring pixels ({self._shared:.1f})"
         words = [strength, _INDEPENDENTLY if self.independent else shared]
         if self.impulses:
             words.append(f"{100 * self.impulses:.2g} % of the pixels hot or dead")

@@ -161,8 +161,8 @@ def fourier_correlation(
     caveat = RESTORED
     if other is None and abs(noise_correlation) > INDEPENDENT:
         caveat += (
-            f" Neighbouring pixels share noise ({noise_correlation:.2f}), which is in both halves of one image and"
-            " passes for detail: use two measurements."
+            f" The noise is correlated between neighbouring pixels ({noise_correlation:.2f}), is in both halves of one"
+            " image, and counts as detail: use two measurements."
         )
     return FourierCorrelation(
         frequency=frequency,

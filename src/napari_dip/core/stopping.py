@@ -350,7 +350,9 @@ def choose(problem: Problem, method: Method) -> Choice:
     guess = bool(noise.warning) and not large
     if shared and not weak and not (more and guess):
         return Choice(
-            "discrepancy", f"neighbouring pixels share noise ({noise.correlation:.1f}) and would foretell each other's"
+            "discrepancy",
+            f"the noise is correlated between neighbouring pixels ({noise.correlation:.1f}), which would give away "
+            "that of pixels held out",
         )
     if large and not shared:
         return Choice("held-out", "noise is independent from pixel to pixel")
