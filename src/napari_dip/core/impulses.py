@@ -20,6 +20,8 @@ _SHARED = 0.35
 #: The same two for pixels that are defective beyond doubt; small spots per defective pixel from which there is doubt;
 #: and the fraction of all pixels from which they are texture.
 _SURELY, _UNSHARED, _DOUBT, _MANY = 10.0, 0.1, 0.25, 0.01
+#: Least height of single pixels: below, noise hides whether the four pixels beside one have a share of its light.
+_ALONE = 6.0
 #: Least height in ranges of the neighbours without the two extremes: fine texture reaches further than noise.
 _VARIED = 2.0
 #: Fraction of an image's surroundings that are darker than those at which its noise counts as measured.
@@ -35,6 +37,7 @@ _ONE_SIDE = 4
 
 _BESIDE = np.ones((3, 3), bool)
 _BESIDE[1, 1] = False
+_NEXT = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]]) / 4
 _AROUND = np.ones((5, 5), bool)
 _AROUND[1:-1, 1:-1] = False
 _FURTHER = np.zeros((7, 7), bool)
@@ -58,7 +61,7 @@ def isolated(values: npt.NDArray[np.float64], noise: Noise, *, surely: bool = Fa
         Take the noise of the dark as no weaker than where it was measured: for what is said of a pixel. Whether one
         more or less of the lower tail counts in an estimate is another matter.
     """
-    height, above, below = _heights(values, noise, _DARK if surely else 0)
+    height, above, below, _ = _heights(values, noise, _DARK if surely else 0)
     far = np.abs(height) > np.maximum(_FAR, _VARIED * (above - below))
     hot = far & (height > 0) & (above < _SHARED * height + 0.5)
     dead = far & (height < 0) & (below > _SHARED * height - 0.5)
@@ -66,19 +69,25 @@ def isolated(values: npt.NDArray[np.float64], noise: Noise, *, surely: bool = Fa
 
 
 def defective(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bool_]:
-    """Isolated pixels that are defective beyond doubt; none if spots nearly as small also have light beside them.
+    """Isolated pixels that are defective beyond doubt: the four pixels beside them have no light, even on average.
 
-    Parameters are those of `isolated`.
+    A point spread function of 0.5 pixels (standard deviation) leaves them an eighth or more of the height. None is
+    found if many spots are nearly as small. Parameters are those of `isolated`.
     """
-    height, above, below = _heights(values, noise)
-    beside = np.where(height > 0, above, -below)
-    far = np.abs(height) > np.maximum(_SURELY, 2 * _VARIED * (above - below))
+    height, above, below, mean = _heights(values, noise, _DARK)
+    size, beside = np.abs(height), np.where(height > 0, above, -below)
     level = ndimage.median_filter(values, footprint=_AROUND.reshape((1,) * (values.ndim - 2) + (5, 5)), mode="mirror")
-    far &= np.abs(values - level) > _SURELY * np.sqrt(noise.variance(level))  # the transform is a guess in the dark
-    alone = far & (beside < _UNSHARED * np.abs(height) + 2)
-    small = far & ~alone & (beside < 2 * _SHARED * np.abs(height))  # of a blur of less than a pixel
-    doubtful = np.count_nonzero(small) > _DOUBT * np.count_nonzero(alone) or alone.mean() > _MANY
-    return np.zeros(values.shape, bool) if doubtful else np.asarray(alone)
+    plain = np.abs(values - level) / np.sqrt(noise.variance(level))  # the transform is a guess in the dark
+    outstanding = size > 1.5 * _VARIED * (above - below)
+    unshared = (beside < _UNSHARED * size + 2) & (np.sign(height) * mean < _UNSHARED * size)
+    found = np.zeros(values.shape, bool)
+    for least in (_SURELY, _ALONE):  # doubt about the lower pixels is none about the higher ones
+        far = outstanding & (size > least) & (plain > least)
+        alone = far & unshared
+        small = far & ~unshared & (beside < 2 * _SHARED * size)  # of a blur of less than a pixel
+        if np.count_nonzero(small) <= _DOUBT * np.count_nonzero(alone) and alone.mean() <= _MANY:
+            found |= alone
+    return found
 
 
 def clusters(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bool_]:
@@ -170,8 +179,9 @@ def _reach(out: npt.NDArray[np.bool_]) -> npt.NDArray[np.int_]:
 
 
 def _heights(values: npt.NDArray[np.float64], noise: Noise, dark: float = 0) -> tuple[npt.NDArray[np.float64], ...]:
-    """Height above the surroundings, in noise standard deviations, of each pixel and its second extreme neighbours.
+    """Height above the surroundings, in noise standard deviations, of each pixel and of its neighbours.
 
+    Of the neighbours: the second highest, the second lowest, and the mean of the four next to the pixel.
     The variance in the darkest fraction `dark` of the surroundings is taken to be that at its upper end.
     """
     from napari_dip.core.stabilise import Stabiliser  # imports torch, which a form and --help do without
@@ -195,7 +205,8 @@ def _heights(values: npt.NDArray[np.float64], noise: Noise, dark: float = 0) -> 
     height = stable - level
     above = ndimage.rank_filter(stable, rank=-2, footprint=beside, mode="mirror") - level
     below = ndimage.rank_filter(stable, rank=1, footprint=beside, mode="mirror") - level
-    return height, above, below
+    mean = ndimage.convolve(stable, _NEXT.reshape(*flat, 3, 3), mode="mirror") - level
+    return height, above, below, mean
 
 
 def filled(values: npt.NDArray[np.float64], bad: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:

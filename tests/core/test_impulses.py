@@ -1,0 +1,58 @@
+"""Pixels that are bad beyond doubt are told from the smallest spots that an instrument can image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage, special  # type: ignore[import-untyped]
+
+from napari_dip.core.impulses import defective
+from napari_dip.core.noise import Noise
+
+NOISE = Noise(gain=0.0, offset=0.0, read_noise=1.0, sigma=1.0)
+PLACES = np.arange(64)
+
+
+def bad_pixels(clean: np.ndarray, seed: int) -> np.ndarray:
+    found: np.ndarray = defective((clean + np.random.default_rng(seed).normal(size=clean.shape))[None], NOISE)[0]
+    return found
+
+
+def spots(blur: float, height: float, count: int, seed: int) -> np.ndarray:
+    """Points anywhere between the pixels, whose light each pixel adds up; as high as one in the middle of a pixel."""
+    rng, image = np.random.default_rng(seed), np.zeros((64, 64))
+    for y, x in rng.uniform(4, 59, (count, 2)):
+        rows, columns = (
+            special.erf((PLACES + 0.5 - at) / blur / 2**0.5) - special.erf((PLACES - 0.5 - at) / blur / 2**0.5)
+            for at in (y, x)
+        )
+        image += height * np.outer(rows, columns) / (2 * special.erf(0.5 / blur / 2**0.5)) ** 2
+    return image
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_pixels_of_8_deviations_are_found_alone(sign: int) -> None:
+    hits = bad = 0
+    for seed in range(10):
+        where = np.zeros((64, 64), bool)
+        where.flat[np.random.default_rng(seed).choice(where.size, 20, replace=False)] = True
+        marked = bad_pixels(8.0 * sign * where, seed)
+        assert not (marked & ~where).any()
+        hits, bad = hits + (marked & where).sum(), bad + where.sum()
+    assert hits > 2 / 3 * bad
+
+
+@pytest.mark.parametrize("count", [1, 3, 20])
+@pytest.mark.parametrize("blur", [0.5, 0.7, 1.0])
+def test_spots_however_small_and_few_are_none(blur: float, count: int) -> None:
+    heights, seeds = (6, 8, 12, 20, 60), range(max(2, 12 // count))
+    marked = sum(bad_pixels(spots(blur, height, count, seed), seed).sum() for height in heights for seed in seeds)
+    assert marked <= 1 + 0.005 * count * len(heights) * len(seeds)
+
+
+def test_fine_structure_is_none() -> None:
+    thread = ndimage.gaussian_filter(np.eye(64) + np.eye(64)[::-1], 0.8)
+    edges = np.zeros((64, 64))
+    edges[10:30, 20:50] = edges[36:37, 8:40] = edges[40:60:4, 10:12] = 1
+    for clean in (thread / thread.max(), edges, np.zeros((64, 64))):
+        assert not any(bad_pixels(height * clean, seed).any() for height in (6, 10, 20) for seed in range(4))
