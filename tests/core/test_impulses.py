@@ -56,3 +56,9 @@ def test_fine_structure_is_none() -> None:
     edges[10:30, 20:50] = edges[36:37, 8:40] = edges[40:60:4, 10:12] = 1
     for clean in (thread / thread.max(), edges, np.zeros((64, 64))):
         assert not any(bad_pixels(height * clean, seed).any() for height in (6, 10, 20) for seed in range(4))
+
+
+def test_counted_photons_on_nothing_are_none() -> None:
+    counter = Noise(gain=1.0, offset=0.0, read_noise=0.0, sigma=0.3)
+    photons = np.random.default_rng(0).poisson(spots(1.0, 20, 9, 0)).astype(float)
+    assert not defective(photons[None], counter).any()

@@ -77,12 +77,12 @@ def defective(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.b
     height, above, below, mean = _heights(values, noise, _DARK)
     size, beside = np.abs(height), np.where(height > 0, above, -below)
     level = ndimage.median_filter(values, footprint=_AROUND.reshape((1,) * (values.ndim - 2) + (5, 5)), mode="mirror")
-    plain = np.abs(values - level) / np.sqrt(noise.variance(level))  # the transform is a guess in the dark
+    plain, deviation = np.abs(values - level), np.sqrt(noise.variance(level))  # the transform is a guess in the dark
     outstanding = size > 1.5 * _VARIED * (above - below)
     unshared = (beside < _UNSHARED * size + 2) & (np.sign(height) * mean < _UNSHARED * size)
     found = np.zeros(values.shape, bool)
     for least in (_SURELY, _ALONE):  # doubt about the lower pixels is none about the higher ones
-        far = outstanding & (size > least) & (plain > least)
+        far = outstanding & (size > least) & (plain > least * deviation)
         alone = far & unshared
         small = far & ~unshared & (beside < 2 * _SHARED * size)  # of a blur of less than a pixel
         if np.count_nonzero(small) <= _DOUBT * np.count_nonzero(alone) and alone.mean() <= _MANY:
