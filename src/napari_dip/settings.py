@@ -85,7 +85,7 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
         """Refuse knobs and values that the method of these settings does not have."""
         method = self._kind
         for other in {Prior, *METHODS.values()} - {method}:
-            for name in set(own(other)) - {"code", "generator"}:
+            for name in set(own(other)) - {*own(method), "code", "generator"}:
                 value = getattr(self, name)
                 if value != Settings.__dataclass_fields__[name].default:
                     raise ValueError(

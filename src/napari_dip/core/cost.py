@@ -217,7 +217,7 @@ def _of_patches(channels: int, shape: Shape, method: SelfGuided, noise: Noise, c
 
 def _memory(forward: Pass, method: Method, ndim: int) -> int:
     """Bytes at the peak of a fit: forward and backward pass, weights, optimiser."""
-    kept = _PEAK[method.name, ndim][method.precision]
+    kept = _PEAK.get((method.name, ndim), _PEAK[Prior.name, ndim])[method.precision]  # of a new method: a guess
     if method.recompute == "on":
         kept *= _TWICE[ndim]
     if method.precision == "bfloat16":

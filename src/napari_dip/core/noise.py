@@ -488,10 +488,10 @@ def _in_words(
 
 def level_of(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_]) -> float:
     """Noise level by differences of neighbours in channels (C, *S), which fine texture adds to."""
-    steps = [np.empty(0)]
+    steps, values = [np.empty(0)], np.where(known, values, 0).astype(np.float64)  # what is not known may be infinite
     for axis in range(1, values.ndim):
         both = np.take(known, range(1, known.shape[axis]), axis) & np.take(known, range(known.shape[axis] - 1), axis)
-        steps.append(np.abs(np.diff(values.astype(np.float64), axis=axis))[both])
+        steps.append(np.abs(np.diff(values, axis=axis))[both])
     # the quartile of the absolute value of a Gaussian of unit variance is 0.3186
     differences = np.concatenate(steps)
     return float(np.quantile(differences, 0.25)) / 0.3186 / math.sqrt(2) if differences.size else 0.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
+import threading
 import warnings
 import zlib
 from pathlib import Path
@@ -31,7 +33,10 @@ def read_screen(path: Path) -> Picture:
     ValueError
         If it declares more pixels than its bytes can hold, before room is made for them.
     """
-    with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):  # looks at the size alone
+    # which looks at the size alone; the filters of warnings are those of all threads
+    alone = threading.current_thread() is threading.main_thread()
+    quiet = warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)
+    with quiet if alone else contextlib.nullcontext():
         opened = Image.open(path)
     with opened:
         width, height = opened.size
