@@ -70,6 +70,11 @@ def test_a_worked_example_applies_and_runs(example: Example, tmp_path: Path) -> 
     run(example, tmp_path)
 
 
+def test_each_kind_of_change_has_an_example() -> None:
+    kinds = {"A knob", "An argument of the problem", "A task", "A generator", "A stopping rule", "A method"}
+    assert {example.title for example in examples(PAGE.read_text(encoding="utf-8"))} == kinds
+
+
 def test_an_example_that_is_no_longer_true_fails(tmp_path: Path) -> None:
     page = """
 ## How to add

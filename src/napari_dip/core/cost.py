@@ -228,7 +228,7 @@ def _memory(forward: Pass, method: Method, ndim: int) -> int:
 def _work(forward: Pass, method: Method) -> Work:
     """Work of an iteration."""
     often = 4 / 3 if method.recompute == "on" else 1
-    each = _ITERATION[method.name]
+    each = _ITERATION.get(method.name, _ITERATION[Prior.name])
     return often * each * forward.work(method.precision)
 
 
