@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,17 @@ def test_blocks_hold_what_float32_does_not(tile: int, tmp_path: Path) -> None:
     other = np.asarray(restore_blocks("denoise", image + 4 * 10**9, tmp_path / "b.zarr", tile=tile, **QUICK).array)
     assert (plain.dtype, other.dtype) == (np.float32, np.float64)
     np.testing.assert_allclose(other - 4e9, plain, rtol=0, atol=0.02)
+
+
+def test_no_warning_of_numpy_is_given_in_a_thread() -> None:
+    images = odd()
+
+    def work(name: str) -> Image:
+        return np.asarray(denoise(images[name], uncertainty=True, **QUICK).image)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)  # for all threads
+        warnings.simplefilter("ignore", UserWarning)
+        with ThreadPoolExecutor(2) as threads:
+            results = list(threads.map(work, images))
+    assert [each.shape for each in results] == [each.shape for each in images.values()]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_dip import denoise
+from napari_dip.core.methods.base import Fitter
 from napari_dip.viewer import account, restore_layer
 from napari_dip.viewer.restoration import METADATA
 from tests.viewer.docks import LONG, QUICK, map_of, restored
@@ -130,6 +131,26 @@ def test_residual_and_uncertainty_lie_where_the_image_lies(viewer, dock, wait, n
     assert set(figures(viewer)) == {"residual_verdict", "uncertainty"}
     assert widget.inputs.image.value is source
     assert residual not in [layer for _, layer in widget.inputs._images()]
+
+
+def test_a_slice_that_fails_costs_that_slice_and_is_told(viewer, dock, wait, noisy, monkeypatch):
+    plain = Fitter.step
+
+    def step(fitter):
+        if fitter.problem.observation.min() > 0.4:  # the brightest slice
+            raise RuntimeError("on purpose")
+        plain(fitter)
+
+    monkeypatch.setattr(Fitter, "step", step)
+    viewer.add_image(np.stack([noisy, noisy + 900, noisy[::-1]]))
+    widget = dock()
+    widget.inputs.where.value = "all slices, one after the other"
+    run(widget, wait)
+    image = restored(viewer)[0].data
+    assert np.isnan(image[1]).all()
+    assert np.isfinite(image[[0, 2]]).all()
+    assert "slice 1 failed" in widget.status
+    assert "on purpose" in widget.status
 
 
 def test_maps_of_all_slices_of_a_stack(viewer, dock, wait, noisy):
