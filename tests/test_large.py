@@ -118,7 +118,7 @@ def test_a_block_without_a_record_is_kept(tmp_path: Path, monkeypatch: pytest.Mo
     def none(*_: Any) -> Any:
         raise RuntimeError("on purpose")
 
-    monkeypatch.setattr("napari_dip.series.describe", none)
+    monkeypatch.setattr("napari_dip.target.describe", none)
     assert restore_blocks("denoise", stack(20, 24), tmp_path / "out.zarr", **PRIOR).complete
 
 
