@@ -170,13 +170,14 @@ def _fitted(
         neighbours = ()
     canvas, empty = _Canvas(problem, tiles, settings), 0
     for tile, (place, part) in enumerate(cut(problem, tiles)):
-        known = part.observation[part.known_pixels()]
-        if known.size == 0:
-            empty += 1
-            continue
-        if len(tiles) > 1 and known.min() == known.max():
-            canvas.add_flat(place, float(known[0]))
-            continue
+        if len(tiles) > 1:  # who hands in one has looked
+            known = part.observation[part.known_pixels()]
+            if known.size == 0:
+                empty += 1
+                continue
+            if known.min() == known.max():
+                canvas.add_flat(place, float(known[0]))
+                continue
         seed = settings.seed if len(tiles) == 1 else seed_at(settings.seed, [each.start for each in place])
         pile, found = _Pile(part, settings), dict[str, Tensor]()  # what any of the runs finds depends on no seed
         for run, own_seed in enumerate(seeds(seed, runs)):
