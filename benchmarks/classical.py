@@ -62,7 +62,7 @@ def bm3d_doubled(case: Case) -> Array:
 def bm3d_stabilised(case: Case) -> Array:
     """BM3D on counts transformed to unit variance, and the unbiased way back (Makitalo and Foi 2013)."""
     _package("bm3d")
-    from napari_dip.core.stabilise import Stabiliser
+    from napari_dip.core.noise.stabilise import Stabiliser
 
     there_and_back = Stabiliser(case.noise)
     stable = np.asarray(there_and_back.forward(case.observed.astype(np.float64)))

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 
 Array = npt.NDArray[np.float64]
 SETS = {

@@ -61,7 +61,7 @@ def ours(case: Case, oracle: bool = False, **knobs: Any) -> Outcome:
 
 def score(image: Array, case: Case) -> float:
     """PSNR, in dB."""
-    from napari_dip.core.comparison import compare
+    from napari_dip.core.judge.metrics import compare
 
     axis = case.arguments.get("channel_axis")
     return compare(image, case.truth, affine=case.affine, channel_axis=axis, data_range=case.data_range).psnr

@@ -89,7 +89,8 @@ def measured(name: str, case: images.Case, cache: Path | None, arguments: dict[s
         return methods.measure(name, case, **arguments)
     versions = [_version(package) for package in ("scikit-image", "bm3d", "numpy")]
     key = hashlib.sha256(repr((name, case.noise, versions, report.hardware("cpu"))).encode())
-    for module in (classical, *([importlib.import_module("napari_dip.core.stabilise")] if "VST" in name else [])):
+    stabilised = [importlib.import_module("napari_dip.core.noise.stabilise")] if "VST" in name else []
+    for module in (classical, *stabilised):
         key.update(Path(str(module.__file__)).read_bytes())
     for array in (case.observed, case.arguments.get("mask"), case.arguments.get("psf"), case.truth):
         if array is not None:

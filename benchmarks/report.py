@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.images import Array, Case
-from napari_dip.core.comparison import Comparison, compare
+from napari_dip.core.judge.metrics import Comparison, compare
 
 TILE = 256  # pixels at the least, of the side of an image in the picture
 HEAD = 22  # pixels of the line above it

@@ -15,7 +15,7 @@ import tqdm.auto
 
 import napari_dip
 from napari_dip import Result, Settings, keywords, restore_blocks, terminal, trust
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 from napari_dip.io.ngff import Calibration
 from napari_dip.request import AXES, arguments
 from napari_dip.settings import knobs

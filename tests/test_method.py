@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_dip import denoise
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 from napari_dip.method import auto_preset
 from napari_dip.plan import settings_here
 

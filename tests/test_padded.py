@@ -14,7 +14,7 @@ import napari_dip
 from napari_dip import denoise, inpaint, iterate, restore_blocks, superresolve
 from napari_dip.cli import main
 from tests.bad_inputs import QUICK
-from tests.core.test_padding import scene
+from tests.core.noise.test_padding import scene
 
 SMALL = {**QUICK, "iterations": 3, "seed": 0}
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from napari_dip import denoise, estimate_noise, find_bad_pixels, trust
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 from tests.core.tiny import TINY, picture
 
 PRIOR: dict[str, Any] = {**TINY, "iterations": 3, "code": "uniform"}

@@ -16,8 +16,8 @@ from napari_dip.llvm import keep_apart
 
 if TYPE_CHECKING:
     from napari_dip.blockcost import BlocksCost, estimate_blocks
-    from napari_dip.core.noise import Noise
-    from napari_dip.core.pixels import find_bad_pixels
+    from napari_dip.core.noise.model import Noise
+    from napari_dip.core.noise.pixels import find_bad_pixels
     from napari_dip.core.result import Progress, Result
     from napari_dip.cost import Cost, estimate
     from napari_dip.large import iterate_blocks, restore_blocks

@@ -10,7 +10,7 @@ from napari_dip.blocks import Plan
 from napari_dip.cluster import connected
 from napari_dip.core.cost import code_to_load, memory_of_noise
 from napari_dip.core.intensity import Scaling
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 from napari_dip.cost import Cost, estimate, in_bytes, in_time, less_time, tell_if_long
 from napari_dip.keywords import OfBlocks
 from napari_dip.ledger import Ledger

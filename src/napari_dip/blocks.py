@@ -20,7 +20,7 @@ import zarr
 
 from napari_dip import record
 from napari_dip.core.intensity import mean_of
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 from napari_dip.core.result import Progress, Result
 from napari_dip.core.telling import quietly
 from napari_dip.core.tiling import Tiling, seed_at

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.core.impulses import clusters, defective, filled, lines
-from napari_dip.core.noise import Noise
-from napari_dip.core.padding import padding_of
+from napari_dip.core.noise.impulses import clusters, defective, filled, lines
+from napari_dip.core.noise.model import Noise
+from napari_dip.core.noise.padding import padding_of
 from napari_dip.inputs import Slices
 from napari_dip.settings import Settings
 from napari_dip.tasks import Task

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.core import holes
-from napari_dip.core.noise import Noise
-from napari_dip.core.pixels import find_bad_pixels
-from napari_dip.core.trust import Verdict, residual_verdict
+from napari_dip.core.judge import holes
+from napari_dip.core.judge.residual import Verdict, residual_verdict
+from napari_dip.core.noise.model import Noise
+from napari_dip.core.noise.pixels import find_bad_pixels
 from napari_dip.inputs import Slices
 
 Array = npt.NDArray[Any]

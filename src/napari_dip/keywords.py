@@ -19,7 +19,7 @@ from napari_dip.settings import Settings, knobs
 from napari_dip.tasks import TASKS, tasks_with_knob
 
 if TYPE_CHECKING:
-    from napari_dip.core.noise import Noise
+    from napari_dip.core.noise.model import Noise
     from napari_dip.core.result import Result
     from napari_dip.io.ngff import Calibration
 

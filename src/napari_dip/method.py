@@ -9,7 +9,7 @@ from napari_dip.knobs import Prior, SelfGuided, own
 from napari_dip.tasks import TASKS
 
 if TYPE_CHECKING:
-    from napari_dip.core.noise import Noise
+    from napari_dip.core.noise.model import Noise
 
 
 def auto_preset(task: str, *, on_cpu: bool, noise: Noise | None, changes: dict[str, Any]) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from napari_dip.blocks import Plan
 from napari_dip.cluster import active_client
 from napari_dip.core import device as devices
 from napari_dip.core.intensity import float_for
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 from napari_dip.core.pieces import tiles_of
 from napari_dip.core.tiling import Tiling, snug, tiling
 from napari_dip.defects import Skips

@@ -17,7 +17,7 @@ from napari_dip.core import device as devices
 from napari_dip.core.codes import NO_GUIDE
 from napari_dip.core.intensity import Scaling, check_range
 from napari_dip.core.ladder import left_open
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 from napari_dip.core.problem import Problem
 from napari_dip.core.result import Result
 from napari_dip.core.stopping import Choice

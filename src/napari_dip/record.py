@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from napari_dip.core.noise import Noise
+    from napari_dip.core.noise.model import Noise
     from napari_dip.core.result import Result
     from napari_dip.plan import Plan
     from napari_dip.settings import Settings

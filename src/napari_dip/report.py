@@ -15,7 +15,7 @@ from napari_dip.io.picture import Picture
 from napari_dip.tasks import TASKS
 
 if TYPE_CHECKING:
-    from napari_dip.core.noise import Noise
+    from napari_dip.core.noise.model import Noise
     from napari_dip.core.result import Result
 
 
@@ -106,7 +106,7 @@ class Measures:
         """Sentences about the restored image."""
         said = [] if self.truth is None else [f"After: {self._compared(image)}"]
         if self.resolution:
-            from napari_dip.core.resolution import RESTORED
+            from napari_dip.core.judge.frc import RESTORED
 
             try:
                 said += [f"After: {self._resolved(image, self.factors)}. {RESTORED}"]

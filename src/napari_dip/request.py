@@ -21,7 +21,7 @@ from napari_dip.instrument import CENTRES, KERNELS, finer, plain_psf, reach_of, 
 from napari_dip.tasks import TASKS, Task, task_named
 
 if TYPE_CHECKING:
-    from napari_dip.core.noise import Noise
+    from napari_dip.core.noise.model import Noise
     from napari_dip.core.operators import Operator
 
 BEYOND = 0.02  # of the light may come from further out than the image is sought

@@ -30,7 +30,7 @@ from napari_dip.method import auto_preset
 from napari_dip.tasks import task_named, tasks_with_knob
 
 if TYPE_CHECKING:
-    from napari_dip.core.noise import Noise
+    from napari_dip.core.noise.model import Noise
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,15 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dip import doubts
-from napari_dip.core import comparison
-from napari_dip.core.comparison import Comparison
 from napari_dip.core.intensity import mean_of
-from napari_dip.core.noise import Noise
+from napari_dip.core.judge import metrics
+from napari_dip.core.judge.control import Invention, invented, noise_only_observation
+from napari_dip.core.judge.frc import FourierCorrelation, fourier_correlation
+from napari_dip.core.judge.metrics import Comparison, calibration
+from napari_dip.core.judge.residual import Verdict
+from napari_dip.core.noise.model import Noise
+from napari_dip.core.noise.pixels import find_bad_pixels
 from napari_dip.core.pauses import without_pauses
-from napari_dip.core.pixels import find_bad_pixels
-from napari_dip.core.resolution import FourierCorrelation, fourier_correlation
 from napari_dip.core.result import Progress, Result
-from napari_dip.core.trust import Invention, Verdict, calibration, invented, noise_only_observation
 from napari_dip.defects import without_lines, without_padding
 from napari_dip.inputs import Slices, read_slices
 from napari_dip.instrument import read_psf
@@ -96,7 +97,7 @@ def verdict(result: Result) -> Verdict:
 
     Notes
     -----
-    `napari_dip.core.trust.residual_verdict` says what it compares the residual with, and what it cannot see.
+    `napari_dip.core.judge.residual.residual_verdict` says what it compares the residual with, and what it cannot see.
     """
     _check_result(result)
     if result.verdict is None:
@@ -278,7 +279,7 @@ def estimate_noise(
 
     Notes
     -----
-    Method, sources and limits: `napari_dip.core.noise.estimate_noise`.
+    Method, sources and limits: `napari_dip.core.noise.estimate.estimate_noise`.
     """
     given = {"gain": gain, "offset": offset, "read_noise": read_noise}
     slices = without_lines(without_padding(read_slices(image, mask, channel_axis, leading_axes)))
@@ -382,7 +383,7 @@ def resolution(
 
     Notes
     -----
-    Method, sources and what it cannot see: `napari_dip.core.resolution.fourier_correlation`.
+    Method, sources and what it cannot see: `napari_dip.core.judge.frc.fourier_correlation`.
     """
     if other is not None and np.shape(other) != np.shape(image):
         raise ValueError(f"other has shape {np.shape(other)} and image {np.shape(image)}: they must be the same")
@@ -441,10 +442,10 @@ def compare(
 
     Notes
     -----
-    Method and source: `napari_dip.core.comparison.compare`.
+    Method and source: `napari_dip.core.judge.metrics.compare`.
     """
     if leading_axes == 0:
-        return comparison.compare(
+        return metrics.compare(
             restored, truth, affine=affine, mask=mask, channel_axis=channel_axis, data_range=data_range
         )
     image, target = np.asarray(restored), np.asarray(truth)
@@ -458,7 +459,7 @@ def compare(
     if data_range is None and target.dtype != np.uint8:
         data_range = float(np.ptp(target[np.isfinite(target)]))
     each = [
-        comparison.compare(
+        metrics.compare(
             image[place],
             target[place],
             affine=affine,

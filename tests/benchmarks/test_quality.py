@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 from tests.core.tiny import picture
 
 benchmarks = pytest.importorskip("benchmarks", reason="needs a checkout")

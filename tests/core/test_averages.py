@@ -14,7 +14,7 @@ from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.guard import Diverged
 from napari_dip.core.langevin import Langevin
 from napari_dip.core.methods.selfguided import SelfGuidedFitter
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 from napari_dip.core.result import Result
 from napari_dip.core.state import has_ended
 from tests.core.tiny import comparisons, finish, guided, live_tensors, picture, problem, psnr, run, tiny

@@ -17,7 +17,7 @@ from napari_dip.core import fidelity, graph, solve, stopping
 from napari_dip.core.fidelity import Gaussian
 from napari_dip.core.methods import fitter_of
 from napari_dip.core.methods.prior import PriorFitter
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Compose, Downsample, Mask
 from napari_dip.core.problem import Problem
 from napari_dip.settings import PRESETS, Settings

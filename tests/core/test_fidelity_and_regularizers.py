@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from napari_dip.core.fidelity import Gaussian, make_fidelity
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Compose, Downsample, Mask, Operator
 from napari_dip.core.regularizers import REGULARISERS, tikhonov, total_variation
 from tests.core.tiny import problem, run, tiny

@@ -16,7 +16,7 @@ from napari_dip.core.fidelity import Gaussian
 from napari_dip.core.methods import fitter_of
 from napari_dip.core.methods.base import Fitter
 from napari_dip.core.methods.selfguided import SelfGuidedFitter
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Compose, Downsample, Mask
 from napari_dip.core.problem import Problem
 from napari_dip.core.result import Result

@@ -17,7 +17,7 @@ from napari_dip.core import fidelity, solve, stopping
 from napari_dip.core.fidelity import Gaussian
 from napari_dip.core.guard import EVERY, PATIENCE, Diverged
 from napari_dip.core.methods import prior
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 from napari_dip.core.problem import Problem
 from napari_dip.core.result import Result
 from tests.core.tiny import finish, holed, live_tensors, problem, run, tiny

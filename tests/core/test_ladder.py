@@ -20,7 +20,7 @@ from napari_dip.core.ladder import Ladder, left_open
 from napari_dip.core.methods.base import Fitter
 from napari_dip.core.methods.prior import PriorFitter
 from napari_dip.core.methods.selfguided import SelfGuidedFitter
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 from napari_dip.core.problem import Problem
 from napari_dip.core.result import Result
 from napari_dip.core.solve import OutOfMemory

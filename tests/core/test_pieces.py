@@ -11,7 +11,7 @@ import torch
 
 from napari_dip.core import pieces, solve
 from napari_dip.core.guard import Diverged
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Blur, Compose, Downsample, Mask, Operator
 from napari_dip.core.problem import Problem
 from napari_dip.core.result import Result

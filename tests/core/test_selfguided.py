@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from napari_dip.core import coverage, solve
-from napari_dip.core.correlation import coloured, spectrum
 from napari_dip.core.coverage import tiles, whole_fit
 from napari_dip.core.methods import selfguided
 from napari_dip.core.methods.selfguided import LEAST, SelfGuidedFitter, pace_at
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.correlation import coloured, spectrum
+from napari_dip.core.noise.model import Noise
+from napari_dip.core.noise.photons import Stabilised
 from napari_dip.core.operators import Downsample, Identity
 from napari_dip.core.pauses import without_pauses
-from napari_dip.core.photons import Stabilised
 from napari_dip.core.problem import Problem
 from napari_dip.core.state import SAVING
 from napari_dip.core.turns import turns

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from napari_dip.core import solve, stopping
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Downsample
 from napari_dip.core.problem import Problem
 from napari_dip.core.state import State

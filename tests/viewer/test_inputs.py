@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QObject
 
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.form import SettingsForm
 from napari_dip.viewer.restoration import METADATA

@@ -20,9 +20,9 @@ from napari_dip.core.forward import Pass, Shape, Size, Work, passed
 from napari_dip.core.generators.unet import multiples
 from napari_dip.core.methods import nlridge
 from napari_dip.core.methods.selfguided import share_is_sought
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.calm import coefficients
+from napari_dip.core.noise.model import Noise
 from napari_dip.core.pace import OF_PRIOR, rates_of
-from napari_dip.core.patches import coefficients
 from napari_dip.core.pieces import STATES_AT_MOST, tiles_of
 from napari_dip.knobs import Method, Prior, SelfGuided
 from napari_dip.settings import Settings

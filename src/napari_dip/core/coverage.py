@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from napari_dip.core.correlation import autocorrelation_of, strides_of
 from napari_dip.core.generators.unet import multiples
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.correlation import autocorrelation_of, strides_of
+from napari_dip.core.noise.model import Noise
 from napari_dip.knobs import SelfGuided
 
 PASSES = 80, 110, 250  # epochs for large, small and tiny images

@@ -10,8 +10,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_dip.core.noise import Noise
-from napari_dip.core.stabilise import Expected, Stabiliser
+from napari_dip.core.noise.model import Noise
+from napari_dip.core.noise.stabilise import Expected, Stabiliser
 
 
 class Gaussian(nn.Module):

@@ -21,7 +21,7 @@ from torch import Tensor
 from napari_dip.core.coverage import one_pass
 from napari_dip.core.methods.base import Fitter
 from napari_dip.core.methods.selfguided import SelfGuidedFitter
-from napari_dip.core.noise import INDEPENDENT
+from napari_dip.core.noise.model import INDEPENDENT
 from napari_dip.core.operators import Compose, Mask
 from napari_dip.core.problem import Problem
 from napari_dip.core.state import Mark

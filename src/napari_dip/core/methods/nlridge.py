@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_dip.core.correlation import phases, strides_of
+from napari_dip.core.noise.correlation import phases, strides_of
 from napari_dip.core.pauses import part, without_pauses
 
 Array = npt.NDArray[np.float64]

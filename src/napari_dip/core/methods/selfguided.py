@@ -35,18 +35,18 @@ from torch.nn.utils import vector_to_parameters
 from napari_dip.core import device as devices
 from napari_dip.core import pages
 from napari_dip.core.averaging import RunningAverage
-from napari_dip.core.correlation import autocorrelation_of, coloured, every, phases, plane_of, spectrum
 from napari_dip.core.coverage import crop_of, grid_of, tiles, whole_fit
 from napari_dip.core.generators import fresh_generator
 from napari_dip.core.generators.unet import UNet
 from napari_dip.core.methods.base import Fitter, layout
 from napari_dip.core.methods.nlridge import by_strips
 from napari_dip.core.muon import Muon
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.correlation import autocorrelation_of, coloured, every, phases, plane_of, spectrum
+from napari_dip.core.noise.model import Noise
+from napari_dip.core.noise.photons import Stabilised
+from napari_dip.core.noise.stabilise import Stabiliser
 from napari_dip.core.pauses import part, without_pauses
-from napari_dip.core.photons import Stabilised
 from napari_dip.core.problem import Problem
-from napari_dip.core.stabilise import Stabiliser
 from napari_dip.core.state import SAVING, Event, Mark, State
 from napari_dip.core.turns import turns
 from napari_dip.knobs import SelfGuided

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import ndimage  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
-    from napari_dip.core.noise import Noise
+    from napari_dip.core.noise.model import Noise
 
 #: Standard deviations above or below the surroundings.
 _FAR = 5.0
@@ -184,7 +184,7 @@ def _heights(values: npt.NDArray[np.float64], noise: Noise, dark: float = 0) -> 
     Of the neighbours: the second highest, the second lowest, and the mean of the four next to the pixel.
     The variance in the darkest fraction `dark` of the surroundings is taken to be that at its upper end.
     """
-    from napari_dip.core.stabilise import Stabiliser  # imports torch, which a form and --help do without
+    from napari_dip.core.noise.stabilise import Stabiliser  # imports torch, which a form and --help do without
 
     stabiliser = Stabiliser(noise)
     flat = (1,) * (values.ndim - 2)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip.core.noise import Noise
-from napari_dip.core.stabilise import Expected, Stabiliser
+from napari_dip.core.noise.model import Noise
+from napari_dip.core.noise.stabilise import Expected, Stabiliser
 
 CAMERAS = [(1, 0, 0), (4.5, 100, 0), (4.5, 100, 9), (0.5, 100, 5), (20, -3, 20), (0, 10, 7)]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.core.impulses import isolated
-from napari_dip.core.noise import Noise, estimate_noise, piled
+from napari_dip.core.noise.estimate import estimate_noise, piled
+from napari_dip.core.noise.impulses import isolated
+from napari_dip.core.noise.model import Noise
 
 
 def find_bad_pixels(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from napari_dip.core.noise import estimate_noise
+from napari_dip.core.noise.estimate import estimate_noise
 from napari_dip.method import auto_preset
 
 Array = npt.NDArray[np.float64]

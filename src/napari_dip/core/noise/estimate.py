@@ -1,111 +1,19 @@
-"""The noise of one image, in physical words: what a camera adds to the photons that a sample sends."""
+"""Estimate of the noise of one image from that image alone."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.core import counting
-from napari_dip.core import patches as calm
-from napari_dip.core.impulses import clusters, filled, isolated
-from napari_dip.core.intensity import Scaling, above, check_range
+from napari_dip.core.intensity import above, check_range
+from napari_dip.core.noise import calm, counting
+from napari_dip.core.noise.impulses import clusters, filled, isolated
+from napari_dip.core.noise.model import Noise, between_neighbours
 
-#: Below this correlation between direct neighbours, noise counts as independent from pixel to pixel.
-INDEPENDENT = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Noise:
-    """Noise whose variance is a linear function of the mean: ``gain * (mean - offset) + read_noise**2``.
-
-    Attributes
-    ----------
-    gain : float
-        Counts per photo-electron; 0 if the noise does not depend on the signal.
-    offset : float
-        Counts at no light, as far as the image tells; of no meaning if the noise does not depend on the signal.
-    read_noise : float
-        Standard deviation at no light, in counts.
-    sigma : float
-        Standard deviation over the whole image (root of the mean variance), in counts.
-    correlation : float
-        Between direct neighbours, averaged over the axes: 0 if they are independent.
-    autocorrelation : float array, one axis per spatial axis of the image, all of odd length
-        Correlation of the noise at two pixels by their distance; 1 in the middle.
-    impulses : float
-        Fraction of hot, dead, salt and pepper pixels, which the figures above leave out.
-    contrast : float
-        SNR: standard deviation of the structure over that of the noise; infinite if it is not known.
-    counting : bool
-        True for an image from a photon counter: whole multiples of the gain, and its lowest value at no light, so that
-        photons are all the noise.
-    warning : str
-        Sentence that says why not to rely on the figures; empty if they can be relied on.
-    """
-
-    gain: float
-    offset: float
-    read_noise: float
-    sigma: float
-    correlation: float = 0.0
-    autocorrelation: npt.NDArray[np.float64] = field(default_factory=lambda: np.ones((1, 1)), compare=False)
-    impulses: float = 0.0
-    contrast: float = np.inf
-    counting: bool = False
-    warning: str = ""
-
-    @property
-    def independent(self) -> bool:
-        """True if the noise of neighbouring pixels counts as independent.
-
-        The correlation must be below 0.1 on average over the axes, and below 0.2 along each: along a single one, fine
-        stripes of the sample are easily taken for noise.
-        """
-        return self.correlation < INDEPENDENT and self._shared < 2 * INDEPENDENT
-
-    @property
-    def _shared(self) -> float:
-        """Largest correlation between direct neighbours along an axis; `correlation` if it is not known by axis."""
-        beside = _neighbours(self.autocorrelation)
-        return max(beside) if beside else self.correlation
-
-    def variance(self, mean: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Variance of the noise where the mean is as given, counts squared."""
-        photons = np.maximum(np.asarray(mean, np.float64) - self.offset, 0)
-        return np.asarray(self.gain * photons + self.read_noise**2)
-
-    def moved(self, mean: float, to: float) -> Noise:
-        """The same noise, with the sigma of an image of mean `to` instead of `mean`."""
-        before = float(self.variance(mean))
-        return replace(self, sigma=self.sigma * (float(self.variance(to)) / before) ** 0.5) if before > 0 else self
-
-    def scaled(self, scaling: Scaling) -> Noise:
-        """The same noise for intensities that a scaling has been applied to."""
-        step = scaling.high - scaling.low
-        return replace(
-            self,
-            gain=self.gain / step,
-            offset=(self.offset - scaling.low) / step,
-            read_noise=self.read_noise / step,
-            sigma=self.sigma / step,
-        )
-
-    def __str__(self) -> str:
-        """One sentence for a window."""
-        photons = "noise of counted photons" if self.counting else "photon noise"
-        strength = f"{photons}, gain {self.gain:.3g}" if self.gain > 0 else f"noise of sigma {self.sigma:.3g}"
-        shared = f"correlated between neighbouring pixels ({self._shared:.1f})"
-        words = [strength, _INDEPENDENTLY if self.independent else shared]
-        if self.impulses:
-            words.append(f"{100 * self.impulses:.2g} % of the pixels hot or dead")
-        return ", ".join(words) + (f"; {self.warning}" if self.warning else "")
-
-
-_INDEPENDENTLY = "neighbours independent"
 _CLIPPED = "much of the image is at a limit of its range: the noise is a guess"
 _FEW = "too little of the image is there: its noise is a guess"
 _SMALL = "the image is small: fine structure may be what its neighbours seem to share, and the noise weaker"
@@ -178,10 +86,10 @@ def estimate_noise(
 
     Notes
     -----
-    The method is described in `napari_dip.core.patches`. It reads the noise from the calmest patches of 8x8 pixels. So
-    it overestimates where no patch is calm, as with fine texture all over (up to 8 % of sigma), and takes real grain of
-    the sample for noise. It cannot see a correlation beyond two pixels, nor a fixed pattern of the camera. The gain is
-    a guess where noise that does not depend on the signal outweighs that of the photons, and where contrast is low.
+    The method is described in `napari_dip.core.noise.calm`. It reads the noise from the calmest patches of 8x8 pixels.
+    So it overestimates where no patch is calm, as with fine texture all over (up to 8 % of sigma), and takes real grain
+    of the sample for noise. It cannot see a correlation beyond two pixels, nor a fixed pattern of the camera. The gain
+    is a guess where noise that does not depend on the signal outweighs that of the photons, and where contrast is low.
     In an image one or two pixels wide the noise is read from differences of neighbours, assumed independent.
 
     References
@@ -266,7 +174,7 @@ def _estimate(
     if fit.calm < 0.03:
         warning = warning or "hardly any part of the image is free of structure: the noise may be weaker"
     mirrored = np.pad(fit.autocorrelation, [(n - 1, 0) for n in fit.autocorrelation.shape], mode="reflect")
-    beside = _neighbours(mirrored)
+    beside = between_neighbours(mirrored)
     if known.sum() < _LARGE and max(beside) > _TEXTURE:
         warning = warning or _SMALL
     noise = Noise(
@@ -343,13 +251,6 @@ def _by_camera(
     elif scaled.get("gain") and seen.gain > 0 and not 0.1 <= scaled["gain"] / seen.gain <= 10:
         doubts.append(f"{said['gain']} is far from the {seen.gain * unit:.2g} that is seen: {_REMEDY}")
     return replace(noise, warning="; ".join(doubts) or noise.warning)
-
-
-def _neighbours(autocorrelation: calm.Array) -> list[float]:
-    """Correlation of direct neighbours along each axis that has any."""
-    middle = [n // 2 for n in autocorrelation.shape]
-    beside = [tuple(m + (a == axis) for a, m in enumerate(middle)) for axis, m in enumerate(middle) if m]
-    return [float(autocorrelation[place]) for place in beside]
 
 
 def _read(

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_dip.core.noise import Noise, estimate_noise
-from napari_dip.core.pixels import find_bad_pixels
-from tests.core.test_noise import photons, scene
+from napari_dip.core.noise.estimate import estimate_noise
+from napari_dip.core.noise.model import Noise
+from napari_dip.core.noise.pixels import find_bad_pixels
+from tests.core.noise.test_noise import photons, scene
 
 WHITE = Noise(gain=0, offset=0, read_noise=5, sigma=5)
 

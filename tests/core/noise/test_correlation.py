@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip.core.correlation import (
+from napari_dip.core.noise.correlation import (
     autocorrelation_of,
     coloured,
     every,
@@ -17,7 +17,7 @@ from napari_dip.core.correlation import (
     spectrum,
     strides_of,
 )
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 
 LINE = np.array([0.2, 0.6, 1, 0.6, 0.2])
 SHARED = Noise(gain=0, offset=0, read_noise=1, sigma=1, correlation=0.6, autocorrelation=np.outer(LINE, LINE))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dip.core.intensity import check_range
-from napari_dip.core.noise import INDEPENDENT
+from napari_dip.core.noise.model import INDEPENDENT
 
 Array = npt.NDArray[np.float64]
 

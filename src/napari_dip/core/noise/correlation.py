@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_dip.core.noise import INDEPENDENT, Noise
+from napari_dip.core.noise.model import INDEPENDENT, Noise
 
 Array = npt.NDArray[np.float64]
 FAINT = 0.03

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_dip.core.resolution import fourier_correlation
+from napari_dip.core.judge.frc import fourier_correlation
 
 
 def limited(shape: tuple[int, ...], period: float, size: tuple[float, ...] | None = None, seed: int = 0) -> np.ndarray:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage, special  # type: ignore[import-untyped]
 
-from napari_dip.core.impulses import defective
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.impulses import defective
+from napari_dip.core.noise.model import Noise
 
 NOISE = Noise(gain=0.0, offset=0.0, read_noise=1.0, sigma=1.0)
 PLACES = np.arange(64)

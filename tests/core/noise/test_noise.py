@@ -10,7 +10,8 @@ import pytest
 from scipy.ndimage import convolve, gaussian_filter
 
 from napari_dip.core.intensity import Scaling
-from napari_dip.core.noise import Noise, estimate_noise
+from napari_dip.core.noise.estimate import estimate_noise
+from napari_dip.core.noise.model import Noise
 
 KERNELS = {0.0: np.ones((1, 1)), 0.3: np.array([[0, 0.16, 0], [0.16, 1, 0.16], [0, 0.16, 0]]), 0.5: np.ones((2, 2))}
 

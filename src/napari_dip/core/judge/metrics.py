@@ -166,3 +166,29 @@ def _fit(restored: npt.NDArray[np.float64], truth: npt.NDArray[np.float64]) -> t
     power = float(centred @ centred)
     gain = float(centred @ (truth - truth.mean())) / power if power > 0 else 0.0
     return gain, float(truth.mean() - gain * restored.mean())
+
+
+def calibration(uncertainty: npt.ArrayLike, restored: npt.ArrayLike, truth: npt.ArrayLike) -> float:
+    """Fraction of the true values that lie within two uncertainties of the restored ones.
+
+    About 0.95 if the uncertainty is the standard deviation of a normal error; less if it is too small.
+
+    Parameters
+    ----------
+    uncertainty, restored, truth : array-like of one shape
+        In the same units; pixels where one of them is not finite are left out.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, an uncertainty is negative or no pixel is finite.
+    """
+    spread, image, target = (np.asarray(a, np.float64) for a in (uncertainty, restored, truth))
+    if not spread.shape == image.shape == target.shape:
+        raise ValueError(f"uncertainty {spread.shape}, restored {image.shape}, truth {target.shape}: shapes must agree")
+    fair = np.isfinite(spread) & np.isfinite(image) & np.isfinite(target)
+    if not fair.any():
+        raise ValueError("uncertainty, restored and truth have no pixel in common where all three are finite")
+    if (spread[fair] < 0).any():
+        raise ValueError("uncertainty has negative values; it must be a standard deviation")
+    return float(np.mean(np.abs(image - target)[fair] <= 2 * spread[fair]))

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_dip.core.noise import Noise
-from napari_dip.core.trust import calibration, invented, noise_only_observation, residual_verdict, unit_noise
+from napari_dip.core.judge.control import invented, noise_only_observation, unit_noise
+from napari_dip.core.judge.metrics import calibration
+from napari_dip.core.judge.residual import residual_verdict
+from napari_dip.core.noise.model import Noise
 
 WHITE = Noise(gain=0, offset=0, read_noise=10, sigma=10)
 PHOTON = Noise(gain=4, offset=20, read_noise=3, sigma=17)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 
 
 class Stabilised:

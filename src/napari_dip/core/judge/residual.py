@@ -1,4 +1,4 @@
-"""Trust in a restored image: structure lost to the residual, structure made out of noise, calibrated uncertainty."""
+"""Structure that a restoration removed: a verdict on its residual."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage  # type: ignore[import-untyped]
 
-from napari_dip.core.correlation import autocorrelation_of, power_of
-from napari_dip.core.noise import INDEPENDENT, Noise
+from napari_dip.core.judge.control import unit_noise
+from napari_dip.core.noise.correlation import autocorrelation_of, power_of
+from napari_dip.core.noise.model import Noise
 
 Array = npt.NDArray[np.float64]
 
@@ -205,110 +206,3 @@ def _neighbours(residual: Array, fair: npt.NDArray[np.bool_]) -> float:
         if power > 0:
             found.append(np.sum(first[both] * second[both]) / power)
     return float(np.mean(found)) if found else 0.0
-
-
-# --------------------------------------------------------------------------------------------------- noise-only control
-
-
-def unit_noise(noise: Noise, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Gaussian noise of variance 1 with a noise's autocorrelation, which wraps round at the border."""
-    white, shared = rng.normal(size=shape), autocorrelation_of(noise, shape)
-    if shared.size == 1:
-        return white
-    return np.asarray(np.fft.ifftn(np.fft.fftn(white) * np.sqrt(power_of(shared, shape))).real)
-
-
-def noise_only_observation(noise: Noise, shape: tuple[int, ...], level: float, rng: np.random.Generator) -> Array:
-    """A measurement of nothing: an even level with this noise.
-
-    Restored with the same settings as the image, it shows what the prior makes out of noise: see `invented`.
-
-    Parameters
-    ----------
-    noise : Noise
-        Its variance at `level` and its autocorrelation are kept. Independent noise is photons and read noise;
-        correlated noise is Gaussian.
-    shape : tuple of int
-        Of the image.
-    level : float
-        In counts, such as the median of the image.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    float64 array of `shape`
-        In counts, not rounded and not clipped.
-    """
-    if noise.gain > 0 and abs(noise.correlation) < INDEPENDENT:
-        photons = rng.poisson(max(level - noise.offset, 0) / noise.gain, shape)
-        return noise.gain * photons + min(level, noise.offset) + rng.normal(0, noise.read_noise, shape)
-    return level + np.sqrt(noise.variance(level)) * unit_noise(noise, shape, rng)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Invention:
-    """Structure that a restoration makes out of noise alone.
-
-    Attributes
-    ----------
-    strength : float
-        Standard deviation of what should be even, relative to that of the noise.
-    counts : float
-        The same in counts.
-    sentence : str
-        For a reader.
-    """
-
-    strength: float
-    counts: float
-    sentence: str
-
-
-def invented(restored_control: npt.ArrayLike, noise: Noise) -> Invention:
-    """The structure that a restoration made out of pure noise.
-
-    Parameters
-    ----------
-    restored_control : array-like
-        A restored `noise_only_observation`; the truth is even, so all that varies was made up. A good restoration
-        of n pixels has little more than the noise's standard deviation over sqrt(n), in its mean, which does not count.
-    noise : Noise
-        Of the observation.
-    """
-    image = np.asarray(restored_control, np.float64)
-    counts = float(np.nanstd(image))
-    strength = counts / float(np.sqrt(noise.variance(float(np.nanmean(image)))))
-    sentence = (
-        f"Out of noise alone these settings make structure of {strength:.2f} times its standard deviation: "
-        f"what differs from its surroundings by less than {3 * counts:.3g} counts may be made up"
-    )
-    return Invention(strength=strength, counts=counts, sentence=sentence)
-
-
-# ---------------------------------------------------------------------------------------------------------- uncertainty
-
-
-def calibration(uncertainty: npt.ArrayLike, restored: npt.ArrayLike, truth: npt.ArrayLike) -> float:
-    """Fraction of the true values that lie within two uncertainties of the restored ones.
-
-    About 0.95 if the uncertainty is the standard deviation of a normal error; less if it is too small.
-
-    Parameters
-    ----------
-    uncertainty, restored, truth : array-like of one shape
-        In the same units; pixels where one of them is not finite are left out.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, an uncertainty is negative or no pixel is finite.
-    """
-    spread, image, target = (np.asarray(a, np.float64) for a in (uncertainty, restored, truth))
-    if not spread.shape == image.shape == target.shape:
-        raise ValueError(f"uncertainty {spread.shape}, restored {image.shape}, truth {target.shape}: shapes must agree")
-    fair = np.isfinite(spread) & np.isfinite(image) & np.isfinite(target)
-    if not fair.any():
-        raise ValueError("uncertainty, restored and truth have no pixel in common where all three are finite")
-    if (spread[fair] < 0).any():
-        raise ValueError("uncertainty has negative values; it must be a standard deviation")
-    return float(np.mean(np.abs(image - target)[fair] <= 2 * spread[fair]))

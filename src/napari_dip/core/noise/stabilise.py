@@ -11,7 +11,7 @@ from scipy.special import gammaln, xlogy  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from napari_dip.core.noise import Noise
+    from napari_dip.core.noise.model import Noise
 
 Array = npt.NDArray[np.float64]
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage  # type: ignore[import-untyped]
 
-from napari_dip.core.noise import Noise
+from napari_dip.core.noise.model import Noise
 
 Array = npt.NDArray[np.float64]
 

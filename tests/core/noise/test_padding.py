@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_dip.core.padding import padding_of
+from napari_dip.core.noise.padding import padding_of
 
 
 def scene(*shape: int, offset: float = 100.0, seed: int = 0) -> np.ndarray:

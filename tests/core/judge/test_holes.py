@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_dip.core.holes import correlation_length, hole_ratio, hole_warning
-from napari_dip.core.noise import Noise
+from napari_dip.core.judge.holes import correlation_length, hole_ratio, hole_warning
+from napari_dip.core.noise.model import Noise
 
 
 def texture(size: float, shape: tuple[int, ...] = (96, 96), seed: int = 0) -> np.ndarray:
