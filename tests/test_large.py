@@ -472,12 +472,13 @@ def _without_reading(path: Path) -> dict[str, Any]:
     return {
         "zarr": array,
         "dask": da.from_zarr(array),
+        "dask by its path": da.from_zarr(f"{path}/0"),
         "computed": da.from_zarr(array).astype(np.float32)[::-1] + 1,
         "closure": da.map_blocks(lambda: np.asarray(array[:]), chunks=((2,), (20,), (24,)), dtype=array.dtype),
     }
 
 
-@pytest.mark.parametrize("kind", ["zarr", "dask", "computed", "closure"])
+@pytest.mark.parametrize("kind", ["zarr", "dask", "dask by its path", "computed", "closure"])
 @pytest.mark.parametrize("role", ["source", "mask"])
 def test_a_target_around_the_source_or_the_mask_is_refused(tmp_path: Path, kind: str, role: str) -> None:
     values, path = stack(2, 20, 24), tmp_path / "img.zarr"

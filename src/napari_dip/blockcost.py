@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
@@ -12,6 +13,7 @@ from napari_dip.core.cost import code_to_load, memory_of_noise
 from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise.model import Noise
 from napari_dip.cost import Cost, estimate, in_bytes, in_time, less_time, tell_if_long
+from napari_dip.io.disk import free_at, lack
 from napari_dip.keywords import OfBlocks
 from napari_dip.ledger import Ledger
 from napari_dip.order import Order, look, noise_from, read_order, settled
@@ -102,6 +104,18 @@ def tell_of_long_wait(order: Order, plan: Plan) -> None:
     )
     less = less_time(plan.settings.device, order.factors, workers=order.client is not None)
     tell_if_long(cost.seconds, f"{cost}, if no rule ends them sooner", less)
+
+
+def tell_of_full_disk(plan: Plan) -> None:
+    """Warn if what a run over blocks has still to write may not have room."""
+    left = {step: 1 - len(plan.ledger.done(step)) / count for step, count in plan.steps.items()}
+    size = sum(int(left[step] * most) for output in plan.outputs for step, most in output.bytes.items())
+    if size > free_at(plan.target):
+        warnings.warn(
+            f"{lack(plan.target, size)}; compressed it may fit, and where it does not the run ends with what is done, "
+            "and goes on when there is room",
+            stacklevel=2,
+        )
 
 
 def _workers(order: Order) -> int:

@@ -23,6 +23,7 @@ import numpy as np
 from napari_dip import blockwise, report
 from napari_dip.inputs import Array
 from napari_dip.io import files
+from napari_dip.io.disk import check_room
 from napari_dip.io.formats import SCREEN
 from napari_dip.io.picture import Picture
 from napari_dip.options import check_volume, files_said, parse, said
@@ -133,11 +134,12 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
     extras |= {"residual": None} if args.residual else {}
     if args.target is not None:
         kind = picture.values.dtype if settings.output_dtype == "input" else np.dtype(np.float32)
-        files.rehearse(args.target, picture, kind, factors=factors, overwrite=args.overwrite)
+        room = files.rehearse(args.target, picture, kind, factors=factors, overwrite=args.overwrite)
         for name, finer in extras.items():
             path, opaque = report.beside(args.target, name), picture.measurement()
             files.refuse_inputs([path], _inputs(args))
-            files.rehearse(path, opaque, np.float32, factors=finer, overwrite=args.overwrite)
+            room += files.rehearse(path, opaque, np.float32, factors=finer, overwrite=args.overwrite)
+        check_room(args.target, room)
     axes, together = _axes(picture, spatial), _axes(picture, spatial, args.together, args.source)
     measures = report.Measures(
         picture=picture,

@@ -23,13 +23,14 @@ import numpy as np
 import zarr
 
 from napari_dip import blocks, record
-from napari_dip.blockcost import tell_of_long_wait
+from napari_dip.blockcost import tell_of_full_disk, tell_of_long_wait
 from napari_dip.blocks import Plan, check_array
 from napari_dip.cluster import compute, connected
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.result import Progress
 from napari_dip.defects import Skips
 from napari_dip.io.arrays import Place, Unreadable
+from napari_dip.io.disk import DiskFull, full, is_full
 from napari_dip.io.ngff import Calibration
 from napari_dip.keywords import BlockOptions, Instrument, with_knobs
 from napari_dip.ledger import KEY, RESIDUAL, UNCERTAINTY, Ledger
@@ -103,6 +104,8 @@ class Restored:
         Provenance, as in the attributes of the image.
     plan : Plan or None
         Plan of its blocks, where they were worked on.
+    stopped : bool
+        True if the user ended it.
     """
 
     path: Path
@@ -110,6 +113,7 @@ class Restored:
     stop_reason: str
     record: dict[str, Any]
     plan: Plan | None = field(default=None, repr=False)
+    stopped: bool = False
 
     @property
     def array(self) -> Any:
@@ -339,16 +343,23 @@ def _run_alone(order: Order, *, overwrite: bool) -> Generator[BlockProgress, Non
     """The run, while nobody else writes its target, and with a connection to its workers."""
     with order.ledger.locked(), connected(order.client) as client:
         order.ledger.recover()
-        return (yield from _stream(replace(order, client=client), overwrite=overwrite))
+        try:
+            return (yield from _stream(replace(order, client=client), overwrite=overwrite))
+        except OSError as error:
+            if isinstance(error, DiskFull) or not is_full(error):
+                raise
+            raise full(order.ledger.target) from error
 
 
 def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, Restored]:
     began, target = time.perf_counter(), order.ledger.target
     yield BlockProgress(step="sample", done=0, count=0)
+    if absent := order.source.absent:
+        warnings.warn(absent, stacklevel=2)
     seen = order.once(look, *order.looked_at)
     digest = yield from _digest(order)
     if order.mask is not None and digest is None:
-        return Restored(path=target, complete=False, stop_reason="stopped by the user", record={})
+        return _stopped(target)
     request = order.request(seen["sha256"], digest)
     ledger, found = _place(order, request, overwrite=overwrite)
     order = replace(order, ledger=ledger)
@@ -364,18 +375,26 @@ def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, 
         if limits is None or seen["noise"] is None:  # the latter: no sample has a known pixel, perhaps none has
             measured = yield from _extremes(order, seen["noise"])
             if order.should_stop():
-                return Restored(path=target, complete=False, stop_reason="stopped by the user", record={})
+                return _stopped(target)
             if measured is None:
                 raise ValueError("source has no finite pixel; NaN, infinite and masked pixels count as missing")
             limits = limits or (measured if measured[0] < measured[1] else None)
         Ledger(target, beside=True).discard()  # an earlier one, of another request
         found = begin(order, request, seen, limits)
+    found["absent_chunks"] = absent
     plan = plan_of(order, found)
     tell_of_long_wait(order, plan)
+    tell_of_full_disk(plan)
     ledger.begin()
     failures: list[str] = []
     for step, count in plan.steps.items():
-        yield from _run(order, plan, step, count, failures)
+        try:
+            yield from _run(order, plan, step, count, failures)
+        except DiskFull as error:
+            if not ledger.done("fit"):
+                raise
+            reason = f"{error}, and the same call goes on, with {len(ledger.done('fit'))} of {plan.blocks} blocks done"
+            return Restored(path=ledger.path, complete=False, stop_reason=reason, record=found, plan=plan)
         if not ledger.alive:
             reason = "its target was replaced, or finished, by another run"
             return Restored(path=ledger.path, complete=False, stop_reason=reason, record=found)
@@ -393,7 +412,14 @@ def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, 
         reason += f"; failed in {len(failures)}: {told}" if failures else ""
         reason += "; the same call goes on"
         reason += "" if ledger.path == target else f", and until it ends {target} stays as it was"
-        return Restored(path=ledger.path, complete=False, stop_reason=reason, record=found, plan=plan)
+        return Restored(
+            path=ledger.path,
+            complete=False,
+            stop_reason=reason,
+            record=found,
+            plan=plan,
+            stopped=bool(order.should_stop() and missing),
+        )
     found.pop("failed", None)
     finished = {**found, **_account(ledger), "software": record.software(), "finished": record.now()}
     ledger.amend(**{KEY: finished})
@@ -407,6 +433,11 @@ def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, 
     if finished["bad_pixels"]:
         reason += "; pixels in them that are hot or dead beyond doubt were restored (skip_bad_pixels=False leaves them)"
     return Restored(path=target, complete=True, stop_reason=reason, record=finished, plan=plan)
+
+
+def _stopped(target: Path) -> Restored:
+    """The result of a run that the user ended before its first block."""
+    return Restored(path=target, complete=False, stop_reason="stopped by the user", record={}, stopped=True)
 
 
 def _place(order: Order, request: dict[str, Any], *, overwrite: bool) -> tuple[Ledger, dict[str, Any] | None]:
@@ -537,6 +568,8 @@ def _run(order: Order, plan: Plan, step: str, count: int, failures: list[str]) -
         if error is None:
             finished += 1
             return
+        if is_full(error):  # all that follow would be computed for nothing
+            raise full(order.ledger.target) from error
         failed += 1
         if isinstance(error, Unreadable):
             damaged += 1

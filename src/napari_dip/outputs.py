@@ -65,6 +65,13 @@ class Output:
         blend = {} if self.direct else {f"blend{of}": self.count(0)}
         return {**blend, **{f"level {i}{of}": self.count(i) for i in range(1, len(self.levels))}}
 
+    @property
+    def bytes(self) -> dict[str, int]:
+        """Bytes that the fits, and the steps that follow them, write at most: compressed they are fewer."""
+        levels = [math.prod(self.level_shape(i)) * self.dtype.itemsize for i in range(len(self.levels))]
+        fits = levels.pop(0) if self.direct else self.blocks * math.prod(self.tiles.tile) * self.real.itemsize
+        return {"fit": fits, **dict(zip(self.steps, levels, strict=True))}
+
     def path(self, level: int) -> str:
         """Path of a level within the target."""
         return f"{self.name}/{level}".lstrip("/")

@@ -1,5 +1,6 @@
 """Lazy layers: never read as a whole, restored block by block into a file that a later run goes on with."""
 
+import errno
 import tracemalloc
 
 import dask.array
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import zarr
 
+from napari_dip import blocks
 from napari_dip.settings import Settings
 from napari_dip.viewer import layers, masks, restore_layer
 from napari_dip.viewer.choice import ALL_SLICES, VOLUME
@@ -508,3 +510,37 @@ def test_the_blocks_cost_as_much_as_there_are_of_them(viewer, show, tmp_path):
     assert (few.blocks, many.blocks) == (2, 8)
     assert many.block == few.block
     assert narrow.memory < few.memory
+
+
+def test_chunks_of_a_lazy_layer_without_a_file_are_said(viewer, dock, wait, planes, show, tmp_path):
+    zarr.create_array(tmp_path / "in.zarr", data=planes.values, chunks=(1, SIDE, SIDE))
+    (tmp_path / "in.zarr" / "c" / "5" / "0" / "0").unlink()
+    show(dask.array.from_zarr(tmp_path / "in.zarr"))
+    widget = dock()
+    widget.inputs.where.value = ALL_SLICES
+    widget.inputs.target.value = tmp_path / "out.ome.zarr"
+    widget.run()
+    wait(lambda: not widget.running)
+    assert "finished 12 blocks" in widget.status
+    assert "What happened (1 warning)" in widget.controls.happened.text()
+    assert f"1 chunk has no file (first {tmp_path / 'in.zarr' / 'c' / '5' / '0' / '0'})" in widget.controls.account
+
+
+def test_a_full_disk_ends_a_run_over_blocks_and_is_said(viewer, dock, wait, planes, show, tmp_path, monkeypatch):
+    before, marked = blocks.fit, []
+
+    def fit(plan, index, *arguments, **pace):
+        if len(marked) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        marked.append(index)
+        return (yield from before(plan, index, *arguments, **pace))
+
+    monkeypatch.setattr("napari_dip.blocks.fit", fit)
+    show(lazily(planes))
+    widget = dock()
+    widget.inputs.where.value = ALL_SLICES
+    widget.inputs.target.value = tmp_path / "out.ome.zarr"
+    widget.run()
+    wait(lambda: not widget.running)
+    assert "out.ome.zarr is full, with " in widget.status
+    assert "with 3 of 12 blocks done" in widget.status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import math
@@ -15,6 +16,7 @@ import numpy as np
 import zarr
 from zarr.storage import StorePath
 
+from napari_dip.io.absent import on_absent_chunks
 from napari_dip.io.channels import Array
 from napari_dip.io.ngff import Calibration, Node, plain
 from napari_dip.io.omezarr import attributes_of, beside, calibration_around, file_of, finest, image_in, open_node, why
@@ -92,6 +94,16 @@ class Source:
             raise damage
         return values, failed
 
+    @property
+    def absent(self) -> str:
+        """Sentence on chunks without a file, of a zarr array or of that behind a dask array; may be empty."""
+        arrays = [self.array]
+        if hasattr(self.array, "dask"):
+            with contextlib.suppress(ValueError):
+                arrays = [each for each in _zarrs(self.array) if getattr(each, "shape", None) == self.shape]
+        said = (on_absent_chunks(each) for each in arrays if isinstance(each, zarr.Array))
+        return next(filter(None, said), "")
+
     def files(self) -> list[Path]:
         """Local zarr files and folders that it is read from.
 
@@ -102,7 +114,7 @@ class Source:
         """
         found = [self.path] if self.path else []
         if hasattr(self.array, "dask"):
-            found += [str(getattr(each, "store_path", each)) for each in _zarrs(self.array)]
+            found += [file_of(each) for each in _zarrs(self.array)]
         schemes = ("file", "local", "zip", "")
         split = [each.rpartition("://") for each in found]
         return [Path(path).resolve() for scheme, _, path in split if scheme in schemes]

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.io import imagej, ome
+from napari_dip.io import disk, imagej, ome
 from napari_dip.io.channels import Array
 from napari_dip.io.formats import READABLE, SCREEN, Path_, ending_of, format_of, tell_lost
 from napari_dip.io.ngff import is_zarr
@@ -117,7 +117,7 @@ def write(
         If the file is there, and `overwrite` is not set.
     ValueError
         For an unknown ending.
-    OSError
+    DiskFull, OSError
         If it cannot be written.
     """
     path = Path(path)
@@ -169,24 +169,34 @@ def rehearse(
     *,
     factors: Mapping[str, int] | None = None,
     overwrite: bool = False,
-) -> None:
-    """Raise what `write` would raise, before a long run: a black image of the result's size is written, and deleted."""
+) -> int:
+    """Raise what `write` would raise, before a long run: a black image of the result's size is written, and deleted.
+
+    Returns
+    -------
+    int
+        The bytes that it took; an image that is not black takes more in a PNG or JPEG.
+    """
     path = Path(path)
     check(path, overwrite=overwrite)
     held = SCREEN.get(ending_of(path))
     shape = [n * (factors or {}).get(axis, 1) for axis, n in zip(like.axes, like.values.shape, strict=True)]
     values = np.zeros(shape, dtype if held is None else held[-1])
-    _put(path, like.restored(values, factors or {}, {}), overwrite=overwrite, keep=False)
+    return _put(path, like.restored(values, factors or {}, {}), overwrite=overwrite, keep=False)
 
 
-def _put(path: Path, picture: Picture, *, overwrite: bool, keep: bool = True) -> None:
-    """Write all files of a picture under temporary names; then, if they are to be kept, give them their own."""
+def _put(path: Path, picture: Picture, *, overwrite: bool, keep: bool = True) -> int:
+    """Write all files of a picture under temporary names; then, if they are to be kept, give them their own.
+
+    Returns their size in bytes.
+    """
     writers = {".png": write_png, ".jpg": write_jpeg, ".jpeg": write_jpeg, ".npy": _write_npy}
     form = format_of(path, picture)
     targets = {path: writers.get(form, partial(write_tiff, kind=form))}
     if ending_of(path) in _BESIDE:
         targets[_beside(path)] = _write_sheet
     parts: dict[Path, Path] = {}
+    size = 0
     try:
         for target, writer in targets.items():
             target = Path(os.path.realpath(target))  # a link stays, and what it names is replaced
@@ -195,18 +205,27 @@ def _put(path: Path, picture: Picture, *, overwrite: bool, keep: bool = True) ->
             parts[part] = target
             with open(part, "w+b") as file:
                 writer(file, picture)
+            size += part.stat().st_size
         if keep:
             check(path, overwrite=overwrite)  # again: a run takes its time
             for part, target in parts.items():
                 os.replace(part, target)
+        return size
     except (MemoryError, FileExistsError):
         raise
     except Exception as error:  # writers raise anything for what their format cannot hold
+        if disk.is_full(error):
+            _delete(parts)  # so that what they took counts as free
+            raise disk.DiskFull(f"the disk is full: {disk.lack(path, picture.values.nbytes)}") from error
         remedy = "name another folder" if isinstance(error, OSError) else "a plain .tif holds any image"
         raise OSError(f"{path} cannot be written ({_why(error)}); {remedy}") from error
     finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
+        _delete(parts)
+
+
+def _delete(parts: Iterable[Path]) -> None:
+    for part in parts:
+        part.unlink(missing_ok=True)
 
 
 def _part() -> str:

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import zarr
-from zarr.storage import StorePath
+from zarr.storage import FsspecStore, StorePath
 
 from napari_dip.io import ome
 from napari_dip.io.channels import Array
@@ -211,7 +211,11 @@ def _array(group: zarr.Group, name: str, path: str) -> zarr.Array[Any]:
 
 def file_of(source: zarr.Array[Any] | zarr.Group | StorePath) -> str:
     """Path of what is in a file, or the address of its store."""
-    return str(getattr(source, "store_path", source)).removeprefix("file://")
+    place = getattr(source, "store_path", source)
+    store = getattr(place, "store", None)
+    if isinstance(store, FsspecStore) and "file" in store.fs.protocol:  # as dask opens what lies in a folder
+        return f"{store.path}/{place.path}".rstrip("/")
+    return str(place).removeprefix("file://")
 
 
 def calibration_of(picture: Picture, name: str) -> Calibration:

@@ -26,7 +26,8 @@ _DAMAGED = ValueError, KeyError, TypeError, AttributeError, IndexError, ElementT
 def read_zarr(path: str | os.PathLike[str], series: int | None = None, *, partly: bool = False) -> Picture:
     """Read an OME-Zarr image, or a zarr array, that fits in memory.
 
-    Where some slices of y and x cannot be read and `partly` allows it, a warning names the files.
+    Where some slices of y and x cannot be read and `partly` allows it, a warning names the files. Chunks without a file
+    count as the fill value; a warning says how many there are.
 
     Raises
     ------
@@ -44,6 +45,8 @@ def read_zarr(path: str | os.PathLike[str], series: int | None = None, *, partly
             f"{path} takes {size / 2**30:.1f} GB of memory, and {free / 2**30:.1f} GB are free; "
             "name an OUT.zarr, which is written block by block"
         )
+    if absent := source.absent:
+        warnings.warn(absent, stacklevel=3)
     axes, lead = source.calibration.axes, source.shape[:-2]
     values, failed = source.load(range(len(lead)) if partly else ())
     picture = make_picture(values, axes.upper(), **_said(source))

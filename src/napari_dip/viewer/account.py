@@ -44,7 +44,7 @@ def details(result: Result) -> list[tuple[str, str]]:
 def details_of_blocks(restored: Restored) -> list[tuple[str, str]]:
     """The same of a run over blocks."""
     record = restored.record
-    told = []
+    told = [("Warning", _ended(record["absent_chunks"]))] if record.get("absent_chunks") else []
     if record.get("residuals_with_structure"):
         told.append(
             (

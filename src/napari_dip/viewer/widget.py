@@ -361,7 +361,7 @@ class RestoreWidget(QWidget):
         if restored.complete:
             self.controls.fill()
             return self._say(f"'{layer.name}': {restored.stop_reason}.")
-        failed = bool(restored.record.get("failed"))
+        failed = bool(restored.record.get("failed")) or not restored.stopped
         why = restored.stop_reason if failed else "stopped by the user"
         blocks = f"{done} of {restored.plan.blocks} blocks are restored, and shown in '{layer.name}'"
         return self._say(f"{why[0].upper()}{why[1:]}: {blocks}. Run goes on with the rest.", failed=failed)
