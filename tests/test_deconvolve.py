@@ -17,8 +17,20 @@ LOPSIDED = np.array([[0, 1, 2], [1, 6, 4], [0, 2, 9.0]])
 
 
 def test_light_that_spreads_far_beyond_the_image_is_refused() -> None:
-    with pytest.raises(ValueError, match="psf.*16 x 16.*in pixels"):
+    with pytest.raises(ValueError, match="psf .* along y, where the image has 16 .*in pixels of the restored image"):
         deconvolve(np.random.default_rng(0).random((16, 16)), 40.0, **FAST)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_line_takes_what_the_refusal_of_a_spread_across_it_advises(axis: int) -> None:
+    line = np.expand_dims(np.random.default_rng(0).random(30), axis)
+    remedy = f"along {'yx'[axis]}, where the image has 1 .*; give one without spread along {'yx'[axis]}: a sigma of 0"
+    with pytest.raises(ValueError, match=remedy):
+        deconvolve(line, 1.5, **FAST)
+    sigma = [1.5, 1.5]
+    sigma[axis] = 0
+    assert deconvolve(line, sigma, **FAST).image.shape == line.shape
+    assert deconvolve(line, np.expand_dims(np.ones(3), axis), **FAST).image.shape == line.shape
 
 
 @pytest.mark.parametrize(

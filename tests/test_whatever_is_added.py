@@ -16,6 +16,7 @@ PRIOR: dict[str, Any] = {**TINY, "iterations": 3, "code": "uniform"}
 GUIDED: dict[str, Any] = {"channels": 4, "scales": 2, "crop": 8, "batch": 2, "iterations": 3, "device": "cpu"}
 ADDED = (-1000, 112, 4 * 10**9)
 GAINS = (2.0, 16.0, 1 / 64)  # powers of two, which change no digit
+OTHERS = (3.0, 1 / 10, 1 / 1000)  # which round
 
 
 def measured(
@@ -82,6 +83,20 @@ def test_the_noise_follows_a_gain(name: str) -> None:
         np.testing.assert_array_equal(find_bad_pixels(image * gain), find_bad_pixels(image))
 
 
+@pytest.mark.parametrize("name", CAMERAS)
+def test_the_noise_follows_a_gain_that_rounds(name: str) -> None:
+    image = CAMERAS[name] / 64 + 0.5**20
+    found, bad, size = estimate_noise(image), find_bad_pixels(image), float(np.ptp(image))
+    for gain in OTHERS:
+        moved = estimate_noise(image * gain)
+        for figure in ("gain", "read_noise", "sigma"):
+            assert getattr(moved, figure) == pytest.approx(getattr(found, figure) * gain, rel=2e-5), figure
+        assert moved.offset == pytest.approx(found.offset * gain, rel=0, abs=1e-5 * size * gain)
+        assert figures(moved)[3:-1] == pytest.approx(figures(found)[3:-1], rel=2e-5)
+        assert moved.warning == found.warning
+        np.testing.assert_array_equal(find_bad_pixels(image * gain), bad)
+
+
 @pytest.mark.parametrize("known", [("gain",), ("offset",), ("read_noise",), ("gain", "offset"), ("gain", "read_noise")])
 def test_the_noise_around_a_camera_is_the_same_whatever_is_added(known: tuple[str, ...]) -> None:
     image, camera = measured(2, 20, 100), {"gain": 2.0, "offset": 100.0, "read_noise": 2.0}
@@ -124,6 +139,20 @@ def test_a_result_follows_a_gain(name: str, knobs: dict[str, Any]) -> None:
         moved = denoise(image * gain, uncertainty=True, **knobs)
         for what in ("image", "residual", "uncertainty"):
             np.testing.assert_array_equal(getattr(moved, what), getattr(plain, what) * np.float32(gain))
+        assert (moved.verdict and moved.verdict.ok) == (plain.verdict and plain.verdict.ok)
+        assert (moved.rule, moved.method, moved.warnings) == (plain.rule, plain.method, plain.warnings)
+
+
+@pytest.mark.parametrize("name", ["photons and read noise", "of one strength"])
+@pytest.mark.parametrize("knobs", [GUIDED, PRIOR])
+def test_a_result_follows_a_gain_that_rounds(name: str, knobs: dict[str, Any]) -> None:
+    image = CAMERAS[name][8:32, 8:32] / 64 + 0.5**20
+    plain = denoise(image, uncertainty=True, **knobs)
+    for gain in OTHERS:
+        moved = denoise(image * gain, uncertainty=True, **knobs)
+        for what in ("image", "residual", "uncertainty"):
+            close = {"rtol": 0, "atol": 2e-6 * np.ptp(image)}
+            np.testing.assert_allclose(getattr(moved, what) / np.float64(gain), getattr(plain, what), **close)
         assert (moved.verdict and moved.verdict.ok) == (plain.verdict and plain.verdict.ok)
         assert (moved.rule, moved.method, moved.warnings) == (plain.rule, plain.method, plain.warnings)
 

@@ -330,11 +330,12 @@ def read_request(
     row = _check(task, said)
     slices = read_slices(image, mask, channel_axis, leading_axes)
     request = _read(row, said, ndim=slices.ndim, image=slices)
-    if any(reach >= 3 * n for reach, n in zip(request.margin, request.shape, strict=True)):  # a slip of units
-        raise ValueError(
-            f"psf spreads light over {max(request.margin)} pixels, far beyond the image "
-            f"({' x '.join(map(str, request.shape))}): give it in pixels of the restored image"
-        )
+    for axis, reach, n in zip("zyx"[-request.ndim :], request.margin, request.shape, strict=True):
+        if reach >= 3 * n:  # a slip of units, or a line
+            remedy = "give it in pixels of the restored image"
+            if n == 1:
+                remedy = f"give one without spread along {axis}: a sigma of 0 there, or an array of one pixel"
+            raise ValueError(f"psf spreads light over {reach} pixels along {axis}, where the image has {n}; {remedy}")
     return request
 
 

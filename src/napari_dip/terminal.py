@@ -55,14 +55,8 @@ class Bar:
 
     def show(self, progress: Progress, what: str = "") -> None:
         """Move to where a run is, by its share: not all slices take as many iterations."""
-        several = [
-            ("slice", progress.slice, progress.slices),
-            ("tile", progress.tile, progress.tiles),
-            ("run", progress.run, progress.runs),
-        ]
-        what = ", ".join(f"{name} {i + 1} of {n}" for name, i, n in several if n > 1) or what
-        if what:
-            self._bar.set_description(what, refresh=False)
+        if where := progress.where or what:
+            self._bar.set_description(where, refresh=False)
         self._tell(progress)
         self._bar.update(min(progress.fraction, _ALL_BUT) - self._bar.n)
 

@@ -127,7 +127,7 @@ def test_a_stopped_run_shows_what_is_done_and_the_next_one_goes_on(viewer, dock,
     widget.inputs.where.value = ALL_SLICES
     widget.inputs.target.value = tmp_path / "out.ome.zarr"
     widget.run()
-    wait(lambda: held.is_set() and "Restoring, block 3 of 12" in widget.status)
+    wait(lambda: held.is_set() and "Restoring, 2 of 12 blocks done" in widget.status)
     widget.stop()
     wait(lambda: not widget.running)
     assert "Run goes on" in widget.status

@@ -1,5 +1,6 @@
 """The dock widgets in a real window, by the menu and through the proxy, also when things go wrong."""
 
+import dataclasses
 import gc
 import re
 import threading
@@ -544,3 +545,23 @@ def test_a_script_with_a_wrong_argument_is_told_so(viewer, arguments, words):
     viewer.add_image(np.zeros((2, 2, 2, 8, 8)), name="5-D")
     with pytest.raises(ValueError, match=words):
         napari_dip.viewer.restore_layer(viewer, **({"task": "denoise", "layer": "stack"} | arguments))
+
+
+def test_the_bar_is_busy_once_all_iterations_are_made(viewer, dock, wait, hold):
+    seen = []
+    held = hold(
+        "napari_dip.viewer.findings.restore", lambda progress: bool(seen.append(progress)) or progress.iteration > 1
+    )
+    viewer.add_image(np.random.default_rng(0).normal(100, 10, (2, 24, 24)), name="stack")
+    widget = dock()
+    widget.run()
+    wait(held.is_set)
+    widget.controls._tell(dataclasses.replace(seen[-1], slice=1, slices=2, tiles=1, iteration=9, iterations=10))
+    assert (widget.controls._bar.maximum(), widget.controls.fraction) == (1000, 0.95)
+    assert "slice 1 of 0-1, iteration 9 of at most 10" in widget.status
+    widget.controls._tell(dataclasses.replace(seen[-1], iteration=10, iterations=10, ready=0.4))
+    assert widget.controls._bar.maximum() == 0
+    assert "comparing similar patches, 40%" in widget.status
+    widget.stop()
+    wait(lambda: not widget.running)
+    assert widget.controls._bar.maximum() == 1000

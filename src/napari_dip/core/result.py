@@ -65,6 +65,13 @@ class Progress:
     ready: float = 1.0
 
     @property
+    def where(self) -> str:
+        """Slice by its index in the array, and which of the tiles and runs it is, where there are several."""
+        slices = [f"slice {self.slice} of 0-{self.slices - 1}"] * (self.slices > 1)
+        tiles = [f"tile {self.tile + 1} of {self.tiles}"] * (self.tiles > 1)
+        return ", ".join([*slices, *tiles, *[f"run {self.run + 1} of {self.runs}"] * (self.runs > 1)])
+
+    @property
     def fraction(self) -> float:
         """Share of the whole run that is done, 0 to 1."""
         tile = self.tile + (self.run + self.iteration / self.iterations) / self.runs

@@ -68,9 +68,7 @@ def pace(progress: Progress | BlockProgress) -> str:
 
     if isinstance(progress, BlockProgress):
         return _pace_of_blocks(progress)
-    of = f"slice {progress.slice + 1} of {progress.slices}, " if progress.slices > 1 else ""
-    of += f"tile {progress.tile + 1} of {progress.tiles}, " if progress.tiles > 1 else ""
-    of += f"run {progress.run + 1} of {progress.runs}, " if progress.runs > 1 else ""
+    of = f"{progress.where}, " if progress.where else ""
     if progress.ready < 1:
         return f"{of}{_preparing(progress)}"
     return (
@@ -84,10 +82,9 @@ def _preparing(progress: Progress) -> str:
 
 
 def _pace_of_blocks(progress: BlockProgress) -> str:
-    number = min(progress.count, progress.done + progress.failed + 1)
     said = [_DOING.get(progress.step, "making the coarser levels")]
     if progress.count:
-        said.append(f"block {number} of {progress.count}")
+        said.append(f"{progress.done} of {progress.count} blocks done")
     if progress.block is not None and progress.block.ready < 1:
         said.append(_preparing(progress.block))
     elif progress.block is not None:

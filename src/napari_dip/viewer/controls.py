@@ -141,6 +141,7 @@ class Controls(QWidget):
 
     def fill(self) -> None:
         """Show that all is done."""
+        self._bar.setRange(0, _STEPS)
         self._bar.setValue(_STEPS)
 
     def stop(self) -> None:
@@ -160,6 +161,7 @@ class Controls(QWidget):
 
     def _on_ended(self, outcome: Outcome) -> None:
         self._job = None
+        self._bar.setRange(0, _STEPS)
         if self._activity is not None:
             self._activity.close()
             self._activity = None
@@ -206,6 +208,7 @@ class Controls(QWidget):
 
     def _tell(self, progress: Progress | BlockProgress) -> None:
         value = round(account.share(progress) * _STEPS)
+        self._bar.setRange(0, _STEPS if value < _STEPS else 0)  # busy: patches are compared, the result is judged
         self._bar.setValue(value)
         paused = "Paused. " if self._job is not None and self._job.paused else ""
         what = f"{self._what}: " if self._what else ""
