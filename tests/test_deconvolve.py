@@ -17,14 +17,14 @@ LOPSIDED = np.array([[0, 1, 2], [1, 6, 4], [0, 2, 9.0]])
 
 
 def test_light_that_spreads_far_beyond_the_image_is_refused() -> None:
-    with pytest.raises(ValueError, match="psf .* along y, where the image has 16 .*in pixels of the restored image"):
+    with pytest.raises(ValueError, match="psf .* along y, where the image has 16; .*in pixels of the restored image"):
         deconvolve(np.random.default_rng(0).random((16, 16)), 40.0, **FAST)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
 def test_a_line_takes_what_the_refusal_of_a_spread_across_it_advises(axis: int) -> None:
     line = np.expand_dims(np.random.default_rng(0).random(30), axis)
-    remedy = f"along {'yx'[axis]}, where the image has 1 .*; give one without spread along {'yx'[axis]}: a sigma of 0"
+    remedy = f"along {'yx'[axis]}, where the image has 1; give one without spread along {'yx'[axis]}: a sigma of 0"
     with pytest.raises(ValueError, match=remedy):
         deconvolve(line, 1.5, **FAST)
     sigma = [1.5, 1.5]

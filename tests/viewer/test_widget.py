@@ -549,9 +549,12 @@ def test_a_script_with_a_wrong_argument_is_told_so(viewer, arguments, words):
 
 def test_the_bar_is_busy_once_all_iterations_are_made(viewer, dock, wait, hold):
     seen = []
-    held = hold(
-        "napari_dip.viewer.findings.restore", lambda progress: bool(seen.append(progress)) or progress.iteration > 1
-    )
+
+    def begun(progress):
+        seen.append(progress)
+        return progress.iteration > 1
+
+    held = hold("napari_dip.viewer.findings.restore", begun)
     viewer.add_image(np.random.default_rng(0).normal(100, 10, (2, 24, 24)), name="stack")
     widget = dock()
     widget.run()
