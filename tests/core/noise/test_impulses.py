@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, special  # type: ignore[import-untyped]
 
-from napari_dip.core.noise.impulses import defective
+from napari_dip.core.noise.impulses import defective, isolated
 from napari_dip.core.noise.model import Noise
 
 NOISE = Noise(gain=0.0, offset=0.0, read_noise=1.0, sigma=1.0)
@@ -62,3 +62,12 @@ def test_counted_photons_on_nothing_are_none() -> None:
     counter = Noise(gain=1.0, offset=0.0, read_noise=0.0, sigma=0.3)
     photons = np.random.default_rng(0).poisson(spots(1.0, 20, 9, 0)).astype(float)
     assert not defective(photons[None], counter).any()
+
+
+@pytest.mark.parametrize(("dark", "is_dead"), [(122, False), (105, True)])
+def test_a_dark_pixel_is_judged_by_the_noise_of_its_surroundings(dark: float, is_dead: bool) -> None:
+    photons = Noise(gain=0.95, offset=96.0, read_noise=0.2, sigma=4.0)
+    image = np.full((20, 20), 157.0)  # of a deviation of 7.6: 122 is 4.6 of them below, and 5.6 after stabilising
+    image[:, :8], image[10, 14] = 100, dark
+    assert isolated(image[None], photons)[0, 10, 14]
+    assert isolated(image[None], photons, surely=True)[0, 10, 14] == is_dead

@@ -58,11 +58,15 @@ def isolated(values: npt.NDArray[np.float64], noise: Noise, *, surely: bool = Fa
     noise : Noise
         In the same units.
     surely : bool
-        Take the noise of the dark as no weaker than where it was measured: for what is said of a pixel. Whether one
-        more or less of the lower tail counts in an estimate is another matter.
+        Take the noise of the dark as no weaker than where it was measured, and that of a dark pixel for no weaker than
+        that of its surroundings: for what is said of a pixel. Whether one more or less of the lower tail counts in an
+        estimate is another matter.
     """
     height, above, below, _ = _heights(values, noise, _DARK if surely else 0)
     far = np.abs(height) > np.maximum(_FAR, _VARIED * (above - below))
+    if surely:
+        plain, deviation = _plainly(values, noise)
+        far &= plain > _FAR * deviation
     hot = far & (height > 0) & (above < _SHARED * height + 0.5)
     dead = far & (height < 0) & (below > _SHARED * height - 0.5)
     return np.asarray(hot | dead)
@@ -76,8 +80,7 @@ def defective(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.b
     """
     height, above, below, mean = _heights(values, noise, _DARK)
     size, beside = np.abs(height), np.where(height > 0, above, -below)
-    level = ndimage.median_filter(values, footprint=_AROUND.reshape((1,) * (values.ndim - 2) + (5, 5)), mode="mirror")
-    plain, deviation = np.abs(values - level), np.sqrt(noise.variance(level))  # the transform is a guess in the dark
+    plain, deviation = _plainly(values, noise)
     outstanding = size > 1.5 * _VARIED * (above - below)
     unshared = (beside < _UNSHARED * size + 2) & (np.sign(height) * mean < _UNSHARED * size)
     found = np.zeros(values.shape, bool)
@@ -176,6 +179,12 @@ def _reach(out: npt.NDArray[np.bool_]) -> npt.NDArray[np.int_]:
     share = np.cumsum(out, axis=0) / np.arange(1, len(out) + 1)[:, None]
     reached = (share >= _OUTSTANDING) & out
     return np.where(reached.any(axis=0), len(out) - np.argmax(reached[::-1], axis=0), 0)
+
+
+def _plainly(values: npt.NDArray[np.float64], noise: Noise) -> tuple[npt.NDArray[np.float64], ...]:
+    """Distance of each pixel from its surroundings, and the noise deviation of these: no guess about the dark."""
+    level = ndimage.median_filter(values, footprint=_AROUND.reshape((1,) * (values.ndim - 2) + (5, 5)), mode="mirror")
+    return np.abs(values - level), np.sqrt(noise.variance(level))
 
 
 def _heights(values: npt.NDArray[np.float64], noise: Noise, dark: float = 0) -> tuple[npt.NDArray[np.float64], ...]:
