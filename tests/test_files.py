@@ -215,6 +215,14 @@ def test_inverted_tiff_stays_inverted(tmp_path: Path) -> None:
         np.testing.assert_array_equal(tif.asarray(), values((6, 5)))
 
 
+@pytest.mark.parametrize("name", ["b.ome.tif", "b.png", "b.jpg"])
+def test_that_0_is_white_is_told_where_it_is_lost(tmp_path: Path, name: str) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", values((6, 5), "uint8"), photometric="miniswhite")
+    picture = files.read(tmp_path / "a.tif")
+    with pytest.warns(UserWarning, match=f"^{name} cannot hold that 0 is white; a .tif does$"):
+        files.write(tmp_path / name, picture.values, picture)
+
+
 def test_photographs_are_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
@@ -399,6 +407,11 @@ def test_names_that_cannot_work_are_refused_by_name(tmp_path: Path) -> None:
         files.write(tmp_path / "a.gif", like.values, like)
     with pytest.raises(IsADirectoryError, match="is a folder"):
         files.read(tmp_path / "folder.tif")
+    with pytest.raises(IsADirectoryError, match="is a folder, and no zarr; name an image file in it"):
+        files.read(tmp_path)
+    for name in ("a.zarr.zip", "a.ozx"):
+        with pytest.raises(ValueError, match="a zipped zarr is not read by napari-dip; unpack it, and name the folder"):
+            files.read(tmp_path / name)
     with pytest.raises(IsADirectoryError, match="is a folder"):
         files.write(tmp_path / "folder.tif", like.values, like, overwrite=True)
     with pytest.raises(FileNotFoundError, match=r"missing is not a folder.*make it first"):

@@ -117,6 +117,7 @@ def test_an_image_is_read_or_refused_in_a_sentence(images: dict[int, Path], form
         image = source.calibration.finer((1,) * n).metadata("x", ["0"], [(1,) * n])
         json.dumps([merged(image, source.ome), besides(source.attributes), source.calibration.omero])
         source.calibration.voxel_size(2)
+        assert source.absent.count("\n") == 0
         if math.prod(source.array.chunks) < 10**6:
             source.part((slice(0, 1),) * n).read()
     except (ValueError, TypeError, Unreadable) as error:

@@ -56,9 +56,9 @@ def read(path: Path_, series: int | None = None, *, partly: bool = False) -> Pic
         from napari_dip.io.zarrpicture import read_zarr  # imports zarr: a second
 
         return read_zarr(path, series, partly=partly)
-    ending = ending_of(path, READABLE)
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name an image file in it")
+        raise IsADirectoryError(f"{path} is a folder, and no zarr; name an image file in it")
+    ending = ending_of(path, READABLE)
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there; check the name")
     try:

@@ -39,14 +39,19 @@ _FOREIGN = {
     ".fits": "astropy",
 }
 
-_FUNCTION = "ImageJ's calibration function"
+_ZIPPED = (".zip", ".ozx")
+
+_FUNCTION, _INVERTED = "ImageJ's calibration function", "that 0 is white"
 #: Format -> what it has no place for.
 _LACKS = {
-    "OME": ("contrast limits", "lookup tables", "slice labels"),
+    "OME": ("contrast limits", "lookup tables", "slice labels", _INVERTED),
     "ImageJ": ("wavelengths",),
-    ".png": ("channel names", "channel colours", "wavelengths", "contrast limits", "lookup tables", "slice labels"),
-    **dict.fromkeys((".jpg", ".jpeg"), ("transparency",)),
-    ".zarr": ("wavelengths", "lookup tables", "slice labels", "transparency"),
+    ".png": (
+        *("channel names", "channel colours", "wavelengths", "contrast limits", "lookup tables", "slice labels"),
+        _INVERTED,
+    ),
+    **dict.fromkeys((".jpg", ".jpeg"), ("transparency", _INVERTED)),
+    ".zarr": ("wavelengths", "lookup tables", "slice labels", "transparency", _INVERTED),
 }
 CLASSIC_BYTES = 2**32 - 2**20  # of pixels in a TIFF with 32-bit offsets, as ImageJ's is; others grow into a BigTIFF
 IMAGEJ_ORDER = "TZCYXS"
@@ -65,6 +70,8 @@ def ending_of(path: Path, endings: tuple[str, ...] = ENDINGS) -> str:
         raise ValueError(
             f"{path}: {ending} is not read by napari-dip; {_FIJI}, or read it in a script with {_FOREIGN[ending]}"
         )
+    if ending in _ZIPPED and endings == READABLE:
+        raise ValueError(f"{path}: a zipped zarr is not read by napari-dip; unpack it, and name the folder")
     if ending not in endings:
         raise ValueError(f"{path} ends in none of {', '.join(endings)}, which say what format it has; rename it")
     return ending
@@ -115,6 +122,7 @@ def _lost(picture: Picture, form: str) -> list[str]:
         "contrast limits": any(each.limits for each in channels),
         "lookup tables": any(each.table is not None for each in channels),
         "slice labels": bool(picture.labels),
+        _INVERTED: picture.display.get("photometric") == "miniswhite",
     }
     lost = [] if form == ".zarr" else [*picture.display.get("zarr", ())]
     lost += ome.own(picture) if form != "OME" else []
