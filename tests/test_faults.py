@@ -31,6 +31,7 @@ from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.io import files
 from napari_dip.io.arrays import open_source
 from napari_dip.order import look
+from napari_dip.request import read_instrument
 from napari_dip.terminal import one_line_warnings
 from tests.bad_inputs import QUICK
 from tests.core.tiny import picture
@@ -129,12 +130,12 @@ def test_blank_slices_tell_nothing_of_a_stack(blank: float) -> None:
     assert np.array_equal(holed.image[[1, 5]], blanked[[1, 5]].astype(np.float32), equal_nan=True)
     noises = [trust.estimate_noise(each, leading_axes=1) for each in (photons, blanked)]
     assert noises[0] == noises[1]
-    looks = []
+    plans = []
     for each in (photons, blanked):
         samples = [(open_source(frame).part((slice(None), slice(None))), None) for frame in each]
-        looks.append(look("denoise", 2, samples, {}, None, dict(PRIOR)))
-    assert looks[0]["noise"] == looks[1]["noise"]
-    assert looks[0]["level"] == looks[1]["level"]
+        plans.append(look(read_instrument("denoise", 2), samples, None, dict(PRIOR))[0])
+    assert plans[0].noise == plans[1].noise
+    assert plans[0].level == plans[1].level
 
 
 # ------------------------------------------------------------------------------------------------ slices, tiles, runs

@@ -46,7 +46,7 @@ def test_a_type_checker_knows_the_arguments_of_the_problem() -> None:
     [
         (keywords.Options, napari_dip.iterate, ARGUMENTS, OWN),
         (keywords.FineOptions, napari_dip.iterate, ARGUMENTS, {"factor"}),
-        (keywords.BlockOptions, napari_dip.iterate_blocks, {"kernel", "psf", "psf_centre", "voxel_size"}, set()),
+        (keywords.BlockOptions, napari_dip.iterate_blocks, {*arguments()} - {"guide"}, set()),
     ],
 )
 def test_a_type_checker_knows_the_other_arguments_too(

@@ -21,13 +21,14 @@ import pytest
 import zarr
 from filelock import FileLock
 
-from napari_dip import denoise, iterate_blocks, restore_blocks
+from napari_dip import blocks, denoise, iterate_blocks, restore_blocks
 from napari_dip.core.tiling import seed_at
 from napari_dip.io.arrays import open_source
 from napari_dip.io.ngff import Calibration
 from napari_dip.large import BlockProgress, Restored
 from napari_dip.ledger import KEY, Ledger
 from napari_dip.order import AnotherRun
+from napari_dip.plan import Plan
 from napari_dip.settings import settings_for
 from tests.bad_inputs import QUICK
 from tests.core.tiny import noisy
@@ -46,6 +47,13 @@ def saved(values: np.ndarray, path: Path) -> str:
     chunks = (*[1] * (values.ndim - 2), *values.shape[-2:])
     zarr.create_array(path, shape=values.shape, dtype=values.dtype, chunks=chunks)[:] = values
     return str(path)
+
+
+def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
+    """The plans of the blocks that are run from now on."""
+    seen, plain = list[Plan](), blocks.Run
+    monkeypatch.setattr(blocks, "Run", lambda plan, *rest: seen.append(plan) or plain(plan, *rest))
+    return seen
 
 
 def finish(steps: Any) -> tuple[list[BlockProgress], Restored]:
@@ -200,17 +208,9 @@ def test_what_is_not_known_at_all_stays_empty(tmp_path: Path) -> None:
 
 def test_free_memory_has_no_say_in_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is one fit where there is room is not fitted in tiles where there is little: a run may go on there."""
-    from napari_dip import blocks
-
-    seen, plain = [], blocks.iterate
-
-    def iterate(*args: Any, **rest: Any) -> Any:
-        seen.append(rest["settings"])
-        return plain(*args, **rest)
-
-    monkeypatch.setattr(blocks, "iterate", iterate)
+    seen = plans(monkeypatch)
     restore_blocks("denoise", stack(20, 24), tmp_path / "out.zarr", **PRIOR)
-    assert [settings.tile for settings in seen] == [24]
+    assert [plan.settings.tile for plan in seen] == [24]
 
 
 # -------------------------------------------------------------------------------------------------------- calibration
@@ -362,17 +362,15 @@ def test_a_stop_keeps_the_blocks_that_are_done(tmp_path: Path) -> None:
 def test_a_block_that_fails_is_left_out_and_tried_again(
     which: int, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_dip import blocks
+    values, plain, calls = stack(4, 20, 24), blocks.Run, []
 
-    values, plain, calls = stack(4, 20, 24), blocks.iterate, []
-
-    def iterate(*args: Any, **rest: Any) -> Any:
+    def run(*args: Any) -> Any:
         calls.append(args)
         if len(calls) == which:
             raise error("on purpose")
-        return plain(*args, **rest)
+        return plain(*args)
 
-    monkeypatch.setattr(blocks, "iterate", iterate)
+    monkeypatch.setattr(blocks, "Run", run)
     failed, at = restore_blocks("denoise", values, tmp_path / "out.zarr", **PRIOR), which - 1
     assert f"restored 3 of 4 blocks; failed in 1: block {at} (z={at}): on purpose; the same" in failed.stop_reason
     assert [np.isfinite(failed.array[i]).all() for i in range(4)] == [i != at for i in range(4)]
@@ -405,10 +403,10 @@ def test_the_refusal_of_another_run_names_what_differs_and_nothing_else(tmp_path
 
 
 def test_what_fails_at_once_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def iterate(*args: Any, **rest: Any) -> Any:
+    def run(*_: Any) -> Any:
         raise MemoryError("on purpose")
 
-    monkeypatch.setattr("napari_dip.blocks.iterate", iterate)
+    monkeypatch.setattr(blocks, "Run", run)
     with pytest.raises(MemoryError, match="on purpose"):
         restore_blocks("denoise", stack(4, 20, 24), tmp_path / "out.zarr", **PRIOR)
 
@@ -516,8 +514,6 @@ def test_precision_and_recomputing_are_settled_before_the_first_block(tmp_path: 
 
 @pytest.mark.parametrize("tile", [0, 16])
 def test_what_is_late_of_a_run_never_writes_into_that_which_replaced_it(tmp_path: Path, tile: int) -> None:
-    from napari_dip import blocks
-
     knobs = {**PRIOR, **({"tile": tile, "overlap": 4} if tile else {})}
     target, old, new = tmp_path / "out.zarr", stack(3, 20, 24), stack(3, 20, 24) + 7
 
@@ -530,14 +526,15 @@ def test_what_is_late_of_a_run_never_writes_into_that_which_replaced_it(tmp_path
             except StopIteration as end:
                 return end.value
 
-    late = stopped(old).plan
+    late = stopped(old).target
     between = restore_blocks("denoise", new, target, overwrite=True, **knobs)
     assert late is not None
     before = between.array[:]
-    source = open_source(old)
     for step in late.steps:
-        place = late.read_place(step, 2)
-        blocks.whole(2, step, late, None if place is None else source.part(place), None)
+        if step == "fit":
+            late.put(2, {"": old[2]}, {})
+        else:
+            late.compose(step, 2)
     np.testing.assert_array_equal(between.array[:], before)
     assert not (target / KEY).exists()
     shutil.rmtree(target)
@@ -554,20 +551,13 @@ def test_what_is_late_of_a_run_never_writes_into_that_which_replaced_it(tmp_path
 def test_what_is_known_of_the_camera_counts_where_no_sample_has_a_known_pixel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_dip import blocks
-
-    seen, plain = [], blocks.iterate
-
-    def iterate(*args: Any, **rest: Any) -> Any:
-        seen.append(rest)
-        return plain(*args, **rest)
-
-    monkeypatch.setattr(blocks, "iterate", iterate)
+    seen = plans(monkeypatch)
     monkeypatch.setattr("napari_dip.order._SAMPLES", {2: (1, (4, 4))})
     values = stack(20, 24).astype(np.float32)
     values[6:14, 8:16] = np.nan
     restore_blocks("denoise", values, tmp_path / "out.zarr", gain=2.0, offset=90.0, **PRIOR)
-    assert (seen[0]["image_noise"], seen[0]["gain"], seen[0]["offset"]) == (None, 2.0, 90.0)
+    assert seen[0].noise is not None
+    assert (seen[0].noise.gain, seen[0].noise.offset) == (2.0, 90.0)
 
 
 def test_empty_blocks_are_told_and_an_array_without_a_known_pixel_is_refused(tmp_path: Path) -> None:

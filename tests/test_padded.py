@@ -13,6 +13,9 @@ import zarr
 import napari_dip
 from napari_dip import denoise, inpaint, iterate, restore_blocks, superresolve
 from napari_dip.cli import main
+from napari_dip.io.arrays import open_source
+from napari_dip.order import look
+from napari_dip.request import read_instrument
 from tests.bad_inputs import QUICK
 from tests.core.noise.test_padding import scene
 
@@ -110,6 +113,18 @@ def test_blocks_leave_it_out_with_no_seam(tmp_path: Path) -> None:
     assert done.record["intensity_range"] == other.record["intensity_range"]
     assert done.record["noise"] == other.record["noise"]
     assert (zarr.open_array(tmp_path / "nan.zarr" / "0")[:][~where] == restored[~where]).all()
+
+
+def test_the_noise_of_a_block_is_that_at_the_mean_of_its_measured_pixels() -> None:
+    image, where = padded(48, 64)
+    image[~where] += np.random.default_rng(0).normal(0, np.sqrt(image[~where]))
+    where[:, :24], image[:, :24] = True, 0
+    sample = open_source(image[:, 24:]).part((slice(None), slice(None)))
+    whole, _ = look(read_instrument("denoise", 2, gain=1.0, offset=0.0), [(sample, None)], None, SMALL)
+    none = np.zeros(image.shape, bool)
+    block, missing = whole.of_block(image, none), whole.of_block(image, where)
+    assert block.slices.padding is not None
+    assert block.noise == missing.noise
 
 
 def test_pixels_that_are_bad_beyond_doubt_are_restored() -> None:

@@ -86,7 +86,7 @@ def test_an_image_that_was_to_be_replaced_stays_where_the_new_run_fails(
     restore_blocks("denoise", stack(2, 16, 20), target, **PRIOR)
     before = files(target)
     with monkeypatch.context() as patched:
-        patched.setattr(blocks, "known", lambda *_, **__: 1 / 0)
+        patched.setattr(blocks, "read_known", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             restore_blocks("denoise", stack(2, 16, 20) + 9, target, overwrite=True, **PRIOR)
     assert files(target) == before

@@ -7,18 +7,19 @@ import warnings
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
-from napari_dip.blocks import Plan
-from napari_dip.cluster import connected
+from napari_dip.blocks import Blocks
+from napari_dip.cluster import connected, once
 from napari_dip.core.cost import code_to_load, memory_of_noise
-from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise.model import Noise
 from napari_dip.cost import Cost, estimate, in_bytes, in_time, less_time, tell_if_long
 from napari_dip.io.disk import free_at, lack
 from napari_dip.keywords import OfBlocks
-from napari_dip.ledger import Ledger
-from napari_dip.order import Order, look, noise_from, read_order, settled
+from napari_dip.order import look, read_order, settled
+from napari_dip.request import Request
 from napari_dip.settings import Settings
-from napari_dip.tasks import TASKS
+from napari_dip.zarrtarget import ZarrTarget
+
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,76 +79,64 @@ def estimate_blocks(task: str, source: Any, mask: Any = None, **options: Unpack[
     ValueError, TypeError
         If an argument is not valid.
     """
-    order = read_order(task, source, Ledger(""), mask, **options)  # in which nothing is written
-    with connected(order.client) as client:
-        order = replace(order, client=client)
-        tiles, lead = order.tiles, order.source.shape[: order.leading]
-        block = order.task, tiles.tile, order.factors, order.instrument
+    client = options.pop("client", None)
+    order = read_order(task, source, mask, **options)
+    tile, places = order.tiles.tile, order.sample_places
+    sampled = len(places), tuple(each.stop - each.start for each in places[0][len(order.lead) :])
+    with connected(client) as found:
         if order.settings is None:
-            cost = order.once(_of_samples, order.looked_at, order.intensity_range, *block)
+            block = once(found, _of_samples, order.looked_at, tile, sampled)
         else:
-            places = order.sample_places
-            shape = tuple(each.stop - each.start for each in places[0][order.leading :])
-            cost = order.once(_of_one, order.settings.changed(**order.changes), None, (len(places), shape), *block)
-        workers = _workers(order)
-    return BlocksCost(block=cost, blocks=math.prod(lead) * len(tiles), workers=workers)
+            block = once(found, _of_block, order.request, tile, order.settings.changed(**order.changes), None, sampled)
+        workers = _workers(found)
+    return BlocksCost(block=block, blocks=math.prod(order.lead) * len(order.tiles), workers=workers)
 
 
-def tell_of_long_wait(order: Order, plan: Plan) -> None:
+def tell_of_long_wait(blocks: Blocks, client: Any) -> None:
     """Warn of a run over blocks that will take many hours, with what would take less."""
-    left, tile, noise = plan.blocks - len(order.ledger.done("fit")), order.tiles.tile, plan.noise
-    if noise is not None:
-        noise = None if plan.intensity_range is None else noise.scaled(Scaling(*plan.intensity_range))
-    block = order.task, tile, order.factors, order.instrument
+    plan, target = blocks.plan, blocks.target
+    noise = None if plan.noise is None or plan.scaling is None else plan.noise.scaled(plan.scaling)
+    tile = target.tiles.tile
+    block = once(client, _of_block, plan.request, tile, plan.settings, noise, (1, tile))
     cost = BlocksCost(
-        block=order.once(_of_one, plan.settings, noise, (1, tile), *block), blocks=left, workers=_workers(order)
+        block=block, blocks=target.image.blocks - len(target.ledger.done("fit")), workers=_workers(client)
     )
-    less = less_time(plan.settings.device, order.factors, workers=order.client is not None)
+    less = less_time(plan.settings.device, plan.request.factor, workers=client is not None)
     tell_if_long(cost.seconds, f"{cost}, if no rule ends them sooner", less)
 
 
-def tell_of_full_disk(plan: Plan) -> None:
+def tell_of_full_disk(target: ZarrTarget) -> None:
     """Warn if what a run over blocks has still to write may not have room."""
-    left = {step: 1 - len(plan.ledger.done(step)) / count for step, count in plan.steps.items()}
-    size = sum(int(left[step] * most) for output in plan.outputs for step, most in output.bytes.items())
-    if size > free_at(plan.target):
+    left = {step: 1 - len(target.ledger.done(step)) / count for step, count in target.steps.items()}
+    size = sum(int(left[step] * most) for output in target.outputs for step, most in output.bytes.items())
+    if size > free_at(target.path):
         warnings.warn(
-            f"{lack(plan.target, size)}; compressed it may fit, and where it does not the run ends with what is done, "
+            f"{lack(target.path, size)}; compressed it may fit, and where it does not the run ends with what is done, "
             "and goes on when there is room",
             stacklevel=2,
         )
 
 
-def _workers(order: Order) -> int:
-    return 1 if order.client is None else max(1, len(order.client.nthreads()))
+def _workers(client: Any) -> int:
+    return 1 if client is None else max(1, len(client.nthreads()))
 
 
-def _of_samples(looked_at: tuple[Any, ...], limits: tuple[float, float] | None, *block: Any) -> Cost:
-    """The cost of a block with what samples say, on the machine that this is called on."""
-    seen = look(*looked_at)
-    low, high = limits or seen["sampled"]["range"] or (0.0, 0.0)
-    noise = None if seen["noise"] is None or low == high else noise_from(seen["noise"]).scaled(Scaling(low, high))
-    count, *shape = seen["sampled"]["shape"]
-    return _of_one(Settings(**seen["settings"]), noise, (count, tuple(shape)), *block)
+def _of_samples(looked_at: tuple[Any, ...], tile: Shape, sampled: tuple[int, Shape]) -> Cost:
+    """The cost of a block by what samples say, on the machine that this is called on."""
+    plan, _ = look(*looked_at)
+    noise = None if plan.noise is None or plan.scaling is None else plan.noise.scaled(plan.scaling)
+    return _of_block(plan.request, tile, plan.settings, noise, sampled)
 
 
-def _of_one(
-    settings: Settings,
-    noise: Noise | None,
-    sampled: tuple[int, tuple[int, ...]],
-    task: str,
-    tile: tuple[int, ...],
-    factors: tuple[int, ...],
-    instrument: dict[str, Any],
+def _of_block(
+    request: Request, tile: Shape, settings: Settings, noise: Noise | None, sampled: tuple[int, Shape]
 ) -> Cost:
     """The cost of a block on the machine that this is called on; the noise of `sampled` planes may take more."""
     block = estimate(
         tile,
-        settled(settings, len(tile))[0].changed(tile=max(16, *tile), overlap=0),
-        task=task,
-        factor=factors if "factor" in TASKS[task].takes else None,
-        psf=instrument.get("psf"),
-        voxel_size=instrument.get("voxel_size"),
+        settled(settings, len(tile)).changed(tile=max(16, *tile), overlap=0),
+        task=request.task.name,
         image_noise=noise,
+        **{name: request.said[name] for name in ("factor", "psf", "voxel_size") if name in request.said},
     )
     return replace(block, memory=max(block.memory, code_to_load() + memory_of_noise(*sampled)))

@@ -74,6 +74,13 @@ def connected(client: Any) -> Iterator[Any]:
             found.close()
 
 
+def once(client: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function where pieces will be computed."""
+    if client is None:
+        return function(*arguments)
+    return client.submit(function, *arguments, pure=False).result()
+
+
 def compute(
     function: Callable[..., Any], pieces: Iterable[tuple[int, tuple[Any, ...]]], client: Any, stop: Callable[[], bool]
 ) -> Iterator[Outcome]:

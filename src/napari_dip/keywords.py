@@ -81,20 +81,25 @@ class Knobs(TypedDict, total=False):
     threads: int
 
 
-class Arguments(Knobs, total=False):
-    """Arguments of the problem that every task accepts: fields of `Request`, and the axes of its image."""
+class OfProblem(Knobs, total=False):
+    """Arguments of the problem that every task accepts: fields of `Request`."""
 
     kernel: str
     psf_centre: str
     voxel_size: Any
-    guide: Any
-    channel_axis: int | None
-    leading_axes: int
     intensity_range: tuple[float, float] | None
     gain: float | None
     offset: float | None
     read_noise: float | None
     image_noise: Noise | None
+
+
+class Arguments(OfProblem, total=False):
+    """Those of an image in memory, and its axes."""
+
+    guide: Any
+    channel_axis: int | None
+    leading_axes: int
 
 
 class Options(Arguments, total=False):
@@ -113,25 +118,18 @@ class FineOptions(Options, total=False):
     psf: Any
 
 
-class Instrument(Knobs, total=False):
+class OfArray(OfProblem, total=False):
     """Keyword arguments of `iterate_blocks` that it hands on."""
 
-    kernel: str
+    factor: Any
     psf: Any
-    psf_centre: str
-    voxel_size: Any
 
 
-class OfBlocks(Instrument, total=False):
+class OfBlocks(OfArray, total=False):
     """Keyword arguments of `estimate_blocks`."""
 
-    factor: Any
     leading_axes: int | None
     calibration: Calibration | None
-    intensity_range: tuple[float, float] | None
-    gain: float | None
-    offset: float | None
-    read_noise: float | None
     client: Any
     settings: Settings | None
     residual: bool

@@ -8,8 +8,7 @@ missing, and ends with the same image.
 from __future__ import annotations
 
 import hashlib
-import itertools
-import shutil
+import math
 import time
 import uuid
 import warnings
@@ -22,34 +21,28 @@ from typing import Any, Unpack
 import numpy as np
 import zarr
 
-from napari_dip import blocks, record
+from napari_dip import record
 from napari_dip.blockcost import tell_of_full_disk, tell_of_long_wait
-from napari_dip.blocks import Plan, check_array
-from napari_dip.cluster import compute, connected
+from napari_dip.blocks import Blocks, extremes, finish, marked
+from napari_dip.cluster import active_client, compute, connected, once
+from napari_dip.core.intensity import Scaling
+from napari_dip.core.noise.model import Noise
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.result import Progress
 from napari_dip.defects import Skips
 from napari_dip.io.arrays import Place, Unreadable
 from napari_dip.io.disk import DiskFull, full, is_full
 from napari_dip.io.ngff import Calibration
-from napari_dip.keywords import BlockOptions, Instrument, with_knobs
+from napari_dip.keywords import BlockOptions, OfArray, with_knobs
 from napari_dip.ledger import KEY, RESIDUAL, UNCERTAINTY, Ledger
-from napari_dip.order import (
-    AnotherRun,
-    Order,
-    begin,
-    look,
-    noise_from,
-    plan_of,
-    read_order,
-    refuse_another,
-    same_samples,
-)
+from napari_dip.order import Order, begun, look, noted, plan_of, read_order, refuse_another
 from napari_dip.outputs import IMAGE
+from napari_dip.plan import Plan
 from napari_dip.settings import Settings
-from napari_dip.tasks import TASKS
 from napari_dip.terminal import script_bar
+from napari_dip.zarrtarget import ZarrTarget, check_array
 
+Pieces = Iterator[tuple[int, tuple[Any, ...]]]
 _TOLD = 10  # failures, in a sentence
 _PATIENCE = 3  # blocks that fail before any is done, after which no other is tried
 
@@ -102,8 +95,8 @@ class Restored:
         A sentence that says why it ended.
     record : dict
         Provenance, as in the attributes of the image.
-    plan : Plan or None
-        Plan of its blocks, where they were worked on.
+    target : ZarrTarget or None
+        Images in it, where its blocks were worked on.
     stopped : bool
         True if the user ended it.
     """
@@ -112,7 +105,7 @@ class Restored:
     complete: bool
     stop_reason: str
     record: dict[str, Any]
-    plan: Plan | None = field(default=None, repr=False)
+    target: ZarrTarget | None = field(default=None, repr=False)
     stopped: bool = False
 
     @property
@@ -133,6 +126,9 @@ class Restored:
     def _finest(self, name: str) -> Any:
         path = self.path / name / "0"
         return zarr.open_array(path, mode="r") if path.is_dir() or not name else None
+
+
+Work = Generator[BlockProgress, None, Restored]
 
 
 @with_knobs
@@ -171,21 +167,16 @@ def iterate_blocks(
     target: Any,
     mask: Any = None,
     *,
-    factor: Any = None,
     leading_axes: int | None = None,
     calibration: Calibration | None = None,
-    intensity_range: tuple[float, float] | None = None,
-    gain: float | None = None,
-    offset: float | None = None,
-    read_noise: float | None = None,
     client: Any = None,
     overwrite: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
     interval: float = 0.25,
     settings: Settings | None = None,
     residual: bool = False,
-    **options: Unpack[Instrument],
-) -> Generator[BlockProgress, None, Restored]:
+    **options: Unpack[OfArray],
+) -> Work:
     """Restore an array of any size block by block into an OME-Zarr, and say how far it is.
 
     Parameters
@@ -199,16 +190,11 @@ def iterate_blocks(
         on; if it was finished, nothing is computed. Anything else that is there is refused.
     mask : as source, optional
         Not zero where a pixel is missing: of the shape of the source, or of its last axes.
-    factor : int or sequence of int
-        For super-resolution.
     leading_axes : int, optional
         Number of leading axes that are not space: each of their slices is restored on its own. By default all but y and
         x.
     calibration : Calibration, optional
         Calibration of the source, if its file does not say it.
-    intensity_range, gain, offset, read_noise
-        As for `restore.iterate`, of the whole array. By default the smallest and largest known pixel, for which the
-        array is read once, and an estimate from samples of up to 16 blocks.
     client : distributed.Client, str or False, optional
         Dask workers to compute on, or the address of their scheduler, to which there is a connection until the run
         ends; by default those of the active client. Without one, or with False, blocks are computed here one after the
@@ -224,10 +210,11 @@ def iterate_blocks(
         Also write what was removed, like `Result.residual`, as the group ``residual`` of the target. A map of the
         uncertainty, with ``uncertainty=True``, is its group ``uncertainty``. Each is an OME-Zarr image.
     settings, **options
-        As for `restore.iterate`: the settings, and changes to them by name; also ``kernel``, ``psf``,
-        ``psf_centre`` and ``voxel_size``, which by default is that of the calibration. ``tile`` and ``overlap``
-        say how a slice is cut; by default into tiles of 1024 pixels at the most, of a volume 128, along an axis that is
-        longer than one and a half of them.
+        As for `restore.iterate`: the settings, and changes to them and properties of the whole array by name, listed
+        below. By default the noise is estimated from samples of up to 16 blocks, ``intensity_range`` is that of the
+        known pixels, for which the array is read once, and ``voxel_size`` that of the calibration. ``tile`` and
+        ``overlap`` say how a slice is cut; by default into tiles of 1024 pixels at the most, of a volume 128, along an
+        axis that is longer than one and a half of them.
 
     Yields
     ------
@@ -254,33 +241,34 @@ def iterate_blocks(
     order = read_order(
         task,
         source,
-        Ledger(target),
         mask,
-        factor=factor,
         leading_axes=leading_axes,
         calibration=calibration,
-        intensity_range=intensity_range,
-        gain=gain,
-        offset=offset,
-        read_noise=read_noise,
-        client=client,
-        should_stop=should_stop,
-        interval=interval,
         settings=settings,
         residual=residual,
         **options,
     )
-    if order.client is not None and isinstance(order.source.array, np.ndarray):
+    client = client if isinstance(client, str) else active_client(client)
+    if client is not None and isinstance(order.source.array, np.ndarray):
         raise TypeError("source is an array in memory, which workers cannot read; save it as .zarr and name that")
-    _refuse_inputs(order, overwrite=overwrite)
+    path = Path(target)
+    _check_target(order, path, overwrite=overwrite)
+    return _Run(
+        order=order, path=path, client=client, should_stop=should_stop, interval=interval, overwrite=overwrite
+    ).alone()
+
+
+def _check_target(order: Order, target: Path, *, overwrite: bool) -> None:
+    """Raise if a run may not write there, as far as that needs no pixel."""
+    _refuse_inputs(order, target, overwrite=overwrite)
+    ledger = Ledger(target)
     if overwrite:
-        order.ledger.check_replaceable()
-    elif order.ledger.path.exists() and _begun(order, Ledger(target, beside=True)) is None:
-        found = order.ledger.record()
+        ledger.check_replaceable()
+    elif ledger.path.exists() and begun(order, Ledger(target, beside=True)) is None:
+        found = ledger.record()
         if found is None:
-            raise FileExistsError(_no_run(order.ledger))
-        _refuse_another(order, found, None, Path(target))
-    return _run_alone(order, overwrite=overwrite)
+            raise FileExistsError(_no_run(ledger))
+        refuse_another(order, found, target)
 
 
 def _no_run(ledger: Ledger) -> str:
@@ -294,38 +282,9 @@ def _no_run(ledger: Ledger) -> str:
     return f"{damage or f'{ledger.path} exists, and is no run that could go on'}; {remedy}"
 
 
-def _again(order: Order, found: dict[str, Any]) -> dict[str, Any]:
-    """The request, as far as no pixel is read for it: with the fingerprints that another one has."""
-    source, mask = found["request"]["source"], found["request"]["mask"]
-    return order.request(source.get("sha256"), None if mask is None else mask.get("sha256"))
-
-
-def _refuse_another(order: Order, found: dict[str, Any], request: dict[str, Any] | None, path: Path) -> None:
-    """Raise `AnotherRun` if that which is there was asked for something else."""
-    before = found["request"]
-    if request is None:  # what needs no reading
-        request = _again(order, found)
-    else:  # a chunk may have been damaged then, or be damaged now
-        samples = same_samples(request["source"]["sha256"], before["source"].get("sha256"))
-        request = {**request, "source": {**request["source"], "sha256": samples}}
-    refuse_another(before, request, path)
-
-
-def _begun(order: Order, ledger: Ledger, request: dict[str, Any] | None = None) -> dict[str, Any] | None:
-    """The record of a run that is there and was asked for the same; without a request as far as no pixel is read."""
-    found = ledger.record()
-    if found is None:
-        return None
-    try:
-        _refuse_another(order, found, request, ledger.path)
-    except AnotherRun:
-        return None
-    return found
-
-
-def _refuse_inputs(order: Order, *, overwrite: bool) -> None:
+def _refuse_inputs(order: Order, path: Path, *, overwrite: bool) -> None:
     """Raise if the target is the source or the mask, or the one lies in the other."""
-    target = order.ledger.path.resolve()
+    target = Ledger(path).path.resolve()
     for name, each in (("source", order.source), ("mask", order.mask)):
         try:
             files = [] if each is None else each.files()
@@ -339,132 +298,313 @@ def _refuse_inputs(order: Order, *, overwrite: bool) -> None:
                 raise ValueError(f"target={target} {how} the {name}, which is never changed; name another one")
 
 
-def _run_alone(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, Restored]:
-    """The run, while nobody else writes its target, and with a connection to its workers."""
-    with order.ledger.locked(), connected(order.client) as client:
-        order.ledger.recover()
-        try:
-            return (yield from _stream(replace(order, client=client), overwrite=overwrite))
-        except OSError as error:
-            if isinstance(error, DiskFull) or not is_full(error):
-                raise
-            raise full(order.ledger.target) from error
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """A run over the blocks of an order, and how it goes."""
 
+    order: Order
+    path: Path
+    client: Any
+    should_stop: Callable[[], bool]
+    interval: float
+    overwrite: bool
 
-def _stream(order: Order, *, overwrite: bool) -> Generator[BlockProgress, None, Restored]:
-    began, target = time.perf_counter(), order.ledger.target
-    yield BlockProgress(step="sample", done=0, count=0)
-    if absent := order.source.absent:
-        warnings.warn(absent, stacklevel=2)
-    seen = order.once(look, *order.looked_at)
-    digest = yield from _digest(order)
-    if order.mask is not None and digest is None:
-        return _stopped(target)
-    request = order.request(seen["sha256"], digest)
-    ledger, found = _place(order, request, overwrite=overwrite)
-    order = replace(order, ledger=ledger)
-    if found is not None:
-        if found["finished"]:
-            shutil.rmtree(ledger.path / KEY, ignore_errors=True)
-            ledger.take_place()
-            return Restored(path=target, complete=True, stop_reason="was finished before", record=found)
-        if found["software"] != record.software():
-            warnings.warn(f"{target} was begun with other versions of the software: blocks may differ", stacklevel=2)
-    else:
-        limits = order.intensity_range
-        if limits is None or seen["noise"] is None:  # the latter: no sample has a known pixel, perhaps none has
-            measured = yield from _extremes(order, seen["noise"])
-            if order.should_stop():
-                return _stopped(target)
-            if measured is None:
-                raise ValueError("source has no finite pixel; NaN, infinite and masked pixels count as missing")
-            limits = limits or (measured if measured[0] < measured[1] else None)
-        Ledger(target, beside=True).discard()  # an earlier one, of another request
-        found = begin(order, request, seen, limits)
-    found["absent_chunks"] = absent
-    plan = plan_of(order, found)
-    tell_of_long_wait(order, plan)
-    tell_of_full_disk(plan)
-    ledger.begin()
-    failures: list[str] = []
-    for step, count in plan.steps.items():
-        try:
-            yield from _run(order, plan, step, count, failures)
-        except DiskFull as error:
-            if not ledger.done("fit"):
-                raise
-            reason = f"{error}, and the same call goes on, with {len(ledger.done('fit'))} of {plan.blocks} blocks done"
-            return Restored(path=ledger.path, complete=False, stop_reason=reason, record=found, plan=plan)
-        if not ledger.alive:
-            reason = "its target was replaced, or finished, by another run"
-            return Restored(path=ledger.path, complete=False, stop_reason=reason, record=found)
-        missing = count - len(ledger.done(step))
-        if order.should_stop() and missing:
-            reason = f"stopped by the user, with {missing} of {count} pieces of the step {step!r} left"
-            break
-    else:
-        reason = f"restored {len(ledger.done('fit'))} of {plan.blocks} blocks"
-    if failures or missing:
-        if failures or "failed" in found:
-            found = {**found, "failed": failures}
-            ledger.amend(**{KEY: found})  # so that the file says which
-        told = "; ".join(failures[:_TOLD]) + (f"; and {len(failures) - _TOLD} more" if len(failures) > _TOLD else "")
-        reason += f"; failed in {len(failures)}: {told}" if failures else ""
-        reason += "; the same call goes on"
-        reason += "" if ledger.path == target else f", and until it ends {target} stays as it was"
-        return Restored(
-            path=ledger.path,
-            complete=False,
-            stop_reason=reason,
-            record=found,
-            plan=plan,
-            stopped=bool(order.should_stop() and missing),
-        )
-    found.pop("failed", None)
-    finished = {**found, **_account(ledger), "software": record.software(), "finished": record.now()}
-    ledger.amend(**{KEY: finished})
-    shutil.rmtree(ledger.path / KEY, ignore_errors=True)
-    ledger.take_place()
-    reason = f"finished {plan.blocks} blocks in {time.perf_counter() - began:.0f} s"
-    if finished["empty"]:
-        reason += f"; {finished['empty']} of them have no known pixel and stay empty"
-    if finished["padding_pixels"]:
-        reason += "; padding or dead lines in them came back as they are (skip_padding=False restores them)"
-    if finished["bad_pixels"]:
-        reason += "; pixels in them that are hot or dead beyond doubt were restored (skip_bad_pixels=False leaves them)"
-    return Restored(path=target, complete=True, stop_reason=reason, record=finished, plan=plan)
+    def alone(self) -> Work:
+        """The run, while nobody else writes its target, and with a connection to its workers."""
+        ledger = Ledger(self.path)
+        with ledger.locked(), connected(self.client) as client:
+            ledger.recover()
+            try:
+                return (yield from replace(self, client=client, path=ledger.target)._steps())
+            except OSError as error:
+                if isinstance(error, DiskFull) or not is_full(error):
+                    raise
+                raise full(ledger.target) from error
 
-
-def _stopped(target: Path) -> Restored:
-    """The result of a run that the user ended before its first block."""
-    return Restored(path=target, complete=False, stop_reason="stopped by the user", record={}, stopped=True)
-
-
-def _place(order: Order, request: dict[str, Any], *, overwrite: bool) -> tuple[Ledger, dict[str, Any] | None]:
-    """Ledger of the target that a run writes to, and the record of the run that it continues, if any.
-
-    What is at the target is replaced by what is made beside it: such a run goes on, and so does one at the target that
-    is not finished; a finished one is left, or replaced, as is a damaged one.
-    """
-    target = order.ledger.target
-    for beside in (True, False):
-        found = _begun(order, Ledger(target, beside=beside), request)
-        if found is None or (overwrite and found["finished"] and not beside):
-            continue
-        ledger = Ledger(target, found["run"], beside=beside)
-        try:
+    def _steps(self) -> Work:
+        began, target, order = time.perf_counter(), self.path, self.order
+        yield BlockProgress(step="sample", done=0, count=0)
+        if absent := order.source.absent:
+            warnings.warn(absent, stacklevel=2)
+        plan, samples = once(self.client, look, *order.looked_at)
+        digest = yield from self._digest()
+        stopped = Restored(path=target, complete=False, stop_reason="stopped by the user", record={}, stopped=True)
+        if order.mask is not None and digest is None:
+            return stopped
+        asked = order.asked(samples, digest)
+        ledger, found = self._place(asked)
+        if found is not None:
             if found["finished"]:
-                check_array(ledger.path, "0")
-            else:
-                plan_of(replace(order, ledger=ledger), found).check()
-                ledger.check_links()
-            return ledger, found
-        except ValueError:
-            if not overwrite:
-                raise
-    if not overwrite and (found := order.ledger.record()) is not None:
-        _refuse_another(order, found, request, target)
-    return Ledger(target, uuid.uuid4().hex, beside=overwrite and target.exists()), None
+                ledger.finish()
+                return Restored(path=target, complete=True, stop_reason="was finished before", record=found)
+            if found["software"] != record.software():
+                warnings.warn(
+                    f"{target} was begun with other versions of the software: blocks may differ", stacklevel=2
+                )
+            blocks = _blocks(order, found, ledger)
+        else:
+            scaling = yield from self._scaling(plan)
+            if self.should_stop():
+                return stopped
+            Ledger(target, beside=True).discard()  # an earlier one, of another request
+            found = noted(order, asked, replace(plan, scaling=scaling), ledger.run)
+            blocks = _blocks(order, found, ledger)
+            blocks.target.create(ledger, order.source, found)
+        found["absent_chunks"] = absent
+        tell_of_long_wait(blocks, self.client)
+        tell_of_full_disk(blocks.target)
+        ledger.begin()
+        failures: list[str] = []
+        ended = partial(Restored, path=ledger.path, complete=False, target=blocks.target)
+        for step, count in blocks.target.steps.items():
+            try:
+                yield from self._work(blocks, step, count, failures)
+            except DiskFull as error:
+                if not (done := len(ledger.done("fit"))):
+                    raise
+                reason = f"{error}, and the same call goes on, with {done} of {blocks.target.image.blocks} blocks done"
+                return ended(stop_reason=reason, record=found)
+            if not ledger.alive:
+                reason = "its target was replaced, or finished, by another run"
+                return ended(stop_reason=reason, record=found)
+            missing = count - len(ledger.done(step))
+            if self.should_stop() and missing:
+                reason = f"stopped by the user, with {missing} of {count} pieces of the step {step!r} left"
+                break
+        else:
+            reason = f"restored {len(ledger.done('fit'))} of {blocks.target.image.blocks} blocks"
+        if failures or missing:
+            if failures or "failed" in found:
+                found = {**found, "failed": failures}
+                ledger.amend(**{KEY: found})  # so that the file says which
+            reason += _left(failures)
+            reason += "" if ledger.path == target else f", and until it ends {target} stays as it was"
+            return ended(stop_reason=reason, record=found, stopped=bool(self.should_stop() and missing))
+        found.pop("failed", None)
+        finished = {**found, **_account(ledger), "software": record.software(), "finished": record.now()}
+        ledger.amend(**{KEY: finished})
+        ledger.finish()
+        reason = (
+            f"finished {blocks.target.image.blocks} blocks in {time.perf_counter() - began:.0f} s{_found(finished)}"
+        )
+        return Restored(path=target, complete=True, stop_reason=reason, record=finished, target=blocks.target)
+
+    def _place(self, asked: dict[str, Any]) -> tuple[Ledger, dict[str, Any] | None]:
+        """Ledger of the target that a run writes to, and the record of the run that it continues, if any.
+
+        What is at the target is replaced by what is made beside it: such a run goes on, and so does one at the target
+        that is not finished; a finished one is left, or replaced, as is a damaged one.
+        """
+        for beside in (True, False):
+            found = begun(self.order, Ledger(self.path, beside=beside), asked)
+            if found is None or (self.overwrite and found["finished"] and not beside):
+                continue
+            ledger = Ledger(self.path, found["run"], beside=beside)
+            try:
+                if found["finished"]:
+                    check_array(ledger.path, "0")
+                else:
+                    _blocks(self.order, found, ledger).target.check()
+                    ledger.check_links()
+                return ledger, found
+            except ValueError:
+                if not self.overwrite:
+                    raise
+        if not self.overwrite and (found := Ledger(self.path).record()) is not None:
+            refuse_another(self.order, found, self.path, asked)
+        return Ledger(self.path, uuid.uuid4().hex, beside=self.overwrite and self.path.exists()), None
+
+    def _scaling(self, plan: Plan) -> Generator[BlockProgress, None, Scaling | None]:
+        """The scaling of the whole array, which is read for it unless the user has said a range."""
+        limits = self.order.request.intensity_range
+        if limits is not None and plan.noise is not None:  # else no sample has a known pixel, and perhaps none has
+            return Scaling(*limits)
+        measured = yield from self._extremes(plan.noise)
+        if measured is None and not self.should_stop():
+            raise ValueError("source has no finite pixel; NaN, infinite and masked pixels count as missing")
+        low, high = limits or measured or (0.0, 0.0)
+        return Scaling(low, high) if low < high else None
+
+    def _digest(self) -> Generator[BlockProgress, None, str | None]:
+        """A fingerprint of the whole mask; None if there is none, or the user stops."""
+        mask = self.order.mask
+        if mask is None:
+            return None
+        if isinstance(mask.array, np.ndarray):
+            return marked(0, mask.part(()))
+        places, found = self.order.mask_places, dict[int, str]()
+
+        def settle(index: int, outcome: Any) -> None:
+            if isinstance(outcome, Unreadable):
+                raise outcome
+            found[index] = outcome
+
+        yield from self._measure(
+            marked, ((i, (mask.part(place),)) for i, place in enumerate(places)), len(places), settle
+        )
+        if len(found) < len(places):
+            return None
+        return hashlib.sha256("".join(found[i] for i in range(len(places))).encode()).hexdigest()
+
+    def _extremes(self, noise: Noise | None) -> Generator[BlockProgress, None, tuple[float, float] | None]:
+        """The smallest and the largest known pixel of the whole array; None if there is none."""
+        order = self.order
+        skips = Skips.of(order.request.task, order.settings, order.changes)
+        found, flat, damage = list[float](), list[float](), list[Unreadable]()
+
+        def settle(_: int, limits: Any) -> None:
+            if isinstance(limits, Unreadable):
+                damage.append(limits)
+            elif limits is not None:  # a part of one value alone is padding, unless there is nothing else
+                (flat if skips.padding and limits[0] == limits[1] else found).extend(limits)
+
+        count = math.prod(order.lead) * len(order.tiles)
+        pieces = ((i, order.parts(place)) for i, place in enumerate(order.blocks))
+        yield from self._measure(partial(extremes, skips=skips, noise=noise), pieces, count, settle)
+        known = found or flat
+        if damage and not known:
+            raise damage[-1]
+        return (min(known), max(known)) if known else None
+
+    def _measure(
+        self, function: Callable[..., Any], pieces: Pieces, count: int, settle: Callable[[int, Any], None]
+    ) -> Generator[BlockProgress, None, None]:
+        """Call a function for all pieces, in any order; `settle` gets what it returns, or why a piece is unreadable."""
+        step = _Step("measure", count)
+        for index, found in self._outcomes(function, pieces):
+            if isinstance(found, BaseException) and not isinstance(found, Unreadable):
+                raise found
+            settle(index, found)
+            step.done += 1
+            yield step.progress()
+
+    def _work(self, blocks: Blocks, name: str, count: int, failures: list[str]) -> Generator[BlockProgress, None, None]:
+        """Do the pieces of a step that are not done yet; what fails is added to `failures`."""
+        done = blocks.target.ledger.done(name)
+        step = _Step(name, count, len(done))
+        yield step.progress()
+        for index, found in self._worked(blocks, name, (i for i in range(count) if i not in done)):
+            if isinstance(found, Progress):
+                yield step.progress(block=found, place=blocks.read_place(name, index))
+                continue
+            if found is not None and is_full(found):  # all that follow would be computed for nothing
+                raise full(self.path) from found
+            step.settle(found)
+            if found is not None:
+                failures.append(f"{_named(self.order, blocks, name, index)}: {found or type(found).__name__}")
+            yield step.progress()
+        if not self.should_stop():
+            step.check(1)
+
+    def _worked(self, blocks: Blocks, step: str, indices: Iterator[int]) -> Iterator[tuple[int, Any]]:
+        """Yield the index of each piece with a `Progress` now and then, and with None or an error when it ends."""
+        if self.client is not None:
+            pieces = ((i, (blocks, step, *self.order.parts(blocks.read_place(step, i)))) for i in indices)
+            try:
+                yield from compute(finish, pieces, self.client, self.should_stop)
+            finally:
+                if self.should_stop():
+                    blocks.target.ledger.ask_to_stop()
+            return
+        pace: dict[str, Any] = {"should_stop": self.should_stop, "interval": self.interval}
+        for index in indices:
+            if self.should_stop():
+                return
+            error = None
+            try:
+                for each in blocks.work(step, index, *self.order.parts(blocks.read_place(step, index)), **pace):
+                    yield index, each
+            except Exception as caught:
+                error = caught
+            if self.should_stop():
+                return
+            yield index, error
+
+    def _outcomes(self, function: Callable[..., Any], pieces: Pieces) -> Iterator[tuple[int, Any]]:
+        """Yield the index of each piece with what a function returns for it, or the exception that it ends with."""
+        if self.client is not None:
+            yield from compute(function, pieces, self.client, self.should_stop)
+            return
+        for index, arguments in pieces:
+            if self.should_stop():
+                return
+            try:
+                outcome = function(index, *arguments)
+            except Unreadable as error:
+                outcome = error
+            yield index, outcome
+
+
+class _Step:
+    """Pieces of a step: those that are done, those that failed, and the time left for the rest."""
+
+    def __init__(self, name: str, count: int, done: int = 0) -> None:
+        self.done, self.failed = done, 0
+        self._name, self._count, self._before = name, count, done
+        self._damaged = 0
+        self._first: BaseException | None = None
+        self._began = time.perf_counter()
+
+    def progress(self, **block: Any) -> BlockProgress:
+        tried = self.done - self._before + self.failed
+        left = self._count - self.done - self.failed
+        seconds = (time.perf_counter() - self._began) / tried * left if tried else float("inf")
+        return BlockProgress(
+            step=self._name, done=self.done, count=self._count, failed=self.failed, seconds_left=seconds, **block
+        )
+
+    def settle(self, error: BaseException | None) -> None:
+        """Count a piece that is done, or failed."""
+        self.done += error is None
+        self.failed += error is not None
+        if isinstance(error, Unreadable):
+            self._damaged += 1
+        elif self._first is None:
+            self._first = error
+        self.check(_PATIENCE)
+
+    def check(self, most: int) -> None:
+        """Raise the first error if nothing was done and so many failed: the others would fail like them."""
+        if self._first is not None and self.done == self._before and self.failed - self._damaged >= most:
+            raise self._first
+
+
+def _blocks(order: Order, found: dict[str, Any], ledger: Ledger) -> Blocks:
+    """The blocks of a run, by its record.
+
+    Raises
+    ------
+    ValueError
+        If that is damaged, or of another version.
+    """
+    try:
+        plan = plan_of(order, found)
+        target = ZarrTarget.of(plan, order.source, order.tiles, ledger, residual=order.residual)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
+        why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise ValueError(
+            f"target={str(ledger.target)!r} was begun by another version of napari-dip, or its record is damaged "
+            f"({why}); name another target, or overwrite it"
+        ) from error
+    return Blocks(plan, target)
+
+
+def _left(failures: list[str]) -> str:
+    """The rest of a sentence on a run that is not complete: what failed, and the remedy."""
+    told = "; ".join(failures[:_TOLD]) + (f"; and {len(failures) - _TOLD} more" if len(failures) > _TOLD else "")
+    return (f"; failed in {len(failures)}: {told}" if failures else "") + "; the same call goes on"
+
+
+def _found(finished: dict[str, Any]) -> str:
+    """The rest of a sentence on a run that is complete: pixels that are no measurement."""
+    said = ""
+    if finished["empty"]:
+        said += f"; {finished['empty']} of them have no known pixel and stay empty"
+    if finished["padding_pixels"]:
+        said += "; padding or dead lines in them came back as they are (skip_padding=False restores them)"
+    if finished["bad_pixels"]:
+        said += "; pixels in them that are hot or dead beyond doubt were restored (skip_bad_pixels=False leaves them)"
+    return said
 
 
 def _account(ledger: Ledger) -> dict[str, Any]:
@@ -494,145 +634,15 @@ def _account(ledger: Ledger) -> dict[str, Any]:
     return {**total, "gave_up": gave_up}
 
 
-def _digest(order: Order) -> Generator[BlockProgress, None, str | None]:
-    """A fingerprint of the whole mask; None if there is none, or the user stops."""
-    if order.mask is None:
-        return None
-    if isinstance(order.mask.array, np.ndarray):
-        return blocks.marked(0, order.mask.part(()))
-    places, began = order.mask_places, time.perf_counter()
-    found: dict[int, str] = {}
-    pieces = ((i, (order.mask.part(place),)) for i, place in enumerate(places))
-    for index, each in _outcomes(order, blocks.marked, pieces):
-        if isinstance(each, BaseException):
-            raise each
-        found[index] = each
-        left = (time.perf_counter() - began) / len(found) * (len(places) - len(found))
-        yield BlockProgress(step="measure", done=len(found), count=len(places), seconds_left=left)
-    if len(found) < len(places):
-        return None
-    return hashlib.sha256("".join(found[i] for i in range(len(places))).encode()).hexdigest()
-
-
-def _extremes(order: Order, noise: dict[str, Any] | None) -> Generator[BlockProgress, None, tuple[float, float] | None]:
-    """The smallest and the largest known pixel of the whole array; None if there is none."""
-    tiles = order.tiles
-    lead = [range(n) for n in order.source.shape[: order.leading]]
-    places = ((*(slice(i, i + 1) for i in at), *tile) for at in itertools.product(*lead) for tile in tiles)
-    count = len(tiles) * int(np.prod([len(each) for each in lead], dtype=int))
-    pieces = ((i, order.parts(place)) for i, place in enumerate(places))
-    skips = Skips.of(TASKS[order.task], order.settings, order.changes)
-    look = partial(blocks.extremes, skips=skips, noise=noise_from(noise) if noise else None)
-    low, high, began = np.inf, -np.inf, time.perf_counter()
-    flat: list[float] = []  # the values of parts that have one alone: padding, unless there is nothing else
-    damage: Unreadable | None = None
-    for done, (_, found) in enumerate(_outcomes(order, look, pieces), start=1):
-        if isinstance(found, Unreadable):
-            damage = found
-        elif isinstance(found, BaseException):
-            raise found
-        elif found is not None and skips.padding and found[0] == found[1]:
-            flat.append(found[0])
-        elif found is not None:
-            low, high = min(low, found[0]), max(high, found[1])
-        left = (time.perf_counter() - began) / done * (count - done)
-        yield BlockProgress(step="measure", done=done, count=count, seconds_left=left)
-    if low > high and flat:
-        low, high = min(flat), max(flat)
-    if damage is not None and low > high:
-        raise damage
-    return (float(low), float(high)) if low <= high else None
-
-
-def _run(order: Order, plan: Plan, step: str, count: int, failures: list[str]) -> Generator[BlockProgress, None, None]:
-    """Do the pieces of a step that are not done yet; what fails is added to `failures`."""
-    done = order.ledger.done(step)
-    left = (index for index in range(count) if index not in done)
-    finished, before, began = len(done), len(done), time.perf_counter()
-    failed = damaged = 0
-    first: BaseException | None = None
-
-    def progress(**rest: Any) -> BlockProgress:
-        tried = finished - before + failed
-        rate = tried / (time.perf_counter() - began)
-        seconds = (count - finished - failed) / rate if tried else float("inf")
-        return BlockProgress(step=step, done=finished, count=count, failed=failed, seconds_left=seconds, **rest)
-
-    def none_of_them(most: int = 1) -> None:
-        """Raise the first error if nothing was done and so many failed: the others would fail like them."""
-        if first is not None and finished == before and failed - damaged >= most:
-            raise first
-
-    def settle(index: int, error: BaseException | None) -> None:
-        nonlocal finished, failed, damaged, first
-        if error is None:
-            finished += 1
-            return
-        if is_full(error):  # all that follow would be computed for nothing
-            raise full(order.ledger.target) from error
-        failed += 1
-        if isinstance(error, Unreadable):
-            damaged += 1
-        else:
-            first = first or error
-        none_of_them(_PATIENCE)
-        failures.append(f"{_named(order, plan, step, index)}: {error or type(error).__name__}")
-
-    yield progress()
-    if order.client is None:
-        for index in left:
-            if order.should_stop():
-                return
-            place = plan.read_place(step, index)
-            pace: dict[str, Any] = {"should_stop": order.should_stop, "interval": order.interval}
-            error = None
-            try:
-                for each in blocks.piece(plan, step, index, *order.parts(place), **pace):
-                    yield progress(block=each, place=place)
-            except Exception as caught:
-                error = caught
-            if order.should_stop():
-                return
-            settle(index, error)
-            yield progress()
-        none_of_them()
-        return
-    pieces = ((index, (step, plan, *order.parts(plan.read_place(step, index)))) for index in left)
-    for index, found in _outcomes(order, blocks.whole, pieces):
-        settle(index, found if isinstance(found, BaseException) else None)
-        yield progress()
-    none_of_them()
-
-
-def _named(order: Order, plan: Plan, step: str, index: int) -> str:
+def _named(order: Order, blocks: Blocks, step: str, index: int) -> str:
     """A piece of a step, with its place in the source."""
     if step != "fit":
         return f"piece {index} of the step {step!r}"
-    place = itertools.chain(*plan.block(index))
     parts = [
         f"{axis}={each.start}" + (f":{each.stop}" if each.stop > each.start + 1 else "")
-        for axis, each, n in zip(order.source.calibration.axes, place, order.source.shape, strict=True)
+        for axis, each, n in zip(
+            order.source.calibration.axes, blocks.target.block(index), order.source.shape, strict=True
+        )
         if (each.start, each.stop) != (0, n)
     ]
     return f"block {index}" + (f" ({', '.join(parts)})" if parts else "")
-
-
-def _outcomes(
-    order: Order, function: Callable[..., Any], pieces: Iterator[tuple[int, tuple[Any, ...]]]
-) -> Iterator[tuple[int, Any]]:
-    """Yield the index of each piece with what a function returns for it, or the exception that it ends with."""
-    if order.client is not None:
-        try:
-            yield from compute(function, pieces, order.client, order.should_stop)
-        finally:
-            if order.should_stop():
-                order.ledger.ask_to_stop()
-        return
-    for index, arguments in pieces:
-        if order.should_stop():
-            return
-        try:
-            outcome = function(index, *arguments)
-        except Unreadable as error:
-            outcome = error
-        yield index, outcome

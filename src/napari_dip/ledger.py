@@ -178,7 +178,7 @@ class Ledger:
         """Sweep what a killed process left beside the target; under the lock, so that nobody else is at it."""
         _delete(self._hidden("making"))
         old = self._hidden("old")
-        if old.exists() and not self.target.exists():  # killed between the two steps of `take_place`
+        if old.exists() and not self.target.exists():  # killed between the two steps of `finish`
             os.rename(old, self.target)
         _delete(old)
 
@@ -201,14 +201,15 @@ class Ledger:
         if self.path != self.target:
             _delete(self.path)
 
-    def take_place(self) -> None:
-        """Put a finished image where it belongs; what is there is deleted only then.
+    def finish(self) -> None:
+        """Put a finished image where it belongs, without what was only needed meanwhile; what is there goes only then.
 
         Raises
         ------
         OSError
             If that cannot be; both images are kept.
         """
+        shutil.rmtree(self.path / KEY, ignore_errors=True)
         if self.path == self.target:
             return
         old = self._hidden("old")

@@ -63,10 +63,13 @@ class Noises:
         values, missing = self.slices.values, self.slices.missing
         if self.shared is None or missing[index].all():
             return self.shared
-        return self.shared.moved(self._mean, level_in(values[index : index + 1], missing[index : index + 1]))
+        return self.shared.moved(self.level, level_in(values[index : index + 1], missing[index : index + 1]))
 
     @functools.cached_property
-    def _mean(self) -> float:
+    def level(self) -> float:
+        """Mean of the known pixels of all slices, which the shared noise is at; 0 if there are none."""
+        if self.slices.missing.all():
+            return 0.0
         return level_in(self.slices.values, self.slices.missing)
 
     def calm(self, indices: Iterable[int]) -> list[int]:

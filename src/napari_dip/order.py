@@ -1,6 +1,6 @@
-"""Request for a run over blocks, and what follows from it for all of them: scaling, noise, settings, tiles.
+"""Request for a run over blocks, what samples of its array decide for all of them, and the record of both.
 
-It is written into the target before the first block, so that a run which goes on has it from there.
+The record is written into the target before the first block, so that a run which goes on has it from there.
 """
 
 from __future__ import annotations
@@ -8,68 +8,77 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 
-from napari_dip import blocks, record
-from napari_dip.blocks import Plan
-from napari_dip.cluster import active_client
+from napari_dip import record
 from napari_dip.core import device as devices
-from napari_dip.core.intensity import float_for
+from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.pieces import tiles_of
+from napari_dip.core.stopping import Choice
 from napari_dip.core.tiling import Tiling, snug, tiling
-from napari_dip.defects import Skips
-from napari_dip.inputs import read_range, read_slices
-from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source
-from napari_dip.io.ngff import Calibration, besides, merged
-from napari_dip.io.omezarr import VERSIONS, chunks_of, create_level, pyramid
-from napari_dip.ledger import KEY, RESIDUAL, UNCERTAINTY, Ledger
-from napari_dip.noises import level_in, noise_of
-from napari_dip.outputs import IMAGE, Output
-from napari_dip.plan import chosen
-from napari_dip.request import arguments, read_instrument
+from napari_dip.inputs import Slices, read_range
+from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source, read_known
+from napari_dip.io.ngff import Calibration
+from napari_dip.ledger import KEY, Ledger
+from napari_dip.plan import Plan, decide
+from napari_dip.request import Request, arguments, check_reach, read_instrument
 from napari_dip.settings import Settings, check_names
-from napari_dip.tasks import TASKS
 
 _OTHERWISE = {  # how blocks are told what other functions have a keyword for
     "axes": "the file of an OME-Zarr names its axes, calibration= those of a plain array, and leading_axes= says how "
     "many of them are no space",
     "channel_axis": "channels are leading axes, which are restored one by one",
+    "guide": "it would have to be of the size of the result; restore a part with code='guide'",
 }
-INSTRUMENT = ("kernel", "psf", "psf_centre", "voxel_size")  # what `restore.iterate` is told of it
+_INSTRUMENT = ("kernel", "psf", "psf_centre", "voxel_size")  # arguments that a record keeps as they were said
 _TILE = {2: 1024, 3: 128}  # side of a tile at the most, or nearly, if the user names none
 _SAMPLES = {2: (16, (512, 512)), 3: (4, (64, 128, 128))}  # how many, and how large: what the noise is estimated from
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """Request for a run over blocks, checked."""
+    """Request for a run over blocks, checked.
 
+    Attributes
+    ----------
+    request : Request
+        The problem, without an image.
+    source, mask : Source, Source or None
+        Arrays that are read block by block.
+    settings : Settings or None
+        None for the preset of the task.
+    changes : dict
+        Changes to the settings, by name.
+    residual : bool
+        True if the residual is written too.
+    """
+
+    request: Request
     source: Source
     mask: Source | None
-    ledger: Ledger
-    client: Any
-    should_stop: Callable[[], bool]
-    interval: float
-    task: str
-    leading: int
-    factors: tuple[int, ...]
-    instrument: dict[str, Any]
-    camera: dict[str, float]
-    intensity_range: tuple[float, float] | None
     settings: Settings | None
     changes: dict[str, Any]
     residual: bool
 
     @property
+    def lead(self) -> tuple[int, ...]:
+        """Lengths of the leading axes, which are no space."""
+        return self.source.shape[: len(self.source.shape) - self.request.ndim]
+
+    @property
     def space(self) -> tuple[int, ...]:
-        return self.source.shape[self.leading :]
+        return self.source.shape[len(self.lead) :]
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        """Factors by which the result is finer along the axes of space."""
+        return self.request.factor or (1,) * self.request.ndim
 
     @property
     def tiles(self) -> Tiling:
@@ -92,20 +101,22 @@ class Order:
             return self.source.part(place), None
         return self.source.part(place), self.mask.part(place[len(place) - len(self.mask.shape) :])
 
-    def samples(self) -> Iterator[tuple[Part | None, Part | None]]:
-        """Middles of blocks, evenly spread over all of them."""
-        return map(self.parts, self.sample_places)
+    @property
+    def blocks(self) -> Iterator[Place]:
+        """Places of all blocks in the source."""
+        for at in np.ndindex(*self.lead):
+            for tile in self.tiles:
+                yield (*(slice(i, i + 1) for i in at), *tile)
 
     @property
     def sample_places(self) -> list[Place]:
-        """Places of the samples in the source."""
+        """Places of the samples in the source: middles of blocks, evenly spread over all of them."""
         count, size = _SAMPLES[len(self.space)]
-        lead, tiles = self.source.shape[: self.leading], self.tiles
-        slices = int(np.prod(lead, dtype=int))
-        total = slices * len(tiles)
+        tiles = self.tiles
+        total = math.prod(self.lead) * len(tiles)
         places = []
         for i in sorted({int(i) for i in np.linspace(0, total - 1, min(count, total))}):
-            at = np.unravel_index(i // len(tiles), lead) if lead else ()
+            at = np.unravel_index(i // len(tiles), self.lead) if self.lead else ()
             space = []
             for part, most in zip(tiles.at(i % len(tiles)), size, strict=True):
                 n = min(part.stop - part.start, most)
@@ -117,13 +128,7 @@ class Order:
     @property
     def looked_at(self) -> tuple[Any, ...]:
         """The arguments of `look`."""
-        return self.task, len(self.space), list(self.samples()), self.camera, self.settings, self.changes
-
-    def once(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function where blocks will be computed."""
-        if self.client is None:
-            return function(*arguments)
-        return self.client.submit(function, *arguments, pure=False).result()
+        return self.request, list(map(self.parts, self.sample_places)), self.settings, self.changes
 
     @property
     def mask_places(self) -> list[Place]:
@@ -136,23 +141,25 @@ class Order:
         lead = np.ndindex(*shape[: len(shape) - flat])
         return [(*(slice(i, i + 1) for i in at), *tile) for at in lead for tile in tiles.values()]
 
-    def request(self, fingerprint: list[str | None], mask: str | None) -> dict[str, Any]:
+    def asked(self, samples: list[str | None], mask: str | None) -> dict[str, Any]:
         """All that decides the result, with fingerprints of samples and of the mask, fit for JSON."""
-        instrument = {
-            name: value if isinstance(value, (str, int, float)) else record.fingerprint(np.asarray(value))
-            for name, value in self.instrument.items()
-        }
+        request = self.request
+        instrument = {name: request.said[name] for name in _INSTRUMENT if name in request.said}
         asked = {
-            "task": self.task,
-            "source": {"shape": self.source.shape, "dtype": str(self.source.array.dtype), "sha256": fingerprint},
+            "task": request.task.name,
+            "source": {"shape": self.source.shape, "dtype": str(self.source.array.dtype), "sha256": samples},
             "mask": None if self.mask is None else {"shape": self.mask.shape, "sha256": mask},
-            "leading_axes": self.leading,
+            "leading_axes": len(self.lead),
             "factor": self.factors,
-            "camera": self.camera,
-            "intensity_range": self.intensity_range,
+            "camera": request.camera,
+            "intensity_range": request.intensity_range,
             "settings": None if self.settings is None else self.settings.as_dict(),
             "changes": {k: v for k, v in self.changes.items() if k != "threads"},
-            **instrument,
+            **{
+                name: value if isinstance(value, (str, int, float)) else record.fingerprint(np.asarray(value))
+                for name, value in instrument.items()
+            },
+            **({"image_noise": _noise_as_dict(request.image_noise)} if request.image_noise else {}),
             **({"residual": True} if self.residual else {}),
         }
         return dict(json.loads(json.dumps(asked)))
@@ -161,29 +168,20 @@ class Order:
 def read_order(
     task: str,
     source: Any,
-    ledger: Ledger,
     mask: Any = None,
     *,
-    factor: Any = None,
     leading_axes: int | None = None,
     calibration: Calibration | None = None,
-    intensity_range: tuple[float, float] | None = None,
-    gain: float | None = None,
-    offset: float | None = None,
-    read_noise: float | None = None,
-    client: Any = None,
-    should_stop: Callable[[], bool] = lambda: False,
-    interval: float = 0.25,
     settings: Settings | None = None,
     residual: bool = False,
     **options: Any,
 ) -> Order:
     """Check a request as far as that needs no pixel; arguments as for `large.iterate_blocks`."""
-    changes = {name: value for name, value in options.items() if name not in INSTRUMENT}
-    instrument = {name: value for name, value in options.items() if name in INSTRUMENT}
     for name, instead in _OTHERWISE.items():
-        if name in changes:
-            raise TypeError(f"{name}={changes[name]!r} is not for blocks: {instead}")
+        if options.get(name) is not None:
+            raise TypeError(f"{name}={options[name]!r} is not for blocks: {instead}")
+    said = {name: options[name] for name in arguments() if name in options}
+    changes = {name: value for name, value in options.items() if name not in said}
     check_names(changes, also=("mask", *arguments(), "leading_axes"))
     if "guide" in (changes.get("code"), settings.code if settings else ""):
         raise ValueError("code='guide' needs an image of the size of the result, which blocks do not have")
@@ -196,33 +194,13 @@ def read_order(
             f"leading_axes={leading_axes} leaves {max(0, ndim - leading)} of {ndim} axes for space; "
             "an image needs 2, a volume 3"
         )
-    camera = {"gain": gain, "offset": offset, "read_noise": read_noise}
-    said = {"factor": factor, **instrument, "intensity_range": intensity_range, **camera}
+    if said.get("voxel_size") is None:
+        said["voxel_size"] = read.calibration.voxel_size(ndim - leading)
     request = read_instrument(task, ndim - leading, **said)
     if request.task.fills_holes and hidden is None and read.array.dtype.kind != "f":
         raise ValueError("mask is not given and integers cannot be NaN, so there is no hole to fill; give a mask")
-    instrument = {name: request.said[name] for name in INSTRUMENT if name in request.said}
-    voxel_size = read.calibration.voxel_size(ndim - leading)
-    if voxel_size is not None:
-        instrument.setdefault("voxel_size", voxel_size)
-    order = Order(
-        source=read,
-        mask=hidden,
-        ledger=ledger,
-        client=client if isinstance(client, str) else active_client(client),
-        should_stop=should_stop,
-        interval=interval,
-        task=task,
-        leading=leading,
-        factors=request.factor or (1,) * request.ndim,
-        instrument=instrument,
-        camera=request.camera,
-        intensity_range=request.intensity_range,
-        settings=settings,
-        changes=changes,
-        residual=residual,
-    )
-    _ = order.tiles  # refuses now what makes no sense
+    order = Order(request=request, source=read, mask=hidden, settings=settings, changes=changes, residual=residual)
+    check_reach(request, request.finer(order.tiles.tile))  # the sides of tiles are checked too
     return order
 
 
@@ -236,21 +214,16 @@ def _open_mask(mask: Any, source: Source) -> Source:
 
 
 def look(
-    task: str,
-    ndim: int,
-    samples: list[tuple[Part, Part | None]],
-    camera: dict[str, float],
-    settings: Settings | None,
-    changes: dict[str, Any],
-) -> dict[str, Any]:
-    """Estimate from samples of an array what identifies it, its noise and its settings, fit for JSON.
+    request: Request, samples: list[tuple[Part, Part | None]], settings: Settings | None, changes: dict[str, Any]
+) -> tuple[Plan, list[str | None]]:
+    """Decide by samples of an array how all of its blocks are restored; and their fingerprints, which identify it.
 
-    On the machine that will compute, for the settings depend on its device.
+    On the machine that will compute, for the settings depend on its device. The scaling is that of the samples.
     """
     read, digests, damage = [], list[str | None](), list[Unreadable]()
     for sample in samples:
         try:
-            values, missing = blocks.known(*sample)
+            values, missing = read_known(*sample)
         except Unreadable as error:
             digests.append(None)
             damage.append(error)
@@ -260,36 +233,20 @@ def look(
         digests.append(hashlib.sha256(both.encode()).hexdigest())
     if not read:
         raise damage[0]
-    values, missing = (np.stack([a.reshape(a.shape[-ndim:]) for a in each]) for each in zip(*read, strict=True))
-    noise, level, limits = None, 0.0, None
-    if not missing.all():
-        limits = float(values[~missing].min()), float(values[~missing].max())
-        slices = Skips.of(TASKS[task], settings, changes).areas(read_slices(values, missing, None, 1))
-        noise, level = noise_of(slices, camera), level_in(slices.values, slices.missing)
-    settings, reason = chosen(task, settings, noise, changes)
-    settings, device = settled(settings, ndim)
-    return {
-        "sha256": digests,
-        "sampled": {"shape": values.shape, "range": limits},
-        "noise": None if noise is None else _noise_as_dict(noise),
-        "level": level,
-        "settings": settings.as_dict(),
-        "method_reason": reason,
-        "device": str(device),
-        "software": record.software(),
-    }
+    space = read[0][0].shape[-request.ndim :]
+    values, missing = (np.stack([a.reshape(1, *space) for a in each]) for each in zip(*read, strict=True))
+    plan = decide(replace(request, image=Slices(values, missing, (len(values),), None)), settings, changes)
+    return replace(
+        plan,
+        request=request,
+        settings=settled(plan.settings, request.ndim),
+        open=frozenset(),
+        level=plan.noises.level,
+    ), digests
 
 
-def same_samples(now: list[str | None], begun: Any) -> list[str | None]:
-    """The fingerprints of a run that goes on, if all that were read both times are the same; else those of now."""
-    if not isinstance(begun, list) or len(begun) != len(now):
-        return now
-    both = [(a, b) for a, b in zip(now, begun, strict=True) if a is not None and b is not None]
-    return begun if both and all(a == b for a, b in both) else now
-
-
-def settled(settings: Settings, ndim: int) -> tuple[Settings, devices.Device]:
-    """The settings for all blocks, so that free memory has no say in them, and the device that this machine has."""
+def settled(settings: Settings, ndim: int) -> Settings:
+    """The settings for all blocks, so that neither free memory nor the machine of a worker has a say in them."""
     device = devices.choose(settings.device)
     settings = settings.changed(
         precision=devices.precision_of(settings, device.name, volume=ndim == 3),
@@ -297,7 +254,7 @@ def settled(settings: Settings, ndim: int) -> tuple[Settings, devices.Device]:
     )
     if settings.device == "auto":  # the first GPU that each worker sees
         settings = settings.changed(device=device.name.partition(":")[0])
-    return settings, device
+    return settings
 
 
 class AnotherRun(ValueError):
@@ -318,19 +275,45 @@ class AnotherRun(ValueError):
         )
 
 
-def refuse_another(before: dict[str, Any], now: dict[str, Any], path: Path) -> None:
-    """Raise `AnotherRun` unless both requests are the same."""
+def refuse_another(order: Order, found: dict[str, Any], path: Path, asked: dict[str, Any] | None = None) -> None:
+    """Raise `AnotherRun` if a run was asked for something else; without `asked` as far as no pixel is read for that."""
+    before = found["request"]
+    samples = before["source"].get("sha256")
+    if asked is None:
+        now = order.asked(samples, None if before["mask"] is None else before["mask"].get("sha256"))
+    else:  # a chunk may have been damaged then, or be damaged now
+        same = _same_samples(asked["source"]["sha256"], samples)
+        now = {**asked, "source": {**asked["source"], "sha256": same}}
     said = [{**each, **each["camera"], **each["changes"]} for each in (before, now)]
     if before["settings"] and now["settings"]:  # each knob that differs, not all of them
         said = [{**each["settings"], **each, "settings": None} for each in said]
-    then, asked = said
+    then, wanted = said
     differences = {
-        name: (then.get(name), asked.get(name))
-        for name in sorted({*then, *asked} - {"camera", "changes"})
-        if then.get(name) != asked.get(name)
+        name: (then.get(name), wanted.get(name))
+        for name in sorted({*then, *wanted} - {"camera", "changes"})
+        if then.get(name) != wanted.get(name)
     }
     if differences:
         raise AnotherRun(path, differences)
+
+
+def begun(order: Order, ledger: Ledger, asked: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """The record of a run that is there and was asked for the same, as `refuse_another` finds."""
+    found = ledger.record()
+    try:
+        if found is not None:
+            refuse_another(order, found, ledger.path, asked)
+    except AnotherRun:
+        return None
+    return found
+
+
+def _same_samples(now: list[str | None], begun: Any) -> list[str | None]:
+    """The fingerprints of a run that goes on, if all that were read both times are the same; else those of now."""
+    if not isinstance(begun, list) or len(begun) != len(now):
+        return now
+    both = [(a, b) for a, b in zip(now, begun, strict=True) if a is not None and b is not None]
+    return begun if both and all(a == b for a, b in both) else now
 
 
 def _change(name: str, then: Any, now: Any) -> str:
@@ -354,68 +337,27 @@ def said(name: str, value: Any, left: str = "left out") -> str:
     return str(tuple(value) if isinstance(value, list) else value)
 
 
-def begin(
-    order: Order, request: dict[str, Any], seen: dict[str, Any], limits: tuple[float, float] | None
-) -> dict[str, Any]:
-    """Make the target, empty, with all that is fixed for the run in its attributes."""
+def noted(order: Order, asked: dict[str, Any], plan: Plan, run: str | None) -> dict[str, Any]:
+    """The record of a run that begins: all that is fixed for it, fit for JSON."""
     tiles = order.tiles
     found = {
-        "request": request,
-        "run": order.ledger.run,
-        "task": order.task,
-        **{name: value for name, value in seen.items() if name not in ("sha256", "sampled")},
-        "intensity_range": limits,
+        "request": asked,
+        "run": run,
+        "task": plan.request.task.name,
+        "noise": None if plan.noise is None else _noise_as_dict(plan.noise),
+        "level": plan.level,
+        "settings": plan.settings.as_dict(),
+        "method_reason": plan.method.reason,
+        "device": str(plan.device),
+        "software": record.software(),
+        "intensity_range": None if plan.scaling is None else [plan.scaling.low, plan.scaling.high],
         "tiles": {"shape": tiles.shape, "tile": tiles.tile, "corners": tiles.corners},
         "input": Path(order.source.path).name,
         "finished": None,
     }
     if KEY in order.source.attributes:
         found["input_record"] = order.source.attributes[KEY]
-    found = dict(json.loads(json.dumps(found)))
-    plan, form = plan_of(order, found), order.source.zarr_format
-    calibration = order.source.calibration
-    finest = calibration.finer((*[1] * order.leading, *order.factors))
-    version, of_source = {"version": VERSIONS[form]}, dict(order.source.of_array)
-
-    def described(output: Output, calibration: Calibration, name: str) -> dict[str, Any]:
-        """The multiscale image that an output is."""
-        paths = [str(i) for i in range(len(output.levels))]
-        return calibration.metadata(name, paths, [[1 / f for f in level] for level in output.levels])
-
-    def marked(image: dict[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
-        """The attributes of a group that holds it, and what else belongs beside it."""
-        if form == 2:
-            return {**rest, "multiscales": [{**image, **version}]}
-        return {"ome": {**rest, **version, "multiscales": [image]}}
-
-    name, (image, *maps) = order.ledger.target.stem, plan.outputs
-    besides_it, in_ome = besides(order.source.attributes)
-    besides_it |= calibration.besides
-    in_ome |= {"omero": calibration.omero} if calibration.omero else {}
-    attributes = {**besides_it, **marked(merged(described(image, finest, name), order.source.ome), in_ome), KEY: found}
-    work = order.ledger.work.relative_to(order.ledger.path)
-
-    def make(path: Path) -> None:
-        group = zarr.create_group(path, zarr_format=form, attributes=attributes)  # type: ignore[arg-type]
-        for each in maps:
-            grid = calibration if each.name == RESIDUAL else finest
-            own = {**marked(described(each, grid, f"{name}, {each.name}"), {}), KEY: {"map": each.name, "of": name}}
-            group.create_group(each.name, attributes=own)
-        for output in plan.outputs:
-            for i in range(len(output.levels)):
-                level = output.level_shape(i)
-                array = create_level(group, output.path(i), level, output.dtype, output.chunks, calibration.axes)
-                own = {k: v for k, v in of_source.items() if i == 0 or k == "_ARRAY_DIMENSIONS"}
-                array.attrs.update(own if output is image else {})
-        (path / work).mkdir(parents=True)
-        for output in plan.outputs:
-            if not output.direct:
-                shape = plan.blocks, *output.tiles.tile
-                kept, chunks = f"{work.as_posix()}/{output.kept}", (1, *output.tiles.tile)
-                group.create_array(kept, shape=shape, chunks=chunks, dtype=output.real, fill_value=np.nan)
-
-    order.ledger.create(make)
-    return found
+    return dict(json.loads(json.dumps(found)))
 
 
 def plan_of(order: Order, found: dict[str, Any]) -> Plan:
@@ -423,22 +365,11 @@ def plan_of(order: Order, found: dict[str, Any]) -> Plan:
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError
         If it is damaged, or that of another version.
     """
-    try:
-        return _plan(order, found)
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
-        why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise ValueError(
-            f"target={str(order.ledger.target)!r} was begun by another version of napari-dip, or its record is damaged "
-            f"({why}); name another target, or overwrite it"
-        ) from error
-
-
-def _plan(order: Order, found: dict[str, Any]) -> Plan:
-    tiles, settings = _tiling(found["tiles"]), Settings(**found["settings"])
-    if tiles != order.tiles:
+    tiles, settings = found["tiles"], Settings(**found["settings"])
+    if Tiling(tuple(tiles["shape"]), tuple(tiles["tile"]), tuple(map(tuple, tiles["corners"]))) != order.tiles:
         raise ValueError("its tiles are others")
     numbers = [
         value
@@ -447,42 +378,16 @@ def _plan(order: Order, found: dict[str, Any]) -> Plan:
     ]
     if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in (found["level"], *numbers)):
         raise ValueError("its level or noise is no number")
-    limits = None if found["intensity_range"] is None else read_range(tuple(found["intensity_range"]))
-    noise = None if found["noise"] is None else noise_from(found["noise"])
-    low, high = limits or (0.0, 0.0)
-    real = float_for(low, high, noise.sigma if noise else 0.0)
-    dtype = np.dtype(order.source.array.dtype) if settings.output_dtype == "input" else real
-    lead, spatial = order.source.shape[: order.leading], len(order.space)
-    between = float_for(0.0, high - low)
-
-    def output(name: str, tiles: Tiling, dtype: np.dtype[Any], real: np.dtype[Any]) -> Output:
-        whole = *lead, *tiles.shape
-        chunks, levels = chunks_of(whole, spatial), tuple(pyramid(whole, spatial))
-        return Output(name=name, lead=lead, tiles=tiles, dtype=dtype, real=real, chunks=chunks, levels=levels)
-
-    fine = tiles.finer(order.factors)
     return Plan(
-        target=str(order.ledger.path.absolute()),
-        run=found.get("run", ""),
-        task=order.task,
-        instrument=order.instrument,
-        camera=order.camera,
+        request=order.request,
         settings=settings.changed(threads=order.changes.get("threads", settings.threads)),
-        intensity_range=limits,
-        noise=noise,
+        open=frozenset(),
+        device=devices.Device(settings.device, "as the run was begun"),
+        method=Choice(settings.method.name, found["method_reason"]),
+        noise=None if found["noise"] is None else noise_from(found["noise"]),
+        scaling=None if found["intensity_range"] is None else Scaling(*read_range(tuple(found["intensity_range"]))),
         level=found["level"],
-        tiles=tiles,
-        factors=order.factors,
-        outputs=(
-            output(IMAGE, fine, dtype.newbyteorder("="), real),
-            *([output(UNCERTAINTY, fine, between, between)] if settings.uncertainty else []),
-            *([output(RESIDUAL, tiles, between, between)] if order.residual else []),
-        ),
     )
-
-
-def _tiling(found: dict[str, Any]) -> Tiling:
-    return Tiling(tuple(found["shape"]), tuple(found["tile"]), tuple(tuple(each) for each in found["corners"]))
 
 
 def _noise_as_dict(noise: Noise) -> dict[str, Any]:

@@ -15,18 +15,19 @@ import numpy.typing as npt
 from napari_dip import record
 from napari_dip.core import device as devices
 from napari_dip.core.codes import NO_GUIDE
-from napari_dip.core.intensity import Scaling, check_range
+from napari_dip.core.intensity import Scaling, check_range, mean_of
 from napari_dip.core.ladder import left_open
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.problem import Problem
 from napari_dip.core.result import Result
 from napari_dip.core.stopping import Choice
 from napari_dip.defects import Skips
-from napari_dip.inputs import Slices
+from napari_dip.inputs import Array, Slices
 from napari_dip.method import auto_preset
 from napari_dip.noises import Noises, noise_of, telling
 from napari_dip.request import Request
 from napari_dip.settings import Settings, check_preset, settings_for
+from napari_dip.tasks import TASKS
 from napari_dip.units import Units
 
 
@@ -50,6 +51,8 @@ class Plan:
         Of all slices, in the units of the input; None if it is not known.
     scaling : Scaling or None
         From the units of the input to about 0..1; None if all known pixels are equal.
+    level : float
+        Mean that the noise is at, of an array that is restored block by block.
     """
 
     request: Request
@@ -59,6 +62,7 @@ class Plan:
     method: Choice
     noise: Noise | None
     scaling: Scaling | None
+    level: float = 0.0
 
     @property
     def slices(self) -> Slices:
@@ -96,6 +100,24 @@ class Plan:
             voxel_size=self.request.fine_voxel_size,
         )
 
+    def of_block(self, values: Array, missing: npt.NDArray[np.bool_], **changes: Any) -> Plan:
+        """Plan of a block (*S) of an array, by that of the whole, with changes to its settings."""
+        task = self.request.task
+        if not missing.any():  # all of it is restored, as the user wishes
+            task = TASKS.get(task.where_whole, task)
+        skips, noise = Skips.of(task, self.settings, {}), self.noise
+        slices = skips.areas(Slices(values[None, None], missing[None, None], (), None))
+        known = slices.values[~slices.missing]
+        if noise is None:
+            noise = noise_of(slices, self.request.camera)
+        elif known.size:
+            noise = noise.moved(self.level, mean_of(known))
+        request = replace(self.request, task=task, image=skips.pixels(slices, noise))
+        device = devices.choose(self.settings.device)  # that of this worker
+        settings = self.settings.changed(device=device.name, **changes)
+        scaling = self.scaling or scaling_of(request)
+        return replace(self, request=request, settings=settings, device=device, noise=noise, scaling=scaling)
+
     @property
     def _guide(self) -> npt.NDArray[np.float32] | None:
         """The guide (G, *shape) as large as what is sought."""
@@ -112,7 +134,7 @@ class Plan:
 def make_plan(
     request: Request, settings: Settings | None, changes: dict[str, Any], resume: Result | None, *, masked: bool
 ) -> Plan:
-    """Decide how to restore.
+    """Decide how to restore an image.
 
     Parameters
     ----------
@@ -131,44 +153,52 @@ def make_plan(
     ValueError, TypeError
         If knobs, image and mask, or the earlier result do not go together.
     """
-    if settings is None and resume is not None:
-        settings = resume.settings
-    task, skips = request.task, Skips.of(request.task, settings, changes)
-    slices = skips.areas(request.slices)
-    holes = slices.holes if slices.bad is None else slices.holes & ~slices.bad
-    if task.fills_holes and not holes.any():
+    task = request.task
+    if task.fills_holes and not request.slices.holes.any():
         what = "mask marks no pixel" if masked else "mask is not given"
         raise ValueError(f"{what} {task.needs['mask']}")
+    if settings is None and resume is not None:
+        settings = resume.settings
+    plan = decide(request, settings, changes)
+    plan = replace(plan, settings=plan.settings.changed(device=plan.device.name))
+    if resume is not None:
+        plan = replace(plan, method=Choice(plan.method.name, resume.method.reason))
+        check_resume(resume, plan)
+    return plan
+
+
+def decide(request: Request, settings: Settings | None, changes: dict[str, Any]) -> Plan:
+    """Decide by the pixels of a request, which may be samples of a larger array; settings keep ``device="auto"``."""
+    skips = Skips.of(request.task, settings, changes)
+    slices = skips.areas(request.slices)
     noise = request.image_noise or noise_of(slices, request.camera)
-    slices = skips.pixels(slices, noise)
-    settings, reason = chosen(task.name, settings, noise, changes)
+    request = replace(request, image=skips.pixels(slices, noise))
+    settings, reason = chosen(request.task.name, settings, noise, changes)
     device = devices.choose(settings.device)
     if settings.code == "guide" and request.guide is None:
         raise ValueError(NO_GUIDE)
     if request.guide is not None and settings.code != "guide":
         raise ValueError(f"guide is not used with code={settings.code!r}; say code='guide'")
-    request = replace(request, image=slices)
-    plan = Plan(
+    return Plan(
         request=request,
-        settings=settings.changed(device=device.name),
+        settings=settings,
         open=left_open(settings),
         device=device,
-        method=Choice(settings.method.name, reason if resume is None else resume.method.reason),
+        method=Choice(settings.method.name, reason),
         noise=noise,
         scaling=scaling_of(request),
     )
-    if resume is not None:
-        check_resume(resume, plan)
-    return plan
 
 
 def scaling_of(request: Request) -> Scaling | None:
-    """One affine scaling for all slices, from known pixels of those that are not blank; None if all are."""
+    """One affine scaling for all slices, from known pixels of those that are not blank; None if all are, or missing."""
     if request.intensity_range is not None:
         return Scaling(*request.intensity_range)
     values, missing = request.slices.values, request.slices.missing
     some = telling(values, missing)
     known = values[some][~missing[some]]
+    if not known.size:
+        return None
     low, high = float(known.min()), float(known.max())
     check_range(low, high)
     return Scaling(low, high) if low < high else None

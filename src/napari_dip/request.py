@@ -330,13 +330,18 @@ def read_request(
     row = _check(task, said)
     slices = read_slices(image, mask, channel_axis, leading_axes)
     request = _read(row, said, ndim=slices.ndim, image=slices)
-    for axis, reach, n in zip("zyx"[-request.ndim :], request.margin, request.shape, strict=True):
+    check_reach(request, request.shape)
+    return request
+
+
+def check_reach(request: Request, shape: tuple[int, ...]) -> None:
+    """Raise a `ValueError` if light comes from so far beyond an image (*shape) that units must have been mixed up."""
+    for axis, reach, n in zip("zyx"[-request.ndim :], request.margin, shape, strict=True):
         if reach >= 3 * n:  # a slip of units, or a line
             remedy = "give it in pixels of the restored image"
             if n == 1:
                 remedy = f"give one without spread along {axis}: a sigma of 0 there, or an array of one pixel"
             raise ValueError(f"psf spreads light over {reach} pixels along {axis}, where the image has {n}; {remedy}")
-    return request
 
 
 def read_instrument(task: str, ndim: int, **said: Any) -> Request:

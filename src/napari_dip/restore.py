@@ -5,16 +5,15 @@ the command line cannot differ.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Unpack
 
 from napari_dip.core.result import Progress, Result
 from napari_dip.core.solve import telling_of_memory
-from napari_dip.cost import cost_of, fitted, tell_of_long_wait
+from napari_dip.cost import fitted, tell_of_long_wait
 from napari_dip.keywords import Arguments, FineOptions, Options, with_knobs
 from napari_dip.plan import make_plan
 from napari_dip.request import AXES, arguments, read_request
-from napari_dip.run import Run, stream
+from napari_dip.run import Run
 from napari_dip.settings import Settings, check_names
 from napari_dip.target import unfinished
 from napari_dip.terminal import best_tqdm, script_bar
@@ -178,7 +177,7 @@ def iterate(
     left = 0.0 if resume is None or resume.complete else unfinished(plan, resume.states)
     tell_of_long_wait(plan, left or 1)
     pace = {"should_stop": should_stop, "interval": interval, "snapshot_every": snapshot_every, "finish": left > 0}
-    return Run(plan, stream(plan, resume, pace), partial(cost_of, plan))
+    return Run(plan, resume, pace)
 
 
 def _result(run: Run, show: bool) -> Result:

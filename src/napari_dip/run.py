@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from napari_dip.core.reason import Reason
 from napari_dip.core.result import Progress, Result
 from napari_dip.core.solve import OutOfMemory, telling_of_memory
 from napari_dip.core.state import Event
+from napari_dip.cost import cost_of
 from napari_dip.plan import Plan
 from napari_dip.target import ArrayTarget
 
@@ -33,16 +34,17 @@ _PATIENCE = 2  # slices in a row that memory runs out in: the next would fail li
 class Run:
     """A restoration under way: an iterator of `Progress`, and the `Result` when it is exhausted.
 
-    Attributes
+    Parameters
     ----------
     plan : Plan
-        Decisions made before the run, with their reasons.
+        Decisions made before the run, with their reasons; also an attribute.
+    earlier, pace
+        As for `Series`.
     """
 
-    def __init__(self, plan: Plan, stream: Generator[Progress, None, Result], estimate: Callable[[], Cost]) -> None:
+    def __init__(self, plan: Plan, earlier: Result | None, pace: dict[str, Any]) -> None:
         self.plan = plan
-        self._stream = stream
-        self._estimate = estimate
+        self._stream = _stream(plan, earlier, pace)
         self._result: Result | None = None
 
     def __iter__(self) -> Iterator[Progress]:
@@ -59,7 +61,7 @@ class Run:
     @property
     def cost(self) -> Cost:
         """Memory and time of the run up to its last iteration, from `napari_dip.estimate`."""
-        return self._estimate()
+        return cost_of(self.plan)
 
     @property
     def result(self) -> Result:
@@ -79,9 +81,8 @@ class Run:
         self._stream.close()
 
 
-def stream(plan: Plan, earlier: Result | None, pace: dict[str, Any]) -> Generator[Progress, None, Result]:
-    """Restore all slices; `pace` holds what `solve.iterate` is told about stopping and showing."""
-    return (yield from Series(plan, earlier, pace).stream())
+def _stream(plan: Plan, earlier: Result | None, pace: dict[str, Any]) -> Generator[Progress, None, Result]:
+    return (yield from Series(plan, earlier, pace).stream())  # nothing is allocated before the first step
 
 
 class Series:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import zarr
 from zarr.storage import StorePath
 
@@ -170,6 +171,15 @@ class Part:
         return [
             _damaged_chunk(each, place) if getattr(each, "shape", None) == shape else file_of(each) for each in found
         ]
+
+
+def read_known(part: Part, mask: Part | None) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """The values of a part, and True where they are not known: not finite, or where a mask is not zero."""
+    values = part.read()
+    missing = ~np.isfinite(values)
+    if mask is not None:
+        missing = missing | np.broadcast_to(mask.read() != 0, values.shape)
+    return values, missing
 
 
 def _damaged_chunk(array: zarr.Array[Any], place: Place) -> str:

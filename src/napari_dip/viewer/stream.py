@@ -97,9 +97,7 @@ class Stream(Asked):
         """Size of the blocks, along the axes of space."""
         from napari_dip.order import read_order
 
-        order = read_order(
-            self.task, self.source.array, Ledger(self.target), self.mask, **self._problem, **self.knobs_here
-        )
+        order = read_order(self.task, self.source.array, self.mask, **self._problem, **self.knobs_here)
         return order.tiles.tile
 
     @property
@@ -240,14 +238,14 @@ def lazy_levels(restored: Restored) -> list[Any]:
     """The levels of the image, the finest first, not read; while tiles are not blended in the file, in the reading."""
     import dask.array
 
-    plan = restored.plan
+    target = restored.target
     if restored.complete:
         group = zarr.open_group(restored.path, mode="r")
         arrays = [group[str(i)] for i in range(len([name for name, _ in group.arrays()]))]
         return [_lazy(array) for array in arrays]
-    if plan is None or plan.image.direct or not (_ledger(restored).work / plan.image.kept).exists():
+    if target is None or target.image.direct or not (target.ledger.work / target.image.kept).exists():
         return [_lazy(restored.array)]
-    image = plan.image
+    image = target.image
     chunks = tuple(
         tuple(min(size, n - start) for start in range(0, n, size))
         for n, size in zip(image.shape, image.chunks, strict=True)
@@ -255,7 +253,7 @@ def lazy_levels(restored: Restored) -> list[Any]:
 
     def blended(block_info: Any = None) -> np.ndarray:
         at = block_info[None]["chunk-location"]
-        return image.blended(plan.tile_array(image), int(np.ravel_multi_index(at, [len(each) for each in chunks])))
+        return image.blended(target.fitted(image), int(np.ravel_multi_index(at, [len(each) for each in chunks])))
 
     return [dask.array.map_blocks(blended, chunks=chunks, dtype=image.dtype, meta=np.empty(0, image.dtype))]
 
