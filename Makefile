@@ -18,6 +18,9 @@ else
 	$(FRESH) $(VENV)/bin/python examples/demo.py
 endif
 
+# compiled modules are kept wherever this runs: each process of the tests and each that they start would compile all anew
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTEST = OMP_NUM_THREADS=1 $(FRESH) $(if $(shell command -v xvfb-run 2>/dev/null),$(SCREEN)) $(1)/bin/python -m pytest
 
 # two processes, one thread each
