@@ -28,8 +28,8 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _what_was_imported_is_no_garbage() -> None:
-    """A collection, which ends each restoration, looks at what a test made and not at all objects of all libraries."""
+@pytest.fixture(scope="module", autouse=True)
+def _what_was_there_before_is_no_garbage() -> None:
+    """A collection looks at what the tests of a module made, and not at all objects of all libraries."""
     gc.collect()
     gc.freeze()

@@ -60,6 +60,7 @@ def viewer(window, qtbot):
     window.dims.reset()
     qtbot.wait(1)  # lets Qt delete what was closed
     gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
