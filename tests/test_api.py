@@ -622,7 +622,7 @@ def test_each_kind_of_noise_has_its_fidelity(noise: str) -> None:
 def test_the_noise_of_a_line_is_known_and_leaves_it(shape: tuple[int, ...]) -> None:
     truth = 100 + 50 * np.sin(np.indices(shape).sum(0) / 9)
     image = truth + np.random.default_rng(0).normal(0, 10, shape)
-    result = denoise(image, device="cpu", crop=16, batch=2, channels=8, iterations=300)
+    result = denoise(image, device="cpu", crop=16, batch=2, channels=8, iterations=100)
     assert result.method.name == "self-guided"
     assert result.noise.sigma == pytest.approx(10, rel=0.25)
     assert psnr(result.image, truth) > psnr(image, truth) + 3

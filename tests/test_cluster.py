@@ -118,29 +118,24 @@ def test_an_estimate_is_that_of_the_workers(tmp_path: Path, client: Any) -> None
     assert said.seconds == 3 * said.block.seconds
 
 
-def test_a_scheduler_is_enough_where_no_client_is_active(tmp_path: Path, client: Any) -> None:
-    source, target = saved(stack(3, 20, 24), tmp_path / "in.zarr"), tmp_path / "out.zarr"
-    words = ["denoise", source, str(target), "--scheduler", client.scheduler.address, *TINY]
-    alone = subprocess.run([sys.executable, "-m", "napari_dip", *words], capture_output=True, text=True, check=False)
-    assert alone.returncode == DONE, alone.stderr
-    whole = restore_blocks("denoise", source, tmp_path / "whole.zarr", client=False, **PRIOR)
-    np.testing.assert_array_equal(zarr.open_array(target / "0", mode="r")[:], whole.array[:])
-
-
 ALONE = """
 import json, sys
 from distributed import Client
 from napari_dip import restore_blocks
-address, source, knobs, *targets = sys.argv[1:]
+from napari_dip.cli import main
+address, source, knobs, words, *targets = sys.argv[1:]
+assert main(["denoise", source, targets[0], "--scheduler", address, *json.loads(words)]) == 0
 with Client(address, set_as_default=False) as client:
-    for target, said in zip(targets, (address, client), strict=True):
+    for target, said in zip(targets[1:], (address, client), strict=True):
         assert restore_blocks("denoise", source, target, client=said, **json.loads(knobs)).complete
 """
 
 
-def test_a_client_need_not_be_the_default_one(tmp_path: Path, client: Any) -> None:
-    source, targets = saved(stack(3, 20, 24), tmp_path / "in.zarr"), [str(tmp_path / f"{i}.zarr") for i in range(2)]
-    words = [client.scheduler.address, source, json.dumps(PRIOR), *targets]
+def test_a_scheduler_is_enough_without_an_active_client_and_a_client_need_not_be_the_default_one(
+    tmp_path: Path, client: Any
+) -> None:
+    source, targets = saved(stack(3, 20, 24), tmp_path / "in.zarr"), [str(tmp_path / f"{i}.zarr") for i in range(3)]
+    words = [client.scheduler.address, source, json.dumps(PRIOR), json.dumps(TINY), *targets]
     alone = subprocess.run([sys.executable, "-c", ALONE, *words], capture_output=True, text=True, check=False)
     assert alone.returncode == 0, alone.stderr
     whole = restore_blocks("denoise", source, tmp_path / "whole.zarr", client=False, **PRIOR)
