@@ -186,7 +186,8 @@ def test_same_seed_same_image_another_seed_another() -> None:
     assert not np.array_equal(one, other)
 
 
-def test_a_run_goes_on_as_if_it_had_not_stopped() -> None:
+def test_a_run_goes_on_as_if_it_had_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coverage, "PASSES", (20, 20, 20))
     asked = iter(range(1000))
     half = run(case(), small(iterations=4000), should_stop=lambda: next(asked) == 13)  # three before the first
     assert half.iterations == 10
