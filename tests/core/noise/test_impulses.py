@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, special  # type: ignore[import-untyped]
 
-from napari_dip.core.noise.impulses import defective, isolated
+from napari_dip.core.noise.impulses import clusters, defective, isolated
 from napari_dip.core.noise.model import Noise
 
 NOISE = Noise(gain=0.0, offset=0.0, read_noise=1.0, sigma=1.0)
@@ -71,3 +71,59 @@ def test_a_dark_pixel_is_judged_by_the_noise_of_its_surroundings(dark: float, is
     image[:, :8], image[10, 14] = 100, dark
     assert isolated(image[None], photons)[0, 10, 14]
     assert isolated(image[None], photons, surely=True)[0, 10, 14] == is_dead
+
+
+def in_clusters(clean: np.ndarray, seed: int = 0) -> np.ndarray:
+    found: np.ndarray = clusters(clean + np.random.default_rng(seed).normal(size=clean.shape), NOISE)
+    return found
+
+
+def bar(width: float, length: float, blur: float) -> np.ndarray:
+    """A bar along the rows, its outline on the outlines of pixels, as an instrument of a blur images it; 0..1."""
+    fine = (np.arange(64 * 16) + 0.5) / 16
+    first, second = (
+        (special.erf((fine - start) / blur / 2**0.5) - special.erf((fine - start - n) / blur / 2**0.5))
+        .reshape(64, 16)
+        .mean(1)
+        / 2
+        for start, n in ((20, width), (12, length))
+    )
+    return np.outer(first, second)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("shape", [(2, 2), (3, 3), (5, 5), (4, 5), (1, 9), (14, 1), (1, 40)])
+def test_clusters_and_pieces_of_lines_are_found_to_the_pixel(shape: tuple[int, int], sign: int) -> None:
+    cells = spots(6.0, 20, 3, 0)
+    for seed, (y, x) in enumerate([(9, 12), (40, 20), (3, 8)]):
+        where = np.zeros((64, 64), bool)
+        where[y : y + shape[0], x : x + shape[1]] = where[60, 50:52] = True
+        uneven = 60 + 3 * np.random.default_rng(seed).normal(size=where.shape)
+        assert (in_clusters(np.where(where, sign * uneven, cells), seed) == where).all()
+
+
+@pytest.mark.parametrize("top", [1.0, 0.5, 0.1])
+@pytest.mark.parametrize("blur", [0.5, 0.7, 1.0, 2.0, 3.0])
+def test_spots_however_saturated_are_no_clusters(blur: float, top: float) -> None:
+    for count in (1, 5):
+        for height in (20, 60, 400):
+            seen = np.minimum(spots(blur, height, count, height), top * height)
+            assert not in_clusters(seen, height).any()
+
+
+@pytest.mark.parametrize("blur", [0.4, 0.6, 1.0])
+@pytest.mark.parametrize("width", [1, 2, 3, 5])
+def test_bars_that_an_instrument_images_are_no_clusters(width: int, blur: float) -> None:
+    for length in (5, 12, 30):
+        for height in (20, 60, 200):
+            image = height * bar(width, length, blur)
+            assert not in_clusters(image + image[::-1, ::-1].T).any()
+
+
+def test_sharp_drawings_have_no_clusters() -> None:
+    y, x = np.mgrid[:64, :64]
+    dots = {f"dots of {n}": (y % 15 < n) & (x % 15 < n) for n in (3, 5)}
+    boxes = ((y % 30 < 9) & (x % 30 < 9)) | ((y % 30 > 20) & (y % 30 < 25) & (x > 20) & (x < 25))
+    edges = {"edge": x < 30, "corner": (x < 30) & (y < 30), "boxes": boxes, "checks": (y // 2 + x // 2) % 2 > 0}
+    for name, drawn in {**dots, **edges}.items():
+        assert not any(in_clusters(height * drawn).any() for height in (15, 40, 200)), name

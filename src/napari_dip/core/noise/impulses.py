@@ -28,14 +28,18 @@ _VARIED = 2.0
 _DARK = 0.1
 
 #: Pixels across the largest cluster, and the least standard deviation of the noise at a pixel, relative to sigma.
-_CLUSTER, _LEAST = 3, 0.05
+_CLUSTER, _LEAST = 5, 0.05
+#: Pixels of a large cluster, pixels of an image per large cluster from which they are a pattern, and the part of the
+#: pixels around a cluster that is left out at either end where their spread is measured.
+_LARGE, _SPARSE, _TWELFTH = 9, 2000, 12
 #: Shortest line, in pixels and as a fraction of the image; fraction of it that stands out; lines from which they are a
 #: pattern, as a number and as a fraction of all.
 _LENGTH, _CROSSED, _OUTSTANDING, _LINES, _PATTERN = 16, 0.25, 0.8, 3, 0.04
 #: Factor on the threshold of lines at the border of the image: photographs often end with a dark one.
 _ONE_SIDE = 4
 
-_BESIDE = np.ones((3, 3), bool)
+_SQUARE = np.ones((3, 3), bool)
+_BESIDE = _SQUARE.copy()
 _BESIDE[1, 1] = False
 _NEXT = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]]) / 4
 _AROUND = np.ones((5, 5), bool)
@@ -94,40 +98,69 @@ def defective(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.b
 
 
 def clusters(values: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bool_]:
-    """Clusters of up to 3x3 pixels that are defective beyond doubt: the pixels around share nothing of their height.
+    """Clusters of up to 5x5 pixels, and pieces of lines, that are defective beyond doubt.
 
-    The spot of a point falls off gradually, so that its dimmest pixel is near the brightest one beside it. None is
-    found if spots as small also have light around them. Parameters are those of `isolated`.
+    The pixels around share nothing of their height. What an instrument images falls off gradually, so that its dimmest
+    pixel is near the brightest one beside it. None is found in a plane that has such spots as small, edges of larger
+    structure as sharp, or as many clusters as a pattern has. Parameters are those of `isolated`.
     """
     found = np.zeros(values.shape, bool)
-    if noise.sigma <= 0:
+    if noise.sigma > 0:
+        for place in np.ndindex(values.shape[:-2]):
+            found[place] = _clusters(values[place], noise)
+    return found
+
+
+def _clusters(plane: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bool_]:
+    found, compact = np.zeros(plane.shape, bool), np.zeros(plane.shape, bool)
+    level = ndimage.median_filter(plane, footprint=_FURTHER, mode="reflect")  # no pixel of a line counts twice
+    deviation = np.sqrt(noise.variance(np.maximum(plane, level)))  # else a few photons stand out of the dark
+    height = (plane - level) / np.maximum(deviation, _LEAST * noise.sigma)
+    labels, _ = ndimage.label(np.abs(height) > _SURELY, _SQUARE)
+    sizes = np.bincount(labels.ravel())
+    if np.count_nonzero((sizes > 1) & (sizes <= _CLUSTER**2)) > _MANY * plane.size:
         return found
-    for place in np.ndindex(values.shape[:-2]):
-        plane = values[place]
-        level = ndimage.median_filter(plane, footprint=_FURTHER, mode="mirror")
-        deviation = np.sqrt(noise.variance(np.maximum(plane, level)))  # else a few photons stand out of the dark
-        height = (plane - level) / np.maximum(deviation, _LEAST * noise.sigma)
-        labels, _ = ndimage.label(np.abs(height) > _SURELY, np.ones((3, 3)))
-        sizes = np.bincount(labels.ravel())
-        few, small = (sizes > 1) & (sizes <= _CLUSTER**2), 0
-        if np.count_nonzero(few) > _MANY * plane.size:
+    blurred = large = count = 0
+    for label, box in enumerate(ndimage.find_objects(labels), 1):
+        sides = [s.stop - s.start for s in box]
+        if sizes[label] == 1 or (max(sides) > _CLUSTER and min(sides) > 1):
             continue
-        boxes = ndimage.find_objects(labels)
-        for label in np.flatnonzero(few):
-            box = boxes[label - 1]
-            if max(s.stop - s.start for s in box) > _CLUSTER:
-                continue
-            around = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
-            inside = labels[around] == label
-            ring = ndimage.binary_dilation(inside, np.ones((3, 3))) & ~inside
-            sign = np.sign(height[around][inside][0])
-            least, beside = (sign * height[around][inside]).min(), np.sort(sign * height[around][ring])
-            if least > max(_SURELY, 2 * _VARIED * (beside[-2] - beside[1])) and beside[-1] < _UNSHARED * least + 3:
-                found[place][around] |= inside
-            elif beside[-1] < 2 * _SHARED * least:
-                small += 1
-        if small > _DOUBT * ndimage.label(found[place], np.ones((3, 3)))[1]:
-            found[place] = False
+        around = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
+        inside = labels[around] == label
+        compact[around] |= inside
+        ring = ndimage.binary_dilation(inside, _SQUARE) & ~inside
+        next_to = ring & ndimage.binary_dilation(inside)
+        sign = np.sign(height[around][inside][0])
+        heights, above, raw = (sign * each[around] for each in (height, plane - level, plane))
+        least, beside = heights[inside].min(), np.sort(heights[ring])
+        outer = max(1, len(beside) // _TWELFTH)
+        drop = ndimage.minimum_filter(np.where(inside, raw, np.inf), 3)[ring] - raw[ring]
+        if beside[-1] >= _UNSHARED * least + 3:
+            blurred += beside[-1] < 2 * _SHARED * least
+        elif (
+            least > 2 * _VARIED * (beside[-1 - outer] - beside[outer])
+            and above[next_to].mean() < _UNSHARED * above[inside].mean()
+            and drop.min() > above[inside].min() / 2  # else the corner or the edge of an area
+        ):
+            found[around] |= inside
+            count += 1
+            large += sizes[label] >= _LARGE
+    elsewhere = _steep(plane, noise) & ~ndimage.binary_dilation(compact | (sizes == 1)[labels], _SQUARE)
+    doubt = blurred > _DOUBT * count or np.count_nonzero(elsewhere) > _DOUBT * np.count_nonzero(found)
+    return np.zeros(plane.shape, bool) if doubt or large > max(_LINES, plane.size / _SPARSE) else found
+
+
+def _steep(plane: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bool_]:
+    """Pixels that rise or fall within one pixel, from a level: no point spread function leaves such an edge."""
+    found = np.zeros(plane.shape, bool)
+    deviation = np.sqrt(noise.variance(plane))
+    for turn in range(4):
+        seen, noisy, out = (np.rot90(each, turn) for each in (plane, deviation, found))
+        before, foot, top, behind = (seen[i : len(seen) - 3 + i] for i in range(4))
+        step, strongest = top - foot, np.maximum(noisy[1:-2], noisy[2:-1])
+        size, further = np.abs(step), np.sign(step) * (behind - top)
+        flat = np.abs(foot - before) < _UNSHARED * size + 3 * noisy[1:-2]
+        out[2:-1] |= (size > _SURELY * strongest) & flat & (further < _UNSHARED * size + 3 * strongest)
     return found
 
 
