@@ -27,7 +27,7 @@ from benchmarks import __main__ as benchmarks
 from napari_dip import cli, options, restore, trust
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
-from napari_dip.run import stream
+from napari_dip.run import Run
 from napari_dip.tasks import TASKS
 from tests.core.tiny import noisy
 
@@ -135,9 +135,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def short(job: Any, *rest: Any) -> Any:
         less = {"iterations": min(3, job.settings.iterations), "channels": 4, "scales": 2, "stop": "iterations"}
-        return stream(replace(job, settings=job.settings.changed(**less)), *rest)
+        return Run(replace(job, settings=job.settings.changed(**less)), *rest)
 
-    monkeypatch.setattr(restore, "stream", short)
+    monkeypatch.setattr(restore, "Run", short)
 
 
 @pytest.fixture

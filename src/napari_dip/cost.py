@@ -151,10 +151,10 @@ def _with_less(plan: Plan) -> Iterator[tuple[str, Plan]]:
     """The plan with less and less memory, by what the user left open, and how that is said."""
     settings, shape, factor = plan.settings, plan.slices.values.shape[2:], max(plan.request.factor or (1,))
     if "recompute" in plan.open:
-        settings = settings.changed(recompute="on")
+        settings = settings.decided(recompute="on")
         yield "computing activations twice (recompute='on')", replace(plan, settings=settings)
     while "tile" in plan.open and (side := smaller(settings, shape, factor)):
-        settings = settings.changed(tile=side, recompute=plan.settings.recompute)
+        settings = settings.decided(tile=side, recompute=plan.settings.recompute)
         yield f"in tiles (tile={side})", replace(plan, settings=settings)
 
 

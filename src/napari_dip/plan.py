@@ -114,7 +114,7 @@ class Plan:
             noise = noise.moved(self.level, mean_of(known))
         request = replace(self.request, task=task, image=skips.pixels(slices, noise))
         device = devices.choose(self.settings.device)  # that of this worker
-        settings = self.settings.changed(device=device.name, **changes)
+        settings = self.settings.decided(device=device.name, **changes)
         scaling = self.scaling or scaling_of(request)
         return replace(self, request=request, settings=settings, device=device, noise=noise, scaling=scaling)
 
@@ -160,7 +160,7 @@ def make_plan(
     if settings is None and resume is not None:
         settings = resume.settings
     plan = decide(request, settings, changes)
-    plan = replace(plan, settings=plan.settings.changed(device=plan.device.name))
+    plan = replace(plan, settings=plan.settings.decided(device=plan.device.name))
     if resume is not None:
         plan = replace(plan, method=Choice(plan.method.name, resume.method.reason))
         check_resume(resume, plan)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,19 +45,14 @@ class Run:
 
     def __init__(self, plan: Plan, earlier: Result | None, pace: dict[str, Any]) -> None:
         self.plan = plan
-        self._stream = _stream(plan, earlier, pace)
-        self._result: Result | None = None
+        self._ended: list[Result] = []
+        self._stream = _stream(plan, earlier, pace, self._ended.append)
 
     def __iter__(self) -> Iterator[Progress]:
-        return self
+        return self._stream
 
     def __next__(self) -> Progress:
-        try:
-            with telling_of_memory():
-                return next(self._stream)
-        except StopIteration as end:
-            self._result = end.value or self._result
-            raise StopIteration from None
+        return next(self._stream)
 
     @property
     def cost(self) -> Cost:
@@ -72,17 +68,35 @@ class Run:
         RuntimeError
             If the run is not exhausted yet.
         """
-        if self._result is None:
+        if not self._ended:
             raise RuntimeError("the run has no result yet: exhaust it first, as in `for progress in run: ...`")
-        return self._result
+        return self._ended[0]
 
     def close(self) -> None:
         """Abandon the run and give its memory back."""
         self._stream.close()
 
 
-def _stream(plan: Plan, earlier: Result | None, pace: dict[str, Any]) -> Generator[Progress, None, Result]:
-    return (yield from Series(plan, earlier, pace).stream())  # nothing is allocated before the first step
+def _stream(
+    plan: Plan, earlier: Result | None, pace: dict[str, Any], end: Callable[[Result], object]
+) -> Generator[Progress, None, None]:
+    """Restore all slices; nothing is allocated before the first step."""
+    began, threads = time.perf_counter(), torch.get_num_threads()
+    with telling_of_memory():
+        series = Series(plan, earlier, pace)
+        if series.at_once > 1 and plan.settings.threads:  # runs that take turns would give them back out of turn
+            devices.use_threads(plan.settings.threads)
+        turns = take_turns(series.begin, plan.device.name)
+        try:
+            for index, outcome in turns:
+                if not isinstance(outcome, Progress):
+                    series.settle(index, outcome)
+                elif shown := series.target.extra("some previews", partial(series.shown, index, outcome), None):
+                    yield shown
+        finally:
+            turns.close()
+            torch.set_num_threads(threads)
+        end(series.result(time.perf_counter() - began))
 
 
 class Series:
@@ -116,31 +130,7 @@ class Series:
                 self._due.remove(index)
                 self._failed(index, OSError(why))
 
-    def stream(self) -> Generator[Progress, None, Result]:
-        """Restore the slices."""
-        began = time.perf_counter()
-        threads = torch.get_num_threads()
-        if self.at_once > 1 and self.plan.settings.threads:  # runs that take turns would give them back out of turn
-            devices.use_threads(self.plan.settings.threads)
-        turns = take_turns(self._begin, self.plan.device.name)
-        try:
-            for index, outcome in turns:
-                if isinstance(outcome, Progress):
-                    shown = self.target.extra("some previews", lambda: self._shown(index, outcome), None)  # noqa: B023
-                    if shown is not None:
-                        yield shown
-                elif not isinstance(outcome, Result):
-                    self._failed(index, outcome)
-                elif outcome.end.reason is Reason.OUT_OF_MEMORY and len(self._under_way) > 1:
-                    self._failed(index, OutOfMemory(outcome.stop_reason))
-                else:
-                    self._settle(index, outcome)
-        finally:
-            turns.close()
-            torch.set_num_threads(threads)
-        return self.target.result(self.ladder, time.perf_counter() - began, self._due)
-
-    def _begin(self) -> tuple[int, Turns] | None:
+    def begin(self) -> tuple[int, Turns] | None:
         """The run of the next slice, or None while or because there is none to begin."""
         while self._due and not self._over and len(self._under_way) < self.at_once:
             index = self._due[0]
@@ -162,7 +152,7 @@ class Series:
         how = dict(self.pace)
         if self._under_way:  # one preview at a time
             how["interval"] = np.inf
-        settings = self.plan.settings if self.at_once == 1 else self.plan.settings.changed(threads=0)
+        settings = self.plan.settings if self.at_once == 1 else self.plan.settings.decided(threads=0)
         problem = self.plan.problem(index)
         self._under_way[index] = problem
         states, neighbours = self.target.states(index), self.target.states(neighbour)
@@ -185,14 +175,20 @@ class Series:
             return index - frame
         return max((i for i in fitted if i < index), default=None)
 
-    def _shown(self, index: int, progress: Progress) -> Progress:
+    def shown(self, index: int, progress: Progress) -> Progress:
         units = self.plan.units
         level = units.level(self._under_way[index], progress.image)
         image = self.plan.slices.layout_one(units.finish(index, progress.image + level))
         return replace(progress, image=image, slice=index, slices=self.count, at_once=len(self._under_way))
 
-    def _settle(self, index: int, result: Result) -> None:
+    def settle(self, index: int, result: Result | Exception) -> None:
         """Keep what a slice has come to, and see whether others are to follow."""
+        if not isinstance(result, Result):
+            self._failed(index, result)
+            return
+        if result.end.reason is Reason.OUT_OF_MEMORY and len(self._under_way) > 1:
+            self._failed(index, OutOfMemory(result.stop_reason))
+            return
         problem = self._under_way.pop(index)
         try:
             self.target.keep(index, problem, result, self._ahead())
@@ -204,6 +200,10 @@ class Series:
             return
         self._shortages = self._shortages + 1 if result.end.reason is Reason.OUT_OF_MEMORY else 0
         self._over |= result.end.reason is Reason.STOPPED or self._shortages >= _PATIENCE
+
+    def result(self, seconds: float) -> Result:
+        """All slices as one result, after so many seconds."""
+        return self.target.result(self.ladder, seconds, self._due)
 
     def _ahead(self) -> set[int]:
         """Slices that are to come, and the one whose weights all begin with where several are under way."""

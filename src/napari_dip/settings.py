@@ -5,6 +5,7 @@ Keyword arguments, command line, the form in the window and the record of a resu
 
 from __future__ import annotations
 
+import copy
 import difflib
 import numbers
 from dataclasses import asdict, dataclass, fields, replace
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
-    """Knobs of a restoration; every value is checked when it is made.
+    """Knobs of a restoration, checked once: when a user makes or changes them.
 
     Raises
     ------
@@ -122,6 +123,13 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
         if "preset" in changes and changes["preset"] in PRESETS:
             changes = {**PRESETS[changes["preset"]].as_dict(), **changes}
         return replace(self, **changes)
+
+    def decided(self, **knobs: Any) -> Settings:
+        """A copy with what is decided within a run, which needs no check."""
+        made = copy.copy(self)
+        vars(made).update(knobs)
+        vars(made).pop("method", None)
+        return made
 
     def as_dict(self) -> dict[str, Any]:
         """The knobs as plain values, fit for JSON."""

@@ -297,7 +297,7 @@ class ArrayTarget:
         """Iterations of a fit by the unchanged preset, if no rule ends it sooner."""
         plan, settings = self.plan, self.plan.settings
         preset = PRESETS.get(settings.preset, settings)
-        usual = settings.changed(iterations=preset.iterations, stop=preset.stop)
+        usual = settings.decided(iterations=preset.iterations, stop=preset.stop)
         return iterations_at_most(usual, plan.slices.values.shape[2:], plan.request.fine_voxel_size)
 
     def _all_states(self) -> States:

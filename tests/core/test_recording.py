@@ -133,12 +133,12 @@ def failing_at(count: int, error: Exception) -> Callable[[], None]:
 
 def test_a_step_is_recorded_once_beside_and_on_its_device(cuda: CUDA, random: Any) -> None:
     failures: list[str] = []
-    step = replayed(lambda: cuda.told.append("steps"), random, failures)
+    recorded = replayed(lambda: cuda.told.append("steps"), random, failures)
     for _ in range(graph.WARM_UP + 2):
-        step()
+        recorded.step()
     beside = ["beside waits for default", "steps", "default waits for beside"]
-    recorded = ["seeds on cuda:1", "beside waits for default", "records on beside", "steps", "ends"]
-    assert cuda.told == [*beside * graph.WARM_UP, *recorded, "default waits for beside", "replays", "replays"]
+    recording = ["seeds on cuda:1", "beside waits for default", "records on beside", "steps", "ends"]
+    assert cuda.told == [*beside * graph.WARM_UP, *recording, "default waits for beside", "replays", "replays"]
     assert (cuda.device, failures, random.state) == ("cuda:0", [], "fresh")
 
 
@@ -160,11 +160,11 @@ def others_may_record() -> bool:
 def test_a_recording_that_cuda_refuses_to_end_is_over_nevertheless(cuda: CUDA, random: Any) -> None:
     """torch up to 2.11 would count it for ever, and fail where memory is next handed back."""
     failures: list[str] = []
-    step = replayed(failing_at(graph.WARM_UP + 1, RuntimeError(f"CUDA error: {SYNC}\nmore")), random, failures)
+    recorded = replayed(failing_at(graph.WARM_UP + 1, RuntimeError(f"CUDA error: {SYNC}\nmore")), random, failures)
     for _ in range(graph.WARM_UP):
-        step()
+        recorded.step()
     cuda.refuses = True
-    step()
+    recorded.step()
     assert failures == [f"CUDA error: {SYNC}"]  # the cause, not what it led to
     assert cuda.told.count("stops counting on 1") == cuda.told.count("lets go of (0, 7)") == 1
     assert cuda.told[-4:-2] == ["ends", "default waits for beside"]
@@ -175,17 +175,17 @@ def test_a_recording_that_cuda_refuses_to_end_is_over_nevertheless(cuda: CUDA, r
 
 def test_what_cuda_did_end_is_left_to_torch(cuda: CUDA, random: Any) -> None:
     failures: list[str] = []
-    step = replayed(failing_at(graph.WARM_UP + 1, ValueError("on purpose")), random, failures)
+    recorded = replayed(failing_at(graph.WARM_UP + 1, ValueError("on purpose")), random, failures)
     for _ in range(graph.WARM_UP + 1):
-        step()
+        recorded.step()
     assert failures == ["on purpose"]
     assert not any(word in sentence for sentence in cuda.told for word in ("counting", "lets go"))
 
 
 def test_a_step_that_fails_beside_is_waited_for(cuda: CUDA, random: Any) -> None:
-    step = replayed(failing_at(1, ValueError("on purpose")), random, [])
+    recorded = replayed(failing_at(1, ValueError("on purpose")), random, [])
     with pytest.raises(ValueError, match="on purpose"):
-        step()
+        recorded.step()
     assert cuda.told[-1] == "default waits for beside"
     assert others_may_record()
 
@@ -258,4 +258,4 @@ def test_a_search_that_ends_early_has_others_wait_for_it(monkeypatch: pytest.Mon
         search.step()
     search.close()
     assert made[0].forgotten == 1
-    assert not hasattr(search, "_make")
+    assert not hasattr(search, "_replayed")

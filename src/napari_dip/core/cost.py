@@ -109,7 +109,7 @@ def estimate(
     """
     ones = (1,) * len(measured)
     precision = devices.precision_of(settings, device, len(measured) == 3)
-    settings = settings.changed(precision=precision, threads=settings.threads or torch.get_num_threads())
+    settings = settings.decided(precision=precision, threads=settings.threads or torch.get_num_threads())
     tiles, scale = tiles_of(measured, settings), factors or ones
     tile = tuple(n + 2 * -(-m // f) for n, m, f in zip(tiles.tile, margin or (0,) * len(ones), scale, strict=True))
     if isinstance(settings.method, SelfGuided):

@@ -116,47 +116,55 @@ def recorder_for(device: str, random: torch.Generator) -> Recorder | None:
 
 
 class Replayed:
-    """A step that runs `WARM_UP` times, is recorded, and from there on is replayed; each call makes one step.
+    """A step that is made `WARM_UP` times, recorded, and from there on replayed.
 
     Parameters
     ----------
     step : callable
         Reads nothing back from the device.
     recorder : Recorder, optional
-        Without one the step always runs as it is.
+        Without one the step is made as it is.
     on_failure : callable
-        Told once why the recording failed, in which case the step runs as it is.
+        Told once why the recording failed, in which case the step is made as it is.
+
+    Attributes
+    ----------
+    step : callable
+        Makes one step.
     """
 
+    step: Step
+
     def __init__(self, step: Step, recorder: Recorder | None, on_failure: Callable[[str], None]) -> None:
-        self._step = step
+        self._plain = step
         self._recorder = recorder
         self._on_failure = on_failure
-        self._replay: Step | None = None
-        self._made = 0
+        self._recorded = False
+        self.forget()
 
     def forget(self) -> None:
         """Drop the recording, before a tensor that the step uses is replaced."""
-        if self._recorder is not None and self._replay is not None:
+        if self._recorder is not None and self._recorded:
             self._recorder.forget()
-        self._replay, self._made = None, 0
+        self._recorded, self._made = False, 0
+        self.step = self._plain if self._recorder is None else self._prepare
 
-    def __call__(self) -> None:
-        if self._replay is None and self._recorder is not None and self._made == WARM_UP:
-            self._record(self._recorder)
-        if self._replay is not None:
-            self._replay()
-        elif self._recorder is not None:
-            with self._recorder.aside():
-                self._step()
-            self._made += 1
+    def _prepare(self) -> None:
+        """One step before the recording, or the first that is replayed."""
+        assert self._recorder is not None
+        if self._made == WARM_UP:
+            self.step = self._record(self._recorder)
+            self.step()
         else:
-            self._step()
+            with self._recorder.aside():
+                self._plain()
+            self._made += 1
 
-    def _record(self, recorder: Recorder) -> None:
+    def _record(self, recorder: Recorder) -> Step:
         try:
-            self._replay = recorder.record(self._step)
-            return
+            replay = recorder.record(self._plain)
+            self._recorded = True
+            return replay
         except Exception as error:  # whatever it was: if it was the step, it will say so itself
             traceback.clear_frames(error.__traceback__)  # their variables would keep the memory of the recording
             cause: BaseException = error
@@ -166,3 +174,4 @@ class Replayed:
             failure = str(cause).split("\n")[0] or type(cause).__name__
         self._recorder = None
         self._on_failure(failure)
+        return self._plain

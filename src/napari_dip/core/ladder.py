@@ -93,7 +93,7 @@ class Ladder:
 
     def changed(self, settings: Settings) -> Settings:
         """Settings as this rung has them."""
-        return settings.changed(**self._changes)
+        return settings.decided(**self._changes)
 
     @property
     def settings(self) -> Settings:

@@ -93,7 +93,7 @@ class Fitter:
             recorder = None
             self._tell_eager("the line search of L-BFGS reads each loss on the host")
         self._fused = recorder is not None
-        self._make = graph.Replayed(self.make_step, recorder, self._tell_eager)
+        self._replayed = graph.Replayed(self.make_step, recorder, self._tell_eager)
         if state is not None and not self.fits(state):
             raise ValueError(OTHER_NETWORK)
         if neighbour is not None and not (neighbour.iteration and self.fits(neighbour)):
@@ -120,7 +120,7 @@ class Fitter:
     def step(self) -> None:
         """One iteration."""
         self.schedule()
-        self._make()
+        self._replayed.step()
         self._unread.append(self._loss.clone())  # the next one may be written to the same place
         self.iteration += 1
 
@@ -227,7 +227,7 @@ class Fitter:
 
     def restart_optimiser(self, slower: float = 1.0) -> None:
         """Begin with a fresh optimiser, its step length multiplied by `slower`."""
-        self._make.forget()
+        self._replayed.forget()
         self._optimiser = self.make_optimiser(slower)
 
     def make_optimiser(self, slower: float) -> torch.optim.Optimizer:
@@ -256,7 +256,7 @@ class Fitter:
 
     def restore(self, state: State) -> None:
         """Go back to the weights, optimiser, random numbers and average of a state; steps stay counted."""
-        self._make.forget()
+        self._replayed.forget()
         place = copy_to(self.device)
         self._generator.load_state_dict(state.weights)
         moments = place(state.optimiser)
@@ -269,8 +269,8 @@ class Fitter:
 
     def drop_gradients(self) -> None:
         """Make room after memory ran out."""
-        if hasattr(self, "_make"):
-            self._make.forget()
+        if hasattr(self, "_replayed"):
+            self._replayed.forget()
         if hasattr(self, "_optimiser"):
             self._optimiser.zero_grad(set_to_none=True)
         pages.release(self)
@@ -280,8 +280,8 @@ class Fitter:
 
     def close(self) -> None:
         """Let go of every tensor and give the device's memory back, also if a traceback still holds this object."""
-        if hasattr(self, "_make"):
-            self._make.forget()
+        if hasattr(self, "_replayed"):
+            self._replayed.forget()
         self.__dict__ = {"device": self.device}
         pages.release(self)
         devices.give_back(self.device)

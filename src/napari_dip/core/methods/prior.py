@@ -63,7 +63,7 @@ class PriorFitter(Fitter):
     def schedule(self) -> None:
         """Begin the plain average of the tail, and set the share of this iteration."""
         if self.iteration == self._tail:
-            self._make.forget()
+            self._replayed.forget()
             self._average = RunningAverage(1, spread=self.method.uncertainty)
         self._average.weigh()
 

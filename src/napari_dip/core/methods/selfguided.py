@@ -283,7 +283,7 @@ class SelfGuidedFitter(Fitter):
             traceback.clear_frames(error.__traceback__)
 
     def _finish(self) -> Generator[float, None, None]:
-        self._make.forget()  # a recording holds as much memory as a step takes
+        self._replayed.forget()  # a recording holds as much memory as a step takes
         pages.trim()
         teacher, share = self._teacher, 0.0
         photons = yield from part(self._over_turns(self._photons), 0, 1 if teacher is None else 3)

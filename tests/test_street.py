@@ -1,0 +1,59 @@
+"""The street is short: few frames from the front door to the optimiser, and settings are checked once."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+import napari_dip
+from napari_dip.settings import Settings
+from tests.core.tiny import noisy
+
+FRAMES = 11  # at the most
+SMALL: dict[str, Any] = dict(channels=4, scales=2, iterations=2, device="cpu", progress=False)
+PRIOR = dict(preset="denoise-small", runs=1, **SMALL)
+CASES: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
+    "prior": (noisy(20, 20), PRIOR),
+    "self-guided": (noisy(20, 20), dict(preset="denoise-self", crop=16, batch=1, **SMALL)),
+    "tiles and runs": (noisy(20, 20), {**PRIOR, "tile": 16, "overlap": 4, "runs": 2}),
+    "stack": (noisy(2, 20, 20), {**PRIOR, "leading_axes": 1}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_few_frames_lie_between_denoise_and_the_optimiser(case: str) -> None:
+    (image, knobs), package, ways = CASES[case], str(Path(napari_dip.__file__).parent), list[list[str]]()
+
+    def look(*_: Any) -> None:
+        frames = traceback.extract_stack()
+        ways.append([frame.name for frame in frames if frame.filename.startswith(package)])
+
+    hook = register_optimizer_step_pre_hook(look)
+    try:
+        napari_dip.denoise(image, **knobs)
+    finally:
+        hook.remove()
+    for way in ways:
+        assert way[0] == "denoise"
+        assert len(way) <= FRAMES, way
+    assert ways
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_settings_are_checked_once(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (image, knobs), plain, checks = CASES[case], Settings.__post_init__, list[Settings]()
+
+    def check(settings: Settings) -> None:
+        checks.append(settings)
+        plain(settings)
+
+    monkeypatch.setattr(Settings, "__post_init__", check)
+    result = napari_dip.denoise(image, **knobs)
+    assert len(checks) == 1
+    napari_dip.denoise(image, resume=result, progress=False, leading_axes=knobs.get("leading_axes", 0))
+    assert len(checks) == 1
