@@ -28,6 +28,7 @@ from napari_dip.cluster import active_client, compute, connected, once
 from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.pauses import without_pauses
+from napari_dip.core.reason import End, Reason
 from napari_dip.core.result import Progress
 from napari_dip.defects import Skips
 from napari_dip.io.arrays import Place, Unreadable
@@ -89,24 +90,33 @@ class Restored:
     ----------
     path : Path
         Path of the OME-Zarr image.
-    complete : bool
-        True if all blocks are in it. If not, the same call goes on.
-    stop_reason : str
-        A sentence that says why it ended.
+    end : End
+        Why it ended: a `reason`, which is a member of an enum, and its sentence, which is `stop_reason` too.
     record : dict
         Provenance, as in the attributes of the image.
     target : ZarrTarget or None
         Images in it, where its blocks were worked on.
-    stopped : bool
-        True if the user ended it.
     """
 
     path: Path
-    complete: bool
-    stop_reason: str
+    end: End
     record: dict[str, Any]
     target: ZarrTarget | None = field(default=None, repr=False)
-    stopped: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """True if all blocks are in it. If not, the same call goes on."""
+        return self.end.reason.complete
+
+    @property
+    def stop_reason(self) -> str:
+        """The sentence that says why it ended."""
+        return str(self.end)
+
+    @property
+    def stopped(self) -> bool:
+        """True if the user ended it."""
+        return self.end.reason is Reason.STOPPED
 
     @property
     def array(self) -> Any:
@@ -328,15 +338,15 @@ class _Run:
             warnings.warn(absent, stacklevel=2)
         plan, samples = once(self.client, look, *order.looked_at)
         digest = yield from self._digest()
-        stopped = Restored(path=target, complete=False, stop_reason="stopped by the user", record={}, stopped=True)
+        stopped = End(Reason.STOPPED, "stopped by the user")
         if order.mask is not None and digest is None:
-            return stopped
+            return Restored(path=target, end=stopped, record={})
         asked = order.asked(samples, digest)
         ledger, found = self._place(asked)
         if found is not None:
             if found["finished"]:
                 ledger.finish()
-                return Restored(path=target, complete=True, stop_reason="was finished before", record=found)
+                return Restored(path=target, end=Reason.DONE_BEFORE.told(), record=found)
             if found["software"] != record.software():
                 warnings.warn(
                     f"{target} was begun with other versions of the software: blocks may differ", stacklevel=2
@@ -345,7 +355,7 @@ class _Run:
         else:
             scaling = yield from self._scaling(plan)
             if self.should_stop():
-                return stopped
+                return Restored(path=target, end=stopped, record={})
             Ledger(target, beside=True).discard()  # an earlier one, of another request
             found = noted(order, asked, replace(plan, scaling=scaling), ledger.run)
             blocks = _blocks(order, found, ledger)
@@ -354,40 +364,36 @@ class _Run:
         tell_of_long_wait(blocks, self.client)
         tell_of_full_disk(blocks.target)
         ledger.begin()
-        failures: list[str] = []
-        ended = partial(Restored, path=ledger.path, complete=False, target=blocks.target)
-        for step, count in blocks.target.steps.items():
+        count, failures = blocks.target.image.blocks, list[str]()
+        ended = partial(Restored, path=ledger.path, target=blocks.target)
+        for step, pieces in blocks.target.steps.items():
             try:
-                yield from self._work(blocks, step, count, failures)
+                yield from self._work(blocks, step, pieces, failures)
             except DiskFull as error:
                 if not (done := len(ledger.done("fit"))):
                     raise
-                reason = f"{error}, and the same call goes on, with {done} of {blocks.target.image.blocks} blocks done"
-                return ended(stop_reason=reason, record=found)
+                rest = f", and the same call goes on, with {done} of {count} blocks done"
+                return ended(end=Reason.DISK_FULL.told(rest, disk=error), record=found)
             if not ledger.alive:
-                reason = "its target was replaced, or finished, by another run"
-                return ended(stop_reason=reason, record=found)
-            missing = count - len(ledger.done(step))
+                return ended(end=Reason.REPLACED.told(), record=found)
+            missing = pieces - len(ledger.done(step))
             if self.should_stop() and missing:
-                reason = f"stopped by the user, with {missing} of {count} pieces of the step {step!r} left"
+                end = stopped.and_(f", with {missing} of {pieces} pieces of the step {step!r} left")
                 break
         else:
-            reason = f"restored {len(ledger.done('fit'))} of {blocks.target.image.blocks} blocks"
+            end = Reason.SOME_BLOCKS.told(done=len(ledger.done("fit")), blocks=count)
         if failures or missing:
             if failures or "failed" in found:
                 found = {**found, "failed": failures}
                 ledger.amend(**{KEY: found})  # so that the file says which
-            reason += _left(failures)
-            reason += "" if ledger.path == target else f", and until it ends {target} stays as it was"
-            return ended(stop_reason=reason, record=found, stopped=bool(self.should_stop() and missing))
+            there = "" if ledger.path == target else f", and until it ends {target} stays as it was"
+            return ended(end=end.and_(_left(failures) + there), record=found)
         found.pop("failed", None)
         finished = {**found, **_account(ledger), "software": record.software(), "finished": record.now()}
         ledger.amend(**{KEY: finished})
         ledger.finish()
-        reason = (
-            f"finished {blocks.target.image.blocks} blocks in {time.perf_counter() - began:.0f} s{_found(finished)}"
-        )
-        return Restored(path=target, complete=True, stop_reason=reason, record=finished, target=blocks.target)
+        end = Reason.ALL_BLOCKS.told(_found(finished), blocks=count, seconds=time.perf_counter() - began)
+        return Restored(path=target, end=end, record=finished, target=blocks.target)
 
     def _place(self, asked: dict[str, Any]) -> tuple[Ledger, dict[str, Any] | None]:
         """Ledger of the target that a run writes to, and the record of the run that it continues, if any.

@@ -19,11 +19,17 @@ class Reason(Enum):
     NO_MEMORY = "{error}"  # before the first iteration
     GAVE_UP = "{guard}"
     AFRESH = "the neighbour did not help: begun again afresh"
+    ALL_BLOCKS = "finished {blocks} blocks in {seconds:.0f} s"
+    DONE_BEFORE = "was finished before"
+    SOME_BLOCKS = "restored {done} of {blocks} blocks"
+    DISK_FULL = "{disk}"
+    REPLACED = "its target was replaced, or finished, by another run"
 
     @property
     def complete(self) -> bool:
-        """A fit that ended so came to its end."""
-        return self in (Reason.FINISHED, Reason.RULE, Reason.RULE_BEFORE, Reason.NOTHING)
+        """True for the end of a fit, or of a run, that came to it."""
+        fits = Reason.FINISHED, Reason.RULE, Reason.RULE_BEFORE, Reason.NOTHING
+        return self in (*fits, Reason.ALL_BLOCKS, Reason.DONE_BEFORE)
 
     def told(self, rest: str = "", **data: object) -> End:
         """The end for this reason, with what its sentence lacks, and what else there is to say."""
