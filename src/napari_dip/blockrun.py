@@ -1,0 +1,482 @@
+"""The loop over the blocks of an array, here or on the workers of a cluster: what `run` is for slices in memory.
+
+Scaling, noise and settings are found before the first block, for all of them, and written into the target with all that
+was asked for: so a run that was killed goes on with the blocks that are missing, and ends with the same image. Long
+because what ends a run, and what is told of it, belongs to the loop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from napari_dip import record
+from napari_dip.blockcost import tell_of_full_disk, tell_of_long_wait
+from napari_dip.blocks import Blocks, extremes, finish, marked
+from napari_dip.cluster import compute, connected, once
+from napari_dip.core.intensity import Scaling
+from napari_dip.core.noise.model import Noise
+from napari_dip.core.reason import End, Reason
+from napari_dip.core.result import Progress
+from napari_dip.defects import Skips
+from napari_dip.io.arrays import Place, Unreadable
+from napari_dip.io.disk import DiskFull, full, is_full
+from napari_dip.ledger import KEY, RESIDUAL, UNCERTAINTY, Ledger
+from napari_dip.order import Order, begun, look, noted, plan_of, refuse_another
+from napari_dip.outputs import IMAGE
+from napari_dip.plan import Plan
+from napari_dip.zarrtarget import ZarrTarget, check_array
+
+Pieces = Iterator[tuple[int, tuple[Any, ...]]]
+_TOLD = 10  # failures, in a sentence
+_PATIENCE = 3  # blocks that fail before any is done, after which no other is tried
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockProgress:
+    """Progress of a run over blocks.
+
+    Attributes
+    ----------
+    step : str
+        "sample", "measure", "fit", "blend", or "level 1" and so on (of the pyramid).
+    done, count : int
+        Pieces of this step that are done, and all of them.
+    failed : int
+        Pieces that could not be done; a later call tries them again.
+    seconds_left : float
+        Time left for this step, if all goes on as it has.
+    block : Progress or None
+        Progress of the block at hand, if it is computed here: its image is that block.
+    place : tuple of slice or None
+        Where that block lies in the source.
+    """
+
+    step: str
+    done: int
+    count: int
+    failed: int = 0
+    seconds_left: float = float("inf")
+    block: Progress | None = None
+    place: Place | None = None
+
+    @property
+    def fraction(self) -> float:
+        """Share of this step that is done, 0 to 1."""
+        return (self.done + self.failed + (self.block.fraction if self.block else 0)) / max(1, self.count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    """Result of a run over blocks.
+
+    Attributes
+    ----------
+    path : Path
+        Path of the OME-Zarr image.
+    end : End
+        Why it ended: a `reason`, which is a member of an enum, and its sentence, which is `stop_reason` too.
+    record : dict
+        Provenance, as in the attributes of the image.
+    target : ZarrTarget or None
+        Images in it, where its blocks were worked on.
+    """
+
+    path: Path
+    end: End
+    record: dict[str, Any]
+    target: ZarrTarget | None = field(default=None, repr=False)
+
+    @property
+    def complete(self) -> bool:
+        """True if all blocks are in it. If not, the same call goes on."""
+        return self.end.reason.complete
+
+    @property
+    def stop_reason(self) -> str:
+        """The sentence that says why it ended."""
+        return str(self.end)
+
+    @property
+    def stopped(self) -> bool:
+        """True if the user ended it."""
+        return self.end.reason is Reason.STOPPED
+
+    @property
+    def array(self) -> Any:
+        """The finest level, not read: a zarr array."""
+        return self._finest(IMAGE)
+
+    @property
+    def uncertainty(self) -> Any:
+        """The standard deviation at each pixel, not read, where the settings ask for it; else None."""
+        return self._finest(UNCERTAINTY)
+
+    @property
+    def residual(self) -> Any:
+        """Measurement minus what the instrument sees of the result, not read, if it was asked for; else None."""
+        return self._finest(RESIDUAL)
+
+    def _finest(self, name: str) -> Any:
+        path = self.path / name / "0"
+        return zarr.open_array(path, mode="r") if path.is_dir() or not name else None
+
+
+Work = Generator[BlockProgress, None, Restored]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockRun:
+    """A run over the blocks of an order, and how it goes."""
+
+    order: Order
+    path: Path
+    client: Any
+    should_stop: Callable[[], bool]
+    interval: float
+    overwrite: bool
+
+    def alone(self) -> Work:
+        """The run, while nobody else writes its target, and with a connection to its workers."""
+        ledger = Ledger(self.path)
+        with ledger.locked(), connected(self.client) as client:
+            ledger.recover()
+            try:
+                return (yield from replace(self, client=client, path=ledger.target)._steps())
+            except OSError as error:
+                if isinstance(error, DiskFull) or not is_full(error):
+                    raise
+                raise full(ledger.target) from error
+
+    def _steps(self) -> Work:
+        began, target, order = time.perf_counter(), self.path, self.order
+        yield BlockProgress(step="sample", done=0, count=0)
+        if absent := order.source.absent:
+            warnings.warn(absent, stacklevel=2)
+        plan, samples = once(self.client, look, *order.looked_at)
+        digest = yield from self._digest()
+        stopped = End(Reason.STOPPED, "stopped by the user")
+        if order.mask is not None and digest is None:
+            return Restored(path=target, end=stopped, record={})
+        asked = order.asked(samples, digest)
+        ledger, found = self._place(asked)
+        if found is not None:
+            if found["finished"]:
+                ledger.finish()
+                return Restored(path=target, end=Reason.DONE_BEFORE.told(), record=found)
+            if found["software"] != record.software():
+                warnings.warn(
+                    f"{target} was begun with other versions of the software: blocks may differ", stacklevel=2
+                )
+            blocks = _blocks(order, found, ledger)
+        else:
+            scaling = yield from self._scaling(plan)
+            if self.should_stop():
+                return Restored(path=target, end=stopped, record={})
+            Ledger(target, beside=True).discard()  # an earlier one, of another request
+            found = noted(order, asked, replace(plan, scaling=scaling), ledger.run)
+            blocks = _blocks(order, found, ledger)
+            blocks.target.create(ledger, order.source, found)
+        found["absent_chunks"] = absent
+        tell_of_long_wait(blocks, self.client)
+        tell_of_full_disk(blocks.target)
+        ledger.begin()
+        count, failures = blocks.target.image.blocks, list[str]()
+        ended = partial(Restored, path=ledger.path, target=blocks.target)
+        for step, pieces in blocks.target.steps.items():
+            try:
+                yield from self._work(blocks, step, pieces, failures)
+            except DiskFull as error:
+                if not (done := len(ledger.done("fit"))):
+                    raise
+                rest = f", and the same call goes on, with {done} of {count} blocks done"
+                return ended(end=Reason.DISK_FULL.told(rest, disk=error), record=found)
+            if not ledger.alive:
+                return ended(end=Reason.REPLACED.told(), record=found)
+            missing = pieces - len(ledger.done(step))
+            if self.should_stop() and missing:
+                end = stopped.and_(f", with {missing} of {pieces} pieces of the step {step!r} left")
+                break
+        else:
+            end = Reason.SOME_BLOCKS.told(done=len(ledger.done("fit")), blocks=count)
+        if failures or missing:
+            if failures or "failed" in found:
+                found = {**found, "failed": failures}
+                ledger.amend(**{KEY: found})  # so that the file says which
+            there = "" if ledger.path == target else f", and until it ends {target} stays as it was"
+            return ended(end=end.and_(_left(failures) + there), record=found)
+        found.pop("failed", None)
+        finished = {**found, **_account(ledger), "software": record.software(), "finished": record.now()}
+        ledger.amend(**{KEY: finished})
+        ledger.finish()
+        end = Reason.ALL_BLOCKS.told(_found(finished), blocks=count, seconds=time.perf_counter() - began)
+        return Restored(path=target, end=end, record=finished, target=blocks.target)
+
+    def _place(self, asked: dict[str, Any]) -> tuple[Ledger, dict[str, Any] | None]:
+        """Ledger of the target that a run writes to, and the record of the run that it continues, if any.
+
+        What is at the target is replaced by what is made beside it: such a run goes on, and so does one at the target
+        that is not finished; a finished one is left, or replaced, as is a damaged one.
+        """
+        for beside in (True, False):
+            found = begun(self.order, Ledger(self.path, beside=beside), asked)
+            if found is None or (self.overwrite and found["finished"] and not beside):
+                continue
+            ledger = Ledger(self.path, found["run"], beside=beside)
+            try:
+                if found["finished"]:
+                    check_array(ledger.path, "0")
+                else:
+                    _blocks(self.order, found, ledger).target.check()
+                    ledger.check_links()
+                return ledger, found
+            except ValueError:
+                if not self.overwrite:
+                    raise
+        if not self.overwrite and (found := Ledger(self.path).record()) is not None:
+            refuse_another(self.order, found, self.path, asked)
+        return Ledger(self.path, uuid.uuid4().hex, beside=self.overwrite and self.path.exists()), None
+
+    def _scaling(self, plan: Plan) -> Generator[BlockProgress, None, Scaling | None]:
+        """The scaling of the whole array, which is read for it unless the user has said a range."""
+        limits = self.order.request.intensity_range
+        if limits is not None and plan.noise is not None:  # else no sample has a known pixel, and perhaps none has
+            return Scaling(*limits)
+        measured = yield from self._extremes(plan.noise)
+        if measured is None and not self.should_stop():
+            raise ValueError("source has no finite pixel; NaN, infinite and masked pixels count as missing")
+        low, high = limits or measured or (0.0, 0.0)
+        return Scaling(low, high) if low < high else None
+
+    def _digest(self) -> Generator[BlockProgress, None, str | None]:
+        """A fingerprint of the whole mask; None if there is none, or the user stops."""
+        mask = self.order.mask
+        if mask is None:
+            return None
+        if isinstance(mask.array, np.ndarray):
+            return marked(0, mask.part(()))
+        places, found = self.order.mask_places, dict[int, str]()
+
+        def settle(index: int, outcome: Any) -> None:
+            if isinstance(outcome, Unreadable):
+                raise outcome
+            found[index] = outcome
+
+        yield from self._measure(
+            marked, ((i, (mask.part(place),)) for i, place in enumerate(places)), len(places), settle
+        )
+        if len(found) < len(places):
+            return None
+        return hashlib.sha256("".join(found[i] for i in range(len(places))).encode()).hexdigest()
+
+    def _extremes(self, noise: Noise | None) -> Generator[BlockProgress, None, tuple[float, float] | None]:
+        """The smallest and the largest known pixel of the whole array; None if there is none."""
+        order = self.order
+        skips = Skips.of(order.request.task, order.settings, order.changes)
+        found, flat, damage = list[float](), list[float](), list[Unreadable]()
+
+        def settle(_: int, limits: Any) -> None:
+            if isinstance(limits, Unreadable):
+                damage.append(limits)
+            elif limits is not None:  # a part of one value alone is padding, unless there is nothing else
+                (flat if skips.padding and limits[0] == limits[1] else found).extend(limits)
+
+        count = math.prod(order.lead) * len(order.tiles)
+        pieces = ((i, order.parts(place)) for i, place in enumerate(order.blocks))
+        yield from self._measure(partial(extremes, skips=skips, noise=noise), pieces, count, settle)
+        known = found or flat
+        if damage and not known:
+            raise damage[-1]
+        return (min(known), max(known)) if known else None
+
+    def _measure(
+        self, function: Callable[..., Any], pieces: Pieces, count: int, settle: Callable[[int, Any], None]
+    ) -> Generator[BlockProgress, None, None]:
+        """Call a function for all pieces, in any order; `settle` gets what it returns, or why a piece is unreadable."""
+        step = _Step("measure", count)
+        for index, found in self._outcomes(function, pieces):
+            if isinstance(found, BaseException) and not isinstance(found, Unreadable):
+                raise found
+            settle(index, found)
+            step.done += 1
+            yield step.progress()
+
+    def _work(self, blocks: Blocks, name: str, count: int, failures: list[str]) -> Generator[BlockProgress, None, None]:
+        """Do the pieces of a step that are not done yet; what fails is added to `failures`."""
+        done = blocks.target.ledger.done(name)
+        step = _Step(name, count, len(done))
+        yield step.progress()
+        for index, found in self._worked(blocks, name, (i for i in range(count) if i not in done)):
+            if isinstance(found, Progress):
+                yield step.progress(block=found, place=blocks.read_place(name, index))
+                continue
+            if found is not None and is_full(found):  # all that follow would be computed for nothing
+                raise full(self.path) from found
+            step.settle(found)
+            if found is not None:
+                failures.append(f"{_named(self.order, blocks, name, index)}: {found or type(found).__name__}")
+            yield step.progress()
+        if not self.should_stop():
+            step.check(1)
+
+    def _worked(self, blocks: Blocks, step: str, indices: Iterator[int]) -> Iterator[tuple[int, Any]]:
+        """Yield the index of each piece with a `Progress` now and then, and with None or an error when it ends."""
+        if self.client is not None:
+            pieces = ((i, (blocks, step, *self.order.parts(blocks.read_place(step, i)))) for i in indices)
+            try:
+                yield from compute(finish, pieces, self.client, self.should_stop)
+            finally:
+                if self.should_stop():
+                    blocks.target.ledger.ask_to_stop()
+            return
+        pace: dict[str, Any] = {"should_stop": self.should_stop, "interval": self.interval}
+        for index in indices:
+            if self.should_stop():
+                return
+            error = None
+            try:
+                for each in blocks.work(step, index, *self.order.parts(blocks.read_place(step, index)), **pace):
+                    yield index, each
+            except Exception as caught:
+                error = caught
+            if self.should_stop():
+                return
+            yield index, error
+
+    def _outcomes(self, function: Callable[..., Any], pieces: Pieces) -> Iterator[tuple[int, Any]]:
+        """Yield the index of each piece with what a function returns for it, or the exception that it ends with."""
+        if self.client is not None:
+            yield from compute(function, pieces, self.client, self.should_stop)
+            return
+        for index, arguments in pieces:
+            if self.should_stop():
+                return
+            try:
+                outcome = function(index, *arguments)
+            except Unreadable as error:
+                outcome = error
+            yield index, outcome
+
+
+class _Step:
+    """Pieces of a step: those that are done, those that failed, and the time left for the rest."""
+
+    def __init__(self, name: str, count: int, done: int = 0) -> None:
+        self.done, self.failed = done, 0
+        self._name, self._count, self._before = name, count, done
+        self._damaged = 0
+        self._first: BaseException | None = None
+        self._began = time.perf_counter()
+
+    def progress(self, **block: Any) -> BlockProgress:
+        tried = self.done - self._before + self.failed
+        left = self._count - self.done - self.failed
+        seconds = (time.perf_counter() - self._began) / tried * left if tried else float("inf")
+        return BlockProgress(
+            step=self._name, done=self.done, count=self._count, failed=self.failed, seconds_left=seconds, **block
+        )
+
+    def settle(self, error: BaseException | None) -> None:
+        """Count a piece that is done, or failed."""
+        self.done += error is None
+        self.failed += error is not None
+        if isinstance(error, Unreadable):
+            self._damaged += 1
+        elif self._first is None:
+            self._first = error
+        self.check(_PATIENCE)
+
+    def check(self, most: int) -> None:
+        """Raise the first error if nothing was done and so many failed: the others would fail like them."""
+        if self._first is not None and self.done == self._before and self.failed - self._damaged >= most:
+            raise self._first
+
+
+def _blocks(order: Order, found: dict[str, Any], ledger: Ledger) -> Blocks:
+    """The blocks of a run, by its record.
+
+    Raises
+    ------
+    ValueError
+        If that is damaged, or of another version.
+    """
+    try:
+        plan = plan_of(order, found)
+        target = ZarrTarget.of(plan, order.source, order.tiles, ledger, residual=order.residual)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
+        why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise ValueError(
+            f"target={str(ledger.target)!r} was begun by another version of napari-dip, or its record is damaged "
+            f"({why}); name another target, or overwrite it"
+        ) from error
+    return Blocks(plan, target)
+
+
+def _left(failures: list[str]) -> str:
+    """The rest of a sentence on a run that is not complete: what failed, and the remedy."""
+    told = "; ".join(failures[:_TOLD]) + (f"; and {len(failures) - _TOLD} more" if len(failures) > _TOLD else "")
+    return (f"; failed in {len(failures)}: {told}" if failures else "") + "; the same call goes on"
+
+
+def _found(finished: dict[str, Any]) -> str:
+    """The rest of a sentence on a run that is complete: pixels that are no measurement."""
+    said = ""
+    if finished["empty"]:
+        said += f"; {finished['empty']} of them have no known pixel and stay empty"
+    if finished["padding_pixels"]:
+        said += "; padding or dead lines in them came back as they are (skip_padding=False restores them)"
+    if finished["bad_pixels"]:
+        said += "; pixels in them that are hot or dead beyond doubt were restored (skip_bad_pixels=False leaves them)"
+    return said
+
+
+def _account(ledger: Ledger) -> dict[str, Any]:
+    """Totals over the fits of all blocks."""
+    total = {
+        "blocks": 0,
+        "empty": 0,
+        "iterations": 0,
+        "seconds": 0.0,
+        "padding_pixels": 0,
+        "bad_pixels": 0,
+        "residuals_judged": 0,
+        "residuals_with_structure": 0,
+    }
+    gave_up: list[str] = []
+    for entry in ledger.entries("fit"):
+        total["blocks"] += 1
+        total["empty"] += entry.get("empty", False)
+        total["iterations"] += entry.get("iterations", 0)
+        total["seconds"] = round(total["seconds"] + entry.get("seconds", 0), 3)
+        total["padding_pixels"] += entry.get("padding_pixels", 0)
+        total["bad_pixels"] += entry.get("bad_pixels", 0)
+        total["residuals_judged"] += entry.get("verdict") is not None
+        total["residuals_with_structure"] += entry.get("verdict") is False
+        if not entry.get("complete", True) and len(gave_up) < 10:
+            gave_up.append(entry["stop_reason"])
+    return {**total, "gave_up": gave_up}
+
+
+def _named(order: Order, blocks: Blocks, step: str, index: int) -> str:
+    """A piece of a step, with its place in the source."""
+    if step != "fit":
+        return f"piece {index} of the step {step!r}"
+    parts = [
+        f"{axis}={each.start}" + (f":{each.stop}" if each.stop > each.start + 1 else "")
+        for axis, each, n in zip(
+            order.source.calibration.axes, blocks.target.block(index), order.source.shape, strict=True
+        )
+        if (each.start, each.stop) != (0, n)
+    ]
+    return f"block {index}" + (f" ({', '.join(parts)})" if parts else "")
