@@ -12,6 +12,7 @@ import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pytest
 import zarr
 from filelock import FileLock
 
-from napari_dip import blocks, denoise, iterate_blocks, restore_blocks
+from napari_dip import blocks, denoise, estimate_noise, iterate_blocks, restore_blocks
 from napari_dip.core.tiling import seed_at
 from napari_dip.io.arrays import open_source
 from napari_dip.io.ngff import Calibration
@@ -558,6 +559,16 @@ def test_what_is_known_of_the_camera_counts_where_no_sample_has_a_known_pixel(
     restore_blocks("denoise", values, tmp_path / "out.zarr", gain=2.0, offset=90.0, **PRIOR)
     assert seen[0].noise is not None
     assert (seen[0].noise.gain, seen[0].noise.offset) == (2.0, 90.0)
+
+
+def test_a_noise_that_is_known_is_that_of_all_blocks(tmp_path: Path) -> None:
+    values, known = stack(2, 20, 24), replace(estimate_noise(stack(40, 48)), sigma=7.0)
+    restored = restore_blocks("denoise", values, tmp_path / "out.zarr", image_noise=known, **PRIOR)
+    assert restored.record["noise"]["sigma"] == 7
+    again = restore_blocks("denoise", values, tmp_path / "out.zarr", image_noise=known, **PRIOR)
+    assert again.stop_reason == "was finished before"
+    with pytest.raises(AnotherRun, match="image_noise: given -> left out"):
+        restore_blocks("denoise", values, tmp_path / "out.zarr", **PRIOR)
 
 
 def test_empty_blocks_are_told_and_an_array_without_a_known_pixel_is_refused(tmp_path: Path) -> None:
