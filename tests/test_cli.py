@@ -464,6 +464,15 @@ def test_a_stopped_stack_with_empty_slices_is_not_done(
     assert np.isfinite(tifffile.imread("out.tif")[0]).all()
 
 
+def test_a_result_that_memory_cannot_hold_is_refused_before_a_file_is_tried(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("napari_dip.io.files.rehearse", lambda *args, **options: pytest.fail("9 GB would be written"))
+    tifffile.imwrite("tiny.tif", np.arange(256, dtype=np.float32).reshape(16, 16))
+    assert main(["superresolve", "tiny.tif", "out.tif", "--factor", "3000"]) == 1
+    assert "memory" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("where", "status"), [("io.files.rehearse", 130), ("terminal.Stop.begin", 1)])
 def test_a_signal_before_the_first_iteration_writes_nothing(
     where: str, status: int, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -471,9 +480,10 @@ def test_a_signal_before_the_first_iteration_writes_nothing(
     before = signal.getsignal(signal.SIGINT)
     step = pkgutil.resolve_name(f"napari_dip.{where}")
 
-    def interrupted(*args: Any, **options: Any) -> None:
-        step(*args, **options)
+    def interrupted(*args: Any, **options: Any) -> Any:
+        done = step(*args, **options)
         signal.raise_signal(signal.SIGINT)
+        return done
 
     monkeypatch.setattr(f"napari_dip.{where}", interrupted)
     assert main(["denoise", "in.tif", "out.tif", *QUICK]) == status

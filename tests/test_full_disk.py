@@ -69,7 +69,7 @@ def test_a_command_that_meets_it_fails_in_a_line_before_the_run(
 
     for writer in ("tifffile.TiffWriter.write", "numpy.save", "napari_dip.io.files.write_png"):
         monkeypatch.setattr(writer, full)
-    monkeypatch.setattr("napari_dip.restore.iterate", pytest.fail)
+    monkeypatch.setattr("napari_dip.terminal.Stop.begin", pytest.fail)  # just before the first iteration
     assert main(["denoise", str(tmp_path / "in.tif"), str(tmp_path / name), "--quiet", *TINY]) == FAILED
     said = capsys.readouterr().err
     assert said.startswith(f"napari-dip: error: the disk is full: {tmp_path / name} takes ")
@@ -85,7 +85,7 @@ def test_all_that_a_command_writes_must_have_room(
     free(25_000)  # an image takes 16 kB and what it says of itself
     assert main(words) == DONE
     with monkeypatch.context() as patched:
-        patched.setattr("napari_dip.restore.iterate", pytest.fail)
+        patched.setattr("napari_dip.terminal.Stop.begin", pytest.fail)
         assert main([*words, "--overwrite", "--residual", "--uncertainty"]) == FAILED
     said = capsys.readouterr().err
     assert f"error: the disk is too full: {tmp_path / 'out.tif'} takes 5" in said

@@ -132,14 +132,6 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
     factors: Factors = dict(zip(spatial, asked.factor, strict=True)) if asked.factor else None
     extras: dict[str, Factors] = {"uncertainty": factors} if settings.uncertainty else {}  # name -> those of its grid
     extras |= {"residual": None} if args.residual else {}
-    if args.target is not None:
-        kind = picture.values.dtype if settings.output_dtype == "input" else np.dtype(np.float32)
-        room = files.rehearse(args.target, picture, kind, factors=factors, overwrite=args.overwrite)
-        for name, finer in extras.items():
-            path, opaque = report.beside(args.target, name), picture.measurement()
-            files.refuse_inputs([path], _inputs(args))
-            room += files.rehearse(path, opaque, np.float32, factors=finer, overwrite=args.overwrite)
-        check_room(args.target, room)
     axes, together = _axes(picture, spatial), _axes(picture, spatial, args.together, args.source)
     measures = report.Measures(
         picture=picture,
@@ -156,7 +148,6 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
 
     tty = sys.stderr.isatty()
     interval = float("inf") if args.quiet else 0.25 if tty else 5
-    stop.begin()
     run = iterate(
         args.task,
         picture.values,
@@ -170,8 +161,16 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
     if args.estimate:
         print(f"{args.source} would take {run.cost}.")
         return DONE
+    kind = picture.values.dtype if settings.output_dtype == "input" else np.dtype(np.float32)
+    room = files.rehearse(args.target, picture, kind, factors=factors, overwrite=args.overwrite)
+    for name, finer in extras.items():
+        path, opaque = report.beside(args.target, name), picture.measurement()
+        files.refuse_inputs([path], _inputs(args))
+        room += files.rehearse(path, opaque, np.float32, factors=finer, overwrite=args.overwrite)
+    check_room(args.target, room)
     if tty and not args.quiet:
         print(f"napari-dip: {run.cost}", file=sys.stderr)
+    stop.begin()
     with Bar(quiet=args.quiet, tty=tty) as bar:
         for progress in run:
             bar.show(progress)
