@@ -123,13 +123,17 @@ def test_a_run_over_blocks_ends_at_it_and_goes_on_when_there_is_room(
 
 
 def test_where_no_block_is_done_it_is_an_error_and_the_old_image_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: Any
 ) -> None:
     values, target = flat(3, 16, 20), tmp_path / "out.zarr"
     restore_blocks("denoise", values, target, **PRIOR)
     with monkeypatch.context() as patched:
         patched.setattr("napari_dip.blocks.Blocks.fit", _after(0, FULL[0]))
-        with pytest.raises(DiskFull, match="the disk of .*out.zarr is full, with .* free; free some"):
+        free(3000)
+        with (
+            pytest.raises(DiskFull, match="the disk of .*/out.zarr is full, with 3 kB free; free some"),
+            pytest.warns(UserWarning, match=r"^\S*/out.zarr takes 3\.84 kB, and 3 kB are free"),
+        ):
             restore_blocks("denoise", values + 1, target, overwrite=True, **PRIOR)
     np.testing.assert_array_equal(zarr.open_array(target / "0", mode="r")[:], values)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Unpack
 
 from napari_dip.blocks import Blocks
@@ -105,14 +106,14 @@ def tell_of_long_wait(blocks: Blocks, client: Any) -> None:
     tell_if_long(cost.seconds, f"{cost}, if no rule ends them sooner", less)
 
 
-def tell_of_full_disk(target: ZarrTarget) -> None:
-    """Warn if what a run over blocks has still to write may not have room."""
+def tell_of_full_disk(target: ZarrTarget, path: Path) -> None:
+    """Warn if what a run over blocks has still to write may not have room at a path, where the image will be."""
     left = {step: 1 - len(target.ledger.done(step)) / count for step, count in target.steps.items()}
     size = sum(int(left[step] * most) for output in target.outputs for step, most in output.bytes.items())
-    if size > free_at(target.path):
+    if size > free_at(path):
         warnings.warn(
-            f"{lack(target.path, size)}; compressed it may fit, and where it does not the run ends with what is done, "
-            "and goes on when there is room",
+            f"{lack(path, size)}; compressed it may fit, and where it does not the run ends with "
+            "what is done, and goes on when there is room",
             stacklevel=2,
         )
 

@@ -190,7 +190,7 @@ class BlockRun:
             blocks.target.create(ledger, order.source, found)
         found["absent_chunks"] = absent
         tell_of_long_wait(blocks, self.client)
-        tell_of_full_disk(blocks.target)
+        tell_of_full_disk(blocks.target, self.path)
         ledger.begin()
         count, failures = blocks.target.image.blocks, list[str]()
         ended = partial(Restored, path=ledger.path, target=blocks.target)
