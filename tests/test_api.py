@@ -594,13 +594,13 @@ def test_the_values_of_a_camera_override_the_estimate() -> None:
 
 
 def test_one_noise_serves_all_slices_at_the_mean_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    problems, plain_turns = [], solve.turns
+    problems, plain_steps = [], solve.steps
 
     def watched(problem: Problem, *rest: Any, **pace: Any) -> Any:
         problems.append(problem)
-        return plain_turns(problem, *rest, **pace)
+        return plain_steps(problem, *rest, **pace)
 
-    monkeypatch.setattr(solve, "turns", watched)
+    monkeypatch.setattr(solve, "steps", watched)
     image = np.stack([grainy(64, 64), 3 * grainy(64, 64) - 20])
     denoise(image, leading_axes=1, gain=4.0, offset=10.0, read_noise=0.0, **FAST)
     for one, problem in zip(image, problems, strict=True):

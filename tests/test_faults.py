@@ -43,7 +43,7 @@ PRIOR = {**QUICK, "preset": "denoise-small", "iterations": 4}
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole self-guided fits of a few iterations."""
-    monkeypatch.setattr(coverage, "PASSES", (4, 4, 4))
+    monkeypatch.setattr(coverage, "EPOCHS", (4, 4, 4))
 
 
 def stack(count: int = 4, size: int = 16, sigma: float = 5) -> np.ndarray:

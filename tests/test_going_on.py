@@ -23,7 +23,7 @@ CAMERA = dict(read_noise=10.0, gain=0.0, offset=0.0)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole fits of 12 iterations, and of 3 from a neighbour, which always helps."""
-    monkeypatch.setattr(coverage, "PASSES", (10, 10, 10))
+    monkeypatch.setattr(coverage, "EPOCHS", (10, 10, 10))
     monkeypatch.setattr(selfguided, "LEARNT", np.inf)
 
 
@@ -194,7 +194,7 @@ def test_slices_at_once_stay_as_they_were_where_their_states_are_too_many_to_be_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One that ends before those beside it has let go of what tells whether these have gone on."""
-    monkeypatch.setattr(coverage, "PASSES", (40, 40, 40))
+    monkeypatch.setattr(coverage, "EPOCHS", (40, 40, 40))
     together = dict(at_once=3, warm_start=False)
     early, late = restored(in_slice(0, 2), **together), restored(in_slice(0, 40), **together)
     half = replace(early, states=(*early.states[:2], late.states[2]))

@@ -32,7 +32,7 @@ def series(count: int = 3, sigma: float = 10) -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole fits of 12 iterations."""
-    monkeypatch.setattr(coverage, "PASSES", (10, 10, 10))
+    monkeypatch.setattr(coverage, "EPOCHS", (10, 10, 10))
 
 
 def restored(image: np.ndarray, **changes: Any) -> Result:

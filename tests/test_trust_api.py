@@ -92,7 +92,7 @@ def test_a_self_guided_run_is_short_of_fewer_iterations_than_the_image_needs(
     """Which may be far fewer than its preset allows."""
     causes: list[str] = []
     monkeypatch.setattr(doubts, "judge", lambda slices, residual, noise, cause: causes.append(cause))
-    monkeypatch.setattr(coverage, "PASSES", (2, 2, 2))
+    monkeypatch.setattr(coverage, "EPOCHS", (2, 2, 2))
     small = dict(preset="denoise-self", channels=4, scales=2, crop=16, batch=2, similar_patches=False, device="cpu")
     denoise(structured(), **small, stop="iterations", iterations=iterations, read_noise=2.0, gain=0.0)
     assert [bool(cause) for cause in causes] == [short]

@@ -101,7 +101,7 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
 
 def _account(record: dict[str, Any]) -> Iterator[str]:
     """Yield the findings and choices of a run over blocks from its record, with their reasons, and its totals."""
-    from napari_dip.core.stopping import Choice
+    from napari_dip.core.reason import Choice
     from napari_dip.order import noise_from
     from napari_dip.settings import Settings
 

@@ -19,8 +19,8 @@ from napari_dip.core.intensity import Scaling, check_range, mean_of
 from napari_dip.core.ladder import left_open
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.problem import Problem
+from napari_dip.core.reason import Choice
 from napari_dip.core.result import Result
-from napari_dip.core.stopping import Choice
 from napari_dip.defects import Skips
 from napari_dip.inputs import Array, Slices
 from napari_dip.method import auto_preset

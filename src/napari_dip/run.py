@@ -13,10 +13,10 @@ import torch
 
 from napari_dip.core import device as devices
 from napari_dip.core import memory, pieces
-from napari_dip.core.batch import take_turns
+from napari_dip.core.batch import round_robin
 from napari_dip.core.cost import Cost
 from napari_dip.core.ladder import Ladder
-from napari_dip.core.pieces import Turns
+from napari_dip.core.pieces import Steps
 from napari_dip.core.problem import Problem
 from napari_dip.core.reason import Reason
 from napari_dip.core.result import Progress, Result
@@ -84,17 +84,17 @@ def _stream(
     began, threads = time.perf_counter(), torch.get_num_threads()
     with telling_of_memory():
         series = Series(plan, earlier, pace)
-        if series.at_once > 1 and plan.settings.threads:  # runs that take turns would give them back out of turn
+        if series.at_once > 1 and plan.settings.threads:  # runs in round robin would give them back out of turn
             devices.use_threads(plan.settings.threads)
-        turns = take_turns(series.begin, plan.device.name)
+        outcomes = round_robin(series.begin, plan.device.name)
         try:
-            for index, outcome in turns:
+            for index, outcome in outcomes:
                 if not isinstance(outcome, Progress):
                     series.settle(index, outcome)
                 elif shown := series.target.extra("some previews", partial(series.shown, index, outcome), None):
                     yield shown
         finally:
-            turns.close()
+            outcomes.close()
             torch.set_num_threads(threads)
         end(series.result(time.perf_counter() - began))
 
@@ -130,7 +130,7 @@ class Series:
                 self._due.remove(index)
                 self._failed(index, OSError(why))
 
-    def begin(self) -> tuple[int, Turns] | None:
+    def begin(self) -> tuple[int, Steps] | None:
         """The run of the next slice, or None while or because there is none to begin."""
         while self._due and not self._over and len(self._under_way) < self.at_once:
             index = self._due[0]
@@ -147,7 +147,7 @@ class Series:
                 self._failed(index, error)
         return None
 
-    def _run(self, index: int, neighbour: int | None) -> Turns:
+    def _run(self, index: int, neighbour: int | None) -> Steps:
         """The run of a slice, from the weights of another one."""
         how = dict(self.pace)
         if self._under_way:  # one preview at a time
@@ -156,7 +156,7 @@ class Series:
         problem = self.plan.problem(index)
         self._under_way[index] = problem
         states, neighbours = self.target.states(index), self.target.states(neighbour)
-        return pieces.turns(problem, settings, ladder=self.ladder, states=states, neighbours=neighbours, **how)
+        return pieces.steps(problem, settings, ladder=self.ladder, states=states, neighbours=neighbours, **how)
 
     def _fits(self) -> int:
         """Fits of each slice, as memory allows now."""

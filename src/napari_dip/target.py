@@ -21,10 +21,9 @@ from napari_dip.core.intensity import to_dtype
 from napari_dip.core.ladder import Ladder
 from napari_dip.core.pieces import Account, States
 from napari_dip.core.problem import Problem
-from napari_dip.core.reason import End, Reason
+from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.result import History, Result
 from napari_dip.core.state import FAILED, Event, has_ended, in_words, mark_of
-from napari_dip.core.stopping import Choice
 from napari_dip.cost import iterations_at_most
 from napari_dip.glance import glance
 from napari_dip.plan import Plan

@@ -142,14 +142,14 @@ def test_a_self_guided_run_that_had_ended_is_left_as_it_is_too() -> None:
 
 
 def test_a_run_that_diverges_keeps_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = solve.turns
+    plain = solve.steps
 
-    def turns(case: Any, settings: Any, **rest: Any) -> Any:
+    def steps(case: Any, settings: Any, **rest: Any) -> Any:
         if rest.get("seed", 0) != 0:
             raise Diverged("on purpose")
         return (yield from plain(case, settings, **rest))
 
-    monkeypatch.setattr(solve, "turns", turns)
+    monkeypatch.setattr(solve, "steps", steps)
     result = several()
     assert np.array_equal(result.image, single(0).image)
     assert "on purpose" in result.stop_reason

@@ -348,7 +348,7 @@ def test_a_wait_of_many_hours_is_said_before_it_with_what_would_shorten_it(task:
 
 
 def test_who_goes_on_is_told_how_long_what_is_left_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coverage, "PASSES", (4, 4, 4))
+    monkeypatch.setattr(coverage, "EPOCHS", (4, 4, 4))
     stack, shown = np.random.default_rng(0).normal(size=(4, 16, 16)), [0]
     knobs = {**SELF, "channels": 4, "scales": 2, "crop": 16, "batch": 2, "leading_axes": 1, "read_noise": 1, "gain": 0}
     run = napari_dip.iterate("denoise", stack, **knobs, interval=0, should_stop=lambda: shown[-1] == 3)

@@ -201,15 +201,15 @@ def test_states_that_take_too_much_memory_are_not_kept(monkeypatch: pytest.Monke
 
 
 def test_a_tile_that_fails_keeps_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, calls = solve.turns, []
+    plain, calls = solve.steps, []
 
-    def turns(*args: Any, **rest: Any) -> Any:
+    def steps(*args: Any, **rest: Any) -> Any:
         calls.append(args)
         if len(calls) == 2:
             raise Diverged("on purpose")
         return (yield from plain(*args, **rest))
 
-    monkeypatch.setattr(solve, "turns", turns)
+    monkeypatch.setattr(solve, "steps", steps)
     result = tiled(problem(16, 36))
     assert np.isfinite(result.image[..., :16]).all()
     assert np.isnan(result.image[..., 16:20]).all()

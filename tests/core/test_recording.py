@@ -224,15 +224,15 @@ def test_free_memory_is_within_the_share_of_the_process(cuda: CUDA, monkeypatch:
 def test_runs_at_once_end_in_their_own_queues(cuda: CUDA) -> None:
     ended: list[str] = []
 
-    def turns(name: str) -> Generator[None, None, Any]:
+    def work(name: str) -> Generator[None, None, Any]:
         try:
             while True:
                 yield None
         finally:
             ended.append(f"{name} in {cuda.queue.name}")
 
-    waiting = [(0, turns("first")), (1, turns("other"))]
-    shown = batch.take_turns(lambda: waiting.pop(0) if waiting else None, "cuda:0")
+    waiting = [(0, work("first")), (1, work("other"))]
+    shown = batch.round_robin(lambda: waiting.pop(0) if waiting else None, "cuda:0")
 
     def failing() -> Generator[None, None, Any]:
         raise MemoryError("on purpose")

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from napari_dip.core import coverage, solve
+from napari_dip.core.augmentation import augmentations
 from napari_dip.core.coverage import tiles, whole_fit
 from napari_dip.core.methods import selfguided
 from napari_dip.core.methods.selfguided import LEAST, SelfGuidedFitter, pace_at
@@ -23,7 +24,6 @@ from napari_dip.core.operators import Downsample, Identity
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.problem import Problem
 from napari_dip.core.state import SAVING
-from napari_dip.core.turns import turns
 from napari_dip.settings import PRESETS, Settings
 from tests.core.tiny import holed, noisy, picture, psnr, run
 
@@ -144,12 +144,12 @@ def test_the_way_to_the_generator_and_back_changes_nothing(noise: Noise) -> None
 
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("swap", [True, False])
-def test_turns_are_all_different_and_undone(ndim: int, swap: bool) -> None:
+def test_augmentations_are_all_different_and_undone(ndim: int, swap: bool) -> None:
     image = torch.arange(4**ndim).reshape(1, *(4,) * ndim)
-    every = list(turns(ndim, swap))
-    assert len({tuple(turn.do(image).flatten().tolist()) for turn in every}) == len(every) == 2**ndim * (1 + swap)
+    every = list(augmentations(ndim, swap))
+    assert len({tuple(turn.apply(image).flatten().tolist()) for turn in every}) == len(every) == 2**ndim * (1 + swap)
     for turn in every:
-        assert torch.equal(turn.undo(turn.do(image)), image)
+        assert torch.equal(turn.undo(turn.apply(image)), image)
 
 
 def test_tiles_cover_each_pixel_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_same_seed_same_image_another_seed_another() -> None:
 
 
 def test_a_run_goes_on_as_if_it_had_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coverage, "PASSES", (20, 20, 20))
+    monkeypatch.setattr(coverage, "EPOCHS", (20, 20, 20))
     asked = iter(range(1000))
     half = run(case(), small(iterations=4000), should_stop=lambda: next(asked) == 13)  # three before the first
     assert half.iterations == 10
@@ -249,8 +249,8 @@ def test_the_result_is_a_mixture_of_the_generator_and_similar_patches() -> None:
     for _ in range(3):
         search.step()
     assert search._teacher is not None
-    over_turns = without_pauses(search._over_turns(search._photons))
-    generator, patches = (search._scaled(each) for each in (over_turns, search._teacher))
+    averaged = without_pauses(search._augmented(search._photons))
+    generator, patches = (search._scaled(each) for each in (averaged, search._teacher))
     image = search.mark().image
     share = float(((image - generator) * (patches - generator)).sum() / (patches - generator).square().sum())
     assert 0.5 < share <= 1  # three iterations teach little
@@ -271,7 +271,7 @@ def test_the_share_is_that_of_the_least_squared_error(monkeypatch: pytest.Monkey
         yield 1.0
         return nearer(photons, by)
 
-    monkeypatch.setattr(search, "_over_turns", partial(moved, follows))
+    monkeypatch.setattr(search, "_augmented", partial(moved, follows))
     monkeypatch.setattr(search, "_of_similar_patches", partial(moved, 1 - follows))
     one, other = (nearer(search._photons, by) for by in (follows, 1 - follows))
     errors = {s: float((one.lerp(other, s) - truth).square().mean()) for s in np.linspace(0, 1, 101)}

@@ -16,9 +16,9 @@ from napari_dip.core.device import Device
 from napari_dip.core.guard import GaveUp, Guard
 from napari_dip.core.methods import fitter_of
 from napari_dip.core.problem import Problem
-from napari_dip.core.reason import End, Reason
+from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.state import SAVING, Event, Mark, State, copy_to, on_host
-from napari_dip.core.stopping import RULES, Choice
+from napari_dip.core.stopping import RULES
 from napari_dip.knobs import Method
 
 Image = npt.NDArray[Any]

@@ -15,11 +15,11 @@ import torch
 
 from napari_dip.core.result import Progress, Result
 
-Turns = Generator[Progress | None, None, Result]
-Named = tuple[int, Turns]
+Steps = Generator[Progress | None, None, Result]
+Named = tuple[int, Steps]
 
 
-def take_turns(
+def round_robin(
     begin: Callable[[], Named | None], device: str
 ) -> Generator[tuple[int, Progress | Result | Exception], None, None]:
     """Drive several runs round robin until none is left.
@@ -37,22 +37,22 @@ def take_turns(
         The number of a run with what it shows, with its result at its end, or with the error that ended it.
     """
     queues: list[Any] = []  # free streams
-    running: dict[int, tuple[Turns, Any]] = {}
+    running: dict[int, tuple[Steps, Any]] = {}
     try:
         while True:
             while (following := begin()) is not None:
-                number, turns = following
+                number, steps = following
                 if not queues:  # the first run uses the current stream
                     own = device.startswith("cuda") and running
                     queues.append(torch.cuda.Stream(device) if own else None)  # type: ignore[no-untyped-call]
-                running[number] = turns, queues.pop()
+                running[number] = steps, queues.pop()
             if not running:
                 return
-            for number, (turns, queue) in list(running.items()):
+            for number, (steps, queue) in list(running.items()):
                 shown: Progress | Result | Exception | None
                 try:
                     with torch.cuda.stream(queue):
-                        shown = next(turns)
+                        shown = next(steps)
                 except StopIteration as end:
                     shown = end.value
                 except Exception as error:
@@ -63,6 +63,6 @@ def take_turns(
                 if shown is not None:
                     yield number, shown
     finally:
-        for turns, queue in running.values():
+        for steps, queue in running.values():
             with torch.cuda.stream(queue):
-                turns.close()
+                steps.close()

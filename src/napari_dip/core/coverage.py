@@ -12,7 +12,7 @@ from napari_dip.core.noise.correlation import autocorrelation_of, strides_of
 from napari_dip.core.noise.model import Noise
 from napari_dip.knobs import SelfGuided
 
-PASSES = 80, 110, 250  # epochs for large, small and tiny images
+EPOCHS = 80, 110, 250  # epochs for large, small and tiny images
 _ENOUGH = 250, 440  # iterations that tiny and small images are raised to, within these epochs
 _TILE = {2: 1024, 3: 64}  # pixels along a tile that is predicted at a time
 _HALO = {2: 64, 3: 48}  # pixels around it that its prediction looks at
@@ -43,14 +43,14 @@ def crop_of(shape: tuple[int, ...], method: SelfGuided, voxel_size: tuple[float,
     return tuple(min(math.ceil(n / m) * m, max(m, side // m * m)) for n, m in zip(shape, whole, strict=True))
 
 
-def one_pass(shape: tuple[int, ...], method: SelfGuided, voxel_size: tuple[float, ...] | None = None) -> float:
+def one_epoch(shape: tuple[int, ...], method: SelfGuided, voxel_size: tuple[float, ...] | None = None) -> float:
     """Iterations of one epoch: each pixel of an image (*shape) has been in one crop, on average."""
     return math.prod(shape) / (method.batch * math.prod(crop_of(shape, method, voxel_size)))
 
 
 def whole_fit(shape: tuple[int, ...], method: SelfGuided, voxel_size: tuple[float, ...] | None = None) -> int:
     """Iterations of a whole fit: as many epochs as the size of an image (*shape) asks for."""
-    one, (large, small, most) = one_pass(shape, method, voxel_size), PASSES
+    one, (large, small, most) = one_epoch(shape, method, voxel_size), EPOCHS
     few, many = _ENOUGH
     return math.ceil(one * min(most, max(few / one, min(small, max(large, many / one)))))
 

@@ -23,11 +23,10 @@ from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.ladder import Ladder
 from napari_dip.core.operators import Place, seen_by
 from napari_dip.core.problem import Problem
-from napari_dip.core.reason import End, Reason
+from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.result import History, Image, Progress, Result
 from napari_dip.core.solve import OutOfMemory, shown, step_down
 from napari_dip.core.state import FAILED, SAVING, Event, State, in_words
-from napari_dip.core.stopping import Choice
 from napari_dip.core.telling import warn
 from napari_dip.core.tiling import Blend, Tiling, seed_at, tiling
 from napari_dip.settings import Settings
@@ -36,7 +35,7 @@ STATES_AT_MOST = 2**30  # bytes of states that a result keeps for going on
 _RARELY = 10  # least interval of showing the whole image, over the cost of doing so
 
 States = tuple[State | None, ...]
-Turns = Generator[Progress | None, None, Result]
+Steps = Generator[Progress | None, None, Result]
 
 
 def tiles_of(shape: tuple[int, ...], settings: Settings) -> Tiling:
@@ -104,12 +103,12 @@ def iterate(problem: Problem, settings: Settings, **how: Any) -> Generator[Progr
         pixel are left out, and those of one value come back as they are. The states of what was not reached are those
         that were handed in.
     """
-    return (yield from shown(turns(problem, settings, **how)))
+    return (yield from shown(steps(problem, settings, **how)))
 
 
-def turns(
+def steps(
     problem: Problem, settings: Settings, *, ladder: Ladder | None = None, states: States = (), **how: Any
-) -> Turns:
+) -> Steps:
     """`iterate`, with None after each iteration that shows nothing, so that several images can run round robin.
 
     If memory runs out before any fit is complete, and the ladder says so, the image is fitted in smaller tiles. If
@@ -162,7 +161,7 @@ def turns(
 
 def _fitted(
     problem: Problem, settings: Settings, *, states: States = (), neighbours: States = (), **pace: Any
-) -> Turns:
+) -> Steps:
     """Fit in tiles of the size that the settings say."""
     tiles, runs, began = tiles_of(problem.observation.shape[1:], settings), settings.runs, time.perf_counter()
     fits = _Fits(len(tiles), runs, states)
@@ -182,7 +181,7 @@ def _fitted(
         pile, found = _Pile(part, settings), dict[str, Tensor]()  # what any of the runs finds depends on no seed
         for run, own_seed in enumerate(seeds(seed, runs)):
             number = tile * runs + run
-            steps = solve.turns(
+            fit = solve.steps(
                 part,
                 settings,
                 seed=own_seed,
@@ -193,7 +192,7 @@ def _fitted(
             )
             try:
                 where = {"tile": tile, "tiles": len(tiles), "run": run, "runs": runs}
-                result = yield from _shown(steps, canvas, place, pile, where, eager=pace.get("interval") == 0)
+                result = yield from _shown(fit, canvas, place, pile, where, eager=pace.get("interval") == 0)
             except MemoryError as error:  # the fits to come are as large
                 found.clear()  # which an error would keep
                 if not fits.done:
@@ -204,7 +203,7 @@ def _fitted(
                 fits.failed[number] = error
                 continue
             finally:
-                steps.close()
+                fit.close()
             if fits.count == 1:
                 return result
             counts = result.complete or not (pile.count or (fits.done and not result.iterations))
@@ -407,7 +406,7 @@ class _Canvas:
         return {"uncertainty": None, **fine, "residual": self._residual.image()}
 
 
-def _shown(steps: Turns, canvas: _Canvas, place: Place, pile: _Pile, where: dict[str, Any], *, eager: bool) -> Turns:
+def _shown(steps: Steps, canvas: _Canvas, place: Place, pile: _Pile, where: dict[str, Any], *, eager: bool) -> Steps:
     """Progress of one piece as that of the whole: rarely, for it takes a copy of the image, and time to show it."""
     free = 0.0
     while True:

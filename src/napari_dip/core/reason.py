@@ -1,4 +1,4 @@
-"""Why a run ended, as data: a member of an enum, and the sentence that tells it."""
+"""Reasons, as data: of choices, and of the end of a run."""
 
 from __future__ import annotations
 
@@ -50,3 +50,14 @@ class End:
     def and_(self, more: str) -> End:
         """The same end, with more to say of it."""
         return replace(self, rest=self.rest + more)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A choice, such as a rule by its name in the knob ``stop``, and the sentence that says why."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name}, because {self.reason}" if " " in self.reason else self.name

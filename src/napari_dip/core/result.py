@@ -11,9 +11,8 @@ import numpy.typing as npt
 from napari_dip.core.device import Device
 from napari_dip.core.judge.residual import Verdict
 from napari_dip.core.noise.model import Noise
-from napari_dip.core.reason import End
+from napari_dip.core.reason import Choice, End
 from napari_dip.core.state import SAVING, SLOWER, Event, State
-from napari_dip.core.stopping import Choice
 from napari_dip.settings import Settings
 
 Image = npt.NDArray[Any]

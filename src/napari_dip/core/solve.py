@@ -22,10 +22,10 @@ from napari_dip.core.fit import Clock, fit
 from napari_dip.core.guard import GaveUp
 from napari_dip.core.ladder import Ladder
 from napari_dip.core.problem import Problem
-from napari_dip.core.reason import End, Reason
+from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.result import History, Image, Progress, Result
 from napari_dip.core.state import SAVING, Event, State, in_words
-from napari_dip.core.stopping import Choice, choose
+from napari_dip.core.stopping import choose
 from napari_dip.settings import Settings
 
 
@@ -87,24 +87,24 @@ def iterate(problem: Problem, settings: Settings, **how: Any) -> Generator[Progr
     Diverged
         If the loss never was finite.
     """
-    return (yield from shown(turns(problem, settings, **how)))
+    return (yield from shown(steps(problem, settings, **how)))
 
 
-def shown(turns: Generator[Progress | None, None, Result]) -> Generator[Progress, None, Result]:
+def shown(steps: Generator[Progress | None, None, Result]) -> Generator[Progress, None, Result]:
     """The progress that a run shows, without the None between."""
     try:
         while True:
-            progress = next(turns)
+            progress = next(steps)
             if progress is not None:
                 yield progress
     except StopIteration as end:
         result: Result = end.value
         return result
     finally:
-        turns.close()
+        steps.close()
 
 
-def turns(
+def steps(
     problem: Problem,
     settings: Settings,
     *,

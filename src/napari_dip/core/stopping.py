@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_dip.core.coverage import one_pass
+from napari_dip.core.coverage import one_epoch
 from napari_dip.core.methods.base import Fitter
 from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.core.noise.model import INDEPENDENT
 from napari_dip.core.operators import Compose, Mask
 from napari_dip.core.problem import Problem
+from napari_dip.core.reason import Choice
 from napari_dip.core.state import Mark
 from napari_dip.knobs import Method
 
@@ -43,17 +44,6 @@ WINDOW = 100  # iterations, of the windowed variance
 NEWEST = 0.1  # weight of the newest iterate in the exponential variance
 WARM_UP = 200  # iterations: variances have minima before that mean nothing
 PATIENCE, PATIENCE_BELOW = 300, 50  # iterations without a better image; the same below the noise
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A choice, such as a rule by its name in the knob ``stop``, and the sentence that says why."""
-
-    name: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.name}, because {self.reason}" if " " in self.reason else self.name
 
 
 class Rule:
@@ -166,13 +156,13 @@ class Fitted(Discrepancy, name="fitted"):
         return ""
 
 
-class Passes(Rule, name="passes"):
+class Epochs(Rule, name="passes"):
     """Stop a self-guided fit when each pixel has been fitted often enough: its step length falls to that end."""
 
     def begin(self, fitter: Fitter) -> None:
         assert isinstance(fitter, SelfGuidedFitter)
         self.whole = fitter.whole
-        self._epoch = one_pass(self.problem.image_shape, fitter.method, self.problem.voxel_size)
+        self._epoch = one_epoch(self.problem.image_shape, fitter.method, self.problem.voxel_size)
 
     def at_most(self, iterations: int, done: int) -> int:
         if done == self.whole and not self.ended:  # it was stopped over the final image

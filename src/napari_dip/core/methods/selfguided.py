@@ -34,6 +34,7 @@ from torch.nn.utils import vector_to_parameters
 
 from napari_dip.core import device as devices
 from napari_dip.core import pages
+from napari_dip.core.augmentation import augmentations
 from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.coverage import crop_of, grid_of, tiles, whole_fit
 from napari_dip.core.generators import fresh_generator
@@ -48,7 +49,6 @@ from napari_dip.core.noise.stabilise import Stabiliser
 from napari_dip.core.pauses import part, without_pauses
 from napari_dip.core.problem import Problem
 from napari_dip.core.state import SAVING, Event, Mark, State
-from napari_dip.core.turns import turns
 from napari_dip.knobs import SelfGuided
 
 NO_NOISE = "code='self' needs the noise of the image, which is not known here; use code='uniform'"
@@ -103,7 +103,7 @@ class SelfGuidedFitter(Fitter):
         self._generator, self._multiple, self._strides = unet, unet.multiple, grid.strides
         self._canvas = tuple(n * stride for n, stride in zip(unet.canvas, grid.strides, strict=True))
         alike = len(set(unet.multiple[-2:])) == len(set(grid.strides[-2:])) == 1
-        self.ways = list(turns(len(shape), swap=alike))  # D4 augmentations that the generator can be fed
+        self.ways = list(augmentations(len(shape), swap=alike))  # D4 augmentations that the generator can be fed
         self._smooth = copy.deepcopy(self._generator)
         known = self.problem.known_pixels()
         self._nearest = None  # the nearest known pixel of each, which stands in
@@ -119,8 +119,8 @@ class SelfGuidedFitter(Fitter):
         self._spectrum = spectrum(every(self._shared, grid.strides), self._crop).to(self.device)
         # where each augmentation takes each pixel of a crop from, and where pixels lie on the canvas from its corner
         inside = torch.arange(math.prod(self._crop)).reshape(1, *self._crop)
-        turned = turns(len(shape), swap=len(set(self._crop[-2:])) == 1)
-        self._turned = torch.stack([turn.do(inside).flatten() for turn in turned]).to(self.device)
+        turned = augmentations(len(shape), swap=len(set(self._crop[-2:])) == 1)
+        self._turned = torch.stack([turn.apply(inside).flatten() for turn in turned]).to(self.device)
         place = torch.arange(math.prod(self._canvas)).reshape(self._canvas)
         crop = (slice(0, n * stride, stride) for n, stride in zip(self._crop, grid.strides, strict=True))
         self._from_corner = place[tuple(crop)].flatten().to(self.device)
@@ -286,7 +286,7 @@ class SelfGuidedFitter(Fitter):
         self._replayed.forget()  # a recording holds as much memory as a step takes
         pages.trim()
         teacher, share = self._teacher, 0.0
-        photons = yield from part(self._over_turns(self._photons), 0, 1 if teacher is None else 3)
+        photons = yield from part(self._augmented(self._photons), 0, 1 if teacher is None else 3)
         if teacher is not None:
             assert self.problem.noise is not None
             share = 0.5
@@ -295,11 +295,11 @@ class SelfGuidedFitter(Fitter):
         self._final = self.iteration, photons, share
 
     @torch.no_grad()
-    def _over_turns(self, photons: Tensor) -> Generator[float, None, Tensor]:
+    def _augmented(self, photons: Tensor) -> Generator[float, None, Tensor]:
         """Clean photons predicted from others (C, *canvas), averaged over D4 augmentation, with the same local mean."""
         clean = torch.zeros_like(photons)
         for done, turn in enumerate(self.ways, 1):
-            clean += turn.undo(self.predict(turn.do(photons))) / len(self.ways)
+            clean += turn.undo(self.predict(turn.apply(photons))) / len(self.ways)
             yield done / len(self.ways)
         return clean + _blurred(photons - clean, self._known, _LEVEL)  # the measurement has no bias
 
@@ -337,7 +337,7 @@ class SelfGuidedFitter(Fitter):
         nudged = (self._photons + _NUDGE * deviation * nudge)[self._inside]
         moved = self._on_canvas(nudged.cpu().numpy())
         followed = yield from part(self._of_similar_patches(moved), 1, 3)
-        followed = followed - (yield from part(self._over_turns(moved), 2, 3))
+        followed = followed - (yield from part(self._augmented(moved), 2, 3))
         divergence = (nudge * ((followed - (other - one)) / deviation)).sum() / _NUDGE
         known = self._known.sum()
         doubt = _DOUBT * known * (1 + (_FEW / known).square())
