@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from napari_dip import Result, denoise, iterate
-from napari_dip.core import coverage, pieces
+from napari_dip.core import coverage
 from napari_dip.core.methods import selfguided
 from tests.core.tiny import comparisons, picture
 
@@ -198,7 +198,7 @@ def test_slices_at_once_stay_as_they_were_where_their_states_are_too_many_to_be_
     together = dict(at_once=3, warm_start=False)
     early, late = restored(in_slice(0, 2), **together), restored(in_slice(0, 40), **together)
     half = replace(early, states=(*early.states[:2], late.states[2]))
-    monkeypatch.setattr(pieces, "STATES_AT_MOST", 0)
+    monkeypatch.setattr("napari_dip.core.state.STATES_AT_MOST", 0)
     more = restored(in_slice(0, 44), resume=half, at_once=3)
     assert "in slices 0 to 1, counted from 0" in more.stop_reason
     assert np.isfinite(more.image).all()

@@ -243,7 +243,7 @@ def test_what_does_not_fit_beside_others_is_restored_after_them(monkeypatch: pyt
 def test_states_too_large_to_keep_are_forgotten_on_the_way(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     _, image = series(4)
     whole = restored(image)
-    monkeypatch.setattr("napari_dip.core.pieces.STATES_AT_MOST", 0)
+    monkeypatch.setattr("napari_dip.core.state.STATES_AT_MOST", 0)
     result = restored(image)
     assert result.states == ()
     assert np.array_equal(result.image, whole.image)

@@ -19,9 +19,8 @@ from napari_dip import record
 from napari_dip.core import device as devices
 from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise.model import Noise
-from napari_dip.core.pieces import tiles_of
 from napari_dip.core.reason import Choice
-from napari_dip.core.tiling import Tiling, snug, tiling
+from napari_dip.core.tiling import Tiling, snug, tiles_of, tiling
 from napari_dip.inputs import Slices, read_range
 from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source, read_known
 from napari_dip.io.ngff import Calibration

@@ -22,6 +22,7 @@ from napari_dip.core.reason import Reason
 from napari_dip.core.result import Progress, Result
 from napari_dip.core.solve import OutOfMemory, telling_of_memory
 from napari_dip.core.state import Event
+from napari_dip.core.tiling import tiles_of
 from napari_dip.cost import cost_of
 from napari_dip.plan import Plan
 from napari_dip.target import ArrayTarget
@@ -161,7 +162,7 @@ class Series:
     def _fits(self) -> int:
         """Fits of each slice, as memory allows now."""
         settings = self.ladder.settings
-        return len(pieces.tiles_of(self.plan.slices.values.shape[2:], settings)) * settings.runs
+        return len(tiles_of(self.plan.slices.values.shape[2:], settings)) * settings.runs
 
     def _neighbour(self, index: int) -> int | None:
         """The slice whose weights another one begins with: the same of the frame before, or the one before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
 import traceback
 from collections.abc import Callable, Iterator
@@ -15,7 +16,6 @@ import numpy.typing as npt
 
 from napari_dip import doubts
 from napari_dip.core import device as devices
-from napari_dip.core import pieces
 from napari_dip.core.attempt import NO_STATE
 from napari_dip.core.intensity import to_dtype
 from napari_dip.core.ladder import Ladder
@@ -23,7 +23,8 @@ from napari_dip.core.pieces import Account, States
 from napari_dip.core.problem import Problem
 from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.result import History, Result
-from napari_dip.core.state import FAILED, Event, has_ended, in_words, mark_of
+from napari_dip.core.state import FAILED, Event, has_ended, in_words, keepable, mark_of
+from napari_dip.core.tiling import tiles_of
 from napari_dip.cost import iterations_at_most
 from napari_dip.glance import glance
 from napari_dip.plan import Plan
@@ -168,8 +169,8 @@ class ArrayTarget:
     def _keep_states(self, index: int, states: States, ahead: set[int]) -> None:
         """Keep what it takes to go on, and where that is too much, what the slices to come begin with."""
         self._kept[index] = states
-        size = sum(pieces.size_of(list(each)) for each in self._kept.values())
-        self._all_kept = self._all_kept and bool(states) and size <= pieces.STATES_AT_MOST
+        every = itertools.chain(*self._kept.values())
+        self._all_kept = self._all_kept and bool(states) and keepable(every)
         if not self._all_kept:
             frame = int(np.prod(self.plan.slices.leading[1:], dtype=int))
             self._kept = {i: s for i, s in self._kept.items() if i in ahead or i == index or i > index - frame}
@@ -320,7 +321,7 @@ def unfinished(plan: Plan, states: States) -> float:
 
 def _left(plan: Plan, states: States) -> list[int]:
     """Number of fits of each slice still to do: not ended by a rule, or not begun though they have pixels to fit."""
-    tiles, runs = list(pieces.tiles_of(plan.slices.values.shape[2:], plan.settings)), plan.settings.runs
+    tiles, runs = list(tiles_of(plan.slices.values.shape[2:], plan.settings)), plan.settings.runs
     counts = [0] * len(plan.slices.values)
     for number, state in enumerate(states):
         index, tile = divmod(number // runs, len(tiles))

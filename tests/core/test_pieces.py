@@ -15,7 +15,7 @@ from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Blur, Compose, Downsample, Mask, Operator
 from napari_dip.core.problem import Problem
 from napari_dip.core.result import Result
-from napari_dip.core.tiling import Blend, seed_at
+from napari_dip.core.tiling import Blend, seed_at, tiles_of
 from tests.core.tiny import finish, holed, noisy, picture, problem, run, tiny
 
 WHITE = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
@@ -31,7 +31,7 @@ def tiled(case: Problem, **rest: Any) -> Result:
 
 def test_the_result_is_the_blend_of_a_fit_of_each_tile() -> None:
     case, settings = problem(16, 26), tiny(tile=16, overlap=6, uncertainty=True)
-    tiles = pieces.tiles_of((16, 26), settings)
+    tiles = tiles_of((16, 26), settings)
     assert len(tiles) == 2
     result = finish(pieces.iterate(case, settings))
     expected, spread = np.zeros((1, 16, 26)), np.zeros((1, 16, 26))
@@ -67,7 +67,7 @@ def test_seams_are_invisible() -> None:
     truth = 0.5 + 0.3 * np.sin(x / 5) * np.cos(y / 7)
     observation = (truth + 0.1 * np.random.default_rng(0).normal(size=truth.shape)).astype(np.float32)[None]
     settings = tiny(tile=24, overlap=8, iterations=150)
-    tiles = pieces.tiles_of((24, 96), settings)
+    tiles = tiles_of((24, 96), settings)
     rims = sorted({edge for place in tiles for edge in (place[1].start, place[1].stop)} - {0, 96})
     blend, pasted, joints = Blend(tiles, 1), np.zeros((24, 96)), []
     for place, part in pieces.cut(Problem(observation=observation, operator=Operator()), tiles):
@@ -112,7 +112,7 @@ def test_holes_and_guides_are_cut_with_the_tiles() -> None:
     missing[4:8, 14:20] = True
     guide = picture(16, 40).astype(np.float32)[None]
     case = replace(holed(missing), guide=guide)
-    for place, part in pieces.cut(case, pieces.tiles_of((16, 40), tiny(tile=16, overlap=6))):
+    for place, part in pieces.cut(case, tiles_of((16, 40), tiny(tile=16, overlap=6))):
         np.testing.assert_array_equal(part.known_pixels()[0], ~missing[place])
         np.testing.assert_array_equal(part.guide, guide[:, *place])
         assert part.known == pytest.approx(1 - missing[place].mean())
@@ -131,14 +131,14 @@ def test_each_tile_has_the_noise_at_its_mean() -> None:
     photons = Noise(gain=0.01, offset=0.0, read_noise=0.0, sigma=0.06)
     ramp = np.linspace(0.1, 0.9, 64, dtype=np.float32).repeat(16).reshape(64, 16).T[None]
     case = Problem(observation=np.ascontiguousarray(ramp), operator=Operator(), noise=photons)
-    sigmas = [part.noise.sigma for _, part in pieces.cut(case, pieces.tiles_of((16, 64), tiny(tile=16)))]
+    sigmas = [part.noise.sigma for _, part in pieces.cut(case, tiles_of((16, 64), tiny(tile=16)))]
     assert sigmas == sorted(sigmas)
-    means = [part.observation.mean() for _, part in pieces.cut(case, pieces.tiles_of((16, 64), tiny(tile=16)))]
+    means = [part.observation.mean() for _, part in pieces.cut(case, tiles_of((16, 64), tiny(tile=16)))]
     np.testing.assert_allclose(np.square(sigmas), 0.06**2 * np.array(means) / ramp.mean(), rtol=1e-5)
 
 
 def test_the_work_is_proportional_to_the_pixels() -> None:
-    counts = [len(pieces.tiles_of((n, n), tiny(tile=64))) for n in (1000, 2000, 4000)]
+    counts = [len(tiles_of((n, n), tiny(tile=64))) for n in (1000, 2000, 4000)]
     assert counts[1] / counts[0] == pytest.approx(4, rel=0.15)
     assert counts[2] / counts[1] == pytest.approx(4, rel=0.15)
 
@@ -196,7 +196,7 @@ def test_going_on_goes_on_with_every_tile() -> None:
 
 
 def test_states_that_take_too_much_memory_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pieces, "STATES_AT_MOST", 1)
+    monkeypatch.setattr("napari_dip.core.state.STATES_AT_MOST", 1)
     assert tiled(problem(16, 26)).states == ()
 
 

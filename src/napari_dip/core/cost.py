@@ -23,7 +23,8 @@ from napari_dip.core.methods.selfguided import share_is_sought
 from napari_dip.core.noise.calm import coefficients
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.pace import OF_PRIOR, rates_of
-from napari_dip.core.pieces import STATES_AT_MOST, tiles_of
+from napari_dip.core.state import STATES_AT_MOST
+from napari_dip.core.tiling import tiles_of
 from napari_dip.knobs import Method, Prior, SelfGuided
 from napari_dip.settings import Settings
 

@@ -26,32 +26,20 @@ from napari_dip.core.problem import Problem
 from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.result import History, Image, Progress, Result
 from napari_dip.core.solve import OutOfMemory, shown, step_down
-from napari_dip.core.state import FAILED, SAVING, Event, State, in_words
+from napari_dip.core.state import FAILED, SAVING, Event, State, in_words, keepable
 from napari_dip.core.telling import warn
-from napari_dip.core.tiling import Blend, Tiling, seed_at, tiling
+from napari_dip.core.tiling import Blend, Tiling, seed_at, tiles_of
 from napari_dip.settings import Settings
 
-STATES_AT_MOST = 2**30  # bytes of states that a result keeps for going on
 _RARELY = 10  # least interval of showing the whole image, over the cost of doing so
 
 States = tuple[State | None, ...]
 Steps = Generator[Progress | None, None, Result]
 
 
-def tiles_of(shape: tuple[int, ...], settings: Settings) -> Tiling:
-    """The tiles of an observation (*shape): by default one."""
-    side = settings.tile or max(shape)
-    return tiling(shape, side, settings.overlap or min(max(16, side // 8), side // 2))
-
-
 def seeds(seed: int, runs: int) -> list[int]:
     """The seeds of the runs: the first is the one given, the others are drawn from it."""
     return [seed, *(int(np.random.SeedSequence([seed, run]).generate_state(1)[0] >> 1) for run in range(1, runs))]
-
-
-def size_of(states: list[State | None]) -> int:
-    """Bytes of all weights and what the optimiser keeps for them."""
-    return sum(4 * w.numel() * w.element_size() for s in states if s is not None for w in s.weights.values())
 
 
 def cut(problem: Problem, tiles: Tiling) -> Iterator[tuple[Place, Problem]]:
@@ -294,7 +282,7 @@ class _Fits:
             self.done.append(Account.of(result))
         if self.states is not None and result.states:
             self.states[piece] = result.states[0]
-        if not result.states or (self.states is not None and size_of(self.states) > STATES_AT_MOST):
+        if not result.states or (self.states is not None and not keepable(self.states)):
             self.states = None
         if not result.complete:
             self.end(piece, result.end, over=result.end.reason in (Reason.OUT_OF_MEMORY, Reason.STOPPED))

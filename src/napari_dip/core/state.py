@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 SLOWER, SAVING = "no CUDA graph", "less memory"
 #: The kind of those that cost a slice, a tile or a run.
 FAILED = "failed"
+STATES_AT_MOST = 2**30  # bytes of states that a result keeps for going on
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,12 @@ class State:
     losses: tuple[float, ...]
     rule: dict[str, Any] = field(default_factory=dict)
     warm: bool = False  # True if it began from the weights of a neighbour
+
+
+def keepable(states: Iterable[State | None]) -> bool:
+    """True if a result keeps so many states: all weights, and what the optimiser keeps for them."""
+    size = sum(4 * w.numel() * w.element_size() for s in states if s is not None for w in s.weights.values())
+    return size <= STATES_AT_MOST
 
 
 def has_ended(state: State | None) -> bool:

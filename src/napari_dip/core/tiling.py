@@ -15,6 +15,8 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.settings import Settings
+
 Place = tuple[slice, ...]
 
 
@@ -133,6 +135,12 @@ def tiling(shape: tuple[int, ...], side: int | Sequence[int], overlap: int | Seq
             steps = math.ceil((n - s) / (s - o))
             corners.append(tuple((n - s) * i // steps for i in range(steps + 1)))
     return Tiling(shape, tuple(map(min, shape, sides)), tuple(corners))
+
+
+def tiles_of(shape: tuple[int, ...], settings: Settings) -> Tiling:
+    """Tiles of an observation (*shape): by default one."""
+    side = settings.tile or max(shape)
+    return tiling(shape, side, settings.overlap or min(max(16, side // 8), side // 2))
 
 
 def snug(length: int, side: int, overlap: int) -> int:
