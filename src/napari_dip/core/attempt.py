@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -136,16 +135,11 @@ class Attempt:
 
     def preview(self) -> Image | None:
         """The image so far; None if there is no memory to make it, which costs the previews and not the run."""
-        try:
-            return self.fitter.image()
-        except Exception as error:
-            if not devices.is_out_of_memory(error):
-                raise
-            traceback.clear_frames(error.__traceback__)
-            failure = str(error).split("\n")[0]
-        self.fitter.drop_gradients()
-        self._tell(SAVING, f"memory ran out on {self.device} over a preview ({failure}): no more are shown")
-        return None
+        image, failure = devices.if_memory_allows(self.fitter.image)
+        if image is None:
+            self.fitter.drop_gradients()
+            self._tell(SAVING, f"memory ran out on {self.device} over a preview ({failure}): no more are shown")
+        return image
 
     def rescue(self) -> None:
         """Go back to the last good state if a loss since the last check was not finite, memory permitting."""
@@ -153,14 +147,10 @@ class Attempt:
 
     def _if_there_is_room(self, make: Callable[[], Made]) -> Made | None:
         """Make something, in the second try if need be; None if memory runs out over it."""
-        try:
-            return devices.in_two_tries(make, self.fitter.drop_gradients)
-        except Exception as error:
-            if not devices.is_out_of_memory(error):
-                raise
-            traceback.clear_frames(error.__traceback__)
-        self.fitter.drop_gradients()
-        return None
+        made, failure = devices.if_memory_allows(lambda: devices.in_two_tries(make, self.fitter.drop_gradients))
+        if failure:
+            self.fitter.drop_gradients()
+        return made
 
     def outcome(self, *, final: bool, stopped: bool = False, cpu: bool = False) -> Outcome | None:
         """Outcome so far; None if there is no memory for an image.
@@ -209,13 +199,9 @@ class Attempt:
             told = (SAVING, ": it is made on the CPU") if cpu else (kind, "")
             ways = [(self.fitter.mark, "", ""), (self.fitter.mark, *told), *ways]
         for way, kind, instead in ways:
-            try:
-                return way()
-            except Exception as error:
-                if not devices.is_out_of_memory(error):
-                    raise
-                traceback.clear_frames(error.__traceback__)
-                failure = str(error).split("\n")[0]
+            mark, failure = devices.if_memory_allows(way)
+            if mark is not None:
+                return mark
             self.fitter.drop_gradients()
             if kind:
                 self._tell(kind, f"memory ran out over the final image ({failure}){instead}")

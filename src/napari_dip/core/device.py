@@ -150,6 +150,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
 
 
+def if_memory_allows(make: Callable[[], Made]) -> tuple[Made | None, str]:
+    """What is made, and no failure; None and the message if memory ran out over it."""
+    try:
+        return make(), ""
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)  # their variables would keep every tensor alive
+        return None, str(error).split("\n")[0] or type(error).__name__
+
+
 def in_two_tries(make: Callable[[], Made], make_room: Callable[[], object]) -> Made:
     """Make something; if memory runs out, make room and try once more."""
     try:

@@ -208,12 +208,9 @@ def steps(
 
 def _residual(problem: Problem, image: Image, events: list[Event]) -> Image:
     """Residual of an image; NaN where there is no memory for it, which costs no image."""
-    try:
-        return problem.residual(image)
-    except Exception as error:
-        if not devices.is_out_of_memory(error):
-            raise
-        traceback.clear_frames(error.__traceback__)
+    residual, _ = devices.if_memory_allows(lambda: problem.residual(image))
+    if residual is not None:
+        return residual
     events.append(Event(0, SAVING, "memory ran out over the residual, which is not known"))
     return np.full_like(problem.observation, np.nan)
 
