@@ -31,6 +31,7 @@ PRIOR: dict[str, Any] = {
     "code_channels": 4,
     "iterations": 12,
     "runs": 1,
+    "refine": 0,
 }
 SELF: dict[str, Any] = {
     "preset": "denoise-self",

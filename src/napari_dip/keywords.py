@@ -65,6 +65,7 @@ class Knobs(TypedDict, total=False):
     code_scale: float
     code_noise: float
     recorruption: float
+    refine: int
     crop: int
     batch: int
     similar_patches: bool

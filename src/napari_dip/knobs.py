@@ -314,6 +314,15 @@ class PriorKnobs:
         "choice",
         choices=("none", "tv", "tikhonov"),
     )
+    refine: int = knob(
+        0,
+        "Steps of similar patches behind the prior, with falling noise and the measurement put back each time; 0 for "
+        "none.",
+        "int",
+        min=0,
+        max=1000,
+        advanced=False,
+    )
     regulariser_weight: float = knob(
         0.0, "Weight of the regulariser against the mean square error.", "float", min=0, max=1e6, step=0.001
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -14,11 +15,12 @@ from napari_dip.core import device as devices
 from napari_dip.core.device import Device
 from napari_dip.core.guard import GaveUp, Guard
 from napari_dip.core.methods import fitter_of
+from napari_dip.core.methods.refine import refined
 from napari_dip.core.problem import Problem
 from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.state import SAVING, Event, Mark, State, copy_to, on_host
 from napari_dip.core.stopping import RULES
-from napari_dip.knobs import Method
+from napari_dip.knobs import Method, Prior
 
 Image = npt.NDArray[Any]
 Made = TypeVar("Made")
@@ -67,11 +69,12 @@ class Attempt:
         events: list[Event],
         found: dict[str, Tensor],
     ) -> None:
-        self.method, self.device, self.events = method, device, events
+        self.problem, self.method, self.device, self.events = problem, method, device, events
         self.rule = RULES[choice.name](problem, method)
         self.fitter = fitter_of(self.rule.problem, method, device.name)
         self.fitter.events, self.fitter.found = events, found
         self.guard = Guard()
+        self._refined: Tensor | None = None
         self._rule_name = choice.name
 
     def begin(self, state: State | None, neighbour: State | None, since: int | None = None) -> None:
@@ -141,6 +144,32 @@ class Attempt:
             self._tell(SAVING, f"memory ran out on {self.device} over a preview ({failure}): no more are shown")
         return image
 
+    def refine(self) -> Generator[float, None, None]:
+        """Refine the image of the fit by similar patches, if its method has them, yielding the share that is done.
+
+        Where memory runs out over it, the image stays as it is.
+        """
+        steps = self.method.refine if isinstance(self.method, Prior) else 0
+        if not steps:
+            return
+        try:
+            self._refined = yield from refined(self.problem, (self.rule.mark or self.fitter.mark()).image, steps)
+            return
+        except Exception as error:
+            if not devices.is_out_of_memory(error):
+                raise
+            traceback.clear_frames(error.__traceback__)
+            failure = str(error).split("\n")[0]
+        self.fitter.drop_gradients()
+        self._tell(SAVING, f"memory ran out over similar patches ({failure}): the image is that of the prior")
+
+    @property
+    def steps_behind(self) -> str:
+        """Words on what came after the fit; empty if nothing did."""
+        if self._refined is None or not isinstance(self.method, Prior):
+            return ""
+        return f", then {self.method.refine} step{'s' * (self.method.refine > 1)} of similar patches"
+
     def rescue(self) -> None:
         """Go back to the last good state if a loss since the last check was not finite, memory permitting."""
         self._if_there_is_room(lambda: self.guard.rescue(self.fitter))
@@ -168,10 +197,11 @@ class Attempt:
         if last is None:
             return None
         mark = last if self.rule.mark is None or stopped else self.rule.mark
-        image = self._if_there_is_room(lambda: on_host(mark.image))
+        best = mark.image if stopped or self._refined is None else self._refined
+        image = self._if_there_is_room(lambda: on_host(best))
         if image is None:
             return None
-        latest = image if mark is last else self._if_there_is_room(lambda: on_host(last.image))
+        latest = image if best is last.image else self._if_there_is_room(lambda: on_host(last.image))
         spread = None if mark.spread is None else mark.spread
         state = self._if_there_is_room(self.state)
         if state is None and final:

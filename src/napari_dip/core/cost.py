@@ -69,6 +69,7 @@ _OF_GPU = 0.8, 128 * 2**20  # factor, as a GPU leaves no gaps, and bytes of the 
 _ITERATION = {"prior": OF_PRIOR, "self-guided": np.array([4, 7.7, 3])}
 _PREDICTION = np.array([0.5, 3, 1])
 _COMPARED = np.array([0.08, 4e5, 3.2e5])  # calls, bytes and operations of NL-Ridge per pixel
+_NEARER = 0.45  # factor on that where patches are compared only so near as behind a prior
 _SECONDS = 2e-6  # per pixel: the estimate of the noise, and the verdict
 #: Time of each later slice relative to the first: 0.34 to 0.39 where a warm start helps, 1.11 to 1.25 where it does not
 #: (python -m benchmarks neighbours). Which of the two it will be is not known beforehand.
@@ -173,7 +174,8 @@ def _prior(channels: int, image: Shape, method: Prior, voxel_size: Size | None) 
     code = {"mesh": len(image), "guide": channels}.get(method.code, method.code_channels)
     forward = passed(method, code, channels, image, voxel_size)
     memory, state = _memory(forward, method, len(image)), 3 * forward.weights + 4 * channels * math.prod(image)
-    return _Fit(memory, state, method.iterations * _work(forward, method), np.zeros(3))
+    behind = method.refine * channels * math.prod(image) * _NEARER * _COMPARED
+    return _Fit(memory, state, method.iterations * _work(forward, method) + behind, np.zeros(3))
 
 
 def _self_guided(

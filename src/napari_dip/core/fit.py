@@ -45,10 +45,13 @@ def fit(attempt: Attempt, last: int, clock: Clock) -> Generator[Progress | None,
         return Reason.AFRESH.told()
     if (yield from clock.through(fitter.finish())):
         return clock.stopped()
+    if (yield from clock.through(attempt.refine())):
+        return clock.stopped()
     if not reason:
-        return Reason.FINISHED.told(iterations=last, remark="" if rule.ended else rule.remark())
-    rule.ended = True
-    return Reason.RULE.told(rule=reason)
+        end = Reason.FINISHED.told(iterations=last, remark="" if rule.ended else rule.remark())
+    else:
+        rule.ended, end = True, Reason.RULE.told(rule=reason)
+    return end.and_(attempt.steps_behind)
 
 
 class Clock:

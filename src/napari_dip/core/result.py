@@ -104,9 +104,10 @@ class Result:
     Attributes
     ----------
     image : array
-        In the units and axes of the input: what the stopping rule marked, else the image at the end.
+        In the units and axes of the input: what the stopping rule marked, else the image at the end; refined
+        by similar patches if the settings say so (`refine`).
     last : array
-        The image at the end of the run, like `image`.
+        The image at the end of the run, like `image`, never refined. So are previews, and the state to go on from.
     residual : array
         Observation minus what the instrument would see of the fitted image, in the units and axes of the input; NaN
         where that is not known.

@@ -147,10 +147,11 @@ def steps(
             try:
                 attempt.begin(state, neighbour, first)
                 over = finish and attempt.rule.ended
+                before = attempt.end_as_before(state) if over else None
                 last = attempt.fitter.iteration if over else first + attempt.rule.at_most(method.iterations, first)
                 end = yield from fit(attempt, last, Clock(attempt, last, should_stop, interval, snapshot_every))
-                if over and end.reason.complete:
-                    end = attempt.end_as_before(state)
+                if before is not None and end.reason.complete:
+                    end = before.and_(attempt.steps_behind)
                 if end.reason is Reason.AFRESH:
                     events.append(Event(attempt.fitter.iteration, "afresh", str(end)))
                     state, neighbour, saved = None, None, None

@@ -32,7 +32,7 @@ from napari_dip.core.pauses import part, without_pauses
 
 Array = npt.NDArray[np.float64]
 _STEP = 4  # pixels from one reference patch to the next
-REACH = 18  # pixels from a reference patch to the furthest of its group, along each axis
+REACH = 18  # pixels from a reference patch to the furthest of its group, along each axis, by default
 _REFERENCES = 1024  # reference patches matched at a time, over the channels; 1024 of them take 6 MB of distances
 WORKERS = 8  # strips at a time on a CPU, at the most
 _VALUES = {"cpu": 2**18}  # pixels of groups in one batch of solves: 1 MB an array, which a cache holds
@@ -99,8 +99,13 @@ def nonlocal_ridge(image: Tensor, sigma: float, shared: Array | None = None) -> 
     return without_pauses(by_strips(image, sigma, shared))
 
 
-def by_strips(image: Tensor, sigma: float, shared: Array | None = None) -> Generator[float, None, Tensor]:
-    """`nonlocal_ridge` with pauses: yields the share that is done after each strip, and returns the image."""
+def by_strips(
+    image: Tensor, sigma: float, shared: Array | None = None, *, reach: int = REACH
+) -> Generator[float, None, Tensor]:
+    """`nonlocal_ridge` with pauses: yields the share that is done after each strip, and returns the image.
+
+    `reach` is the distance in pixels of the patches that are compared.
+    """
     if image.ndim not in (3, 4):
         raise ValueError(f"image has the shape {tuple(image.shape)}; give it channels and two or three spatial axes")
     if not 0 <= sigma < float("inf"):
@@ -108,7 +113,7 @@ def by_strips(image: Tensor, sigma: float, shared: Array | None = None) -> Gener
     if image.ndim == 4:
         planes, count = [], image.shape[1]
         for z, plane in enumerate(image.unbind(1)):
-            planes.append((yield from part(by_strips(plane, sigma, shared), z, count)))
+            planes.append((yield from part(by_strips(plane, sigma, shared, reach=reach), z, count)))
         return torch.stack(planes, dim=1)
     noisy = image.detach().float()
     if sigma == 0 or not noisy.numel():
@@ -117,22 +122,22 @@ def by_strips(image: Tensor, sigma: float, shared: Array | None = None) -> Gener
     noisy = (noisy - level) / sigma
     strides = (1, 1) if shared is None else strides_of(shared, tuple(noisy.shape[1:]))
     if shared is None or max(strides) == 1:
-        estimate = yield from _in_steps(noisy)
+        estimate = yield from _in_steps(noisy, reach)
         return estimate * sigma + level
     guide, grids = torch.empty_like(noisy), phases(strides)
     for i, grid in enumerate(grids):
-        guide[grid] = yield from part(_in_steps(noisy[grid]), i, len(grids) + 1)
-    last = in_step(noisy, guide, ON_ALL_PIXELS, known=True, shared=torch.from_numpy(shared).to(noisy))
+        guide[grid] = yield from part(_in_steps(noisy[grid], reach), i, len(grids) + 1)
+    last = in_step(noisy, guide, ON_ALL_PIXELS, known=True, shared=torch.from_numpy(shared).to(noisy), reach=reach)
     estimate = yield from part(last, len(grids), len(grids) + 1)
     return estimate * sigma + level
 
 
-def _in_steps(noisy: Tensor) -> Generator[float, None, Tensor]:
+def _in_steps(noisy: Tensor, reach: int = REACH) -> Generator[float, None, Tensor]:
     """All three steps for an image (C, H, W) with white noise of unit variance."""
     first, second = _sizes(noisy)
     estimate = noisy
     for step, groups in enumerate((first, second, second)):
-        estimate = yield from part(in_step(noisy, estimate, groups, known=step > 0), step, 3)
+        estimate = yield from part(in_step(noisy, estimate, groups, known=step > 0, reach=reach), step, 3)
     return estimate
 
 
@@ -151,6 +156,7 @@ def in_step(
     known: bool,
     shared: Tensor | None = None,
     workers: int = WORKERS,
+    reach: int = REACH,
 ) -> Generator[float, None, Tensor]:
     """One step for images (C, H, W) with unit noise variance: groups and weights from the guide, pixels from `noisy`.
 
@@ -163,20 +169,20 @@ def in_step(
     noisy, guide = _extended(noisy, side), _extended(guide, side)
     channels, *extended = noisy.shape
     down, across = (n - side + 1 for n in extended)  # places of a patch; a multiple of the step, plus one
-    count = min(groups.count, min(down, REACH + 1) * min(across, REACH + 1))
+    count = min(groups.count, min(down, reach + 1) * min(across, reach + 1))
     strip = strip_of(across, channels)
     batch = max(1, _VALUES.get(noisy.device.type, _MANY_VALUES) // (count * channels * side**2))
-    most = min(strip + 2 * REACH, down)
+    most = min(strip + 2 * reach, down)
     local = threading.local()
 
     def estimate(top: int) -> _Strip:
         """Strip of references from `top` on: its rows, the weighted sums of its estimates there, and the weights."""
         bottom = min(top + strip, down)
-        low, high = max(top - REACH, 0), min(bottom + REACH, down)
+        low, high = max(top - reach, 0), min(bottom + reach, down)
         if not hasattr(local, "space"):
             local.space = _Workspace(noisy, side, most * across, known=known)
         space, places_here = local.space, (high - low) * across
-        near = _similar(guide, top, bottom, side, count) - low * across
+        near = _similar(guide, top, bottom, side, count, reach) - low * across
         rows = slice(low, high + side - 1)
         patches = _patches(noisy[:, rows], side, space.patches[:places_here])
         guides = _patches(guide[:, rows], side, space.guides[:places_here]) if known else patches
@@ -281,12 +287,12 @@ def _folded(patches: Tensor, shape: tuple[int, int], side: int, space: Tensor) -
     return fold
 
 
-def _similar(guide: Tensor, top: int, bottom: int, side: int, count: int) -> Tensor:
+def _similar(guide: Tensor, top: int, bottom: int, side: int, count: int, reach: int) -> Tensor:
     """Places (references, count) of the patches most like each reference patch between two rows of the grid."""
-    span = 2 * REACH + 1
+    span = 2 * reach + 1
     across = guide.shape[2] - side + 1
     here = guide[:, top : bottom - (bottom - 1 - top) % _STEP + side - 1, :, None]
-    beyond = F.pad(guide, [REACH] * 4, value=float("inf"))  # a patch that leaves the image is like no other
+    beyond = F.pad(guide, [reach] * 4, value=float("inf"))  # a patch that leaves the image is like no other
     grid = ((n - side) // _STEP + 1 for n in here.shape[1:3])
     distance = guide.new_empty(*grid, span, span)  # rows and columns of the grid, shifts down and right
     difference = guide.new_empty(*here.shape[:3], span)  # C, rows, columns, shifts along the row
@@ -295,11 +301,11 @@ def _similar(guide: Tensor, top: int, bottom: int, side: int, count: int) -> Ten
         there = beyond[:, top + y : top + y + here.shape[1]].unfold(2, span, 1)
         torch.sum(torch.sub(there, here, out=difference).square_(), 0, out=square)
         distance[:, :, y] = F.avg_pool2d(square.permute(2, 0, 1)[None], side, _STEP)[0].permute(1, 2, 0)
-    distance[:, :, REACH, REACH] = -1  # itself comes first, even where all are alike: so every pixel has an estimate
+    distance[:, :, reach, reach] = -1  # itself comes first, even where all are alike: so every pixel has an estimate
     nearest = distance.flatten(2).topk(count, largest=False, sorted=False).indices
     rows = torch.arange(top, bottom, _STEP, device=guide.device)[:, None, None]
     columns = torch.arange(0, across, _STEP, device=guide.device)[:, None]
-    down, right = nearest // span - REACH, nearest % span - REACH
+    down, right = nearest // span - reach, nearest % span - reach
     return ((rows + down) * across + columns + right).flatten(0, 1)
 
 

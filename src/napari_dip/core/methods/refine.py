@@ -1,0 +1,120 @@
+"""Similar patches behind a prior: plug and play, with falling noise and the measurement put back at each step.
+
+The prior knows images by its architecture, similar patches know this one by itself; they err differently. So the image
+of the prior is taken for a noisy one: similar patches denoise it, the measurement is put back, and so on with less and
+less noise (Venkatakrishnan, Bouman, Wohlberg 2013; the weights of Zhang et al., "Plug-and-play image restoration with
+deep denoiser prior", 2021).
+
+Where the contrast of the image is far below these noises, as in a dark background, patches only smooth: the image stays
+that of the prior there.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Generator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_dip.core.methods.nlridge import by_strips
+from napari_dip.core.pauses import part
+from napari_dip.core.problem import Problem
+
+# Chosen on half of the images of benchmarks/results/refine.md, the other half is for the claim.
+FIRST, LAST = 15 / 255, 1 / 255  # noise of the first step and of the last, over the range of the image
+_ABOVE = 2.0  # the first over the noise of the measurement, at the least
+_TRUST = 0.23  # weight of patches against the measurement, times the ratio of their variances
+_SOLVES = 10  # conjugate gradients at a time
+_ENOUGH = 1e-10  # of the squared residual: where they end
+REACH = 8  # pixels to the furthest similar patch: half as far costs a fourth and loses nothing where an image is smooth
+_FAINT = 4 / 255  # contrast at which half of the change is kept, over the range of the image
+_AROUND = 33  # pixels a side over which contrast is measured
+
+
+def refined(problem: Problem, image: Tensor, steps: int) -> Generator[float, None, Tensor]:
+    """Refine a restored image by similar patches, yielding the share that is done.
+
+    Parameters
+    ----------
+    problem : Problem
+    image : float tensor (1, C, *image)
+        In scaled intensities, finite.
+    steps : int
+        Of patches; 0 gives the image back.
+
+    Returns
+    -------
+    float tensor (1, C, *image)
+        Bit by bit the same for the same image and number of threads on a CPU.
+    """
+    operator = copy.deepcopy(problem.operator).to(image.device)  # Module.to moves in place
+    observation = torch.from_numpy(problem.observation)[None].to(image)
+    noise = noise_left(problem, operator, image, observation)
+    first, last = max(FIRST, _ABOVE * noise), max(LAST, noise)
+    estimate = image
+    for step in range(steps):
+        sigma = first * (last / first) ** (step / max(steps - 1, 1))
+        estimate = put_back(operator, observation, estimate, _TRUST * (noise / sigma) ** 2)
+        estimate = (yield from part(by_strips(estimate[0], sigma, reach=REACH), step, steps))[None]
+    power = contrast(image).square()
+    return torch.lerp(image, estimate, power / (power + _FAINT**2))
+
+
+def noise_left(problem: Problem, operator: Callable[[Tensor], Tensor], image: Tensor, observation: Tensor) -> float:
+    """Noise of the measurement that may count as such: its sigma, at most the residual that an image has left.
+
+    A guess among missing pixels counts for nothing: it is texture as often as noise, and known pixels that are put back
+    as measured gain in either case.
+    """
+    if problem.noise is None or (problem.noise.warning and problem.known < 1):
+        return 0.0
+    with torch.no_grad():
+        residual = math.sqrt(float((observation - operator(image)).square().mean()) / problem.known)
+    return min(problem.noise.sigma, residual)
+
+
+def put_back(operator: Callable[[Tensor], Tensor], observation: Tensor, image: Tensor, weight: float) -> Tensor:
+    """The image (1, C, *image) next to this one that explains a measurement: least |y - Ax|^2 + weight |x - image|^2.
+
+    By conjugate gradients on the normal equations; autograd gives the adjoint of the operator.
+    """
+    place = torch.zeros_like(image, requires_grad=True)
+    with torch.enable_grad():
+        seen = operator(place)
+
+    def adjoint(measured: Tensor) -> Tensor:
+        (back,) = torch.autograd.grad(seen, place, measured, retain_graph=True)
+        return back
+
+    with torch.no_grad():
+        left = adjoint(observation - operator(image))
+        change, direction, power = torch.zeros_like(left), left.clone(), left.square().sum()
+        enough = _ENOUGH * power
+        for _ in range(_SOLVES):
+            if power <= enough:
+                break
+            mapped = adjoint(operator(direction)) + weight * direction
+            step = power / (direction * mapped).sum()
+            change += step * direction
+            left = left - step * mapped
+            before, power = power, left.square().sum()
+            direction = left + power / before * direction
+        return image + change
+
+
+def contrast(image: Tensor) -> Tensor:
+    """Standard deviation of an image (1, C, *S) around each pixel, over the channels: (1, 1, *S)."""
+    axes = tuple(range(2, image.ndim))
+    sides = [min(_AROUND, n - 1 + n % 2) for n in image.shape[2:]]  # odd
+    edges = [n // 2 for n in reversed(sides) for _ in range(2)]  # F.pad counts from the last axis
+    pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[len(axes)]
+
+    def mean(values: Tensor) -> Tensor:
+        return pool(F.pad(values, edges, mode="replicate"), sides, stride=1)
+
+    centred = image - image.mean(axes, keepdim=True)
+    variance = mean(centred.square()) - mean(centred).square()
+    return variance.clamp(min=0).mean(1, keepdim=True).sqrt()

@@ -1,0 +1,158 @@
+"""Similar patches behind a prior: laws of the data step, of the refined image, and of the runs that have them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import napari_dip
+from napari_dip.core.methods.refine import contrast, noise_left, put_back, refined
+from napari_dip.core.noise.model import Noise
+from napari_dip.core.operators import Blur, Compose, Downsample, Mask, Operator
+from napari_dip.core.pauses import without_pauses
+from napari_dip.core.problem import Problem
+from tests.core.tiny import noisy, picture
+
+STEPS: dict[str, Any] = {"channels": 4, "scales": 2, "code_channels": 4, "iterations": 6, "threads": 1}
+TINY: dict[str, Any] = {**STEPS, "progress": False}
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(1, 1, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def masked(*shape: int) -> Problem:
+    missing = np.random.default_rng(3).random(shape) < 0.4
+    image = picture(*shape).astype(np.float32)
+    return Problem(
+        observation=np.where(missing, 0, image)[None].astype(np.float32),
+        operator=Mask(torch.from_numpy(~missing)[None, None]),
+        known=float(1 - missing.mean()),
+    )
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        Mask(random(16, 16) > 0.5),
+        Downsample((2, 2)),
+        Compose(Downsample((2, 2)), Mask(random(8, 8) > 0.3)),
+        Blur(torch.full((3, 3), 1 / 9), (1, 1)),
+    ],
+    ids=lambda operator: type(operator).__name__,
+)
+def test_what_is_put_back_minimises_both_distances(operator: Operator) -> None:
+    image, weight = random(16, 16, seed=1), 0.5
+    observation = operator(random(16, 16, seed=2))
+
+    def cost(x: torch.Tensor) -> float:
+        return float((observation - operator(x)).square().sum() + weight * (x - image).square().sum())
+
+    found = put_back(operator, observation, image, weight)
+    assert cost(found) < cost(image)
+    for seed in range(3):
+        nearby = found + 0.01 * (random(16, 16, seed=10 + seed) - 0.5)
+        assert cost(found) <= cost(nearby)
+
+
+def test_known_pixels_without_noise_are_put_back_as_measured() -> None:
+    problem = masked(16, 16)
+    observation = torch.from_numpy(problem.observation)[None]
+    back = put_back(problem.operator, observation, random(16, 16), 0)
+    assert torch.allclose(problem.operator(back), observation, atol=1e-6)
+
+
+def test_the_noise_is_at_most_the_residual_that_is_left() -> None:
+    problem = Problem(observation=picture(16, 16)[None].astype(np.float32), operator=Operator())
+    observation = torch.from_numpy(problem.observation)[None]
+    assert noise_left(problem, problem.operator, observation, observation) == 0
+    loud = Problem(
+        observation=problem.observation, operator=Operator(), noise=Noise(gain=0, offset=0, read_noise=0.2, sigma=0.2)
+    )
+    assert noise_left(loud, loud.operator, observation + 0.05, observation) == pytest.approx(0.05, rel=1e-3)
+    assert noise_left(loud, loud.operator, observation + 0.5, observation) == pytest.approx(0.2)
+    guess = replace(loud, known=0.5, noise=Noise(gain=0, offset=0, read_noise=0.2, sigma=0.2, warning="a guess"))
+    assert noise_left(guess, guess.operator, observation + 0.5, observation) == 0
+
+
+def test_a_refined_image_is_nearer_to_the_truth() -> None:
+    problem, truth = masked(48, 48), torch.from_numpy(picture(48, 48).astype(np.float32))[None, None]
+    rough = truth + 0.05 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
+    better = without_pauses(refined(problem, rough, 4))
+    assert (better - truth).square().mean() < (rough - truth).square().mean()
+    assert torch.equal(better, without_pauses(refined(problem, rough, 4)))
+    assert torch.equal(rough, without_pauses(refined(problem, rough, 0)))
+
+
+def test_where_nothing_rises_above_the_patches_the_image_stays() -> None:
+    dark = 1e-4 * random(40, 40)
+    problem = Problem(observation=dark[0].numpy(), operator=Operator())
+    assert torch.allclose(without_pauses(refined(problem, dark, 2)), dark, atol=1e-6)
+    assert contrast(dark).max() < 1e-4
+
+
+def test_a_volume_and_channels_are_refined_too() -> None:
+    volume = torch.rand(1, 2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    problem = Problem(observation=volume[0].numpy(), operator=Operator())
+    better = without_pauses(refined(problem, volume, 1))
+    assert better.shape == volume.shape
+    assert torch.isfinite(better).all()
+
+
+@pytest.mark.parametrize(
+    ("task", "more"),
+    [("inpaint", {"mask": np.eye(20, dtype=bool)}), ("superresolve", {"factor": 2}), ("deconvolve", {"psf": 1.0})],
+)
+def test_a_run_says_how_its_image_was_refined_and_keeps_the_last_iterate(task: str, more: dict[str, Any]) -> None:
+    image = 100 * noisy(20, 20)
+    run = getattr(napari_dip, task)
+    with_patches, without = (run(image, **more, **TINY, refine=steps) for steps in (2, 0))
+    assert with_patches.settings.refine == with_patches.record["settings"]["refine"] == 2
+    assert "then 2 steps of similar patches" in with_patches.stop_reason
+    assert "similar patches" not in without.stop_reason
+    assert np.array_equal(with_patches.last, without.last)
+    assert not np.array_equal(with_patches.image, without.image)
+    assert np.isfinite(with_patches.image).all()
+    again = run(image, **more, **TINY, refine=2)
+    assert np.array_equal(with_patches.image, again.image)
+
+
+def test_missing_pixels_do_not_reach_the_patches() -> None:
+    image, mask = 100 * noisy(20, 20), np.eye(20, dtype=bool)
+    first = napari_dip.inpaint(np.where(mask, np.nan, image), **TINY, refine=2)
+    other = napari_dip.inpaint(np.where(mask, 1e6, image), mask, **TINY, refine=2)
+    assert np.array_equal(first.image, other.image)
+
+
+def test_brightness_and_contrast_are_followed() -> None:
+    image, mask = noisy(20, 20), np.eye(20, dtype=bool)
+    first = napari_dip.inpaint(image, mask, **TINY, refine=2, stop="iterations")
+    other = napari_dip.inpaint(512 * image + 1024, mask, **TINY, refine=2, stop="iterations")
+    np.testing.assert_allclose(other.image, 512 * first.image + 1024, atol=1e-3 * 512)
+
+
+def test_a_run_that_goes_on_refines_from_the_network_anew() -> None:
+    image, mask = noisy(20, 20), np.eye(20, dtype=bool)
+    knobs = {**TINY, "stop": "iterations"}
+    half = napari_dip.inpaint(image, mask, **{**knobs, "iterations": 3}, refine=2)
+    rest = napari_dip.inpaint(image, mask, resume=half, iterations=3, progress=False)
+    whole = napari_dip.inpaint(image, mask, **knobs, refine=2)
+    np.testing.assert_allclose(rest.image, whole.image, atol=1e-5)
+
+
+def test_a_run_that_is_stopped_over_patches_has_the_image_of_the_prior() -> None:
+    image, mask, asked = noisy(20, 20), np.eye(20, dtype=bool), count()
+    run = napari_dip.iterate("inpaint", image, mask, should_stop=lambda: next(asked) >= 7, **STEPS)
+    for _ in run:
+        pass
+    assert not run.result.complete
+    assert run.result.iterations == 6
+    assert np.array_equal(run.result.image, run.result.last)
+    finished = napari_dip.inpaint(image, mask, resume=run.result, progress=False)
+    assert finished.complete
+    assert "steps of similar patches" in finished.stop_reason
