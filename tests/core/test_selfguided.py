@@ -294,6 +294,31 @@ def test_comparing_patches_is_shown_before_the_first_iteration() -> None:
     assert np.array_equal(before[-1].image, volume.observation)
 
 
+def test_the_first_picture_is_that_of_similar_patches_and_comes_with_the_first_iteration() -> None:
+    search = ready(case(48, 48), stop="iterations")
+    assert search._teacher is not None
+    patches = search._scaled(search._teacher)
+    steps = solve.iterate(case(48, 48), small(stop="iterations"), interval=1e6)
+    first = next(each for each in steps if each.ready == 1)
+    assert first.iteration == 1
+    generator = torch.from_numpy(run(case(48, 48), small(iterations=1, similar_patches=False)).last)
+    assert np.abs(first.image - patches[0].numpy()).max() < 0.1 * (generator - patches[0]).abs().max()
+    assert next(steps, None) is None  # the next one only after the interval
+
+
+def test_an_interval_without_end_shows_nothing() -> None:
+    assert list(solve.iterate(case(), small(), interval=np.inf)) == []
+
+
+def test_half_of_what_is_shown_at_the_end_is_of_similar_patches() -> None:
+    search = ready(case(48, 48), stop="iterations", iterations=4)
+    assert search._teacher is not None
+    for share in (0.875, 0.75, 0.625, 0.5):
+        search.step()
+        generator = search.predict(search._photons)
+        torch.testing.assert_close(search.average, search._scaled(generator.lerp(search._teacher, share)))
+
+
 @pytest.mark.parametrize("at", [0, 1, 6])
 def test_a_run_that_the_user_stops_does_not_wait(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     """Before, among and after the pauses that similar patches make."""

@@ -113,6 +113,7 @@ class Clock:
     def through(self, work: Generator[float, None, None]) -> Generator[Progress | None, None, bool]:
         """Do the work before the first iteration or after the last; returns True if the user stopped it."""
         attempt, fitter, shown = self._attempt, self._attempt.fitter, time.perf_counter()
+        ready = 0.0
         for ready in work:
             if self._should_stop():
                 return True
@@ -126,4 +127,6 @@ class Clock:
             )
             yield None if image is None else here(image=image, loss=np.nan, rate=0)
         self._began = self._shown = time.perf_counter()
+        if ready and not fitter.iteration and self._interval < np.inf:
+            self._shown -= self._interval  # what was prepared is to be seen with the first iteration
         return False

@@ -245,11 +245,15 @@ class SelfGuidedFitter(Fitter):
 
     @property
     def average(self) -> Tensor:
-        """Restored image so far, (1, C, *image): predicted once, and kept until the next iteration."""
+        """Restored image so far, (1, C, *image): predicted once, and kept until the next iteration.
+
+        The share of the teacher falls from all to a half over the planned fit: it is a good picture from the start,
+        which the generator becomes by and by.
+        """
         if self._predicted is None or self._predicted[0] != self.iteration:
             photons = self.predict(self._photons)
             if self._teacher is not None:
-                photons = photons.lerp(self._teacher, 0.5)
+                photons = photons.lerp(self._teacher, 1 - 0.5 * min(self.iteration / self._planned, 1.0))
             self._predicted = self.iteration, self._scaled(photons)
         return self._predicted[1]
 
