@@ -23,7 +23,7 @@ from napari_dip.core.methods.nlridge import by_strips
 from napari_dip.core.pauses import part
 from napari_dip.core.problem import Problem
 
-# Chosen on half of the images of benchmarks/results/refine.md, the other half is for the claim.
+# Chosen on eight images of benchmarks/NOTES.md, "Similar patches behind a prior"; three others are for the claim.
 FIRST, LAST = 15 / 255, 1 / 255  # noise of the first step and of the last, over the range of the image
 _ABOVE = 2.0  # the first over the noise of the measurement, at the least
 _TRUST = 0.23  # weight of patches against the measurement, times the ratio of their variances
