@@ -97,3 +97,15 @@ def test_a_whole_image_is_read_in_silence(tmp_path: Path) -> None:
     with warnings.catch_warnings(action="error"):
         files.read(path)
         restore_blocks("denoise", path, tmp_path / "out.zarr", **PRIOR)
+
+
+@pytest.mark.parametrize("target", ["out.zarr", "out.npy"])
+def test_a_sparse_mask_is_read_in_silence(tmp_path: Path, target: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path / "in.zarr", 3, values=stack(2, 32, 40))
+    mask = np.zeros((2, 32, 40), np.uint8)
+    mask[0, 3:5, 3:5] = 1
+    marked = written(tmp_path / "mask.zarr", 3, values=mask)
+    assert not (marked / "0/c/1").exists()
+    command = ["inpaint", str(path), str(tmp_path / target), "--mask", str(marked), "--quiet", *TINY]
+    assert main(command) == DONE
+    assert "no file" not in capsys.readouterr().err

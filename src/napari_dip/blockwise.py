@@ -121,7 +121,7 @@ def _mask(args: Namespace) -> str | Array:
     """Mask of missing pixels: an array, or the path of one that is read part by part."""
     if is_zarr(args.mask) and args.mask_label is None and not args.mask_is_known:
         return str(args.mask)
-    return marked(args, files.read(args.mask))
+    return marked(args, files.read(args.mask, sparse=True))
 
 
 def marked(args: Namespace, mask: Picture) -> Array:

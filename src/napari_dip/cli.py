@@ -309,7 +309,7 @@ def _missing(args: Namespace, picture: Picture) -> Array | None:
 
 def _read_mask(args: Namespace, picture: Picture) -> Array:
     """Missing pixels of a mask, in the shape of the image without its colours."""
-    mask = files.read(args.mask)
+    mask = files.read(args.mask, sparse=True)
     marked = blockwise.marked(args, mask)
     if "S" in mask.axes:
         marked = np.asarray(marked.all(axis=-1) if args.mask_is_known else marked.any(axis=-1))

@@ -31,7 +31,7 @@ _NPY = b"\x93NUMPY"  # that an array of numpy begins with
 _BESIDE = (".jpg", ".jpeg", ".npy")  # no place for a record inside
 
 
-def read(path: Path_, series: int | None = None, *, partly: bool = False) -> Picture:
+def read(path: Path_, series: int | None = None, *, partly: bool = False, sparse: bool = False) -> Picture:
     """Read an image file.
 
     Parameters
@@ -43,6 +43,8 @@ def read(path: Path_, series: int | None = None, *, partly: bool = False) -> Pic
         them.
     partly : bool
         Read an OME-Zarr of which some slices are damaged, too: see `Picture.unread`.
+    sparse : bool
+        Say nothing of chunks of an OME-Zarr that have no file, as those of a mask where nothing is marked.
 
     Raises
     ------
@@ -55,7 +57,7 @@ def read(path: Path_, series: int | None = None, *, partly: bool = False) -> Pic
     if is_zarr(path):
         from napari_dip.io.zarrpicture import read_zarr  # imports zarr: a second
 
-        return read_zarr(path, series, partly=partly)
+        return read_zarr(path, series, partly=partly, sparse=sparse)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, and no zarr; name an image file in it")
     ending = ending_of(path, READABLE)

@@ -23,11 +23,13 @@ from napari_dip.io.units import unit_name
 _DAMAGED = ValueError, KeyError, TypeError, AttributeError, IndexError, ElementTree.ParseError
 
 
-def read_zarr(path: str | os.PathLike[str], series: int | None = None, *, partly: bool = False) -> Picture:
+def read_zarr(
+    path: str | os.PathLike[str], series: int | None = None, *, partly: bool = False, sparse: bool = False
+) -> Picture:
     """Read an OME-Zarr image, or a zarr array, that fits in memory.
 
     Where some slices of y and x cannot be read and `partly` allows it, a warning names the files. Chunks without a file
-    count as the fill value; a warning says how many there are.
+    count as the fill value; a warning says how many there are, unless it is `sparse`: in a mask most may be without.
 
     Raises
     ------
@@ -45,7 +47,7 @@ def read_zarr(path: str | os.PathLike[str], series: int | None = None, *, partly
             f"{path} takes {size / 2**30:.1f} GB of memory, and {free / 2**30:.1f} GB are free; "
             "name an OUT.zarr, which is written block by block"
         )
-    if absent := source.absent:
+    if not sparse and (absent := source.absent):
         warnings.warn(absent, stacklevel=3)
     axes, lead = source.calibration.axes, source.shape[:-2]
     values, failed = source.load(range(len(lead)) if partly else ())
