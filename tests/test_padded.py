@@ -13,6 +13,8 @@ import zarr
 import napari_dip
 from napari_dip import denoise, inpaint, iterate, restore_blocks, superresolve
 from napari_dip.cli import main
+from napari_dip.defects import without_lines
+from napari_dip.inputs import read_slices
 from napari_dip.io.arrays import open_source
 from napari_dip.order import look
 from napari_dip.request import read_instrument
@@ -187,6 +189,32 @@ def test_lines_and_spots_that_light_makes_stay() -> None:
         spots += 900 * np.exp(-((across[:, None] - y) ** 2 + (across - x) ** 2) / (2 * 0.8**2))
     for image in (fibre, fibre.T, stripes, edge, spots):
         assert denoise(image, **SMALL).record["bad_pixels"] == 0
+
+
+@pytest.mark.parametrize("known", [np.s_[:, :32], np.s_[:32, :32], np.s_[:, 20:], np.s_[12:40, 8:]], ids=str)
+def test_where_an_image_ends_within_its_frame_no_line_is_bad(known: Any) -> None:
+    """What stands in for missing pixels is the nearest one, again and again: lines, but no evidence."""
+    missing = np.ones((64, 64), bool)
+    missing[known] = False
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        image = 3.7 * rng.poisson(5, (64, 64)) + rng.normal(0, 1, (64, 64))
+        slices = without_lines(read_slices(image, missing, None, 0))
+        assert slices.bad is None
+
+
+@pytest.mark.parametrize("known", [np.s_[:, :32], np.s_[8:, 8:]], ids=str)
+def test_a_line_is_found_in_the_known_part_alone(known: Any) -> None:
+    missing = np.ones((64, 64), bool)
+    missing[known] = False
+    image = np.random.default_rng(0).normal(100, 5, (64, 64))
+    image[:, 20] = 400
+    image[30, 10:13] = np.nan
+    bad = without_lines(read_slices(image, missing, None, 0)).bad
+    assert bad is not None
+    expected = np.zeros((64, 64), bool)
+    expected[:, 20] = True
+    assert np.array_equal(bad[0, 0], expected & ~missing)
 
 
 def test_blocks_count_bad_pixels_and_say_so(tmp_path: Path) -> None:

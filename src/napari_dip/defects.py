@@ -60,11 +60,14 @@ def without_bad_pixels(slices: Slices, noise: Noise) -> Slices:
     """Slices with pixels that are hot or dead beyond doubt among what is missing."""
     if noise.sigma <= 0 or noise.warning:
         return slices
-    return _without(slices, lambda values: clusters(values, noise) | defective(values, noise))
+    return _without(slices, lambda values, known: clusters(values, noise) | defective(values, noise))
 
 
-def _without(slices: Slices, find: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.bool_]]) -> Slices:
-    """Slices with the bad pixels that are found in images (..., Y, X) among what is missing."""
+Find = Callable[[npt.NDArray[np.float64], npt.NDArray[np.bool_]], npt.NDArray[np.bool_]]
+
+
+def _without(slices: Slices, find: Find) -> Slices:
+    """Slices with the bad pixels that are found in images (..., Y, X), partly known, among what is missing."""
     shape = tuple(n for n in slices.values.shape[2:] if n > 1)
     bad = np.zeros(slices.missing.shape, bool)
     if len(shape) < 2 or min(shape[-2:]) < 5:
@@ -73,7 +76,7 @@ def _without(slices: Slices, find: Callable[[npt.NDArray[np.float64]], npt.NDArr
         missing = slices.missing[place].reshape(shape)
         if not missing.all():
             values = filled(slices.values[place].reshape(shape).astype(np.float64), missing)
-            bad[place] = find(np.nan_to_num(values)).reshape(slices.values.shape[2:])
+            bad[place] = find(np.nan_to_num(values), ~missing).reshape(slices.values.shape[2:])
     bad &= ~slices.missing
     if not bad.any():
         return slices

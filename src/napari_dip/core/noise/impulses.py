@@ -35,7 +35,8 @@ _LARGE, _SPARSE, _TWELFTH = 9, 2000, 12
 #: Shortest line, in pixels and as a fraction of the image; fraction of it that stands out; lines from which they are a
 #: pattern, as a number and as a fraction of all.
 _LENGTH, _CROSSED, _OUTSTANDING, _LINES, _PATTERN = 16, 0.25, 0.8, 3, 0.04
-#: Factor on the threshold of lines at the border of the image: photographs often end with a dark one.
+#: Factor on the threshold of lines at the border of the image, where photographs often end with a dark one, and of what
+#: is known.
 _ONE_SIDE = 4
 
 _SQUARE = np.ones((3, 3), bool)
@@ -164,7 +165,7 @@ def _steep(plane: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bool_
     return found
 
 
-def lines(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+def lines(values: npt.NDArray[np.float64], known: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Rows and columns, from one border, that stand out of those beside them nearly everywhere: hot, dead or unsteady.
 
     Each pixel must stand out of three on either side by far more than these differ, so the noise need not be known.
@@ -174,30 +175,38 @@ def lines(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     ----------
     values : float64 array (..., Y, X)
         Each plane is looked at on its own.
+    known : bool array (..., Y, X)
+        False where something stands in for a missing pixel. That is no evidence: the nearest pixel, again and again,
+        makes lines itself.
     """
     found = np.zeros(values.shape, bool)
     with np.errstate(over="ignore", invalid="ignore"):  # a range that float64 cannot hold is refused later
         for place in np.ndindex(values.shape[:-2]):
-            found[place] = _columns(values[place]) | _columns(values[place].T).T
+            plane, sure = values[place], known[place]
+            found[place] = _columns(plane, sure) | _columns(plane.T, sure.T).T
     return found
 
 
-def _columns(plane: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+def _columns(plane: npt.NDArray[np.float64], known: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     rows, columns = plane.shape
     found = np.zeros(plane.shape, bool)
     least = max(_LENGTH, int(_CROSSED * rows))
     if rows < least or columns < 8:
         return found
-    padded = np.pad(plane, ((0, 0), (3, 3)), mode="reflect")
+    padded, sure = np.pad(plane, ((0, 0), (3, 3)), mode="reflect"), np.pad(known, ((0, 0), (3, 3)), mode="reflect")
     for sign, way in itertools.product((1, -1), (1, -1)):  # hot and dead, from either border
         over = [sign * plane > sign * padded[:, 3 + far : 3 + far + columns] for far in (-3, -2, 2, 3)]
-        likely = np.flatnonzero(_reach(np.add.reduce(over, dtype=np.int8)[::way] >= 3) >= least)  # a quick preselection
+        out = np.add.reduce(over, dtype=np.int8) >= 3
+        likely = np.flatnonzero(_reach(out[::way], known[::way])[1] >= least)  # a quick preselection
         beside = np.sort(np.stack([padded[:, likely + far] for far in (0, 1, 2, 4, 5, 6)]), axis=0)
+        guessed = ~np.logical_and.reduce([sure[:, likely + far] for far in (0, 1, 2, 4, 5, 6)])
         level, spread = (beside[2] + beside[3]) / 2, beside[4] - beside[1]
-        spread[:, (likely < 3) | (likely >= columns - 3)] *= _ONE_SIDE  # where the border mirrors what is there
+        guessed |= (likely < 3) | (likely >= columns - 3)  # the border mirrors what is there
+        spread[guessed] *= _ONE_SIDE
         height = sign * (plane[:, likely] - level)
-        reach = _reach(((height > 2 * _VARIED * spread) & (spread > 0))[::way])
-        for index in np.flatnonzero(reach >= least):
+        out = (height > 2 * _VARIED * spread) & (spread > 0)
+        reach, evidence = _reach(out[::way], known[::way][:, likely])
+        for index in np.flatnonzero(evidence >= least):
             column = likely[index]
             n = rows if reach[index] > _OUTSTANDING * rows else reach[index]
             part = slice(None, n) if way == 1 else slice(rows - n, None)
@@ -207,11 +216,15 @@ def _columns(plane: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     return np.zeros(plane.shape, bool) if pattern else found
 
 
-def _reach(out: npt.NDArray[np.bool_]) -> npt.NDArray[np.int_]:
-    """Pixels from the first one of each column (Y, X) to the last one up to which most stand out."""
-    share = np.cumsum(out, axis=0) / np.arange(1, len(out) + 1)[:, None]
-    reached = (share >= _OUTSTANDING) & out
-    return np.where(reached.any(axis=0), len(out) - np.argmax(reached[::-1], axis=0), 0)
+def _reach(
+    out: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]]:
+    """Pixels of each column (Y, X) from its first to the last up to which most stand out: all, and those known."""
+    out = out & known
+    count = np.cumsum(known, axis=0)
+    reached = (np.cumsum(out, axis=0) >= _OUTSTANDING * count) & out
+    reach = np.where(reached.any(axis=0), len(out) - np.argmax(reached[::-1], axis=0), 0)
+    return reach, np.where(reach > 0, np.take_along_axis(count, np.maximum(reach - 1, 0)[None], axis=0)[0], 0)
 
 
 def _plainly(values: npt.NDArray[np.float64], noise: Noise) -> tuple[npt.NDArray[np.float64], ...]:
