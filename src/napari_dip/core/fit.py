@@ -46,7 +46,7 @@ def fit(attempt: Attempt, last: int, clock: Clock) -> Generator[Progress | None,
     if (yield from clock.through(fitter.finish())):
         return clock.stopped()
     if (yield from clock.through(attempt.refine())):
-        return clock.stopped()
+        return clock.stopped().and_(", over similar patches: the image is the prior's")
     if not reason:
         end = Reason.FINISHED.told(iterations=last, remark="" if rule.ended else rule.remark())
     else:
