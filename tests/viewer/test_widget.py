@@ -513,10 +513,11 @@ def test_the_choice_of_the_image_does_not_jump_to_what_a_run_adds(viewer, dock, 
     widget.inputs.new_mask.native.click()
     viewer.layers["cells mask"].data[3:5, 3:5] = 1
     seen = set()
-    viewer.layers.events.inserted.connect(lambda: seen.add(idle.inputs.image.value.name))
+    note = viewer.layers.events.inserted.connect(lambda: seen.add(idle.inputs.image.value.name))
     widget.live.every.value = 2
     widget.run_button.click()
     wait(lambda: not widget.running)
+    viewer.layers.events.inserted.disconnect(note)  # the window outlives the test
     assert {widget.inputs.image.value.name, idle.inputs.image.value.name} | seen == {"cells"}
 
 

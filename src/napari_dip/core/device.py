@@ -151,7 +151,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def if_memory_allows(make: Callable[[], Made]) -> tuple[Made | None, str]:
-    """What is made, and no failure; None and the message if memory ran out over it."""
+    """Make something. Returns it and no failure, or None and the message if memory ran out over it."""
     try:
         return make(), ""
     except Exception as error:
