@@ -43,7 +43,7 @@ def ours(case: Case, oracle: bool = False, **knobs: Any) -> Outcome:
     from napari_dip import iterate
 
     began = time.perf_counter()
-    run = iterate(case.task, case.observed, **case.arguments, interval=1e9, **knobs)
+    run = iterate(case.task, case.observed, **case.arguments, interval=np.inf, **knobs)
     for _ in run:
         pass
     seconds, result = time.perf_counter() - began, run.result
@@ -92,7 +92,7 @@ def _best(case: Case, **options: Any) -> tuple[Array, int, Any]:
     """The iterate closest to the truth, its iteration, and the result; the last one competes too."""
     from napari_dip import iterate
 
-    run = iterate(case.task, case.observed, **case.arguments, interval=1e9, snapshot_every=SNAPSHOT, **options)
+    run = iterate(case.task, case.observed, **case.arguments, interval=np.inf, snapshot_every=SNAPSHOT, **options)
     best, image, iteration = -np.inf, np.zeros(0), 0
     for progress in run:
         reached = score(progress.image, case)
