@@ -321,7 +321,6 @@ class PriorKnobs:
         "int",
         min=0,
         max=1000,
-        advanced=False,
     )
     regulariser_weight: float = knob(
         0.0, "Weight of the regulariser against the mean square error.", "float", min=0, max=1e6, step=0.001
