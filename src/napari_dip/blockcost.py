@@ -96,9 +96,8 @@ def estimate_blocks(task: str, source: Any, mask: Any = None, **options: Unpack[
 def tell_of_long_wait(blocks: Blocks, client: Any) -> None:
     """Warn of a run over blocks that will take many hours, with what would take less."""
     plan, target = blocks.plan, blocks.target
-    noise = None if plan.noise is None or plan.scaling is None else plan.noise.scaled(plan.scaling)
     tile = target.tiles.tile
-    block = once(client, _of_block, plan.request, tile, plan.settings, noise, (1, tile))
+    block = once(client, _of_block, plan.request, tile, plan.settings, plan.scaled_noise, (1, tile))
     cost = BlocksCost(
         block=block, blocks=target.image.blocks - len(target.ledger.done("fit")), workers=_workers(client)
     )
@@ -125,8 +124,7 @@ def _workers(client: Any) -> int:
 def _of_samples(looked_at: tuple[Any, ...], tile: Shape, sampled: tuple[int, Shape]) -> Cost:
     """The cost of a block by what samples say, on the machine that this is called on."""
     plan, _ = look(*looked_at)
-    noise = None if plan.noise is None or plan.scaling is None else plan.noise.scaled(plan.scaling)
-    return _of_block(plan.request, tile, plan.settings, noise, sampled)
+    return _of_block(plan.request, tile, plan.settings, plan.scaled_noise, sampled)
 
 
 def _of_block(

@@ -182,7 +182,7 @@ def less_time(device: str, factors: tuple[int, ...] | None = None, *, workers: b
 
 def cost_of(plan: Plan, rates: Work | None = None) -> Cost:
     """Cost of a plan, at the rates of this machine if no others are given."""
-    noise = cost.TYPICAL if plan.noise is None or plan.scaling is None else plan.noise.scaled(plan.scaling)
+    noise = plan.scaled_noise or cost.TYPICAL
     count, channels = plan.slices.values.shape[:2]
     return cost.estimate(
         channels,

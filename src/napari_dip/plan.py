@@ -78,6 +78,11 @@ class Plan:
         """The noise of each slice."""
         return Noises(self.slices, self.noise, certain=bool(self.request.camera))
 
+    @property
+    def scaled_noise(self) -> Noise | None:
+        """The noise in scaled intensities; None if it is not known, or there is no scaling."""
+        return None if self.noise is None or self.scaling is None else self.noise.scaled(self.scaling)
+
     @cached_property
     def units(self) -> Units:
         """The way back to the units of the input."""
