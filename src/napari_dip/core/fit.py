@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from functools import partial
 
 import numpy as np
 
@@ -122,10 +121,12 @@ class Clock:
                 continue
             image = attempt.preview() if fitter.iteration else on_host(fitter.observation)
             shown = time.perf_counter()
-            here = partial(
-                Progress, iteration=fitter.iteration, iterations=self._last, loss=np.nan, rate=0, ready=ready
+            if image is None:
+                yield None
+                continue
+            yield Progress(
+                image=image, iteration=fitter.iteration, iterations=self._last, loss=np.nan, rate=0, ready=ready
             )
-            yield None if image is None else here(image=image, loss=np.nan, rate=0)
         self._began = self._shown = time.perf_counter()
         if ready and not fitter.iteration and self._interval < np.inf:
             self._shown -= self._interval  # what was prepared is to be seen with the first iteration
