@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -152,16 +151,13 @@ class Attempt:
         steps = self.method.refine if isinstance(self.method, Prior) else 0
         if not steps:
             return
-        try:
-            self._refined = yield from refined(self.problem, (self.rule.mark or self.fitter.mark()).image, steps)
-            return
-        except Exception as error:
-            if not devices.is_out_of_memory(error):
-                raise
-            traceback.clear_frames(error.__traceback__)
-            failure = str(error).split("\n")[0]
-        self.fitter.drop_gradients()
-        self._tell(SAVING, f"memory ran out over similar patches ({failure}): the image is that of the prior")
+        self._refined, failure = yield from devices.work_if_memory_allows(self._of_similar_patches(steps))
+        if failure:
+            self.fitter.drop_gradients()
+            self._tell(SAVING, f"memory ran out over similar patches ({failure}): the image is that of the prior")
+
+    def _of_similar_patches(self, steps: int) -> Generator[float, None, Tensor]:
+        return (yield from refined(self.problem, (self.rule.mark or self.fitter.mark()).image, steps))
 
     @property
     def steps_behind(self) -> str:

@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -154,6 +154,17 @@ def if_memory_allows(make: Callable[[], Made]) -> tuple[Made | None, str]:
     """Make something. Returns it and no failure, or None and the message if memory ran out over it."""
     try:
         return make(), ""
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)  # their variables would keep every tensor alive
+        return None, str(error).split("\n")[0] or type(error).__name__
+
+
+def work_if_memory_allows(work: Generator[float, None, Made]) -> Generator[float, None, tuple[Made | None, str]]:
+    """Do work with pauses. Returns what it makes and no failure, or None and the message if memory ran out over it."""
+    try:
+        return (yield from work), ""
     except Exception as error:
         if not is_out_of_memory(error):
             raise

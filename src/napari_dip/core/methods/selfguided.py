@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import copy
 import math
-import traceback
 from collections.abc import Generator
 from typing import Any
 
@@ -279,12 +278,7 @@ class SelfGuidedFitter(Fitter):
 
     def finish(self) -> Generator[float, None, None]:
         """Predict the final image and find the share of NL-Ridge. If memory runs out, `mark` tries again."""
-        try:
-            yield from self._finish()
-        except Exception as error:
-            if not devices.is_out_of_memory(error):
-                raise
-            traceback.clear_frames(error.__traceback__)
+        yield from devices.work_if_memory_allows(self._finish())
 
     def _finish(self) -> Generator[float, None, None]:
         self._replayed.forget()  # a recording holds as much memory as a step takes
