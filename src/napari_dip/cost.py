@@ -14,10 +14,10 @@ from napari_dip.core import device as devices
 from napari_dip.core.cost import Cost, in_bytes, in_time, iterations_at_most
 from napari_dip.core.forward import Work
 from napari_dip.core.ladder import smaller
+from napari_dip.core.memory import OutOfMemory
 from napari_dip.core.noise.estimate import is_guess
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.pace import SLOWEST
-from napari_dip.core.solve import OutOfMemory
 from napari_dip.core.telling import quietly, warn
 from napari_dip.keywords import Knobs
 from napari_dip.noises import axes_of_noise

@@ -400,6 +400,7 @@ class SelfGuided(SelfGuidedKnobs, FitKnobs):
         "optimiser": ("muon", "adam"),
     }
     generator: ClassVar[str] = "unet"
+    refine: ClassVar[int] = 0
     #: No other rule has what to look at: the residual grows from nothing, and iterates are crops.
     rule: ClassVar[tuple[str, str]] = "passes", "self-guided training overfits slowly, so that a fixed length is enough"
     uncertainty_from: ClassVar[str] = "disagreement"

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Unpack
 
+from napari_dip.core.memory import telling_of_memory
 from napari_dip.core.result import Progress, Result
-from napari_dip.core.solve import telling_of_memory
 from napari_dip.cost import fitted, tell_of_long_wait
 from napari_dip.keywords import Arguments, FineOptions, Options, with_knobs
 from napari_dip.plan import make_plan

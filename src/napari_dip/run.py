@@ -16,11 +16,11 @@ from napari_dip.core import memory, pieces
 from napari_dip.core.batch import round_robin
 from napari_dip.core.cost import Cost
 from napari_dip.core.ladder import Ladder
+from napari_dip.core.memory import OutOfMemory, telling_of_memory
 from napari_dip.core.pieces import Steps
 from napari_dip.core.problem import Problem
 from napari_dip.core.reason import Reason
 from napari_dip.core.result import Progress, Result
-from napari_dip.core.solve import OutOfMemory, telling_of_memory
 from napari_dip.core.state import Event
 from napari_dip.core.tiling import tiles_of
 from napari_dip.cost import cost_of

@@ -17,13 +17,13 @@ from napari_dip.core import pieces, solve
 from napari_dip.core.device import Device
 from napari_dip.core.guard import Guard
 from napari_dip.core.ladder import Ladder, left_open
+from napari_dip.core.memory import OutOfMemory
 from napari_dip.core.methods.base import Fitter
 from napari_dip.core.methods.prior import PriorFitter
 from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.problem import Problem
 from napari_dip.core.result import Result
-from napari_dip.core.solve import OutOfMemory
 from napari_dip.core.state import SAVING
 from napari_dip.settings import Settings
 from tests.core.tiny import TINY, comparisons, finish, guided, noisy, picture, problem, run, tiny

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import napari_dip
+from napari_dip.core.memory import OutOfMemory
 from napari_dip.core.reason import Reason
-from napari_dip.core.solve import OutOfMemory
 
 
 def test_a_reason_tells_its_sentence() -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from napari_dip import Result, doubts, iterate, record, target
 from napari_dip.core.attempt import Attempt
+from napari_dip.core.memory import OutOfMemory
 from napari_dip.core.methods.base import Fitter
 from napari_dip.core.problem import Problem
-from napari_dip.core.solve import OutOfMemory
 from napari_dip.units import Units
 from tests.core.shortage import shortage
 from tests.core.tiny import noisy

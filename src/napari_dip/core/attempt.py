@@ -19,7 +19,7 @@ from napari_dip.core.problem import Problem
 from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.state import SAVING, Event, Mark, State, copy_to, on_host
 from napari_dip.core.stopping import RULES
-from napari_dip.knobs import Method, Prior
+from napari_dip.knobs import Method
 
 Image = npt.NDArray[Any]
 Made = TypeVar("Made")
@@ -148,23 +148,21 @@ class Attempt:
 
         Where memory runs out over it, the image stays as it is.
         """
-        steps = self.method.refine if isinstance(self.method, Prior) else 0
-        if not steps:
+        if not self.method.refine:
             return
-        self._refined, failure = yield from devices.work_if_memory_allows(self._of_similar_patches(steps))
+        self._refined, failure = yield from devices.work_if_memory_allows(self._of_similar_patches())
         if failure:
             self.fitter.drop_gradients()
             self._tell(SAVING, f"memory ran out over similar patches ({failure}): the image is that of the prior")
 
-    def _of_similar_patches(self, steps: int) -> Generator[float, None, Tensor]:
-        return (yield from refined(self.problem, (self.rule.mark or self.fitter.mark()).image, steps))
+    def _of_similar_patches(self) -> Generator[float, None, Tensor]:
+        return (yield from refined(self.problem, (self.rule.mark or self.fitter.mark()).image, self.method.refine))
 
     @property
     def steps_behind(self) -> str:
         """Words on what came after the fit; empty if nothing did."""
-        if self._refined is None or not isinstance(self.method, Prior):
-            return ""
-        return f", then {self.method.refine} step{'s' * (self.method.refine > 1)} of similar patches"
+        steps = self.method.refine
+        return "" if self._refined is None else f", then {steps} step{'s' * (steps > 1)} of similar patches"
 
     def rescue(self) -> None:
         """Go back to the last good state if a loss since the last check was not finite, memory permitting."""

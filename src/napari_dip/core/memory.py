@@ -1,12 +1,22 @@
-"""Free memory of a device, within the limits of containers and batch systems."""
+"""Memory of a device: what is free, within the limits of containers and batch systems; and the error if it runs out."""
 
 from __future__ import annotations
 
 import importlib
 import math
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+
+from napari_dip.core import device as devices
+from napari_dip.core.reason import Reason
+from napari_dip.core.state import Event
+
+RAN_OUT = "memory ran out"
+SMALLER = "use fewer channels, a smaller image, or device='cpu'"
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUPS = Path("/proc/self/cgroup")
@@ -16,6 +26,31 @@ _FILES = {
     2: ("", "memory.max", "memory.current", "inactive_file"),
     1: ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 }
+
+
+class OutOfMemory(MemoryError):
+    """Memory ran out before the first iteration was made; `events` tells what was tried."""
+
+    def __init__(self, what: str, events: tuple[Event, ...] = (), remedy: str = "") -> None:
+        end = Reason.NO_MEMORY.told(f"; {remedy}" * bool(remedy), error=what)
+        super().__init__(str(end))
+        self.end = end
+        self.events = events
+
+
+@contextmanager
+def telling_of_memory() -> Iterator[None]:
+    """Say in one way, with a remedy, that memory ran out, whatever library it was that said so."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OutOfMemory) or not devices.is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)
+        words = str(error).split("\n")[0] or type(error).__name__
+    else:
+        return
+    raise OutOfMemory(f"{RAN_OUT} ({words})", remedy=SMALLER)
 
 
 def free(device: str) -> float:

@@ -21,11 +21,12 @@ from napari_dip.core import device as devices
 from napari_dip.core import solve
 from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.ladder import Ladder
+from napari_dip.core.memory import OutOfMemory
 from napari_dip.core.operators import Place, seen_by
 from napari_dip.core.problem import Problem
 from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.result import History, Image, Progress, Result
-from napari_dip.core.solve import OutOfMemory, shown, step_down
+from napari_dip.core.solve import shown, step_down
 from napari_dip.core.state import FAILED, SAVING, Event, State, in_words, keepable
 from napari_dip.core.telling import warn
 from napari_dip.core.tiling import Blend, Tiling, seed_at, tiles_of

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
 
@@ -21,22 +20,13 @@ from napari_dip.core.attempt import Attempt, Outcome
 from napari_dip.core.fit import Clock, fit
 from napari_dip.core.guard import GaveUp
 from napari_dip.core.ladder import Ladder
+from napari_dip.core.memory import RAN_OUT, SMALLER, OutOfMemory
 from napari_dip.core.problem import Problem
 from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.result import History, Image, Progress, Result
 from napari_dip.core.state import SAVING, Event, State, in_words
 from napari_dip.core.stopping import choose
 from napari_dip.settings import Settings
-
-
-class OutOfMemory(MemoryError):
-    """Memory ran out before the first iteration was made; `events` tells what was tried."""
-
-    def __init__(self, what: str, events: tuple[Event, ...] = (), remedy: str = "") -> None:
-        end = Reason.NO_MEMORY.told(f"; {remedy}" * bool(remedy), error=what)
-        super().__init__(str(end))
-        self.end = end
-        self.events = events
 
 
 def iterate(problem: Problem, settings: Settings, **how: Any) -> Generator[Progress, None, Result]:
@@ -139,7 +129,7 @@ def steps(
             if saved is None or not devices.is_out_of_memory(error):
                 raise
             words = {"iterations": saved.iteration, "why": in_words(error), "also": ""}
-            end = Reason.OUT_OF_MEMORY.told(f"; {_SMALLER}", device=ladder.device, **words)
+            end = Reason.OUT_OF_MEMORY.told(f"; {SMALLER}", device=ladder.device, **words)
             events.append(Event(saved.iteration, "out of memory", str(end)))
             break
         devices.use_threads(method.threads)
@@ -170,7 +160,7 @@ def steps(
                     if attempt.begun and attempt.fitter.iteration > max(first, _reached(saved)):
                         saved = attempt.outcome(final=False) or saved
                     state = attempt.good() or state
-                    sentence = f"{_OUT} on {attempt.device} ({failure})"
+                    sentence = f"{RAN_OUT} on {attempt.device} ({failure})"
                     events.append(step_down(state.iteration if state else 0, sentence, how))
                     continue
                 ladder.good = (attempt.good() or state) if ladder.cuts else None
@@ -185,7 +175,7 @@ def steps(
             torch.set_num_threads(threads)
         break
     if saved is None:
-        raise OutOfMemory(f"{_OUT} on {attempt.device} over the final image", remedy=_SMALLER)
+        raise OutOfMemory(f"{RAN_OUT} on {attempt.device} over the final image", remedy=SMALLER)
     ladder.cuts &= not end.reason.complete
     return Result(
         image=saved.image,
@@ -216,21 +206,6 @@ def _residual(problem: Problem, image: Image, events: list[Event]) -> Image:
     return np.full_like(problem.observation, np.nan)
 
 
-@contextmanager
-def telling_of_memory() -> Iterator[None]:
-    """Say in one way, with a remedy, that memory ran out, whatever library it was that said so."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, OutOfMemory) or not devices.is_out_of_memory(error):
-            raise
-        traceback.clear_frames(error.__traceback__)
-        words = str(error).split("\n")[0] or type(error).__name__
-    else:
-        return
-    raise OutOfMemory(f"{_OUT} ({words})", remedy=_SMALLER)
-
-
 def step_down(iteration: int, sentence: str, how: str) -> Event:
     """The event of a run that goes on with less memory."""
     where = f"goes on {how} from iteration {iteration}" if iteration else f"begins again {how}"
@@ -251,19 +226,15 @@ def _ran_out(ladder: Ladder, attempt: Attempt, failure: str, saved: Outcome | No
     """
     iterations = max(attempt.fitter.iteration if attempt.begun else 0, _reached(saved))
     also = f", also {' and '.join(ladder.tried)}" if ladder.tried else ""
-    where = f"{_OUT} on {attempt.device}"
+    where = f"{RAN_OUT} on {attempt.device}"
     if ladder.crowded():
         raise OutOfMemory(f"{where} beside other slices ({failure})", remedy="use at_once=1")
     if iterations == 0:
         told = tuple(event for event in attempt.events if event.kind == SAVING)
-        raise OutOfMemory(f"{where} before the first iteration ({failure}){also}", told, _SMALLER)
+        raise OutOfMemory(f"{where} before the first iteration ({failure}){also}", told, SMALLER)
     if attempt.begun:
         attempt.rescue()
     words = {"iterations": iterations, "why": failure, "also": also}
-    end = Reason.OUT_OF_MEMORY.told(f"; {_SMALLER}", device=attempt.device, **words)
+    end = Reason.OUT_OF_MEMORY.told(f"; {SMALLER}", device=attempt.device, **words)
     attempt.events.append(Event(iterations, "out of memory", str(end)))
     return end
-
-
-_OUT = "memory ran out"
-_SMALLER = "use fewer channels, a smaller image, or device='cpu'"

@@ -130,16 +130,17 @@ class SelfGuidedFitter(Fitter):
         """Compute the NL-Ridge estimate, unless it is found already. Out of memory costs the estimate, not the run."""
         if not (self.method.similar_patches or self.method.uncertainty):
             return
-        try:
-            if "agreed" not in self.found:
-                self.found["agreed"] = yield from self._of_similar_patches(self._photons)
-            self._agreed = self.found["agreed"] = self.found["agreed"].to(self.device)
-        except Exception as error:
-            if not devices.is_out_of_memory(error):
-                raise
-            failure = str(error).split("\n")[0]
+        self._agreed, failure = yield from devices.work_if_memory_allows(self._found())
+        if failure:
             message = f"memory ran out on {self.device} over similar patches ({failure}): the fit goes without them"
             self.events.append(Event(self.iteration, SAVING, message))
+
+    def _found(self) -> Generator[float, None, Tensor]:
+        """NL-Ridge estimate on this device, that of an earlier fit if there is one."""
+        if "agreed" not in self.found:
+            self.found["agreed"] = yield from self._of_similar_patches(self._photons)
+        self.found["agreed"] = self.found["agreed"].to(self.device)
+        return self.found["agreed"]
 
     @property
     def _teacher(self) -> Tensor | None:
