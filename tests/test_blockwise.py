@@ -10,9 +10,10 @@ import pytest
 import tifffile
 import zarr
 
-from napari_dip import restore_blocks
+from napari_dip import restore_blocks, trust
 from napari_dip.cli import DONE, FAILED, main
 from napari_dip.io.arrays import open_source
+from napari_dip.io.ngff import Calibration
 from napari_dip.large import BlockProgress
 from napari_dip.terminal import Bar, Stop
 from tests.test_large import PRIOR, ome_zarr, saved, stack
@@ -117,6 +118,38 @@ def test_a_mask_may_be_an_image_or_a_zarr(tmp_path: Path) -> None:
         results.append(zarr.open_array(target / "0", mode="r")[:])
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
+
+
+def test_channels_together_a_guide_a_truth_and_a_control_are_those_of_the_api(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values, truth = stack(2, 3, 20, 24), stack(2, 3, 20, 24) + 3.0
+    truth[0, 1, :4] = np.nan
+    path, target = saved(values, tmp_path / "in.zarr"), tmp_path / "out.zarr"
+    guide, known = saved(stack(20, 24), tmp_path / "guide.zarr"), saved(truth, tmp_path / "truth.zarr")
+    calibration = Calibration(axes="tcyx", scale=(1,) * 4, translation=(0,) * 4, units=("",) * 4)
+    knobs = {**PRIOR, "channel_axis": 1, "guide": guide, "code": "guide", "calibration": calibration}
+    expected = restore_blocks("denoise", path, tmp_path / "api.zarr", **knobs)
+    source = tmp_path / "named.zarr"
+    restore_blocks("denoise", values * 0, source, calibration=calibration, **PRIOR)  # an image with axes
+    zarr.open_array(source / "0", mode="r+")[:] = values
+    words = ["--together", "c", "--guide", guide, "--truth", known, "--noise-control"]
+    assert main(["denoise", str(source), str(target), *words, *TINY]) == DONE
+    said = capsys.readouterr().out
+    np.testing.assert_array_equal(zarr.open_array(target / "0", mode="r")[:], expected.array[:])
+    figures = trust.before_and_after(expected, known)
+    assert [*figures] == ["Before", "After"]
+    for when, found in figures.items():
+        assert f"{when}: {found}." in said
+    whole = trust.compare(
+        expected.array[:], np.nan_to_num(truth), mask=np.isnan(truth), channel_axis=1, leading_axes=1, data_range=1
+    )
+    assert trust.compare(
+        expected.array, known, mask=np.isnan(truth), channel_axis=1, leading_axes=1, data_range=1
+    ).psnr == pytest.approx(whole.psnr)
+    assert f"Noise-only control: {trust.noise_control(expected, progress=False).invention.sentence}." in said
+    assert main(["denoise", str(source), str(target), "--together", "z", *TINY]) == FAILED
+    assert "--together Z: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

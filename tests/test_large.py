@@ -23,14 +23,16 @@ import zarr
 from filelock import FileLock
 
 from napari_dip import blocks, denoise, estimate_noise, iterate_blocks, restore_blocks
-from napari_dip.core.tiling import seed_at
+from napari_dip.core.tiling import Tiling, seed_at
 from napari_dip.io.arrays import open_source
 from napari_dip.io.ngff import Calibration
 from napari_dip.large import BlockProgress, Restored
 from napari_dip.ledger import KEY, Ledger
 from napari_dip.order import AnotherRun
 from napari_dip.plan import Plan
+from napari_dip.request import read_request
 from napari_dip.settings import settings_for
+from napari_dip.trust import noise_control
 from tests.bad_inputs import QUICK
 from tests.core.tiny import noisy
 
@@ -112,6 +114,84 @@ def test_maps_are_blended_have_levels_and_go_on_after_a_stop(tmp_path: Path) -> 
     np.testing.assert_array_equal(np.isnan(whole.residual[:]), missing)
     np.testing.assert_allclose((image - whole.array[:])[~missing], whole.residual[:][~missing], atol=20)
     assert (whole.uncertainty[:] > 0).all()
+
+
+@pytest.mark.parametrize("axis", [1, -4])
+def test_channels_are_restored_together_along_any_leading_axis(tmp_path: Path, axis: int) -> None:
+    values, asked = stack(2, 3, 2, 20, 24), {"uncertainty": True, "residual": True, "channel_axis": axis}
+    mask = np.random.default_rng(0).random((2, 2, 20, 24)) < 0.1  # lacks the channels
+    restored = restore_blocks(
+        "denoise", saved(values, tmp_path / "in.zarr"), tmp_path / "a.zarr", mask, **PRIOR, **asked
+    )
+    knobs = {name: value for name, value in PRIOR.items() if name != "client"} | {"uncertainty": True}
+    knobs |= {"intensity_range": restored.record["intensity_range"], "seed": seed_at(0, (1, 0, 1, 0, 0))}
+    single = denoise(values[1, :, 1], mask[1, 1], channel_axis=0, **knobs)
+    assert restored.record["blocks"] == 4
+    np.testing.assert_array_equal(restored.array[1, :, 1], single.image)
+    np.testing.assert_array_equal(restored.uncertainty[1, :, 1], single.uncertainty)
+    np.testing.assert_array_equal(restored.residual[1, :, 1], single.residual)
+    with pytest.raises(AnotherRun, match="channel_axis: 1 -> left out, the mask: given -> left out"):
+        restore_blocks("denoise", tmp_path / "in.zarr", tmp_path / "a.zarr", **{**PRIOR, **asked, "channel_axis": None})
+
+
+def test_tiles_of_channels_are_blended_and_go_on_after_a_stop(tmp_path: Path) -> None:
+    values, knobs = stack(2, 40, 44), {**PRIOR, "channel_axis": 0, "tile": 24, "overlap": 8}
+    asked = iter([False] * 12 + [True] * 1000)
+    broken = "denoise", values, tmp_path / "broken.zarr"
+    assert not restore_blocks(*broken, should_stop=lambda: next(asked), **knobs).complete
+    again, whole = (
+        restore_blocks("denoise", values, tmp_path / f"{name}.zarr", **knobs) for name in ("broken", "whole")
+    )
+    np.testing.assert_array_equal(again.array[:], whole.array[:])
+    knobs = {name: value for name, value in PRIOR.items() if name != "client"}
+    alone = denoise(
+        values[:, :24, :24],
+        channel_axis=0,
+        intensity_range=whole.record["intensity_range"],
+        seed=seed_at(0, (0, 0, 0)),
+        **knobs,
+    ).image
+    np.testing.assert_allclose(whole.array[:, :16, :10], alone[:, :16, :10], rtol=1e-5)  # no other tile has a share
+
+
+@pytest.mark.parametrize("kind", ["memory", "zarr", "dask"])
+def test_a_guide_is_scaled_as_a_whole_and_cut_with_the_margin_of_each_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    seen = plans(monkeypatch)
+    values, guide = stack(20, 44), np.random.default_rng(1).random((40, 88))
+    guide[3, 5], guide[9, 9] = np.nan, 7
+    given = {
+        "memory": guide,
+        "zarr": saved(guide, tmp_path / "guide.zarr"),
+        "dask": da.from_array(guide, chunks=(7, 9)),
+    }
+    knobs = {**PRIOR, "preset": "auto", "code": "guide", "tile": 16, "overlap": 4, "factor": 2, "psf": 1.0}
+    restored = restore_blocks("superresolve", values, tmp_path / "out.zarr", guide=given[kind], **knobs)
+    request = read_request("superresolve", values, guide=guide, factor=2, psf=1.0)
+    assert max(request.margin) > 1
+    assert request.guide is not None
+    parts = [plan.request.guide for plan in seen]
+    assert len(parts) == 8
+    corners = tuple(map(tuple, restored.record["tiles"]["corners"]))
+    for tile, part in zip(Tiling((20, 44), (16, 16), corners), parts, strict=True):
+        place = tuple(slice(2 * s.start, 2 * s.stop + 2 * m) for s, m in zip(tile, request.margin, strict=True))
+        np.testing.assert_allclose(part, request.guide[:, *place], rtol=1e-6)
+    again = restore_blocks("superresolve", values, tmp_path / "out.zarr", guide=given[kind], **knobs)
+    assert again.stop_reason == "was finished before"
+    with pytest.raises(AnotherRun, match="the guide: another one"):
+        restore_blocks("superresolve", values, tmp_path / "out.zarr", guide=guide + 1, **knobs)
+
+
+def test_each_slice_may_have_a_guide_of_its_own(tmp_path: Path) -> None:
+    values, guide = stack(2, 20, 24), np.random.default_rng(1).random((2, 20, 24))
+    guide[0].flat[:2], guide[1].flat[:2] = (0, 1), (0, 1)
+    restored = restore_blocks("denoise", values, tmp_path / "out.zarr", guide=guide, code="guide", **PRIOR)
+    knobs = {name: value for name, value in PRIOR.items() if name != "client"} | {"code": "guide", "guide": guide[1]}
+    knobs |= {"intensity_range": restored.record["intensity_range"], "seed": seed_at(0, (1, 0, 0))}
+    np.testing.assert_array_equal(restored.array[1], denoise(values[1], **knobs).image)
+    with pytest.raises(ValueError, match="guide shows nothing"):
+        restore_blocks("denoise", values, tmp_path / "flat.zarr", guide=guide * 0, code="guide", **PRIOR)
 
 
 def test_a_residual_is_on_the_grid_of_the_measurement(tmp_path: Path) -> None:
@@ -212,6 +292,34 @@ def test_free_memory_has_no_say_in_the_result(tmp_path: Path, monkeypatch: pytes
     seen = plans(monkeypatch)
     restore_blocks("denoise", stack(20, 24), tmp_path / "out.zarr", **PRIOR)
     assert [plan.settings.tile for plan in seen] == [24]
+
+
+def test_the_control_of_blocks_is_a_fit_of_noise_in_place_of_one(tmp_path: Path) -> None:
+    values = stack(2, 20, 24)
+    values[0] = 100  # one value: nothing is fitted
+    restored = restore_blocks("denoise", values, tmp_path / "out.zarr", **PRIOR)
+    control = noise_control(restored, progress=False)
+    found = restored.record["noise"]
+    assert control.image.shape == control.observation.shape == (20, 24)
+    assert control.observation.std() == pytest.approx(found["sigma"], rel=0.2)
+    assert control.observation.mean() == pytest.approx(restored.record["level"], rel=0.05)
+    assert control.invention.strength > 0
+    again = restore_blocks("denoise", values, tmp_path / "out.zarr", **PRIOR)
+    assert again.stop_reason == "was finished before"
+    np.testing.assert_array_equal(noise_control(again, progress=False).image, control.image)
+    stopped = restore_blocks("denoise", values, tmp_path / "none.zarr", should_stop=lambda: True, **PRIOR)
+    with pytest.raises(ValueError, match="not complete"):
+        noise_control(stopped)
+    with pytest.raises(TypeError, match="ndarray"):
+        noise_control(values)  # type: ignore[arg-type]
+
+
+def test_the_control_of_filled_holes_looks_into_them_alone(tmp_path: Path) -> None:
+    values, mask = stack(2, 20, 24), np.zeros((2, 20, 24), np.uint8)
+    mask[1, 4:9, 4:9] = 1
+    restored = restore_blocks("inpaint", values, tmp_path / "out.zarr", mask, **{**PRIOR, "preset": "auto"})
+    control = noise_control(restored, progress=False)
+    assert control.invention.counts == pytest.approx(control.image[4:9, 4:9].std())
 
 
 # -------------------------------------------------------------------------------------------------------- calibration
@@ -450,9 +558,12 @@ def test_nothing_else_is_ever_overwritten(tmp_path: Path) -> None:
         ({"leading_axes": 2}, "leaves 1 of 3 axes for space"),
         ({"leading_axes": 5}, "leaves 0 of 3 axes for space"),
         ({"axes": "tyx"}, "calibration=.*leading_axes="),
-        ({"channel_axis": 0}, "channel_axis=.*one by one"),
+        ({"channel_axis": -1}, "channel_axis=-1 is one of the 2 axes of space"),
+        ({"channel_axis": 3}, "channel_axis=3 is not an axis"),
+        ({"guide": np.zeros((20, 24))}, "guide is not used with code='uniform'"),
+        ({"guide": np.zeros((20, 25)), "code": "guide"}, "guide has the shape"),
         ({"overlap": 600}, "overlap=600 is more than half of a tile of 1024"),
-        ({"code": "guide"}, "code='guide' needs an image"),
+        ({"code": "guide"}, "code='guide' needs a guide image"),
         ({"intensity_range": (2, 1)}, "intensity_range"),
         ({"iteratons": 2}, "did you mean 'iterations'"),
         ({"calibration": Calibration(axes="yx", scale=(1, 1), translation=(0, 0), units=("", ""))}, "axes 'yx'"),
@@ -527,15 +638,15 @@ def test_what_is_late_of_a_run_never_writes_into_that_which_replaced_it(tmp_path
             except StopIteration as end:
                 return end.value
 
-    late = stopped(old).target
+    late = stopped(old).blocks
     between = restore_blocks("denoise", new, target, overwrite=True, **knobs)
     assert late is not None
     before = between.array[:]
-    for step in late.steps:
+    for step in late.target.steps:
         if step == "fit":
-            late.put(2, {"": old[2]}, {})
+            late.target.put(2, {"": old[2]}, {})
         else:
-            late.compose(step, 2)
+            late.target.compose(step, 2)
     np.testing.assert_array_equal(between.array[:], before)
     assert not (target / KEY).exists()
     shutil.rmtree(target)

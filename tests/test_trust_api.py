@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
+import zarr
 from scipy import ndimage
 
 import napari_dip
@@ -330,6 +333,35 @@ def test_channels_of_a_stack_are_compared_together(change: dict[str, Any]) -> No
         image, truth = (np.moveaxis(a, 1, -1) for a in (image, truth))
     found = trust.compare(2 * image + 3, truth, leading_axes=1, affine=True, **change)
     assert found.gain == pytest.approx(0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("axes", [{"channel_axis": 0, "leading_axes": 1}, {"channel_axis": 1, "leading_axes": 1}])
+def test_channels_may_come_before_a_leading_axis(axes: dict[str, int]) -> None:
+    image, truth = stack(6).reshape(2, 3, 40, 36), np.stack([scene(40, 36, sigma=0)] * 6).reshape(2, 3, 40, 36)
+    found = trust.compare(image, truth, **axes)
+    slices = np.moveaxis(image, axes["channel_axis"], 1), np.moveaxis(truth, axes["channel_axis"], 1)
+    peak = float(np.ptp(truth))
+    each = [trust.compare(a, b, channel_axis=0, data_range=peak) for a, b in zip(*slices, strict=True)]
+    assert found.ssim == pytest.approx(np.mean([one.ssim for one in each]), rel=1e-12)
+
+
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize(("shape", "space"), [((2, 40, 36), 2), ((9, 40, 36), 3)])
+def test_what_is_compared_part_by_part_has_the_figures_of_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], space: int, affine: bool
+) -> None:
+    image, truth = stack(shape[0]), np.stack([scene(40, 36, sigma=0)] * shape[0])
+    mask = np.zeros((40, 36), bool)
+    mask[10:14, 20:30] = True
+    mask = mask if space == 2 else np.broadcast_to(mask, shape)
+    image[:, 12, 25], truth[:, 12, 26] = np.nan, np.inf
+    options: dict[str, Any] = {"leading_axes": 3 - space, "mask": mask, "affine": affine}
+    whole = trust.compare(image, truth, **options)
+    zarr.create_array(tmp_path / "truth.zarr", data=truth)
+    monkeypatch.setattr("napari_dip.core.judge.metrics._PART", {2: 16, 3: 16})
+    parts = trust.compare(da.from_array(image), tmp_path / "truth.zarr", **options)
+    for name in vars(whole):
+        assert getattr(parts, name) == pytest.approx(getattr(whole, name), rel=1e-9), name
 
 
 def test_shapes_that_differ_are_refused() -> None:

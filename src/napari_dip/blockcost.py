@@ -82,25 +82,24 @@ def estimate_blocks(task: str, source: Any, mask: Any = None, **options: Unpack[
     """
     client = options.pop("client", None)
     order = read_order(task, source, mask, **options)
-    tile, places = order.tiles.tile, order.sample_places
-    sampled = len(places), tuple(each.stop - each.start for each in places[0][len(order.lead) :])
+    grid, places = order.grid, order.sample_places
+    sampled = len(places) * grid.channels, tuple(each.stop - each.start for each in places[0][len(grid.lead) :])
     with connected(client) as found:
         if order.settings is None:
-            block = once(found, _of_samples, order.looked_at, tile, sampled)
+            block = once(found, _of_samples, order.looked_at, grid.block, sampled)
         else:
-            block = once(found, _of_block, order.request, tile, order.settings.changed(**order.changes), None, sampled)
+            settings = order.settings.changed(**order.changes)
+            block = once(found, _of_block, order.request, grid.block, settings, None, sampled)
         workers = _workers(found)
-    return BlocksCost(block=block, blocks=math.prod(order.lead) * len(order.tiles), workers=workers)
+    return BlocksCost(block=block, blocks=len(grid), workers=workers)
 
 
 def tell_of_long_wait(blocks: Blocks, client: Any) -> None:
     """Warn of a run over blocks that will take many hours, with what would take less."""
     plan, target = blocks.plan, blocks.target
-    tile = target.tiles.tile
-    block = once(client, _of_block, plan.request, tile, plan.settings, plan.scaled_noise, (1, tile))
-    cost = BlocksCost(
-        block=block, blocks=target.image.blocks - len(target.ledger.done("fit")), workers=_workers(client)
-    )
+    channels, *tile = shape = target.grid.block
+    block = once(client, _of_block, plan.request, shape, plan.settings, plan.scaled_noise, (channels, tuple(tile)))
+    cost = BlocksCost(block=block, blocks=len(target.grid) - len(target.ledger.done("fit")), workers=_workers(client))
     less = less_time(plan.settings.device, plan.request.factor, workers=client is not None)
     tell_if_long(cost.seconds, f"{cost}, if no rule ends them sooner", less)
 
@@ -121,20 +120,22 @@ def _workers(client: Any) -> int:
     return 1 if client is None else max(1, len(client.nthreads()))
 
 
-def _of_samples(looked_at: tuple[Any, ...], tile: Shape, sampled: tuple[int, Shape]) -> Cost:
+def _of_samples(looked_at: tuple[Any, ...], shape: Shape, sampled: tuple[int, Shape]) -> Cost:
     """The cost of a block by what samples say, on the machine that this is called on."""
     plan, _ = look(*looked_at)
-    return _of_block(plan.request, tile, plan.settings, plan.scaled_noise, sampled)
+    return _of_block(plan.request, shape, plan.settings, plan.scaled_noise, sampled)
 
 
 def _of_block(
-    request: Request, tile: Shape, settings: Settings, noise: Noise | None, sampled: tuple[int, Shape]
+    request: Request, shape: Shape, settings: Settings, noise: Noise | None, sampled: tuple[int, Shape]
 ) -> Cost:
-    """The cost of a block on the machine that this is called on; the noise of `sampled` planes may take more."""
+    """The cost of a block (C, *tile) on this machine; the noise of `sampled` planes may take more."""
+    tile = shape[1:]
     block = estimate(
-        tile,
-        settled(settings, len(tile)).changed(tile=max(16, *tile), overlap=0),
+        shape,
+        settled(settings, len(tile)).decided(tile=max(16, *tile), overlap=0),
         task=request.task.name,
+        channel_axis=0,
         image_noise=noise,
         **{name: request.said[name] for name in ("factor", "psf", "voxel_size") if name in request.said},
     )

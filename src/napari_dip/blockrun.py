@@ -7,130 +7,37 @@ because what ends a run, and what is told of it, belongs to the loop.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import math
 import time
 import uuid
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import zarr
-
-from napari_dip import record
+from napari_dip import record, restored
 from napari_dip.blockcost import tell_of_full_disk, tell_of_long_wait
-from napari_dip.blocks import Blocks, extremes, finish, marked
+from napari_dip.blocks import Blocks, extremes, finish, guided, marked
 from napari_dip.cluster import compute, connected, once
 from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.reason import End, Reason
 from napari_dip.core.result import Progress
 from napari_dip.defects import Skips
-from napari_dip.io.arrays import Place, Unreadable
+from napari_dip.inputs import BLANK
+from napari_dip.io.arrays import Part, Unreadable
 from napari_dip.io.disk import DiskFull, full, is_full
-from napari_dip.ledger import KEY, RESIDUAL, UNCERTAINTY, Ledger
+from napari_dip.ledger import KEY, Ledger
 from napari_dip.order import Order, begun, look, noted, plan_of, refuse_another
-from napari_dip.outputs import IMAGE
 from napari_dip.plan import Plan
+from napari_dip.restored import BlockProgress, Restored
 from napari_dip.zarrtarget import ZarrTarget, check_array
 
 Pieces = Iterator[tuple[int, tuple[Any, ...]]]
-_TOLD = 10  # failures, in a sentence
 _PATIENCE = 3  # blocks that fail before any is done, after which no other is tried
-
-
-@dataclass(frozen=True, kw_only=True)
-class BlockProgress:
-    """Progress of a run over blocks.
-
-    Attributes
-    ----------
-    step : str
-        "sample", "measure", "fit", "blend", or "level 1" and so on (of the pyramid).
-    done, count : int
-        Pieces of this step that are done, and all of them.
-    failed : int
-        Pieces that could not be done; a later call tries them again.
-    seconds_left : float
-        Time left for this step, if all goes on as it has.
-    block : Progress or None
-        Progress of the block at hand, if it is computed here: its image is that block.
-    place : tuple of slice or None
-        Where that block lies in the source.
-    """
-
-    step: str
-    done: int
-    count: int
-    failed: int = 0
-    seconds_left: float = float("inf")
-    block: Progress | None = None
-    place: Place | None = None
-
-    @property
-    def fraction(self) -> float:
-        """Share of this step that is done, 0 to 1."""
-        return (self.done + self.failed + (self.block.fraction if self.block else 0)) / max(1, self.count)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Restored:
-    """Result of a run over blocks.
-
-    Attributes
-    ----------
-    path : Path
-        Path of the OME-Zarr image.
-    end : End
-        Why it ended: a `reason`, which is a member of an enum, and its sentence, which is `stop_reason` too.
-    record : dict
-        Provenance, as in the attributes of the image.
-    target : ZarrTarget or None
-        Images in it, where its blocks were worked on.
-    """
-
-    path: Path
-    end: End
-    record: dict[str, Any]
-    target: ZarrTarget | None = field(default=None, repr=False)
-
-    @property
-    def complete(self) -> bool:
-        """True if all blocks are in it. If not, the same call goes on."""
-        return self.end.reason.complete
-
-    @property
-    def stop_reason(self) -> str:
-        """The sentence that says why it ended."""
-        return str(self.end)
-
-    @property
-    def stopped(self) -> bool:
-        """True if the user ended it."""
-        return self.end.reason is Reason.STOPPED
-
-    @property
-    def array(self) -> Any:
-        """The finest level, not read: a zarr array."""
-        return self._finest(IMAGE)
-
-    @property
-    def uncertainty(self) -> Any:
-        """The standard deviation at each pixel, not read, where the settings ask for it; else None."""
-        return self._finest(UNCERTAINTY)
-
-    @property
-    def residual(self) -> Any:
-        """Measurement minus what the instrument sees of the result, not read, if it was asked for; else None."""
-        return self._finest(RESIDUAL)
-
-    def _finest(self, name: str) -> Any:
-        path = self.path / name / "0"
-        return zarr.open_array(path, mode="r") if path.is_dir() or not name else None
 
 
 Work = Generator[BlockProgress, None, Restored]
@@ -165,16 +72,21 @@ class BlockRun:
         if absent := order.source.absent:
             warnings.warn(absent, stacklevel=2)
         plan, samples = once(self.client, look, *order.looked_at)
-        digest = yield from self._digest()
         stopped = End(Reason.STOPPED, "stopped by the user")
-        if order.mask is not None and digest is None:
-            return Restored(path=target, end=stopped, record={})
-        asked = order.asked(samples, digest)
+        ended = partial(Restored, path=target, order=order)
+        beside = {}
+        for name in order.beside:
+            beside[name] = yield from self._beside(name)
+            if self.should_stop():
+                return ended(end=stopped, record={})
+        asked = order.asked(samples, {name: _joined(found) for name, found in beside.items()})
         ledger, found = self._place(asked)
         if found is not None:
             if found["finished"]:
                 ledger.finish()
-                return Restored(path=target, end=Reason.DONE_BEFORE.told(), record=found)
+                with contextlib.suppress(ValueError):  # by another version: nothing but a control needs it
+                    ended = partial(ended, blocks=_blocks(order, found, ledger))
+                return ended(end=Reason.DONE_BEFORE.told(), record=found)
             if found["software"] != record.software():
                 warnings.warn(
                     f"{target} was begun with other versions of the software: blocks may differ", stacklevel=2
@@ -183,17 +95,18 @@ class BlockRun:
         else:
             scaling = yield from self._scaling(plan)
             if self.should_stop():
-                return Restored(path=target, end=stopped, record={})
+                return ended(end=stopped, record={})
             Ledger(target, beside=True).discard()  # an earlier one, of another request
-            found = noted(order, asked, replace(plan, scaling=scaling), ledger.run)
+            guide = _range(beside["guide"]) if "guide" in beside else None
+            found = noted(order, asked, replace(plan, scaling=scaling), ledger.run, guide)
             blocks = _blocks(order, found, ledger)
             blocks.target.create(ledger, order.source, found)
         found["absent_chunks"] = absent
         tell_of_long_wait(blocks, self.client)
         tell_of_full_disk(blocks.target, self.path)
         ledger.begin()
-        count, failures = blocks.target.image.blocks, list[str]()
-        ended = partial(Restored, path=ledger.path, target=blocks.target)
+        count, failures = len(blocks.target.grid), list[str]()
+        ended = partial(ended, path=ledger.path, blocks=blocks)
         for step, pieces in blocks.target.steps.items():
             try:
                 yield from self._work(blocks, step, pieces, failures)
@@ -215,13 +128,13 @@ class BlockRun:
                 found = {**found, "failed": failures}
                 ledger.amend(**{KEY: found})  # so that the file says which
             there = "" if ledger.path == target else f", and until it ends {target} stays as it was"
-            return ended(end=end.and_(_left(failures) + there), record=found)
+            return ended(end=end.and_(restored.left(failures) + there), record=found)
         found.pop("failed", None)
-        finished = {**found, **_account(ledger), "software": record.software(), "finished": record.now()}
+        finished = {**found, **restored.account(ledger), "software": record.software(), "finished": record.now()}
         ledger.amend(**{KEY: finished})
         ledger.finish()
-        end = Reason.ALL_BLOCKS.told(_found(finished), blocks=count, seconds=time.perf_counter() - began)
-        return Restored(path=target, end=end, record=finished, target=blocks.target)
+        end = Reason.ALL_BLOCKS.told(restored.found(finished), blocks=count, seconds=time.perf_counter() - began)
+        return ended(path=target, end=end, record=finished)
 
     def _place(self, asked: dict[str, Any]) -> tuple[Ledger, dict[str, Any] | None]:
         """Ledger of the target that a run writes to, and the record of the run that it continues, if any.
@@ -259,26 +172,18 @@ class BlockRun:
         low, high = limits or measured or (0.0, 0.0)
         return Scaling(low, high) if low < high else None
 
-    def _digest(self) -> Generator[BlockProgress, None, str | None]:
-        """A fingerprint of the whole mask; None if there is none, or the user stops."""
-        mask = self.order.mask
-        if mask is None:
-            return None
-        if isinstance(mask.array, np.ndarray):
-            return marked(0, mask.part(()))
-        places, found = self.order.mask_places, dict[int, str]()
+    def _beside(self, name: str) -> Generator[BlockProgress, None, list[Any]]:
+        """Fingerprints, and more, of all parts of an array beside the source, in order; fewer if the user stops."""
+        parts, found = self.order.parts_of(name), dict[int, Any]()
 
         def settle(index: int, outcome: Any) -> None:
             if isinstance(outcome, Unreadable):
                 raise outcome
             found[index] = outcome
 
-        yield from self._measure(
-            marked, ((i, (mask.part(place),)) for i, place in enumerate(places)), len(places), settle
-        )
-        if len(found) < len(places):
-            return None
-        return hashlib.sha256("".join(found[i] for i in range(len(places))).encode()).hexdigest()
+        look = {"mask": marked, "guide": guided}[name]
+        yield from self._measure(look, ((i, (part,)) for i, part in enumerate(parts)), len(parts), settle)
+        return [found[i] for i in sorted(found)]
 
     def _extremes(self, noise: Noise | None) -> Generator[BlockProgress, None, tuple[float, float] | None]:
         """The smallest and the largest known pixel of the whole array; None if there is none."""
@@ -292,9 +197,9 @@ class BlockRun:
             elif limits is not None:  # a part of one value alone is padding, unless there is nothing else
                 (flat if skips.padding and limits[0] == limits[1] else found).extend(limits)
 
-        count = math.prod(order.lead) * len(order.tiles)
-        pieces = ((i, order.parts(place)) for i, place in enumerate(order.blocks))
-        yield from self._measure(partial(extremes, skips=skips, noise=noise), pieces, count, settle)
+        grid = order.grid
+        pieces = ((i, (*order.parts(grid.place(i)), grid.block)) for i in range(len(grid)))
+        yield from self._measure(partial(extremes, skips=skips, noise=noise), pieces, len(grid), settle)
         known = found or flat
         if damage and not known:
             raise damage[-1]
@@ -333,7 +238,7 @@ class BlockRun:
     def _worked(self, blocks: Blocks, step: str, indices: Iterator[int]) -> Iterator[tuple[int, Any]]:
         """Yield the index of each piece with a `Progress` now and then, and with None or an error when it ends."""
         if self.client is not None:
-            pieces = ((i, (blocks, step, *self.order.parts(blocks.read_place(step, i)))) for i in indices)
+            pieces = ((i, (blocks, step, *self._parts(blocks, step, i))) for i in indices)
             try:
                 yield from compute(finish, pieces, self.client, self.should_stop)
             finally:
@@ -346,13 +251,19 @@ class BlockRun:
                 return
             error = None
             try:
-                for each in blocks.work(step, index, *self.order.parts(blocks.read_place(step, index)), **pace):
+                for each in blocks.work(step, index, *self._parts(blocks, step, index), **pace):
                     yield index, each
             except Exception as caught:
                 error = caught
             if self.should_stop():
                 return
             yield index, error
+
+    def _parts(self, blocks: Blocks, step: str, index: int) -> tuple[Part | None, ...]:
+        """Parts of source, mask and guide that a piece of a step reads."""
+        place = blocks.read_place(step, index)
+        parts = (None, None) if place is None else self.order.parts(place)
+        return (*parts, self.order.guide_part(index) if step == "fit" else None)
 
     def _outcomes(self, function: Callable[..., Any], pieces: Pieces) -> Iterator[tuple[int, Any]]:
         """Yield the index of each piece with what a function returns for it, or the exception that it ends with."""
@@ -413,59 +324,29 @@ def _blocks(order: Order, found: dict[str, Any], ledger: Ledger) -> Blocks:
     """
     try:
         plan = plan_of(order, found)
-        target = ZarrTarget.of(plan, order.source, order.tiles, ledger, residual=order.residual)
+        target = ZarrTarget.of(plan, order.source, order.grid, ledger, residual=order.residual)
+        guide = found.get("guide_range")
+        limits = None if guide is None else (float(guide[0]), float(guide[1]), float(guide[2]))
     except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
         why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ValueError(
             f"target={str(ledger.target)!r} was begun by another version of napari-dip, or its record is damaged "
             f"({why}); name another target, or overwrite it"
         ) from error
-    return Blocks(plan, target)
+    return Blocks(plan, target, limits)
 
 
-def _left(failures: list[str]) -> str:
-    """The rest of a sentence on a run that is not complete: what failed, and the remedy."""
-    told = "; ".join(failures[:_TOLD]) + (f"; and {len(failures) - _TOLD} more" if len(failures) > _TOLD else "")
-    return (f"; failed in {len(failures)}: {told}" if failures else "") + "; the same call goes on"
+def _joined(found: list[Any]) -> str:
+    """One fingerprint of those of all parts."""
+    return hashlib.sha256("".join(each[0] for each in found).encode()).hexdigest()
 
 
-def _found(finished: dict[str, Any]) -> str:
-    """The rest of a sentence on a run that is complete: pixels that are no measurement."""
-    said = ""
-    if finished["empty"]:
-        said += f"; {finished['empty']} of them have no known pixel and stay empty"
-    if finished["padding_pixels"]:
-        said += "; padding or dead lines in them came back as they are (skip_padding=False restores them)"
-    if finished["bad_pixels"]:
-        said += "; pixels in them that are hot or dead beyond doubt were restored (skip_bad_pixels=False leaves them)"
-    return said
-
-
-def _account(ledger: Ledger) -> dict[str, Any]:
-    """Totals over the fits of all blocks."""
-    total = {
-        "blocks": 0,
-        "empty": 0,
-        "iterations": 0,
-        "seconds": 0.0,
-        "padding_pixels": 0,
-        "bad_pixels": 0,
-        "residuals_judged": 0,
-        "residuals_with_structure": 0,
-    }
-    gave_up: list[str] = []
-    for entry in ledger.entries("fit"):
-        total["blocks"] += 1
-        total["empty"] += entry.get("empty", False)
-        total["iterations"] += entry.get("iterations", 0)
-        total["seconds"] = round(total["seconds"] + entry.get("seconds", 0), 3)
-        total["padding_pixels"] += entry.get("padding_pixels", 0)
-        total["bad_pixels"] += entry.get("bad_pixels", 0)
-        total["residuals_judged"] += entry.get("verdict") is not None
-        total["residuals_with_structure"] += entry.get("verdict") is False
-        if not entry.get("complete", True) and len(gave_up) < 10:
-            gave_up.append(entry["stop_reason"])
-    return {**total, "gave_up": gave_up}
+def _range(found: list[Any]) -> tuple[float, float, float]:
+    """Smallest and largest value of a guide, and its mean, by those of its parts."""
+    _, low, high, total, count = zip(*found, strict=True)
+    if min(low) >= max(high):
+        raise ValueError(BLANK)
+    return min(low), max(high), sum(total) / sum(count)
 
 
 def _named(order: Order, blocks: Blocks, step: str, index: int) -> str:
@@ -475,7 +356,7 @@ def _named(order: Order, blocks: Blocks, step: str, index: int) -> str:
     parts = [
         f"{axis}={each.start}" + (f":{each.stop}" if each.stop > each.start + 1 else "")
         for axis, each, n in zip(
-            order.source.calibration.axes, blocks.target.block(index), order.source.shape, strict=True
+            order.source.calibration.axes, blocks.target.grid.place(index), order.source.shape, strict=True
         )
         if (each.start, each.stop) != (0, n)
     ]

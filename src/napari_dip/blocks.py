@@ -1,7 +1,7 @@
 """One block of a large array, in whatever process: read, restored or blended, written, marked as done.
 
-A block is one slice of the leading axes (time, channel, z) and one tile of space. Nothing depends on the order of the
-blocks.
+A block is one slice of the leading axes (time, channel, z) and one tile of space, of all channels where these are
+restored together. Nothing depends on the order of the blocks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from napari_dip.core.telling import quietly
 from napari_dip.core.tiling import seed_at
 from napari_dip.cost import fitted
 from napari_dip.defects import Skips
-from napari_dip.inputs import Slices
+from napari_dip.inputs import Slices, as_code
 from napari_dip.io.arrays import Part, Place, read_known
 from napari_dip.ledger import RESIDUAL, UNCERTAINTY
 from napari_dip.outputs import IMAGE
@@ -35,22 +35,25 @@ Work = Generator[Progress, None, None]
 
 @dataclass(frozen=True)
 class Blocks:
-    """The blocks of a run, which share a plan and a target."""
+    """The blocks of a run, which share a plan, the range and the mean of a guide, and a target."""
 
     plan: Plan
     target: ZarrTarget
+    guide_range: tuple[float, float, float] | None = None
 
     def read_place(self, step: str, index: int) -> Place | None:
         """The part of the source that a piece of a step needs; None if it needs none."""
         if step == "fit":
-            return self.target.block(index)
+            return self.target.grid.place(index)
         return self.target.image.chunk(0, index) if step == "blend" and self.plan.units.keeps_known else None
 
-    def work(self, step: str, index: int, part: Part | None, mask: Part | None, **pace: Any) -> Work:
+    def work(
+        self, step: str, index: int, part: Part | None, mask: Part | None, guide: Part | None, **pace: Any
+    ) -> Work:
         """Do a piece of a step; `pace` holds what `fit` is told about stopping and showing."""
         if step == "fit":
             assert part is not None
-            yield from self.fit(index, part, mask, **pace)
+            yield from self.fit(index, part, mask, guide, **pace)
         else:
             self.target.compose(step, index, None if part is None else read_known(part, mask))
 
@@ -59,16 +62,17 @@ class Blocks:
         index: int,
         part: Part,
         mask: Part | None,
+        guide: Part | None,
         *,
         should_stop: Callable[[], bool] | None = None,
         interval: float = np.inf,
     ) -> Work:
         """Restore a block."""
-        target, tile = self.target, self.target.tiles.tile
+        target = self.target
         if not target.ledger.alive:
             return
         should_stop = should_stop or target.ledger.stopping()
-        values, missing = (each.reshape(tile) for each in read_known(part, mask))
+        values, missing = (each.reshape(target.grid.block) for each in read_known(part, mask))
         images: dict[str, Array | None] = {}
         entry: dict[str, Any] = {"empty": True}
         if not missing.all():
@@ -76,7 +80,7 @@ class Blocks:
             if self.plan.units.keeps_known and not missing.any():
                 images = {IMAGE: values}
             else:
-                result = yield from self._restored(index, values, missing, should_stop, interval)
+                result = yield from self._restored(index, values, missing, guide, should_stop, interval)
                 if not result.complete and should_stop():
                     return
                 entry = _entry(result)
@@ -84,19 +88,18 @@ class Blocks:
         target.put(index, images, entry)
 
     def _restored(
-        self, index: int, values: Array, missing: Array, should_stop: Callable[[], bool], interval: float
+        self,
+        index: int,
+        values: Array,
+        missing: Array,
+        guide: Part | None,
+        should_stop: Callable[[], bool],
+        interval: float,
     ) -> Generator[Progress, None, Result]:
         """The result of a block by itself, with a seed of its own."""
-        whole, target = self.plan.settings, self.target
         pace = {"should_stop": should_stop, "interval": interval, "snapshot_every": 0, "finish": False}
-        plan = self.plan.of_block(
-            values,
-            missing,
-            seed=seed_at(whole.seed, [each.start for each in target.block(index)]),
-            tile=max(16, *target.tiles.tile),  # a block is one fit
-            overlap=0,
-            output_dtype=whole.output_dtype if target.image.direct else "float32",
-        )
+        kind = self.plan.settings.output_dtype if self.target.image.direct else "float32"
+        plan = self.plan_of(index, values, missing, guide, output_dtype=kind)
         with quietly():  # a thousand blocks would say the same a thousand times
             run = Run(fitted(plan), None, pace)
         with contextlib.closing(run):
@@ -110,26 +113,58 @@ class Blocks:
             raise MemoryError(run.result.stop_reason)
         return run.result
 
+    def plan_of(self, index: int, values: Array, missing: Array, guide: Part | None, **changes: Any) -> Plan:
+        """Plan of a block (C, *tile), with changes to its settings."""
+        grid = self.target.grid
+        return self.plan.of_block(
+            values,
+            missing,
+            None if guide is None else self._code(index, guide),
+            seed=seed_at(self.plan.settings.seed, [each.start for each in grid.place(index)]),
+            tile=max(16, *grid.tiles.tile),  # a block is one fit
+            overlap=0,
+            **changes,
+        )
 
-def finish(index: int, blocks: Blocks, step: str, part: Part | None, mask: Part | None) -> None:
+    def _code(self, index: int, guide: Part) -> npt.NDArray[np.float32]:
+        """The guide of a block (G, *sought); beyond the border of the array it is mirrored."""
+        assert self.guide_range is not None
+        grid = self.target.image.grid
+        place, edges = grid.with_margin(grid.place(index), self.plan.request.margin)
+        shape = [each.stop - each.start for each in place[len(grid.lead) :]]
+        code = as_code(guide.read().reshape(-1, *shape), *self.guide_range)
+        return np.pad(code, [(0, 0), *edges], mode="symmetric")
+
+
+def finish(
+    index: int, blocks: Blocks, step: str, part: Part | None, mask: Part | None, guide: Part | None = None
+) -> None:
     """Do a piece of a step to its end."""
-    for _ in blocks.work(step, index, part, mask):
+    for _ in blocks.work(step, index, part, mask, guide):
         pass
 
 
 def extremes(
-    index: int, part: Part, mask: Part | None, skips: Skips, noise: Noise | None
+    index: int, part: Part, mask: Part | None, block: tuple[int, ...], skips: Skips, noise: Noise | None
 ) -> tuple[float, float] | None:
-    """The smallest and the largest known pixel of a part, a slice of space, without what is left out."""
-    values, missing = read_known(part, mask)
-    slices = skips.pixels(skips.areas(Slices(values[None, None], missing[None, None], (), None)), noise)
+    """The smallest and the largest known pixel of a block (C, *tile), without what is left out."""
+    values, missing = (each.reshape(1, *block) for each in read_known(part, mask))
+    slices = skips.pixels(skips.areas(Slices(values, missing, (), 0)), noise)
     some = slices.values[~slices.missing]
     return (float(some.min()), float(some.max())) if some.size else None
 
 
-def marked(index: int, mask: Part) -> str:
+def marked(index: int, mask: Part) -> tuple[str]:
     """A fingerprint of which pixels of a part are missing."""
-    return record.fingerprint(mask.read() != 0)
+    return (record.fingerprint(mask.read() != 0),)
+
+
+def guided(index: int, guide: Part) -> tuple[str, float, float, float, int]:
+    """A fingerprint of a part of a guide; its smallest and largest finite value, their sum and their number."""
+    values = guide.read()
+    finite = values[np.isfinite(values)].astype(np.float64)
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (np.inf, -np.inf)
+    return record.fingerprint(values), low, high, float(finite.sum()), finite.size
 
 
 def _entry(result: Result) -> dict[str, Any]:

@@ -12,16 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from napari_dip import report
 from napari_dip.greys import read_greys
-from napari_dip.inputs import Array
+from napari_dip.inputs import Array, read_factor
 from napari_dip.io import files
 from napari_dip.io.formats import tell_lost
 from napari_dip.io.ngff import ENDING, is_zarr
 from napari_dip.io.picture import Picture
 from napari_dip.options import check_volume, said
 from napari_dip.terminal import Bar, Stop
-
-_ONE_IMAGE = ("guide", "noise_control", "truth", "affine", "resolution", "together")
 
 
 def wanted(args: Namespace) -> bool:
@@ -35,11 +34,13 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     Raises
     ------
     ValueError
-        For options that are of one image in memory.
+        For options that do not go with blocks.
     """
-    for name in _ONE_IMAGE:
-        if getattr(args, name, None) or changes.get(name):
-            raise ValueError(f"--{name.replace('_', '-')} is not available for an OUT.zarr; leave it out")
+    if args.resolution:
+        raise ValueError(
+            "--resolution is not available for an OUT.zarr, as Fourier ring correlation takes whole slices in memory; "
+            "leave it out, or restore one slice into a .tif"
+        )
     from napari_dip.io.omezarr import calibration_of, numbered
 
     source, calibration = args.source, None
@@ -61,14 +62,24 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     if args.volume and axes[-3:] != "zyx":
         raise ValueError(f"--volume needs z beside y and x, but {args.source} has the axes {axes}; leave it out")
     tty = sys.stderr.isatty()
+    leading = len(axes) - (3 if args.volume else 2)
+    guide, args.guide = args.guide, None  # which an OME-Zarr is too large for to be read at once
     asked = {
+        "guide": None if guide is None else _array(guide),
+        "channel_axis": _together(args, axes[:leading]),
         "mask": None if args.mask is None else _mask(args),
-        "leading_axes": len(axes) - (3 if args.volume else 2),
+        "leading_axes": leading,
         "calibration": calibration,
         "residual": args.residual,
         **said(args),
         **changes,
     }
+    truth = None if args.truth is None else open_source(_array(args.truth)).array
+    if truth is not None and not args.estimate:
+        factors = read_factor(args.factor, len(axes) - leading) if getattr(args, "factor", None) else (1,) * len(axes)
+        wanted = (*opened.shape[:leading], *(n * f for n, f in zip(opened.shape[leading:], factors, strict=False)))
+        if tuple(truth.shape) != wanted:
+            raise ValueError(f"--truth has the shape {truth.shape}, but the result will have {wanted}")
     with connected(args.scheduler or False) as client:
         asked["client"] = client or False
         if args.estimate:
@@ -77,15 +88,9 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
             print(f"{args.source} would take {estimate_blocks(args.task, source, **asked)}.")
             return True
         stop.begin()
-        steps = iterate_blocks(
-            args.task,
-            source,
-            args.target,
-            overwrite=args.overwrite,
-            should_stop=stop.asked,
-            interval=float("inf") if args.quiet else 0.25 if tty else 5,
-            **asked,
-        )
+        pace: dict[str, Any] = {"should_stop": stop.asked}
+        pace["interval"] = float("inf") if args.quiet else 0.25 if tty else 5
+        steps = iterate_blocks(args.task, source, args.target, overwrite=args.overwrite, **pace, **asked)
         with Bar(quiet=args.quiet, tty=tty) as bar, closing(steps):
             while True:
                 try:
@@ -96,7 +101,34 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     print(f"{args.target}: {done.stop_reason}.")
     for sentence in _account(done.record):
         print(sentence)
+    if truth is not None and done.complete:
+        from napari_dip import trust
+
+        try:
+            for when, found in trust.before_and_after(done, truth, affine=args.affine).items():
+                print(f"{when}: {report.compared(found)}")
+        except ValueError as error:  # the result is written; it alone counts
+            print(f"Not compared with the truth: {error}.")
+    if args.noise_control:
+        report.tell_control(done, None, Bar(quiet=args.quiet, tty=tty), **pace)
     return bool(done.complete)
+
+
+def _array(name: str) -> str | Array:
+    """An array in a file: the path of an OME-Zarr, which is read part by part, else its values."""
+    return name if is_zarr(name) else files.read(name).values
+
+
+def _together(args: Namespace, leading: str) -> int | None:
+    """The leading axis along which all is restored together; None if there is none."""
+    if args.together is None:
+        return None
+    if args.together.lower() not in leading:
+        raise ValueError(
+            f"--together {args.together}: {args.source} has no such axis beside space, only "
+            f"{', '.join(leading.upper()) or 'space'}"
+        )
+    return leading.index(args.together.lower())
 
 
 def _account(record: dict[str, Any]) -> Iterator[str]:

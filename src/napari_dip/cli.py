@@ -184,7 +184,8 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
         return FAILED
     print(*report.account(result), *before, *measures.after(result.image), sep="\n")
     if args.noise_control:
-        _control(result, picture, unrecorded(asked.said), stop, Bar(quiet=args.quiet, tty=tty), interval)
+        same, bar = unrecorded(asked.said), Bar(quiet=args.quiet, tty=tty)
+        report.tell_control(result, picture.values, bar, should_stop=stop.asked, interval=interval, **same)
     return DONE if picture.unread is None and (result.complete or (stop.asked() and result.whole)) else FAILED
 
 
@@ -244,26 +245,6 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return words or "memory ran out"
     return words if isinstance(error, FORESEEN) and words else f"{type(error).__name__}{': ' * bool(words)}{words}"
-
-
-def _control(result: Result, picture: Picture, same: dict[str, Any], stop: Stop, bar: Bar, interval: float) -> None:
-    """Restore pure noise with the settings of a result, and say what was made of it."""
-    from napari_dip import trust
-
-    if stop.asked():
-        print("Noise-only control: left out, as the run was stopped.")
-        return
-    steps = trust.iterate_noise_control(result, picture.values, **same, should_stop=stop.asked, interval=interval)
-    with bar:
-        while True:
-            try:
-                bar.show(next(steps), "noise-only control")
-            except StopIteration as end:
-                print(f"Noise-only control: {end.value.invention.sentence}.")
-                return
-            except ValueError as error:  # the result is written; it alone counts
-                print(f"Noise-only control: left out; {one_line(error)}.")
-                return
 
 
 def _axes(picture: Picture, spatial: str, together: str | None = None, name: str = "") -> dict[str, Any]:

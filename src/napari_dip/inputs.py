@@ -18,6 +18,7 @@ from napari_dip.core.telling import warn
 from napari_dip.greys import read_greys
 
 Array = npt.NDArray[Any]
+BLANK = "guide shows nothing: it has no two different finite values"
 
 
 @dataclass(frozen=True)
@@ -278,7 +279,21 @@ def read_guide(guide: Any, slices: Slices, shape: tuple[int, ...]) -> npt.NDArra
     if array.shape[1:] != shape:
         raise ValueError(f"guide has shape {np.shape(guide)}, but the restored image is {shape}; resample it to that")
     finite = array[np.isfinite(array)]
-    if finite.size == 0 or finite.min() == finite.max():
-        raise ValueError("guide shows nothing: it has no two different finite values")
-    array = np.where(np.isfinite(array), array, finite.mean())
-    return np.asarray((array - finite.min()) / (finite.max() - finite.min()), dtype=np.float32)
+    if finite.size == 0:
+        raise ValueError(BLANK)
+    return as_code(array, finite.min(), finite.max(), finite.mean())
+
+
+def as_code(guide: Array, low: float, high: float, mean: float) -> npt.NDArray[np.float32]:
+    """A guide, or a part of it, from 0 to 1, by its smallest and largest value; the mean stands for what is not finite.
+
+    Raises
+    ------
+    ValueError
+        If all of it has one value.
+    """
+    if low == high:
+        raise ValueError(BLANK)
+    array = np.asarray(guide, np.float64)
+    array = np.where(np.isfinite(array), array, mean)
+    return np.asarray((array - low) / (high - low), dtype=np.float32)

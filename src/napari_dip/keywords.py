@@ -130,6 +130,8 @@ class OfBlocks(OfArray, total=False):
     """Keyword arguments of `estimate_blocks`."""
 
     leading_axes: int | None
+    channel_axis: int | None
+    guide: Any
     calibration: Calibration | None
     client: Any
     settings: Settings | None

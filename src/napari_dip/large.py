@@ -11,13 +11,14 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from napari_dip.blockrun import BlockProgress, BlockRun, Restored, Work
+from napari_dip.blockrun import BlockRun, Work
 from napari_dip.cluster import active_client
 from napari_dip.core.pauses import without_pauses
 from napari_dip.io.ngff import Calibration
 from napari_dip.keywords import BlockOptions, OfArray, with_knobs
 from napari_dip.ledger import Ledger
 from napari_dip.order import Order, begun, read_order, refuse_another
+from napari_dip.restored import BlockProgress, Restored
 from napari_dip.settings import Settings
 from napari_dip.terminal import script_bar
 
@@ -68,6 +69,8 @@ def iterate_blocks(
     interval: float = 0.25,
     settings: Settings | None = None,
     residual: bool = False,
+    channel_axis: int | None = None,
+    guide: Any = None,
     **options: Unpack[OfArray],
 ) -> Work:
     """Restore an array of any size block by block into an OME-Zarr, and say how far it is.
@@ -86,6 +89,12 @@ def iterate_blocks(
     leading_axes : int, optional
         Number of leading axes that are not space: each of their slices is restored on its own. By default all but y and
         x.
+    channel_axis : int, optional
+        A leading axis, such as that of the channels, all of which is restored in one fit, as the colours of an image
+        are; its slices share structure, but not their noise.
+    guide : as source, optional
+        An array of the shape of the result, which may lack leading axes, that serves as the code with ``code="guide"``.
+        It is read once for its range, and then block by block.
     calibration : Calibration, optional
         Calibration of the source, if its file does not say it.
     client : distributed.Client, str or False, optional
@@ -139,6 +148,8 @@ def iterate_blocks(
         calibration=calibration,
         settings=settings,
         residual=residual,
+        channel_axis=channel_axis,
+        guide=guide,
         **options,
     )
     client = client if isinstance(client, str) else active_client(client)
@@ -178,9 +189,9 @@ def _no_run(ledger: Ledger) -> str:
 def _refuse_inputs(order: Order, path: Path, *, overwrite: bool) -> None:
     """Raise if the target is the source or the mask, or the one lies in the other."""
     target = Ledger(path).path.resolve()
-    for name, each in (("source", order.source), ("mask", order.mask)):
+    for name, each in {"source": order.source, **order.beside}.items():
         try:
-            files = [] if each is None else each.files()
+            files = each.files()
         except ValueError as error:
             if overwrite and target.exists():
                 raise ValueError(f"{target} may hold the {name}: {error}; name another target") from error

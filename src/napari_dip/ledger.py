@@ -247,10 +247,10 @@ class Ledger:
         """The pieces of a step that are done."""
         return {int(path.name) for path in self._markers(step)}
 
-    def entries(self, step: str) -> Iterator[dict[str, Any]]:
-        """Entries of the pieces of a step that are done, by their index."""
+    def entries(self, step: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Indices of the pieces of a step that are done, in order, and their entries."""
         for index in sorted(self.done(step)):
-            yield json.loads(self._marker(step, index).read_text())
+            yield index, json.loads(self._marker(step, index).read_text())
 
     def _markers(self, step: str) -> Iterator[Path]:
         """Marker files of a step, in folders: their names are numbers, unlike what file managers put beside them."""

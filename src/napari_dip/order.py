@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,18 @@ from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.reason import Choice
 from napari_dip.core.tiling import Tiling, snug, tiles_of, tiling
+from napari_dip.grid import Grid
 from napari_dip.inputs import Slices, read_range
 from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source, read_known
 from napari_dip.io.ngff import Calibration
 from napari_dip.ledger import KEY, Ledger
-from napari_dip.plan import Plan, decide
+from napari_dip.plan import Plan, check_guide, decide
 from napari_dip.request import Request, arguments, check_reach, read_instrument
 from napari_dip.settings import Settings, check_names
 
 _OTHERWISE = {  # how blocks are told what other functions have a keyword for
     "axes": "the file of an OME-Zarr names its axes, calibration= those of a plain array, and leading_axes= says how "
     "many of them are no space",
-    "channel_axis": "channels are leading axes, which are restored one by one",
-    "guide": "it would have to be of the size of the result; restore a part with code='guide'",
 }
 _INSTRUMENT = ("kernel", "psf", "psf_centre", "voxel_size")  # arguments that a record keeps as they were said
 _TILE = {2: 1024, 3: 128}  # side of a tile at the most, or nearly, if the user names none
@@ -48,8 +48,12 @@ class Order:
     ----------
     request : Request
         The problem, without an image.
-    source, mask : Source, Source or None
-        Arrays that are read block by block.
+    source : Source
+        Array that is read block by block.
+    beside : dict of Source
+        By name the "mask", of its shape, and the "guide", of that of the result; each may lack leading axes.
+    channel_axis : int or None
+        A leading axis along which all is restored in one fit.
     settings : Settings or None
         None for the preset of the task.
     changes : dict
@@ -60,68 +64,94 @@ class Order:
 
     request: Request
     source: Source
-    mask: Source | None
+    beside: dict[str, Source]
+    channel_axis: int | None
     settings: Settings | None
     changes: dict[str, Any]
     residual: bool
-
-    @property
-    def lead(self) -> tuple[int, ...]:
-        """Lengths of the leading axes, which are no space."""
-        return self.source.shape[: len(self.source.shape) - self.request.ndim]
-
-    @property
-    def space(self) -> tuple[int, ...]:
-        return self.source.shape[len(self.lead) :]
 
     @property
     def factors(self) -> tuple[int, ...]:
         """Factors by which the result is finer along the axes of space."""
         return self.request.factor or (1,) * self.request.ndim
 
-    @property
-    def tiles(self) -> Tiling:
-        """The tiles of a slice: as the user says, or along each axis of the size that fits best."""
+    @cached_property
+    def grid(self) -> Grid:
+        """The blocks; their tiles are as the user says, or along each axis of the size that fits best."""
+        at = len(self.source.shape) - self.request.ndim
+        lead, space = self.source.shape[:at], self.source.shape[at:]
         base = self.settings or Settings()
         wanted = base.changed(**{name: self.changes[name] for name in ("tile", "overlap") if name in self.changes})
         if wanted.tile:
-            return tiles_of(self.space, wanted)
-        side = _TILE[len(self.space)]
-        overlap = wanted.overlap or side // 8
-        if overlap > side // 2:
-            raise ValueError(f"overlap={overlap} is more than half of a tile of {side}; say tile= too")
-        return tiling(self.space, [snug(n, side, overlap) for n in self.space], overlap)
+            tiles = tiles_of(space, wanted)
+        else:
+            side = _TILE[len(space)]
+            overlap = wanted.overlap or side // 8
+            if overlap > side // 2:
+                raise ValueError(f"overlap={overlap} is more than half of a tile of {side}; say tile= too")
+            tiles = tiling(space, [snug(n, side, overlap) for n in space], overlap)
+        return Grid(lead=lead, tiles=tiles, channel_axis=self.channel_axis)
 
-    def parts(self, place: Place | None) -> tuple[Part | None, Part | None]:
-        """Parts of the source and the mask to read for a place in the source; None where none is read."""
-        if place is None:
-            return None, None
-        if self.mask is None:
+    def _grid_of(self, name: str) -> tuple[Grid, tuple[int, ...]]:
+        """Grid that an array beside the source lies on, and the axes of it that the array has.
+
+        Raises
+        ------
+        ValueError
+            If it is of another shape.
+        """
+        grid, shape = self.grid, self.beside[name].shape
+        if name == "guide":
+            grid = grid.finer(self.factors)
+        every = range(len(grid.shape))
+        least = self.request.ndim if name == "guide" else 1  # a mask may lack even axes of space
+        for axes in ([axis for axis in every if axis != self.channel_axis], every):
+            some = tuple(axes[-len(shape) :])
+            if len(shape) >= least and tuple(grid.shape[axis] for axis in some) == shape:
+                return grid, some
+        whole = "source" if name == "mask" else "result"
+        raise ValueError(f"{name} has the shape {shape}, but the {whole} {grid.shape}; a {name} may only lack axes")
+
+    def parts(self, place: Place) -> tuple[Part, Part | None]:
+        """Parts of the source and the mask to read for a place in the source."""
+        if "mask" not in self.beside:
             return self.source.part(place), None
-        return self.source.part(place), self.mask.part(place[len(place) - len(self.mask.shape) :])
+        _, axes = self._grid_of("mask")
+        return self.source.part(place), self.beside["mask"].part(tuple(place[axis] for axis in axes))
+
+    def guide_part(self, block: int) -> Part | None:
+        """The part of the guide that a block needs, with the margin that it is sought in; None if there is no guide."""
+        if "guide" not in self.beside:
+            return None
+        grid, axes = self._grid_of("guide")
+        place, _ = grid.with_margin(grid.place(block), self.request.margin)
+        return self.beside["guide"].part(tuple(place[axis] for axis in axes))
 
     @property
-    def blocks(self) -> Iterator[Place]:
-        """Places of all blocks in the source."""
-        for at in np.ndindex(*self.lead):
-            for tile in self.tiles:
-                yield (*(slice(i, i + 1) for i in at), *tile)
+    def unknown(self) -> Any:
+        """True where a pixel of the source is not known: a lazy array of its shape, or one that broadcasts to it."""
+        from dask.array import isfinite
+
+        hidden = ~isfinite(self.source.lazy)
+        if "mask" not in self.beside:
+            return hidden
+        _, axes = self._grid_of("mask")
+        along = tuple(slice(None) if axis in axes else None for axis in range(len(self.grid.shape)))
+        return hidden | (self.beside["mask"].lazy[along] != 0)
 
     @property
     def sample_places(self) -> list[Place]:
         """Places of the samples in the source: middles of blocks, evenly spread over all of them."""
-        count, size = _SAMPLES[len(self.space)]
-        tiles = self.tiles
-        total = math.prod(self.lead) * len(tiles)
+        grid = self.grid
+        count, size = _SAMPLES[self.request.ndim]
         places = []
-        for i in sorted({int(i) for i in np.linspace(0, total - 1, min(count, total))}):
-            at = np.unravel_index(i // len(tiles), self.lead) if self.lead else ()
-            space = []
-            for part, most in zip(tiles.at(i % len(tiles)), size, strict=True):
+        for i in sorted({int(i) for i in np.linspace(0, len(grid) - 1, min(count, len(grid)))}):
+            place, space = grid.place(i), []
+            for part, most in zip(place[len(grid.lead) :], size, strict=True):
                 n = min(part.stop - part.start, most)
                 begin = part.start + (part.stop - part.start - n) // 2
                 space.append(slice(begin, begin + n))
-            places.append((*(slice(int(k), int(k) + 1) for k in at), *space))
+            places.append((*place[: len(grid.lead)], *space))
         return places
 
     @property
@@ -129,26 +159,26 @@ class Order:
         """The arguments of `look`."""
         return self.request, list(map(self.parts, self.sample_places)), self.settings, self.changes
 
-    @property
-    def mask_places(self) -> list[Place]:
-        """The places in the mask that make up all of it, tile by tile."""
-        if self.mask is None:
-            return []
-        shape = self.mask.shape
-        flat = min(len(self.space), len(shape))  # a mask may lack even axes of space
-        tiles = {tuple((each.start, each.stop) for each in tile[-flat:]): tile[-flat:] for tile in self.tiles}
-        lead = np.ndindex(*shape[: len(shape) - flat])
-        return [(*(slice(i, i + 1) for i in at), *tile) for at in lead for tile in tiles.values()]
+    def parts_of(self, name: str) -> list[Part]:
+        """Parts that make up all of an array beside the source, each pixel once."""
+        beside = self.beside[name]
+        if isinstance(beside.array, np.ndarray):
+            return [beside.part(())]
+        grid, axes = self._grid_of(name)
+        starts = (*(range(n) for n in grid.lead), *grid.tiles.corners)
+        sides = [[slice(a, b) for a, b in pairwise((*starts[axis], grid.shape[axis]))] for axis in axes]
+        return [beside.part(place) for place in product(*sides)]
 
-    def asked(self, samples: list[str | None], mask: str | None) -> dict[str, Any]:
-        """All that decides the result, with fingerprints of samples and of the mask, fit for JSON."""
+    def asked(self, samples: list[str | None], marks: dict[str, str | None]) -> dict[str, Any]:
+        """All that decides the result, with fingerprints of samples and of what lies beside, fit for JSON."""
         request = self.request
+        beside = {name: {"shape": each.shape, "sha256": marks[name]} for name, each in self.beside.items()}
         instrument = {name: request.said[name] for name in _INSTRUMENT if name in request.said}
         asked = {
             "task": request.task.name,
             "source": {"shape": self.source.shape, "dtype": str(self.source.array.dtype), "sha256": samples},
-            "mask": None if self.mask is None else {"shape": self.mask.shape, "sha256": mask},
-            "leading_axes": len(self.lead),
+            "mask": None,
+            "leading_axes": len(self.grid.lead),
             "factor": self.factors,
             "camera": request.camera,
             "intensity_range": request.intensity_range,
@@ -160,6 +190,8 @@ class Order:
             },
             **({"image_noise": _noise_as_dict(request.image_noise)} if request.image_noise else {}),
             **({"residual": True} if self.residual else {}),
+            **({} if self.channel_axis is None else {"channel_axis": self.channel_axis}),
+            **beside,
         }
         return dict(json.loads(json.dumps(asked)))
 
@@ -173,6 +205,8 @@ def read_order(
     calibration: Calibration | None = None,
     settings: Settings | None = None,
     residual: bool = False,
+    channel_axis: int | None = None,
+    guide: Any = None,
     **options: Any,
 ) -> Order:
     """Check a request as far as that needs no pixel; arguments as for `large.iterate_blocks`."""
@@ -182,10 +216,8 @@ def read_order(
     said = {name: options[name] for name in arguments() if name in options}
     changes = {name: value for name, value in options.items() if name not in said}
     check_names(changes, also=("mask", *arguments(), "leading_axes"))
-    if "guide" in (changes.get("code"), settings.code if settings else ""):
-        raise ValueError("code='guide' needs an image of the size of the result, which blocks do not have")
+    check_guide(changes.get("code", settings.code if settings else "uniform"), guide)
     read = open_source(source, calibration)
-    hidden = None if mask is None else _open_mask(mask, read)
     ndim = len(read.shape)
     leading = ndim - 2 if leading_axes is None else leading_axes
     if ndim - leading not in (2, 3):
@@ -196,20 +228,42 @@ def read_order(
     if said.get("voxel_size") is None:
         said["voxel_size"] = read.calibration.voxel_size(ndim - leading)
     request = read_instrument(task, ndim - leading, **said)
-    if request.task.fills_holes and hidden is None and read.array.dtype.kind != "f":
+    if request.task.fills_holes and mask is None and read.array.dtype.kind != "f":
         raise ValueError("mask is not given and integers cannot be NaN, so there is no hole to fill; give a mask")
-    order = Order(request=request, source=read, mask=hidden, settings=settings, changes=changes, residual=residual)
-    check_reach(request, request.finer(order.tiles.tile))  # the sides of tiles are checked too
+    order = Order(
+        request=request,
+        source=read,
+        beside={name: _open(each) for name, each in {"mask": mask, "guide": guide}.items() if each is not None},
+        channel_axis=_channel_axis(channel_axis, leading, read),
+        settings=settings,
+        changes=changes,
+        residual=residual,
+    )
+    check_reach(request, request.finer(order.grid.tiles.tile))  # the sides of tiles are checked too
+    for name in order.beside:
+        order._grid_of(name)
     return order
 
 
-def _open_mask(mask: Any, source: Source) -> Source:
-    if isinstance(mask, np.ndarray) and mask.dtype == bool:
-        mask = mask.astype(np.uint8)
-    opened = open_source(mask)
-    if opened.shape != source.shape[len(source.shape) - len(opened.shape) :]:
-        raise ValueError(f"mask has the shape {opened.shape}, but the source {source.shape}; a mask may only lack axes")
-    return opened
+def _open(beside: Any) -> Source:
+    if isinstance(beside, np.ndarray) and beside.dtype == bool:
+        beside = beside.astype(np.uint8)
+    return open_source(beside)
+
+
+def _channel_axis(axis: int | None, leading: int, source: Source) -> int | None:
+    """Axis of the channels, counted from the first; they are leading axes, as in each OME-Zarr."""
+    ndim = len(source.shape)
+    if axis is None:
+        return None
+    if not isinstance(axis, (int, np.integer)) or not -ndim <= axis < ndim:
+        raise ValueError(f"channel_axis={axis} is not an axis of an array of shape {source.shape}")
+    if axis % ndim >= leading:
+        raise ValueError(
+            f"channel_axis={axis} is one of the {ndim - leading} axes of space, which come last: move the channels "
+            "before them, as an OME-Zarr has them"
+        )
+    return int(axis) % ndim
 
 
 def look(
@@ -233,8 +287,8 @@ def look(
     if not read:
         raise damage[0]
     space = read[0][0].shape[-request.ndim :]
-    values, missing = (np.stack([a.reshape(1, *space) for a in each]) for each in zip(*read, strict=True))
-    plan = decide(replace(request, image=Slices(values, missing, (len(values),), None)), settings, changes)
+    values, missing = (np.stack([a.reshape(-1, *space) for a in each]) for each in zip(*read, strict=True))
+    plan = decide(replace(request, image=Slices(values, missing, (len(values),), 1)), settings, changes)
     return replace(
         plan,
         request=request,
@@ -247,12 +301,12 @@ def look(
 def settled(settings: Settings, ndim: int) -> Settings:
     """The settings for all blocks, so that neither free memory nor the machine of a worker has a say in them."""
     device = devices.choose(settings.device)
-    settings = settings.changed(
+    settings = settings.decided(
         precision=devices.precision_of(settings, device.name, volume=ndim == 3),
         recompute="off" if settings.recompute == "auto" else settings.recompute,
     )
     if settings.device == "auto":  # the first GPU that each worker sees
-        settings = settings.changed(device=device.name.partition(":")[0])
+        settings = settings.decided(device=device.name.partition(":")[0])
     return settings
 
 
@@ -279,7 +333,7 @@ def refuse_another(order: Order, found: dict[str, Any], path: Path, asked: dict[
     before = found["request"]
     samples = before["source"].get("sha256")
     if asked is None:
-        now = order.asked(samples, None if before["mask"] is None else before["mask"].get("sha256"))
+        now = order.asked(samples, {name: (before.get(name) or {}).get("sha256") for name in order.beside})
     else:  # a chunk may have been damaged then, or be damaged now
         same = _same_samples(asked["source"]["sha256"], samples)
         now = {**asked, "source": {**asked["source"], "sha256": same}}
@@ -317,11 +371,11 @@ def _same_samples(now: list[str | None], begun: Any) -> list[str | None]:
 
 def _change(name: str, then: Any, now: Any) -> str:
     """Difference between two runs in one knob or argument, in words."""
-    if isinstance(then, dict) and isinstance(now, dict):  # the source or the mask, whose pixels are a fingerprint here
+    if isinstance(then, dict) and isinstance(now, dict):  # an array, whose pixels are a fingerprint here
         part = next((part for part in ("shape", "dtype") if then.get(part) != now.get(part)), "")
         then, now = then.get(part, "given"), now.get(part, "given")
     before, after = (said(name, value) for value in (then, now))
-    what = f"the {name}" if name in ("source", "mask") else name
+    what = f"the {name}" if name in ("source", "mask", "guide") else name
     return f"{what}: {before} -> {after}" if before != after else f"{what}: another one"
 
 
@@ -336,9 +390,11 @@ def said(name: str, value: Any, left: str = "left out") -> str:
     return str(tuple(value) if isinstance(value, list) else value)
 
 
-def noted(order: Order, asked: dict[str, Any], plan: Plan, run: str | None) -> dict[str, Any]:
-    """The record of a run that begins: all that is fixed for it, fit for JSON."""
-    tiles = order.tiles
+def noted(
+    order: Order, asked: dict[str, Any], plan: Plan, run: str | None, guide: tuple[float, ...] | None
+) -> dict[str, Any]:
+    """The record of a run that begins: all that is fixed for it, fit for JSON; `guide`: its range and its mean."""
+    tiles = order.grid.tiles
     found = {
         "request": asked,
         "run": run,
@@ -352,6 +408,7 @@ def noted(order: Order, asked: dict[str, Any], plan: Plan, run: str | None) -> d
         "intensity_range": None if plan.scaling is None else [plan.scaling.low, plan.scaling.high],
         "tiles": {"shape": tiles.shape, "tile": tiles.tile, "corners": tiles.corners},
         "input": Path(order.source.path).name,
+        "guide_range": guide,
         "finished": None,
     }
     if KEY in order.source.attributes:
@@ -368,7 +425,7 @@ def plan_of(order: Order, found: dict[str, Any]) -> Plan:
         If it is damaged, or that of another version.
     """
     tiles, settings = found["tiles"], Settings(**found["settings"])
-    if Tiling(tuple(tiles["shape"]), tuple(tiles["tile"]), tuple(map(tuple, tiles["corners"]))) != order.tiles:
+    if Tiling(tuple(tiles["shape"]), tuple(tiles["tile"]), tuple(map(tuple, tiles["corners"]))) != order.grid.tiles:
         raise ValueError("its tiles are others")
     numbers = [
         value
@@ -379,7 +436,7 @@ def plan_of(order: Order, found: dict[str, Any]) -> Plan:
         raise ValueError("its level or noise is no number")
     return Plan(
         request=order.request,
-        settings=settings.changed(threads=order.changes.get("threads", settings.threads)),
+        settings=settings.decided(threads=order.changes.get("threads", settings.threads)),
         open=frozenset(),
         device=devices.Device(settings.device, "as the run was begun"),
         method=Choice(settings.method.name, found["method_reason"]),

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dip.core.intensity import to_dtype
-from napari_dip.core.tiling import Tiling
+from napari_dip.grid import Grid
 from napari_dip.io.arrays import Place
 
 Array = npt.NDArray[Any]
@@ -26,10 +26,8 @@ class Output:
     ----------
     name : str
         `IMAGE`, or that of the map and of its group within the target.
-    lead : tuple of int
-        Lengths of the leading axes.
-    tiles : Tiling
-        Tiles of a slice, on the grid of this image.
+    grid : Grid
+        Blocks, on the grid of this image.
     dtype, real : dtype
         Of the image, and of its tiles while they are not blended yet: float32, or float64 where that does not hold it.
     chunks : tuple of int
@@ -38,25 +36,21 @@ class Output:
     """
 
     name: str
-    lead: tuple[int, ...]
-    tiles: Tiling
+    grid: Grid
     dtype: np.dtype[Any]
     real: np.dtype[Any]
     chunks: tuple[int, ...]
     levels: tuple[tuple[int, ...], ...]
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return (*self.lead, *self.tiles.shape)
-
-    @property
     def direct(self) -> bool:
         """True if a slice is one block, which nothing has to be blended with."""
-        return len(self.tiles) == 1
+        return len(self.grid.tiles) == 1
 
     @property
-    def blocks(self) -> int:
-        return math.prod(self.lead) * len(self.tiles)
+    def kept_shape(self) -> tuple[int, ...]:
+        """Shape of the fitted tiles (blocks, C, *tile)."""
+        return (len(self.grid), *self.grid.block)
 
     @property
     def steps(self) -> dict[str, int]:
@@ -69,7 +63,7 @@ class Output:
     def bytes(self) -> dict[str, int]:
         """Bytes that the fits, and the steps that follow them, write at most: compressed they are fewer."""
         levels = [math.prod(self.level_shape(i)) * self.dtype.itemsize for i in range(len(self.levels))]
-        fits = levels.pop(0) if self.direct else self.blocks * math.prod(self.tiles.tile) * self.real.itemsize
+        fits = levels.pop(0) if self.direct else math.prod(self.kept_shape) * self.real.itemsize
         return {"fit": fits, **dict(zip(self.steps, levels, strict=True))}
 
     def path(self, level: int) -> str:
@@ -78,11 +72,11 @@ class Output:
 
     @property
     def kept(self) -> str:
-        """The name of the array of fitted tiles (blocks, *tile) in the folder of what is only needed meanwhile."""
+        """The name of the array of fitted tiles in the folder of what is only needed meanwhile."""
         return f"tiles {self.name}".strip().replace(" ", "-")
 
     def level_shape(self, level: int) -> tuple[int, ...]:
-        return tuple(math.ceil(n / f) for n, f in zip(self.shape, self.levels[level], strict=True))
+        return tuple(math.ceil(n / f) for n, f in zip(self.grid.shape, self.levels[level], strict=True))
 
     def count(self, level: int) -> int:
         """Chunks of a level."""
@@ -107,19 +101,15 @@ class Output:
         """Factor along each axis by which a level is coarser than the one before."""
         return [b // a for a, b in zip(self.levels[level - 1], self.levels[level], strict=True)]
 
-    def slice_of(self, chunk: Place) -> int:
-        """The number of the slice that a chunk is in."""
-        return int(np.ravel_multi_index([c.start for c in chunk[: len(self.lead)]], self.lead)) if self.lead else 0
-
     def made_of(self, level: int, index: int) -> tuple[str, list[int]]:
         """The earlier step, and its pieces, that a chunk of a level is made of."""
         chunk = self.finer_place(level, index) if level else self.chunk(0, index)
-        slice_ = self.slice_of(chunk)
+        slice_, tiles = self.grid.slice_of(chunk), self.grid.tiles
         if self.direct and level <= 1:
             return "fit", [slice_]
         if level == 0:
-            tiles = self.tiles.within(chunk[len(self.lead) :])
-            return "fit", [slice_ * len(self.tiles) + self.tiles.index(place) for place in tiles]
+            places = tiles.within(chunk[len(self.grid.lead) :])
+            return "fit", [slice_ * len(tiles) + tiles.index(place) for place in places]
         starts = self._starts(level - 1)
         at = [
             range(c.start // n, -(-min(c.stop, size) // n))
@@ -130,9 +120,9 @@ class Output:
         return before, [int(np.ravel_multi_index(each, counts)) for each in itertools.product(*at)]
 
     def blended(self, fitted: Any, index: int) -> Array:
-        """A chunk, of the tiles (blocks, *tile) that have a share in it and are fitted so far; NaN where none is."""
-        chunk, tiles = self.chunk(0, index), self.tiles
-        slice_, space = self.slice_of(chunk), chunk[len(self.lead) :]
+        """A chunk, of the tiles (blocks, C, *tile) that have a share in it and are fitted; NaN where none is."""
+        chunk, grid, tiles = self.chunk(0, index), self.grid, self.grid.tiles
+        slice_, channel, space = grid.slice_of(chunk), grid.channel_of(chunk), chunk[len(grid.lead) :]
         size = [each.stop - each.start for each in space]
         total, weight = np.zeros(size, self.real), np.zeros(size, self.real)
         low, high = np.full(size, np.inf, self.real), np.full(size, -np.inf, self.real)
@@ -142,7 +132,7 @@ class Output:
                 tuple(slice(c.start - p.start, c.stop - p.start) for c, p in zip(shared, origin, strict=True))
                 for origin in (space, place)
             )
-            values = fitted[(slice_ * len(tiles) + tiles.index(place), *there)]
+            values = fitted[(slice_ * len(tiles) + tiles.index(place), channel, *there)]
             weights = np.where(np.isfinite(values), tiles.weights(place)[there], 0)
             total[here] += weights * np.nan_to_num(values)
             weight[here] += weights

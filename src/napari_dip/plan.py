@@ -100,34 +100,30 @@ class Plan:
             observation=observation,
             operator=self.request.operator(missing),
             known=1 - float(missing.mean()),
-            guide=self._guide,
+            guide=self.request.guide,
             noise=None if noise is None else noise.scaled(self.scaling),
             voxel_size=self.request.fine_voxel_size,
         )
 
-    def of_block(self, values: Array, missing: npt.NDArray[np.bool_], **changes: Any) -> Plan:
-        """Plan of a block (*S) of an array, by that of the whole, with changes to its settings."""
+    def of_block(
+        self, values: Array, missing: npt.NDArray[np.bool_], guide: npt.NDArray[np.float32] | None, **changes: Any
+    ) -> Plan:
+        """Plan of a block (C, *S) of an array, by that of the whole, with its guide and changes to its settings."""
         task = self.request.task
         if not missing.any():  # all of it is restored, as the user wishes
             task = TASKS.get(task.where_whole, task)
         skips, noise = Skips.of(task, self.settings, {}), self.noise
-        slices = skips.areas(Slices(values[None, None], missing[None, None], (), None))
+        slices = skips.areas(Slices(values[None], missing[None], (), 0 if len(values) > 1 else None))
         known = slices.values[~slices.missing]
         if noise is None:
             noise = noise_of(slices, self.request.camera)
         elif known.size:
             noise = noise.moved(self.level, mean_of(known))
-        request = replace(self.request, task=task, image=skips.pixels(slices, noise))
+        request = replace(self.request, task=task, image=skips.pixels(slices, noise), guide=guide)
         device = devices.choose(self.settings.device)  # that of this worker
         settings = self.settings.decided(device=device.name, **changes)
         scaling = self.scaling or scaling_of(request)
         return replace(self, request=request, settings=settings, device=device, noise=noise, scaling=scaling)
-
-    @property
-    def _guide(self) -> npt.NDArray[np.float32] | None:
-        """The guide (G, *shape) as large as what is sought."""
-        guide, edges = self.request.guide, [(0, 0), *((m, m) for m in self.request.margin)]
-        return None if guide is None else np.pad(guide, edges, mode="symmetric")
 
     @property
     def definition(self) -> dict[str, Any]:
@@ -165,6 +161,7 @@ def make_plan(
     if settings is None and resume is not None:
         settings = resume.settings
     plan = decide(request, settings, changes)
+    check_guide(plan.settings.code, request.guide)
     plan = replace(plan, settings=plan.settings.decided(device=plan.device.name))
     if resume is not None:
         plan = replace(plan, method=Choice(plan.method.name, resume.method.reason))
@@ -180,10 +177,6 @@ def decide(request: Request, settings: Settings | None, changes: dict[str, Any])
     request = replace(request, image=skips.pixels(slices, noise))
     settings, reason = chosen(request.task.name, settings, noise, changes)
     device = devices.choose(settings.device)
-    if settings.code == "guide" and request.guide is None:
-        raise ValueError(NO_GUIDE)
-    if request.guide is not None and settings.code != "guide":
-        raise ValueError(f"guide is not used with code={settings.code!r}; say code='guide'")
     return Plan(
         request=request,
         settings=settings,
@@ -193,6 +186,14 @@ def decide(request: Request, settings: Settings | None, changes: dict[str, Any])
         noise=noise,
         scaling=scaling_of(request),
     )
+
+
+def check_guide(code: str, guide: Any) -> None:
+    """Raise a `ValueError` unless there is a guide where the code is one."""
+    if code == "guide" and guide is None:
+        raise ValueError(NO_GUIDE)
+    if guide is not None and code != "guide":
+        raise ValueError(f"guide is not used with code={code!r}; say code='guide'")
 
 
 def scaling_of(request: Request) -> Scaling | None:

@@ -13,8 +13,10 @@ from napari_dip.inputs import Array
 from napari_dip.io.formats import SCREEN
 from napari_dip.io.picture import Picture
 from napari_dip.tasks import TASKS
+from napari_dip.terminal import Bar, one_line
 
 if TYPE_CHECKING:
+    from napari_dip.core.judge.metrics import Comparison
     from napari_dip.core.noise.model import Noise
     from napari_dip.core.result import Result
 
@@ -46,6 +48,31 @@ def account(result: Result) -> Iterator[str]:
     if result.verdict is not None:
         yield f"Residual: {result.verdict.sentence}."
     yield from (f"Warning: {sentence}." for sentence in result.warnings)
+
+
+def tell_control(result: Any, image: Array | None, bar: Bar, **how: Any) -> None:
+    """Restore pure noise with the settings of a result, and print what was made of it; `how` as for the control."""
+    from napari_dip import trust
+
+    if how["should_stop"]():
+        print("Noise-only control: left out, as the run was stopped.")
+        return
+    steps = trust.iterate_noise_control(result, image, **how)
+    with bar:
+        while True:
+            try:
+                bar.show(next(steps), "noise-only control")
+            except StopIteration as end:
+                print(f"Noise-only control: {end.value.invention.sentence}.")
+                return
+            except ValueError as error:  # the result is written; it alone counts
+                print(f"Noise-only control: left out; {one_line(error)}.")
+                return
+
+
+def compared(found: Comparison) -> str:
+    """Figures of a comparison, in a sentence."""
+    return f"{found}." + (" Is this the truth of this image?" if found.nrmse > 1 else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +148,7 @@ class Measures:
         left_out = ~np.isfinite(self.truth)
         if "truth" in self._before:
             left_out = left_out | self._unknown
-        found = trust.compare(image, self.truth, affine=self.affine, mask=left_out, **self.axes)
-        return f"{found}." + (" Is this the truth of this image?" if found.nrmse > 1 else "")
+        return compared(trust.compare(image, self.truth, affine=self.affine, mask=left_out, **self.axes))
 
     def _resolved(self, image: Array, factors: dict[str, int]) -> str:
         from napari_dip import trust

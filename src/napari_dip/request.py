@@ -179,7 +179,7 @@ class Request:
         None,
         "array-like, optional",
         'An image of the size of the restored one that serves as the code, with ``code="guide"``.',
-        lambda value, so_far: value if so_far.image is None else read_guide(value, so_far.image, so_far.shape),
+        lambda value, so_far: value if so_far.image is None else so_far.widened(value),
         options=(
             Option(
                 flag="--guide",
@@ -255,6 +255,11 @@ class Request:
         """Known gain, offset and read noise, by name."""
         given = {name: getattr(self.image_noise or self, name) for name in ("gain", "offset", "read_noise")}
         return {name: value for name, value in given.items() if value is not None}
+
+    def widened(self, guide: Any) -> npt.NDArray[np.float32]:
+        """A guide as a code (G, *sought), with the margin in which the image is sought too."""
+        edges = [(0, 0), *((m, m) for m in self.margin)]
+        return np.pad(read_guide(guide, self.slices, self.shape), edges, mode="symmetric")
 
     def operator(self, missing: npt.NDArray[np.bool_]) -> Operator:
         """The instrument of a slice, of which pixels (C, *S) are missing."""

@@ -6,36 +6,29 @@ docs/trust.md says what each measure can tell, what it cannot, and its measured 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_dip import doubts
-from napari_dip.core.intensity import mean_of
+from napari_dip.control import NO_RESULT, Control, iterate_noise_control, noise_control
 from napari_dip.core.judge import metrics
-from napari_dip.core.judge.control import Invention, invented, noise_only_observation
 from napari_dip.core.judge.frc import FourierCorrelation, fourier_correlation
 from napari_dip.core.judge.metrics import Comparison, calibration
 from napari_dip.core.judge.residual import Verdict
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.noise.pixels import find_bad_pixels
-from napari_dip.core.pauses import without_pauses
-from napari_dip.core.result import Progress, Result
+from napari_dip.core.result import Result
 from napari_dip.defects import without_lines, without_padding
-from napari_dip.inputs import Slices, read_slices
-from napari_dip.instrument import read_psf
+from napari_dip.inputs import read_part, read_slices
+from napari_dip.io.arrays import open_source
 from napari_dip.noises import noise_of
-from napari_dip.record import fingerprint
-from napari_dip.request import arguments
-from napari_dip.restore import iterate
-from napari_dip.tasks import TASKS
-from napari_dip.terminal import script_bar
 
 __all__ = [
     "Control",
+    "before_and_after",
     "calibration",
     "compare",
     "estimate_noise",
@@ -49,29 +42,10 @@ __all__ = [
     "verdict",
 ]
 
+if TYPE_CHECKING:
+    from napari_dip.restored import Restored
+
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Control:
-    """Restoration of pure noise, with the settings of that of an image.
-
-    Attributes
-    ----------
-    image : array
-        Restored from `observation`, as a slice of the restoration. All that varies in it was made up.
-    observation : array
-        The noise, about the mean of the image, in the shape of one of its slices.
-    invention : Invention
-        Variation of `image`: a number and a sentence, which says so if the run was cut short.
-    result : Result
-        Of the run.
-    """
-
-    image: Array
-    observation: Array
-    invention: Invention
-    result: Result
 
 
 def verdict(result: Result) -> Verdict:
@@ -99,7 +73,8 @@ def verdict(result: Result) -> Verdict:
     -----
     `napari_dip.core.judge.residual.residual_verdict` says what it compares the residual with, and what it cannot see.
     """
-    _check_result(result)
+    if not isinstance(result, Result):
+        raise TypeError(NO_RESULT.format(type(result).__name__))
     if result.verdict is None:
         why = "no pixel of it can be judged, as in a line"
         if not np.isfinite(result.residual).any():
@@ -110,135 +85,6 @@ def verdict(result: Result) -> Verdict:
             why = "no noise was found in the image; give that of the camera, read_noise=..."
         raise ValueError(f"result has no residual to judge: {why}")
     return result.verdict
-
-
-def noise_control(result: Result, image: npt.ArrayLike, *, progress: bool = True, **options: Any) -> Control:
-    """Restore pure noise with the settings of a restoration: all structure in the outcome is made up.
-
-    Parameters
-    ----------
-    result : Result
-        Result of the restoration; its settings, stopping rule, scaling of intensities and noise are taken over.
-    image : array-like
-        Image that was restored: its mean is the level of the noise, its axes are those of `result`.
-    progress : bool
-        Show a progress bar, as `napari_dip.denoise` does.
-    **options
-        Options of `iterate_noise_control`.
-
-    Returns
-    -------
-    Control
-        Outcome for one slice; it takes as long as one slice of the restoration.
-
-    Raises
-    ------
-    TypeError
-        If `result` is not a `Result`.
-    ValueError
-        If the noise is not known, nothing was fitted, or `image` is not what `result` was made of.
-
-    Notes
-    -----
-    It shows what the settings make of noise alone. Beside real structure more may be made up.
-    """
-    with script_bar(progress) as bar:
-        control = without_pauses(iterate_noise_control(result, image, **options), bar.show)
-        bar.fill()
-    return control
-
-
-def iterate_noise_control(
-    result: Result,
-    image: npt.ArrayLike,
-    *,
-    should_stop: Callable[[], bool] = lambda: False,
-    interval: float = 0.25,
-    **same: Any,
-) -> Generator[Progress, None, Control]:
-    """`noise_control` step by step.
-
-    Parameters
-    ----------
-    result, image
-        As for `noise_control`.
-    should_stop, interval
-        As for `napari_dip.iterate`.
-    **same
-        ``guide``, ``psf`` and ``psf_centre`` of the restoration, if it had any: what its record has no values of.
-
-    Yields
-    ------
-    Progress
-        Progress of the restoration of the noise.
-
-    Returns
-    -------
-    Control
-    """
-    _check_result(result)
-    made, noise, shape = result.record["input"], result.noise, result.residual.shape
-    if np.shape(image) != shape:
-        raise ValueError(
-            f"image has shape {np.shape(image)}, the restored one had {shape}: give the image that was restored"
-        )
-    if noise is None or noise.sigma == 0 or not np.isfinite(result.residual).any():
-        raise ValueError("result has no fit, or no noise was found in its image: there is nothing to control")
-    slices = read_slices(image, None, made["channel_axis"], made["leading_axes"])
-    psf = same.get("psf")
-    blur = None if psf is None else fingerprint(read_psf(psf, slices.ndim, same.get("psf_centre", "mass")))
-    if blur != result.record["psf"]:
-        raise ValueError("psf and psf_centre must be those of the restoration: give the same ones")
-    if fingerprint(slices.values) != made["sha256"]:
-        raise ValueError(
-            "image has other values or another type than the restored one: give the image that was restored"
-        )
-    missing = read_slices(result.residual, None, made["channel_axis"], made["leading_axes"]).missing
-    observation = _noise_like(slices, noise, mean_of(slices.values[~missing]), result.settings.seed)
-    hidden = next(each for each in missing if not each.all())  # of the first slice that was fitted
-    run = iterate(
-        result.record["task"],
-        slices.layout_one(observation),
-        slices.layout_one(hidden) if hidden.any() else None,
-        **{name: result.record[name] for name, each in arguments().items() if each.kept and result.record.get(name)},
-        **same,
-        channel_axis=slices.channel_axis_in_slice,
-        gain=noise.gain,
-        offset=noise.offset,
-        read_noise=noise.read_noise,
-        should_stop=should_stop,
-        interval=interval,
-        settings=result.settings.changed(stop=result.rule.name, uncertainty=False, output_dtype="float32"),
-    )
-    yield from run
-    control = run.result
-    made_up = control.image
-    if TASKS[result.record["task"]].fills_holes and result.settings.keep_known:
-        made_up = np.where(slices.layout_one(hidden), made_up, np.nan)
-    invention = invented(made_up, noise)
-    if not control.complete:
-        words = f"Stopped after {control.iterations} iterations, too early to tell anything"
-        invention = replace(invention, sentence=words)
-    return Control(
-        image=control.image,
-        observation=slices.layout_one(observation),
-        invention=invention,
-        result=control,
-    )
-
-
-def _check_result(result: Any) -> None:
-    if not isinstance(result, Result):
-        what = type(result).__name__
-        raise TypeError(f"result is of type {what}: give what denoise, inpaint or superresolve returned, not an image")
-
-
-def _noise_like(slices: Slices, noise: Noise, level: float, seed: int) -> npt.NDArray[np.float64]:
-    """Noise about a level in the shape of a slice, (C, *S)."""
-    shape = slices.values.shape[1:]
-    rng = np.random.default_rng(seed)
-    space = tuple(n for n in shape[1:] if n > 1)  # noise is estimated without axes of one pixel
-    return np.stack([noise_only_observation(noise, space, level, rng).reshape(shape[1:]) for _ in range(shape[0])])
 
 
 def estimate_noise(
@@ -405,11 +251,11 @@ def resolution(
 
 
 def compare(
-    restored: npt.ArrayLike,
-    truth: npt.ArrayLike,
+    restored: Any,
+    truth: Any,
     *,
     affine: bool = False,
-    mask: npt.ArrayLike | None = None,
+    mask: Any = None,
     data_range: float | None = None,
     channel_axis: int | None = None,
     leading_axes: int = 0,
@@ -418,8 +264,8 @@ def compare(
 
     Parameters
     ----------
-    restored, truth : array-like of real numbers, of one shape
-        Finite where they are compared.
+    restored, truth : array-like of real numbers, zarr or dask array, or path of a zarr, of one shape
+        Finite where they are compared. Of what is not in memory only parts are read at a time.
     affine : bool
         True if each restored slice is first given the gain and offset that bring it closest to the truth.
     mask : array-like of bool, optional
@@ -444,30 +290,62 @@ def compare(
     -----
     Method and source: `napari_dip.core.judge.metrics.compare`.
     """
-    if leading_axes == 0:
-        return metrics.compare(
-            restored, truth, affine=affine, mask=mask, channel_axis=channel_axis, data_range=data_range
-        )
-    image, target = np.asarray(restored), np.asarray(truth)
-    if image.shape != target.shape:
-        raise ValueError(f"restored has shape {image.shape} and truth {target.shape}: they must be the same; crop one")
-    inner = None if channel_axis is None else channel_axis % image.ndim - leading_axes
-    hidden = None if mask is None else np.asarray(mask, bool)
-    leading, space = image.shape[:leading_axes], image.ndim - leading_axes - (channel_axis is not None)
-    if hidden is not None and hidden.ndim == space:
-        hidden = np.broadcast_to(hidden, leading + hidden.shape)
-    if data_range is None and target.dtype != np.uint8:
-        data_range = float(np.ptp(target[np.isfinite(target)]))
-    each = [
-        metrics.compare(
-            image[place],
-            target[place],
-            affine=affine,
-            mask=None if hidden is None else hidden[place],
-            channel_axis=inner,
-            data_range=data_range,
-        )
-        for place in np.ndindex(*leading)
-    ]
-    names = ("psnr", "ssim", "nrmse", "gain", "offset")
-    return replace(each[0], **{name: float(np.mean([getattr(one, name) for one in each])) for name in names})
+    return metrics.compare(
+        _opened(restored),
+        _opened(truth),
+        affine=affine,
+        mask=mask,
+        channel_axis=channel_axis,
+        leading_axes=leading_axes,
+        data_range=data_range,
+    )
+
+
+def before_and_after(restored: Restored, truth: Any, *, affine: bool = False) -> dict[str, Comparison]:
+    """`compare` of an array that was restored block by block, "Before" and "After", where both can be compared.
+
+    Parameters
+    ----------
+    restored : Restored
+        Result of a run over blocks that is complete.
+    truth : array-like, zarr or dask array, or path of a zarr, of the shape of the result
+        Left out where it is not finite, and where the measurement is not known unless the task fills holes.
+    affine : bool
+        As for `compare`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not fit; the message says what to do.
+    """
+    from dask.array import isfinite
+
+    order = restored.order
+    if order is None or not restored.complete:
+        raise ValueError("restored is not complete: go on with it first, by the same call")
+    target, grid = open_source(truth), order.grid
+    axes: dict[str, Any] = {"channel_axis": grid.channel_axis}
+    axes["leading_axes"] = len(grid.lead) - (grid.channel_axis is not None)
+    left_out = ~isfinite(target.lazy)
+    images = {"After": restored.array}
+    if "truth" in order.request.task.before:
+        left_out = left_out | order.unknown
+        images = {"Before": order.source.array, **images}
+    return {when: compare(image, target.array, affine=affine, mask=left_out, **axes) for when, image in images.items()}
+
+
+class _Lazy:
+    """An array that is read part by part; an error names the file of a damaged chunk."""
+
+    def __init__(self, array: Any) -> None:
+        self._array, self.shape, self.dtype = array, array.shape, array.dtype
+
+    def __getitem__(self, place: tuple[slice, ...]) -> Array:
+        return read_part(self._array, place)
+
+
+def _opened(given: Any) -> Any:
+    """An array; lazy if it is one of zarr or dask, or the path of a zarr."""
+    if isinstance(given, (str, os.PathLike)):
+        given = open_source(given).array
+    return _Lazy(given) if hasattr(given, "chunks") else np.asarray(given)

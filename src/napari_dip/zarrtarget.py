@@ -18,8 +18,8 @@ import numpy.typing as npt
 import zarr
 
 from napari_dip.core.intensity import float_for
-from napari_dip.core.tiling import Tiling
-from napari_dip.io.arrays import Place, Source
+from napari_dip.grid import Grid
+from napari_dip.io.arrays import Source
 from napari_dip.io.ngff import Calibration, besides, merged
 from napari_dip.io.omezarr import VERSIONS, chunks_of, coarser, create_level, pyramid
 from napari_dip.ledger import KEY, RESIDUAL, UNCERTAINTY, Ledger
@@ -38,42 +38,37 @@ class ZarrTarget:
     path : str
     run : str
         The name of the run, which tells it from another one that took its place.
-    lead : tuple of int
-        Lengths of the leading axes.
-    tiles : Tiling
-        Tiles of a slice, on the grid of the source.
+    grid : Grid
+        Blocks, on the grid of the source.
     outputs : tuple of Output
         The restored image first.
     """
 
     path: str
     run: str
-    lead: tuple[int, ...]
-    tiles: Tiling
+    grid: Grid
     outputs: tuple[Output, ...]
 
     @classmethod
-    def of(cls, plan: Plan, source: Source, tiles: Tiling, ledger: Ledger, *, residual: bool) -> ZarrTarget:
-        """The target of a plan for a source in these tiles; with its residual if asked for."""
+    def of(cls, plan: Plan, source: Source, grid: Grid, ledger: Ledger, *, residual: bool) -> ZarrTarget:
+        """The target of a plan for a source in these blocks; with its residual if asked for."""
         low, high = (plan.scaling.low, plan.scaling.high) if plan.scaling else (0.0, 0.0)
         real = float_for(low, high, plan.noise.sigma if plan.noise else 0.0)
         dtype = np.dtype(source.array.dtype) if plan.settings.output_dtype == "input" else real
         spatial, between = plan.request.ndim, float_for(0.0, high - low)
-        lead = source.shape[: len(source.shape) - spatial]
 
-        def output(name: str, tiles: Tiling, dtype: np.dtype[Any], real: np.dtype[Any]) -> Output:
-            whole = *lead, *tiles.shape
-            chunks, levels = chunks_of(whole, spatial), tuple(pyramid(whole, spatial))
-            return Output(name=name, lead=lead, tiles=tiles, dtype=dtype, real=real, chunks=chunks, levels=levels)
+        def output(name: str, grid: Grid, dtype: np.dtype[Any], real: np.dtype[Any]) -> Output:
+            chunks, levels = chunks_of(grid.shape, spatial), tuple(pyramid(grid.shape, spatial))
+            return Output(name=name, grid=grid, dtype=dtype, real=real, chunks=chunks, levels=levels)
 
-        fine = tiles.finer(plan.request.factor or (1,) * spatial)
+        fine = grid.finer(plan.request.factor or (1,) * spatial)
         outputs = [output(IMAGE, fine, dtype.newbyteorder("="), real)]
         if plan.settings.uncertainty:
             outputs.append(output(UNCERTAINTY, fine, between, between))
         if residual:
-            outputs.append(output(RESIDUAL, tiles, between, between))
+            outputs.append(output(RESIDUAL, grid, between, between))
         path = str(ledger.path.absolute())
-        return cls(path=path, run=ledger.run or "", lead=lead, tiles=tiles, outputs=tuple(outputs))
+        return cls(path=path, run=ledger.run or "", grid=grid, outputs=tuple(outputs))
 
     @property
     def ledger(self) -> Ledger:
@@ -87,13 +82,7 @@ class ZarrTarget:
     @property
     def steps(self) -> dict[str, int]:
         """Steps of the run, in order: name -> number of pieces."""
-        return {"fit": self.image.blocks, **{step: n for output in self.outputs for step, n in output.steps.items()}}
-
-    def block(self, index: int) -> Place:
-        """The place of a block in the source."""
-        slice_, tile = divmod(index, len(self.tiles))
-        at = np.unravel_index(slice_, self.lead) if self.lead else ()
-        return (*(slice(int(i), int(i) + 1) for i in at), *self.tiles.at(tile))
+        return {"fit": len(self.grid), **{step: n for output in self.outputs for step, n in output.steps.items()}}
 
     def put(self, index: int, images: Mapping[str, Array | None], entry: dict[str, Any]) -> None:
         """Put the images of a block, by the names of outputs, in their places, and mark it as done."""
@@ -103,10 +92,11 @@ class ZarrTarget:
             if (image := images.get(output.name)) is None:
                 continue
             if output.direct:
-                lead = self.block(index)[: len(self.lead)]
-                self.array(output, 0)[lead] = image.astype(output.dtype).reshape([1] * len(lead) + [*image.shape])
+                place = output.grid.place(index)
+                shape = [each.stop - each.start for each in place]
+                self.array(output, 0)[place] = image.astype(output.dtype).reshape(shape)
             else:
-                self.fitted(output)[index] = image.astype(output.real)
+                self.fitted(output)[index] = image.astype(output.real).reshape(output.grid.block)
         self.ledger.mark("fit", index, entry)
 
     def compose(self, step: str, index: int, measured: tuple[Array, npt.NDArray[np.bool_]] | None = None) -> None:
@@ -138,7 +128,7 @@ class ZarrTarget:
         return zarr.open_array(f"{self.path}/{output.path(level)}", mode="r+")
 
     def fitted(self, output: Output) -> Any:
-        """The fitted tiles (blocks, *tile), while they are not blended yet."""
+        """The fitted tiles (blocks, C, *tile), while they are not blended yet."""
         return zarr.open_array(self.ledger.work / output.kept, mode="r+")
 
     def check(self) -> None:
@@ -148,15 +138,12 @@ class ZarrTarget:
                 check_array(self.path, output.path(i), output.level_shape(i), output.dtype)
             if not output.direct:
                 name = (self.ledger.work / output.kept).relative_to(self.path).as_posix()
-                check_array(self.path, name, (output.blocks, *output.tiles.tile), output.real)
+                check_array(self.path, name, output.kept_shape, output.real)
 
     def create(self, ledger: Ledger, source: Source, found: dict[str, Any]) -> None:
         """Make it, empty, with the calibration of its source and the record of its run."""
         form, calibration = source.zarr_format, source.calibration
-        ones = [1] * len(self.lead)
-        fine = calibration.finer(
-            [*ones, *(n // m for n, m in zip(self.image.tiles.shape, self.tiles.shape, strict=True))]
-        )
+        fine = calibration.finer([n // m for n, m in zip(self.image.grid.shape, self.grid.shape, strict=True)])
         version, of_source = {"version": VERSIONS[form]}, dict(source.of_array)
 
         def described(output: Output, calibration: Calibration, name: str) -> dict[str, Any]:
@@ -191,8 +178,8 @@ class ZarrTarget:
                     own = {k: v for k, v in of_source.items() if i == 0 or k == "_ARRAY_DIMENSIONS"}
                     array.attrs.update(own if output is image else {})
                 if not output.direct:
-                    shape = output.blocks, *output.tiles.tile
-                    kept, chunks = f"{work.as_posix()}/{output.kept}", (1, *output.tiles.tile)
+                    shape, kept = output.kept_shape, f"{work.as_posix()}/{output.kept}"
+                    chunks = (1, 1, *shape[2:])
                     group.create_array(kept, shape=shape, chunks=chunks, dtype=output.real, fill_value=np.nan)
 
         ledger.create(make)

@@ -58,6 +58,13 @@ class Source:
         """Shape of the array."""
         return tuple(map(int, self.array.shape))
 
+    @property
+    def lazy(self) -> Any:
+        """The same as a dask array."""
+        from dask.array import from_array
+
+        return self.array if hasattr(self.array, "dask") else from_array(self.array)  # type: ignore[no-untyped-call]
+
     def part(self, place: Place) -> Part:
         """A part, not read yet."""
         if hasattr(self.array, "dask"):

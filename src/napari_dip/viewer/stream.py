@@ -98,7 +98,7 @@ class Stream(Asked):
         from napari_dip.order import read_order
 
         order = read_order(self.task, self.source.array, self.mask, **self._problem, **self.knobs_here)
-        return order.tiles.tile
+        return order.grid.tiles.tile
 
     @property
     def finished(self) -> bool:
@@ -238,7 +238,7 @@ def lazy_levels(restored: Restored) -> list[Any]:
     """The levels of the image, the finest first, not read; while tiles are not blended in the file, in the reading."""
     import dask.array
 
-    target = restored.target
+    target = None if restored.blocks is None else restored.blocks.target
     if restored.complete:
         group = zarr.open_group(restored.path, mode="r")
         arrays = [group[str(i)] for i in range(len([name for name, _ in group.arrays()]))]
@@ -248,7 +248,7 @@ def lazy_levels(restored: Restored) -> list[Any]:
     image = target.image
     chunks = tuple(
         tuple(min(size, n - start) for start in range(0, n, size))
-        for n, size in zip(image.shape, image.chunks, strict=True)
+        for n, size in zip(image.grid.shape, image.chunks, strict=True)
     )
 
     def blended(block_info: Any = None) -> np.ndarray:

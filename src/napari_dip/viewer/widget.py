@@ -354,7 +354,7 @@ class RestoreWidget(QWidget):
     def _show_stream(self, stream: Stream, restored: Restored) -> None:
         self._last = None  # nothing of it is in memory that could be looked at, or gone on with
         done = done_blocks(restored)
-        if not restored.complete and (restored.target is None or not done):
+        if not restored.complete and (restored.blocks is None or not done):
             return self._say("Stopped before the first block was restored; there is nothing to show.")
         layer = stream.show_result(self._viewer, restored)
         self.controls.tell_account(account.details_of_blocks(restored))
@@ -363,7 +363,7 @@ class RestoreWidget(QWidget):
             return self._say(f"'{layer.name}': {restored.stop_reason}.")
         failed = bool(restored.record.get("failed")) or not restored.stopped
         why = restored.stop_reason if failed else "stopped by the user"
-        blocks = f"{done} of {restored.target.image.blocks} blocks are restored, and shown in '{layer.name}'"
+        blocks = f"{done} of {len(restored.blocks.target.grid)} blocks are restored, and shown in '{layer.name}'"
         return self._say(f"{why[0].upper()}{why[1:]}: {blocks}. Run goes on with the rest.", failed=failed)
 
     def _show_last(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,10 @@ import numpy.typing as npt
 
 from napari_dip.core.intensity import check_range
 
+Array = npt.NDArray[np.float64]
+Place = tuple[slice, ...]
 WINDOW = 7  # pixels: the side of the window in which SSIM compares
+_PART = {2: 1024, 3: 128}  # pixels: the side of a part of an image that is not in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,27 +50,30 @@ class Comparison:
 
 
 def compare(
-    restored: npt.ArrayLike,
-    truth: npt.ArrayLike,
+    restored: Any,
+    truth: Any,
     *,
     affine: bool = False,
-    mask: npt.ArrayLike | None = None,
+    mask: Any = None,
     channel_axis: int | None = None,
+    leading_axes: int = 0,
     data_range: float | None = None,
 ) -> Comparison:
-    """Compare a restored image with the truth.
+    """Compare a restored image with the truth; of several slices the figures are the means.
 
     Parameters
     ----------
-    restored, truth : array-like of real numbers, 2-D or 3-D (besides channels), of one shape
-        Finite where they are compared.
+    restored, truth : array-like of real numbers, (*leading, *S) or with channels, of one shape
+        Finite where they are compared. What has a shape and a dtype but is no numpy array is read part by part.
     affine : bool
-        True to first fit the gain and offset (one of each for all channels) that bring the restored image closest to
-        the truth by least squares, for a truth that was taken with another exposure.
-    mask : array-like of bool, of the shape without channels or with them, optional
+        True to first fit the gain and offset (one of each for all channels of a slice) that bring the restored image
+        closest to the truth by least squares, for a truth that was taken with another exposure.
+    mask : array-like of bool, of the shape with or without channels, or of one slice without, optional
         True where pixels are left out: of the fit, of the errors, and as centres of the windows of SSIM.
     channel_axis : int, optional
         Axis of channels, which SSIM compares one by one.
+    leading_axes : int
+        Number of leading axes, not counting that of the channels, whose slices are compared one by one.
     data_range : float, optional
         Above 0; by default 255 for a truth of 8-bit integers, else the difference of its largest and smallest pixel.
 
@@ -83,89 +91,208 @@ def compare(
     Wang et al., "Image quality assessment: from error visibility to structural similarity" (2004), with a uniform
     window of 7 pixels, or the largest odd one that fits a smaller image. Metrics are those of scikit-image.
     """
-    import skimage.metrics
-
-    metrics: Any = skimage.metrics  # it has no types
-    kind = np.asarray(truth).dtype
-    result, target = _read("restored", restored), _read("truth", truth)
-    if result.shape != target.shape:
-        raise ValueError(f"restored has shape {result.shape} and truth {target.shape}: they must be the same; crop one")
-    if channel_axis is not None:
-        if not -target.ndim <= channel_axis < target.ndim:
-            raise ValueError(f"channel_axis={channel_axis} is not an axis of an image of shape {target.shape}")
-        result, target = np.moveaxis(result, channel_axis, -1), np.moveaxis(target, channel_axis, -1)
-    space = target.shape[:-1] if channel_axis is not None else target.shape
-    if len(space) not in (2, 3) or min(space) < 3:
-        raise ValueError(f"an image of {space} pixels cannot be compared: give two or three axes of 3 pixels or more")
-    compared = _compared(mask, target.shape, space, channel_axis)
-    for name, values in (("restored", result), ("truth", target)):
-        if not np.isfinite(values[compared]).all():
-            raise ValueError(f"{name} has pixels that are NaN or infinite; leave them out with mask=~isfinite({name})")
-        known = values[np.isfinite(values)]
-        check_range(float(known.min()), float(known.max()))
+    pair = _Pair.of(restored, truth, mask, channel_axis, leading_axes)
+    levels = {at: found for at in pair.slices if (found := pair.levels(at)).count}
+    if not levels:
+        raise ValueError("mask leaves no pixel to compare: it marks what is left out as True; did you mean ~mask?")
     if data_range is None:
-        data_range = 255.0 if kind == np.uint8 else float(np.ptp(target[compared]))
+        low, high = min(each.low for each in levels.values()), max(each.high for each in levels.values())
+        data_range = 255.0 if pair.truth.dtype == np.uint8 else high - low
         if data_range == 0:
             raise ValueError("truth has one value only; say the data_range that counts as its peak")
     elif not (np.isfinite(data_range) and data_range > 0):
         raise ValueError(f"data_range={data_range} must be a finite number above 0")
-    gain, offset = _fit(result[compared], target[compared]) if affine else (1.0, 0.0)
-    target = np.where(compared | np.isfinite(target), target, 0)
-    result = np.where(compared, gain * result + offset, target)  # what is left out counts as equal in windows beside it
-    a, b = target[compared], result[compared]
-    window = min(WINDOW, (min(space) - 1) // 2 * 2 + 1)
-    similarity = metrics.structural_similarity(
-        target,
-        result,
-        win_size=window,
-        data_range=data_range,
-        channel_axis=-1 if channel_axis is not None else None,
-        full=True,
-    )[1]
-    inner: tuple[slice, ...] = (slice(window // 2, -(window // 2)),) * len(space)
-    if not compared[inner].any():  # pixels whose windows reach over the border count only where there are no others
-        inner = ()
-    return Comparison(
-        psnr=float(metrics.peak_signal_noise_ratio(a, b, data_range=data_range)) if (a != b).any() else float("inf"),
-        ssim=float(similarity[inner][compared[inner]].mean()),
-        nrmse=float(metrics.normalized_root_mse(a, b)) if np.any(a) else float("inf"),
-        gain=gain,
-        offset=offset,
-        data_range=data_range,
-    )
+    each = [pair.figures(at, *(found.fit if affine else (1.0, 0.0)), data_range) for at, found in levels.items()]
+    names = ("psnr", "ssim", "nrmse", "gain", "offset")
+    return replace(each[0], **{name: float(np.mean([getattr(one, name) for one in each])) for name in names})
 
 
-def _read(name: str, image: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    values = np.asarray(image)
-    if values.dtype.kind not in "buif":
-        raise TypeError(f"{name} is of type {values.dtype}: give an array of real numbers")
-    return values.astype(np.float64)
+@dataclass
+class _Levels:
+    """Sums over the pixels of a slice that are compared, part by part: what a fit by least squares needs."""
+
+    count: int = 0
+    mean: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))  # of the restored image and the truth
+    power: float = 0.0  # of the restored image, about its mean
+    shared: float = 0.0  # with the truth
+    low: float = np.inf  # of the truth
+    high: float = -np.inf
+
+    def add(self, restored: Array, truth: Array) -> None:
+        """Add the pixels of a part."""
+        if not truth.size:
+            return
+        count, mean = self.count + truth.size, np.array([restored.mean(), truth.mean()])
+        step, weight = mean - self.mean, self.count * truth.size / count
+        centred = restored - mean[0]
+        self.power += float(centred @ centred) + float(step[0] ** 2) * weight
+        self.shared += float(centred @ (truth - mean[1])) + float(step[0] * step[1]) * weight
+        self.mean = mean if not self.count else self.mean + step * truth.size / count
+        self.low, self.high, self.count = min(self.low, float(truth.min())), max(self.high, float(truth.max())), count
+
+    @property
+    def fit(self) -> tuple[float, float]:
+        """Gain and offset by least squares; a constant image becomes the mean of the truth."""
+        gain = self.shared / self.power if self.power > 0 else 0.0
+        return gain, float(self.mean[1] - gain * self.mean[0])
 
 
-def _compared(
-    mask: Any, shape: tuple[int, ...], space: tuple[int, ...], channel_axis: int | None
-) -> npt.NDArray[np.bool_]:
-    """True where pixels count, in the shape of the image with its channels last."""
-    if mask is None:
-        return np.ones(shape, bool)
-    left_out = np.asarray(mask, bool)
-    if channel_axis is not None and left_out.ndim == len(shape):
-        left_out = np.moveaxis(left_out, channel_axis, -1)
-    if left_out.shape not in (shape, space):
-        raise ValueError(f"mask has shape {left_out.shape}: it must be that of the image, {space}")
-    if left_out.shape != shape:
-        left_out = np.broadcast_to(left_out[..., None], shape)
-    if left_out.all():
-        raise ValueError("mask leaves no pixel to compare: it marks what is left out as True; did you mean ~mask?")
-    return ~left_out
+@dataclass(frozen=True)
+class _Pair:
+    """A restored image and its truth, read slice by slice and part by part as (C, *S)."""
+
+    restored: Any
+    truth: Any
+    mask: Any
+    masked_axes: tuple[int, ...]  # that the mask has
+    channel_axis: int | None
+    leading: tuple[int, ...]  # axes
+    spatial: tuple[int, ...]
+
+    @classmethod
+    def of(cls, restored: Any, truth: Any, mask: Any, channel_axis: int | None, leading_axes: int) -> _Pair:
+        """Check arrays and axes."""
+        restored, truth = _checked("restored", restored), _checked("truth", truth)
+        if restored.shape != truth.shape:
+            raise ValueError(
+                f"restored has shape {restored.shape} and truth {truth.shape}: they must be the same; crop one"
+            )
+        ndim, shape = len(truth.shape), truth.shape
+        if channel_axis is not None and not -ndim <= channel_axis < ndim:
+            raise ValueError(f"channel_axis={channel_axis} is not an axis of an image of shape {shape}")
+        channel = None if channel_axis is None else channel_axis % ndim
+        axes = [axis for axis in range(ndim) if axis != channel]
+        spatial = axes[leading_axes:]
+        space = tuple(shape[axis] for axis in spatial)
+        if len(space) not in (2, 3) or min(space) < 3:
+            raise ValueError(
+                f"an image of {space} pixels cannot be compared: give two or three axes of 3 pixels or more"
+            )
+        masked: tuple[int, ...] = ()
+        if mask is not None:
+            mask = mask if hasattr(mask, "shape") else np.asarray(mask)
+            several = (tuple(range(ndim)), tuple(axes), tuple(spatial))
+            fitting = [some for some in several if mask.shape == tuple(shape[axis] for axis in some)]
+            if not fitting:
+                raise ValueError(f"mask has shape {mask.shape}: it must be that of the image, {space}")
+            masked = fitting[0]
+        return cls(restored, truth, mask, masked, channel, tuple(axes[:leading_axes]), tuple(spatial))
+
+    @property
+    def slices(self) -> Iterator[tuple[int, ...]]:
+        return np.ndindex(*(self.truth.shape[axis] for axis in self.leading))
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        return tuple(self.truth.shape[axis] for axis in self.spatial)
+
+    @property
+    def parts(self) -> Iterator[Place]:
+        """Places that make up a slice: one if the arrays are in memory."""
+        side = _PART[len(self.space)]
+        if isinstance(self.truth, np.ndarray) and isinstance(self.restored, np.ndarray):
+            side = max(self.space)
+        starts = [range(0, n, side) for n in self.space]
+        for at in itertools.product(*starts):
+            yield tuple(slice(a, min(a + side, n)) for a, n in zip(at, self.space, strict=True))
+
+    def read(self, at: tuple[int, ...], place: Place) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
+        """A part of a slice of both, (C, *S), and True where its pixels are compared.
+
+        Raises
+        ------
+        ValueError
+            If one of these is not finite.
+        """
+        where = dict(zip((*self.leading, *self.spatial), (*(slice(i, i + 1) for i in at), *place), strict=True))
+
+        def part(array: Any, axes: tuple[int, ...]) -> npt.NDArray[Any]:
+            values = np.asarray(array[tuple(where.get(axis, slice(None)) for axis in axes)])
+            if self.channel_axis in axes:
+                values = np.moveaxis(values, axes.index(self.channel_axis), 0)
+            return values.reshape(-1, *(each.stop - each.start for each in place))
+
+        axes = tuple(range(len(self.truth.shape)))
+        result, target = (np.ascontiguousarray(part(a, axes), np.float64) for a in (self.restored, self.truth))
+        compared = np.ones(target.shape, bool)
+        if self.mask is not None:
+            compared &= ~part(self.mask, self.masked_axes).astype(bool)
+        for name, values in (("restored", result), ("truth", target)):
+            if not np.isfinite(values[compared]).all():
+                raise ValueError(
+                    f"{name} has pixels that are NaN or infinite; leave them out with mask=~isfinite({name})"
+                )
+        return result, target, compared
+
+    def levels(self, at: tuple[int, ...]) -> _Levels:
+        """Sums over a slice.
+
+        Raises
+        ------
+        ValueError
+            If float64 does not hold the powers of its differences.
+        """
+        levels = _Levels()
+        for place in self.parts:
+            result, target, compared = self.read(at, place)
+            for values in (result, target):
+                if (known := values[np.isfinite(values)]).size:
+                    check_range(float(known.min()), float(known.max()))
+            levels.add(result[compared], target[compared])
+        return levels
+
+    def figures(self, at: tuple[int, ...], gain: float, offset: float, data_range: float) -> Comparison:
+        """Figures of a slice."""
+        window = min(WINDOW, (min(self.space) - 1) // 2 * 2 + 1)
+        errors, power, count = 0.0, 0.0, 0
+        similar = np.zeros((2, 2))  # sum and number: of windows inside the image, and of all
+        for place in self.parts:
+            around = tuple(
+                slice(max(0, p.start - WINDOW), min(p.stop + WINDOW, n)) for p, n in zip(place, self.space, strict=True)
+            )
+            result, target, compared = self.read(at, around)
+            target = np.where(compared | np.isfinite(target), target, 0)
+            # what is left out counts as equal in windows beside it
+            result = np.where(compared, gain * result + offset, target)
+            similarity = _similarity(result, target, window, data_range)
+            inner = tuple(
+                slice(max(p.start, window // 2) - a.start, max(0, min(p.stop, n - window // 2) - a.start))
+                for p, a, n in zip(place, around, self.space, strict=True)
+            )
+            own = tuple(slice(p.start - a.start, p.stop - a.start) for p, a in zip(place, around, strict=True))
+            for i, there in enumerate((inner, own)):
+                some = similarity[(slice(None), *there)][compared[(slice(None), *there)]]
+                similar[i] += some.sum(), some.size
+            fair = compared[(slice(None), *own)]
+            a, b = target[(slice(None), *own)][fair], result[(slice(None), *own)][fair]
+            errors, power, count = errors + float(np.sum((a - b) ** 2)), power + float(np.sum(a**2)), count + a.size
+        # pixels whose windows reach over the border count only where there are no others
+        total, windows = similar[0] if similar[0, 1] else similar[1]
+        return Comparison(
+            psnr=float(10 * np.log10(data_range**2 * count / errors)) if errors else float("inf"),
+            ssim=float(total / windows),
+            nrmse=float(np.sqrt(errors / power)) if power else float("inf"),
+            gain=gain,
+            offset=offset,
+            data_range=data_range,
+        )
 
 
-def _fit(restored: npt.NDArray[np.float64], truth: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Gain and offset by least squares; a constant image becomes the mean of the truth."""
-    centred = restored - restored.mean()
-    power = float(centred @ centred)
-    gain = float(centred @ (truth - truth.mean())) / power if power > 0 else 0.0
-    return gain, float(truth.mean() - gain * restored.mean())
+def _similarity(result: Array, target: Array, window: int, data_range: float) -> Array:
+    """Structural similarity at each pixel, channel by channel."""
+    import skimage.metrics
+
+    metrics: Any = skimage.metrics  # it has no types
+    how = {"win_size": window, "data_range": data_range, "full": True}
+    return np.stack([metrics.structural_similarity(a, b, **how)[1] for a, b in zip(target, result, strict=True)])
+
+
+def _checked(name: str, image: Any) -> Any:
+    """An image as it is if it has a shape and a type, else as an array."""
+    image = image if hasattr(image, "shape") and hasattr(image, "dtype") else np.asarray(image)
+    if image.dtype.kind not in "buif":
+        raise TypeError(f"{name} is of type {image.dtype}: give an array of real numbers")
+    return image
 
 
 def calibration(uncertainty: npt.ArrayLike, restored: npt.ArrayLike, truth: npt.ArrayLike) -> float:
