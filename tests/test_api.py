@@ -22,6 +22,7 @@ from napari_dip.core import fidelity, solve
 from napari_dip.core.guard import Diverged
 from napari_dip.core.methods import prior
 from napari_dip.core.problem import Problem
+from napari_dip.core.stopping import RULES
 from tests.bad_inputs import QUICK, Case, bad, dot, odd, plain
 from tests.core.tiny import noisy, picture, psnr
 
@@ -641,10 +642,13 @@ def test_a_record_tells_the_rule_its_reason_and_its_mark() -> None:
     assert told["marks"] == [6]
 
 
-def test_the_image_at_the_end_stays_beside_the_one_that_is_marked() -> None:
-    result = denoise(noisy(12, 12), stop="variance-exponential", **{**FAST, "iterations": 400, "learning_rate": 0.03})
+def test_the_image_at_the_end_stays_beside_the_one_that_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RULES["variance"], "score", lambda _, fitter: torch.tensor(abs(fitter.iteration - 20.0)))
+    monkeypatch.setattr(RULES["variance"], "warm_up", 0)
+    result = denoise(noisy(12, 12), stop="variance", **{**FAST, "iterations": 40})
     assert result.last.shape == result.image.shape
-    assert result.marks[0] < result.iterations
+    assert result.marks == (20,)
+    assert result.iterations == 40
     assert not np.array_equal(result.last, result.image)
 
 

@@ -1,8 +1,8 @@
 """Whole restorations keep their pixels: tasks x methods x tiles x runs x stack x colour x volume x zarr x going on.
 
-The results in ``tests/fixture.npz`` were recorded before the rebuilding of the package. On a processor that computes as
-the one that recorded them did, results are equal to 1e-6 of the range; on another one, whose convolutions round
-differently, to a hundredth of it. ``python -m tests.test_fixture`` records them anew: say in the commit why.
+On a processor that computes as the one that recorded ``tests/fixture.npz`` did, results are equal to 1e-6 of the range;
+on another one, which rounds differently, to 3 % of it (root mean square). ``python -m tests.test_fixture`` records them
+anew: before a change where yours is another one, or for a change that is to change results. Say in the commit why.
 """
 
 from __future__ import annotations
@@ -317,14 +317,15 @@ def _zarr_going_on(folder: Path) -> Images:
 
 
 def rounding() -> str:
-    """A name for how this machine computes: the same on machines whose convolutions round alike."""
+    """A name for how this machine computes: its vector instructions, and a fit of a few layers."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(1, 4, 24, 24, generator=generator, requires_grad=True)
     for width in (8, 8):
         kernel = torch.randn(width, x.shape[1], 3, 3, generator=generator)
         x = torch.nn.functional.batch_norm(torch.conv2d(x, kernel, padding=1), None, None, training=True).sigmoid()
     x.square().mean().backward()
-    return hashlib.sha256(x.detach().numpy().tobytes()).hexdigest()[:16] + torch.__version__.partition("+")[0]
+    bits = hashlib.sha256(x.detach().numpy().tobytes()).hexdigest()[:16]
+    return f"{bits} {torch.__version__.partition('+')[0]} {torch.backends.cpu.get_cpu_capability()}"
 
 
 @pytest.fixture(scope="module")
@@ -337,14 +338,16 @@ def stored() -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("name", CASES)
 def test_a_restoration_is_that_which_was_recorded(name: str, stored: dict[str, np.ndarray], tmp_path: Path) -> None:
     wanted = {key.partition("/")[2]: value for key, value in stored.items() if key.startswith(f"{name}/")}
-    share = 1e-6 if rounding() == str(stored["rounding"]) else 1e-2
-    found = CASES[name](tmp_path)
+    found, same = CASES[name](tmp_path), rounding() == str(stored["rounding"])
     assert sorted(found) == sorted(wanted)
     for key, values in found.items():
         assert values.dtype == wanted[key].dtype, key
-        if share < 1e-3 or key != "iterations":
-            scale = np.ptp(wanted[key][np.isfinite(wanted[key])].astype(float)) or 1
-            np.testing.assert_allclose(values, wanted[key], rtol=0, atol=share * scale, err_msg=key)
+        scale = np.ptp(wanted[key][np.isfinite(wanted[key])].astype(float)) or 1
+        if same:
+            np.testing.assert_allclose(values, wanted[key], rtol=0, atol=1e-6 * scale, err_msg=key)
+        elif key != "iterations":
+            assert np.array_equal(np.isnan(values), np.isnan(wanted[key])), key
+            assert np.sqrt(np.nanmean(np.square(values.astype(float) - wanted[key]))) < 0.03 * scale, key
 
 
 def record() -> None:
