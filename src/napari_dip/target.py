@@ -23,7 +23,7 @@ from napari_dip.core.pieces import Account, States
 from napari_dip.core.problem import Problem
 from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.result import History, Result
-from napari_dip.core.state import FAILED, Event, has_ended, in_words, keepable, mark_of
+from napari_dip.core.state import FAILED, Event, curves_of, has_ended, in_words, keepable, mark_of
 from napari_dip.core.tiling import tiles_of
 from napari_dip.cost import iterations_at_most
 from napari_dip.glance import glance
@@ -219,6 +219,7 @@ class ArrayTarget:
             history=History(
                 np.concatenate([r.loss for r in done] or [np.zeros(0, np.float32)]),
                 (*self.events, *(event for r in done for event in r.events)),
+                tuple(curve for r in done for curve in r.curves),
             ),
             settings=ladder.settings,
             device=ladder.device,
@@ -340,6 +341,7 @@ def _account_of(states: States, rule: Choice) -> Account:
         iterations=sum(state.iteration for state in begun),
         end=Reason.BEFORE.told(iteration=begun[-1].iteration),
         loss=np.array([loss for state in begun for loss in state.losses], np.float32),
+        curves=tuple(curve for state in begun for curve in curves_of(state)),
     )
 
 

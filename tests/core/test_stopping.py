@@ -99,6 +99,54 @@ def test_a_rule_that_finds_nothing_leaves_the_last_image_and_says_what_is_left()
     assert "times the noise" in result.stop_reason
 
 
+# ------------------------------------------------------------------------------------------------------------- curves
+
+
+@each_rule
+def test_a_curve_is_what_the_rule_looked_at_and_goes_on_with_the_run(stop: str) -> None:
+    case, knobs = noisy_problem(), {"stop": stop, **LEARNS}
+    (whole,) = run(case, tiny(iterations=60, **knobs)).history.curves
+    first = run(case, tiny(iterations=30, **knobs))
+    (gone_on,) = run(case, tiny(iterations=30, **knobs), state=state_of(first)).history.curves
+    assert len(whole.iterations) > 2
+    assert set(np.diff(whole.iterations)) == {10}
+    for curve in (whole, gone_on):
+        assert curve.quantity == stopping.RULES[stop].quantity != ""
+    assert np.array_equal(gone_on.iterations, whole.iterations)
+    assert np.array_equal(gone_on.values, whole.values)
+
+
+def test_the_curve_of_the_discrepancy_ends_at_its_bound() -> None:
+    (curve,) = run(noisy_problem(), tiny(stop="discrepancy", iterations=1000, **LEARNS)).history.curves
+    assert curve.bound == RATIO
+    assert curve.values[-1] <= RATIO < curve.values[-2]
+
+
+def test_the_curve_of_pixels_held_out_is_lowest_at_the_mark() -> None:
+    result = run(noisy_problem(), tiny(stop="held-out", iterations=1000, **LEARNS))
+    (curve,) = result.history.curves
+    like_noise = curve.iterations >= result.marks[0]
+    assert curve.iterations[like_noise][np.argmin(curve.values[like_noise])] == result.marks[0]
+
+
+def test_progress_has_the_log_so_far_and_the_mark() -> None:
+    steps = solve.iterate(noisy_problem(), tiny(stop="held-out", iterations=200, **LEARNS), interval=0)
+    shown = list(steps)
+    marks = [progress.mark for progress in shown]
+    for progress in shown:
+        assert progress.history is not None
+        assert len(progress.history.loss) == progress.iteration
+        assert progress.history.loss[-1] == np.float32(progress.loss)
+    assert marks[0] is None
+    assert marks[-1] is not None
+    (curve,) = shown[-1].history.curves
+    assert shown[-1].iteration - curve.iterations[-1] < 10
+
+
+def test_the_iterations_alone_have_no_curve() -> None:
+    assert run(noisy_problem(), tiny(stop="iterations")).history.curves == ()
+
+
 # ---------------------------------------------------------------------------------------------------------- the rules
 
 

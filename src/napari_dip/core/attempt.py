@@ -17,7 +17,7 @@ from napari_dip.core.methods import fitter_of
 from napari_dip.core.methods.refine import refined
 from napari_dip.core.problem import Problem
 from napari_dip.core.reason import Choice, End, Reason
-from napari_dip.core.state import SAVING, Event, Mark, State, copy_to, on_host
+from napari_dip.core.state import SAVING, Curve, Event, Mark, State, copy_to, on_host
 from napari_dip.core.stopping import RULES
 from napari_dip.knobs import Method
 
@@ -39,6 +39,7 @@ class Outcome:
     mark: int
     iteration: int
     losses: tuple[float, ...]
+    curves: tuple[Curve, ...]
     state: State | None
 
 
@@ -207,6 +208,7 @@ class Attempt:
             mark=mark.iteration,
             iteration=self.fitter.iteration,
             losses=tuple(self.fitter.losses),
+            curves=self.rule.curves,
             state=state,
         )
 

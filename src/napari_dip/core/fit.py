@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_dip.core.attempt import Attempt
 from napari_dip.core.reason import End, Reason
-from napari_dip.core.result import Progress
+from napari_dip.core.result import History, Progress
 from napari_dip.core.state import on_host
 
 _RARELY = 10  # least interval of previews, over the cost of one: they take a tenth of the time at most
@@ -100,6 +100,7 @@ class Clock:
         self._cost = self._shown - now
         if image is None or not np.isfinite(image).all():
             return None  # the guard will go back at its next look
+        rule = self._attempt.rule
         return Progress(
             image=image,
             iteration=fitter.iteration,
@@ -107,6 +108,8 @@ class Clock:
             loss=fitter.losses[-1],
             rate=(fitter.iteration - self._first) / (now - self._began),
             snapshot=snapshot,
+            history=History(np.array(fitter.losses, np.float32), tuple(self._attempt.events), rule.curves),
+            mark=None if rule.mark is None else rule.mark.iteration,
         )
 
     def through(self, work: Generator[float, None, None]) -> Generator[Progress | None, None, bool]:

@@ -27,7 +27,7 @@ from napari_dip.core.problem import Problem
 from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.result import History, Image, Progress, Result
 from napari_dip.core.solve import shown, step_down
-from napari_dip.core.state import FAILED, SAVING, Event, State, in_words, keepable
+from napari_dip.core.state import FAILED, SAVING, Curve, Event, State, in_words, keepable
 from napari_dip.core.telling import warn
 from napari_dip.core.tiling import Blend, Tiling, seed_at, tiles_of
 from napari_dip.settings import Settings
@@ -222,6 +222,7 @@ def _fitted(
         history=History(
             np.concatenate([fit.loss for fit in done] or [np.zeros(0, np.float32)]),
             (*(event for fit in done for event in fit.events), *fits.failures),
+            tuple(curve for fit in done for curve in fit.curves),
         ),
         settings=settings,
         device=devices.choose(settings.device),
@@ -240,12 +241,12 @@ class Account:
     iterations: int
     end: End
     loss: npt.NDArray[np.float32]
+    curves: tuple[Curve, ...] = ()
     events: tuple[Event, ...] = ()
 
     @classmethod
     def of(cls, result: Result) -> Account:
-        history = result.history
-        return cls(result.rule, result.marks, result.iterations, result.end, history.loss, history.events)
+        return cls(result.rule, result.marks, result.iterations, result.end, **vars(result.history))
 
 
 @dataclass

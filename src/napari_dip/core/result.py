@@ -12,10 +12,33 @@ from napari_dip.core.device import Device
 from napari_dip.core.judge.residual import Verdict
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.reason import Choice, End
-from napari_dip.core.state import SAVING, SLOWER, Event, State
+from napari_dip.core.state import SAVING, SLOWER, Curve, Event, State
 from napari_dip.settings import Settings
 
 Image = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class History:
+    """Log of a run.
+
+    Attributes
+    ----------
+    loss : float32 array (N,)
+        Of every iteration, in the scaled intensities of the generator; one fit after the other.
+    events : tuple of Event
+    curves : tuple of Curve
+        What the stopping rules looked at: one for each fit whose rule looks at a number.
+    """
+
+    loss: npt.NDArray[np.float32]
+    events: tuple[Event, ...] = ()
+    curves: tuple[Curve, ...] = ()
+
+    @property
+    def setbacks(self) -> tuple[Event, ...]:
+        """Events that cost more than time or digits."""
+        return tuple(event for event in self.events if event.kind not in (SLOWER, SAVING))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +69,10 @@ class Progress:
     ready : float
         Share done of the work before the first iteration or after the last, 1 in between. A self-guided fit compares
         similar patches there.
+    history : History or None
+        Log of the current fit so far; None before its first iteration and after its last.
+    mark : int or None
+        The iteration of the best image so far, of the current fit, if its rule has marked one.
     """
 
     image: Image
@@ -62,6 +89,8 @@ class Progress:
     snapshot: bool = False
     at_once: int = 1
     ready: float = 1.0
+    history: History | None = field(default=None, repr=False)
+    mark: int | None = None
 
     @property
     def where(self) -> str:
@@ -82,19 +111,6 @@ class Progress:
         later = (((self.slices - self.slice) * self.tiles - self.tile) * self.runs - self.run - 1) * self.iterations
         left = self.iterations - self.iteration + later / self.at_once
         return left / self.rate if self.rate else float("inf")
-
-
-@dataclass(frozen=True)
-class History:
-    """Log of a run: the loss of every iteration (float32, 1-D), and the events."""
-
-    loss: npt.NDArray[np.float32]
-    events: tuple[Event, ...] = ()
-
-    @property
-    def setbacks(self) -> tuple[Event, ...]:
-        """Events that cost more than time or digits."""
-        return tuple(event for event in self.events if event.kind not in (SLOWER, SAVING))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +145,7 @@ class Result:
     end : End
         Why the run ended: a `reason`, which is a member of an enum, and its sentence, which is `stop_reason` too.
     history : History
-        Loss and events.
+        Losses, what the stopping rules looked at, and events.
     settings : Settings
         All knobs, with what ``auto`` became.
     device : Device

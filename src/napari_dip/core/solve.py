@@ -188,7 +188,7 @@ def steps(
         marks=(saved.mark,),
         iterations=saved.iteration,
         end=end,
-        history=History(np.array(saved.losses, np.float32), tuple(events)),
+        history=History(np.array(saved.losses, np.float32), tuple(events), saved.curves),
         settings=ladder.changed(settings),
         device=ladder.device,
         seconds=time.perf_counter() - began,

@@ -31,6 +31,26 @@ class State:
     warm: bool = False  # True if it began from the weights of a neighbour
 
 
+@dataclass(frozen=True)
+class Curve:
+    """A quantity that a stopping rule looks at, by iteration.
+
+    Attributes
+    ----------
+    quantity : str
+        Its name, without a unit: all are ratios, or of the scaled intensities of the generator.
+    iterations : int array (N,)
+    values : float array (N,)
+    bound : float or None
+        The value at which the rule ends the run, if there is one.
+    """
+
+    quantity: str
+    iterations: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
+    bound: float | None = None
+
+
 def keepable(states: Iterable[State | None]) -> bool:
     """True if a result keeps so many states: all weights, and what the optimiser keeps for them."""
     size = sum(4 * w.numel() * w.element_size() for s in states if s is not None for w in s.weights.values())
@@ -46,6 +66,11 @@ def mark_of(state: State) -> int:
     """The iteration that its rule has marked, else its own."""
     mark = state.rule.get("state", {}).get("mark")
     return int(mark["iteration"]) if mark else state.iteration
+
+
+def curves_of(state: State) -> tuple[Curve, ...]:
+    """Numbers that its rule has looked at."""
+    return tuple(state.rule.get("state", {}).get("curves", ()))
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from napari_dip.core.noise.model import INDEPENDENT
 from napari_dip.core.operators import Compose, Mask
 from napari_dip.core.problem import Problem
 from napari_dip.core.reason import Choice
-from napari_dip.core.state import Mark
+from napari_dip.core.state import Curve, Mark
 from napari_dip.knobs import Method
 
 # Residual over noise: the mean square of the one over the variance of the other.
@@ -64,7 +64,14 @@ class Rule:
         The best image so far.
     ended : bool
         True once the rule has ended a run. If the user lets it go on nevertheless, its last image counts.
+    quantity : str
+        What it looks at, if that is a number.
+    bound : float or None
+        The value of the quantity that ends the run.
     """
+
+    quantity = ""
+    bound: float | None = None
 
     def __init_subclass__(cls, name: str = "") -> None:
         if name:
@@ -75,6 +82,7 @@ class Rule:
         self.method = method
         self.mark: Mark | None = None
         self.ended = False
+        self._noted: list[tuple[int, float]] = []
 
     def at_most(self, iterations: int, done: int) -> int:
         """Number of further iterations, of those asked for, that the rule allows after those `done`."""
@@ -90,6 +98,19 @@ class Rule:
         """Mark the image if it is the best so far; returns why the run ends here, or nothing. Waits for the GPU."""
         return ""
 
+    def note(self, fitter: Fitter, value: Tensor | float) -> float:
+        """Keep a value of the quantity for the curve; returns it as a number."""
+        self._noted.append((fitter.iteration, float(value)))
+        return self._noted[-1][1]
+
+    @property
+    def curves(self) -> tuple[Curve, ...]:
+        """The quantity by iteration: one curve, or none."""
+        if not self._noted:
+            return ()
+        iterations, values = zip(*self._noted, strict=True)
+        return (Curve(self.quantity, np.array(iterations), np.array(values), self.bound),)
+
     def restart(self) -> None:
         """Forget the latest iterates: the fit has gone back. A mark was made while all was well, and stays."""
 
@@ -103,12 +124,14 @@ class Rule:
 
     def state(self) -> dict[str, Any]:
         """State to go on from: tensors and numbers."""
-        return {"mark": self.mark and vars(self.mark), "ended": self.ended}
+        return {"mark": self.mark and vars(self.mark), "ended": self.ended, "curves": self.curves}
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on from the state of an earlier run, its tensors on the device of the fit."""
         self.mark = Mark(**state["mark"]) if state["mark"] and not state["ended"] else None
         self.ended = state["ended"]
+        for curve in state["curves"]:
+            self._noted = list(zip(curve.iterations.tolist(), curve.values.tolist(), strict=True))
 
 
 #: Name, as the knob ``stop`` has it -> rule; a class with a `name` adds itself.
@@ -123,16 +146,19 @@ class Discrepancy(Rule, name="discrepancy"):
     variance would leave the decision to the dark ones, whose variance is known least.
     """
 
+    quantity = "residual / noise"
+    bound: float
+
     def __init__(self, problem: Problem, method: Method) -> None:
         super().__init__(problem, method)
         if problem.noise is None:
             raise ValueError(f"stop={method.stop!r} needs the noise of the observation; take another rule")
-        self.enough = RATIO_SHARED if problem.noise.correlation >= INDEPENDENT else RATIO
+        self.bound = RATIO_SHARED if problem.noise.correlation >= INDEPENDENT else RATIO
         self.ratio = math.inf
 
     def look(self, fitter: Fitter) -> str:
-        self.ratio = _ratio(fitter)
-        if self.ratio > self.enough:
+        self.ratio = self.note(fitter, _ratio(fitter))
+        if self.ratio > self.bound:
             return ""
         self.mark = fitter.mark()
         return f"stopped at iteration {fitter.iteration}: the residual is down to {self.ratio:.2f} times the noise"
@@ -150,7 +176,7 @@ class Fitted(Discrepancy, name="fitted"):
     def __init__(self, problem: Problem, method: Method) -> None:
         super().__init__(problem, method)
         assert problem.noise is not None
-        self.enough = RATIO_GUESSED if problem.noise.warning else RATIO_WEAK
+        self.bound = RATIO_GUESSED if problem.noise.warning else RATIO_WEAK
 
     def remark(self) -> str:
         return ""
@@ -200,7 +226,7 @@ class Lowest(Rule):
         score = self.score(fitter) if fitter.iteration >= self.warm_up else None
         if score is None:
             return ""
-        if (value := float(score)) < self.lowest:
+        if (value := self.note(fitter, score)) < self.lowest:
             self.lowest, self.mark = value, fitter.mark()
         if self.mark is None or (since := fitter.iteration - self.mark.iteration) < self.patience:
             return ""
@@ -227,6 +253,7 @@ class HeldOut(Lowest, name="held-out"):
     """
 
     what = "the error of the pixels held out"
+    quantity = "held-out error"
 
     def __init__(self, problem: Problem, method: Method) -> None:
         super().__init__(problem, method)
@@ -256,7 +283,10 @@ class HeldOut(Lowest, name="held-out"):
         if noise is not None and (noise.sigma > 0 or not noise.warning):
             ratio, most = _ratio(fitter), MOST_GUESSED if noise.warning else MOST
         self.patience = PATIENCE_BELOW if ratio < LEAST else PATIENCE
-        return super().look(fitter) if ratio <= most else ""
+        if ratio <= most:
+            return super().look(fitter)
+        self.note(fitter, self.score(fitter))
+        return ""
 
     def score(self, fitter: Fitter) -> Tensor:
         with torch.no_grad():
@@ -271,6 +301,7 @@ class WindowedVariance(Lowest, name="variance"):
     """
 
     what = "the variance of the iterates"
+    quantity = "variance of the iterates"
     warm_up = WARM_UP
 
     def begin(self, fitter: Fitter) -> None:
