@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_dip.core.judge.metrics import compare
+from napari_dip.core.judge.metrics import compare, psnr
 from tests.core.tiny import noisy, picture
 
 SHAPES = [(20, 30), (5, 9), (3, 3), (8, 9, 10), (3, 12, 14)]
@@ -119,3 +119,15 @@ def test_it_reads_as_a_sentence() -> None:
     text = str(compare(noisy(16, 16), picture(16, 16), affine=True))
     assert "dB" in text
     assert "after scaling by" in text
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_psnr_alone_is_that_of_the_comparison(affine: bool) -> None:
+    truth = picture(20, 24)
+    restored = 0.9 * noisy(20, 24) + 0.1
+    restored[3, 4] = np.nan
+    figures = compare(restored, truth, affine=affine, mask=np.isnan(restored))
+    assert psnr(restored, truth, affine=affine, data_range=figures.data_range) == pytest.approx(figures.psnr)
+    assert psnr(truth, truth) == np.inf
+    assert np.isnan(psnr(np.full_like(truth, np.nan), truth))
+    assert np.isnan(psnr(restored, np.ones_like(truth)))

@@ -295,6 +295,37 @@ def _checked(name: str, image: Any) -> Any:
     return image
 
 
+def psnr(
+    restored: npt.NDArray[Any], truth: npt.NDArray[Any], *, affine: bool = False, data_range: float | None = None
+) -> float:
+    """PSNR alone of one slice, as `compare` has it, in a few milliseconds; pixels that are not finite are left out.
+
+    Parameters
+    ----------
+    restored, truth : arrays of one shape
+    affine, data_range
+        As for `compare`.
+
+    Returns
+    -------
+    float
+        In dB; infinite if the two are equal, NaN if no pixel can be compared or the truth has one value only.
+    """
+    compared = np.isfinite(restored) & np.isfinite(truth)
+    if not compared.any():
+        return float("nan")
+    result, target = restored[compared].astype(np.float64), truth[compared].astype(np.float64)
+    levels = _Levels()
+    levels.add(result, target)
+    if data_range is None:
+        data_range = 255.0 if truth.dtype == np.uint8 else levels.high - levels.low
+    if data_range == 0:
+        return float("nan")
+    gain, offset = levels.fit if affine else (1.0, 0.0)
+    error = float(np.mean(np.square(gain * result + offset - target)))
+    return float(10 * np.log10(data_range**2 / error)) if error else float("inf")
+
+
 def calibration(uncertainty: npt.ArrayLike, restored: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     """Fraction of the true values that lie within two uncertainties of the restored ones.
 
