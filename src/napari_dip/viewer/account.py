@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from napari_dip.large import BlockProgress, Restored
 
 _SHARE = {"sample": (0.0, 0.0), "measure": (0.0, 0.02), "fit": (0.02, 0.95)}  # of a run over blocks, about
+GO_ON = "Go on"
+_NAME = 28  # letters of a name that a button in a narrow dock has room for
 _DOING = {
     "sample": "looking at samples",
     "measure": "finding the range of intensities",
@@ -105,6 +107,20 @@ def share(progress: Progress | BlockProgress) -> float:
         begin, end = _SHARE.get(progress.step, (0.95, 1.0))
         return begin + (end - begin) * progress.fraction
     return progress.fraction
+
+
+def go_on(name: str, more: str, long: bool = False) -> str:
+    """Words on the button that goes on with the run of a layer, in two lines, or in one that may be `long`."""
+    if not name:
+        return GO_ON
+    shown = name if long or len(name) <= _NAME else f"{name[: _NAME // 2]}…{name[-_NAME // 2 + 1 :]}"
+    return f"{GO_ON} from '{shown}':{' ' if long else chr(10)}{more}"
+
+
+def more(iterations: int, rate: float, fits: int) -> str:
+    """Iterations to come of each of several fits, and their time at so many a second."""
+    time = f", about {duration(iterations * fits / rate)}" if rate > 0 else ""
+    return f"{iterations} more{time}"
 
 
 def has_other_last(result: Result) -> bool:

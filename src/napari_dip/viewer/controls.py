@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils import progress as activity
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_dip.viewer import account
 from napari_dip.viewer.form import Section, Text, tip
@@ -56,11 +65,9 @@ class Controls(QWidget):
         self.run_button = button("Run", self.run_asked, "Start the restoration.")
         self.pause_button = button("Pause", self.pause_or_resume, "Wait before the next iteration, or go on.")
         self.stop_button = button("Stop", self.stop, "End the run now and keep what there is.")
-        self.more_button = button(
-            "More iterations",
-            self.more_asked,
-            "Go on with the last run and its settings, for as many iterations as are set above.",
-        )
+        self.more_button = button(account.GO_ON, self.more_asked, "")
+        self.more_button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # names may be long
+        self.offer_more("")
         self.last_button = button(
             "Show the last iterate too",
             self.last_asked,
@@ -183,6 +190,12 @@ class Controls(QWidget):
         """Tell the user, under the progress bar."""
         self._status.setText(text)
         self._status.setStyleSheet("font-weight: bold" if failed else "")
+
+    def offer_more(self, name: str, more: str = "") -> None:
+        """Say what going on would mean: for the layer called `name`, and for how long."""
+        self.more_button.setText(account.go_on(name, more))
+        whole = f" {account.go_on(name, more, long=True)}." if name else ""
+        self.more_button.setToolTip(tip(f"Goes on with the last run and its settings, into a new layer.{whole}"))
 
     def tell_account(self, told: list[tuple[str, str]], has_last: bool = False) -> None:
         """Show headings with a sentence each under "What happened", and how many warn; nothing hides it."""

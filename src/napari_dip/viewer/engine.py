@@ -26,6 +26,7 @@ def load() -> None:
         _open_libraries()
         for name in ("restore", "trust", "large", "blockcost"):
             import_module(f"napari_dip.{name}")
+    import_module("pyqtgraph")  # the plot's
     _loaded.set()
 
 

@@ -14,6 +14,7 @@ import napari_dip
 from napari_dip.request import unrecorded
 from napari_dip.viewer import layers
 from napari_dip.viewer.layers import Geometry
+from napari_dip.viewer.moments import Moments
 from napari_dip.viewer.restoration import METADATA, Restoration
 
 if TYPE_CHECKING:
@@ -81,12 +82,31 @@ class Finished:
 
 
 def restore(
-    restoration: Restoration, wanted: Wanted, should_stop: Callable[[], bool], **pace: Any
+    restoration: Restoration, wanted: Wanted, moments: Moments, should_stop: Callable[[], bool], **pace: Any
 ) -> Generator[Progress, None, Finished]:
-    """Restore, then look at the result; the noise-only control is a run of its own, see `control`."""
+    """Restore, keeping moments, then look at the result; the noise-only control is a run of its own, see `control`."""
     run = restoration.start(should_stop, **pace)
-    yield from run
+    yield from moments.watch(run, psnr_of(restoration, wanted))
     return Finished(result=run.result, findings=examine(restoration, run.result, wanted))
+
+
+def psnr_of(restoration: Restoration, wanted: Wanted) -> Callable[[Progress], float] | None:
+    """PSNR of a progress, in dB; None without a truth, or with one of another shape."""
+    truth, source = wanted.truth, restoration.source
+    if truth is None:
+        return None
+    known = truth[np.isfinite(truth)]
+    peak = 255.0 if truth.dtype == np.uint8 else float(np.ptp(known)) if known.size else 0.0
+    leading = source.arguments["leading_axes"]
+    slices = truth.reshape(-1, *truth.shape[leading:])
+
+    def psnr(progress: Progress) -> float:
+        if progress.image.shape != slices.shape[1:]:
+            return float("nan")
+        truth = slices[progress.slice]
+        return napari_dip.trust.psnr(progress.image, truth, affine=wanted.affine, data_range=peak or None)
+
+    return psnr
 
 
 def control(

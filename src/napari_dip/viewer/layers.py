@@ -426,8 +426,13 @@ def unit_ratio(units: tuple[Any, ...], of: tuple[Any, ...]) -> list[float]:
 
 def in_layer_units(viewer: Any, layer: Any, point: Any) -> np.ndarray:
     """A point of the viewer's world in the units of a layer."""
-    shared = np.asarray(point, float)[-layer.ndim :]
-    units = getattr(viewer.layers, "units", None)  # new in napari 0.9, which draws other units to scale
-    if units is None or len(units) < layer.ndim:
+    return in_units(viewer, layer.units, point)
+
+
+def in_units(viewer: Any, units: tuple[Any, ...], point: Any) -> np.ndarray:
+    """A point of the viewer's world along its last axes, in the units of these."""
+    shared = np.asarray(point, float)[-len(units) :]
+    of_viewer = getattr(viewer.layers, "units", None)  # new in napari 0.9, which draws other units to scale
+    if of_viewer is None or len(of_viewer) < len(units):
         return shared
-    return shared * unit_ratio(tuple(units)[-layer.ndim :], layer.units)
+    return shared * unit_ratio(tuple(of_viewer)[-len(units) :], units)

@@ -8,6 +8,7 @@ from magicgui.widgets import CheckBox, ComboBox, SpinBox
 from qtpy.QtCore import Signal
 
 from napari_dip.viewer.form import Rows
+from napari_dip.viewer.moments import MEMORY
 from napari_dip.viewer.restoration import Restoration
 
 if TYPE_CHECKING:
@@ -39,7 +40,16 @@ class Live(Rows):
             tooltip="Keeps the image after each so many iterations; 0 for none.",
         )
         self.kept_as = ComboBox(name="kept_as", label="Keep as", choices=[AS_LAYERS, AS_STACK])
-        super().__init__([self.preview, self.every, self.kept_as])
+        self.memory = SpinBox(
+            name="moments",
+            label="Memory for moments (MB)",
+            min=0,
+            max=1_000_000,
+            step=128,
+            value=MEMORY,
+            tooltip="For the images of a run that the line of its curve is dragged to; 0 for none.",
+        )
+        super().__init__([self.preview, self.every, self.kept_as, self.memory])
         self._viewer = viewer
         self._layer: Any = None
         self._stacks: dict[int, Any] = {}  # of the snapshots of each slice
@@ -58,12 +68,17 @@ class Live(Rows):
         """Forget the layers of the run before."""
         self._layer, self._stacks = None, {}
 
-    def show_progress(self, restoration: Any, progress: Any) -> None:
-        """Show the image so far, or the block at hand, and keep the image if it is a snapshot."""
+    def show_progress(self, restoration: Any, progress: Any, preview: bool = True) -> None:
+        """Show the image so far, or the block at hand, in the preview, and keep the image if it is a snapshot."""
         if getattr(progress, "snapshot", False):  # of blocks there is none
             self._keep(restoration, progress)
-        if self.preview.value and (self._layer is None or self._layer in self._viewer.layers):
+        if preview and self.preview.value and (self._layer is None or self._layer in self._viewer.layers):
             self._layer = restoration.show_preview(self._viewer, progress, self._layer)
+
+    def show_moment(self, restoration: Restoration, progress: Progress) -> None:
+        """Show an earlier image, also after the run, and where the user has taken the preview away."""
+        layer = self._layer if self._layer in self._viewer.layers else None
+        self._layer = restoration.show_preview(self._viewer, progress, layer)
 
     def end(self) -> None:
         """Take the preview away."""

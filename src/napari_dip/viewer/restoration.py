@@ -131,11 +131,12 @@ class Restoration(Asked):
         """Add the preview layer, or show the progress in it."""
         return self.preview(viewer, *self._slice(progress), layer)
 
-    def show_snapshot(self, viewer: Any, progress: Progress) -> Any:
-        """Add the progress as a layer of its own."""
+    def show_snapshot(self, viewer: Any, progress: Progress, record: dict[str, Any] | None = None) -> Any:
+        """Add the progress as a layer of its own; `record` is what is known of it besides."""
         image, geometry = self._slice(progress)
         name = f"{self.name}, {self._slice_name(progress)}iteration {progress.iteration}"
-        return layers.show(viewer, image, geometry, name, self._snapshot_record(progress))
+        told = self._snapshot_record(progress)[METADATA] | (record or {})
+        return layers.show(viewer, image, geometry, name, {METADATA: told})
 
     def show_in_stack(self, viewer: Any, progress: Progress, layer: Any | None, every: int) -> Any:
         """Add the progress to a layer with a leading axis of iterations, or make that layer."""

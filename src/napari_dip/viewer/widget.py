@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import napari.viewer
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
@@ -16,6 +16,7 @@ from napari_dip.viewer.background import Background
 from napari_dip.viewer.choice import Inputs
 from napari_dip.viewer.controls import Controls
 from napari_dip.viewer.cost import CostSentence
+from napari_dip.viewer.curve import CurvePanel
 from napari_dip.viewer.findings import Findings, Finished
 from napari_dip.viewer.form import Section, SettingsForm, Text, tip
 from napari_dip.viewer.job import INTERVAL, Outcome
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from napari_dip import Noise, Result
     from napari_dip.large import Restored
 
+_LONG = 10  # seconds of a run after which somebody may have looked away
 _LOADING = " torch is being loaded; Run waits for it."
 
 
@@ -67,6 +69,7 @@ class RestoreWidget(QWidget):
         self.form = SettingsForm(self.task, without=("uncertainty",))  # which is one of the switches of trust
         self.live = Live(self._viewer)
         self.trust = TrustPanel(self._viewer, self.task)
+        self.curve = CurvePanel(self._viewer, self.live)
         self.controls = Controls()
         self.run_button, self.stop_button = self.controls.run_button, self.controls.stop_button
         self.pause_button, self.more_button = self.controls.pause_button, self.controls.more_button
@@ -89,6 +92,7 @@ class RestoreWidget(QWidget):
         self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         layout = QVBoxLayout(self)
         layout.addWidget(self._scroll, stretch=1)
+        layout.addWidget(self.curve)
         layout.addWidget(self._sentence)
         layout.addWidget(self.cost)
         layout.addWidget(self.controls)
@@ -103,6 +107,8 @@ class RestoreWidget(QWidget):
             (events.renamed, self.reset_choices),
             (self._viewer.layers.selection.events.active, self._follow_active),
             (self._viewer.dims.events.current_step, self._on_step),
+            (self._viewer.dims.events.current_step, self.curve.on_step),
+            (self._viewer.events.theme, self.curve.refresh),
         ]
         for emitter, slot in self._connections:
             emitter.connect(slot)
@@ -161,6 +167,8 @@ class RestoreWidget(QWidget):
         self._sentence.setToolTip(tip(self.form.why if ready else ""))
         self.run_button.setEnabled(ready)
         self.more_button.setEnabled(ready and self._can_go_on)
+        if ready:
+            self._offer_more()
         self._look_at_noise(layer)
         if not ready:
             self.cost.forget()
@@ -172,6 +180,18 @@ class RestoreWidget(QWidget):
             said = self.inputs.problem()
             wanted = {"factor": said.get("factor"), "psf": said.get("psf")}
             self.cost.look(self.task, self.inputs.selection(), self.form.settings(), **wanted)
+
+    def _offer_more(self) -> None:
+        """Say on the button what going on would mean."""
+        if self._last is None or not self._can_go_on:
+            return self.controls.offer_more("")
+        from napari_dip.cost import iterations_at_most
+
+        restoration, result, layer = self._last
+        source, settings = restoration.source, result.settings.decided(iterations=self.form.settings().iterations)
+        iterations = iterations_at_most(settings, source.shape[-source.space :], source.voxel_size)
+        fits = sum(state is not None for state in result.states)
+        return self.controls.offer_more(layer.name, account.more(iterations, self.curve.rate, fits))
 
     def _plan(self, layer: Any, stream: Stream | None) -> str:
         if layer is None:
@@ -265,13 +285,18 @@ class RestoreWidget(QWidget):
             else:
                 wanted = self.trust.wanted(restoration)
                 pace = {"interval": INTERVAL, "snapshot_every": self.live.every.value}
-                steps = partial(findings.restore, restoration, wanted, **pace)
+                moments = self.curve.moments_of(restoration)
+                steps = partial(findings.restore, restoration, wanted, moments, **pace)
             self._restoration = restoration
-            self.live.begin()
+            self.live.end()
             self.controls.start(f"{TASKS[self.task].title} '{restoration.source.name}'", steps)
         except (ValueError, TypeError, RuntimeError) as error:
             self._say(str(error), failed=True)
             return
+        if isinstance(restoration, Stream):
+            self.curve.forget()
+        else:
+            self.curve.begin(restoration, moments)
         self._failed_with = None
         if self.noise.waiting:
             self.cost.forget()  # of a method that the run may not take
@@ -312,7 +337,8 @@ class RestoreWidget(QWidget):
 
     def _on_progress(self, progress: Any) -> None:
         if self._restoration is not None:
-            self.live.show_progress(self._restoration, progress)
+            shown = isinstance(self._restoration, Stream) or self.curve.show_progress(progress)
+            self.live.show_progress(self._restoration, progress, shown)
 
     def _on_ended(self, outcome: Outcome) -> None:
         restoration, self._restoration = self._restoration, None
@@ -332,6 +358,8 @@ class RestoreWidget(QWidget):
         finally:
             self._show_state()
             self._describe()
+            if isinstance(restoration, Restoration):
+                self.curve.end()
 
     def _show(self, restoration: Restoration, finished: Finished) -> None:
         result, found = finished.result, finished.findings
@@ -341,6 +369,8 @@ class RestoreWidget(QWidget):
         self._last = (restoration, result, layer)
         self._said_before = account.headline(layer.name, result)
         self._say(self._said_before, failed=not result.complete and bool(result.history.setbacks))
+        if result.seconds >= _LONG:
+            show_info(self._said_before)
         self.controls.tell_account(account.details(result), account.has_other_last(result))
         if result.complete:
             self.controls.fill()

@@ -1,0 +1,46 @@
+"""The slice of a source that the viewer shows, and the way to another one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from napari_dip.viewer.layers import Source, in_units, world_matrix
+
+
+def slice_in_view(viewer: Any, source: Source) -> int | None:
+    """Number of the slice in view, counted along the flattened leading axes; None beside them."""
+    if source.together or not source.leading:
+        return 0
+    units = source.geometry.place["units"]
+    point = in_units(viewer, units, viewer.dims.point)
+    if len(point) < len(units):  # its layer is gone
+        return None
+    inside = np.linalg.solve(world_matrix(source.geometry), [*point, 1.0])
+    index = np.rint(inside[: source.leading]).astype(int)
+    leading = source.image.shape[: source.leading]
+    if (index < 0).any() or (index >= leading).any():
+        return None
+    return int(np.ravel_multi_index(tuple(index), leading))
+
+
+def show_slice(viewer: Any, source: Source, number: int) -> None:
+    """Move the sliders to a slice."""
+    axes, leading = len(source.geometry.scale), source.leading
+    index = np.unravel_index(number, source.image.shape[:leading])
+    world = world_matrix(source.geometry) @ [*index, *(0.0,) * (axes - leading), 1.0]
+    ratios = in_units(viewer, source.geometry.place["units"], np.ones(viewer.dims.ndim))
+    for axis in range(leading):
+        viewer.dims.set_point(viewer.dims.ndim - axes + axis, world[axis] / ratios[axis])
+
+
+def slice_name(source: Source, number: int) -> str:
+    """A slice as the sliders name it: "t=3", or "slice 3" along an axis without a name."""
+    if source.together or not source.leading:
+        return ""
+    index = np.unravel_index(number, source.image.shape[: source.leading])
+    labels = [str(label) for label in source.geometry.place["axis_labels"]]
+    if any(label.lstrip("-").isdigit() for label in labels[: source.leading]):  # as napari names them by itself
+        return f"slice {', '.join(map(str, index))}"
+    return ", ".join(f"{label}={place}" for label, place in zip(labels, index, strict=False))

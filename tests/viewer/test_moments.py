@@ -1,0 +1,115 @@
+"""Moments of a run: images to 16 bits within a bound of memory, and curves that several fits, and runs, share."""
+
+import numpy as np
+import pytest
+
+from napari_dip import Progress
+from napari_dip.core.result import History
+from napari_dip.core.state import Curve
+from napari_dip.viewer.moments import Moment, Moments
+
+
+def progress(iteration, image=None, mark=None, **where):
+    loss = np.linspace(1, 0, iteration, dtype=np.float32)
+    looks = np.arange(10, iteration + 1, 10)
+    curves = (Curve("residual / noise", looks, 1 / looks, 0.95),) if len(looks) else ()
+    image = np.full((8, 9), iteration, np.float32) if image is None else image
+    log = History(loss, (), curves)
+    return Progress(image=image, iteration=iteration, iterations=100, loss=0.1, rate=1, history=log, mark=mark, **where)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-3e4, 5e5), (1e6, 1e6 + 2), (0, 1e-20)])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_an_image_comes_back_to_16_bits_of_its_range(low, high, kind):
+    image = np.random.default_rng(0).uniform(low, high, (20, 30)).astype(kind)
+    image[3, 4], image[5, 6] = np.nan, np.inf
+    back = Moment.of(progress(1, image)).progress.image
+    assert back.dtype == image.dtype
+    assert (np.isnan(back) == ~np.isfinite(image)).all()
+    finite = np.isfinite(image)
+    spread = float(np.ptp(image[finite]))
+    assert np.abs(back[finite] - image[finite]).max() <= spread / 131068 + np.spacing(kind(high))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, np.float16])
+def test_what_has_16_bits_comes_back_as_it_was(kind):
+    image = np.random.default_rng(0).integers(0, 120, (20, 30)).astype(kind)
+    given = image.copy()
+    moment = Moment.of(progress(1, given))
+    given[:] = 0  # of a run that writes to the same place
+    assert np.array_equal(moment.progress.image, image)
+
+
+@pytest.mark.parametrize("value", [0.0, 7.5, np.nan])
+def test_images_of_one_value_come_back(value):
+    image = np.full((4, 5), value, np.float32)
+    assert np.array_equal(Moment.of(progress(1, image)).progress.image, image, equal_nan=True)
+
+
+def test_integers_of_32_bits_stay_integers():
+    image = np.arange(20, dtype=np.int32).reshape(4, 5) * 1000
+    back = Moment.of(progress(1, image)).progress.image
+    assert back.dtype == image.dtype
+    assert np.abs(back - image).max() <= 1
+
+
+def test_moments_lie_twice_as_far_apart_where_memory_is_used_up():
+    size = 8 * 9 * 2
+    moments = Moments(10 * size)
+    for iteration in range(1, 201):
+        moments.add(progress(iteration))
+        assert moments.bytes <= 10 * size
+        assert moments.chart(0).moments[-1][0] == iteration  # the newest is always there
+    at = [place for place, _ in moments.chart(0).moments]
+    assert len(at) >= 5
+    assert min(np.diff(at)[:-1]) >= 16
+    assert max(np.diff(at)) <= 64
+
+
+def test_slices_share_the_memory():
+    moments = Moments(12 * 8 * 9 * 2)
+    for slice_ in range(3):
+        for iteration in range(1, 31):
+            moments.add(progress(iteration, slice=slice_, slices=3))
+    counts = [len(moments.chart(slice_).moments) for slice_ in range(3)]
+    assert min(counts) >= 2
+    assert sum(counts) == moments.count <= 12
+
+
+@pytest.mark.parametrize("memory", [0, 100])
+def test_where_not_one_image_has_room_there_are_curves_alone(memory):
+    moments = Moments(memory)
+    for iteration in range(1, 30):
+        moments.add(progress(iteration))
+    assert moments.count == 0
+    chart = moments.chart(0)
+    assert chart.length == 29
+    assert chart.nearest(10) is None
+
+
+def test_curves_of_several_fits_lie_behind_each_other():
+    moments = Moments(10**6)
+    for run, length in ((0, 30), (1, 20)):
+        moments.add(progress(length - 10, run=run, runs=2), lambda shown: 20 + shown.run)
+        moments.add(progress(length, run=run, runs=2, mark=length - 5), lambda shown: 30 + shown.run)
+    chart = moments.chart(0)
+    assert chart.length == 50
+    assert chart.mark == 30 + 15
+    assert [place for place, _ in chart.moments] == [20, 30, 40, 50]
+    psnr, ratio, loss = chart.rows
+    assert [row.quantity for row in chart.rows] == ["PSNR (dB)", "residual / noise", "loss"]
+    assert np.array_equal(psnr.iterations, [20, 30, np.nan, 40, 50], equal_nan=True)
+    assert np.array_equal(psnr.values, [20, 30, np.nan, 21, 31], equal_nan=True)
+    assert np.nanmax(ratio.iterations) == 50
+    assert ratio.bound == 0.95
+    assert len(loss.values) == 51
+    assert chart.nearest(33).about.iteration == 30
+    assert chart.place(chart.nearest(38)) == 40
+
+
+def test_a_fit_that_begins_again_replaces_what_there_was():
+    moments = Moments(10**6)
+    for iteration in (10, 20, 5):
+        moments.add(progress(iteration))
+    assert [place for place, _ in moments.chart(0).moments] == [5]
+    assert moments.chart(0).length == 5
