@@ -61,6 +61,25 @@ def test_photon_noise_is_found(gain: float, peak: float, background: float, read
     assert not found.warning
 
 
+@pytest.mark.parametrize("light", [1.5, 3.0, 12.0])
+def test_few_photons_are_not_taken_for_more_noise(light: float) -> None:
+    """Nor those of a photomultiplier, whose charges vary, so that its noise has longer tails than that of photons."""
+    random = np.random.default_rng(0)
+    photons = random.poisson(light, (2, 192, 192))
+    charges = np.where(photons > 0, random.gamma(3 * np.maximum(photons, 1)) / 3, 0)
+    for image in (*photons, *charges):
+        assert estimate_noise(10 + 5 * image).sigma == pytest.approx(5 * image.std(), rel=0.03)
+
+
+def test_white_noise_has_no_correlation_that_moves_its_level() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(4):
+        noise = random.normal(0, 10, (128, 128))
+        found = estimate_noise(noise + np.linspace(0, 50, 128))
+        assert found.sigma == pytest.approx(noise.std(), rel=0.03)
+        assert found.correlation == 0
+
+
 def test_what_neighbours_share_does_not_hide_the_gain_where_most_is_dark() -> None:
     gains = [estimate_noise(photons(20, 10, 5, 20, 0.5, seed, power=4)[0]).gain for seed in range(6)]
     assert np.mean(gains) == pytest.approx(20, rel=0.15)
@@ -111,7 +130,8 @@ def test_pixels_that_are_missing_or_saturated_are_left_out() -> None:
     mask = np.zeros(image.shape, bool)
     mask[200:220, 100:] = True
     spoilt[mask] = np.random.default_rng(0).uniform(0, 1e4, mask.sum())
-    assert estimate_noise(spoilt, mask=mask).sigma == pytest.approx(noise.std(), rel=0.05)
+    known = np.isfinite(spoilt) & ~mask
+    assert estimate_noise(spoilt, mask=mask).sigma == pytest.approx(noise[known].std(), rel=0.05)
     shown = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     assert estimate_noise(shown).gain == pytest.approx(2, rel=0.15)
 
@@ -235,6 +255,15 @@ def test_hardly_any_pixel_left_is_said() -> None:
     found = estimate_noise(image, mask=np.random.default_rng(0).random(image.shape) > 0.3)
     assert "guess" in found.warning
     assert found.sigma == pytest.approx(noise.std(), rel=0.5)
+
+
+@pytest.mark.parametrize("sigma", [0, 2, 10])
+def test_structure_between_missing_pixels_is_no_noise(sigma: float) -> None:
+    random = np.random.default_rng(0)
+    image = 200 * scene(128) + random.normal(0, sigma, (128, 128))
+    found = estimate_noise(image, mask=random.random(image.shape) < 0.5)
+    assert found.sigma == pytest.approx(sigma, rel=0.2, abs=0.1)
+    assert found.impulses == 0
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,10 @@ estimated in alternation: the scale of the lowest component in the distribution 
 Tanaka and Okutomi 2013; Chen, Zhu and Heng 2015), the line through these scales against the mean intensity (Foi,
 Trimeche, Katkovnik and Egiazarian 2008), and the spectrum of the noise, which says how much of its power the higher
 frequencies hold.
+
+Photon noise needs no wider distribution than Gaussian noise: the power of a patch of few photons varies more, but not
+at a given mean of the patch (their distribution is then multinomial), and patches are compared with others of their
+mean.
 """
 
 from __future__ import annotations
@@ -27,8 +31,15 @@ COUNT = 16000
 #: Noise of pixels further apart than this counts as independent.
 REACH = 2
 _RINGS = 8
+#: Distance from the constant coefficient at which high frequencies begin: they tell the level.
+_HIGH = 0.55
 #: Weight of the rings, from low to high frequencies: trust that they show noise alone.
-_TRUST = np.array([0, 0.1, 0.3, 0.6, 1, 1, 1, 1])
+_TRUST = np.array([0, 0.3, 0.6, 1, 1, 1, 1, 1])
+#: Fraction of the patches, calm at other frequencies, from which each ring of the spectrum is read; and fraction, calm
+#: at low frequencies, that may say that the level of white noise is lower.
+_CALM, _CALMEST = 0.3, 0.15
+#: Error of the autocorrelation: noise with less of it counts as white.
+_ERROR = 0.1
 _BINS = 30
 _FEWEST = 30  # patches in a bin
 _ROUNDS = 6
@@ -142,31 +153,43 @@ def fit(patches: Patches, line: Line) -> Fit:
     mean, power = patches.mean, patches.power
     radius, design = _radius(patches.shape), _power_of_distance(patches.shape)
     ring = _rings(radius)
-    high = radius >= 0.55
+    high, low = radius >= _HIGH, (radius > 0) & (radius < _HIGH)
     colour = np.ones(power.shape[1])  # power of the noise by frequency, 1 on average
     autocorrelation = np.eye(1, design.shape[1])[0]
-    slope, variance = 0.0, None
+    slope, variance = 0.0, np.zeros(0)
     for _ in range(_ROUNDS):
         level = power[:, high].sum(axis=1) / colour[high].sum()
-        freedom = colour[high].sum() ** 2 / np.square(colour[high]).sum()
-        before = np.full(len(mean), max(np.median(level), _LEAST)) if variance is None else variance
-        shape = 1 / (2 / freedom + _tails(slope, before) / power.shape[1])
+        shape = colour[high].sum() ** 2 / np.square(colour[high]).sum() / 2
+        before = np.full(len(mean), max(np.median(level), _LEAST)) if not len(variance) else variance
         blur = before * _blur(float(design[0] @ autocorrelation)) / power.shape[1]
         slope, constant = line(*_level_by_intensity(mean, level, before, shape, blur))
         if slope == 0 and line is straight_line:  # no bright patches to wait for: the calmest wherever they are
-            constant = _lowest_scale(level, np.full(len(level), freedom / 2))[0]
+            constant = _lowest_scale(level, shape)[0]
         variance = slope * mean + constant
         variance = np.maximum(variance, max(0.01 * np.maximum(variance, 0).mean(), _LEAST))
-        spectrum = _spectrum(power / variance[:, None], colour, ring, _tails(slope, variance))
+        spectrum = _spectrum(power / variance[:, None], colour, ring)
         trusted = _TRUST[ring] > 0
         weight = np.sqrt(_TRUST[ring][trusted]) / (spectrum[trusted] + 0.05)
         distances = np.linalg.lstsq(design[trusted] * weight[:, None], spectrum[trusted] * weight, rcond=None)[0]
         if distances[0] > 0:
-            autocorrelation = distances / distances[0]
+            autocorrelation = _drawn_to_white(distances / distances[0])
             colour = np.maximum(design @ autocorrelation, 0.01)
+    if line is straight_line and not autocorrelation[1:].any():  # else low frequencies hold more of the noise itself
+        structure = power[:, low].sum(axis=1) / variance
+        calmest = structure <= np.quantile(structure, _CALMEST)
+        weaker = min(float(np.mean((level / variance)[calmest])), 1.0)
+        slope, constant = weaker * slope, weaker * constant
     reach = tuple(min(REACH + 1, n) for n in patches.shape)
-    calm = np.mean(level < variance) / np.mean(gammainc(shape, shape))
+    calm = np.mean(level < variance) / gammainc(shape, shape)
     return Fit(slope, constant, autocorrelation.reshape(reach), float(min(calm, 1)))
+
+
+def _drawn_to_white(autocorrelation: Array) -> Array:
+    """Autocorrelation by distance, from 0 on: that of white noise within its error, the same as it was far above it."""
+    largest = max(float(np.abs(autocorrelation[1:]).max(initial=0)), _ERROR)
+    drawn = (1 - (_ERROR / largest) ** 4) * autocorrelation
+    drawn[0] = 1
+    return np.asarray(drawn)
 
 
 def straight_line(intensity: Array, variance: Array, error: Array) -> tuple[float, float]:
@@ -194,7 +217,7 @@ def straight_line(intensity: Array, variance: Array, error: Array) -> tuple[floa
 
 
 def _level_by_intensity(
-    mean: Array, level: Array, before: Array, shape: Array, blur: Array
+    mean: Array, level: Array, before: Array, shape: float, blur: Array
 ) -> tuple[Array, Array, Array]:
     """Intensity, variance and its relative standard error, in bins of the mean intensity.
 
@@ -210,8 +233,8 @@ def _level_by_intensity(
     for index in range(max(len(edges) - 1, 1)):
         inside = place == index
         if inside.sum() >= min(_FEWEST, len(mean) // count):
-            scale, kept = _lowest_scale(level[inside] / before[inside], shape[inside])
-            error = np.sqrt(4 / (np.median(shape[inside]) * max(kept, 1)) + 0.03**2)
+            scale, kept = _lowest_scale(level[inside] / before[inside], shape)
+            error = np.sqrt(4 / (shape * max(kept, 1)) + 0.03**2)
             intensity = mean[inside].mean() + blur[inside].mean() * nearer[index] / np.mean(inside)
             rows.append((intensity, max(scale * before[inside].mean(), _LEAST), error))
     intensities, variances, errors = np.array(rows).T
@@ -238,27 +261,26 @@ def _towards_the_many(mean: Array, edges: Array, blur: float) -> Array:
     return np.diff(density, append=0)
 
 
-def _lowest_scale(level: Array, shape: Array, start: float = 0.1, cut: float = 1.0) -> tuple[float, int]:
-    """Scale of the lowest component of gamma-distributed levels, and the number of levels that it was read from.
+def _lowest_scale(level: Array, shape: float, start: float = 0.1, cut: float = 1.0) -> tuple[float, int]:
+    """Scale of the lowest component of levels of a gamma distribution, and the number that it was read from.
 
     Levels above `cut` times the scale are left out, for they may be structure; the mean of a gamma distribution that is
     truncated there makes up for it. The iteration begins at the quantile `start`.
     """
-    middle = float(np.median(shape))
-    scale = float(np.quantile(level, start)) / (gammaincinv(middle, start) / middle)
+    scale = float(np.quantile(level, start)) / (gammaincinv(shape, start) / shape)
+    expected = float(gammainc(shape + 1, shape * cut) / gammainc(shape, shape * cut))
     kept = np.ones(len(level), bool)
     for _ in range(60):
         kept = level < scale * cut
         if kept.sum() < 5:
             break
-        expected = gammainc(shape[kept] + 1, shape[kept] * cut) / gammainc(shape[kept], shape[kept] * cut)
-        before, scale = scale, float(level[kept].sum() / expected.sum())
+        before, scale = scale, float(level[kept].mean()) / expected
         if abs(scale - before) < 1e-4 * scale:
             break
     return scale, int(kept.sum())
 
 
-def _spectrum(power: Array, colour: Array, ring: npt.NDArray[np.intp], tails: Array) -> Array:
+def _spectrum(power: Array, colour: Array, ring: npt.NDArray[np.intp]) -> Array:
     """Power of the noise at each frequency, from patches that are calm at all the others.
 
     Patches are chosen by other frequencies than the one that is read, so that the choice does not lower it.
@@ -270,18 +292,12 @@ def _spectrum(power: Array, colour: Array, ring: npt.NDArray[np.intp], tails: Ar
     spectrum = np.zeros(power.shape[1])
     for r in range(len(size)):
         others = evened.sum(axis=1) - evened[:, r]
-        calm = others <= np.quantile(others, 0.15)
+        calm = others <= np.quantile(others, _CALM)
         level = rings[calm, r] / size[r]
-        shape = np.full(len(level), 1 / (2 / size[r] + np.median(tails[calm]) / power.shape[1]))
-        scale, _ = _lowest_scale(level, shape, start=0.3, cut=1.3)
+        scale, _ = _lowest_scale(level, size[r] / 2, start=0.3, cut=1.3)
         kept = power[calm][level <= scale * 1.3][:, ring == r].mean(axis=0)
         spectrum[ring == r] = scale * kept / max(kept.mean(), np.finfo(float).tiny)
     return spectrum
-
-
-def _tails(slope: float, variance: Array) -> Array:
-    """Excess kurtosis of photon noise: the power of a patch of few photons varies more than that of Gaussian noise."""
-    return np.minimum(slope**2 / variance, 20)
 
 
 def _radius(shape: tuple[int, ...]) -> Array:

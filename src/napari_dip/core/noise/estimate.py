@@ -37,6 +37,8 @@ _LEAST = 0.05
 _ENOUGH = 100
 #: In fewer pixels than the first, a correlation along an axis above the second may be texture of all calm patches.
 _LARGE, _TEXTURE = 3000, 0.25
+#: Differences of a higher order, of which so many tell the level.
+_BENDS = 500
 #: Pixels across, below which no patches could tell the correlation; and pixels of such a line, from which differences
 #: tell the noise level.
 _WIDE, _LINE = 3, 32
@@ -112,10 +114,12 @@ def estimate_noise(
     values = above(channels, lowest)  # no figure below depends on where zero is
     unit = _unit(float(values[known].max()) or low)
     values = np.where(known, values / unit, (values[known] / unit).mean())
-    bad = np.zeros(values.shape, bool)
+    bad, impulses = np.zeros(values.shape, bool), 0.0
     for _ in range(_PASSES):
         dark, light = piled(channels, known & ~bad)
         noise = _estimate(filled(values, bad), known, dark | light)
+        if noise.warning == _FEW:  # what lies around a pixel is a guess, too
+            break
         alone, crowded = isolated(values, noise) & known, clusters(values, noise) & known
         before, bad = bad, alone | crowded
         impulses = float(bad.sum() / known.sum())
@@ -389,13 +393,33 @@ def _in_words(
 
 def level_of(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_]) -> float:
     """Noise level by differences of neighbours in channels (C, *S), which fine texture adds to."""
+    return _level(_differences(values, known, 1), 1)
+
+
+def _level(differences: calm.Array, order: int) -> float:
+    """Noise level by differences of an order, of independent noise."""
+    # the quartile of the absolute value of a Gaussian of unit variance is 0.3186
+    quartile = float(np.quantile(differences, 0.25)) / 0.3186 if differences.size else 0.0
+    return quartile / math.sqrt(math.comb(2 * order, order))
+
+
+def _differences(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_], order: int) -> calm.Array:
+    """Absolute differences of an order between known neighbours along all axes of channels (C, *S)."""
     steps, values = [np.empty(0)], np.where(known, values, 0).astype(np.float64)  # what is not known may be infinite
     for axis in range(1, values.ndim):
-        both = np.take(known, range(1, known.shape[axis]), axis) & np.take(known, range(known.shape[axis] - 1), axis)
-        steps.append(np.abs(np.diff(values, axis=axis))[both])
-    # the quartile of the absolute value of a Gaussian of unit variance is 0.3186
-    differences = np.concatenate(steps)
-    return float(np.quantile(differences, 0.25)) / 0.3186 / math.sqrt(2) if differences.size else 0.0
+        there = known
+        for _ in range(order):
+            n = there.shape[axis]
+            there = np.take(there, range(1, n), axis) & np.take(there, range(n - 1), axis)
+        steps.append(np.abs(np.diff(values, order, axis=axis))[there])
+    return np.concatenate(steps)
+
+
+def _least_level(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_]) -> float:
+    """Noise level by the differences that structure adds least to: of slopes and bends, if enough are known."""
+    higher = [(order, _differences(values, known, order)) for order in (2, 3)]
+    levels = [_level(found, order) for order, found in higher if found.size >= _BENDS]
+    return min([level_of(values, known), *levels])
 
 
 def _rough(
@@ -408,7 +432,7 @@ def _rough(
 ) -> Noise:
     """Noise from differences of neighbours, where there is no room for patches: taken as independent, of one level."""
     seen = float(values[known].min()), float(values[known].max())
-    given = _in_words(0.0, level_of(values, known) ** 2, seen, gain, offset, read_noise)
+    given = _in_words(0.0, _least_level(values, known) ** 2, seen, gain, offset, read_noise)
     noise = Noise(
         gain=given[0],
         offset=given[1],
