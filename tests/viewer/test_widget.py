@@ -548,7 +548,7 @@ def test_a_script_with_a_wrong_argument_is_told_so(viewer, arguments, words):
         napari_dip.viewer.restore_layer(viewer, **({"task": "denoise", "layer": "stack"} | arguments))
 
 
-def test_the_bar_is_busy_once_all_iterations_are_made(viewer, dock, wait, hold):
+def test_the_bar_is_busy_once_all_iterations_are_made(viewer, dock, wait, hold, qtbot):
     seen = []
 
     def begun(progress):
@@ -560,6 +560,8 @@ def test_the_bar_is_busy_once_all_iterations_are_made(viewer, dock, wait, hold):
     widget = dock()
     widget.run()
     wait(held.is_set)
+    widget.pause_button.click()  # or else what the run says next may be shown over this
+    qtbot.wait(50)
     widget.controls._tell(dataclasses.replace(seen[-1], slice=1, slices=2, tiles=1, iteration=9, iterations=10))
     assert (widget.controls._bar.maximum(), widget.controls.fraction) == (1000, 0.95)
     assert "slice 1 of 0-1, iteration 9 of at most 10" in widget.status

@@ -82,11 +82,15 @@ class Finished:
 
 
 def restore(
-    restoration: Restoration, wanted: Wanted, moments: Moments, should_stop: Callable[[], bool], **pace: Any
+    restoration: Restoration,
+    wanted: Wanted,
+    should_stop: Callable[[], bool],
+    moments: Moments | None = None,
+    **pace: Any,
 ) -> Generator[Progress, None, Finished]:
     """Restore, keeping moments, then look at the result; the noise-only control is a run of its own, see `control`."""
     run = restoration.start(should_stop, **pace)
-    yield from moments.watch(run, psnr_of(restoration, wanted))
+    yield from run if moments is None else moments.watch(run, psnr_of(restoration, wanted))
     return Finished(result=run.result, findings=examine(restoration, run.result, wanted))
 
 

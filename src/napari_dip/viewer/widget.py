@@ -284,9 +284,9 @@ class RestoreWidget(QWidget):
                 steps: Any = partial(restoration.start, interval=INTERVAL)
             else:
                 wanted = self.trust.wanted(restoration)
-                pace = {"interval": INTERVAL, "snapshot_every": self.live.every.value}
                 moments = self.curve.moments_of(restoration)
-                steps = partial(findings.restore, restoration, wanted, moments, **pace)
+                pace = {"interval": INTERVAL, "snapshot_every": self.live.every.value}
+                steps = partial(findings.restore, restoration, wanted, moments=moments, **pace)
             self._restoration = restoration
             self.live.end()
             self.controls.start(f"{TASKS[self.task].title} '{restoration.source.name}'", steps)
