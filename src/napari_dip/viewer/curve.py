@@ -70,7 +70,7 @@ class CurvePanel(Section):
     # -- the run ------------------------------------------------------------------------------------------------
 
     def moments_of(self, restoration: Restoration) -> Moments:
-        """What is to keep the moments of a run: those of the run that it goes on from stay."""
+        """Keeper of the moments of a run: those of the run that it goes on from stay."""
         going_on = restoration.resume is not None and self._restoration is not None
         moments = self.moments if going_on else Moments(self._bound)
         moments.memory = self._bound

@@ -88,7 +88,7 @@ class _Fit:
     gap: int = 0  # least iterations between two moments
 
     def rows(self) -> Iterator[Row]:
-        """What is known by iteration: PSNR, what the rule looks at, the loss."""
+        """Figures by iteration: PSNR, what the rule looks at, the loss."""
         if self.psnr:
             yield Row(DECIBELS, np.array([*self.psnr], float), np.array([*self.psnr.values()]))
         for curve in self.curves:
