@@ -6,6 +6,7 @@ import json
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -312,3 +313,45 @@ def test_changing_the_preset_changes_its_values() -> None:
 def test_a_knob_without_effect_is_refused(preset: str, idle: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(idle))}=.* has no effect"):
         Settings().changed(preset=preset, **idle)
+
+
+# ---------------------------------------------------------------------------------------------------------------- JSON
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_settings_come_back_from_json(preset: str, tmp_path: Path) -> None:
+    settings = PRESETS[preset].changed(iterations=123, learning_rate=0.003)
+    assert Settings.from_json(settings.to_json()) == settings
+    file = tmp_path / "settings.json"
+    file.write_text(settings.to_json())
+    assert Settings.from_json(file) == Settings.from_json(str(file)) == settings
+    file.write_text(json.dumps({"task": "denoise", "settings": settings.as_dict()}))  # a record
+    assert Settings.from_json(file) == settings
+    assert settings.chosen == {"preset": preset, "iterations": 123, "learning_rate": 0.003}
+    assert Settings().changed(**settings.chosen) == settings
+
+
+def test_values_per_scale_survive_json() -> None:
+    settings = Settings(channels=(8, 16, 32, 32, 32))
+    assert Settings.from_json(settings.to_json()) == settings
+
+
+def test_json_may_leave_knobs_out() -> None:
+    assert Settings.from_json('{"iterations": 7}') == Settings(iterations=7)
+    assert Settings.from_json('{"preset": "denoise-self", "seed": 3}') == PRESETS["denoise-self"].changed(seed=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        ("{", ValueError, "the text is not JSON"),
+        ("[1, 2]", ValueError, "not an object with settings"),
+        ('{"settings": 3}', ValueError, "not an object with settings"),
+        ('{"itterations": 3}', TypeError, "did you mean 'iterations'"),
+        ('{"iterations": "many"}', TypeError, "iterations='many' must be a whole number"),
+        ("missing.json", OSError, "missing.json"),
+    ],
+)
+def test_json_that_is_wrong_is_refused_with_a_sentence(text: str, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        Settings.from_json(text)

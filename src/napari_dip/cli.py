@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_dip import blockwise, report
+from napari_dip import blockwise, report, several
 from napari_dip.inputs import Array
 from napari_dip.io import files
 from napari_dip.io.disk import check_room
@@ -29,6 +29,7 @@ from napari_dip.io.picture import Picture
 from napari_dip.options import check_volume, files_said, parse, said
 from napari_dip.request import Request, read_instrument, unrecorded
 from napari_dip.settings import settings_for
+from napari_dip.tasks import TASKS
 from napari_dip.terminal import Bar, Stop, one_line, one_line_warnings
 
 if TYPE_CHECKING:
@@ -65,33 +66,64 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = Stop()
     try:
         with one_line_warnings(), stop:
+            if args.task == "info":
+                return _info()
             if args.task == "noise":
                 return _noise(args)
-            if blockwise.wanted(args):
-                return DONE if blockwise.restore(args, changes, stop) else FAILED
-            if args.scheduler:
-                raise ValueError(f"--scheduler is for OUT.zarr, which is written block by block, not for {args.target}")
-            return _restore(args, changes, stop)
+            if args.output_folder is not None:
+                return several.run(args, lambda one: _guarded(one, changes, stop), stop)
+            return _one(args, changes, stop)
     except KeyboardInterrupt:
         return _aborted(args)
     except Exception as error:
         if stop.aborted:  # an import that was broken off may say so in its own words
             return _aborted(args)
-        where = "" if isinstance(error, FORESEEN) else f"; {TRACEBACK}=1 napari-dip ... shows where it came from"
-        print(f"napari-dip: error: {_in_words(error)}{where}", file=sys.stderr)
-        if os.environ.get(TRACEBACK):
-            traceback.print_exception(error)
-        return FAILED
+        return _failed(error)
+
+
+def _failed(error: Exception) -> int:
+    """Say why a command failed."""
+    where = "" if isinstance(error, FORESEEN) else f"; {TRACEBACK}=1 napari-dip ... shows where it came from"
+    print(f"napari-dip: error: {_in_words(error)}{where}", file=sys.stderr)
+    if os.environ.get(TRACEBACK):
+        traceback.print_exception(error)
+    return FAILED
+
+
+def _guarded(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
+    """Restore one image of several: a failure is said, and costs it alone."""
+    try:
+        return _one(args, dict(changes), stop)
+    except Exception as error:
+        if stop.aborted:
+            raise
+        return _failed(error)
+
+
+def _one(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
+    """Restore one image."""
+    if blockwise.wanted(args):
+        return DONE if blockwise.restore(args, changes, stop) else FAILED
+    if args.scheduler:
+        raise ValueError(f"--scheduler is for OUT.zarr, which is written block by block, not for {args.target}")
+    return _restore(args, changes, stop)
 
 
 def _aborted(args: Namespace) -> int:
     kept = (
         "; the same command goes on with the blocks that are missing"
-        if args.task != "noise" and blockwise.wanted(args)
+        if args.task in TASKS and blockwise.wanted(args)
         else "; nothing is written"
     )
     print(f"napari-dip: aborted{kept}", file=sys.stderr)
     return ABORTED
+
+
+def _info() -> int:
+    from napari_dip.info import about  # imports torch: seconds
+
+    print(*about(), sep="\n")
+    return DONE
 
 
 def _noise(args: Namespace) -> int:

@@ -6,6 +6,7 @@ import argparse
 import difflib
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import napari_dip
@@ -13,10 +14,11 @@ from napari_dip.inputs import read_factor
 from napari_dip.io import files
 from napari_dip.knobs import Knob
 from napari_dip.request import Argument, arguments, arguments_of, with_defaults
-from napari_dip.settings import PRESETS, knobs, knobs_of, presets_for, settings_for
+from napari_dip.settings import PRESETS, Settings, knobs, knobs_of, presets_for, settings_for
 from napari_dip.tasks import TASKS, Task
 
 _NOISE = "Say what the noise of an image is, and which of its pixels are bad."
+_INFO = "Say the versions, the devices and the memory that there are, for a report of a fault."
 _ABOUT = (
     "IN and OUT are .tif, .tiff, .png, .jpg, .jpeg, .npy or .zarr (OME-Zarr: block by block, of any size, and the same "
     "command goes on where it was broken off). Pixel sizes, units, axes and transparency are kept, and "
@@ -36,8 +38,16 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
     parser, commands = _parsers()
     args, unknown = parser.parse_known_args(argv)
     command = commands[args.task]
+    if args.task == "info":
+        if unknown:
+            command.error(f"{unknown[0]!r} is one word too many: info takes none")
+        return args, {}
     if getattr(args, "target", "") is None and unknown and not unknown[0].startswith("-"):
         args.target = unknown.pop(0)  # argparse looks for what may be left out beside IN alone, not after an option
+    if getattr(args, "output_folder", None) is not None:
+        words = [word for word in unknown if not word.startswith("-")]
+        args.sources = [args.source, *([] if args.target is None else [args.target]), *words]
+        args.target, unknown = args.output_folder, [word for word in unknown if word not in words]
     if unknown:
         command.error(_unknown(unknown[0], args.task, commands))
     if args.mask is None and (args.mask_label is not None or args.mask_is_known):
@@ -45,6 +55,13 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
     if args.task == "noise":
         return args, {}
     changes = {name: value for name, value in vars(args).items() if name in knobs()}
+    if args.settings is not None:
+        try:
+            if "preset" in changes:
+                raise ValueError("--settings FILE names a preset; leave out --preset")
+            changes = {**Settings.from_json(Path(args.settings)).chosen, **changes}
+        except (OSError, TypeError, ValueError) as error:
+            command.error(f"--settings: {error}")
     if args.target is None and not args.estimate:
         command.error("OUT, the file to write, is missing (only --estimate writes none)")
     if args.affine and args.truth is None:
@@ -98,6 +115,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         "--bad-pixels", metavar="MASK", help="Write where pixels are hot, dead, saturated or NaN: a mask for inpaint."
     )
     commands["noise"].add_argument("--overwrite", action="store_true", help="Replace MASK if it exists.")
+    commands["info"] = subparsers.add_parser("info", help=_INFO, description=_INFO, allow_abbrev=False)
     return parser, commands
 
 
@@ -114,6 +132,7 @@ def _add_arguments(command: _Parser, task: str) -> None:
     add("source", metavar="IN", help="The image to restore.")
     holds = "PNG and JPEG hold whole numbers only; TIFF holds any. Not needed for --estimate."
     add("target", metavar="OUT", nargs="?", help=f"The file to write. {holds}")
+    add("--output-folder", metavar="FOLDER", help=_SEVERAL)
     _add_reading(command)
     for name, argument in arguments_of(task).items():
         if argument.options and not argument.group:
@@ -125,6 +144,7 @@ def _add_arguments(command: _Parser, task: str) -> None:
         metavar="ADDRESS",
         help="OUT.zarr: compute on the workers of this Dask scheduler, tcp://HOST:PORT.",
     )
+    add("--settings", metavar="FILE", help=_SETTINGS)
     add("--quiet", action="store_true", help="No progress bar.")
     add("--estimate", action="store_true", help="Only say what memory and time it would take; write nothing.")
 
@@ -188,6 +208,11 @@ def _add_trust(command: _Parser) -> None:
     add("--resolution", action="store_true", help="Fourier ring correlation (--volume: shells), before and after.")
 
 
+_SEVERAL = "All that is named is IN: files and folders of images, each of which is written into FOLDER by its own name."
+_SETTINGS = (
+    "Settings as JSON: from the window, from Settings.to_json(), or the record OUT.json of an earlier result; options "
+    "count more."
+)
 _TOGETHER = (
     "One generator restores all times, channels or z slices of an image together, like the colours of RGB: for few of "
     "them that have their structure in common."

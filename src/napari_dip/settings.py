@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import copy
 import difflib
+import json
 import numbers
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from napari_dip import presets
@@ -134,6 +136,45 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
     def as_dict(self) -> dict[str, Any]:
         """The knobs as plain values, fit for JSON."""
         return asdict(self)
+
+    def to_json(self) -> str:
+        """The knobs as a JSON object, by name."""
+        return json.dumps(self.as_dict(), indent=2)
+
+    @classmethod
+    def from_json(cls, source: str | Path) -> Settings:
+        """Read settings from JSON.
+
+        Parameters
+        ----------
+        source : str or Path
+            The text of a JSON object, or the name of a file that holds one: of knobs by name, of which some may be
+            left out, or a record of a restoration, such as the OUT.json of the command line, with its ``settings``.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError, TypeError
+            If it is no such object, or a knob has a wrong name or value; the message says which.
+        """
+        given = isinstance(source, str) and source.lstrip().startswith(("{", "["))
+        name, text = ("the text", str(source)) if given else (f"'{source}'", Path(source).read_text(encoding="utf-8"))
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"{name} is not JSON: {error}") from None
+        for name_of_part in ("napari-dip", "settings"):
+            found = found.get(name_of_part, found) if isinstance(found, dict) else found
+        if not isinstance(found, dict):
+            raise ValueError(f"{name} is not an object with settings by name, as Settings.to_json() writes it")
+        return cls().changed(**found)
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The preset, and the knobs that are not as it has them, by name."""
+        base = PRESETS.get(self.preset, Settings()).as_dict()
+        return {"preset": self.preset, **{name: v for name, v in self.as_dict().items() if v != base[name]}}
 
 
 def knobs() -> dict[str, Knob]:

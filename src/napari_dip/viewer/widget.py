@@ -23,6 +23,7 @@ from napari_dip.viewer.job import INTERVAL, Outcome
 from napari_dip.viewer.live import Live
 from napari_dip.viewer.noise import NoiseSentence
 from napari_dip.viewer.restoration import METADATA, Restoration
+from napari_dip.viewer.settings_file import SettingsFile
 from napari_dip.viewer.stream import WHY_NO_TRUST, Stream, done_blocks
 from napari_dip.viewer.trust import TrustPanel
 
@@ -81,7 +82,9 @@ class RestoreWidget(QWidget):
         self._loader.setParent(self)
         self._choices = QWidget()
         inside = QVBoxLayout(self._choices)
-        self._chosen_before = (self.inputs, self.noise, self.form, Section("Camera", self.inputs.camera), self.live)
+        self.files = SettingsFile(self._viewer, self.form)
+        folded = Section("Settings as a file", self.files), Section("Camera", self.inputs.camera)
+        self._chosen_before = (self.inputs, self.noise, self.form, *folded, self.live)
         for part in (*self._chosen_before, self.trust):
             inside.addWidget(part)
         inside.addStretch()
@@ -117,6 +120,7 @@ class RestoreWidget(QWidget):
         self.inputs.said.connect(self._say)
         self.inputs.continued.connect(self.form.take)
         self.form.changed.connect(self._describe)
+        self.files.said.connect(self._say)
         self.noise.estimated.connect(self._on_noise)
         self.controls.run_asked.connect(self.run)
         self.controls.more_asked.connect(self.more)

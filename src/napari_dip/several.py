@@ -1,0 +1,74 @@
+"""Several images in one command: ``napari-dip denoise *.tif folder --output-folder out``.
+
+Each is restored as if by a command of its own; one that fails costs none of the others.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from napari_dip.io.formats import ENDINGS, READABLE
+from napari_dip.io.ngff import is_zarr
+from napari_dip.terminal import Stop
+
+
+def jobs(sources: list[str], folder: str) -> list[tuple[str, str]]:
+    """Images and the files that they are written to: of the same name, in another folder.
+
+    Parameters
+    ----------
+    sources : list of str
+        Image files, OME-Zarrs, patterns of file names, and folders, whose images are taken, but not those of folders in
+        them.
+    folder : str
+        Where they are written to.
+
+    Raises
+    ------
+    ValueError
+        If a folder or a pattern holds no image, or two images would be written to one file.
+    """
+    found: dict[str, str] = {}  # target -> source
+    for source in dict.fromkeys(each for word in sources for each in _images(word)):
+        path = Path(source)
+        name = path.name if path.suffix.lower() in (*ENDINGS, ".zarr") else f"{path.name}.tif"
+        target = str(Path(folder) / name)
+        if target in found:
+            raise ValueError(f"{found[target]} and {source} would both be written to {target}; name them otherwise")
+        found[target] = source
+    return [(source, target) for target, source in found.items()]
+
+
+def run(args: Namespace, one: Callable[[Namespace], int], stop: Stop) -> int:
+    """Run one command for each image, and return the worst of their exit statuses."""
+    todo = jobs(args.sources, args.output_folder)
+    Path(args.output_folder).mkdir(parents=True, exist_ok=True)
+    statuses = []
+    for number, (source, target) in enumerate(todo, start=1):
+        if stop.asked():
+            print(f"napari-dip: stopped; {len(todo) - number + 1} of {len(todo)} images are left", file=sys.stderr)
+            return 1
+        if not args.quiet:
+            print(f"napari-dip: {source}, {number} of {len(todo)}", file=sys.stderr)
+        statuses.append(one(Namespace(**{**vars(args), "source": source, "target": target})))
+    return max(statuses)
+
+
+def _images(word: str) -> Iterator[str]:
+    """Images that a word of the command names."""
+    path = Path(word)
+    if path.is_dir() and not is_zarr(path):
+        names = sorted(each for each in path.iterdir() if is_zarr(each) or each.suffix.lower() in READABLE)
+        if not names:
+            raise ValueError(f"{word} is a folder without an image; its images end in {', '.join(READABLE)} or .zarr")
+        yield from map(str, names)
+    elif not path.exists() and any(sign in path.name for sign in "*?["):  # of a shell that leaves patterns alone
+        names = sorted(path.parent.glob(path.name))
+        if not names:
+            raise ValueError(f"{word} matches no file")
+        yield from map(str, names)
+    else:
+        yield word

@@ -1,0 +1,103 @@
+"""Settings saved to a file, loaded from one, and taken from a layer that was restored before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
+
+from napari_dip.settings import Settings
+from napari_dip.viewer.controls import button
+from napari_dip.viewer.form import SettingsForm
+from napari_dip.viewer.restoration import METADATA
+
+_JSON = "Settings or records (*.json)"
+
+
+class SettingsFile(QWidget):
+    """Buttons beside a form.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    form : SettingsForm
+
+    Attributes
+    ----------
+    said : Signal
+        A sentence for the user, and whether it is about a failure.
+    """
+
+    said = Signal(str, bool)
+
+    def __init__(self, viewer: Any, form: SettingsForm) -> None:
+        super().__init__()
+        self._viewer, self._form = viewer, form
+        self._folder = ""
+        self.load_button = button(
+            "Load...",
+            self._ask_what_to_load,
+            "Takes settings from a file: one that was saved here, or the record OUT.json of the command line.",
+        )
+        self.save_button = button(
+            "Save...",
+            self._ask_where_to_save,
+            "Saves the settings of this form. Settings.from_json and --settings read them too.",
+        )
+        self.layer_button = button(
+            "As in layer",
+            self.take_from_layer,
+            "Takes the settings that the selected layer was restored with.",
+        )
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for each in (self.load_button, self.save_button, self.layer_button):
+            layout.addWidget(each)
+
+    def load(self, path: Path) -> None:
+        """Take settings from a file."""
+        try:
+            settings = Settings.from_json(path)
+        except (OSError, ValueError, TypeError) as error:
+            return self.said.emit(f"The settings stay as they were: {error}", True)
+        return self._take(settings, f"'{path.name}'")
+
+    def save(self, path: Path) -> None:
+        """Save the settings of the form."""
+        try:
+            path.write_text(self._form.settings().to_json() + "\n", encoding="utf-8")
+        except (OSError, ValueError, TypeError) as error:
+            return self.said.emit(f"The settings are not saved: {error}", True)
+        return self.said.emit(f"The settings are saved in '{path}'.", False)
+
+    def take_from_layer(self) -> None:
+        """Take the settings of the selected layer."""
+        layer = self._viewer.layers.selection.active
+        found = None if layer is None else layer.metadata.get(METADATA, {}).get("settings")
+        if found is None:
+            name = "no layer" if layer is None else f"'{layer.name}'"
+            return self.said.emit(f"Select a layer that was restored: {name} has no settings.", True)
+        try:
+            settings = Settings().changed(**found)
+        except (ValueError, TypeError) as error:
+            return self.said.emit(f"The settings stay as they were: {error}", True)
+        return self._take(settings, f"'{layer.name}'")
+
+    def _take(self, settings: Settings, where: str) -> None:
+        self._form.take(settings.chosen)
+        self.said.emit(f"The settings are those of {where}.", False)
+
+    def _ask_what_to_load(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Load settings", self._folder, _JSON)
+        if name:
+            self._folder = str(Path(name).parent)
+            self.load(Path(name))
+
+    def _ask_where_to_save(self) -> None:
+        name, _ = QFileDialog.getSaveFileName(self, "Save the settings", self._folder, _JSON)
+        if name:
+            path = Path(name)
+            self._folder = str(path.parent)
+            self.save(path if path.suffix else path.with_suffix(".json"))

@@ -1,0 +1,141 @@
+"""Several images in one command, settings from a file, and what a report of a fault says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import napari_dip
+from napari_dip import several
+from napari_dip.cli import main
+from napari_dip.io import files
+from napari_dip.io.picture import Picture
+from napari_dip.settings import PRESETS
+from tests.test_cli import QUICK
+
+Values = np.ndarray[Any, Any]
+
+
+def save(name: str, seed: int = 0) -> Values:
+    values = np.random.default_rng(seed).integers(0, 200, (16, 16), dtype="uint8")
+    Path(name).parent.mkdir(exist_ok=True)
+    files.write(name, values, Picture(values=values, axes="YX", pixel_size={"Y": 0.2, "X": 0.1}, unit="µm"))
+    return values
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_files_and_folders_are_restored_each_as_by_a_command_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    for seed, name in enumerate(("a.tif", "b.png", "more/c.tif", "more/d.tif")):
+        save(name, seed)
+    Path("more/notes.txt").write_text("no image")
+    assert main(["denoise", "a.tif", *QUICK, "b.png", "more", "--output-folder", "out/deep"]) == 0
+    assert sorted(path.name for path in Path("out/deep").iterdir()) == ["a.tif", "b.png", "c.tif", "d.tif"]
+    assert main(["denoise", "more/c.tif", "alone.tif", *QUICK]) == 0
+    alone, with_others = files.read("alone.tif"), files.read("out/deep/c.tif")
+    assert np.array_equal(alone.values, with_others.values)
+    assert with_others.pixel_size == alone.pixel_size
+    assert files.read("out/deep/b.png").values.dtype == np.uint8
+    assert "out/deep/c.tif is written" in capsys.readouterr().out
+
+
+def test_one_that_fails_costs_none_of_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    save("a.tif")
+    save("c.tif")
+    Path("b.tif").write_text("broken")
+    assert main(["denoise", "a.tif", "b.tif", "missing.tif", "c.tif", "--output-folder", "out", *QUICK]) == 1
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a.tif", "c.tif"]
+    said = capsys.readouterr().err
+    assert "b.tif cannot be read" in said
+    assert "missing.tif is not there" in said
+
+
+def test_what_is_there_already_stays() -> None:
+    save("a.tif")
+    assert main(["denoise", "a.tif", "--output-folder", ".", *QUICK]) == 1
+    assert np.array_equal(files.read("a.tif").values, save("again.tif"))
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["a/x.tif", "b/x.tif"], "a/x.tif and b/x.tif would both be written to out/x.tif"),
+        (["empty"], "empty is a folder without an image"),
+        (["none*.tif"], "none*.tif matches no file"),
+    ],
+)
+def test_images_that_cannot_be_told_apart_are_refused_before_the_first(
+    words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("empty").mkdir()
+    for name in ("a/x.tif", "b/x.tif"):
+        save(name)
+    assert main(["denoise", *words, "--output-folder", "out", *QUICK]) == 1
+    assert complaint in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+def test_patterns_that_the_shell_leaves_alone_are_read() -> None:
+    for name in ("in/b.tif", "in/a.tif", "in/c.npy"):
+        save(name)
+    assert several.jobs(["in/*.tif", "in/b.tif"], "out") == [("in/a.tif", "out/a.tif"), ("in/b.tif", "out/b.tif")]
+
+
+def test_an_option_that_is_unknown_is_no_image(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["denoise", "a.tif", "b.tif", "c.tif", "--output-folder", "out", "--itertions", "5"])
+    assert stopped.value.code == 2
+    assert "did you mean --iterations?" in capsys.readouterr().err
+
+
+def test_settings_come_from_a_file_and_options_count_more() -> None:
+    save("a.tif")
+    quick = PRESETS["denoise-small"].changed(
+        channels=4, scales=2, runs=1, iterations=3, seed=7, device="cpu", threads=1
+    )
+    Path("quick.json").write_text(quick.to_json())
+    assert main(["denoise", "a.tif", "b.npy", "--settings", "quick.json", "--quiet"]) == 0
+    record = json.loads(Path("b.npy.json").read_text())["napari-dip"]
+    assert (record["settings"]["seed"], record["settings"]["iterations"]) == (7, 3)
+    assert main(["denoise", "a.tif", "c.npy", "--settings", "b.npy.json", "--quiet"]) == 0
+    assert np.array_equal(np.load("b.npy"), np.load("c.npy"))  # run again like this
+    assert main(["denoise", "a.tif", "d.npy", "--settings", "b.npy.json", "--seed", "8", "--quiet"]) == 0
+    assert not np.array_equal(np.load("b.npy"), np.load("d.npy"))
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--settings", "missing.json"], "missing.json"),
+        (["--settings", "broken.json"], "'broken.json' is not JSON"),
+        (["--settings", "wrong.json"], "iterations=-1"),
+        (["--settings", "fine.json", "--preset", "denoise-self"], "leave out --preset"),
+    ],
+)
+def test_settings_that_are_wrong_are_status_2(
+    words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in (("broken", "{"), ("wrong", '{"iterations": -1}'), ("fine", "{}")):
+        Path(f"{name}.json").write_text(text)
+    with pytest.raises(SystemExit) as stopped:
+        main(["denoise", "a.tif", "b.tif", *words])
+    assert stopped.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_info_says_versions_devices_and_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info"]) == 0
+    said = capsys.readouterr().out
+    for words in (f"napari-dip {napari_dip.__version__}", f"torch {torch.__version__}", "Memory: ", "Device: cpu"):
+        assert words in said
+    with pytest.raises(SystemExit):
+        main(["info", "more"])

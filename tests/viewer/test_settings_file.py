@@ -1,0 +1,83 @@
+"""Settings in a file: saved from the form, loaded into it, and taken from a restored layer."""
+
+import json
+
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QFileDialog
+
+from napari_dip import Settings
+from napari_dip.viewer.restoration import METADATA
+from tests.viewer.docks import QUICK, restored
+
+
+@pytest.fixture
+def named(monkeypatch):
+    """Answers the questions for a file."""
+
+    def named(path):
+        for ask in ("getOpenFileName", "getSaveFileName"):
+            monkeypatch.setattr(QFileDialog, ask, staticmethod(lambda *_: (str(path) if path else "", "")))
+
+    return named
+
+
+def test_settings_come_back_from_a_file(viewer, dock, picture, named, tmp_path):
+    viewer.add_image(picture)
+    widget, other = dock(seed=5, learning_rate=0.004), dock("Inpaint")
+    before = widget.form.settings()
+    named(tmp_path / "mine")
+    widget.files.save_button.click()
+    assert f"saved in '{tmp_path / 'mine.json'}'" in widget.status
+    assert Settings.from_json(tmp_path / "mine.json") == before
+    widget.form.set(seed=0, channels="16", learning_rate=0.01)
+    named(tmp_path / "mine.json")
+    widget.files.load_button.click()
+    assert "those of 'mine.json'" in widget.status
+    assert widget.form.settings() == before
+    assert other.form.settings().seed == 0
+    named(None)  # the question is dismissed
+    widget.files.load_button.click()
+    widget.files.save_button.click()
+    assert widget.form.settings() == before
+
+
+@pytest.mark.parametrize("text", ["{", '{"iterations": -4}', '{"itterations": 4}', "[]"])
+def test_a_file_that_is_wrong_is_said_and_changes_nothing(viewer, dock, picture, named, tmp_path, text):
+    viewer.add_image(picture)
+    widget = dock()
+    before = widget.form.settings()
+    (tmp_path / "wrong.json").write_text(text)
+    named(tmp_path / "wrong.json")
+    widget.files.load_button.click()
+    assert widget.status.startswith("The settings stay as they were: ")
+    assert widget.form.settings() == before
+
+
+def test_run_again_like_a_layer_or_its_record(viewer, dock, wait, picture, named, tmp_path):
+    viewer.add_image(picture, name="cells")
+    widget = dock(seed=3)
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    (first,) = restored(viewer)
+    widget.form.set(seed=0, iterations=2, channels="8")
+    widget.files.layer_button.click()
+    assert "'cells' has no settings" in widget.status
+    viewer.layers.selection.active = first
+    widget.files.layer_button.click()
+    assert "those of 'cells denoised'" in widget.status
+    widget.inputs.image.value = viewer.layers["cells"]
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    (tmp_path / "record.json").write_text(json.dumps(first.metadata[METADATA]))
+    widget.form.set(seed=9)
+    named(tmp_path / "record.json")
+    widget.files.load_button.click()
+    assert widget.form.settings().seed == 3
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    for again in restored(viewer)[1:]:
+        assert np.array_equal(again.data, first.data)
+        assert again.metadata[METADATA]["settings"] == first.metadata[METADATA]["settings"]
+    assert len(restored(viewer)) == 3
+    assert QUICK["iterations"] == 5
