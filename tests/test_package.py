@@ -10,9 +10,12 @@ import tomllib
 import zipfile
 from importlib import import_module
 from importlib.metadata import entry_points, metadata, requires
+from importlib.resources import files
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+import yaml
 from napari._app_model.constants import MenuId
 from npe2 import PluginManifest
 
@@ -43,6 +46,15 @@ def test_npe2_has_no_complaint() -> None:
     assert "valid" in run.stdout
 
 
+def test_the_icon_is_a_square_drawing(manifest: PluginManifest) -> None:
+    package, name = str(manifest.icon).split(":")
+    drawing = ElementTree.parse(str(files(package) / name)).getroot()
+    assert drawing.tag.endswith("}svg")
+    left, top, width, height = map(float, drawing.attrib["viewBox"].split())
+    assert (left, top) == (0, 0)
+    assert width == height
+
+
 def test_every_command_leads_to_something_callable(manifest: PluginManifest) -> None:
     for command in manifest.contributions.commands or ():
         module, name = str(command.python_name).split(":")
@@ -69,7 +81,7 @@ def test_the_wheel_has_the_manifest_and_the_marker_of_types(tmp_path: Path) -> N
     wheel_builder = pytest.importorskip("hatchling.builders.wheel").WheelBuilder
     (wheel,) = wheel_builder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     names = zipfile.ZipFile(wheel).namelist()
-    assert {"napari_dip/napari.yaml", "napari_dip/py.typed"} <= set(names)
+    assert {"napari_dip/napari.yaml", "napari_dip/icon.svg", "napari_dip/py.typed"} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert all(name.startswith(("napari_dip/", "napari_dip-")) for name in names)
 
@@ -115,6 +127,25 @@ def test_every_dependency_has_a_lowest_version_to_try() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = [*project["dependencies"], *project["optional-dependencies"]["all"]]
     assert [name for name in asked if ">=" not in name] == ["napari[all]"]  # napari's own is above
+
+
+def test_the_recipe_asks_for_what_the_project_asks_for() -> None:
+    """Conda has other names for two of them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = (line for line in (ROOT / "recipe/meta.yaml").read_text().splitlines() if not line.startswith("{%"))
+    recipe = yaml.safe_load(re.sub(r"{{ *(\w+) *}}", r"\1", "\n".join(lines)))
+    conda = {"dask[array]": "dask-core", "torch": "pytorch"}
+    wanted = {
+        f"{conda.get(name, name)} >={lowest}" for name, lowest in (x.split(">=") for x in project["dependencies"])
+    }
+    assert set(recipe["requirements"]["run"]) == wanted | {f"python {project['requires-python']}"}
+    assert recipe["build"]["entry_points"] == [f"{name} = {at}" for name, at in project["scripts"].items()]
+
+
+def test_the_version_of_recipe_and_citation_is_that_of_the_package() -> None:
+    recipe, citation = ((ROOT / name).read_text() for name in ("recipe/meta.yaml", "CITATION.cff"))
+    assert f'{{% set version = "{napari_dip.__version__}" %}}' in recipe
+    assert yaml.safe_load(citation)["version"] == napari_dip.__version__
 
 
 def _bare(requirement: str) -> str:
