@@ -88,6 +88,11 @@ class Restored:
         return str(self.end)
 
     @property
+    def seconds(self) -> float:
+        """Time of all fits, one after the other, so far as it is known."""
+        return float(self.record.get("seconds", 0.0))
+
+    @property
     def stopped(self) -> bool:
         """True if the user ended it."""
         return self.end.reason is Reason.STOPPED

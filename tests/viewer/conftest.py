@@ -28,8 +28,8 @@ def _engine():
 def no_forecast(request, monkeypatch):
     """What a run will take is asked for anew with every choice, which costs a second: only where it matters."""
     if "forecast" not in request.fixturenames:
-        for name in ("forecast", "forecast_of_blocks"):
-            monkeypatch.setattr(f"napari_dip.viewer.cost.{name}", lambda *_: "")
+        for name in ("restoration.Asked", "stream.Stream"):
+            monkeypatch.setattr(f"napari_dip.viewer.{name}.forecast", lambda *_: "")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import zarr
 from napari_dip import blocks
 from napari_dip.settings import Settings
 from napari_dip.viewer import layers, masks, restore_layer
-from napari_dip.viewer.choice import ALL_SLICES, VOLUME
+from napari_dip.viewer.choice import ALL_SLICES, TOGETHER, VOLUME
 from napari_dip.viewer.job import Job
 from napari_dip.viewer.restoration import METADATA
 from napari_dip.viewer.stream import Stream
@@ -102,7 +102,8 @@ def test_all_slices_of_a_lazy_stack_become_a_lazy_layer_in_its_place(viewer, doc
     assert widget.inputs.target.isVisibleTo(widget.inputs)
     widget.inputs.target.value = tmp_path / "out.ome.zarr"
     assert "out.ome.zarr" in widget._sentence.text()
-    assert not widget.trust.switches["residual"].isEnabled()
+    assert widget.trust.switches["residual"].isEnabled()
+    assert not widget.trust.switches["resolution"].isEnabled()
     widget.run()
     wait(lambda: not widget.running)
     assert "finished 12 blocks" in widget.status
@@ -118,6 +119,53 @@ def test_all_slices_of_a_lazy_stack_become_a_lazy_layer_in_its_place(viewer, doc
     dataset = zarr.open_group(tmp_path / "out.ome.zarr").attrs["ome"]["multiscales"][0]["datasets"][0]
     assert dataset["coordinateTransformations"][0]["scale"] == list(SCALE)
     assert not [each for each in viewer.layers if "preview" in each.name]
+
+
+def test_what_a_run_over_blocks_is_to_be_trusted_for_is_found_out_and_shown(viewer, dock, wait, planes, show, tmp_path):
+    show(lazily(planes))
+    viewer.add_image(dask.array.from_array(planes.values + 3.0, chunks=(1, SIDE, SIDE)), name="truth")
+    widget = dock()
+    widget.inputs.image.value = viewer.layers["stack"]
+    widget.inputs.where.value = ALL_SLICES
+    widget.inputs.target.value = tmp_path / "out.ome.zarr"
+    for name in ("residual", "uncertainty", "control"):
+        widget.trust.switches[name].setChecked(True)
+    widget.trust.truth.value = viewer.layers["truth"]
+    widget.run()
+    wait(lambda: not widget.running and "noise-only control" in widget.trust.told)
+    assert "finished 12 blocks" in widget.status
+    for words in ("removed in", "Standard deviation at each pixel", "PSNR", "Out of noise alone"):
+        assert words in widget.trust.told
+    maps = {
+        layer.metadata[METADATA]["map"]: layer for layer in viewer.layers if "map" in layer.metadata.get(METADATA, {})
+    }
+    assert [*maps] == ["residual", "uncertainty", "noise-only control"]
+    for name in ("residual", "uncertainty"):
+        assert layers.is_lazy(maps[name].data)
+        assert maps[name].data.shape == planes.shape
+        assert np.isfinite(np.asarray(maps[name].data[3])).all()
+        assert maps[name].scale == pytest.approx(SCALE)
+    assert maps["noise-only control"].data.shape == (1, SIDE, SIDE)
+    (result,) = [each for each in viewer.layers if "store" in each.metadata.get(METADATA, {})]
+    assert result.metadata[METADATA]["trust"].keys() == {"residual_verdicts", "truth", "noise_only_control"}
+
+
+def test_slices_of_a_lazy_stack_are_restored_together_and_by_a_guide(
+    viewer, dock, wait, planes, show, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(layers, "_ONE_BLOCK", {2: 100, 3: 100})
+    show(lazily(planes))
+    viewer.add_image(dask.array.from_array(planes.values[0] + 0.0, chunks=(SIDE, SIDE)), name="guide")
+    widget = dock(code="guide")
+    widget.inputs.image.value = viewer.layers["stack"]
+    widget.inputs.where.value = TOGETHER
+    widget.inputs.guide.value = viewer.layers["guide"]
+    widget.inputs.target.value = tmp_path / "out.ome.zarr"
+    widget.run()
+    wait(lambda: not widget.running)
+    assert "finished 1 block" in widget.status
+    request = zarr.open_group(tmp_path / "out.ome.zarr").attrs["napari-dip"]["request"]
+    assert (request["channel_axis"], request["guide"]["shape"]) == (0, [SIDE, SIDE])
 
 
 def test_a_stopped_run_shows_what_is_done_and_the_next_one_goes_on(viewer, dock, wait, hold, planes, show, tmp_path):
@@ -343,7 +391,7 @@ def test_a_mask_is_copied_for_a_run_and_not_to_say_what_it_would_do(viewer, dock
         widget.inputs.changed.emit()
         viewer.dims.set_current_step(0, 3)
         assert tracemalloc.get_traced_memory()[1] < marks.nbytes / 4
-        widget._read()
+        widget._asked(read=True)
         assert tracemalloc.get_traced_memory()[1] > marks.nbytes
     finally:
         tracemalloc.stop()

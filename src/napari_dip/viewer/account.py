@@ -123,9 +123,9 @@ def more(iterations: int, rate: float, fits: int) -> str:
     return f"{iterations} more{time}"
 
 
-def has_other_last(result: Result) -> bool:
-    """True if a run went on after the image that it returns."""
-    return not np.array_equal(result.last, result.image, equal_nan=True)
+def has_other_last(result: Result | Restored) -> bool:
+    """True if a run went on after the image that it returns; of blocks nothing is kept of that."""
+    return hasattr(result, "last") and not np.array_equal(result.last, result.image, equal_nan=True)
 
 
 def duration(seconds: float) -> str:

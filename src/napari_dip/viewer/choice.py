@@ -40,7 +40,8 @@ class Inputs(QWidget):
     changed : Signal
         Something else is chosen now.
     continued : Signal
-        A run that was begun in a file is to go on: carries the settings that it was begun with, values by name.
+        A run that was begun in a file is to go on: carries the settings that it was begun with, values by name, and
+        whether it writes the "residual".
     said : Signal
         A sentence for the user, and whether it is about a failure.
     """
@@ -228,12 +229,19 @@ class Inputs(QWidget):
             return None
         return masks.lazy_mask(self.selection(), mask, self.label.value or None, self._viewer, blank)
 
+    def guide_pixels(self, read: bool) -> Any:
+        """The guide of what is chosen: not read for a lazy image, or only to say what a run would do."""
+        guide = self.guide.value
+        if guide is None or self.large:
+            return None if guide is None else layers.select(guide).array
+        return layers.pixels(guide) if read else None
+
     def _on_continued(self, asked: dict[str, Any]) -> None:
         """Choose what the run that is to go on was asked for."""
         self.camera.take(asked["camera"])
         for known in self.known.values():
             known.take(asked)
-        self.continued.emit(asked["changes"])
+        self.continued.emit({**asked["changes"], "residual": asked.get("residual", False)})
 
     def look(self) -> tuple[Any, Callable[[], Source]]:
         """A key of the slice in view, its mask included, and a function that reads it."""

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from napari_dip.inputs import read_factor
-from napari_dip.record import fingerprint
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.form import Text, tip
-from napari_dip.viewer.layers import Selection
-from napari_dip.viewer.stream import Stream
+from napari_dip.viewer.restoration import Asked
 
 if TYPE_CHECKING:
     from napari_dip.settings import Settings
@@ -43,43 +37,13 @@ class CostSentence(Text):
         """True while an estimate is under way."""
         return self._background.waiting
 
-    def look(self, task: str, selection: Selection, settings: Settings, factor: Any = None, psf: Any = None) -> None:
+    def look(self, asked: Asked, settings: Settings) -> None:
         """Estimate what a run will take, unless that is what was asked for the last time."""
-        voxel_size = selection.geometry.pixel_size(selection.space)
-        chosen = (
-            task,
-            selection.shape,
-            selection.rgb,
-            selection.space,
-            selection.together,
-            settings,
-            voxel_size,
-            factor,
-        )
-        self._ask((*chosen, _fingerprint(psf)), lambda: forecast(*chosen, psf))
-
-    def look_at_blocks(self, stream: Stream, settings: Settings) -> None:
-        """The same for a run over blocks."""
-        shape, space = stream.source.shape, stream.source.space
-        left = (stream.finished, stream.done)
-        voxel_size = stream.source.geometry.pixel_size(space)
-        key = (
-            stream.task,
-            shape,
-            space,
-            settings,
-            stream.factor,
-            voxel_size,
-            _fingerprint(stream.said.get("psf")),
-            left,
-        )
-        self._ask(key, lambda: forecast_of_blocks(stream, settings))
-
-    def _ask(self, key: Any, question: Callable[[], str]) -> None:
+        key = asked.decides_cost(settings)
         if key != self._key:
             self._key = key
             self._say(_PENDING)
-            self._background.ask(question)
+            self._background.ask(lambda: asked.forecast(settings))
 
     def wait(self) -> None:
         """The figures depend on something that is still to be found."""
@@ -99,47 +63,3 @@ class CostSentence(Text):
     def _say(self, text: str) -> None:
         self.setText(text)
         self.setVisible(bool(text))
-
-
-def forecast(
-    task: str,
-    shape: tuple[int, ...],
-    rgb: bool,
-    space: int,
-    together: bool,
-    settings: Settings,
-    voxel_size: tuple[float, ...],
-    factor: Any = None,
-    psf: Any = None,
-) -> str:
-    """Memory and time of a run on a layer, in a sentence."""
-    from napari_dip.cost import estimate, sentence  # imports torch: seconds
-
-    cost = estimate(
-        (*shape, 3) if rgb else shape,
-        settings,
-        task=task,
-        factor=factor,
-        channel_axis=len(shape) if rgb else 0 if together else None,
-        leading_axes=len(shape) - space - together,
-        psf=psf,
-        voxel_size=voxel_size,
-    )
-    factors = None if factor is None else read_factor(factor, space)
-    return sentence(cost, settings, factors)
-
-
-def forecast_of_blocks(stream: Stream, settings: Settings) -> str:
-    """Memory and time of a run over blocks, in a sentence; empty if all blocks are done."""
-    from napari_dip.cost import sentence
-
-    cost = stream.cost(settings)
-    each = f" on each of {cost.workers} workers" if cost.workers > 1 else ""
-    several = cost.blocks > 1
-    left = f"the {cost.blocks} blocks that are left" if several else "the last block"
-    what = left if stream.done else f"{cost.blocks} blocks" if several else "1 block"
-    return sentence(cost, settings, stream.factor, each, f", for {what}") if cost.blocks else ""
-
-
-def _fingerprint(psf: Any) -> str:
-    return "" if psf is None else fingerprint(np.asarray(psf, np.float64))

@@ -13,10 +13,11 @@ from napari_dip.viewer.form import Section, Text, tip
 from napari_dip.viewer.live import Live
 from napari_dip.viewer.moments import Chart, Moment, Moments
 from napari_dip.viewer.position import show_slice, slice_in_view, slice_name
-from napari_dip.viewer.restoration import Restoration
+from napari_dip.viewer.restoration import Asked, Restoration
 
 if TYPE_CHECKING:
     from napari_dip import Progress
+    from napari_dip.large import BlockProgress
 
 _EVERY = 300  # ms between two drawings of the plot, at the least
 _ABOUT_MEMORY = (
@@ -69,21 +70,25 @@ class CurvePanel(Section):
 
     # -- the run ------------------------------------------------------------------------------------------------
 
-    def moments_of(self, restoration: Restoration) -> Moments:
+    def moments_of(self, restoration: Asked) -> Moments:
         """Keeper of the moments of a run: those of the run that it goes on from stay."""
         going_on = restoration.resume is not None and self._restoration is not None
         moments = self.moments if going_on else Moments(self._bound)
         moments.memory = self._bound
         return moments
 
-    def begin(self, restoration: Restoration, moments: Moments) -> None:
-        """A run has begun."""
+    def begin(self, restoration: Asked, moments: Moments) -> None:
+        """A run has begun; of blocks there is no curve."""
+        if not isinstance(restoration, Restoration):
+            return self.forget()
         self._restoration, self.moments = restoration, moments
         self.chosen, self._under_way = None, None
-        self.refresh()
+        return self.refresh()
 
-    def show_progress(self, progress: Progress) -> bool:
+    def show_progress(self, progress: Progress | BlockProgress) -> bool:
         """Take note of where the run is; returns True if what it shows now is to be seen."""
+        if self._restoration is None:
+            return True
         self._under_way, self.rate = progress.slice, progress.rate or self.rate
         if self._following and progress.slice != slice_in_view(self._viewer, self._source):
             self._go_there()

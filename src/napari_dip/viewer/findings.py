@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,90 +10,50 @@ import pint
 from scipy import ndimage  # type: ignore[import-untyped]
 
 import napari_dip
-from napari_dip.request import unrecorded
-from napari_dip.viewer import layers
+from napari_dip.viewer import blockfindings
 from napari_dip.viewer.layers import Geometry
+from napari_dip.viewer.maps import (
+    CONTROL,
+    HOLES,
+    RESIDUAL,
+    UNCERTAINTY,
+    Findings,
+    Finished,
+    Map,
+    Wanted,
+    ended,
+    positive,
+)
 from napari_dip.viewer.moments import Moments
-from napari_dip.viewer.restoration import METADATA, Restoration
+from napari_dip.viewer.restoration import Restoration
+from napari_dip.viewer.stream import Stream
 
 if TYPE_CHECKING:
     from napari_dip import Progress, Result
+    from napari_dip.large import BlockProgress
+    from napari_dip.restore import Run
     from napari_dip.trust import Comparison
 
-RESIDUAL, UNCERTAINTY, HOLES, CONTROL = "residual", "uncertainty", "hole map", "noise-only control"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """Findings that are asked for.
-
-    Attributes
-    ----------
-    residual, uncertainty, holes, resolution : bool
-    truth : array, or None
-        Ground truth, in the shape of the result.
-    truth_name : str
-        Of its layer.
-    affine : bool
-        True if gain and offset are fitted before the comparison.
-    """
-
-    residual: bool = False
-    uncertainty: bool = False
-    holes: bool = False
-    resolution: bool = False
-    truth: np.ndarray | None = field(default=None, repr=False)
-    truth_name: str = ""
-    affine: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Map:
-    """An image of another quantity than intensity, with its place and its colours."""
-
-    kind: str
-    image: np.ndarray
-    geometry: Geometry
-
-
-@dataclass(frozen=True, kw_only=True)
-class Findings:
-    """A heading and a sentence for each finding, figures by name, and maps."""
-
-    sentences: tuple[tuple[str, str], ...] = ()
-    figures: dict[str, Any] = field(default_factory=dict)
-    maps: tuple[Map, ...] = ()
-
-    def __add__(self, other: Findings) -> Findings:
-        return Findings(
-            sentences=self.sentences + other.sentences,
-            figures=self.figures | other.figures,
-            maps=self.maps + other.maps,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """A restoration that is over, with what was found out about it."""
-
-    result: Result
-    findings: Findings
+Look = Callable[[Any, Any, Wanted], Findings]
 
 
 def restore(
-    restoration: Restoration,
+    restoration: Restoration | Stream,
     wanted: Wanted,
     should_stop: Callable[[], bool],
     moments: Moments | None = None,
     **pace: Any,
-) -> Generator[Progress, None, Finished]:
+) -> Generator[Progress | BlockProgress, None, Finished]:
     """Restore, keeping moments, then look at the result; the noise-only control is a run of its own, see `control`."""
-    run = restoration.start(should_stop, **pace)
-    yield from run if moments is None else moments.watch(run, psnr_of(restoration, wanted))
-    return Finished(result=run.result, findings=examine(restoration, run.result, wanted))
+
+    def watch(run: Run) -> Iterator[Progress]:
+        return iter(run) if moments is None else moments.watch(run, psnr_of(restoration, wanted))
+
+    result: Any = yield from restoration.steps(watch, should_stop, **pace)
+    return Finished(result=result, findings=examine(restoration, result, wanted))
 
 
-def psnr_of(restoration: Restoration, wanted: Wanted) -> Callable[[Progress], float] | None:
+def psnr_of(restoration: Any, wanted: Wanted) -> Callable[[Progress], float] | None:
     """PSNR of a progress, in dB; None without a truth, or with one of another shape."""
     truth, source = wanted.truth, restoration.source
     if truth is None:
@@ -114,69 +73,36 @@ def psnr_of(restoration: Restoration, wanted: Wanted) -> Callable[[Progress], fl
 
 
 def control(
-    restoration: Restoration, result: Result, should_stop: Callable[[], bool], interval: float
+    restoration: Restoration | Stream, result: Any, should_stop: Callable[[], bool], interval: float
 ) -> Generator[Progress, None, Findings]:
     """Restore pure noise in the same way as a result, step by step."""
-    steps = napari_dip.trust.iterate_noise_control(
-        result,
-        restoration.source.image,
-        guide=restoration.guide,
-        **unrecorded(restoration.said),
-        should_stop=should_stop,
-        interval=interval,
-    )
     try:
-        found = yield from steps
+        found = yield from restoration.control(result, should_stop=should_stop, interval=interval)
     except ValueError as error:
-        return Findings(sentences=(("Noise-only control", _ended(f"Not available: {error}")),))
+        return Findings(sentences=(("Noise-only control", ended(f"Not available: {error}")),))
     if not found.result.complete:
-        return Findings(sentences=(("Noise-only control", _ended(found.invention.sentence)),))
-    leading = (1,) * restoration.source.arguments["leading_axes"]
-    image = _grey(found.image.reshape(leading + found.image.shape), restoration)
-    geometry = restoration.place(restoration.source.slice_geometry(0))
+        return Findings(sentences=(("Noise-only control", ended(found.invention.sentence)),))
+    image = _grey(restoration.one_slice(found.image), restoration)
+    geometry = restoration.control_geometry(result)
     limits = restoration.source.geometry.look.get("contrast_limits", _range(image))
     shown = geometry.coloured("gray", limits) if restoration.source.rgb else geometry
     return Findings(
-        sentences=(("Noise-only control", _ended(found.invention.sentence)),),
+        sentences=(("Noise-only control", ended(found.invention.sentence)),),
         figures={"noise_only_control": {"strength": found.invention.strength, "counts": found.invention.counts}},
         maps=(Map(kind=CONTROL, image=image, geometry=shown),),
     )
 
 
-def examine(restoration: Restoration, result: Result, wanted: Wanted) -> Findings:
+def examine(restoration: Restoration | Stream, result: Any, wanted: Wanted) -> Findings:
     """Find out what is wanted, but the noise-only control; what cannot be told is a sentence that says why."""
     found = Findings()
-    for on, heading, look in (
-        (wanted.residual, "Residual", _residual),
-        (wanted.uncertainty, "Uncertainty", _uncertainty),
-        (wanted.holes, "Holes", _holes),
-        (wanted.resolution, "Resolution", _resolution),
-        (wanted.truth is not None, "Against the truth", _against_truth),
-    ):
-        if on:
+    for name, (heading, in_memory, of_blocks) in _LOOKS.items():
+        if wanted.asks_for(name):
             try:
-                found += look(restoration, result, wanted)
+                found += (of_blocks if restoration.lazy else in_memory)(restoration, result, wanted)
             except (ValueError, TypeError, MemoryError) as error:
-                found += Findings(sentences=((heading, _ended(f"Not available: {error}")),))
+                found += Findings(sentences=((heading, ended(f"Not available: {error}")),))
     return found
-
-
-def show_maps(viewer: Any, name: str, findings: Findings) -> list[Any]:
-    """Add the maps of a result called `name` as layers, hidden so that they do not cover it, unless they are there."""
-    there = [layer.metadata.get(METADATA, {}) for layer in viewer.layers]
-    shown = {record.get("map") for record in there if record.get("of") == name}
-    return [
-        layers.show(
-            viewer,
-            found.image,
-            found.geometry,
-            f"{name}, {found.kind}",
-            {METADATA: {"map": found.kind, "of": name, "figures": findings.figures}},
-            visible=False,
-        )
-        for found in findings.maps
-        if found.kind not in shown
-    ]
 
 
 # --------------------------------------------------------------------------------------------------------- one by one
@@ -187,7 +113,7 @@ def _residual(restoration: Restoration, result: Result, wanted: Wanted) -> Findi
     spread = float(np.nanstd(image)) if np.isfinite(image).any() else 0.0
     limits = (-3 * spread, 3 * spread) if spread > 0 else (-1.0, 1.0)
     verdict = result.verdict
-    sentence = "No verdict: the noise is not known." if verdict is None else _ended(verdict.sentence)
+    sentence = "No verdict: the noise is not known." if verdict is None else ended(verdict.sentence)
     return Findings(
         sentences=(("Residual", sentence),),
         figures={} if verdict is None else {"residual_verdict": dict(vars(verdict))},
@@ -211,7 +137,7 @@ def _uncertainty(restoration: Restoration, result: Result, wanted: Wanted) -> Fi
     return Findings(
         sentences=(("Uncertainty", sentence),),
         figures={"uncertainty": {"median": middle, "quantiles_5_95": [low, high], "of": result.record["uncertainty"]}},
-        maps=(_positive(UNCERTAINTY, image, restoration.place(restoration.source.geometry), "viridis"),),
+        maps=(positive(UNCERTAINTY, image, restoration.place(restoration.source.geometry), "viridis"),),
     )
 
 
@@ -222,7 +148,7 @@ def _holes(restoration: Restoration, result: Result, wanted: Wanted) -> Findings
     ratio = _grey(napari_dip.trust.hole_map(source.image, noise=result.noise, **axes), restoration, np.max)
     if not ratio.any():
         raise ValueError("no pixel is missing")
-    sentence = _ended(warning) if warning else "Their surroundings determine most of what is missing."
+    sentence = ended(warning) if warning else "Their surroundings determine most of what is missing."
     shown = np.where(np.isfinite(ratio), ratio, ratio[np.isfinite(ratio)].max())
     return Findings(
         sentences=(("Holes", sentence),),
@@ -283,12 +209,6 @@ def _against_truth(restoration: Restoration, result: Result, wanted: Wanted) -> 
 # ------------------------------------------------------------------------------------------------------------ the parts
 
 
-def _positive(kind: str, image: np.ndarray, geometry: Geometry, colormap: str) -> Map:
-    """A map of something that is 0 or more; the few brightest pixels do not darken all others."""
-    high = float(np.nanquantile(image, 0.995))
-    return Map(kind=kind, image=image, geometry=geometry.coloured(colormap, (0.0, high if high > 0 else 1.0)))
-
-
 def _grey(image: np.ndarray, restoration: Restoration, over: Callable[..., Any] = np.mean) -> np.ndarray:
     """A map of colours as one value for each pixel: their mean, or what `over` makes of them."""
     return np.asarray(over(image, axis=-1)) if restoration.source.rgb else image
@@ -337,5 +257,10 @@ def _no_proof(result: Result) -> str:
     return f"{noise}Finer is no proof: what was invented counts as detail too."
 
 
-def _ended(sentence: str) -> str:
-    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
+_LOOKS: dict[str, tuple[str, Look, Look]] = {  # of `Wanted` -> heading, and how to find it out in memory and of blocks
+    "residual": ("Residual", _residual, blockfindings.residual),
+    "uncertainty": ("Uncertainty", _uncertainty, blockfindings.uncertainty),
+    "holes": ("Holes", _holes, blockfindings.not_of_blocks),
+    "resolution": ("Resolution", _resolution, blockfindings.not_of_blocks),
+    "truth": ("Against the truth", _against_truth, blockfindings.against_truth),
+}

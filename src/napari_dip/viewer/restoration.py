@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+import napari_dip
+from napari_dip.record import fingerprint
+from napari_dip.request import unrecorded
 from napari_dip.tasks import TASKS
-from napari_dip.viewer import layers
+from napari_dip.viewer import account, layers
 from napari_dip.viewer.layers import Geometry, Source
 
 if TYPE_CHECKING:
     from napari_dip import Progress, Result
     from napari_dip.restore import Run
+    from napari_dip.settings import Settings
+    from napari_dip.trust import Control
+
+    Watch = Callable[[Run], Iterable[Progress]]
 
 METADATA = "napari-dip"  # the key of the record in ``layer.metadata``
 LAST = "last iterate"
@@ -23,11 +30,23 @@ LAST = "last iterate"
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """Task, source and arguments, of an image in memory and of a lazy one alike.
+    """Task, source and arguments, read or not: what it takes to say what a run would do.
+
+    `Restoration` and `Stream` are what can be run: the one in memory, the other block by block into a file.
 
     Attributes
     ----------
+    lazy : bool
+        True if the result is written block by block, and never in memory.
+    nothing : str
+        Sentence on a run that was stopped too early.
     source : Source or Selection
+    guide : array, lazy or not, or None
+        The code for ``code="guide"``, of the size of the result, or of a slice of it.
+    where : "all", "together" or tuple of int
+        The slices of the layer that the source is.
+    resume : Result or None
+        To go on from; a run over blocks goes on in its file.
     knobs : dict
         Those of `Settings` that were chosen; the others follow from the preset, the device and the noise.
     said : dict
@@ -36,11 +55,16 @@ class Asked:
         Of the Labels layer that the mask came from; for the record.
     """
 
+    lazy: ClassVar[bool] = False
+    nothing: ClassVar[str] = "Stopped before the first iteration; there is nothing to show."
     task: str
     source: Any
     knobs: dict[str, Any]
     said: dict[str, Any] = field(default_factory=dict)
     mask_name: str | None = None
+    guide: Any = None
+    where: str | tuple[int, ...] = layers.ALL
+    resume: Result | None = None
 
     @property
     def factor(self) -> tuple[int, ...] | None:
@@ -56,6 +80,43 @@ class Asked:
     def knobs_here(self) -> dict[str, Any]:
         """The knobs beside a window: one thread is left to it, for sharing it stalls both at every barrier."""
         return {**self.knobs, "threads": self.knobs.get("threads") or max(1, _processors() - 1)}
+
+    @property
+    def fitted(self) -> tuple[int, ...]:
+        """Size of what is fitted at once, along the axes of space."""
+        return tuple(self.source.shape[len(self.source.shape) - self.source.space :])
+
+    def destination(self) -> str:
+        """The sentence that says where the result will be."""
+        return "The result is a new layer."
+
+    def decides_cost(self, settings: Settings) -> tuple[Any, ...]:
+        """All that the forecast depends on."""
+        source, psf = self.source, self.said.get("psf")
+        kind = source.rgb, source.space, source.together, source.geometry.pixel_size(source.space)
+        blur = "" if psf is None else fingerprint(np.asarray(psf, np.float64))
+        return self.task, source.shape, kind, settings, self.factor, blur
+
+    def forecast(self, settings: Settings) -> str:
+        """Memory and time of the run with these settings, in a sentence; reads no pixel."""
+        from napari_dip.cost import estimate, sentence  # imports torch: seconds
+
+        source, axes = self.source, len(self.source.shape)
+        cost = estimate(
+            (*source.shape, 3) if source.rgb else source.shape,
+            settings,
+            task=self.task,
+            factor=self.factor,
+            channel_axis=axes if source.rgb else 0 if source.together else None,
+            leading_axes=axes - source.space - source.together,
+            psf=self.said.get("psf"),
+            voxel_size=source.geometry.pixel_size(source.space),
+        )
+        return sentence(cost, settings, self.factor)
+
+    def one_slice(self, image: np.ndarray) -> np.ndarray:
+        """The image of one slice with the leading axes of the source, of length one."""
+        return image.reshape((1,) * (len(self.source.shape) - self.source.space - self.source.together) + image.shape)
 
     def place(self, geometry: Geometry) -> Geometry:
         """Geometry of the restored image, from that of the measurement."""
@@ -77,16 +138,9 @@ class Restoration(Asked):
     Attributes
     ----------
     source : Source
-    guide : array, or None
-        The code for ``code="guide"``, of the size of a restored slice.
-    where : "all", "together" or tuple of int
-        The slices of the layer that the source is.
     """
 
     source: Source
-    guide: np.ndarray | None = None
-    where: str | tuple[int, ...] = layers.ALL
-    resume: Result | None = None
 
     def start(self, should_stop: Callable[[], bool], interval: float, snapshot_every: int = 0) -> Run:
         """Check the arguments and make the run."""
@@ -108,12 +162,39 @@ class Restoration(Asked):
             **knobs,
         )
 
+    def steps(
+        self, watch: Watch, should_stop: Callable[[], bool], interval: float, snapshot_every: int = 0
+    ) -> Generator[Progress, None, Result]:
+        """The run, step by step, which `watch` lets pass."""
+        run = self.start(should_stop, interval, snapshot_every)
+        yield from watch(run)
+        return run.result
+
+    def control(self, result: Result, **pace: Any) -> Generator[Progress, None, Control]:
+        """Restore pure noise in the same way as a result, step by step."""
+        same = {"guide": self.guide, **unrecorded(self.said)}
+        return napari_dip.trust.iterate_noise_control(result, self.source.image, **same, **pace)
+
+    def control_geometry(self, result: Result) -> Geometry:
+        """Geometry of the control, which is one slice."""
+        return self.place(self.source.slice_geometry(0))
+
     def continued(self, result: Result, iterations: int) -> Restoration:
         """The restoration that goes on from a result of this one."""
         return replace(self, resume=result, knobs={"iterations": iterations, "threads": result.settings.threads})
 
-    def show_result(self, viewer: Any, result: Result, figures: dict[str, Any] | None = None) -> Any:
-        """Add the restored layer, with the record of how it was made and the figures that were found out about it."""
+    def headline(self, name: str, result: Result) -> tuple[str, bool]:
+        """The sentence on a run that made the layer called `name`, and whether it is about a failure."""
+        return account.headline(name, result), not result.complete and bool(result.history.setbacks)
+
+    def details(self, result: Result) -> list[tuple[str, str]]:
+        """Headings and sentences on what happened."""
+        return account.details(result)
+
+    def show_result(self, viewer: Any, result: Result, figures: dict[str, Any]) -> Any:
+        """Add the restored layer, with its record and the figures that were found out; None if there is no image."""
+        if result.iterations == 0 and not result.complete:
+            return None
         record = {**result.record, "source_layer": self.source.name, "mask_layer": self.mask_name}
         if figures:
             record["trust"] = figures
@@ -160,9 +241,7 @@ class Restoration(Asked):
 
     def _slice(self, progress: Progress) -> tuple[np.ndarray, Geometry]:
         """The image of a progress in the axes of the source, and where it lies."""
-        leading = (1,) * self.source.arguments["leading_axes"]
-        image = progress.image.reshape(leading + progress.image.shape)
-        return image, self.place(self.source.slice_geometry(progress.slice))
+        return self.one_slice(progress.image), self.place(self.source.slice_geometry(progress.slice))
 
     def _slice_name(self, progress: Progress) -> str:
         return f"slice {progress.slice}, " if progress.slices > 1 else ""

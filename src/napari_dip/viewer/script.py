@@ -14,6 +14,7 @@ from napari_dip.request import arguments, read_instrument, with_defaults
 from napari_dip.viewer import engine, findings, layers, masks
 from napari_dip.viewer.account import has_other_last, share
 from napari_dip.viewer.job import INTERVAL, Job, Outcome
+from napari_dip.viewer.maps import Wanted, show_maps
 from napari_dip.viewer.restoration import Restoration
 from napari_dip.viewer.stream import Stream
 from napari_dip.viewer.trust import truth_for
@@ -109,17 +110,25 @@ def restore_layer(
         "mask_name": None if mask is None else mask.name,
     }
     if target is not None:
-        if last or residual or holes or resolution or control or truth is not None:
-            raise ValueError("last, residual, holes, resolution, control and truth need all of the result at once")
-        hidden = None if mask is None else masks.lazy_mask(selection, mask, label, viewer)
-        stream = Stream(**asked, source=selection, mask=hidden, target=Path(target))
-        return stream.show_result(viewer, _run(stream.name, partial(stream.start, interval=INTERVAL)))
-    source = selection.read()
-    if mask is not None:
-        source = masks.with_mask(source, mask, label, viewer)
-    guide = None if guide is None else layers.pixels(guide)
-    restoration = Restoration(**asked, source=source, guide=guide, where=where)
-    wanted = findings.Wanted(
+        if last or holes or resolution:
+            raise ValueError("last, holes and resolution need whole slices in memory; leave them out, or target")
+        restoration: Any = Stream(
+            **asked,
+            source=selection,
+            guide=None if guide is None else layers.select(guide).array,
+            mask=None if mask is None else masks.lazy_mask(selection, mask, label, viewer),
+            where=where,
+            target=Path(target),
+            residual=residual,
+        )
+    else:
+        source = selection.read()
+        if mask is not None:
+            source = masks.with_mask(source, mask, label, viewer)
+        guide = None if guide is None else layers.pixels(guide)
+        restoration = Restoration(**asked, source=source, guide=guide, where=where)
+        restoration.start(lambda: True, INTERVAL).close()  # refuses what is not fit, here rather than in the worker
+    wanted = Wanted(
         residual=residual,
         uncertainty=options.get("uncertainty", False),
         holes=holes,
@@ -128,16 +137,17 @@ def restore_layer(
         truth_name="" if truth is None else truth.name,
         affine=affine,
     )
-    restoration.start(lambda: True, INTERVAL).close()  # refuses what is not fit, here rather than in the worker
     finished = _run(restoration.name, partial(findings.restore, restoration, wanted, interval=INTERVAL))
     result, found = finished.result, finished.findings
     if control:
         name = f"Noise-only control of '{restoration.name}'"
         found += _run(name, partial(findings.control, restoration, result, interval=INTERVAL))
     shown = restoration.show_result(viewer, result, found.figures)
+    if shown is None:
+        raise RuntimeError(result.stop_reason)
     if last and has_other_last(result):
         restoration.show_last(viewer, result, shown.name)
-    findings.show_maps(viewer, shown.name, found)
+    show_maps(viewer, shown.name, found)
     return shown
 
 

@@ -12,31 +12,34 @@ import tempfile
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import zarr
 
+import napari_dip
 from napari_dip.ledger import Ledger
 from napari_dip.tasks import TASKS
-from napari_dip.viewer import layers
+from napari_dip.viewer import account, layers
 from napari_dip.viewer.layers import Geometry, Selection
 from napari_dip.viewer.restoration import METADATA, Asked
 from napari_dip.zarrs import AXES, Calibration, plain
 
 if TYPE_CHECKING:
+    from napari_dip import Progress
     from napari_dip.blockcost import BlocksCost
     from napari_dip.large import BlockProgress, Restored
     from napari_dip.settings import Settings
+    from napari_dip.trust import Control
+    from napari_dip.viewer.restoration import Watch
 
 CONTINUE = "Continue a run..."
-WHY_NO_TRUST = (
-    "Not available here: these need the whole result in memory, but it is written block by block. Restore one slice."
-)
 _INPUTS = {  # of a run, that its settings do not name
     "source": "another image or other slices",
     "leading_axes": "other axes of space",
     "mask": "another mask",
+    "guide": "another guide",
+    "channel_axis": "other slices restored together",
     "psf": "another point spread function",
     "voxel_size": "another pixel size",
 }
@@ -51,12 +54,17 @@ class Stream(Asked):
     source : Selection
     target : Path
         Of the OME-Zarr.
+    residual : bool
+        True if what is removed is written too.
     mask : array, or None
         Not zero where a pixel is missing: lazy, of the shape of the source or its last axes.
     """
 
+    lazy: ClassVar[bool] = True
+    nothing: ClassVar[str] = "Stopped before the first block was restored; there is nothing to show."
     source: Selection
     target: Path
+    residual: bool = False
     mask: Any = None
 
     def destination(self) -> str:
@@ -78,12 +86,29 @@ class Stream(Asked):
                 raise ValueError(f"'{self.target}' holds a run with {_unlike(error.differences)}") from None
         return f"{before or 'It is written block by block into'} '{self.target}'. The result is a new, lazy layer."
 
-    def start(self, should_stop: Callable[[], bool], interval: float) -> Generator[BlockProgress, None, Restored]:
-        """Check the arguments and make the run."""
+    def steps(
+        self, watch: Watch, should_stop: Callable[[], bool], interval: float, snapshot_every: int = 0
+    ) -> Generator[BlockProgress, None, Restored]:
+        """The run, step by step; of blocks there are neither moments nor snapshots."""
         check(self.source)
         if self.target.parent == _scratch():
             self.target.parent.mkdir(mode=0o700, exist_ok=True)
-        return self._steps(should_stop, interval)
+        return (yield from self._steps(should_stop, interval))
+
+    def decides_cost(self, settings: Settings) -> tuple[Any, ...]:
+        """All that the forecast depends on."""
+        return (*super().decides_cost(settings), self.finished, self.done)
+
+    def forecast(self, settings: Settings) -> str:
+        """Memory and time of the blocks that are left, in a sentence; empty if all are done."""
+        from napari_dip.cost import sentence
+
+        cost = self.cost(settings)
+        each = f" on each of {cost.workers} workers" if cost.workers > 1 else ""
+        several = cost.blocks > 1
+        left = f"the {cost.blocks} blocks that are left" if several else "the last block"
+        what = left if self.done else f"{cost.blocks} blocks" if several else "1 block"
+        return sentence(cost, settings, self.factor, each, f", for {what}") if cost.blocks else ""
 
     def cost(self, settings: Settings) -> BlocksCost:
         """Memory and time of the blocks that are left, with these settings; reads no pixel."""
@@ -93,7 +118,7 @@ class Stream(Asked):
         return replace(cost, blocks=0 if self.finished else cost.blocks - self.done)
 
     @property
-    def block(self) -> tuple[int, ...]:
+    def fitted(self) -> tuple[int, ...]:
         """Size of the blocks, along the axes of space."""
         from napari_dip.order import read_order
 
@@ -113,9 +138,12 @@ class Stream(Asked):
 
     @property
     def _problem(self) -> dict[str, Any]:
-        """Axes, calibration and instrument of the image, as arguments of `iterate_blocks`."""
+        """Axes, calibration, guide and instrument of the image, as arguments of `iterate_blocks`."""
         return {
             "leading_axes": len(self.source.shape) - self.source.space,
+            "channel_axis": 0 if self.source.together else None,
+            "guide": self.guide,
+            "residual": self.residual,
             "calibration": _calibration(self.source.geometry),
             "voxel_size": self.source.geometry.pixel_size(self.source.space),
             **self.said,
@@ -139,14 +167,40 @@ class Stream(Asked):
         """Show the block at hand in the preview layer, which is added if there is none."""
         if progress.block is None or progress.place is None:
             return layer
-        leading = len(self.source.shape) - self.source.space
-        origin = tuple(float(each.start) for each in progress.place)
-        geometry = self.place(self.source.geometry.cut(origin, (1.0,) * len(origin)))
-        image = progress.block.image
-        return self.preview(viewer, image.reshape((1,) * leading + image.shape), geometry, layer)
+        return self.preview(viewer, self.one_slice(progress.block.image), self._geometry_of(progress.place), layer)
 
-    def show_result(self, viewer: Any, restored: Restored) -> Any:
-        """Add the image as a lazy layer, as far as it is done; what showed the same file before goes."""
+    def _geometry_of(self, block: tuple[slice, ...]) -> Geometry:
+        """Geometry of the restored image of a block, by its place in the source."""
+        origin = tuple(float(each.start) for each in block)
+        return self.place(self.source.geometry.cut(origin, (1.0,) * len(origin)))
+
+    def control(self, restored: Restored, **pace: Any) -> Generator[Progress, None, Control]:
+        """Restore pure noise in place of one of the blocks, step by step."""
+        return napari_dip.trust.iterate_noise_control(restored, **pace)
+
+    def control_geometry(self, restored: Restored) -> Geometry:
+        """Geometry of the control, which is one block."""
+        assert restored.order is not None
+        return self._geometry_of(restored.order.grid.place(restored.record["first_fit"]))
+
+    def headline(self, name: str, restored: Restored) -> tuple[str, bool]:
+        """The sentence on a run that made the layer called `name`, and whether it is about a failure."""
+        if restored.complete or restored.blocks is None:
+            return f"'{name}': {restored.stop_reason}.", False
+        failed = bool(restored.record.get("failed")) or not restored.stopped
+        why = restored.stop_reason if failed else "stopped by the user"
+        done, count = _done_blocks(restored), len(restored.blocks.target.grid)
+        blocks = f"{done} of {count} blocks are restored, and shown in '{name}'"
+        return f"{why[0].upper()}{why[1:]}: {blocks}. Run goes on with the rest.", failed
+
+    def details(self, restored: Restored) -> list[tuple[str, str]]:
+        """Headings and sentences on what happened."""
+        return account.details_of_blocks(restored)
+
+    def show_result(self, viewer: Any, restored: Restored, figures: dict[str, Any]) -> Any:
+        """Add the image as a lazy layer, as far as it is done; what showed the same file before goes; None if empty."""
+        if not restored.complete and (restored.blocks is None or not _done_blocks(restored)):
+            return None
         store = str(restored.path)
         for other in list(viewer.layers):
             found = other.metadata.get(METADATA, {})
@@ -159,6 +213,7 @@ class Stream(Asked):
             "store": store,
             "complete": restored.complete,
             "stop_reason": restored.stop_reason,
+            **({"trust": figures} if figures else {}),
         }
         levels = lazy_levels(restored)
         data = levels if len(levels) > 1 else levels[0]
@@ -171,10 +226,6 @@ def check(selection: Selection) -> None:
         raise ValueError(
             f"'{selection.name}' has colours, which are not restored block by block; choose one slice, or split its "
             "channels into layers."
-        )
-    if selection.together:
-        raise ValueError(
-            f"'{selection.name}' is not in memory and too large to restore together; restore its slices one by one."
         )
 
 
@@ -229,18 +280,13 @@ def what_is_there(target: Path) -> str:
     return ""
 
 
-def done_blocks(restored: Restored) -> int:
-    """Number of restored blocks of a run that is not complete."""
-    return len(_ledger(restored).done("fit"))
-
-
-def lazy_levels(restored: Restored) -> list[Any]:
-    """The levels of the image, the finest first, not read; while tiles are not blended in the file, in the reading."""
+def lazy_levels(restored: Restored, name: str = "") -> list[Any]:
+    """The levels of the image, or a map, the finest first, not read; of an image that is not blended yet, one level."""
     import dask.array
 
     target = None if restored.blocks is None else restored.blocks.target
     if restored.complete:
-        group = zarr.open_group(restored.path, mode="r")
+        group = zarr.open_group(restored.path / name, mode="r")
         arrays = [group[str(i)] for i in range(len([name for name, _ in group.arrays()]))]
         return [_lazy(array) for array in arrays]
     if target is None or target.image.direct or not (target.ledger.work / target.image.kept).exists():
@@ -278,8 +324,9 @@ def _unlike(differences: dict[str, tuple[Any, Any]]) -> str:
     return f"{' and '.join(told)}. {again}, or name another file under 'Write to'."
 
 
-def _ledger(restored: Restored) -> Ledger:
-    return Ledger(restored.path, restored.record.get("run", ""))
+def _done_blocks(restored: Restored) -> int:
+    """Number of restored blocks of a run that is not complete."""
+    return len(Ledger(restored.path, restored.record.get("run", "")).done("fit"))
 
 
 def _lazy(array: Any) -> Any:

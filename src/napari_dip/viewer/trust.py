@@ -13,9 +13,9 @@ from napari_dip.tasks import TASKS
 from napari_dip.viewer import layers
 from napari_dip.viewer.choice import images_in
 from napari_dip.viewer.controls import button, paragraphs
-from napari_dip.viewer.findings import Findings, Wanted
 from napari_dip.viewer.form import Rows, Section, Text, tip
-from napari_dip.viewer.restoration import Restoration
+from napari_dip.viewer.maps import Findings, Wanted
+from napari_dip.viewer.restoration import Asked
 
 _SWITCHES = {  # name -> what stands beside it, and what it can and cannot tell
     "residual": (
@@ -59,6 +59,11 @@ _SWITCHES = {  # name -> what stands beside it, and what it can and cannot tell
         ),
     ),
 }
+_WHOLE = {"holes", "resolution"}  # take whole slices in memory
+_WHY_OFF = (
+    "What is switched off needs whole slices in memory, but the result is written block by block. Restore one slice. "
+    "Residual and uncertainty are written too: switch them on before the run."
+)
 _AFFINE = (
     "Multiplies and shifts the intensities to fit the ground truth before they are compared: for a truth taken "
     "with another exposure. It hides an error in the scale of the intensities."
@@ -95,6 +100,7 @@ class TrustPanel(Section):
         self._why_off.setVisible(False)
         layout.addWidget(self._why_off)
         self.switches: dict[str, QCheckBox] = {}
+        self._off: set[str] = set()  # those that are not offered
         for name, words in _SWITCHES.items():
             if name == ("holes" if "resolution" in TASKS[task].before else "resolution"):
                 continue  # an image with holes has no whole halves to correlate
@@ -128,11 +134,16 @@ class TrustPanel(Section):
         return self.switches["uncertainty"].isChecked()
 
     @property
+    def residual(self) -> bool:
+        """True if the residual is to be shown."""
+        return self.switches["residual"].isChecked()
+
+    @property
     def wants_control(self) -> bool:
         """True if a noise-only control is to follow."""
         return self.switches["control"].isChecked()
 
-    def wanted(self, restoration: Restoration) -> Wanted:
+    def wanted(self, restoration: Asked) -> Wanted:
         """Findings that are switched on, for a restoration.
 
         Raises
@@ -142,27 +153,35 @@ class TrustPanel(Section):
         """
         truth = self.truth.value
         return Wanted(
-            **{name: switch.isChecked() for name, switch in self.switches.items() if name != "control"},
+            **{n: each.isChecked() and n not in self._off for n, each in self.switches.items() if n != "control"},
             truth=None if truth is None else truth_for(restoration, truth),
             truth_name="" if truth is None else truth.name,
             affine=self.affine.isChecked(),
         )
 
+    def take(self, chosen: dict[str, Any]) -> None:
+        """Switch on what a run that goes on in its file writes."""
+        for name in ("residual", "uncertainty"):
+            self.switches[name].setChecked(bool(chosen.get(name)))
+
     def reset_choices(self) -> None:
         """Offer the layers that there are."""
         self.truth.reset_choices()
 
-    def turn_off(self, why: str = "") -> None:
-        """Offer nothing of this for the next run and say why; an empty reason offers it again."""
-        self._why_off.setText(why)
-        self._why_off.setVisible(bool(why))
-        for part in (*self.switches.values(), self._rows, self.affine):
-            part.setEnabled(not why)
+    def offer(self, blocks: bool) -> None:
+        """Offer what can be found out about the next run: of one over blocks nothing that needs whole slices."""
+        self._off = _WHOLE & self.switches.keys() if blocks else set()
+        self._why_off.setText(_WHY_OFF if self._off else "")
+        self._why_off.setVisible(bool(self._off))
+        for name, switch in self.switches.items():
+            switch.setEnabled(name not in self._off)
 
     def show_state(self, can_look: bool, running: bool = False) -> None:
         """Enable what can be done now."""
-        for part in (*self.switches.values(), self._rows, self.affine):
-            part.setEnabled(not running and not self._why_off.text())
+        for name, switch in self.switches.items():
+            switch.setEnabled(not running and name not in self._off)
+        for part in (self._rows, self.affine):
+            part.setEnabled(not running)
         self.look_button.setEnabled(can_look and not running)
 
     def tell(self, findings: Findings) -> None:
@@ -181,8 +200,8 @@ class TrustPanel(Section):
         self.affine.setVisible(self.truth.value is not None)
 
 
-def truth_for(restoration: Restoration, truth: Any) -> np.ndarray:
-    """The pixels of a ground-truth layer in the axes of a restoration: the slices that it is about.
+def truth_for(restoration: Asked, truth: Any) -> Any:
+    """The pixels of a ground-truth layer in the axes of a restoration, read unless that goes block by block.
 
     Raises
     ------
@@ -192,7 +211,10 @@ def truth_for(restoration: Restoration, truth: Any) -> np.ndarray:
     source = restoration.source
     axes = len(source.geometry.scale)
     where = restoration.where if truth.ndim == axes else layers.ALL
-    image = layers.read(truth, where=where, space=min(source.space, truth.ndim)).image
+    chosen = layers.select(truth, where=where, space=min(source.space, truth.ndim))
+    if restoration.lazy:
+        return chosen.array
+    image = chosen.read().image
     if truth.ndim < axes:  # one plane for the slice that was restored
         image = image.reshape((1,) * (axes - truth.ndim) + image.shape)
     return np.asarray(image)

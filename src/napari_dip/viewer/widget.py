@@ -17,19 +17,18 @@ from napari_dip.viewer.choice import Inputs
 from napari_dip.viewer.controls import Controls
 from napari_dip.viewer.cost import CostSentence
 from napari_dip.viewer.curve import CurvePanel
-from napari_dip.viewer.findings import Findings, Finished
 from napari_dip.viewer.form import Section, SettingsForm, Text, tip
 from napari_dip.viewer.job import INTERVAL, Outcome
 from napari_dip.viewer.live import Live
+from napari_dip.viewer.maps import Findings, Finished, show_maps
 from napari_dip.viewer.noise import NoiseSentence
-from napari_dip.viewer.restoration import METADATA, Restoration
+from napari_dip.viewer.restoration import METADATA, Asked, Restoration
 from napari_dip.viewer.settings_file import SettingsFile
-from napari_dip.viewer.stream import WHY_NO_TRUST, Stream, done_blocks
+from napari_dip.viewer.stream import Stream
 from napari_dip.viewer.trust import TrustPanel
 
 if TYPE_CHECKING:
-    from napari_dip import Noise, Result
-    from napari_dip.large import Restored
+    from napari_dip import Noise
 
 _LONG = 10  # seconds of a run after which somebody may have looked away
 _LOADING = " torch is being loaded; Run waits for it."
@@ -50,7 +49,7 @@ class RestoreWidget(QWidget):
         super().__init__()
         self._viewer = viewer
         self._restoration: Restoration | Stream | None = None  # under way
-        self._last: tuple[Restoration, Result, Any] | None = None  # what was restored, and its layer
+        self._last: tuple[Any, Any, Any] | None = None  # what was restored, and its layer
         self._found = Findings()  # about the last result
         self._said_before = ""  # of the last result
         self._failed_with: Any = None  # the image that the failure under the progress bar is about
@@ -118,6 +117,7 @@ class RestoreWidget(QWidget):
         self.destroyed.connect(partial(_disconnect, self._connections))
         self.inputs.changed.connect(self._describe)
         self.inputs.said.connect(self._say)
+        self.inputs.continued.connect(self.trust.take)
         self.inputs.continued.connect(self.form.take)
         self.form.changed.connect(self._describe)
         self.files.said.connect(self._say)
@@ -161,10 +161,13 @@ class RestoreWidget(QWidget):
             self._say("")  # that was about another image
         self.inputs.show_rows(guide=self.form.wants_guide)
         self.live.offer_snapshots(not self.inputs.large)
-        self.trust.turn_off(WHY_NO_TRUST if self.inputs.large else "")
+        self.trust.offer(blocks=self.inputs.large)
+        asked = None
         try:
-            stream = self._stream(blank=True) if self.inputs.large else None
-            sentence, ready = self._plan(layer, stream), True
+            if layer is None:
+                raise ValueError(self.inputs.no_image())
+            asked = self._asked(read=False)
+            sentence, ready = self._plan(layer, asked), True
         except (ValueError, TypeError) as error:
             sentence, ready = str(error), False
         self._sentence.setText(sentence)
@@ -174,16 +177,12 @@ class RestoreWidget(QWidget):
         if ready:
             self._offer_more()
         self._look_at_noise(layer)
-        if not ready:
+        if not ready or asked is None:
             self.cost.forget()
         elif self.noise.waiting and self.form.knobs()["preset"] == "auto":
             self.cost.wait()
-        elif stream:
-            self.cost.look_at_blocks(stream, self.form.settings())
         else:
-            said = self.inputs.problem()
-            wanted = {"factor": said.get("factor"), "psf": said.get("psf")}
-            self.cost.look(self.task, self.inputs.selection(), self.form.settings(), **wanted)
+            self.cost.look(asked, self.form.settings())
 
     def _offer_more(self) -> None:
         """Say on the button what going on would mean."""
@@ -197,10 +196,7 @@ class RestoreWidget(QWidget):
         fits = sum(state is not None for state in result.states)
         return self.controls.offer_more(layer.name, account.more(iterations, self.curve.rate, fits))
 
-    def _plan(self, layer: Any, stream: Stream | None) -> str:
-        if layer is None:
-            raise ValueError(self.inputs.no_image())
-        self.inputs.camera.values()
+    def _plan(self, layer: Any, asked: Asked) -> str:
         settings = self.form.settings()
         if self._broken:
             raise ValueError(self._broken)
@@ -212,12 +208,10 @@ class RestoreWidget(QWidget):
         device = choose(settings.device)
         how = "self-guided, " if self.form.method == "self-guided" else ""
         runs = f"{settings.runs} runs of " if settings.runs > 1 else ""
-        each = " a block" if stream else ""
+        each = " a block" if asked.lazy else ""
         what = f"{self.inputs.verb(layer)} {self.inputs.describe()}"
-        destination = stream.destination() if stream else "The result is a new layer."
-        selection = self.inputs.selection()
-        fitted = stream.block if stream else selection.shape[len(selection.shape) - selection.space :]
-        most = iterations_at_most(settings, fitted, selection.geometry.pixel_size(selection.space))
+        destination, source = asked.destination(), asked.source
+        most = iterations_at_most(settings, asked.fitted, source.geometry.pixel_size(source.space))
         return f"{what}: {how}{runs}at most {most} iterations{each} on {device} ({device.reason}). {destination}"
 
     def _look_at_noise(self, layer: Any) -> None:
@@ -263,7 +257,7 @@ class RestoreWidget(QWidget):
 
     def run(self) -> None:
         """Restore the chosen layer with the settings of the form."""
-        self._start(self._read)
+        self._start(partial(self._asked, read=True))
 
     def more(self) -> None:
         """Go on with the last run, for as many iterations as the form says."""
@@ -277,30 +271,23 @@ class RestoreWidget(QWidget):
 
     @property
     def _can_go_on(self) -> bool:
-        return self._last is not None and bool(self._last[1].states)
+        return self._last is not None and bool(getattr(self._last[1], "states", ()))  # of blocks Run goes on
 
     def _start(self, make: Any) -> None:
         if self.running:
             return
         try:
             restoration: Restoration | Stream = make()
-            if isinstance(restoration, Stream):
-                steps: Any = partial(restoration.start, interval=INTERVAL)
-            else:
-                wanted = self.trust.wanted(restoration)
-                moments = self.curve.moments_of(restoration)
-                pace = {"interval": INTERVAL, "snapshot_every": self.live.every.value}
-                steps = partial(findings.restore, restoration, wanted, moments=moments, **pace)
+            wanted, moments = self.trust.wanted(restoration), self.curve.moments_of(restoration)
+            pace = {"interval": INTERVAL, "snapshot_every": self.live.every.value}
+            steps = partial(findings.restore, restoration, wanted, moments=moments, **pace)
             self._restoration = restoration
             self.live.end()
             self.controls.start(f"{TASKS[self.task].title} '{restoration.source.name}'", steps)
         except (ValueError, TypeError, RuntimeError) as error:
             self._say(str(error), failed=True)
             return
-        if isinstance(restoration, Stream):
-            self.curve.forget()
-        else:
-            self.curve.begin(restoration, moments)
+        self.curve.begin(restoration, moments)
         self._failed_with = None
         if self.noise.waiting:
             self.cost.forget()  # of a method that the run may not take
@@ -308,40 +295,26 @@ class RestoreWidget(QWidget):
         self.trust.tell(Findings())
         self._show_state()
 
-    def _asked(self) -> dict[str, Any]:
-        mask = self.inputs.mask.value
-        return {
+    def _asked(self, read: bool) -> Any:
+        """The run that the form asks for: with the pixels of now; or unread, to say what it would do."""
+        inputs, mask = self.inputs, self.inputs.mask.value
+        asked: dict[str, Any] = {
             "task": self.task,
-            "knobs": self.form.knobs(),
-            "said": self.inputs.problem(),
+            "knobs": {**self.form.knobs(), **({"uncertainty": True} if self.trust.uncertainty else {})},
+            "said": inputs.problem(),
             "mask_name": None if mask is None else mask.name,
+            "guide": inputs.guide_pixels(read) if self.form.wants_guide else None,
+            "where": inputs.place(),
         }
-
-    def _stream(self, blank: bool = False) -> Stream:
-        """The run over a lazy layer that the form asks for; with a `blank` mask to say what it would do."""
-        return Stream(
-            **self._asked(),
-            source=self.inputs.selection(),
-            target=self.inputs.target.value,
-            mask=self.inputs.lazy_mask(blank),
-        )
-
-    def _read(self) -> Restoration | Stream:
-        """The run that the form asks for, with the pixels of now unless they are lazy: later changes do not matter."""
-        if self.inputs.large:
-            return self._stream()
-        asked, guide = self._asked(), self.inputs.guide.value
-        asked["knobs"]["uncertainty"] = self.trust.uncertainty
-        return Restoration(
-            **asked,
-            source=self.inputs.read(),
-            where=self.inputs.place(),
-            guide=layers.pixels(guide) if self.form.wants_guide and guide is not None else None,
-        )
+        if inputs.large:
+            hidden = inputs.lazy_mask(blank=not read)
+            written = {"target": inputs.target.value, "residual": self.trust.residual}
+            return Stream(**asked, **written, source=inputs.selection(), mask=hidden)
+        return Restoration(**asked, source=inputs.read()) if read else Asked(**asked, source=inputs.selection())
 
     def _on_progress(self, progress: Any) -> None:
         if self._restoration is not None:
-            shown = isinstance(self._restoration, Stream) or self.curve.show_progress(progress)
+            shown = self.curve.show_progress(progress)
             self.live.show_progress(self._restoration, progress, shown)
 
     def _on_ended(self, outcome: Outcome) -> None:
@@ -351,10 +324,8 @@ class RestoreWidget(QWidget):
             if outcome.value is None:
                 self._say(outcome.error, failed=True)
                 show_error(outcome.error)
-            elif isinstance(outcome.value, Finished) and isinstance(restoration, Restoration):
+            elif isinstance(outcome.value, Finished) and restoration is not None:
                 self._show(restoration, outcome.value)
-            elif isinstance(restoration, Stream):
-                self._show_stream(restoration, outcome.value)
             elif isinstance(outcome.value, Findings):
                 self._add_findings(outcome.value)
                 if outcome.value.maps:
@@ -362,43 +333,29 @@ class RestoreWidget(QWidget):
         finally:
             self._show_state()
             self._describe()
-            if isinstance(restoration, Restoration):
+            if restoration is not None:
                 self.curve.end()
 
-    def _show(self, restoration: Restoration, finished: Finished) -> None:
-        result, found = finished.result, finished.findings
-        if result.iterations == 0 and not result.complete:
-            return self._say("Stopped before the first iteration; there is nothing to show.")
+    def _show(self, restoration: Restoration | Stream, finished: Finished) -> None:
+        result: Any = finished.result
+        found = finished.findings
         layer = restoration.show_result(self._viewer, result, found.figures)
+        if layer is None:
+            return self._say(restoration.nothing)
         self._last = (restoration, result, layer)
-        self._said_before = account.headline(layer.name, result)
-        self._say(self._said_before, failed=not result.complete and bool(result.history.setbacks))
+        self._said_before, failed = restoration.headline(layer.name, result)
+        self._say(self._said_before, failed=failed)
         if result.seconds >= _LONG:
             show_info(self._said_before)
-        self.controls.tell_account(account.details(result), account.has_other_last(result))
+        self.controls.tell_account(restoration.details(result), account.has_other_last(result))
         if result.complete:
             self.controls.fill()
         self._found = found
-        findings.show_maps(self._viewer, layer.name, found)
+        show_maps(self._viewer, layer.name, found)
         self.trust.tell(found)
         if self.trust.wants_control and result.complete:
             self._control()
         return None
-
-    def _show_stream(self, stream: Stream, restored: Restored) -> None:
-        self._last = None  # nothing of it is in memory that could be looked at, or gone on with
-        done = done_blocks(restored)
-        if not restored.complete and (restored.blocks is None or not done):
-            return self._say("Stopped before the first block was restored; there is nothing to show.")
-        layer = stream.show_result(self._viewer, restored)
-        self.controls.tell_account(account.details_of_blocks(restored))
-        if restored.complete:
-            self.controls.fill()
-            return self._say(f"'{layer.name}': {restored.stop_reason}.")
-        failed = bool(restored.record.get("failed")) or not restored.stopped
-        why = restored.stop_reason if failed else "stopped by the user"
-        blocks = f"{done} of {len(restored.blocks.target.grid)} blocks are restored, and shown in '{layer.name}'"
-        return self._say(f"{why[0].upper()}{why[1:]}: {blocks}. Run goes on with the rest.", failed=failed)
 
     def _show_last(self) -> None:
         if self._last is not None:
@@ -457,7 +414,7 @@ class RestoreWidget(QWidget):
         self._found += found
         record = layer.metadata[METADATA]
         record["trust"] = record.get("trust", {}) | found.figures
-        findings.show_maps(self._viewer, layer.name, found)
+        show_maps(self._viewer, layer.name, found)
         self.trust.tell(self._found)
         self._say(self._said_before)
 
