@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -9,6 +11,7 @@ from scipy import ndimage
 from napari_dip.core.judge.control import invented, noise_only_observation, unit_noise
 from napari_dip.core.judge.metrics import calibration
 from napari_dip.core.judge.residual import residual_verdict
+from napari_dip.core.noise.correlation import autocorrelation_of, power_of
 from napari_dip.core.noise.model import Noise
 
 WHITE = Noise(gain=0, offset=0, read_noise=10, sigma=10)
@@ -87,6 +90,38 @@ def test_a_line_that_was_erased_is_found_where_it_was(noise: Noise, seed: int) -
     row, column = verdict.place
     assert 25 <= row < 75
     assert abs(column - 90) < 6
+
+
+def filtered(image: np.ndarray, truth: np.ndarray, noise: Noise) -> np.ndarray:
+    """The best linear restoration, by the spectra of the truth and of the noise (Wiener)."""
+    waves, mean = np.fft.fft2(image - truth.mean()), truth.mean()
+    structure = ndimage.gaussian_filter(np.abs(np.fft.fft2(truth - mean)) ** 2, 2, mode="wrap")
+    power = noise.sigma**2 * image.size * power_of(autocorrelation_of(noise, image.shape), image.shape)
+    return mean + np.fft.ifft2(waves * structure / (structure + power)).real
+
+
+@each_seed
+@pytest.mark.parametrize("noise", [WHITE, SHARED], ids=["white", "shared"])
+@pytest.mark.parametrize("strength", [1, 3, 6])
+def test_what_any_denoising_costs_is_no_fault(noise: Noise, seed: int, strength: float) -> None:
+    """Where the noise outweighs the structure at a size, its contrast cannot be kept: more than that is too much."""
+    truth = scene(seed)
+    loud = replace(noise, read_noise=strength * noise.read_noise, sigma=strength * noise.sigma)
+    image = measured(truth, loud, seed)
+    best = filtered(image, truth, loud)
+    verdict = residual_verdict(image, best, loud)
+    assert verdict.ok, verdict
+    if strength == 1:
+        assert not residual_verdict(image, ndimage.gaussian_filter(best, 3), loud).ok
+
+
+def test_a_dark_background_whose_noise_is_hardly_known_is_no_fault() -> None:
+    dark = np.where(np.arange(128) < 100, 20.0, 400.0) * np.ones((128, 1))
+    noise = replace(PHOTON, read_noise=1, sigma=20)
+    real = replace(noise, read_noise=5)
+    verdict = residual_verdict(measured(dark, real, 0), dark, noise)
+    assert verdict.ok, verdict
+    assert verdict.balance == pytest.approx(1, abs=0.15)
 
 
 @each_seed

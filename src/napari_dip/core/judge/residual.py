@@ -18,9 +18,10 @@ Array = npt.NDArray[np.float64]
 # Thresholds of the verdict, calibrated on structure that was removed on purpose: benchmarks/NOTES.md.
 _SCALES = (0.0, 1.0, 2.0, 4.0, 8.0)  # pixels: the bands of structure lie between neighbours
 _LOST = (0.25, 0.15, 0.08, 0.05)  # of the contrast of each band: less of the finest is what any denoising costs
+_COST = 1.3  # times what the best linear filter loses at a signal-to-noise ratio: a denoising may lose as much
 _SURE = 5.0  # standard deviations of what noise alone gives
 _KNOWN = 0.06  # of the energy of the noise in a band: what its estimate may be wrong by
-_LEAST = 0.1  # standard deviation of the noise at any pixel, over that of the whole image
+_LEAST = 0.3  # standard deviation of the noise at any pixel, over that of the whole image: what is known of the dark
 _EXCESS = 2.0  # times the largest local energy of noise alone; real noise is rarely as regular as its model
 _CLIP = 3.5  # standard deviations: a hot pixel is no structure
 _BALANCE = 0.3  # by which the variance of the residual may be off
@@ -100,10 +101,11 @@ def residual_verdict(
       removed altogether is nowhere else.
 
     Every denoising costs some of the finest detail: up to a quarter of the contrast at 2 pixels, 15 % at 3, 8 % at 7
-    and 5 % at 13 passes as ok. It cannot see structure fainter than the noise over its extent (a line of twice the
-    noise's standard deviation is seen in white noise, not in correlated noise), nor anything that was added
-    to the image where the noise hides it: for that there is `noise_only_observation`. `restored` must be of this very
-    measurement: against another one, whatever bleached or moved in between counts as removed.
+    and 5 % at 13 passes as ok; and at any size 1.3 times what the best linear filter loses there, N / (S + N) of
+    structure of energy S in noise of energy N (Wiener). It cannot see structure fainter than the noise over its extent (a
+    line of twice the noise's standard deviation is seen in white noise, not in correlated noise), nor anything that was
+    added to the image where the noise hides it: for that there is `noise_only_observation`. `restored` must be of this
+    very measurement: against another one, whatever bleached or moved in between counts as removed.
     """
     measured, image = np.asarray(observation), np.asarray(restored, np.float64)
     if measured.shape != image.shape or image.ndim not in (2, 3):
@@ -120,14 +122,13 @@ def residual_verdict(
     image = np.where(fair, image, image[fair].mean())
     # an estimate may leave no noise at all in the dark; an integer has at least that of its rounding
     least = max((_LEAST * noise.sigma) ** 2, 1 / 12 if measured.dtype.kind in "ui" else np.finfo(np.float64).tiny)
-    variance = noise.variance(image)
-    deviation = np.sqrt(np.maximum(variance, least))
+    deviation = np.sqrt(np.maximum(noise.variance(image), least))
     residual = np.where(fair, (measured - image) / deviation, 0.0).astype(np.float64)  # of long doubles too
     spectrum = power_of(autocorrelation_of(noise, image.shape), image.shape)
     lost, size = _missing_contrast(residual, image, deviation, spectrum * fair.mean())
     excess, place = _brightest(residual, noise)
-    noisy = fair & (variance > least)  # where there is less, as in the dark of a photon counter, little is missing
-    balance = float(np.mean(residual[noisy if noisy.any() else fair] ** 2))
+    # a ratio of sums: in the dark the variance may be nearly 0, and is not known as closely as that
+    balance = float(np.sum((residual * deviation)[fair] ** 2) / np.sum(deviation[fair] ** 2))
     correlation = _neighbours(residual, fair) - noise.correlation
     ok = lost == 0 and excess < _EXCESS and balance < 1 + _BALANCE
     if lost:
@@ -176,6 +177,8 @@ def _missing_contrast(residual: Array, image: Array, deviation: Array, spectrum:
         shared = np.sum((band * waves * np.conj(structure)).real) - kept * (1 - kept) * expected
         sure = shared / np.hypot(np.sqrt(np.sum((band * np.abs(structure)) ** 2 * spectrum) * image.size), chance / 2)
         part = shared / (energy + max(shared, 0))  # of the contrast that was there
+        before = (energy + max(shared, 0)) ** 2 / energy
+        allowed = max(allowed, _COST * expected / (expected + before))
         if sure > _SURE and shared > _KNOWN * expected and part > worst * allowed:
             worst, lost, size = part / allowed, float(part), 2.355 * float(np.sqrt(max(fine, 0.5) * coarse))
     return lost, size
