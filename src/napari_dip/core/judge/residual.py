@@ -102,10 +102,10 @@ def residual_verdict(
 
     Every denoising costs some of the finest detail: up to a quarter of the contrast at 2 pixels, 15 % at 3, 8 % at 7
     and 5 % at 13 passes as ok; and at any size 1.3 times what the best linear filter loses there, N / (S + N) of
-    structure of energy S in noise of energy N (Wiener). It cannot see structure fainter than the noise over its extent (a
-    line of twice the noise's standard deviation is seen in white noise, not in correlated noise), nor anything that was
-    added to the image where the noise hides it: for that there is `noise_only_observation`. `restored` must be of this
-    very measurement: against another one, whatever bleached or moved in between counts as removed.
+    structure of energy S in noise of energy N (Wiener). It cannot see structure fainter than the noise over its extent
+    (a line of twice the noise's standard deviation is seen in white noise, not in correlated noise), nor anything that
+    was added to the image where the noise hides it: for that there is `noise_only_observation`. `restored` must be of
+    this very measurement: against another one, whatever bleached or moved in between counts as removed.
     """
     measured, image = np.asarray(observation), np.asarray(restored, np.float64)
     if measured.shape != image.shape or image.ndim not in (2, 3):
