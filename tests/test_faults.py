@@ -24,8 +24,8 @@ from scipy import ndimage  # type: ignore[import-untyped]
 
 from napari_dip import deconvolve, denoise, inpaint, iterate, restore_blocks, superresolve, trust
 from napari_dip.cli import main
-from napari_dip.core import coverage
 from napari_dip.core.guard import Diverged
+from napari_dip.core.methods import coverage
 from napari_dip.core.methods.base import Fitter
 from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.io import files

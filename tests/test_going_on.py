@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from napari_dip import Result, denoise, iterate
-from napari_dip.core import coverage
-from napari_dip.core.methods import selfguided
+from napari_dip.core.methods import coverage, selfguided
 from tests.core.tiny import comparisons, picture
 
 SIZE = 24

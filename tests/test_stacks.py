@@ -11,9 +11,8 @@ import torch
 from scipy import ndimage
 
 from napari_dip import Result, denoise, iterate
-from napari_dip.core import coverage
 from napari_dip.core.device import Device
-from napari_dip.core.methods import prior, selfguided
+from napari_dip.core.methods import coverage, prior, selfguided
 from napari_dip.run import room
 from tests.bad_inputs import QUICK
 from tests.core.tiny import comparisons, picture, psnr

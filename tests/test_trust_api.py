@@ -14,8 +14,8 @@ from scipy import ndimage
 
 import napari_dip
 from napari_dip import Result, Settings, denoise, doubts, inpaint, iterate, superresolve, target, trust
-from napari_dip.core import coverage
 from napari_dip.core.judge.residual import residual_verdict
+from napari_dip.core.methods import coverage
 from napari_dip.core.noise.model import Noise
 from napari_dip.inputs import read_slices
 from tests.bad_inputs import QUICK

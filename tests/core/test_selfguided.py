@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip.core import coverage, solve
+from napari_dip.core import solve
 from napari_dip.core.augmentation import augmentations
-from napari_dip.core.coverage import tiles, whole_fit
-from napari_dip.core.methods import selfguided
+from napari_dip.core.methods import coverage, selfguided
+from napari_dip.core.methods.coverage import tiles, whole_fit
 from napari_dip.core.methods.selfguided import LEAST, SelfGuidedFitter, pace_at
 from napari_dip.core.noise.correlation import coloured, spectrum
 from napari_dip.core.noise.model import Noise

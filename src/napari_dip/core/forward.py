@@ -19,6 +19,8 @@ Shape = tuple[int, ...]
 Size = tuple[float, ...]
 #: Layers called, bytes read and written, floating point operations; or the seconds that each of them takes.
 Work = npt.NDArray[np.float64]
+#: Calls, bytes of features and operations of an iteration of a prior, relative to a forward pass.
+OF_PRIOR = np.array([1, 6.2, 3])
 _BRIEF = {"float32": 1.0, "bfloat16": 0.56}  # bytes of features relative to float32, as far as they cost time
 
 

@@ -12,14 +12,12 @@ import torch
 import torch.nn.functional as F
 
 from napari_dip.core import pages
-from napari_dip.core.forward import Work, passed
+from napari_dip.core.forward import OF_PRIOR, Work, passed
 from napari_dip.core.generators import fresh_generator
 from napari_dip.knobs import Prior
 
 #: Seconds that no machine exceeds.
 SLOWEST = np.array([5e-4, 2e-9, 1e-10])
-#: Calls, bytes of features and operations of an iteration of a prior, relative to a forward pass.
-OF_PRIOR = np.array([1, 6.2, 3])
 
 
 @functools.lru_cache(maxsize=8)

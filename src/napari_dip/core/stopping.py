@@ -18,8 +18,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_dip.core.coverage import one_epoch
 from napari_dip.core.methods.base import Fitter
+from napari_dip.core.methods.coverage import one_epoch
 from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.core.noise.model import INDEPENDENT
 from napari_dip.core.operators import Compose, Mask

@@ -16,9 +16,12 @@ from torch import Tensor
 
 from napari_dip.core import device as devices
 from napari_dip.core import graph, pages
+from napari_dip.core.fitcost import FitCost
+from napari_dip.core.forward import Shape, Size
 from napari_dip.core.generators.hourglass import Hourglass
 from napari_dip.core.generators.unet import UNet
 from napari_dip.core.muon import Muon
+from napari_dip.core.noise.model import Noise
 from napari_dip.core.problem import Problem
 from napari_dip.core.state import SLOWER, Event, Mark, State, copy_to, on_host
 from napari_dip.knobs import Method
@@ -182,6 +185,16 @@ class Fitter:
         """Go back to such a state."""
         raise NotImplementedError
 
+    @staticmethod
+    def iterations_at_most(method: Any, shape: Shape, voxel_size: Size | None) -> int:
+        """Iterations of a fit of an image (*shape), if no rule ends it sooner."""
+        return int(method.iterations)
+
+    @staticmethod
+    def cost(method: Any, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool) -> FitCost:
+        """Cost of the fit of an image (C, *image) with this noise, in scaled intensities."""
+        raise NotImplementedError
+
     # -- what all methods have ---------------------------------------------------------------------------------------
 
     def fits(self, state: State) -> bool:
@@ -206,13 +219,8 @@ class Fitter:
     def losses(self) -> list[float]:
         """Losses of all steps so far. Waits for the GPU."""
         if self._unread:
-            try:
-                read = torch.stack(self._unread).tolist()
-            except Exception as error:
-                if not devices.is_out_of_memory(error):
-                    raise
-                read = [loss.item() for loss in self._unread]  # slower, and takes no memory
-            self._losses += read
+            read, _ = devices.if_memory_allows(lambda: torch.stack(self._unread).tolist())
+            self._losses += read or [loss.item() for loss in self._unread]  # slower, and takes no memory
             self._unread.clear()
         return self._losses
 

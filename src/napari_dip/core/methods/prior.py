@@ -5,6 +5,7 @@ Ulyanov, Vedaldi, Lempitsky, "Deep Image Prior" (CVPR 2018).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,21 @@ from torch import Tensor
 from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.codes import NO_GUIDE, make_code
 from napari_dip.core.fidelity import make_fidelity
+from napari_dip.core.fitcost import FitCost, Peak, memory_of, work_of
+from napari_dip.core.forward import OF_PRIOR, Shape, Size, passed
 from napari_dip.core.generators import fresh_generator
 from napari_dip.core.langevin import Langevin
 from napari_dip.core.methods.base import Fitter, layout
+from napari_dip.core.methods.nlridge import COMPARED
+from napari_dip.core.noise.model import Noise
 from napari_dip.core.problem import Problem
 from napari_dip.core.regularizers import REGULARISERS
 from napari_dip.core.state import Mark
 from napari_dip.knobs import Prior
+
+# Measured (python -m benchmarks memory): torch 2.13 on processors with glibc.
+_PEAK: Peak = {2: {"float32": 1.47, "bfloat16": 0.9}, 3: {"float32": 1.7, "bfloat16": 1.0}}
+_NEARER = 0.45  # factor on the work of similar patches that are compared only so near as behind a prior
 
 
 class PriorFitter(Fitter):
@@ -116,6 +125,16 @@ class PriorFitter(Fitter):
                 weights, slower, max_iter=1, max_eval=25, history_size=10, line_search_fn="strong_wolfe"
             )
         return super().make_optimiser(slower)
+
+    @staticmethod
+    def cost(method: Prior, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool) -> FitCost:
+        """Cost of the fit of an image (C, *image) by a generator that is fed one code."""
+        channels, *shape = image
+        code = {"mesh": len(shape), "guide": channels}.get(method.code, method.code_channels)
+        forward = passed(method, code, channels, tuple(shape), voxel_size)
+        memory, state = memory_of(forward, method, len(shape), _PEAK), 3 * forward.weights + 4 * math.prod(image)
+        behind = method.refine * math.prod(image) * _NEARER * COMPARED
+        return FitCost(memory, state, method.iterations * work_of(forward, method, OF_PRIOR) + behind, np.zeros(3))
 
     def _temperature(self, loss: Tensor) -> Tensor | float:
         """Temperature of the posterior: by the variance of the noise, or of the residual if that is not known."""

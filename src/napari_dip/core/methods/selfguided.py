@@ -35,14 +35,21 @@ from napari_dip.core import device as devices
 from napari_dip.core import pages
 from napari_dip.core.augmentation import augmentations
 from napari_dip.core.averaging import RunningAverage
-from napari_dip.core.coverage import crop_of, grid_of, tiles, whole_fit
 from napari_dip.core.generators import fresh_generator
 from napari_dip.core.generators.unet import UNet
 from napari_dip.core.methods.base import Fitter, layout
+from napari_dip.core.methods.coverage import (
+    cost_of,
+    crop_of,
+    grid_of,
+    iterations_at_most,
+    share_is_sought,
+    tiles,
+    whole_fit,
+)
 from napari_dip.core.methods.nlridge import by_strips
 from napari_dip.core.muon import Muon
 from napari_dip.core.noise.correlation import autocorrelation_of, coloured, every, phases, plane_of, spectrum
-from napari_dip.core.noise.model import Noise
 from napari_dip.core.noise.photons import Stabilised
 from napari_dip.core.noise.stabilise import Stabiliser
 from napari_dip.core.pauses import part, without_pauses
@@ -76,6 +83,9 @@ class SelfGuidedFitter(Fitter):
     method : SelfGuided
     device : str
     """
+
+    cost = staticmethod(cost_of)
+    iterations_at_most = staticmethod(iterations_at_most)
 
     def __init__(self, problem: Problem, method: SelfGuided, device: str) -> None:
         super().__init__(problem, method, device)
@@ -406,11 +416,6 @@ class SelfGuidedFitter(Fitter):
     def _scaled(self, photons: Tensor) -> Tensor:
         """Photons (C, *canvas) as scaled intensities (1, C, *image)."""
         return self.model.intensities(photons[self._inside][None])
-
-
-def share_is_sought(method: SelfGuided, noise: Noise) -> bool:
-    """True if the share of NL-Ridge is estimated, rather than a half: where the noise is no mere guess."""
-    return method.similar_patches and not noise.warning
 
 
 def pace_at(share: float) -> float:
