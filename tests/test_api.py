@@ -18,10 +18,10 @@ import torch
 
 import napari_dip
 from napari_dip import Result, Run, Settings, denoise, inpaint, iterate, record, superresolve
-from napari_dip.core import fidelity, solve
+from napari_dip.core import fidelity
+from napari_dip.core.attempt import Attempt
 from napari_dip.core.guard import Diverged
 from napari_dip.core.methods import prior
-from napari_dip.core.problem import Problem
 from napari_dip.core.stopping import RULES
 from tests.bad_inputs import QUICK, Case, bad, dot, odd, plain
 from tests.core.tiny import noisy, picture, psnr
@@ -390,6 +390,27 @@ def test_a_flat_image_comes_back_with_a_warning() -> None:
 # -------------------------------------------------------------------------------------------------- run, stop, resume
 
 
+@pytest.mark.parametrize("end", ["finished", "closed", "failed"])
+def test_the_number_of_threads_is_given_back(end: str) -> None:
+    before = torch.get_num_threads()
+
+    def should_stop() -> bool:
+        if end == "failed":
+            raise KeyError("on purpose")
+        return False
+
+    knobs = {**FAST, "threads": before + 1, "iterations": 1}
+    run = iterate("denoise", plain(), **knobs, interval=0, should_stop=should_stop)
+    if end == "failed":
+        with pytest.raises(KeyError):
+            next(run)
+    else:
+        next(run)
+        assert torch.get_num_threads() == before + 1
+        run.close() if end == "closed" else list(run)
+    assert torch.get_num_threads() == before
+
+
 def test_a_run_has_no_result_before_its_end() -> None:
     run = iterate("denoise", plain(), interval=0, **FAST)
     assert isinstance(run, Run)
@@ -595,13 +616,13 @@ def test_the_values_of_a_camera_override_the_estimate() -> None:
 
 
 def test_one_noise_serves_all_slices_at_the_mean_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    problems, plain_steps = [], solve.steps
+    problems, plain = [], Attempt.begin
 
-    def watched(problem: Problem, *rest: Any, **pace: Any) -> Any:
-        problems.append(problem)
-        return plain_steps(problem, *rest, **pace)
+    def begin(attempt: Attempt) -> None:
+        problems.append(attempt.problem)
+        plain(attempt)
 
-    monkeypatch.setattr(solve, "steps", watched)
+    monkeypatch.setattr(Attempt, "begin", begin)
     image = np.stack([grainy(64, 64), 3 * grainy(64, 64) - 20])
     denoise(image, leading_axes=1, gain=4.0, offset=10.0, read_noise=0.0, **FAST)
     for one, problem in zip(image, problems, strict=True):

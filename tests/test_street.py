@@ -14,7 +14,7 @@ import napari_dip
 from napari_dip.settings import Settings
 from tests.core.tiny import noisy
 
-FRAMES = 11  # at the most
+FRAMES = 8  # at the most
 SMALL: dict[str, Any] = dict(channels=4, scales=2, iterations=2, device="cpu", progress=False)
 PRIOR = dict(preset="denoise-small", runs=1, **SMALL)
 CASES: dict[str, tuple[np.ndarray, dict[str, Any]]] = {

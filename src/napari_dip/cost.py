@@ -13,11 +13,11 @@ from napari_dip.core import cost, memory
 from napari_dip.core import device as devices
 from napari_dip.core.cost import Cost, in_bytes, in_time, iterations_at_most
 from napari_dip.core.forward import Work
-from napari_dip.core.ladder import smaller
 from napari_dip.core.memory import OutOfMemory
 from napari_dip.core.noise.estimate import is_guess
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.pace import SLOWEST
+from napari_dip.core.setup import Setup
 from napari_dip.core.telling import quietly, warn
 from napari_dip.keywords import Knobs
 from napari_dip.noises import axes_of_noise
@@ -131,11 +131,12 @@ def fitted(plan: Plan) -> Plan:
     needed = cost_of(plan, SLOWEST).memory
     if needed <= free:
         return plan
-    for how, less in _with_less(plan):
+    for setup in _with_less(plan.setup):
+        less = replace(plan, settings=setup.settings)
         if cost_of(less, SLOWEST).memory <= free:
             warn(
                 f"the whole image would take {in_bytes(needed)}, and {in_bytes(free)} are free on {device}: "
-                f"it is fitted {how}",
+                f"it is fitted {setup.tried[-1]}",
                 stacklevel=3,
             )
             return less
@@ -147,15 +148,12 @@ def fitted(plan: Plan) -> Plan:
     )
 
 
-def _with_less(plan: Plan) -> Iterator[tuple[str, Plan]]:
-    """The plan with less and less memory, by what the user left open, and how that is said."""
-    settings, shape, factor = plan.settings, plan.slices.values.shape[2:], max(plan.request.factor or (1,))
-    if "recompute" in plan.open:
-        settings = settings.decided(recompute="on")
-        yield "computing activations twice (recompute='on')", replace(plan, settings=settings)
-    while "tile" in plan.open and (side := smaller(settings, shape, factor)):
-        settings = settings.decided(tile=side, recompute=plan.settings.recompute)
-        yield f"in tiles (tile={side})", replace(plan, settings=settings)
+def _with_less(setup: Setup) -> Iterator[Setup]:
+    """Setups with less and less memory that cost neither digits nor the device: the first steps of a run, if open."""
+    for name in ("recompute", "tile"):  # tiles without recomputation: they save far more, and take no more time
+        less: Setup | None = setup.only(name)
+        while (less := less and less.with_less_memory()) is not None:
+            yield less
 
 
 def tell_of_long_wait(plan: Plan, share: float = 1) -> None:

@@ -16,11 +16,11 @@ from napari_dip import record
 from napari_dip.core import device as devices
 from napari_dip.core.codes import NO_GUIDE
 from napari_dip.core.intensity import Scaling, check_range, mean_of
-from napari_dip.core.ladder import left_open
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.problem import Problem
 from napari_dip.core.reason import Choice
 from napari_dip.core.result import Result
+from napari_dip.core.setup import Setup, left_open
 from napari_dip.defects import Skips
 from napari_dip.inputs import Array, Slices
 from napari_dip.method import auto_preset
@@ -72,6 +72,12 @@ class Plan:
     def shape(self) -> tuple[int, ...]:
         """Spatial shape of the restored image."""
         return self.request.shape
+
+    @property
+    def setup(self) -> Setup:
+        """Settings and device, and what a shortage of memory may change of them."""
+        shape, factor = self.slices.values.shape[2:], max(self.request.factor or (1,))
+        return Setup(self.settings, self.device, shape, factor, self.open)
 
     @cached_property
     def noises(self) -> Noises:

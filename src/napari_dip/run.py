@@ -12,17 +12,14 @@ import numpy as np
 import torch
 
 from napari_dip.core import device as devices
-from napari_dip.core import memory, pieces
+from napari_dip.core import memory
 from napari_dip.core.batch import round_robin
 from napari_dip.core.cost import Cost
-from napari_dip.core.ladder import Ladder
-from napari_dip.core.memory import OutOfMemory, telling_of_memory
-from napari_dip.core.pieces import Steps
-from napari_dip.core.problem import Problem
+from napari_dip.core.memory import telling_of_memory
 from napari_dip.core.reason import Reason
-from napari_dip.core.result import Progress, Result
+from napari_dip.core.result import Progress, Result, Steps
+from napari_dip.core.solve import Restoration
 from napari_dip.core.state import Event
-from napari_dip.core.tiling import tiles_of
 from napari_dip.cost import cost_of
 from napari_dip.plan import Plan
 from napari_dip.target import ArrayTarget
@@ -85,8 +82,7 @@ def _stream(
     began, threads = time.perf_counter(), torch.get_num_threads()
     with telling_of_memory():
         series = Series(plan, earlier, pace)
-        if series.at_once > 1 and plan.settings.threads:  # runs in round robin would give them back out of turn
-            devices.use_threads(plan.settings.threads)
+        devices.use_threads(plan.settings.threads)
         outcomes = round_robin(series.begin, plan.device.name)
         try:
             for index, outcome in outcomes:
@@ -96,6 +92,7 @@ def _stream(
                     yield shown
         finally:
             outcomes.close()
+            series.under_way.clear()  # which know the series
             torch.set_num_threads(threads)
         end(series.result(time.perf_counter() - began))
 
@@ -110,16 +107,22 @@ class Series:
         That is gone on with. A slice which is not reached stays as it is there, and one that nothing is left to do for
         costs nothing.
     pace : dict
-        Arguments of `solve.iterate` for stopping and showing.
+        Arguments of `Restoration` for stopping and showing.
+
+    Attributes
+    ----------
+    setup : Setup
+        That the last slice was fitted with: the next one begins with it.
+    under_way : dict of int to Restoration
+        Slices that are being fitted.
     """
 
     def __init__(self, plan: Plan, earlier: Result | None, pace: dict[str, Any]) -> None:
         self.plan, self.pace, self.count = plan, pace, len(plan.slices.values)
-        volume = plan.slices.ndim == 3
-        self.ladder = Ladder(plan.settings, plan.device, plan.open, volume, lambda: len(self._under_way) > 1)
-        self.target = ArrayTarget(plan, self._fits)
+        self.setup = plan.setup
+        self.target = ArrayTarget(plan)
         self.at_once = at_once(plan)
-        self._under_way: dict[int, Problem] = {}
+        self.under_way: dict[int, Restoration] = {}
         self._shortages = 0  # slices in a row that memory ran out in
         self._over = False  # whether no other slice is begun
         self._measured = plan.settings.at_once != 0  # whether it is known how many fit on a GPU
@@ -133,10 +136,10 @@ class Series:
 
     def begin(self) -> tuple[int, Steps] | None:
         """The run of the next slice, or None while or because there is none to begin."""
-        while self._due and not self._over and len(self._under_way) < self.at_once:
+        while self._due and not self._over and len(self.under_way) < self.at_once:
             index = self._due[0]
             neighbour = self._neighbour(index)
-            if neighbour in self._under_way:
+            if neighbour in self.under_way:
                 return None
             del self._due[0]
             try:
@@ -151,22 +154,20 @@ class Series:
     def _run(self, index: int, neighbour: int | None) -> Steps:
         """The run of a slice, from the weights of another one."""
         how = dict(self.pace)
-        if self._under_way:  # one preview at a time
+        if self.under_way:  # one preview at a time
             how["interval"] = np.inf
-        settings = self.plan.settings if self.at_once == 1 else self.plan.settings.decided(threads=0)
-        problem = self.plan.problem(index)
-        self._under_way[index] = problem
         states, neighbours = self.target.states(index), self.target.states(neighbour)
-        return pieces.steps(problem, settings, ladder=self.ladder, states=states, neighbours=neighbours, **how)
+        how |= {"states": states, "neighbours": neighbours, "crowded": self._crowded}
+        slice_ = Restoration(self.plan.problem(index), self.setup, **how)
+        self.under_way[index] = slice_
+        return slice_.steps()
 
-    def _fits(self) -> int:
-        """Fits of each slice, as memory allows now."""
-        settings = self.ladder.settings
-        return len(tiles_of(self.plan.slices.values.shape[2:], settings)) * settings.runs
+    def _crowded(self) -> bool:
+        return len(self.under_way) > 1
 
     def _neighbour(self, index: int) -> int | None:
         """The slice whose weights another one begins with: the same of the frame before, or the one before."""
-        fitted = sorted({*self.target.done, *self._under_way})
+        fitted = sorted({*self.target.done, *self.under_way})
         if not fitted or not (self.plan.settings.warm_start and self.plan.settings.method.begins_warm):
             return None
         if self.at_once > 1:
@@ -178,24 +179,22 @@ class Series:
 
     def shown(self, index: int, progress: Progress) -> Progress:
         units = self.plan.units
-        level = units.level(self._under_way[index], progress.image)
+        level = units.level(self.under_way[index].problem, progress.image)
         image = self.plan.slices.layout_one(units.finish(index, progress.image + level))
-        return replace(progress, image=image, slice=index, slices=self.count, at_once=len(self._under_way))
+        return replace(progress, image=image, slice=index, slices=self.count, at_once=len(self.under_way))
 
     def settle(self, index: int, result: Result | Exception) -> None:
         """Keep what a slice has come to, and see whether others are to follow."""
         if not isinstance(result, Result):
             self._failed(index, result)
             return
-        if result.end.reason is Reason.OUT_OF_MEMORY and len(self._under_way) > 1:
-            self._failed(index, OutOfMemory(result.stop_reason))
-            return
-        problem = self._under_way.pop(index)
+        slice_ = self.under_way.pop(index)
+        self.setup = slice_.setup
         try:
-            self.target.keep(index, problem, result, self._ahead())
+            self.target.keep(index, slice_.problem, result, self._ahead())
             if not self._measured:
                 self._measured = True
-                self.at_once = room(self.plan, self.at_once) if self.ladder.device == self.plan.device else 1
+                self.at_once = room(self.plan, self.at_once) if self.setup.device == self.plan.device else 1
         except Exception as error:
             self._failed(index, error)
             return
@@ -204,19 +203,20 @@ class Series:
 
     def result(self, seconds: float) -> Result:
         """All slices as one result, after so many seconds."""
-        return self.target.result(self.ladder, seconds, self._due)
+        return self.target.result(self.setup, seconds, self._due)
 
     def _ahead(self) -> set[int]:
         """Slices that are to come, and the one whose weights all begin with where several are under way."""
         first = min(self.target.done, default=0)
-        return {*self._due, *self._under_way, *([first] if self.at_once > 1 else [])}
+        return {*self._due, *self.under_way, *([first] if self.at_once > 1 else [])}
 
     def _failed(self, index: int, error: Exception) -> None:
         """Go on with the other slices."""
-        self._under_way.pop(index, None)
+        if index in self.under_way:
+            self.setup = self.under_way.pop(index).setup
         short = devices.is_out_of_memory(error)
-        if short and self._under_way:
-            self.at_once = len(self._under_way)
+        if short and self.under_way:
+            self.at_once = len(self.under_way)
             self._due.insert(0, index)
             message = f"memory ran out with {self.at_once + 1} slices at once; {self.at_once} from here on"
             self.target.events.append(Event(0, "out of memory", message))

@@ -18,11 +18,11 @@ from napari_dip import doubts
 from napari_dip.core import device as devices
 from napari_dip.core.attempt import NO_STATE
 from napari_dip.core.intensity import to_dtype
-from napari_dip.core.ladder import Ladder
 from napari_dip.core.pieces import Account, States
 from napari_dip.core.problem import Problem
 from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.result import History, Result
+from napari_dip.core.setup import Setup
 from napari_dip.core.state import FAILED, Event, curves_of, has_ended, in_words, keepable, mark_of
 from napari_dip.core.tiling import tiles_of
 from napari_dip.cost import iterations_at_most
@@ -46,8 +46,6 @@ class ArrayTarget:
     Parameters
     ----------
     plan : Plan
-    fits : callable
-        Number of fits of each slice, tiles times runs, which a shortage of memory may change.
 
     Attributes
     ----------
@@ -57,7 +55,7 @@ class ArrayTarget:
         Slices that have come in.
     """
 
-    def __init__(self, plan: Plan, fits: Callable[[], int]) -> None:
+    def __init__(self, plan: Plan) -> None:
         self.plan, self.units = plan, plan.units
         self.count = len(plan.slices.values)
         shape = (self.count, plan.slices.values.shape[1], *plan.shape)
@@ -68,7 +66,6 @@ class ArrayTarget:
         self.uncertainty = np.full(shape, np.nan, spread) if plan.settings.uncertainty else None
         self.done: dict[int, Account] = {}
         self.events: list[Event] = []
-        self._count_fits = fits
         self._before: dict[int, Account] = {}  # of an earlier result
         self._kept: dict[int, States] = {}
         self._all_kept = True
@@ -79,15 +76,11 @@ class ArrayTarget:
         self._stateless = False  # whether there was no room to keep the state of a slice
         self._short = False  # whether a fit had fewer iterations than usual, though its rule had not ended it
 
-    @property
-    def _fits(self) -> int:
-        return self._count_fits()
-
     def take(self, earlier: Result, *, finish: bool) -> None:
         """Begin with what an earlier result has; with `finish`, slices that had ended are done."""
-        plan = self.plan
+        plan, fits = self.plan, self.plan.setup.fits
         self.events += earlier.history.events
-        parts = [earlier.states[index * self._fits : (index + 1) * self._fits] for index in range(self.count)]
+        parts = [earlier.states[index * fits : (index + 1) * fits] for index in range(self.count)]
         # what is empty is so in the type of the result, of which there may be another now
         there = [index for index, states in enumerate(parts) if any(states) or self.units.holds_nothing(index)]
         for name in ("image", "last", "residual", "uncertainty"):
@@ -183,7 +176,7 @@ class ArrayTarget:
         message = f"slice {index} failed and {_STAYS[index in self._before]}: {in_words(error)}"
         self.events.append(Event(0, FAILED, message))
 
-    def result(self, ladder: Ladder, seconds: float, due: list[int]) -> Result:
+    def result(self, setup: Setup, seconds: float, due: list[int]) -> Result:
         """All slices as one result; those `due` were not begun, and are left as they are."""
         failed = [error for index, error in self._errors.items() if index not in self.plan.slices.unread]
         if failed and not self.done:
@@ -204,7 +197,7 @@ class ArrayTarget:
         warned: tuple[str, ...] = self.extra("the warnings", lambda: tuple(self._warned(accounts, ratios)), ())
         unreached = sorted({*due, *self._ends}.difference(accounts))
         shown = self.extra("the view before and after", lambda: self._glance(sorted(accounts)), None)
-        states = self._all_states()
+        states = self._all_states(setup.fits)
         result = Result(
             image=plan.slices.layout(self.image),
             last=plan.slices.layout(self.last),
@@ -221,8 +214,8 @@ class ArrayTarget:
                 (*self.events, *(event for r in done for event in r.events)),
                 tuple(curve for r in done for curve in r.curves),
             ),
-            settings=ladder.settings,
-            device=ladder.device,
+            settings=setup.settings,
+            device=setup.device,
             seconds=seconds,
             complete=not (self._ends or self._errors),
             whole=not (unreached or self._partly or self._errors.keys() - self._before),
@@ -301,13 +294,13 @@ class ArrayTarget:
         usual = settings.decided(iterations=preset.iterations, stop=preset.stop)
         return iterations_at_most(usual, plan.slices.values.shape[2:], plan.request.fine_voxel_size)
 
-    def _all_states(self) -> States:
-        """States of all fits, one for each run of each slice; empty if not all were kept."""
+    def _all_states(self, fits: int) -> States:
+        """States of all fits, so many for each slice; empty if not all were kept."""
         if not self._kept or not self._all_kept:
             return ()
-        if any(len(states) != self._fits for states in self._kept.values()):
+        if any(len(states) != fits for states in self._kept.values()):
             return ()  # not all in the same tiles, as memory ran out
-        none: States = (None,) * self._fits
+        none: States = (None,) * fits
         return tuple(state for index in range(self.count) for state in self._kept.get(index, none))
 
 

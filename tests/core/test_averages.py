@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip.core import pieces, solve
+from napari_dip.core import pieces
+from napari_dip.core.attempt import Attempt
 from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.guard import Diverged
 from napari_dip.core.langevin import Langevin
@@ -17,14 +18,14 @@ from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.result import Result
 from napari_dip.core.state import has_ended
-from tests.core.tiny import comparisons, finish, guided, live_tensors, picture, problem, psnr, run, tiny
+from tests.core.tiny import comparisons, guided, iterate, live_tensors, picture, problem, psnr, run, tiny
 
 WHITE = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
 
 
 def several(runs: int = 3, **rest: Any) -> Result:
     changes = {name: rest.pop(name) for name in list(rest) if name not in ("states", "should_stop")}
-    return finish(pieces.iterate(problem(), tiny(runs=runs, **changes), **rest))
+    return run(problem(), tiny(runs=runs, **changes), **rest)
 
 
 def single(seed: int, **changes: Any) -> Result:
@@ -65,7 +66,7 @@ def test_all_runs_have_one_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
         mean.add(torch.from_numpy(run(case, guided(seed=seed)).image))
     assert mean.mean is not None
     compared = comparisons(monkeypatch)
-    result = finish(pieces.iterate(case, guided(runs=3)))
+    result = run(case, guided(runs=3))
     assert len(compared) == 1 + 3
     assert np.array_equal(result.image, mean.mean.numpy())
 
@@ -80,13 +81,13 @@ def test_an_error_keeps_no_teacher(monkeypatch: pytest.MonkeyPatch, error: type[
     monkeypatch.setattr(SelfGuidedFitter, "make_step", fail)
     before = live_tensors()
     with pytest.raises(error) as caught:
-        finish(pieces.iterate(case, guided()))
+        run(case, guided())
     assert caught.tb is not None  # the traceback is held, and so are the variables of its frames
     assert live_tensors() == before
 
 
 def test_progress_is_over_all_runs_and_shows_their_mean() -> None:
-    shown = list(pieces.iterate(problem(), tiny(runs=3), interval=0))
+    shown = list(iterate(problem(), tiny(runs=3), interval=0))
     assert [(p.run, p.iteration) for p in shown] == [(r, i) for r in range(3) for i in range(1, 21)]
     fractions = [p.fraction for p in shown]
     assert fractions == sorted(fractions)
@@ -117,24 +118,24 @@ def test_going_on_goes_on_with_every_run() -> None:
 def test_runs_that_had_ended_are_left_as_they_are_where_others_are_to_be_finished() -> None:
     case = replace(problem(), noise=Noise(gain=0, offset=0, read_noise=0.15, sigma=0.15))
     settings = tiny(runs=2, stop="discrepancy", iterations=200)
-    whole = finish(pieces.iterate(case, settings))
+    whole = run(case, settings)
     ended, count = whole.marks
     assert ended < 200
     asked = iter([False] * (ended + count // 2) + [True])
-    half = finish(pieces.iterate(case, settings, should_stop=lambda: next(asked)))
+    half = run(case, settings, should_stop=lambda: next(asked))
     assert [has_ended(state) for state in half.states] == [True, False]
-    result = finish(pieces.iterate(case, settings, states=half.states, finish=True))
+    result = run(case, settings, states=half.states, finish=True)
     assert np.array_equal(result.image, whole.image)
     assert result.marks == whole.marks
     assert result.complete
-    longer = finish(pieces.iterate(case, settings.changed(iterations=10), states=whole.states))
+    longer = run(case, settings.changed(iterations=10), states=whole.states)
     assert longer.iterations == whole.iterations + 20  # whoever wants more of what is complete gets it
 
 
 def test_a_self_guided_run_that_had_ended_is_left_as_it_is_too() -> None:
     case, settings = replace(problem(24, 24), noise=WHITE), guided(stop="auto", iterations=4000)
-    whole = finish(pieces.iterate(case, settings))
-    result = finish(pieces.iterate(case, settings, states=whole.states, finish=True))
+    whole = run(case, settings)
+    result = run(case, settings, states=whole.states, finish=True)
     assert result.iterations == whole.iterations
     assert np.array_equal(result.image, whole.image)
     assert result.complete
@@ -142,14 +143,14 @@ def test_a_self_guided_run_that_had_ended_is_left_as_it_is_too() -> None:
 
 
 def test_a_run_that_diverges_keeps_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = solve.steps
+    plain = Attempt.begin
 
-    def steps(case: Any, settings: Any, **rest: Any) -> Any:
-        if rest.get("seed", 0) != 0:
+    def begin(attempt: Attempt) -> None:
+        if attempt.method.seed != 0:
             raise Diverged("on purpose")
-        return (yield from plain(case, settings, **rest))
+        plain(attempt)
 
-    monkeypatch.setattr(solve, "steps", steps)
+    monkeypatch.setattr(Attempt, "begin", begin)
     result = several()
     assert np.array_equal(result.image, single(0).image)
     assert "on purpose" in result.stop_reason
@@ -160,7 +161,7 @@ def test_a_run_that_diverges_keeps_those_before(monkeypatch: pytest.MonkeyPatch)
 
 
 def iterates(**changes: Any) -> np.ndarray:
-    shown = solve.iterate(problem(), tiny(average=0.0, **changes), interval=0)
+    shown = iterate(problem(), tiny(average=0.0, **changes), interval=0)
     return np.stack([progress.image for progress in shown]).astype(np.float64)
 
 

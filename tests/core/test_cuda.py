@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from napari_dip import denoise
-from napari_dip.core import fidelity, graph, solve, stopping
+from napari_dip.core import fidelity, graph, stopping
 from napari_dip.core.fidelity import Gaussian
 from napari_dip.core.methods import fitter_of
 from napari_dip.core.methods.prior import PriorFitter
@@ -21,7 +21,7 @@ from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Compose, Downsample, Mask
 from napari_dip.core.problem import Problem
 from napari_dip.settings import PRESETS, Settings
-from tests.core.tiny import finish, noisy, not_finite_in_step, picture, psnr, run, tiny
+from tests.core.tiny import finish, iterate, noisy, not_finite_in_step, picture, psnr, run, tiny
 
 pytestmark = pytest.mark.cuda
 
@@ -208,7 +208,7 @@ def test_a_run_gives_the_memory_back(allocated: None, end: str) -> None:
     case = masked_problem()
     asked = iter([False] * 7 + [True] * 99)
     should_stop = (lambda: next(asked)) if end == "stopped" else (lambda: False)
-    steps = solve.iterate(case, tiny(device="cuda"), interval=0, should_stop=should_stop)
+    steps = iterate(case, tiny(device="cuda"), interval=0, should_stop=should_stop)
     next(steps)
     result = steps.close() if end == "closed" else finish(steps)
     assert case.operator.operators[1].known.device.type == "cpu"  # type: ignore[index,union-attr]

@@ -13,14 +13,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_dip.core import fidelity, solve, stopping
+from napari_dip.core import fidelity, stopping
 from napari_dip.core.fidelity import Gaussian
 from napari_dip.core.guard import EVERY, PATIENCE, Diverged
 from napari_dip.core.methods import prior
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.problem import Problem
 from napari_dip.core.result import Result
-from tests.core.tiny import finish, holed, live_tensors, problem, run, tiny
+from tests.core.tiny import finish, holed, iterate, live_tensors, problem, run, tiny
 
 Plan = Callable[[int, Tensor], Tensor]
 Spoil = Callable[[Plan], None]
@@ -140,7 +140,7 @@ def test_a_result_is_finite_whenever_memory_runs_out(spoil: Spoil) -> None:
 
 def test_progress_shows_finite_images_alone(spoil: Spoil) -> None:
     spoil(nan_from(22, 22))
-    for progress in solve.iterate(problem(), tiny(iterations=40), interval=0):
+    for progress in iterate(problem(), tiny(iterations=40), interval=0):
         assert np.isfinite(progress.image).all(), progress.iteration
 
 
@@ -262,7 +262,7 @@ def test_no_tensor_of_a_run_outlives_it(spoil: Spoil, optimiser: str, end: str) 
     asked = iter([False] * 7 + [True] * 99)
     should_stop = (lambda: next(asked)) if end == "stopped" else (lambda: False)
     settings = tiny(optimiser=optimiser, weight_noise=0.01, regulariser="tv", regulariser_weight=0.1)
-    steps = solve.iterate(case, settings, interval=0, should_stop=should_stop)
+    steps = iterate(case, settings, interval=0, should_stop=should_stop)
     next(steps)
     assert live_tensors() > before
     if end == "closed":

@@ -13,10 +13,8 @@ import torch
 
 import napari_dip
 from napari_dip.core import device as devices
-from napari_dip.core import pieces, solve
 from napari_dip.core.device import Device
 from napari_dip.core.guard import Guard
-from napari_dip.core.ladder import Ladder, left_open
 from napari_dip.core.memory import OutOfMemory
 from napari_dip.core.methods.base import Fitter
 from napari_dip.core.methods.prior import PriorFitter
@@ -24,9 +22,11 @@ from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.problem import Problem
 from napari_dip.core.result import Result
+from napari_dip.core.setup import Setup, left_open
+from napari_dip.core.solve import Restoration
 from napari_dip.core.state import SAVING
 from napari_dip.settings import Settings
-from tests.core.tiny import TINY, comparisons, finish, guided, noisy, picture, problem, run, tiny
+from tests.core.tiny import TINY, comparisons, finish, guided, iterate, noisy, picture, problem, run, setup_of, tiny
 
 Fails = Callable[[Fitter], bool]
 SHORTAGES = [
@@ -49,8 +49,9 @@ def auto(**changes: Any) -> Settings:
     return tiny(**{"precision": "auto", **changes})
 
 
-def ladder(settings: Settings, open: tuple[str, ...] = OPEN, **how: Any) -> Ladder:
-    return Ladder(settings, GPU if "device" in open else Device("cpu", "alone"), open, **how)
+def setup(case: Problem, settings: Settings, open: tuple[str, ...] = OPEN) -> Setup:
+    device = GPU if "device" in open else Device("cpu", "alone")
+    return setup_of(case, settings, device=device, open=frozenset(open))
 
 
 def steps(result: Result) -> list[str]:
@@ -59,13 +60,7 @@ def steps(result: Result) -> list[str]:
 
 
 def goes(case: Problem, settings: Settings, open: tuple[str, ...] = OPEN, **how: Any) -> Result:
-    return finish(pieces.iterate(case, settings, ladder=ladder(settings, open), **how))
-
-
-def fitted(
-    case: Problem, settings: Settings, open: tuple[str, ...] = OPEN, shared: Ladder | None = None, **how: Any
-) -> Result:
-    return finish(solve.iterate(case, settings, ladder=shared or ladder(settings, open), **how))
+    return run(case, settings, setup=setup(case, settings, open), **how)
 
 
 @contextmanager
@@ -129,7 +124,7 @@ def test_a_run_goes_on_in_bfloat16_from_the_last_good_state(
     monkeypatch: pytest.MonkeyPatch, error: Exception, iteration: int
 ) -> None:
     with failing(monkeypatch, at(iteration), error=error):
-        result = fitted(problem(), auto(), ("precision", "recompute", "tile"))
+        result = goes(problem(), auto(), ("precision", "recompute", "tile"))
     good = iteration // 10 * 10
     where = f"goes on in bfloat16 from iteration {good}" if good else "begins again in bfloat16"
     assert steps(result) == [where]
@@ -151,7 +146,7 @@ def test_recomputing_gives_the_very_image(
 ) -> None:
     whole = run(problem(), tiny(**knobs))
     with failing(monkeypatch, at(iteration)):
-        result = fitted(problem(), tiny(**knobs), ("recompute",))
+        result = goes(problem(), tiny(**knobs), ("recompute",))
     assert np.array_equal(result.image, whole.image)
     assert np.array_equal(result.history.loss, whole.history.loss)
     assert result.settings.recompute == "on"
@@ -163,7 +158,7 @@ def test_recomputing_gives_the_very_image(
 def test_a_rule_comes_along(monkeypatch: pytest.MonkeyPatch, stop: str) -> None:
     case = replace(problem(), noise=Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1))
     with failing(monkeypatch, at(15)):
-        result = fitted(case, tiny(stop=stop), ("recompute",))
+        result = goes(case, tiny(stop=stop), ("recompute",))
     assert len(steps(result)) == 1
     assert result.complete
     assert np.isfinite(result.image).all()
@@ -203,9 +198,22 @@ def test_the_cpu_goes_on_from_the_whole_image_when_tiles_fail(monkeypatch: pytes
     with failing(monkeypatch, lambda search: search.device != "cpu" and search.iteration >= 12):
         result = goes(case, settings, ("tile", "device"))
     assert steps(result)[-1] == "goes on on the CPU from iteration 10"
-    half = fitted(case, tiny(iterations=10), shared=Ladder(settings, GPU))
+    half = run(case, settings, setup=setup_of(case, tiny(iterations=10), device=GPU))
     assert np.array_equal(result.image, run(case, tiny(iterations=10), state=half.states[0]).image)
     assert result.iterations == 20
+    assert result.complete
+
+
+def test_the_cpu_begins_afresh_when_the_tiles_of_an_earlier_slice_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, settings = problem(3, 300), tiny()
+    whole = setup(case, settings, ("tile", "device"))
+    tiles = whole.with_less_memory()
+    assert tiles is not None
+    assert tiles.settings.tile == 256
+    with failing(monkeypatch, lambda search: search.device != "cpu" and search.iteration >= 12):
+        result = run(case, settings, setup=tiles)
+    assert steps(result) == ["begins again in tiles (tile=128)", "begins again on the CPU"]
+    assert np.array_equal(result.image, run(case, settings).image)
     assert result.complete
 
 
@@ -216,7 +224,7 @@ def test_the_cpu_takes_the_tiles_that_are_left(monkeypatch: pytest.MonkeyPatch) 
         made.append(search.device)
         return len(made) > 35 and search.device != "cpu"  # at the last iteration of the last of three
 
-    whole = finish(pieces.iterate(case, settings))
+    whole = run(case, settings)
     with failing(monkeypatch, fails):
         result = goes(case, settings, ("device",))
     assert result.complete
@@ -246,10 +254,10 @@ def test_at_every_stage_the_run_goes_on(monkeypatch: pytest.MonkeyPatch, owner: 
             return plain(self)
 
         monkeypatch.setattr(Fitter, "losses", property(losses))
-        result = fitted(problem(), tiny(), ("recompute",))
+        result = goes(problem(), tiny(), ("recompute",))
     else:
         with failing(monkeypatch, at(iteration), owner, name) as failed:
-            result = fitted(problem(), tiny(), ("recompute",))
+            result = goes(problem(), tiny(), ("recompute",))
     monkeypatch.undo()
     assert failed == [iteration]
     assert len(steps(result)) == 1
@@ -260,7 +268,7 @@ def test_at_every_stage_the_run_goes_on(monkeypatch: pytest.MonkeyPatch, owner: 
 def test_a_preview_costs_previews_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     with failing(monkeypatch, at(5), name="image"):
         shown = []
-        stream = solve.iterate(problem(), tiny(), ladder=ladder(tiny(), ()), interval=0)
+        stream = iterate(problem(), tiny(), interval=0)
         while True:
             try:
                 shown.append(next(stream).iteration)
@@ -278,7 +286,7 @@ GUIDED = replace(problem(24, 24), noise=Noise(gain=0.0, offset=0.0, read_noise=0
 @pytest.mark.parametrize("iteration", [0, 3, 10])
 def test_a_self_guided_fit_goes_on_too(monkeypatch: pytest.MonkeyPatch, iteration: int) -> None:
     with failing(monkeypatch, at(iteration)):
-        result = fitted(GUIDED, guided(), ("recompute",))
+        result = goes(GUIDED, guided(), ("recompute",))
     assert len(steps(result)) == 1
     assert np.array_equal(result.image, run(GUIDED, guided()).image)
 
@@ -288,7 +296,7 @@ def test_similar_patches_are_compared_on_the_first_rung_alone(monkeypatch: pytes
     """And once more when the image is final, for their share."""
     compared = comparisons(monkeypatch)
     with failing(monkeypatch, lambda search: search.device != "cpu" and search.iteration == iteration):
-        result = fitted(GUIDED, guided(), ("recompute", "device"))
+        result = goes(GUIDED, guided(), ("recompute", "device"))
     assert len(steps(result)) == 2
     assert len(compared) == 2
     assert np.isfinite(result.image).all()
@@ -305,7 +313,7 @@ def test_a_final_image_is_made_on_the_cpu(monkeypatch: pytest.MonkeyPatch, left:
         return plain(self, final)
 
     monkeypatch.setattr(SelfGuidedFitter, "mark", mark)
-    result = fitted(GUIDED, guided(), left)
+    result = goes(GUIDED, guided(), left)
     assert result.complete
     assert (result.device == GPU) is bool(left)  # the fit stays there
     if left:
@@ -328,7 +336,8 @@ def test_when_no_rung_helps_the_run_ends_with_what_there_is(monkeypatch: pytest.
             failed.append(17)
         return bool(failed)
 
-    image = fitted(problem(3, 300), tiny(iterations=17), shared=Ladder(tiny(), GPU)).image
+    case, settings = problem(3, 300), tiny(iterations=17)
+    image = run(case, settings, setup=setup_of(case, settings, device=GPU)).image
     with failing(monkeypatch, fails), failing(monkeypatch, lambda _: bool(failed), name=name):
         result = goes(problem(3, 300), tiny(precision="auto"))
     assert not result.complete
@@ -364,7 +373,7 @@ def test_a_run_that_is_continued_is_never_begun_again_in_tiles(monkeypatch: pyte
 def test_a_stop_after_a_step_down_is_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = iter([False] * 12 + [True])
     with failing(monkeypatch, at(3)):
-        result = fitted(problem(), tiny(), should_stop=lambda: next(asked))
+        result = goes(problem(), tiny(), should_stop=lambda: next(asked))
     assert "stopped by the user" in result.stop_reason
     assert {event.kind for event in result.history.events} == {SAVING}
 
@@ -396,10 +405,10 @@ def test_what_was_chosen_is_never_overridden(
 
 
 def test_a_crowd_is_no_reason_for_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    shared = ladder(tiny(), crowded=lambda: True)
+    work = Restoration(problem(), setup(problem(), tiny()), crowded=lambda: True)
     with failing(monkeypatch, at(0)), pytest.raises(OutOfMemory, match="beside other slices"):
-        finish(pieces.iterate(problem(), tiny(), ladder=shared))
-    assert not shared.tried
+        finish(work.steps())
+    assert not work.setup.tried
 
 
 # ------------------------------------------------------------------------------------------------- from the front door

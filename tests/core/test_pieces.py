@@ -9,21 +9,22 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip.core import pieces, solve
+from napari_dip.core import pieces
+from napari_dip.core.attempt import Attempt
 from napari_dip.core.guard import Diverged
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Blur, Compose, Downsample, Mask, Operator
 from napari_dip.core.problem import Problem
 from napari_dip.core.result import Result
 from napari_dip.core.tiling import Blend, seed_at, tiles_of
-from tests.core.tiny import finish, holed, noisy, picture, problem, run, tiny
+from tests.core.tiny import holed, iterate, noisy, picture, problem, run, tiny
 
 WHITE = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
 
 
 def tiled(case: Problem, **rest: Any) -> Result:
     pace = {name: rest.pop(name) for name in list(rest) if name in ("states", "should_stop", "interval")}
-    return finish(pieces.iterate(case, tiny(**{"tile": 16, "overlap": 6, **rest}), **pace))
+    return run(case, tiny(**{"tile": 16, "overlap": 6, **rest}), **pace)
 
 
 # ---------------------------------------------------------------------------------------------------------- the image
@@ -33,7 +34,7 @@ def test_the_result_is_the_blend_of_a_fit_of_each_tile() -> None:
     case, settings = problem(16, 26), tiny(tile=16, overlap=6, uncertainty=True)
     tiles = tiles_of((16, 26), settings)
     assert len(tiles) == 2
-    result = finish(pieces.iterate(case, settings))
+    result = run(case, settings)
     expected, spread = np.zeros((1, 16, 26)), np.zeros((1, 16, 26))
     for place, part in pieces.cut(case, tiles):
         single = run(part, settings.changed(tile=0, seed=seed_at(0, [p.start for p in place])))
@@ -163,7 +164,7 @@ def test_a_tile_without_known_pixels_stays_empty_and_one_of_one_value_as_it_is()
 
 def test_progress_is_over_all_tiles_and_shows_what_there_is() -> None:
     case = problem(16, 36)
-    shown = list(pieces.iterate(case, tiny(tile=16, overlap=6, runs=2), interval=0))
+    shown = list(iterate(case, tiny(tile=16, overlap=6, runs=2), interval=0))
     assert [(p.tile, p.run, p.iteration) for p in shown] == [
         (t, r, i) for t in range(3) for r in range(2) for i in range(1, 21)
     ]
@@ -201,15 +202,15 @@ def test_states_that_take_too_much_memory_are_not_kept(monkeypatch: pytest.Monke
 
 
 def test_a_tile_that_fails_keeps_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, calls = solve.steps, []
+    plain, begun = Attempt.begin, list[Attempt]()
 
-    def steps(*args: Any, **rest: Any) -> Any:
-        calls.append(args)
-        if len(calls) == 2:
+    def begin(attempt: Attempt) -> None:
+        begun.append(attempt)
+        if len(begun) == 2:
             raise Diverged("on purpose")
-        return (yield from plain(*args, **rest))
+        plain(attempt)
 
-    monkeypatch.setattr(solve, "steps", steps)
+    monkeypatch.setattr(Attempt, "begin", begin)
     result = tiled(problem(16, 36))
     assert np.isfinite(result.image[..., :16]).all()
     assert np.isnan(result.image[..., 16:20]).all()

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import napari_dip
-from napari_dip.core.memory import OutOfMemory
 from napari_dip.core.reason import Reason
 
 
@@ -17,8 +16,6 @@ def test_a_reason_tells_its_sentence() -> None:
     assert end.and_(", in tile 2 of 4").what == end.what
     assert not end.reason.complete
     assert Reason.NOTHING.complete
-    error = OutOfMemory("memory ran out", remedy="use a smaller image")
-    assert (str(error), error.end.what) == ("memory ran out; use a smaller image", "memory ran out")
 
 
 def test_no_sentence_is_read_back() -> None:

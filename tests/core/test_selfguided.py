@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip.core import solve
 from napari_dip.core.augmentation import augmentations
 from napari_dip.core.methods import coverage, selfguided
 from napari_dip.core.methods.coverage import tiles, whole_fit
@@ -25,7 +24,7 @@ from napari_dip.core.pauses import without_pauses
 from napari_dip.core.problem import Problem
 from napari_dip.core.state import SAVING
 from napari_dip.settings import PRESETS, Settings
-from tests.core.tiny import holed, noisy, picture, psnr, run
+from tests.core.tiny import holed, iterate, noisy, picture, psnr, run
 
 WHITE = Noise(gain=0, offset=0, read_noise=0.1, sigma=0.1)
 PHOTONS = Noise(gain=0.02, offset=0.1, read_noise=0.02, sigma=0.1)
@@ -288,7 +287,7 @@ def test_without_similar_patches_none_are_asked(monkeypatch: pytest.MonkeyPatch)
 
 def test_comparing_patches_is_shown_before_the_first_iteration() -> None:
     volume = case(4, 16, 16)
-    before = list(itertools.takewhile(lambda p: p.ready < 1, solve.iterate(volume, small(), interval=1e-9)))
+    before = list(itertools.takewhile(lambda p: p.ready < 1, iterate(volume, small(), interval=1e-9)))
     assert [p.ready for p in before] == pytest.approx(np.arange(1, 12) / 12)  # three steps of four planes
     assert {p.iteration for p in before} == {0}
     assert np.array_equal(before[-1].image, volume.observation)
@@ -298,7 +297,7 @@ def test_the_first_picture_is_that_of_similar_patches_and_comes_with_the_first_i
     search = ready(case(48, 48), stop="iterations")
     assert search._teacher is not None
     patches = search._scaled(search._teacher)
-    steps = solve.iterate(case(48, 48), small(stop="iterations"), interval=1e6)
+    steps = iterate(case(48, 48), small(stop="iterations"), interval=1e6)
     first = next(each for each in steps if each.ready == 1)
     assert first.iteration == 1
     generator = torch.from_numpy(run(case(48, 48), small(iterations=1, similar_patches=False)).last)
@@ -307,7 +306,7 @@ def test_the_first_picture_is_that_of_similar_patches_and_comes_with_the_first_i
 
 
 def test_an_interval_without_end_shows_nothing() -> None:
-    assert list(solve.iterate(case(), small(), interval=np.inf)) == []
+    assert list(iterate(case(), small(), interval=np.inf)) == []
 
 
 def test_half_of_what_is_shown_at_the_end_is_of_similar_patches() -> None:

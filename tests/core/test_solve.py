@@ -12,11 +12,10 @@ import pytest
 import torch
 from numpy.random import mtrand
 
-from napari_dip.core import solve
 from napari_dip.core.operators import Downsample
 from napari_dip.core.result import Result
 from napari_dip.core.state import State
-from tests.core.tiny import finish, holed, picture, problem, psnr, run, tiny
+from tests.core.tiny import finish, holed, iterate, picture, problem, psnr, run, tiny
 
 #: Knobs that draw random numbers, keep an average, or move otherwise.
 WAYS: dict[str, dict[str, Any]] = {
@@ -81,7 +80,7 @@ def test_the_image_has_the_shape_of_the_problem(shape: tuple[int, ...], channels
 def test_the_same_seed_gives_the_same_image_bit_by_bit(way: dict[str, Any]) -> None:
     first = run(problem(), tiny(seed=3, **way))
     torch.manual_seed(99)
-    steps = solve.iterate(problem(), tiny(seed=3, **way), interval=0)
+    steps = iterate(problem(), tiny(seed=3, **way), interval=0)
     for _ in range(20):
         next(steps)
         others_draw()
@@ -146,7 +145,7 @@ def test_the_last_iterate_is_the_result_without_averaging() -> None:
 
 
 def test_every_iterate_takes_part_in_the_average() -> None:
-    plain = solve.iterate(problem(), tiny(average=0.0), interval=0)
+    plain = iterate(problem(), tiny(average=0.0), interval=0)
     iterates = np.stack([progress.image for progress in plain]).astype(np.float64)
     weights = 0.9 ** np.arange(len(iterates) - 1, -1, -1.0)
     assert len(iterates) == 20
@@ -179,7 +178,7 @@ def test_stopping_is_asked_about_before_every_iteration() -> None:
 @pytest.mark.parametrize("at", [1, 2, 9, 10, 19])
 def test_a_stop_is_heard_within_one_iteration(at: int) -> None:
     stop = False
-    steps = solve.iterate(problem(), tiny(), should_stop=lambda: stop, interval=0)
+    steps = iterate(problem(), tiny(), should_stop=lambda: stop, interval=0)
     for progress in steps:
         stop = progress.iteration == at
         if stop:
@@ -205,7 +204,7 @@ def test_the_stop_reason_is_a_sentence() -> None:
 
 
 def test_progress_comes_every_iteration_at_interval_zero() -> None:
-    shown = list(solve.iterate(problem(), tiny(), interval=0))
+    shown = list(iterate(problem(), tiny(), interval=0))
     assert [progress.iteration for progress in shown] == list(range(1, 21))
     fractions = [progress.fraction for progress in shown]
     assert fractions == sorted(fractions)
@@ -221,7 +220,7 @@ def test_progress_comes_every_iteration_at_interval_zero() -> None:
 
 def test_the_last_progress_shows_the_result_and_its_loss() -> None:
     shown = []
-    steps = solve.iterate(problem(), tiny(), interval=0)
+    steps = iterate(problem(), tiny(), interval=0)
     while True:
         try:
             shown.append(next(steps))
@@ -233,7 +232,7 @@ def test_the_last_progress_shows_the_result_and_its_loss() -> None:
 
 
 def test_progress_keeps_its_image_while_the_run_goes_on() -> None:
-    steps = solve.iterate(problem(), tiny(), interval=0)
+    steps = iterate(problem(), tiny(), interval=0)
     first = next(steps).image
     before = first.copy()
     finish(steps)
@@ -242,44 +241,24 @@ def test_progress_keeps_its_image_while_the_run_goes_on() -> None:
 
 def test_progress_keeps_its_distance_in_time() -> None:
     began, shown = time.perf_counter(), []
-    for _ in solve.iterate(problem(), tiny(iterations=150), interval=0.05):
+    for _ in iterate(problem(), tiny(iterations=150), interval=0.05):
         shown.append(time.perf_counter())
     assert len(shown) <= (shown[-1] - began) / 0.05 + 1
-    assert list(solve.iterate(problem(), tiny(), interval=1e9)) == []
+    assert list(iterate(problem(), tiny(), interval=1e9)) == []
 
 
 def test_a_pause_does_not_count_as_slowness() -> None:
     began = time.perf_counter()
-    steps = solve.iterate(problem(), tiny(), interval=0, should_stop=lambda: bool(time.sleep(0.02)))
+    steps = iterate(problem(), tiny(), interval=0, should_stop=lambda: bool(time.sleep(0.02)))
     last = list(steps)[-1]
     assert last.rate > 20 / (time.perf_counter() - began - 10 * 0.02)
 
 
 def test_snapshots_come_whatever_the_interval() -> None:
-    steps = solve.iterate(problem(), tiny(), interval=1e9, snapshot_every=7)
+    steps = iterate(problem(), tiny(), interval=1e9, snapshot_every=7)
     assert [(progress.iteration, progress.snapshot) for progress in steps] == [(7, True), (14, True)]
-    steps = solve.iterate(problem(), tiny(), interval=0, snapshot_every=7)
+    steps = iterate(problem(), tiny(), interval=0, snapshot_every=7)
     assert [progress.iteration for progress in steps if progress.snapshot] == [7, 14]
-
-
-@pytest.mark.parametrize("end", ["finished", "closed", "failed"])
-def test_the_number_of_threads_is_given_back(end: str) -> None:
-    before = torch.get_num_threads()
-
-    def should_stop() -> bool:
-        if end == "failed":
-            raise KeyError("on purpose")
-        return False
-
-    steps = solve.iterate(problem(), tiny(threads=before + 1, iterations=1), interval=0, should_stop=should_stop)
-    if end == "failed":
-        with pytest.raises(KeyError):
-            next(steps)
-    else:
-        next(steps)
-        assert torch.get_num_threads() == before + 1
-        steps.close() if end == "closed" else finish(steps)
-    assert torch.get_num_threads() == before
 
 
 def test_a_problem_is_left_as_it_was() -> None:

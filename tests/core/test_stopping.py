@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip.core import solve, stopping
+from napari_dip.core import stopping
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Downsample
 from napari_dip.core.problem import Problem
 from napari_dip.core.state import State
 from napari_dip.core.stopping import RATIO, RATIO_GUESSED, RATIO_SHARED, HeldOut
 from napari_dip.settings import PRESETS
-from tests.core.tiny import holed, picture, problem, psnr, run, tiny
+from tests.core.tiny import holed, iterate, picture, problem, psnr, run, tiny
 
 WHITE = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
 SHARED = replace(WHITE, correlation=0.6)
@@ -130,7 +130,7 @@ def test_the_curve_of_pixels_held_out_is_lowest_at_the_mark() -> None:
 
 
 def test_progress_has_the_log_so_far_and_the_mark() -> None:
-    steps = solve.iterate(noisy_problem(), tiny(stop="held-out", iterations=200, **LEARNS), interval=0)
+    steps = iterate(noisy_problem(), tiny(stop="held-out", iterations=200, **LEARNS), interval=0)
     shown = list(steps)
     marks = [progress.mark for progress in shown]
     for progress in shown:
@@ -335,7 +335,7 @@ def test_a_rule_of_the_other_method_is_refused() -> None:
 
 def test_the_last_progress_shows_where_the_rule_ended_the_run() -> None:
     shown = []
-    steps = solve.iterate(noisy_problem(), tiny(stop="discrepancy", iterations=1000, **LEARNS), interval=0)
+    steps = iterate(noisy_problem(), tiny(stop="discrepancy", iterations=1000, **LEARNS), interval=0)
     while True:
         try:
             shown.append(next(steps))

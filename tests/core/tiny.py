@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip.core import solve
+from napari_dip.core import device as devices
 from napari_dip.core.fidelity import Gaussian
 from napari_dip.core.methods import selfguided
 from napari_dip.core.operators import Identity, Mask, Operator
 from napari_dip.core.problem import Problem
 from napari_dip.core.result import Progress, Result
+from napari_dip.core.setup import Setup
+from napari_dip.core.solve import Restoration
+from napari_dip.core.state import State
 from napari_dip.settings import PRESETS, Settings
 
 #: Knobs that make an iteration cost about 3 ms.
@@ -90,8 +93,36 @@ def finish(steps: Generator[Progress, None, Result]) -> Result:
             return end.value
 
 
-def run(case: Problem, settings: Settings, **options: Any) -> Result:
-    return finish(solve.iterate(case, settings, **options))
+def setup_of(case: Problem, settings: Settings, **more: Any) -> Setup:
+    """Setup in which nothing may be changed, unless `more` says so."""
+    shape, fine = case.observation.shape[1:], case.image_shape
+    factor = max(f // n for f, n in zip(fine, shape, strict=True))
+    return Setup(
+        **{"settings": settings, "device": devices.choose(settings.device), "shape": shape, "factor": factor, **more}
+    )
+
+
+def iterate(
+    case: Problem, settings: Settings, *, setup: Setup | None = None, state: State | None = None, **how: Any
+) -> Generator[Progress, None, Result]:
+    """Progress of a restoration that shows something; `state` is that of its only piece."""
+    if state is not None:
+        how["states"] = (state,)
+    steps = Restoration(case, setup or setup_of(case, settings), **how).steps()
+    try:
+        while True:
+            progress = next(steps)
+            if progress is not None:
+                yield progress
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+    finally:
+        steps.close()
+
+
+def run(case: Problem, settings: Settings, **how: Any) -> Result:
+    return finish(iterate(case, settings, **how))
 
 
 def psnr(image: np.ndarray, truth: np.ndarray) -> float:

@@ -2,100 +2,160 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import numpy.typing as npt
 from torch import Tensor
 
 from napari_dip.core import device as devices
-from napari_dip.core.device import Device
 from napari_dip.core.guard import GaveUp, Guard
+from napari_dip.core.memory import RAN_OUT, SMALLER
 from napari_dip.core.methods import fitter_of
+from napari_dip.core.methods.base import Fitter
 from napari_dip.core.methods.refine import refined
-from napari_dip.core.problem import Problem
+from napari_dip.core.pauses import without_pauses
+from napari_dip.core.pieces import Piece
 from napari_dip.core.reason import Choice, End, Reason
-from napari_dip.core.state import SAVING, Curve, Event, Mark, State, copy_to, on_host
-from napari_dip.core.stopping import RULES
-from napari_dip.knobs import Method
+from napari_dip.core.setup import Setup
+from napari_dip.core.state import OUT_OF_MEMORY, SAVING, Event, Image, Mark, Outcome, State, copy_to, on_host
+from napari_dip.core.stopping import RULES, Rule, choose
 
-Image = npt.NDArray[Any]
 Made = TypeVar("Made")
 NO_STATE = "memory ran out over a copy of the state: the image is whole, but more iterations are not possible"
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """Images and state of a fit, on the host: the image that the rule marked, the last one, its spread, the state.
+class Start:
+    """Beginning of an attempt: a state to go on from, or a neighbour whose weights a fresh fit begins with.
 
-    `mark` is the iteration of `image`, `iteration` that of `last`. The state is None if there was no memory for it.
+    `first` is the iteration that the run began at. With `finish` a run whose rule had ended it gets no more iterations.
+    `saved` is the outcome of an earlier attempt, which may have come further.
     """
 
-    image: Image
-    last: Image
-    spread: Image | None
-    mark: int
-    iteration: int
-    losses: tuple[float, ...]
-    curves: tuple[Curve, ...]
-    state: State | None
+    state: State | None = None
+    neighbour: State | None = None
+    first: int = 0
+    finish: bool = False
+    saved: Outcome | None = None
 
 
 class Attempt:
-    """A fitter with its guard and its rule.
+    """A fitter with its guard and its rule, until its ``with`` block ends.
 
     Parameters
     ----------
-    problem, method
-        Of the fit.
-    choice : Choice
-        Of the rule.
-    device : Device
-        Where it computes.
-    events : list of Event
-        Log that it appends to.
-    found : dict of str to Tensor
-        Costly results about the problem from earlier attempts; this one adds its own.
+    piece : Piece
+        To be fitted.
+    setup : Setup
+        How.
+    start : Start
+        Where it begins.
+
+    Attributes
+    ----------
+    last : int
+        The last iteration, at the latest.
+    end : End or None
+        Why it ended, if it came to an end.
+    failure : str
+        The message of the shortage of memory that ended it, else empty.
+    error : Exception or None
+        Any other error that ended it.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        method: Method,
-        choice: Choice,
-        device: Device,
-        events: list[Event],
-        found: dict[str, Tensor],
-    ) -> None:
-        self.problem, self.method, self.device, self.events = problem, method, device, events
-        self.rule = RULES[choice.name](problem, method)
-        self.fitter = fitter_of(self.rule.problem, method, device.name)
-        self.fitter.events, self.fitter.found = events, found
-        self.guard = Guard()
-        self._refined: Tensor | None = None
-        self._rule_name = choice.name
+    choice: Choice
+    rule: Rule
+    fitter: Fitter
+    last: int
+    had_ended: bool
 
-    def begin(self, state: State | None, neighbour: State | None, since: int | None = None) -> None:
-        """Begin as `Fitter.begin` does; the rule goes on where it was."""
-        self.fitter.begin(state, neighbour, since)
+    def __init__(self, piece: Piece, setup: Setup, start: Start) -> None:
+        self.problem, self.method = piece.problem, replace(setup.settings.method, seed=piece.seed)
+        self.device, self.start, self.events = setup.device, start, piece.events
+        self.guard = Guard()
+        self.end: End | None = None
+        self.failure = ""
+        self.error: Exception | None = None
+        self._found, self._setup = piece.found, setup
+        self._refined: Tensor | None = None
+
+    def __enter__(self) -> Attempt:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of all tensors."""
+        if hasattr(self, "fitter"):
+            self.fitter.close()
+            self.rule.forget()
+        self.guard.forget()
+        self._refined = None
+
+    def begin(self) -> None:
+        """Make all that the fit needs; the rule goes on where it was."""
+        start, state = self.start, self.start.state
+        self.choice = choose(self.problem, self.method)
+        self.rule = RULES[self.choice.name](self.problem, self.method)
+        self.fitter = fitter_of(self.rule.problem, self.method, self.device.name)
+        self.fitter.events, self.fitter.found = self.events, self._found
+        self.fitter.begin(state, start.neighbour, start.first)
         self.rule.begin(self.fitter)
         self.fitter.watch(self.rule.update)
-        if state is not None and state.rule.get("name") == self._rule_name:
+        if state is not None and state.rule.get("name") == self.choice.name:
             self.rule.resume(copy_to(self.fitter.device)(state.rule["state"]))
         self.guard.begin(self.fitter)
+        self.had_ended = start.finish and self.rule.ended
+        if self.had_ended:  # its image is the one that the rule had marked
+            mark = state and state.rule["state"]["mark"]
+            self.rule.mark = Mark(**copy_to(self.fitter.device)(mark)) if mark else None
+            self.last = self.iteration
+        else:
+            self.last = start.first + self.rule.at_most(self.method.iterations, start.first)
 
-    def end_as_before(self, state: State | None) -> End:
-        """Take the image that the rule had marked when it ended the run."""
-        mark = state and state.rule["state"]["mark"]
-        self.rule.mark = Mark(**copy_to(self.fitter.device)(mark)) if mark else None
-        return Reason.RULE_BEFORE.told(iteration=self.fitter.iteration)
+    def fail(self, error: Exception) -> None:
+        """Take note of what ended it before its end, and keep no variable of the frames that it came through."""
+        if isinstance(error, GaveUp):
+            self.end = Reason.GAVE_UP.told(guard=error)
+            return
+        self.failure = devices.shortage(error)
+        if not self.failure:
+            traceback.clear_frames(error.__traceback__)
+            self.error = error
 
     @property
     def begun(self) -> bool:
         """True once `begin` has completed."""
         return self.guard.good is not None
+
+    @property
+    def iteration(self) -> int:
+        """Iterations of the run so far; 0 before `begin` has completed."""
+        return self.fitter.iteration if self.begun else 0
+
+    def go_on(self) -> Start:
+        """Start of the next attempt, after memory ran out: from the last good state, with the outcome so far."""
+        saved = self.outcome(final=False) if self.iteration > self.start.first else self.start.saved
+        return replace(self.start, state=self.good() or self.start.state, saved=saved)
+
+    def ran_out(self) -> End:
+        """The end of a fit for want of memory."""
+        iterations = max(self.iteration, self.start.saved.iteration if self.start.saved else 0)
+        also = f", also {' and '.join(self._setup.tried)}" if self._setup.tried else ""
+        if iterations == 0:
+            what = f"{RAN_OUT} on {self.device} before the first iteration ({self.failure}){also}"
+            return Reason.NO_MEMORY.told(f"; {SMALLER}", error=what)
+        if self.begun:
+            self._if_there_is_room(lambda: self.guard.rescue(self.fitter))
+        words = {"iterations": iterations, "why": self.failure, "also": also}
+        end = Reason.OUT_OF_MEMORY.told(f"; {SMALLER}", device=self.device, **words)
+        self.events.append(Event(iterations, OUT_OF_MEMORY, str(end)))
+        return end
+
+    def make_room(self) -> None:
+        """Let go of what a step takes, after memory ran out."""
+        if hasattr(self, "fitter"):
+            self.fitter.drop_gradients()
 
     def state(self) -> State:
         """Current state, on the host."""
@@ -103,7 +163,7 @@ class Attempt:
 
     def good(self) -> State | None:
         """Last good state, on the host; None before `begin` has completed, or without memory for a copy."""
-        return None if self.guard.good is None else self._if_there_is_room(self._good)
+        return self._if_there_is_room(self._good) if self.begun else None
 
     def _good(self) -> State:
         good = self.guard.good
@@ -115,11 +175,11 @@ class Attempt:
             replace(good, weights=place(good.weights), optimiser=place(good.optimiser), average=place(good.average))
         )
 
-    def due(self, last: int) -> bool:
+    def due(self) -> bool:
         """True if it is time to look at the loss, which waits for the GPU."""
-        return self.guard.due(self.fitter) or self.fitter.iteration == last
+        return self.guard.due(self.fitter) or self.fitter.iteration == self.last
 
-    def check(self, last: int) -> bool:
+    def check(self) -> bool:
         """Go back to the last good state if the loss jumped; returns False if it did.
 
         Raises
@@ -127,7 +187,7 @@ class Attempt:
         GaveUp, Diverged
             If several returns in a row have not helped.
         """
-        event = self.guard.check(self.fitter, last=self.fitter.iteration == last)
+        event = self.guard.check(self.fitter, last=self.fitter.iteration == self.last)
         if event is None:
             return True
         self.events.append(event)
@@ -165,30 +225,34 @@ class Attempt:
         steps = self.method.refine
         return "" if self._refined is None else f", then {steps} step{'s' * (steps > 1)} of similar patches"
 
-    def rescue(self) -> None:
-        """Go back to the last good state if a loss since the last check was not finite, memory permitting."""
-        self._if_there_is_room(lambda: self.guard.rescue(self.fitter))
-
-    def _if_there_is_room(self, make: Callable[[], Made]) -> Made | None:
-        """Make something, in the second try if need be; None if memory runs out over it."""
+    def _if_there_is_room(
+        self, make: Callable[[], Made], kind: str = "", what: str = "", rest: str = ""
+    ) -> Made | None:
+        """Make something, in the second try if need be; None if memory runs out over it, which is told if of a kind."""
         made, failure = devices.if_memory_allows(lambda: devices.in_two_tries(make, self.fitter.drop_gradients))
         if failure:
             self.fitter.drop_gradients()
+            if kind:
+                self._tell(kind, f"memory ran out over {what} ({failure}){rest}")
         return made
 
-    def outcome(self, *, final: bool, stopped: bool = False, cpu: bool = False) -> Outcome | None:
-        """Outcome so far; None if there is no memory for an image.
+    def outcome(self, *, final: bool, stopped: bool = False) -> Outcome | None:
+        """Outcome so far, or that of an earlier attempt which came further; None if there is no memory for an image.
 
         Parameters
         ----------
         final : bool
-            Make the final image, which takes more time and memory than a preview.
+            Make the final image, which takes more time and memory than a preview: on the CPU, if that is open.
         stopped : bool
             Return the latest image, not the one that the rule has marked.
-        cpu : bool
-            Allow the final image to be made on the CPU if memory runs out.
         """
-        last = self._mark(final, cpu) or self.rule.mark
+        saved = self.start.saved
+        if not self.begun or (saved is not None and self.iteration < saved.iteration):
+            return saved
+        return self._outcome(final=final, stopped=stopped) or saved
+
+    def _outcome(self, *, final: bool, stopped: bool) -> Outcome | None:
+        last = self._mark(final) or self.rule.mark
         if last is None:
             return None
         mark = last if self.rule.mark is None or stopped else self.rule.mark
@@ -197,8 +261,7 @@ class Attempt:
         if image is None:
             return None
         latest = image if best is last.image else self._if_there_is_room(lambda: on_host(last.image))
-        spread = None if mark.spread is None else mark.spread
-        state = self._if_there_is_room(self.state)
+        spread, state = mark.spread, self._if_there_is_room(self.state)
         if state is None and final:
             self._tell(SAVING, NO_STATE)
         return Outcome(
@@ -212,38 +275,28 @@ class Attempt:
             state=state,
         )
 
-    def _mark(self, final: bool, cpu: bool) -> Mark | None:
-        """Image of this iteration; if memory runs out, made on the CPU if `cpu`, else without the costly last steps."""
-        kind = "out of memory"
-        ways: list[tuple[Callable[[], Mark], str, str]] = [  # each with the event that tells of its failure
-            (partial(self.fitter.mark, final=False), "", ""),
-            (self._mark_in_place, "", ""),
-        ]
-        if final and cpu:
-            ways.insert(0, (self._mark_on_cpu, kind, ""))
-        if final:  # the second time there is more room
-            told = (SAVING, ": it is made on the CPU") if cpu else (kind, "")
-            ways = [(self.fitter.mark, "", ""), (self.fitter.mark, *told), *ways]
-        for way, kind, instead in ways:
-            mark, failure = devices.if_memory_allows(way)
-            if mark is not None:
-                return mark
-            self.fitter.drop_gradients()
-            if kind:
-                self._tell(kind, f"memory ran out over the final image ({failure}){instead}")
-        return None
-
-    def _mark_in_place(self) -> Mark:
-        """The image as it stands, which takes no memory where it is an average."""
-        return Mark(self.fitter.iteration, self.fitter.average, None)
+    def _mark(self, final: bool) -> Mark | None:
+        """Image of this iteration; if memory runs out, made on the CPU if open, else without the costly last steps."""
+        mark = None
+        if final:
+            cpu, over = self._setup.has_cpu, "the final image"
+            told = (SAVING, over, ": it is made on the CPU") if cpu else (OUT_OF_MEMORY, over)
+            mark = self._if_there_is_room(self.fitter.mark, *told)
+            if mark is None and cpu:
+                mark = self._if_there_is_room(self._mark_on_cpu, OUT_OF_MEMORY, over)
+        for make in (
+            lambda: self.fitter.mark(final=False),
+            lambda: Mark(self.fitter.iteration, self.fitter.average, None),  # takes no memory where it is an average
+        ):
+            mark = mark or self._if_there_is_room(make)
+        return mark
 
     def _mark_on_cpu(self) -> Mark:
         fitter = fitter_of(self.fitter.problem, replace(self.method, precision="float32"), "cpu")
         fitter.found = self.fitter.found
         try:
             fitter.begin(self.fitter.state("cpu"))
-            for _ in fitter.prepare():
-                pass
+            without_pauses(fitter.prepare())
             return fitter.mark()
         finally:
             fitter.close()
@@ -251,11 +304,5 @@ class Attempt:
     def _tell(self, kind: str, message: str) -> None:
         self.events.append(Event(self.fitter.iteration, kind, message))
 
-    def close(self) -> None:
-        """Let go of all tensors."""
-        self.fitter.close()
-        self.guard.forget()
-        self.rule.forget()
-
     def _with_rule(self, state: State) -> State:
-        return replace(state, rule={"name": self._rule_name, "state": copy_to("cpu")(self.rule.state())})
+        return replace(state, rule={"name": self.choice.name, "state": copy_to("cpu")(self.rule.state())})

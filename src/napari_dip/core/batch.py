@@ -13,9 +13,8 @@ from typing import Any
 
 import torch
 
-from napari_dip.core.result import Progress, Result
+from napari_dip.core.result import Progress, Result, Steps
 
-Steps = Generator[Progress | None, None, Result]
 Named = tuple[int, Steps]
 
 

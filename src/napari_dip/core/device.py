@@ -150,15 +150,22 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
 
 
+def shortage(error: Exception) -> str:
+    """First line of an error that means that memory ran out, of whose frames it keeps no variable; empty for others."""
+    if not is_out_of_memory(error):
+        return ""
+    traceback.clear_frames(error.__traceback__)  # their variables would keep every tensor alive
+    return str(error).split("\n")[0] or type(error).__name__
+
+
 def if_memory_allows(make: Callable[[], Made]) -> tuple[Made | None, str]:
     """Make something. Returns it and no failure, or None and the message if memory ran out over it."""
     try:
         return make(), ""
     except Exception as error:
-        if not is_out_of_memory(error):
+        if not (failure := shortage(error)):
             raise
-        traceback.clear_frames(error.__traceback__)  # their variables would keep every tensor alive
-        return None, str(error).split("\n")[0] or type(error).__name__
+        return None, failure
 
 
 def work_if_memory_allows(work: Generator[float, None, Made]) -> Generator[float, None, tuple[Made | None, str]]:
@@ -166,10 +173,9 @@ def work_if_memory_allows(work: Generator[float, None, Made]) -> Generator[float
     try:
         return (yield from work), ""
     except Exception as error:
-        if not is_out_of_memory(error):
+        if not (failure := shortage(error)):
             raise
-        traceback.clear_frames(error.__traceback__)  # their variables would keep every tensor alive
-        return None, str(error).split("\n")[0] or type(error).__name__
+        return None, failure
 
 
 def in_two_tries(make: Callable[[], Made], make_room: Callable[[], object]) -> Made:
@@ -177,9 +183,8 @@ def in_two_tries(make: Callable[[], Made], make_room: Callable[[], object]) -> M
     try:
         return make()
     except Exception as error:
-        if not is_out_of_memory(error):
+        if not shortage(error):
             raise
-        traceback.clear_frames(error.__traceback__)
     make_room()
     return make()
 

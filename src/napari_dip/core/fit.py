@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,8 +16,8 @@ from napari_dip.core.state import on_host
 _RARELY = 10  # least interval of previews, over the cost of one: they take a tenth of the time at most
 
 
-def fit(attempt: Attempt, last: int, clock: Clock) -> Generator[Progress | None, None, End]:
-    """Fit until the rule ends it, at the latest in iteration `last`; returns why it ended.
+def fit(attempt: Attempt, clock: Clock) -> Generator[Progress | None, None, End]:
+    """Fit until the rule ends it, at the latest in the last iteration; returns why it ended.
 
     Yields
     ------
@@ -28,55 +29,64 @@ def fit(attempt: Attempt, last: int, clock: Clock) -> Generator[Progress | None,
     GaveUp, Diverged
         If the loss leaves the finite numbers, or jumps, again and again.
     """
-    fitter, rule = attempt.fitter, attempt.rule
+    attempt.begin()
+    clock.begin(attempt)
+    fitter, rule, last = attempt.fitter, attempt.rule, attempt.last
     if (yield from clock.through(fitter.prepare())):
         return clock.stopped()
     reason = "" if fitter.iteration < last or rule.ended else rule.look(fitter)
     while fitter.iteration < last and not reason:
         if clock.stops():
-            attempt.check(last)
+            attempt.check()
             return clock.stopped()
         fitter.step()  # perturb, predict, compare, move, average, watch; replayed from a graph on a GPU
-        if attempt.due(last) and attempt.check(last) and not rule.ended:  # waits for the GPU
+        if attempt.due() and attempt.check() and not rule.ended:  # waits for the GPU
             reason = rule.look(fitter)
-        yield clock.progress()
+        yield from clock.shown()
     if not (rule.ended or fitter.helped()):  # a continued run was judged before
         return Reason.AFRESH.told()
     if (yield from clock.through(fitter.finish())):
         return clock.stopped()
     if (yield from clock.through(attempt.refine())):
         return clock.stopped().and_(", over similar patches: the image is the prior's")
-    if not reason:
-        end = Reason.FINISHED.told(iterations=last, remark="" if rule.ended else rule.remark())
-    else:
+    if reason:
         rule.ended, end = True, Reason.RULE.told(rule=reason)
+    elif attempt.had_ended:
+        end = Reason.RULE_BEFORE.told(iteration=last)
+    else:
+        end = Reason.FINISHED.told(iterations=last, remark="" if rule.ended else rule.remark())
     return end.and_(attempt.steps_behind)
 
 
 class Clock:
-    """Timing of a fit: when to show an image, and the stop by the user.
+    """Timing of fits, one after the other: when to show an image, and the stop by the user.
 
     Parameters
     ----------
-    attempt : Attempt
-    last : int
-        The last iteration, at the latest.
     should_stop : callable
         Asked before every iteration. It may block, which pauses the fit and does not lower its rate.
     interval : float
         Least seconds between two images, more if these took over a tenth of the time; 0 for one every iteration.
     snapshot_every : int
         An image at each multiple of so many iterations, whatever the interval; 0 for none.
+    whole : callable
+        Progress of the whole image, from that of a fit.
     """
 
     def __init__(
-        self, attempt: Attempt, last: int, should_stop: Callable[[], bool], interval: float, snapshot_every: int
+        self,
+        should_stop: Callable[[], bool],
+        interval: float,
+        snapshot_every: int,
+        whole: Callable[[Progress], Progress],
     ) -> None:
-        self._attempt, self._last = attempt, last
-        self._should_stop, self._interval, self._every = should_stop, interval, snapshot_every
-        self._first = attempt.fitter.iteration
-        self._began = self._shown = time.perf_counter()
-        self._cost = 0.0
+        self._should_stop, self._interval, self._every, self._whole = should_stop, interval, snapshot_every, whole
+
+    def begin(self, attempt: Attempt) -> None:
+        """Begin with a fit."""
+        self._attempt = attempt
+        self._first, self._began = attempt.iteration, time.perf_counter()
+        self._due = self._began + self._interval
 
     def stops(self) -> bool:
         """True if the user ends the fit here."""
@@ -87,50 +97,49 @@ class Clock:
 
     def stopped(self) -> End:
         """The end of a fit that the user ends here."""
-        return Reason.STOPPED.told(iteration=self._attempt.fitter.iteration, iterations=self._last)
+        return Reason.STOPPED.told(iteration=self._attempt.iteration, iterations=self._attempt.last)
 
-    def progress(self) -> Progress | None:
-        """The image so far, if it is time for it."""
-        fitter, now = self._attempt.fitter, time.perf_counter()
-        snapshot = self._every > 0 and fitter.iteration % self._every == 0
-        if not (snapshot or now - self._shown >= (self._interval and max(self._interval, _RARELY * self._cost))):
-            return None
-        image = self._attempt.preview()  # waits for the GPU
-        self._shown = time.perf_counter() if image is not None else np.inf
-        self._cost = self._shown - now
-        if image is None or not np.isfinite(image).all():
-            return None  # the guard will go back at its next look
-        rule = self._attempt.rule
-        return Progress(
-            image=image,
-            iteration=fitter.iteration,
-            iterations=self._last,
-            loss=fitter.losses[-1],
-            rate=(fitter.iteration - self._first) / (now - self._began),
-            snapshot=snapshot,
-            history=History(np.array(fitter.losses, np.float32), tuple(self._attempt.events), rule.curves),
-            mark=None if rule.mark is None else rule.mark.iteration,
+    def shown(self, ready: float = 1.0) -> Generator[Progress | None, None, None]:
+        """Show the image so far, if it is time for it; `ready` is the share done of other work than iterations."""
+        attempt, now = self._attempt, time.perf_counter()
+        iterates = ready == 1
+        snapshot = iterates and self._every > 0 and attempt.iteration % self._every == 0
+        if not (snapshot or now >= self._due):
+            yield None
+            return
+        image = attempt.preview() if attempt.iteration else on_host(attempt.fitter.observation)
+        if image is None:
+            self._due = np.inf
+            yield None
+            return
+        progress = Progress(
+            image=image, iteration=attempt.iteration, iterations=attempt.last, loss=np.nan, rate=0, ready=ready
         )
+        if iterates:
+            losses, rule = attempt.fitter.losses, attempt.rule
+            progress = replace(
+                progress,
+                loss=losses[-1],
+                rate=(attempt.iteration - self._first) / (now - self._began),
+                snapshot=snapshot,
+                history=History(np.array(losses, np.float32), tuple(attempt.events), rule.curves),
+                mark=None if rule.mark is None else rule.mark.iteration,
+            )
+        yield self._whole(progress) if np.isfinite(image).all() else None  # else the guard will go back
+        shown = time.perf_counter()
+        self._due = shown + (self._interval and max(self._interval, _RARELY * (shown - now)))
 
     def through(self, work: Generator[float, None, None]) -> Generator[Progress | None, None, bool]:
         """Do the work before the first iteration or after the last; returns True if the user stopped it."""
-        attempt, fitter, shown = self._attempt, self._attempt.fitter, time.perf_counter()
         ready = 0.0
         for ready in work:
             if self._should_stop():
                 return True
-            if ready == 1 or not self._interval or time.perf_counter() - shown < self._interval:
+            if ready == 1 or not self._interval:
                 yield None
-                continue
-            image = attempt.preview() if fitter.iteration else on_host(fitter.observation)
-            shown = time.perf_counter()
-            if image is None:
-                yield None
-                continue
-            yield Progress(
-                image=image, iteration=fitter.iteration, iterations=self._last, loss=np.nan, rate=0, ready=ready
-            )
-        self._began = self._shown = time.perf_counter()
-        if ready and not fitter.iteration and self._interval < np.inf:
-            self._shown -= self._interval  # what was prepared is to be seen with the first iteration
+            else:
+                yield from self.shown(ready)
+        self._began = time.perf_counter()
+        soon = ready and not self._attempt.iteration  # what was prepared is to be seen with the first iteration
+        self._due = self._began + (0 if soon and self._interval < np.inf else self._interval)
         return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +11,6 @@ from pathlib import Path
 import torch
 
 from napari_dip.core import device as devices
-from napari_dip.core.reason import Reason
-from napari_dip.core.state import Event
 
 RAN_OUT = "memory ran out"
 SMALLER = "use fewer channels, a smaller image, or device='cpu'"
@@ -29,13 +26,10 @@ _FILES = {
 
 
 class OutOfMemory(MemoryError):
-    """Memory ran out before the first iteration was made; `events` tells what was tried."""
+    """Memory ran out before the first iteration was made; with a remedy."""
 
-    def __init__(self, what: str, events: tuple[Event, ...] = (), remedy: str = "") -> None:
-        end = Reason.NO_MEMORY.told(f"; {remedy}" * bool(remedy), error=what)
-        super().__init__(str(end))
-        self.end = end
-        self.events = events
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(f"{what}; {remedy}" if remedy else what)
 
 
 @contextmanager
@@ -43,14 +37,13 @@ def telling_of_memory() -> Iterator[None]:
     """Say in one way, with a remedy, that memory ran out, whatever library it was that said so."""
     try:
         yield
-    except Exception as error:
-        if isinstance(error, OutOfMemory) or not devices.is_out_of_memory(error):
-            raise
-        traceback.clear_frames(error.__traceback__)
-        words = str(error).split("\n")[0] or type(error).__name__
-    else:
         return
-    raise OutOfMemory(f"{RAN_OUT} ({words})", remedy=SMALLER)
+    except OutOfMemory:
+        raise
+    except Exception as error:
+        if not (words := devices.shortage(error)):
+            raise
+    raise OutOfMemory(f"{RAN_OUT} ({words})", SMALLER)
 
 
 def free(device: str) -> float:

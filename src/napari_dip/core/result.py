@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +13,8 @@ from napari_dip.core.device import Device
 from napari_dip.core.judge.residual import Verdict
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.reason import Choice, End
-from napari_dip.core.state import SAVING, SLOWER, Curve, Event, State
+from napari_dip.core.state import SAVING, SLOWER, Curve, Event, Image, State
 from napari_dip.settings import Settings
-
-Image = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -231,3 +230,7 @@ class Result:
     def choices(self) -> dict[str, str]:
         """Choices and their reasons: headings and sentences."""
         return {"Method": str(self.method), "Stopping rule": str(self.rule)}
+
+
+#: A run: Progress, or None after an iteration that shows nothing, so that several can go round robin.
+Steps = Generator[Progress | None, None, Result]

@@ -1,240 +1,222 @@
-"""Fit one problem, whatever happens: memory runs out, the loss diverges, a neighbour does not help.
+"""Fit one image, whatever happens: memory runs out, the loss diverges, a neighbour does not help.
 
-The loop itself is `napari_dip.core.fit`. `iterate` is the whole protocol: scripts, the command line, the tests and the
-dock widgets consume its stream of `Progress` and take the `Result` at its end; there are no callbacks and no queues.
+The loop itself is `napari_dip.core.fit`, and the pieces that it fits are those of `napari_dip.core.pieces`.
 """
 
 from __future__ import annotations
 
 import time
-import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
-import torch
-
-from napari_dip.core import device as devices
-from napari_dip.core.attempt import Attempt, Outcome
+from napari_dip.core.attempt import Attempt, Start
 from napari_dip.core.fit import Clock, fit
-from napari_dip.core.guard import GaveUp
-from napari_dip.core.ladder import Ladder
 from napari_dip.core.memory import RAN_OUT, SMALLER, OutOfMemory
+from napari_dip.core.pieces import Piece, Pieces, States
 from napari_dip.core.problem import Problem
-from napari_dip.core.reason import Choice, End, Reason
-from napari_dip.core.result import History, Image, Progress, Result
-from napari_dip.core.state import SAVING, Event, State, in_words
-from napari_dip.core.stopping import choose
-from napari_dip.settings import Settings
+from napari_dip.core.reason import End, Reason
+from napari_dip.core.result import Progress, Result, Steps
+from napari_dip.core.setup import Setup
+from napari_dip.core.state import SAVING, Event, State
 
 
-def iterate(problem: Problem, settings: Settings, **how: Any) -> Generator[Progress, None, Result]:
-    """Fit the generator to the observation of one problem.
+class Restoration:
+    """One image under way: piece after piece is fitted, with less memory where that runs out.
 
     Parameters
     ----------
     problem : Problem
         The measurement and its instrument.
-    settings : Settings
-        Knobs of the fit.
+    setup : Setup
+        Settings and device, and what may be changed of them.
+    states : tuple of State or None
+        Of an earlier result, one for each run of each tile: the fits go on from there for ``settings.iterations`` more.
+    neighbours : tuple of State or None
+        Final states of the fits of a similar image: a self-guided fit starts from those weights and trains a quarter as
+        long. Falls back to a fresh start where that does not help.
     should_stop : callable
         Asked before every iteration; true ends the run with what there is. It may block, which pauses the run.
-    state : State, optional
-        Of an earlier result: the run goes on from there for ``settings.iterations`` more.
-    since : int, optional
-        The iteration that the run began at, if the state is of a run that did not come to its end and is to.
-    ladder : Ladder, optional
-        Steps that may be taken when memory runs out; by default none.
-    neighbour : State, optional
-        Final state of the run of a similar image: a self-guided fit starts from those weights and trains a quarter as
-        long. Falls back to a fresh start where that does not help.
-    seed : int, optional
-        In place of that of the settings.
     interval : float
         Seconds between two `Progress`, at the least; 0 for one every iteration. Each costs a copy of the image to the
         host, and waits for the GPU; of a self-guided fit, a prediction of the image. Together they take a tenth of the
         time at most, unless the interval is 0.
     snapshot_every : int
         A `Progress` at each multiple of so many iterations, whatever the interval; 0 for none.
-    found : dict of str to Tensor, optional
-        Costly results about the problem from other runs of it; this one adds its own.
+    finish : bool
+        True if fits whose rule had ended them get no more iterations: others that were stopped are to be finished.
+    crowded : callable
+        True while others share the device: then fewer of them are the remedy for a shortage of memory.
 
-    Yields
-    ------
-    Progress
-        With the image (C, *S) so far, in scaled intensities.
-
-    Returns
-    -------
-    Result
-        With its images (C, *S) in scaled intensities; the residual is zero where the observation is not known.
-
-    Raises
-    ------
-    OutOfMemory
-        Before the first iteration is done. Later the run ends with what there is.
-    Diverged
-        If the loss never was finite.
+    Attributes
+    ----------
+    setup : Setup
+        How it is computed now.
     """
-    return (yield from shown(steps(problem, settings, **how)))
 
+    def __init__(
+        self,
+        problem: Problem,
+        setup: Setup,
+        *,
+        states: States = (),
+        neighbours: States = (),
+        should_stop: Callable[[], bool] = lambda: False,
+        interval: float = 0.25,
+        snapshot_every: int = 0,
+        finish: bool = False,
+        crowded: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.problem, self.setup = problem, setup
+        self._neighbours, self._finish, self._crowded = neighbours, finish, crowded
+        self._pace = should_stop, interval, snapshot_every
+        self._events: list[Event] = []
+        self._continued = bool(states)
+        self._begin(states)
+        self._kept: Result | None = None  # what there was before it began again
+        self._good: dict[int, States] = {}  # for each size of tiles that was left, states to go on from
 
-def shown(steps: Generator[Progress | None, None, Result]) -> Generator[Progress, None, Result]:
-    """The progress that a run shows, without the None between."""
-    try:
-        while True:
-            progress = next(steps)
-            if progress is not None:
-                yield progress
-    except StopIteration as end:
-        result: Result = end.value
-        return result
-    finally:
-        steps.close()
+    def steps(self) -> Steps:
+        """Fit all pieces.
 
+        Yields
+        ------
+        Progress or None
+            Its image (C, *image), in scaled intensities, is the whole so far: NaN where no tile is fitted yet. The
+            current run counts by the share of its iterations. None after each iteration that shows nothing.
 
-def steps(
-    problem: Problem,
-    settings: Settings,
-    *,
-    should_stop: Callable[[], bool] = lambda: False,
-    state: State | None = None,
-    neighbour: State | None = None,
-    since: int | None = None,
-    ladder: Ladder | None = None,
-    interval: float = 0.25,
-    snapshot_every: int = 0,
-    finish: bool = False,
-    found: dict[str, torch.Tensor] | None = None,
-    seed: int | None = None,
-) -> Generator[Progress | None, None, Result]:
-    """`iterate`, with None after each iteration that shows nothing, so that several runs can go round robin.
+        Returns
+        -------
+        Result
+            Its images (C, *S), in scaled intensities, are blended from those of the tiles, and NaN where there was
+            none; the residual is zero where the observation is not known. Of a tile, image and last are the means of
+            its runs, the uncertainty is the standard deviation between and within them. A run that was stopped or
+            failed is left out, unless it is the first of its tile. Tiles without a known pixel are left out, and those
+            of one value come back as they are. The states of what was not reached are those that were handed in.
 
-    With `finish` a run whose rule had ended it gets no more iterations: others that were stopped are to be finished.
-    """
-    ladder = ladder or Ladder(settings, devices.choose(settings.device))
-    method = settings.method if seed is None else replace(settings.method, seed=seed)
-    choice = choose(problem, method)
-    threads, began = torch.get_num_threads(), time.perf_counter()
-    first = (state.iteration if state else 0) if since is None else since
-    events: list[Event] = []
-    found = {} if found is None else found
-    saved: Outcome | None = None  # of the rung before
-    while True:
-        failure = ""
-        try:
-            attempt = Attempt(problem, ladder.applied(method), choice, ladder.device, events, found)
-        except Exception as error:
-            if saved is None or not devices.is_out_of_memory(error):
-                raise
-            words = {"iterations": saved.iteration, "why": in_words(error), "also": ""}
-            end = Reason.OUT_OF_MEMORY.told(f"; {SMALLER}", device=ladder.device, **words)
-            events.append(Event(saved.iteration, "out of memory", str(end)))
-            break
-        devices.use_threads(method.threads)
-        try:
+        Raises
+        ------
+        OutOfMemory
+            Before the first iteration is done. Later the run ends with what there is.
+        Diverged
+            If the loss never was finite.
+        """
+        began, clock = time.perf_counter(), Clock(*self._pace, self._whole)
+        for attempt in self._attempts():
             try:
-                attempt.begin(state, neighbour, first)
-                over = finish and attempt.rule.ended
-                before = attempt.end_as_before(state) if over else None
-                last = attempt.fitter.iteration if over else first + attempt.rule.at_most(method.iterations, first)
-                end = yield from fit(attempt, last, Clock(attempt, last, should_stop, interval, snapshot_every))
-                if before is not None and end.reason.complete:
-                    end = before.and_(attempt.steps_behind)
-                if end.reason is Reason.AFRESH:
-                    events.append(Event(attempt.fitter.iteration, "afresh", str(end)))
-                    state, neighbour, saved = None, None, None
-                    continue
-            except GaveUp as error:
-                end = Reason.GAVE_UP.told(guard=error)
+                attempt.end = yield from fit(attempt, clock)
             except Exception as error:
-                if not devices.is_out_of_memory(error):
-                    traceback.clear_frames(error.__traceback__)  # their variables would keep every tensor alive
-                    raise
-                failure = str(error).split("\n")[0] or type(error).__name__
-            # out of memory goes on here, outside the except block: the traceback would keep every tensor alive
-            if failure:
-                attempt.fitter.drop_gradients()
-                if how := ladder.lower():
-                    if attempt.begun and attempt.fitter.iteration > max(first, _reached(saved)):
-                        saved = attempt.outcome(final=False) or saved
-                    state = attempt.good() or state
-                    sentence = f"{RAN_OUT} on {attempt.device} ({failure})"
-                    events.append(step_down(state.iteration if state else 0, sentence, how))
-                    continue
-                ladder.good = (attempt.good() or state) if ladder.cuts else None
-                state = neighbour = None  # which an error would keep
-                end = _ran_out(ladder, attempt, failure, saved)
+                attempt.fail(error)
+        return self._result(time.perf_counter() - began)
+
+    def _whole(self, progress: Progress) -> Progress:
+        return self._pieces.whole(progress)
+
+    def _begin(self, states: States) -> None:
+        """Begin with all pieces, in the tiles of this setup."""
+        self._fresh = not states
+        self._pieces = Pieces(self.problem, self.setup.settings, states, self._neighbours)
+        self._shortage: End | None = None
+
+    def _attempts(self) -> Iterator[Attempt]:
+        """Attempts at all pieces; if memory runs out before any is complete, at those of other tiles."""
+        while True:
+            for piece in self._pieces:
+                yield from self._attempts_at(piece)
+            less = self.setup.with_less_memory() if self._shortage and self._may_cut else None
+            if less is None:
+                return
+            self._begin_again(less)
+
+    def _attempts_at(self, piece: Piece) -> Iterator[Attempt]:
+        """Attempts at one piece, with less and less memory, each from the last good state of the one before."""
+        first = piece.state.iteration if piece.state and self._continued else 0
+        start = Start(piece.state, piece.neighbour, first, self._finish)
+        while True:
+            with Attempt(piece, self.setup, start) as attempt:
+                yield attempt
+                if attempt.failure and (less := self._less(attempt)):
+                    start = attempt.go_on()
+                    sentence = f"{RAN_OUT} on {attempt.device} ({attempt.failure})"
+                    piece.events.append(self._step_down(less, sentence, start.state))
+                elif attempt.end is not None and attempt.end.reason is Reason.AFRESH:
+                    piece.events.append(Event(attempt.iteration, "afresh", str(attempt.end)))
+                    start = Start(first=first, finish=self._finish)
+                else:
+                    self._settle(piece, attempt)
+                    self._events += piece.events
+                    return
+
+    def _less(self, attempt: Attempt) -> Setup | None:
+        """The next setup, if a fit that memory ran out in can go on with it; None if there is none, or it cuts."""
+        attempt.make_room()
+        if self._crowded():
+            where = f"{RAN_OUT} on {attempt.device} beside other slices"
+            raise OutOfMemory(f"{where} ({attempt.failure})", "use at_once=1")
+        less = self.setup.with_less_memory(self._may_cut)
+        return less if less and less.settings.tile == self.setup.settings.tile else None
+
+    @property
+    def _may_cut(self) -> bool:
+        """True if tiles are open, and nothing is complete yet that would have to start again in others."""
+        return self._fresh and "tile" in self.setup.open and not self._pieces.any_complete
+
+    def _settle(self, piece: Piece, attempt: Attempt) -> None:
+        """Take in a piece that came to an end, one way or the other."""
+        if attempt.error is not None:
+            self._pieces.fail(attempt.error)
+            return
+        end = attempt.end
+        if end is None:
+            end = self._shortage = attempt.ran_out()
+            if self._may_cut and (good := attempt.good() or attempt.start.state):
+                states = (good if number == piece.number else None for number in range(self._pieces.count))
+                self._good.setdefault(self.setup.settings.tile, tuple(states))
+        if end.reason is not Reason.NO_MEMORY:
             # whoever stops a run by hand wants what is on the screen, and wants it soon
             stopped = end.reason is Reason.STOPPED
-            if attempt.begun and attempt.fitter.iteration >= _reached(saved):
-                saved = attempt.outcome(final=not stopped, stopped=stopped, cpu=ladder.has_cpu) or saved
-        finally:
-            attempt.close()
-            torch.set_num_threads(threads)
-        break
-    if saved is None:
-        raise OutOfMemory(f"{RAN_OUT} on {attempt.device} over the final image", remedy=SMALLER)
-    ladder.cuts &= not end.reason.complete
-    return Result(
-        image=saved.image,
-        last=saved.last,
-        residual=_residual(problem, saved.image, events),
-        uncertainty=saved.spread,
-        noise=problem.noise,
-        method=Choice(method.name, "chosen by the user"),
-        rule=choice,
-        marks=(saved.mark,),
-        iterations=saved.iteration,
-        end=end,
-        history=History(np.array(saved.losses, np.float32), tuple(events), saved.curves),
-        settings=ladder.changed(settings),
-        device=ladder.device,
-        seconds=time.perf_counter() - began,
-        complete=end.reason.complete,
-        states=() if saved.state is None else (saved.state,),
-    )
+            if outcome := attempt.outcome(final=not stopped, stopped=stopped):
+                self._pieces.settle(attempt.choice, outcome, end)
+                return
+            what = f"{RAN_OUT} on {attempt.device} over the final image"
+            end = self._shortage = Reason.NO_MEMORY.told(f"; {SMALLER}", error=what)
+        self._pieces.leave(end, over=True)
 
+    def _step_down(self, less: Setup, sentence: str, state: State | None) -> Event:
+        """Go on with less memory; returns the event that says so."""
+        iteration, how = state.iteration if state else 0, less.tried[-1]
+        where = f"goes on {how} from iteration {iteration}" if iteration else f"begins again {how}"
+        self.setup = less
+        return Event(iteration, SAVING, f"{sentence}: {where}")
 
-def _residual(problem: Problem, image: Image, events: list[Event]) -> Image:
-    """Residual of an image; NaN where there is no memory for it, which costs no image."""
-    residual, _ = devices.if_memory_allows(lambda: problem.residual(image))
-    if residual is not None:
-        return residual
-    events.append(Event(0, SAVING, "memory ran out over the residual, which is not known"))
-    return np.full_like(problem.observation, np.nan)
+    def _begin_again(self, less: Setup) -> None:
+        """Begin again in other tiles; on the CPU, whole from the last good state."""
+        assert self._shortage is not None
+        others = [event for event in self._events if event.kind != SAVING]
+        self._events = [event for event in self._events if event.kind == SAVING]
+        if self._kept is None and self._pieces.done:
+            self._kept = self._pieces.result(self.setup, others, 0)
+        states = self._good.get(less.settings.tile, ())
+        self._events.append(self._step_down(less, self._shortage.what, next(filter(None, states), None)))
+        self._begin(states)
 
+    def _result(self, seconds: float) -> Result:
+        """What came of it all, or of the first tiles if they came further.
 
-def step_down(iteration: int, sentence: str, how: str) -> Event:
-    """The event of a run that goes on with less memory."""
-    where = f"goes on {how} from iteration {iteration}" if iteration else f"begins again {how}"
-    return Event(iteration, SAVING, f"{sentence}: {where}")
-
-
-def _reached(saved: Outcome | None) -> int:
-    return saved.iteration if saved else 0
-
-
-def _ran_out(ladder: Ladder, attempt: Attempt, failure: str, saved: Outcome | None) -> End:
-    """The end of a run for want of memory.
-
-    Raises
-    ------
-    OutOfMemory
-        If there is nothing to end with.
-    """
-    iterations = max(attempt.fitter.iteration if attempt.begun else 0, _reached(saved))
-    also = f", also {' and '.join(ladder.tried)}" if ladder.tried else ""
-    where = f"{RAN_OUT} on {attempt.device}"
-    if ladder.crowded():
-        raise OutOfMemory(f"{where} beside other slices ({failure})", remedy="use at_once=1")
-    if iterations == 0:
-        told = tuple(event for event in attempt.events if event.kind == SAVING)
-        raise OutOfMemory(f"{where} before the first iteration ({failure}){also}", told, SMALLER)
-    if attempt.begun:
-        attempt.rescue()
-    words = {"iterations": iterations, "why": failure, "also": also}
-    end = Reason.OUT_OF_MEMORY.told(f"; {SMALLER}", device=attempt.device, **words)
-    attempt.events.append(Event(iterations, "out of memory", str(end)))
-    return end
+        Raises
+        ------
+        OutOfMemory
+            If there is nothing.
+        """
+        pieces, kept = self._pieces, self._kept
+        if self._shortage is not None:
+            iterations = sum(fit.iterations for fit in pieces.done)
+            if kept is not None and (not pieces.done or self._may_cut or iterations < kept.iterations):
+                end = kept.end.and_(f"; {' and '.join(self.setup.tried)} it ran out too")
+                history = replace(kept.history, events=(*self._events, *kept.history.events))
+                setup = self.setup
+                return replace(
+                    kept, end=end, history=history, settings=setup.settings, device=setup.device, seconds=seconds
+                )
+            if not pieces.done:
+                raise OutOfMemory(str(self._shortage))
+        return pieces.result(self.setup, self._events, seconds)

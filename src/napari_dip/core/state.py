@@ -10,8 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+Image = npt.NDArray[Any]
 #: Kinds of events that a run goes on from, at the cost of time or digits.
 SLOWER, SAVING = "no CUDA graph", "less memory"
+#: The kind of those that memory ran out in, and an image or a part of it was lost or made worse.
+OUT_OF_MEMORY = "out of memory"
 #: The kind of those that cost a slice, a tile or a run.
 FAILED = "failed"
 STATES_AT_MOST = 2**30  # bytes of states that a result keeps for going on
@@ -97,6 +100,23 @@ class Mark:
     iteration: int
     image: Tensor
     spread: Tensor | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Images and state of a fit, on the host: the image that the rule marked, the last one, its spread, the state.
+
+    `mark` is the iteration of `image`, `iteration` that of `last`. The state is None if there was no memory for it.
+    """
+
+    image: Image
+    last: Image
+    spread: Image | None
+    mark: int
+    iteration: int
+    losses: tuple[float, ...]
+    curves: tuple[Curve, ...]
+    state: State | None
 
 
 def copy_to(device: str) -> Callable[[Any], Any]:

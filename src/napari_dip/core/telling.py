@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import warnings
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -25,13 +24,3 @@ def quietly() -> Iterator[None]:
         yield
     finally:
         _quiet.reset(before)
-
-
-@contextlib.contextmanager
-def ignoring(category: type[Warning]) -> Iterator[None]:
-    """Ignore such warnings of others, in the main thread: from any other that would change the filters of all."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    with warnings.catch_warnings(action="ignore", category=category):
-        yield
