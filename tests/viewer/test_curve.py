@@ -272,3 +272,17 @@ def test_a_long_run_ends_with_a_notification(viewer, run, picture, monkeypatch):
     run()
     assert len(told) == 1
     assert "'cells denoised [1]'" in told[0]
+
+
+def test_the_curve_is_scrolled_to_and_the_rest_stays_in_reach(viewer, run, qtbot, picture):
+    viewer.add_image(picture)
+    widget = run()
+    widget.resize(340, 700)
+    widget.grab()
+    widget._scroller.start(0)
+    qtbot.wait(50)
+    bar = widget._scroll.verticalScrollBar()
+    assert bar.maximum() > 0
+    assert bar.value() > bar.maximum() / 2
+    plot = widget.curve.plot
+    assert widget._scroll.viewport().rect().contains(plot.mapTo(widget._scroll.viewport(), plot.rect().center()))

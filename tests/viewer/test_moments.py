@@ -93,7 +93,7 @@ def test_curves_of_several_fits_lie_behind_each_other():
         moments.add(progress(length - 10, run=run, runs=2), lambda shown: 20 + shown.run)
         moments.add(progress(length, run=run, runs=2, mark=length - 5), lambda shown: 30 + shown.run)
     chart = moments.chart(0)
-    assert chart.length == 50
+    assert (chart.length, chart.fits) == (50, 2)
     assert chart.mark == 30 + 15
     assert [place for place, _ in chart.moments] == [20, 30, 40, 50]
     psnr, ratio, loss = chart.rows

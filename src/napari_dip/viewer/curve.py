@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_dip.viewer.controls import button
@@ -34,7 +35,14 @@ class CurvePanel(Section):
     viewer : napari.viewer.Viewer
     live : Live
         Shows the moments in the preview layer, and says how much memory they may take.
+
+    Attributes
+    ----------
+    appeared : Signal
+        The curve of a run is there, or has grown, or is complete.
     """
+
+    appeared = Signal()
 
     def __init__(self, viewer: Any, live: Live) -> None:
         super().__init__("Curve")
@@ -43,6 +51,7 @@ class CurvePanel(Section):
         self._under_way: int | None = None  # the slice that is fitted now
         self._following = False  # the sliders go with the run
         self._moving = False  # it is us who move them
+        self._new = False  # a run has begun or ended, and nothing is drawn since
         self.moments = Moments(0)
         self.rate = 0.0  # iterations a second, of the last fit
         self.chosen: Moment | None = None  # None: what there is now
@@ -82,7 +91,7 @@ class CurvePanel(Section):
         if not isinstance(restoration, Restoration):
             return self.forget()
         self._restoration, self.moments = restoration, moments
-        self.chosen, self._under_way = None, None
+        self.chosen, self._under_way, self._new = None, None, True
         return self.refresh()
 
     def show_progress(self, progress: Progress | BlockProgress) -> bool:
@@ -97,7 +106,7 @@ class CurvePanel(Section):
 
     def end(self) -> None:
         """The run is over."""
-        self._under_way, self._following = None, False
+        self._under_way, self._following, self._new = None, False, True
         self.leave()
 
     def forget(self) -> None:
@@ -198,6 +207,12 @@ class CurvePanel(Section):
             return seen
         return self._under_way if self._under_way in there else there[0]
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Tell that the curve has grown."""
+        super().resizeEvent(event)
+        if event.size().height() > event.oldSize().height():
+            self.appeared.emit()
+
     def _draw(self) -> None:
         there = self._restoration is not None and bool(self.moments.slices)
         self.setVisible(there)
@@ -214,22 +229,27 @@ class CurvePanel(Section):
         self._chart = self.moments.chart(self._slice)
         self.plot.draw(self._chart)
         self._tell()
+        if self._new:
+            self._new = False
+            self.appeared.emit()
 
     def _tell(self) -> None:
         """Place the marker, and say what it is at."""
         chart, at = self._chart, self._chart.place(self.chosen)
-        seen = slice_in_view(self._viewer, self._source)
-        of = f"{slice_name(self._source, self._slice)}: " if self._source.leading and self._slice != seen else ""
+        shown, seen = self._slice, slice_in_view(self._viewer, self._source)
+        of = f" of {slice_name(self._source, shown)}" if shown not in (seen, self._under_way) else ""
         if at is not None:
-            words = f"{of}iteration {at} of {chart.length} is shown in the preview."
-        elif self.running:
-            words = f"{of}now at iteration {chart.length}."
+            words = f"Iteration {at} of {chart.length}{of} is shown in the preview."
+        elif self.running and shown == self._under_way:
+            words = f"Now at iteration {chart.length}."
+        elif chart.fits > 1:
+            words = f"The result{of} comes from all {chart.fits} fits. Drag the line to see another image."
         else:
             at = chart.mark or chart.length
-            words = f"{of}the result is that of iteration {at} of {chart.length}. Drag the line to see another moment."
+            words = f"The result{of} is that of iteration {at} of {chart.length}. Drag the line to see another image."
         self.plot.place(chart.length if at is None else at)
-        self._words.setText(words[0].upper() + words[1:])
-        megabytes = f"{self.moments.bytes / 2**20:.3g} of {self._live.memory.value} MB"
+        self._words.setText(words)
+        megabytes = f"{self.moments.bytes / 2**20:.1f} of {self._live.memory.value} MB"
         self.setText(f"Curve ({self.moments.count} moments, {megabytes})")
         self.keep_button.setEnabled(self.chosen is not None or self.running)
         self.now_button.setEnabled(self.chosen is not None)

@@ -117,8 +117,8 @@ class Chart:
     Attributes
     ----------
     rows : tuple of Row
-    length : int
-        Iterations made so far.
+    length, fits : int
+        Iterations made so far, and fits that they are of: tiles times runs.
     mark : int or None
         The one whose image the rule has marked.
     moments : tuple of (int, Moment)
@@ -127,6 +127,7 @@ class Chart:
 
     rows: tuple[Row, ...] = ()
     length: int = 0
+    fits: int = 0
     mark: int | None = None
     moments: tuple[tuple[int, Moment], ...] = ()
 
@@ -238,6 +239,7 @@ class Moments:
             return Chart(
                 rows=tuple(map(_joined, parts.values())),
                 length=begins[-1],
+                fits=len(fits),
                 mark=None if not fits or fits[-1].mark is None else begins[-2] + fits[-1].mark,
                 moments=tuple(
                     (begin + moment.about.iteration, moment)

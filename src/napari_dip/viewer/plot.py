@@ -112,7 +112,7 @@ class _Values(pg.AxisItem):
         return [(None, inside[:: max(1, -(-len(inside) // room))])]
 
     def tickStrings(self, values: list[float], scale: float, spacing: Any) -> list[str]:
-        return [f"{10**value if self.logMode else value:.4g}" for value in values]
+        return [f"{10**value if self.logMode else value:.5g}" for value in values]
 
 
 class _Drawn:

@@ -84,7 +84,7 @@ class RestoreWidget(QWidget):
         self.files = SettingsFile(self._viewer, self.form)
         folded = Section("Settings as a file", self.files), Section("Camera", self.inputs.camera)
         self._chosen_before = (self.inputs, self.noise, self.form, *folded, self.live)
-        for part in (*self._chosen_before, self.trust):
+        for part in (*self._chosen_before, self.trust, self.curve):
             inside.addWidget(part)
         inside.addStretch()
         self._scroll = QScrollArea()
@@ -92,9 +92,12 @@ class RestoreWidget(QWidget):
         self._scroll.setWidgetResizable(True)
         self._scroll.setFrameShape(QFrame.Shape.NoFrame)
         self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._opened: QWidget = self.trust  # the section to scroll to
+        self._scroller = QTimer(self)
+        self._scroller.setSingleShot(True)
+        self._scroller.timeout.connect(self._scroll_to_opened)
         layout = QVBoxLayout(self)
         layout.addWidget(self._scroll, stretch=1)
-        layout.addWidget(self.curve)
         layout.addWidget(self._sentence)
         layout.addWidget(self.cost)
         layout.addWidget(self.controls)
@@ -128,7 +131,8 @@ class RestoreWidget(QWidget):
         self.controls.progressed.connect(self._on_progress)
         self.controls.ended.connect(self._on_ended)
         self.trust.asked.connect(self.look_again)
-        self.trust.toggled.connect(self._reveal_trust)
+        self.trust.toggled.connect(partial(self._reveal, self.trust))
+        self.curve.appeared.connect(partial(self._reveal, self.curve))
         self._looker.answered.connect(self._on_looked)
         self._loader.answered.connect(self._on_loaded)
 
@@ -366,9 +370,13 @@ class RestoreWidget(QWidget):
 
     # -- trust --------------------------------------------------------------------------------------------------
 
-    def _reveal_trust(self) -> None:
-        """Scroll to the section when it is unfolded, for it opens below the fold."""
-        QTimer.singleShot(50, partial(self._scroll.ensureWidgetVisible, self.trust))  # when it is laid out
+    def _reveal(self, section: QWidget, *_: Any) -> None:
+        """Scroll to a section that opens below the fold, as soon as it is laid out."""
+        self._opened = section
+        self._scroller.start(100)
+
+    def _scroll_to_opened(self) -> None:
+        self._scroll.ensureWidgetVisible(self._opened)
 
     def look_again(self) -> None:
         """Find out about the last result what is switched on now."""
