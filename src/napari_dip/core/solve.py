@@ -200,7 +200,7 @@ class Restoration:
         self._begin(states)
 
     def _result(self, seconds: float) -> Result:
-        """What came of it all, or of the first tiles if they came further.
+        """Result of the last setup, or of an earlier one that came further.
 
         Raises
         ------

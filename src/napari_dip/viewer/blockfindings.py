@@ -16,7 +16,7 @@ NOT_OF_BLOCKS = "it needs whole slices in memory, but the result is written bloc
 
 
 def residual(stream: Stream, restored: Restored, wanted: Wanted) -> Findings:
-    """What was removed, and in how many blocks structure was."""
+    """Map of what was removed, and the number of blocks with structure in it."""
     spread = _sigma(restored)
     limits = (-3 * spread, 3 * spread)
     shown = _map(stream, restored, RESIDUAL, stream.source.geometry.coloured("PiYG", limits))
