@@ -46,12 +46,8 @@ class Attempt:
 
     Parameters
     ----------
-    piece : Piece
-        To be fitted.
-    setup : Setup
-        How.
-    start : Start
-        Where it begins.
+    piece, setup, start
+        What is fitted, how, and from where.
 
     Attributes
     ----------
@@ -239,12 +235,8 @@ class Attempt:
     def outcome(self, *, final: bool, stopped: bool = False) -> Outcome | None:
         """Outcome so far, or that of an earlier attempt which came further; None if there is no memory for an image.
 
-        Parameters
-        ----------
-        final : bool
-            Make the final image, which takes more time and memory than a preview: on the CPU, if that is open.
-        stopped : bool
-            Return the latest image, not the one that the rule has marked.
+        A `final` image takes more time and memory than a preview; it is made on the CPU if it must be and that is open.
+        If `stopped`, its image is the latest, not the one that the rule has marked.
         """
         saved = self.start.saved
         if not self.begun or (saved is not None and self.iteration < saved.iteration):

@@ -26,11 +26,6 @@ from napari_dip.core.problem import Problem
 from napari_dip.core.state import SLOWER, Event, Mark, State, copy_to, on_host
 from napari_dip.knobs import Method
 
-OTHER_NETWORK = (
-    "the run to be continued had another network, as its noise was another; say what was said of the noise then, or "
-    "start a new run"
-)
-
 
 class Fitter:
     """Base of the methods at work: one generator that is fitted to one problem.
@@ -64,10 +59,8 @@ class Fitter:
         self.problem = problem
         self.method = method
         self.device = device
-        self.iteration = 0
-        self.warm = False
-        self._losses: list[float] = []
-        self._unread: list[Tensor] = []
+        self.iteration, self.warm = 0, False
+        self._losses, self._unread = list[float](), list[Tensor]()
         self.events: list[Event] = []
         self.found: dict[str, Tensor] = {}
         self._watches: list[Callable[[Fitter], None]] = []
@@ -98,7 +91,10 @@ class Fitter:
         self._fused = recorder is not None
         self._replayed = graph.Replayed(self.make_step, recorder, self._tell_eager)
         if state is not None and not self.fits(state):
-            raise ValueError(OTHER_NETWORK)
+            raise ValueError(
+                "the run to be continued had another network, as its noise was another; say what was said of the noise "
+                "then, or start a new run"
+            )
         if neighbour is not None and not (neighbour.iteration and self.fits(neighbour)):
             neighbour = None  # its noise asked for another network, or it has learnt nothing
         self.warm = neighbour is not None if state is None else state.warm
@@ -224,10 +220,10 @@ class Fitter:
             self._unread.clear()
         return self._losses
 
+    @torch.no_grad()
     def expected(self) -> Tensor:
         """Measurement (1, C, *S) that the instrument would make of the restored image."""
-        with torch.no_grad():
-            return torch.as_tensor(self._operator(self.average))
+        return torch.as_tensor(self._operator(self.average))
 
     def image(self) -> npt.NDArray[np.float32]:
         """Restored image so far, (C, *image), on the host. Waits for the GPU."""
