@@ -23,12 +23,12 @@ import zarr
 from filelock import FileLock
 
 from napari_dip import blocks, denoise, estimate_noise, iterate_blocks, restore_blocks
+from napari_dip.blockrecord import AnotherRun
 from napari_dip.core.tiling import Tiling, seed_at
 from napari_dip.io.arrays import open_source
 from napari_dip.io.ngff import Calibration
 from napari_dip.large import BlockProgress, Restored
 from napari_dip.ledger import KEY, Ledger
-from napari_dip.order import AnotherRun
 from napari_dip.plan import Plan
 from napari_dip.request import read_request
 from napari_dip.settings import settings_for
@@ -644,7 +644,7 @@ def test_what_is_late_of_a_run_never_writes_into_that_which_replaced_it(tmp_path
     before = between.array[:]
     for step in late.target.steps:
         if step == "fit":
-            late.target.put(2, {"": old[2]}, {})
+            late.target.put(2, old[2])
         else:
             late.target.compose(step, 2)
     np.testing.assert_array_equal(between.array[:], before)

@@ -364,6 +364,24 @@ def test_what_is_compared_part_by_part_has_the_figures_of_the_whole(
         assert getattr(parts, name) == pytest.approx(getattr(whole, name), rel=1e-9), name
 
 
+def test_what_is_not_in_memory_is_never_read_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lazy:
+        """An array that notes the largest part that was read of it."""
+
+        def __init__(self, values: np.ndarray) -> None:
+            self.values, self.shape, self.ndim, self.dtype = values, values.shape, values.ndim, values.dtype
+            self.chunks, self.most = (1, 8, 8), 0
+
+        def __getitem__(self, place: Any) -> np.ndarray:
+            self.most = max(self.most, self.values[place].size)
+            return self.values[place]
+
+    monkeypatch.setattr("napari_dip.core.judge.metrics._PART", {2: 12, 3: 12})
+    image, truth = Lazy(stack(3)), Lazy(stack(3) + 1)
+    trust.compare(image, truth, leading_axes=1, affine=True)
+    assert 0 < max(image.most, truth.most) <= (12 + 2 * 7) ** 2 < 40 * 36
+
+
 def test_shapes_that_differ_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(2, 40, 36\).*\(2, 40, 30\)"):
         trust.compare(stack(2), stack(2)[..., :30], leading_axes=1)

@@ -20,8 +20,9 @@ from typing import Any
 
 from napari_dip import record, restored
 from napari_dip.blockcost import tell_of_full_disk, tell_of_long_wait
-from napari_dip.blocks import Blocks, extremes, finish, guided, marked
-from napari_dip.cluster import compute, connected, once
+from napari_dip.blockrecord import asked_for, begun, noted, plan_of, refuse_another
+from napari_dip.blocks import Blocks, extremes, guided, marked
+from napari_dip.cluster import connected, once, outcomes
 from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.reason import End, Reason
@@ -31,7 +32,7 @@ from napari_dip.inputs import BLANK
 from napari_dip.io.arrays import Part, Unreadable
 from napari_dip.io.disk import DiskFull, full, is_full
 from napari_dip.ledger import KEY, Ledger
-from napari_dip.order import Order, begun, look, noted, plan_of, refuse_another
+from napari_dip.order import Order, look
 from napari_dip.plan import Plan
 from napari_dip.restored import BlockProgress, Restored
 from napari_dip.zarrtarget import ZarrTarget, check_array
@@ -79,7 +80,7 @@ class BlockRun:
             beside[name] = yield from self._beside(name)
             if self.should_stop():
                 return ended(end=stopped, record={})
-        asked = order.asked(samples, {name: _joined(found) for name, found in beside.items()})
+        asked = asked_for(order, samples, {name: _joined(found) for name, found in beside.items()})
         ledger, found = self._place(asked)
         if found is not None:
             if found["finished"]:
@@ -210,7 +211,7 @@ class BlockRun:
     ) -> Generator[BlockProgress, None, None]:
         """Call a function for all pieces, in any order; `settle` gets what it returns, or why a piece is unreadable."""
         step = _Step("measure", count)
-        for index, found in self._outcomes(function, pieces):
+        for index, found in outcomes(function, pieces, self.client, self.should_stop):
             if isinstance(found, BaseException) and not isinstance(found, Unreadable):
                 raise found
             settle(index, found)
@@ -222,62 +223,30 @@ class BlockRun:
         done = blocks.target.ledger.done(name)
         step = _Step(name, count, len(done))
         yield step.progress()
-        for index, found in self._worked(blocks, name, (i for i in range(count) if i not in done)):
-            if isinstance(found, Progress):
-                yield step.progress(block=found, place=blocks.read_place(name, index))
-                continue
-            if found is not None and is_full(found):  # all that follow would be computed for nothing
-                raise full(self.path) from found
-            step.settle(found)
-            if found is not None:
-                failures.append(f"{_named(self.order, blocks, name, index)}: {found or type(found).__name__}")
-            yield step.progress()
+        pieces = ((i, (name, *self._parts(blocks, name, i))) for i in range(count) if i not in done)
+        here = partial(blocks.work, should_stop=self.should_stop, interval=self.interval)
+        try:
+            for index, found in outcomes(blocks.finish, pieces, self.client, self.should_stop, here):
+                if isinstance(found, Progress):
+                    yield step.progress(block=found, place=blocks.read_place(name, index))
+                    continue
+                if found is not None and is_full(found):  # all that follow would be computed for nothing
+                    raise full(self.path) from found
+                step.settle(found)
+                if found is not None:
+                    failures.append(f"{_named(self.order, blocks, name, index)}: {found or type(found).__name__}")
+                yield step.progress()
+        finally:
+            if self.client is not None and self.should_stop():
+                blocks.target.ledger.ask_to_stop()
         if not self.should_stop():
             step.check(1)
-
-    def _worked(self, blocks: Blocks, step: str, indices: Iterator[int]) -> Iterator[tuple[int, Any]]:
-        """Yield the index of each piece with a `Progress` now and then, and with None or an error when it ends."""
-        if self.client is not None:
-            pieces = ((i, (blocks, step, *self._parts(blocks, step, i))) for i in indices)
-            try:
-                yield from compute(finish, pieces, self.client, self.should_stop)
-            finally:
-                if self.should_stop():
-                    blocks.target.ledger.ask_to_stop()
-            return
-        pace: dict[str, Any] = {"should_stop": self.should_stop, "interval": self.interval}
-        for index in indices:
-            if self.should_stop():
-                return
-            error = None
-            try:
-                for each in blocks.work(step, index, *self._parts(blocks, step, index), **pace):
-                    yield index, each
-            except Exception as caught:
-                error = caught
-            if self.should_stop():
-                return
-            yield index, error
 
     def _parts(self, blocks: Blocks, step: str, index: int) -> tuple[Part | None, ...]:
         """Parts of source, mask and guide that a piece of a step reads."""
         place = blocks.read_place(step, index)
         parts = (None, None) if place is None else self.order.parts(place)
         return (*parts, self.order.guide_part(index) if step == "fit" else None)
-
-    def _outcomes(self, function: Callable[..., Any], pieces: Pieces) -> Iterator[tuple[int, Any]]:
-        """Yield the index of each piece with what a function returns for it, or the exception that it ends with."""
-        if self.client is not None:
-            yield from compute(function, pieces, self.client, self.should_stop)
-            return
-        for index, arguments in pieces:
-            if self.should_stop():
-                return
-            try:
-                outcome = function(index, *arguments)
-            except Unreadable as error:
-                outcome = error
-            yield index, outcome
 
 
 class _Step:

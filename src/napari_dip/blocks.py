@@ -23,8 +23,6 @@ from napari_dip.cost import fitted
 from napari_dip.defects import Skips
 from napari_dip.inputs import Slices, as_code
 from napari_dip.io.arrays import Part, Place, read_known
-from napari_dip.ledger import RESIDUAL, UNCERTAINTY
-from napari_dip.outputs import IMAGE
 from napari_dip.plan import Plan
 from napari_dip.run import Run
 from napari_dip.zarrtarget import ZarrTarget
@@ -48,7 +46,7 @@ class Blocks:
         return self.target.image.chunk(0, index) if step == "blend" and self.plan.units.keeps_known else None
 
     def work(
-        self, step: str, index: int, part: Part | None, mask: Part | None, guide: Part | None, **pace: Any
+        self, index: int, step: str, part: Part | None, mask: Part | None, guide: Part | None, **pace: Any
     ) -> Work:
         """Do a piece of a step; `pace` holds what `fit` is told about stopping and showing."""
         if step == "fit":
@@ -56,6 +54,11 @@ class Blocks:
             yield from self.fit(index, part, mask, guide, **pace)
         else:
             self.target.compose(step, index, None if part is None else read_known(part, mask))
+
+    def finish(self, index: int, *piece: Any) -> None:
+        """`work` to its end, on a worker."""
+        for _ in self.work(index, *piece):
+            pass
 
     def fit(
         self,
@@ -73,19 +76,14 @@ class Blocks:
             return
         should_stop = should_stop or target.ledger.stopping()
         values, missing = (each.reshape(target.grid.block) for each in read_known(part, mask))
-        images: dict[str, Array | None] = {}
-        entry: dict[str, Any] = {"empty": True}
-        if not missing.all():
-            entry = {}
-            if self.plan.units.keeps_known and not missing.any():
-                images = {IMAGE: values}
-            else:
-                result = yield from self._restored(index, values, missing, guide, should_stop, interval)
-                if not result.complete and should_stop():
-                    return
-                entry = _entry(result)
-                images = {IMAGE: result.image, UNCERTAINTY: result.uncertainty, RESIDUAL: result.residual}
-        target.put(index, images, entry)
+        if missing.all():
+            target.put(index, None)
+        elif self.plan.units.keeps_known and not missing.any():
+            target.put(index, values)
+        else:
+            result = yield from self._restored(index, values, missing, guide, should_stop, interval)
+            if result.complete or not should_stop():
+                target.keep(index, result)
 
     def _restored(
         self,
@@ -136,14 +134,6 @@ class Blocks:
         return np.pad(code, [(0, 0), *edges], mode="symmetric")
 
 
-def finish(
-    index: int, blocks: Blocks, step: str, part: Part | None, mask: Part | None, guide: Part | None = None
-) -> None:
-    """Do a piece of a step to its end."""
-    for _ in blocks.work(step, index, part, mask, guide):
-        pass
-
-
 def extremes(
     index: int, part: Part, mask: Part | None, block: tuple[int, ...], skips: Skips, noise: Noise | None
 ) -> tuple[float, float] | None:
@@ -165,16 +155,3 @@ def guided(index: int, guide: Part) -> tuple[str, float, float, float, int]:
     finite = values[np.isfinite(values)].astype(np.float64)
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (np.inf, -np.inf)
     return record.fingerprint(values), low, high, float(finite.sum()), finite.size
-
-
-def _entry(result: Result) -> dict[str, Any]:
-    """Entry of the ledger for a fitted block, fit for JSON."""
-    return {
-        "iterations": result.iterations,
-        "seconds": round(result.seconds, 3),
-        "complete": result.complete,
-        "stop_reason": result.stop_reason,
-        "padding_pixels": result.record.get("padding_pixels", 0),
-        "bad_pixels": result.record.get("bad_pixels", 0),
-        "verdict": None if result.verdict is None else result.verdict.ok,
-    }

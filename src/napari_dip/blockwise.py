@@ -133,8 +133,8 @@ def _together(args: Namespace, leading: str) -> int | None:
 
 def _account(record: dict[str, Any]) -> Iterator[str]:
     """Yield the findings and choices of a run over blocks from its record, with their reasons, and its totals."""
+    from napari_dip.blockrecord import noise_from
     from napari_dip.core.reason import Choice
-    from napari_dip.order import noise_from
     from napari_dip.settings import Settings
 
     if record.get("noise") is not None:

@@ -81,6 +81,37 @@ def once(client: Any, function: Callable[..., Any], *arguments: Any) -> Any:
     return client.submit(function, *arguments, pure=False).result()
 
 
+def outcomes(
+    function: Callable[..., Any],
+    pieces: Iterable[tuple[int, tuple[Any, ...]]],
+    client: Any,
+    stop: Callable[[], bool],
+    here: Callable[..., Iterable[Any]] | None = None,
+) -> Iterator[Outcome]:
+    """Call ``function(index, *arguments)`` for each piece, on the workers or here, until `stop` says so.
+
+    Here `here` does the same, if it is given, and what it yields comes before the outcome: None, or an exception.
+    """
+    if client is not None:
+        yield from compute(function, pieces, client, stop)
+        return
+    for index, arguments in pieces:
+        if stop():
+            return
+        outcome = None
+        try:
+            if here is None:
+                outcome = function(index, *arguments)
+            else:
+                for shown in here(index, *arguments):
+                    yield index, shown
+        except Exception as error:
+            outcome = error
+        if here is not None and stop():  # it may be half done
+            return
+        yield index, outcome
+
+
 def compute(
     function: Callable[..., Any], pieces: Iterable[tuple[int, tuple[Any, ...]]], client: Any, stop: Callable[[], bool]
 ) -> Iterator[Outcome]:

@@ -8,7 +8,6 @@ by chunk in a second pass. The levels of the pyramid are made of each other in t
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy.typing as npt
 import zarr
 
 from napari_dip.core.intensity import float_for
+from napari_dip.core.result import Result
 from napari_dip.grid import Grid
 from napari_dip.io.arrays import Source
 from napari_dip.io.ngff import Calibration, besides, merged
@@ -84,8 +84,26 @@ class ZarrTarget:
         """Steps of the run, in order: name -> number of pieces."""
         return {"fit": len(self.grid), **{step: n for output in self.outputs for step, n in output.steps.items()}}
 
-    def put(self, index: int, images: Mapping[str, Array | None], entry: dict[str, Any]) -> None:
-        """Put the images of a block, by the names of outputs, in their places, and mark it as done."""
+    def put(self, index: int, image: Array | None) -> None:
+        """Put the image of a block that nothing was fitted to in its place; None if no pixel of it is known."""
+        self._write(index, {IMAGE: image}, {"empty": True} if image is None else {})
+
+    def keep(self, index: int, result: Result) -> None:
+        """Put a restored block in its place."""
+        images = {IMAGE: result.image, UNCERTAINTY: result.uncertainty, RESIDUAL: result.residual}
+        entry = {
+            "iterations": result.iterations,
+            "seconds": round(result.seconds, 3),
+            "complete": result.complete,
+            "stop_reason": result.stop_reason,
+            "padding_pixels": result.record.get("padding_pixels", 0),
+            "bad_pixels": result.record.get("bad_pixels", 0),
+            "verdict": None if result.verdict is None else result.verdict.ok,
+        }
+        self._write(index, images, entry)
+
+    def _write(self, index: int, images: dict[str, Array | None], entry: dict[str, Any]) -> None:
+        """Write the images of a block, by the names of outputs, and mark it as done."""
         if not self.ledger.alive:  # another run has taken its place meanwhile
             return
         for output in self.outputs:

@@ -63,7 +63,9 @@ class Source:
         """The same as a dask array."""
         from dask.array import from_array
 
-        return self.array if hasattr(self.array, "dask") else from_array(self.array)  # type: ignore[no-untyped-call]
+        if hasattr(self.array, "dask"):
+            return self.array
+        return from_array(self.array, chunks=getattr(self.array, "chunks", "auto"))  # type: ignore[no-untyped-call]
 
     def part(self, place: Place) -> Part:
         """A part, not read yet."""

@@ -75,7 +75,7 @@ class Stream(Asked):
         ValueError
             If the run cannot be written there; the message says why, and what to do. No pixel is read for it.
         """
-        from napari_dip.order import AnotherRun  # imports torch: seconds
+        from napari_dip.blockrecord import AnotherRun  # imports torch: seconds
 
         check(self.source)
         before = what_is_there(self.target)
@@ -312,7 +312,7 @@ def _may_be_written(target: Path) -> bool:
 
 def _unlike(differences: dict[str, tuple[Any, Any]]) -> str:
     """Differences from another run, and the remedy, in a sentence."""
-    from napari_dip.order import said
+    from napari_dip.blockrecord import said
 
     told = []
     for name, values in differences.items():
