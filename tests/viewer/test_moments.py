@@ -1,5 +1,8 @@
 """Moments of a run: images to 16 bits within a bound of memory, and curves that several fits, and runs, share."""
 
+import sys
+import threading
+
 import numpy as np
 import pytest
 
@@ -113,3 +116,29 @@ def test_a_fit_that_begins_again_replaces_what_there_was():
         moments.add(progress(iteration))
     assert [place for place, _ in moments.chart(0).moments] == [5]
     assert moments.chart(0).length == 5
+
+
+def test_the_window_reads_while_the_run_adds():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads take turns within each line
+    moments, over, failed = Moments(40 * 8 * 9 * 2), threading.Event(), []
+
+    def read():
+        while not over.is_set():
+            try:
+                assert moments.bytes <= moments.memory
+                for index in moments.slices:
+                    assert len(moments.chart(index).moments) <= 40
+            except Exception as error:
+                failed.append(error)
+                return
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for slice_ in range(30):
+        for iteration in range(1, 21):
+            moments.add(progress(iteration, slice=slice_, slices=30))
+    over.set()
+    reader.join()
+    sys.setswitchinterval(before)
+    assert not failed

@@ -191,7 +191,7 @@ class Moments:
             if np.isfinite(decibels):
                 fit.psnr[progress.iteration] = decibels
             fit.take(moment)
-            while self.bytes > self.memory:
+            while self._bytes() > self.memory:
                 max(self._fits.values(), key=lambda each: len(each.moments)).thin()
 
     def _add_end(self, result: Result, latest: Progress | None, psnr: Callable[[Progress], float] | None) -> None:
@@ -208,12 +208,16 @@ class Moments:
         length = len(result.history.loss)
         self.add(replace(latest, image=last, iteration=length, history=result.history, mark=result.marks[0]), psnr)
 
+    def _bytes(self) -> int:
+        return sum(moment.codes.nbytes for fit in self._fits.values() for moment in fit.moments)
+
     # -- in the window's thread ---------------------------------------------------------------------------------------
 
     @property
     def bytes(self) -> int:
         """Memory that the images take."""
-        return sum(moment.codes.nbytes for fit in self._fits.values() for moment in fit.moments)
+        with self._lock:
+            return self._bytes()
 
     @property
     def count(self) -> int:
