@@ -8,13 +8,14 @@ import sys
 
 def main(arguments: list[str] | None = None) -> int:
     # here: processes that a measurement starts load this file again
-    from benchmarks import memory, neighbours, noise, pace, quality, scale, series, speed
+    from benchmarks import choice, memory, neighbours, noise, pace, quality, scale, series, speed
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measurements.")
     commands = parser.add_subparsers(required=True)
     modules = {
         quality: "how good the restored images are",
         noise: "how well the noise of one image is known",
+        choice: "what each method gives, and which of them auto takes",
         pace: "how soon they are that good",
         speed: "how long an iteration takes",
         series: "how long a stack takes",

@@ -226,9 +226,8 @@ def _level_by_intensity(
     """
     count = int(np.clip(len(mean) // _FEWEST, 1, _BINS))
     parts = (1 - np.cos(np.linspace(0, np.pi, count + 1))) / 2  # finer at the ends, where a line is held
-    edges = (
-        np.unique(np.quantile(mean, parts).round(12)) - 1e-12
-    )  # equal means are in one bin, however they are rounded
+    # equal means are in one bin, however they are rounded
+    edges = np.unique(np.quantile(mean, parts).round(12)) - 1e-12
     place = np.clip(np.searchsorted(edges, mean, side="right") - 1, 0, max(len(edges) - 2, 0))
     nearer = _towards_the_many(mean, edges, float(np.mean(blur)))
     rows = []
