@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from napari_dip import presets
+from napari_dip.core.noise.model import Noise
 from napari_dip.knobs import Knob, SelfGuided, own
 from napari_dip.plan import chosen
 from napari_dip.settings import PRESETS, Settings, check_names, knobs, presets_for, settings_for
@@ -304,6 +305,42 @@ def test_changing_the_preset_changes_its_values() -> None:
     """The record of a result names the preset, so the name must not be a mere label."""
     assert Settings().changed(preset="original-denoise-strong").code_noise == 1 / 20
     assert Settings().changed(preset="original-denoise-strong", code_noise=0.5).code_noise == 0.5
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_each_task_has_three_qualities(task: str) -> None:
+    noise = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
+    fast, balanced, best = (
+        settings_for(task, on_cpu=True, image_noise=noise, quality=quality) for quality in ("fast", "balanced", "best")
+    )
+    assert fast.method.name == "similar patches" == settings_for(task, on_cpu=True, code="patches").method.name
+    assert balanced == settings_for(task, on_cpu=True, image_noise=noise)
+    assert best.runs > balanced.runs
+    assert best.changed(quality="balanced") == balanced
+    assert settings_for(task, on_cpu=True, image_noise=noise, quality="best", runs=3).runs == 3
+
+
+def test_what_a_fast_method_lacks_asks_for_another() -> None:
+    noise = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
+    asked = settings_for("denoise", on_cpu=True, image_noise=noise, quality="fast", skip_channels=8)
+    assert (asked.method.name, asked.runs) == ("prior", 1)
+    assert settings_for("denoise", on_cpu=True, quality="fast").method.name == "prior"  # the noise is not known
+
+
+def test_shallow_holes_are_for_similar_patches_unless_a_network_is_asked_for() -> None:
+    def name(depth: float, **changes: Any) -> str:
+        return settings_for("inpaint", on_cpu=True, depth=depth, **changes).method.name
+
+    assert name(2.0) == name(3.0, seed=1, threads=1) == "similar patches"
+    assert name(3.5) == name(2.0, iterations=100) == name(2.0, uncertainty=True) == name(2.0, refine=4) == "prior"
+    assert name(2.0, quality="best") == name(2.0, preset="inpaint-small") == "prior"
+
+
+def test_a_preset_that_has_one_length_has_no_quality() -> None:
+    with pytest.raises(ValueError, match="quality='best' is not there with preset='original-denoise'"):
+        settings_for("denoise", on_cpu=True, preset="original-denoise", quality="best")
+    with pytest.raises(ValueError, match="^quality='bets'.*did you mean 'best'"):
+        settings_for("denoise", on_cpu=True, quality="bets")
 
 
 @pytest.mark.parametrize(

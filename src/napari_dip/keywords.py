@@ -30,6 +30,7 @@ class Knobs(TypedDict, total=False):
     """Changes to the settings, by name: the fields of `Settings`."""
 
     preset: str
+    quality: str
     iterations: int
     stop: str
     noise: str

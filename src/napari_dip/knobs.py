@@ -53,6 +53,13 @@ class RunKnobs:
         choices=("auto", *presets.TABLE),
         advanced=False,
     )
+    quality: str = knob(
+        "balanced",
+        "Time against quality, by the preset: fast is a first good picture, best takes longest.",
+        "choice",
+        choices=presets.QUALITIES,
+        advanced=False,
+    )
     runs: int = knob(
         1,
         "Runs from different seeds that are averaged: better, and slower, by each one.",
@@ -223,7 +230,21 @@ class FitKnobs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriorKnobs:
+class RefiningKnobs:
+    """Knobs of similar patches behind a first image: that of a prior, or the smoothest."""
+
+    refine: int = knob(
+        0,
+        "Steps of similar patches behind the prior, with falling noise and the measurement put back each time; 0 for "
+        "none.",
+        "int",
+        min=0,
+        max=1000,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorKnobs(RefiningKnobs):
     """Knobs of a deep image prior alone."""
 
     generator: str = knob(
@@ -314,14 +335,6 @@ class PriorKnobs:
         "choice",
         choices=("none", "tv", "tikhonov"),
     )
-    refine: int = knob(
-        0,
-        "Steps of similar patches behind the prior, with falling noise and the measurement put back each time; 0 for "
-        "none.",
-        "int",
-        min=0,
-        max=1000,
-    )
     regulariser_weight: float = knob(
         0.0, "Weight of the regulariser against the mean square error.", "float", min=0, max=1e6, step=0.001
     )
@@ -411,9 +424,21 @@ class SelfGuided(SelfGuidedKnobs, FitKnobs):
         return self.stop != "iterations"
 
 
-Method = Prior | SelfGuided
+@dataclass(frozen=True, kw_only=True)
+class Patches(RefiningKnobs, FitKnobs):
+    """Similar patches alone: the image is made at once, and nothing is fitted. Without `refine` they remove noise."""
+
+    name: ClassVar[str] = "similar patches"
+    plural: ClassVar[str] = "similar patches"
+    takes: ClassVar[dict[str, tuple[Any, ...]]] = {"stop": ("auto",), "uncertainty": (False,)}
+    begins_warm: ClassVar[bool] = False
+    rule: ClassVar[tuple[str, str]] = "once", "similar patches make the image at once"
+    uncertainty_from: ClassVar[str] = ""
+
+
+Method = Prior | SelfGuided | Patches
 #: Code by which a user asks for a method; any other one is that of a prior.
-METHODS: dict[str, type[Method]] = {"self": SelfGuided}
+METHODS: dict[str, type[Method]] = {"self": SelfGuided, "patches": Patches}
 
 
 def own(method: type[Method]) -> tuple[str, ...]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_dip import presets
-from napari_dip.knobs import Prior, SelfGuided, own
+from napari_dip.knobs import FitKnobs, Patches, Prior, SelfGuided, own
 from napari_dip.tasks import TASKS
 
 if TYPE_CHECKING:
     from napari_dip.core.noise.model import Noise
 
 
-def auto_preset(task: str, *, on_cpu: bool, noise: Noise | None, changes: dict[str, Any]) -> tuple[str, str]:
+def auto_preset(
+    task: str, *, on_cpu: bool, noise: Noise | None, depth: float | None = None, changes: dict[str, Any]
+) -> tuple[str, str]:
     """The name of a preset, and the reason for it as part of a sentence.
 
     Parameters
@@ -22,13 +24,24 @@ def auto_preset(task: str, *, on_cpu: bool, noise: Noise | None, changes: dict[s
         True if the fit runs on a CPU.
     noise : Noise or None
         Noise of the image; None if it is not known.
+    depth : float, optional
+        Pixels from the deepest missing pixel to a known one; not known by default.
     changes : dict
         The settings that the user has chosen: they may ask for what only one method has.
     """
-    prior = TASKS[task].presets[0 if on_cpu else 1]
-    if SelfGuided not in TASKS[task].methods:
+    row, wish, quality = TASKS[task], _wish(changes), changes.get("quality", "balanced")
+    prior = row.presets[0 if on_cpu else 1]
+    if row.patches and wish is None:
+        certain = noise is not None and noise.sigma > 0 and not noise.warning
+        if quality == "fast" and (certain or SelfGuided not in row.methods):
+            return row.patches, "quality='fast' asks for a first good picture"
+        trained = [name for name in changes if name in FitKnobs.__dataclass_fields__ and name not in _UNTRAINED]
+        if depth is not None and depth <= NEAR and quality == "balanced" and not trained:
+            return row.patches, f"no missing pixel is more than {depth:.1f} pixels away from a known one"
+    if row.patches and wish and wish[0] == Patches.name:
+        return row.patches, f"{wish[1]} needs it"
+    if SelfGuided not in row.methods:
         return prior, f"it is the default for this task on a {'CPU' if on_cpu else 'GPU'}"
-    wish = _wish(changes)
     if wish:
         name = presets.SELF if wish[0] == SelfGuided.name else prior
         return name, f"{wish[1]} needs it"
@@ -52,6 +65,9 @@ def auto_preset(task: str, *, on_cpu: bool, noise: Noise | None, changes: dict[s
 #: Above 1.0 correlated noise is for self-guided training even if its estimate is a guess, by which a prior would stop
 #: too early or too late.
 FAINTEST, FAINTEST_SHARED = 0.3, 1.0
+#: Pixels from a missing pixel to a known one up to which similar patches alone are as good as behind a prior.
+NEAR = 3.0
+_UNTRAINED = ("seed", "threads", "precision", "recompute")  # knobs of each fit that do not ask for a network
 _OF_SELF = (("code", "self"), ("generator", "unet"), ("optimiser", "muon"), ("stop", "passes"))
 
 
@@ -59,6 +75,8 @@ def _wish(changes: dict[str, Any]) -> tuple[str, str] | None:
     """The method that a choice of the user's needs, and that choice."""
     for name, value in changes.items():
         stated = f"{name}={value!r}"
+        if (name, value) == ("code", "patches"):
+            return Patches.name, stated
         if name in own(SelfGuided) or (name, value) in _OF_SELF:
             return SelfGuided.name, stated
         if name in own(Prior) or name == "optimiser" or value not in SelfGuided.takes.get(name, (value,)):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage  # type: ignore[import-untyped]
 
 from napari_dip import record
 from napari_dip.core import device as devices
@@ -166,7 +167,7 @@ def make_plan(
         raise ValueError(f"{what} {task.needs['mask']}")
     if settings is None and resume is not None:
         settings = resume.settings
-    plan = decide(request, settings, changes)
+    plan = decide(request, settings, changes, depth_of(request) if task.fills_holes else None)
     check_guide(plan.settings.code, request.guide)
     plan = replace(plan, settings=plan.settings.decided(device=plan.device.name))
     if resume is not None:
@@ -175,13 +176,16 @@ def make_plan(
     return plan
 
 
-def decide(request: Request, settings: Settings | None, changes: dict[str, Any]) -> Plan:
-    """Decide by the pixels of a request, which may be samples of a larger array; settings keep ``device="auto"``."""
+def decide(request: Request, settings: Settings | None, changes: dict[str, Any], depth: float | None = None) -> Plan:
+    """Decide by the pixels of a request, which may be samples of a larger array; settings keep ``device="auto"``.
+
+    `depth` is that of the deepest hole, in pixels, where all are known.
+    """
     skips = Skips.of(request.task, settings, changes)
     slices = skips.areas(request.slices)
     noise = request.image_noise or noise_of(slices, request.camera)
     request = replace(request, image=skips.pixels(slices, noise))
-    settings, reason = chosen(request.task.name, settings, noise, changes)
+    settings, reason = chosen(request.task.name, settings, noise, changes, depth)
     device = devices.choose(settings.device)
     return Plan(
         request=request,
@@ -232,7 +236,15 @@ def check_resume(resume: Result, plan: Plan) -> None:
             )
 
 
-def chosen(task: str, settings: Settings | None, noise: Noise | None, knobs: dict[str, Any]) -> tuple[Settings, str]:
+def depth_of(request: Request) -> float:
+    """Pixels from the deepest missing pixel of all slices to the nearest known one; infinite where none is known."""
+    holes = [np.any(each, axis=0) for each in request.slices.holes]
+    return max(np.inf if np.all(hole) else float(ndimage.distance_transform_edt(hole).max()) for hole in holes)
+
+
+def chosen(
+    task: str, settings: Settings | None, noise: Noise | None, knobs: dict[str, Any], depth: float | None = None
+) -> tuple[Settings, str]:
     """The settings with these changes, by default those of the task here; and why they are so."""
     reason = "chosen by the user"
     if settings is not None and not isinstance(settings, Settings):
@@ -241,11 +253,11 @@ def chosen(task: str, settings: Settings | None, noise: Noise | None, knobs: dic
         check_preset(task, knobs)
         return settings.changed(**knobs), reason
     if knobs.get("preset", "auto") == "auto":
-        reason = why_here(task, image_noise=noise, **knobs)
-    return settings_here(task, image_noise=noise, **knobs), reason
+        reason = why_here(task, image_noise=noise, depth=depth, **knobs)
+    return settings_here(task, image_noise=noise, depth=depth, **knobs), reason
 
 
-def settings_here(task: str, *, image_noise: Noise | None = None, **knobs: Any) -> Settings:
+def settings_here(task: str, *, image_noise: Noise | None = None, depth: float | None = None, **knobs: Any) -> Settings:
     """The settings of a task on this machine: its preset for the device that ``device`` means, and the changes.
 
     Parameters
@@ -253,6 +265,8 @@ def settings_here(task: str, *, image_noise: Noise | None = None, **knobs: Any) 
     task : {"denoise", "inpaint", "superresolve", "deconvolve"}
     image_noise : Noise, optional
         Noise of the image, by which ``preset="auto"`` chooses.
+    depth : float, optional
+        Pixels from the deepest missing pixel to a known one, by which it chooses too.
     **knobs
         Changes to the settings, by name.
 
@@ -261,12 +275,12 @@ def settings_here(task: str, *, image_noise: Noise | None = None, **knobs: Any) 
     TypeError, ValueError
         For an unknown knob or preset, a value out of range, or a device that is not there.
     """
-    return settings_for(task, on_cpu=_on_cpu(**knobs), image_noise=image_noise, **knobs)
+    return settings_for(task, on_cpu=_on_cpu(**knobs), image_noise=image_noise, depth=depth, **knobs)
 
 
-def why_here(task: str, *, image_noise: Noise | None = None, **knobs: Any) -> str:
+def why_here(task: str, *, image_noise: Noise | None = None, depth: float | None = None, **knobs: Any) -> str:
     """Reason for the preset that `settings_here` takes for ``preset="auto"``, as part of a sentence."""
-    return auto_preset(task, on_cpu=_on_cpu(**knobs), noise=image_noise, changes=knobs)[1]
+    return auto_preset(task, on_cpu=_on_cpu(**knobs), noise=image_noise, depth=depth, changes=knobs)[1]
 
 
 def _on_cpu(device: Any = "auto", **_: Any) -> bool:

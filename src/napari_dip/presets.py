@@ -35,6 +35,8 @@ TABLE: dict[str, dict[str, Any]] = {
     "superresolve-large": dict(_LARGE, iterations=2000, refine=8),
     "deconvolve-small": dict(_SMALL, **_SHARP, iterations=1000),
     "deconvolve-large": dict(_LARGE, **_SHARP, iterations=1000),
+    "denoise-patches": dict(code="patches"),
+    **{f"{task}-patches": dict(code="patches", refine=12) for task in ("inpaint", "superresolve", "deconvolve")},
     "original-denoise": _original(iterations=3000),
     "original-denoise-strong": _original(iterations=3000, code_noise=1 / 20),
     "original-jpeg": _original(
@@ -74,3 +76,36 @@ TABLE: dict[str, dict[str, Any]] = {
 
 #: The preset of self-guided fits.
 SELF = "denoise-self"
+
+#: What a quality changes in a preset: preset -> quality -> changes. "balanced" changes nothing, and a preset that lacks
+#: another one says itself how long it takes.
+OF_QUALITY: dict[str, dict[str, dict[str, Any]]] = {
+    "denoise-self": {"best": dict(runs=2)},
+    "denoise-small": {"fast": dict(runs=1), "best": dict(runs=4)},
+    "denoise-large": {"fast": {}, "best": dict(runs=2)},
+    "inpaint-small": {"best": dict(runs=2)},
+    "inpaint-large": {"best": dict(runs=2)},
+    "superresolve-small": {"best": dict(runs=2)},
+    "superresolve-large": {"best": dict(runs=2)},
+    "deconvolve-small": {"best": dict(runs=2)},
+    "deconvolve-large": {"best": dict(runs=2)},
+    **{f"{task}-patches": {"fast": {}} for task in ("denoise", "inpaint", "superresolve", "deconvolve")},
+}
+QUALITIES = ("fast", "balanced", "best")
+
+
+def at_quality(name: str, quality: str) -> dict[str, Any]:
+    """Changes that a quality makes to a preset.
+
+    Raises
+    ------
+    ValueError
+        If the preset has no such quality.
+    """
+    rows: dict[str, dict[str, Any]] = {"balanced": {}, **OF_QUALITY.get(name, {})}
+    if quality not in rows:
+        raise ValueError(
+            f"quality={quality!r} is not there with preset={name!r}, which says itself how long it takes; leave one of "
+            "them out"
+        )
+    return rows[quality]

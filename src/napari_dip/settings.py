@@ -56,9 +56,9 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
     code: str = knob(
         "uniform",
         "Input of the generator: fixed noise, a mesh grid, Fourier features, a guide image; or the measurement "
-        "itself, made noisier (self; with the U-Net).",
+        "itself, made noisier (self; with the U-Net). Or no generator at all: similar patches alone (patches).",
         "choice",
-        choices=("uniform", "normal", "mesh", "fourier", "guide", "self"),
+        choices=("uniform", "normal", "mesh", "fourier", "guide", "self", "patches"),
     )
 
     def __post_init__(self) -> None:
@@ -122,8 +122,12 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
         check_names(changes)
         if not changes:
             return self
-        if "preset" in changes and changes["preset"] in PRESETS:
-            changes = {**PRESETS[changes["preset"]].as_dict(), **changes}
+        if {"preset", "quality"} & set(changes):
+            name, quality = (changes.get(start, getattr(self, start)) for start in ("preset", "quality"))
+            _checked("quality", quality, knobs()["quality"])
+            if name in PRESETS:
+                start = {"quality": quality, **presets.at_quality(name, quality)}
+                changes = {**PRESETS[name].as_dict(), **start, **changes}
         return replace(self, **changes)
 
     def decided(self, **knobs: Any) -> Settings:
@@ -240,10 +244,13 @@ def _checked(name: str, value: Any, knob: Knob) -> Any:
 PRESETS = {name: Settings(preset=name, **changes) for name, changes in presets.TABLE.items()}
 
 
-def settings_for(task: str, *, on_cpu: bool, image_noise: Noise | None = None, **changes: Any) -> Settings:
+def settings_for(
+    task: str, *, on_cpu: bool, image_noise: Noise | None = None, depth: float | None = None, **changes: Any
+) -> Settings:
     """The settings of a task: its preset (the one named in `changes`, or the task's own), with the changes on top.
 
-    The task's own depends on where it is computed, and on the noise of the image if that is known.
+    The task's own depends on where it is computed, and on the noise of the image and the depth of its holes if these
+    are known.
 
     Raises
     ------
@@ -254,7 +261,7 @@ def settings_for(task: str, *, on_cpu: bool, image_noise: Noise | None = None, *
     name = changes.get("preset", "auto")
     check_preset(task, changes)
     if name == "auto":
-        name, _ = auto_preset(task, on_cpu=on_cpu, noise=image_noise, changes=changes)
+        name, _ = auto_preset(task, on_cpu=on_cpu, noise=image_noise, depth=depth, changes=changes)
     return PRESETS[name].changed(**{**changes, "preset": name}) if changes else PRESETS[name]
 
 

@@ -112,7 +112,7 @@ class ArrayTarget:
             self._ends[index] = result.end
             if index in self._before and not _gone_on(self._kept[index], result.states):
                 return  # the image that it was stopped with is no better than that of the earlier result
-        if not (result.iterations or self.count == 1):  # a slice that was not begun stays empty
+        if not (result.iterations or result.complete or self.count == 1):  # a slice that was not begun stays empty
             return
         level = self.extra(
             "the brightness of the measurement",

@@ -32,6 +32,8 @@ class Task:
         out where that does not ask for it.
     presets : tuple of str
         For a CPU, for an accelerator, and others that it offers.
+    patches : str
+        Preset of similar patches alone, for a first good picture.
     methods : tuple of type
         Methods that ``preset="auto"`` chooses from.
     knobs : tuple of str
@@ -52,6 +54,7 @@ class Task:
     takes: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
     presets: tuple[str, ...]
+    patches: str = ""
     methods: tuple[type[Method], ...] = (Prior,)
     knobs: tuple[str, ...] = ()
     keeps_mean: bool = False
@@ -71,9 +74,10 @@ _ROWS = (
         done="denoised",
         does="Remove noise from an image.",
         presets=(
-            *("denoise-small", "denoise-large", "denoise-self"),
+            *("denoise-small", "denoise-large", "denoise-self", "denoise-patches"),
             *("original-denoise", "original-denoise-strong", "original-jpeg"),
         ),
+        patches="denoise-patches",
         methods=(SelfGuided, Prior),
         knobs=("similar_patches", "skip_bad_pixels"),
         keeps_mean=True,
@@ -86,9 +90,10 @@ _ROWS = (
         does="Fill the holes of an image.",
         needs={"mask": "and no pixel is NaN, so there is no hole to fill; mark the missing pixels with True or 1"},
         presets=(
-            *("inpaint-small", "inpaint-large", "original-inpaint-text", "original-inpaint-hole"),
-            *("original-inpaint-region", "original-inpaint-half", "original-inpaint-sparse"),
+            *("inpaint-small", "inpaint-large", "inpaint-patches", "original-inpaint-text"),
+            *("original-inpaint-hole", "original-inpaint-region", "original-inpaint-half", "original-inpaint-sparse"),
         ),
+        patches="inpaint-patches",
         knobs=("keep_known", "skip_bad_pixels"),
         where_whole="denoise",
     ),
@@ -100,7 +105,11 @@ _ROWS = (
         needs={"factor": "factor is needed for super-resolution, such as factor=2"},
         takes=("factor", "kernel", "psf", "psf_centre"),
         operators=("Blur", "Downsample"),
-        presets=("superresolve-small", "superresolve-large", "original-superresolve-4", "original-superresolve-8"),
+        presets=(
+            *("superresolve-small", "superresolve-large", "superresolve-patches"),
+            *("original-superresolve-4", "original-superresolve-8"),
+        ),
+        patches="superresolve-patches",
         before=("resolution",),
     ),
     Task(
@@ -111,7 +120,8 @@ _ROWS = (
         needs={"psf": "psf is needed for deconvolution: an array, or the sigma of a Gaussian such as psf=1.5"},
         takes=("psf", "psf_centre"),
         operators=("Blur",),
-        presets=("deconvolve-small", "deconvolve-large"),
+        presets=("deconvolve-small", "deconvolve-large", "deconvolve-patches"),
+        patches="deconvolve-patches",
         before=("resolution",),
     ),
 )

@@ -44,7 +44,7 @@ class Pile:
         """Mean with the current run, which counts by the share of its iterations."""
         if not self.count:
             return progress.image
-        share = progress.iteration / progress.iterations if progress.ready == 1 else 0
+        share = progress.iteration / progress.iterations if progress.iterations and progress.ready == 1 else 0
         return np.asarray((self.count * self._mean + share * progress.image) / (self.count + share))
 
     def images(self, events: list[Event]) -> dict[str, Any]:

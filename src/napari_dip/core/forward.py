@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from napari_dip.core.generators import make_generator
-from napari_dip.knobs import Method
+from napari_dip.knobs import Prior, SelfGuided
 
 Shape = tuple[int, ...]
 Size = tuple[float, ...]
@@ -40,7 +40,7 @@ class Pass:
 
 @functools.lru_cache(maxsize=256)
 def passed(
-    method: Method,
+    method: Prior | SelfGuided,
     code_channels: int,
     channels: int,
     shape: Shape,

@@ -101,7 +101,8 @@ class Progress:
     @property
     def fraction(self) -> float:
         """Share of the whole run that is done, 0 to 1."""
-        tile = self.tile + (self.run + self.iteration / self.iterations) / self.runs
+        run = self.run + (self.iteration / self.iterations if self.iterations else self.ready)
+        tile = self.tile + run / self.runs
         return (self.slice + tile / self.tiles * min(self.at_once, self.slices - self.slice)) / self.slices
 
     @property

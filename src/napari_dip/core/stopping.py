@@ -138,6 +138,19 @@ class Rule:
 RULES: dict[str, type[Rule]] = {"iterations": Rule}
 
 
+class Once(Rule, name="once"):
+    """No iteration: the image is made before the first."""
+
+    def at_most(self, iterations: int, done: int) -> int:
+        return 0
+
+    def look(self, fitter: Fitter) -> str:
+        return "finished without a network" + ("" if fitter.method.refine else ", by similar patches alone")
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Begin as if never ended: there is nothing to go on with."""
+
+
 class Discrepancy(Rule, name="discrepancy"):
     """Stop where the residual is as small as the noise: what is left then is noise, and what comes next fits it.
 

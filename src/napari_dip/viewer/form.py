@@ -1,6 +1,6 @@
 """The knobs of `Settings` as a form: common ones in view, advanced ones folded; nothing here names a knob but two.
 
-`preset` and `device` decide what the others start from, so a change of theirs fills in the rows again, except those
+`preset`, `quality` and `device` decide what the others start from: a change of theirs fills in the rows, except those
 that the user has touched.
 """
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_dip import Noise
 
 _DECIMALS = 6  # what a float row can hold
+_STARTS = ("preset", "quality", "device")  # rows that the others start from
 _LABEL_WIDTH = 112  # pixels, so that the blocks of rows line up
 
 
@@ -178,10 +179,10 @@ class SettingsForm(QWidget):
 
     def take(self, chosen: dict[str, Any]) -> None:
         """Choose what another run chose, as its record has it (values by name), and nothing else."""
-        start = {"preset": "auto", "device": "auto", **chosen}
-        rest = {name: start.pop(name) for name in chosen if name in self._rows and name not in ("preset", "device")}
+        start = {"preset": "auto", "quality": "balanced", "device": "auto", **chosen}
+        rest = {name: start.pop(name) for name in chosen if name in self._rows and name not in _STARTS}
         self._touched.clear()
-        self.set(preset=start["preset"], device=start["device"])
+        self.set(**{name: start[name] for name in _STARTS})
         self._fill()
         self.set(**rest)
         self._touched = set(rest)  # also what would be proposed now
@@ -200,7 +201,7 @@ class SettingsForm(QWidget):
         return {name: self._value(name) for name in sorted(self._touched)}
 
     def _chosen(self) -> dict[str, Any]:
-        return {"preset": self._rows["preset"].value, "device": self._rows["device"].value, **self._changes()}
+        return {**{name: self._rows[name].value for name in _STARTS}, **self._changes()}
 
     def _start(self, chosen: dict[str, Any]) -> Settings:
         """The settings that the rows start from; on a CPU while it is not known what else there is."""
@@ -212,7 +213,7 @@ class SettingsForm(QWidget):
         return settings_here(self._task, image_noise=self._noise, **chosen)
 
     def _on_change(self, name: str, value: Any) -> None:
-        if name not in ("preset", "device"):
+        if name not in _STARTS:
             (self._touched.discard if value == self._shown[name] else self._touched.add)(name)
         self._refill()
 
@@ -222,18 +223,18 @@ class SettingsForm(QWidget):
             start = self._start(self._chosen())
         except (ValueError, TypeError):
             start = self._filled  # what is written makes no sense yet
-        if (start.preset, start.device) != (self._filled.preset, self._filled.device):
+        if any(getattr(start, name) != getattr(self._filled, name) for name in _STARTS):
             self._fill()
         self.changed.emit()
 
     def _fill(self) -> None:
         """Show the preset's values in all rows but those that the user has touched."""
-        chosen = {"preset": self._rows["preset"].value, "device": self._rows["device"].value}
+        chosen = {name: self._rows[name].value for name in _STARTS}
         if chosen["preset"] == "auto" and self._touched:
             chosen["preset"] = self._start(self._chosen()).preset
         self._filled = self._start(chosen)
         for name, row in self._rows.items():
-            if name in ("preset", "device"):
+            if name in _STARTS:
                 continue
             before = row.value
             with row.changed.blocked():

@@ -216,7 +216,8 @@ class RestoreWidget(QWidget):
         what = f"{self.inputs.verb(layer)} {self.inputs.describe()}"
         destination, source = asked.destination(), asked.source
         most = iterations_at_most(settings, asked.fitted, source.geometry.pixel_size(source.space))
-        return f"{what}: {how}{runs}at most {most} iterations{each} on {device} ({device.reason}). {destination}"
+        work = f"{how}{runs}at most {most} iterations" if most else "similar patches alone"
+        return f"{what}: {work}{each} on {device} ({device.reason}). {destination}"
 
     def _look_at_noise(self, layer: Any) -> None:
         try:

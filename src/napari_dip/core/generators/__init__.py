@@ -9,13 +9,13 @@ from torch import nn
 
 from napari_dip.core.generators.hourglass import Hourglass
 from napari_dip.core.generators.unet import UNet
-from napari_dip.knobs import Method
+from napari_dip.knobs import Prior, SelfGuided
 
 GENERATORS: dict[str, Callable[..., Hourglass | UNet]] = {"hourglass": Hourglass, "unet": UNet}
 
 
 def make_generator(
-    method: Method,
+    method: Prior | SelfGuided,
     code_channels: int,
     channels: int,
     shape: tuple[int, ...],
@@ -26,7 +26,7 @@ def make_generator(
 
 
 def fresh_generator(
-    method: Method,
+    method: Prior | SelfGuided,
     code_channels: int,
     channels: int,
     shape: tuple[int, ...],

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from napari_dip.core.methods.base import Fitter
+from napari_dip.core.methods.patches import PatchesFitter
 from napari_dip.core.methods.prior import PriorFitter
 from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.core.problem import Problem
-from napari_dip.knobs import Method, Prior, SelfGuided
+from napari_dip.knobs import Method, Patches, Prior, SelfGuided
 
-FITTERS: dict[type[Method], Any] = {Prior: PriorFitter, SelfGuided: SelfGuidedFitter}
+FITTERS: dict[type[Method], Any] = {
+    Prior: PriorFitter,
+    Patches: PatchesFitter,
+    SelfGuided: SelfGuidedFitter,
+}
 
 
 def fitter_of(problem: Problem, method: Method, device: str) -> Fitter:

@@ -16,7 +16,7 @@ from napari_dip.core.methods import nlridge
 from napari_dip.core.methods.nlridge import COMPARED
 from napari_dip.core.noise.correlation import autocorrelation_of, strides_of
 from napari_dip.core.noise.model import Noise
-from napari_dip.knobs import SelfGuided
+from napari_dip.knobs import FitKnobs, SelfGuided
 
 EPOCHS = 80, 110, 250  # epochs for large, small and tiny images
 _ENOUGH = 250, 440  # iterations that tiny and small images are raised to, within these epochs
@@ -27,7 +27,7 @@ _PEAK: Peak = {2: {"float32": 1.0, "bfloat16": 0.6}, 3: {"float32": 1.1, "bfloat
 _PREDICTED = {"float32": 0.3, "bfloat16": 0.155}  # as `_PEAK`, for a prediction: no backward pass
 _PATCHES = 1.25  # factor on the buffers of NL-Ridge
 _LEFT = 24 * 2**20  # bytes: gaps that a fit leaves to what comes after it
-_UNDONE = 90  # bytes a pixel: the inverse of the stabilising transform, in float64
+UNDONE = 90  # bytes a pixel: the inverse of the stabilising transform, in float64
 #: Calls, bytes of features and operations of an iteration, and of a prediction, relative to a forward pass.
 _ITERATION, _PREDICTION = np.array([4, 7.7, 3]), np.array([0.5, 3, 1])
 
@@ -118,7 +118,7 @@ def cost_of(method: SelfGuided, image: Shape, noise: Noise, voxel_size: Size | N
     images = 3 + asked + 8 * sought  # measurement, mask, D4 sum; NL-Ridge; the search for its share
     after = _PREDICTED[method.precision] * predicted.made
     if asked:
-        after = max(after, _of_patches(channels, measured, method, noise, cpu), _UNDONE * pixels)
+        after = max(after, of_patches(channels, measured, method, noise, cpu), UNDONE * pixels)
     whole = 4 * channels * math.prod(canvas) * math.prod(grid.strides)  # bytes of an image
     fit = memory_of(crops, method, len(measured), _PEAK)
     memory = max(fit, (_LEFT if cpu else 0) + WEIGHTS * crops.weights + images * whole + int(after))
@@ -130,7 +130,7 @@ def cost_of(method: SelfGuided, image: Shape, noise: Noise, voxel_size: Size | N
     return FitCost(memory, 3 * crops.weights, work + sought * asked * pixels * COMPARED, asked * pixels * COMPARED)
 
 
-def _of_patches(channels: int, shape: Shape, method: SelfGuided, noise: Noise, cpu: bool) -> float:
+def of_patches(channels: int, shape: Shape, method: FitKnobs, noise: Noise, cpu: bool) -> float:
     """Bytes of the buffers of NL-Ridge for an image (C, *shape), which it goes through strip by strip."""
     height, width = shape[-2:]
     side = (nlridge.SIZES[-1][2] if noise.independent else nlridge.ON_ALL_PIXELS).side

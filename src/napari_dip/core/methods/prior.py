@@ -21,7 +21,7 @@ from napari_dip.core.forward import OF_PRIOR, Shape, Size, passed
 from napari_dip.core.generators import fresh_generator
 from napari_dip.core.langevin import Langevin
 from napari_dip.core.methods.base import Fitter, layout
-from napari_dip.core.methods.nlridge import COMPARED
+from napari_dip.core.methods.refine import COMPARED_NEAR
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.problem import Problem
 from napari_dip.core.regularizers import REGULARISERS
@@ -30,7 +30,6 @@ from napari_dip.knobs import Prior
 
 # Measured (python -m benchmarks memory): torch 2.13 on processors with glibc.
 _PEAK: Peak = {2: {"float32": 1.47, "bfloat16": 0.9}, 3: {"float32": 1.7, "bfloat16": 1.0}}
-_NEARER = 0.45  # factor on the work of similar patches that are compared only so near as behind a prior
 
 
 class PriorFitter(Fitter):
@@ -133,7 +132,7 @@ class PriorFitter(Fitter):
         code = {"mesh": len(shape), "guide": channels}.get(method.code, method.code_channels)
         forward = passed(method, code, channels, tuple(shape), voxel_size)
         memory, state = memory_of(forward, method, len(shape), _PEAK), 3 * forward.weights + 4 * math.prod(image)
-        behind = method.refine * math.prod(image) * _NEARER * COMPARED
+        behind = method.refine * math.prod(image) * COMPARED_NEAR
         return FitCost(memory, state, method.iterations * work_of(forward, method, OF_PRIOR) + behind, np.zeros(3))
 
     def _temperature(self, loss: Tensor) -> Tensor | float:

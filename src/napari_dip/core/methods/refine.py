@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_dip.core.methods.nlridge import by_strips
+from napari_dip.core.methods.nlridge import COMPARED, by_strips
 from napari_dip.core.pauses import part
 from napari_dip.core.problem import Problem
 
@@ -30,6 +30,7 @@ _TRUST = 0.23  # weight of patches against the measurement, times the ratio of t
 _SOLVES = 10  # conjugate gradients at a time
 _ENOUGH = 1e-10  # of the squared residual: where they end
 REACH = 8  # pixels to the furthest similar patch: half as far costs a fourth and loses nothing where an image is smooth
+COMPARED_NEAR = 0.45 * COMPARED  # work per pixel of a step, as patches are compared only so near
 _FAINT = 4 / 255  # contrast at which half of the change is kept, over the range of the image
 _AROUND = 33  # pixels a side over which contrast is measured
 
@@ -76,7 +77,9 @@ def noise_left(problem: Problem, operator: Callable[[Tensor], Tensor], image: Te
     return min(problem.noise.sigma, residual)
 
 
-def put_back(operator: Callable[[Tensor], Tensor], observation: Tensor, image: Tensor, weight: float) -> Tensor:
+def put_back(
+    operator: Callable[[Tensor], Tensor], observation: Tensor, image: Tensor, weight: float, solves: int = _SOLVES
+) -> Tensor:
     """The image (1, C, *image) next to this one that explains a measurement: least |y - Ax|^2 + weight |x - image|^2.
 
     By conjugate gradients on the normal equations; autograd gives the adjoint of the operator.
@@ -93,7 +96,7 @@ def put_back(operator: Callable[[Tensor], Tensor], observation: Tensor, image: T
         left = adjoint(observation - operator(image))
         change, direction, power = torch.zeros_like(left), left.clone(), left.square().sum()
         enough = _ENOUGH * power
-        for _ in range(_SOLVES):
+        for _ in range(solves):
             if power <= enough:
                 break
             mapped = adjoint(operator(direction)) + weight * direction

@@ -47,11 +47,10 @@ from napari_dip.core.methods.coverage import (
     tiles,
     whole_fit,
 )
-from napari_dip.core.methods.nlridge import by_strips
+from napari_dip.core.methods.patches import denoised
 from napari_dip.core.muon import Muon
-from napari_dip.core.noise.correlation import autocorrelation_of, coloured, every, phases, plane_of, spectrum
+from napari_dip.core.noise.correlation import autocorrelation_of, coloured, every, phases, spectrum
 from napari_dip.core.noise.photons import Stabilised
-from napari_dip.core.noise.stabilise import Stabiliser
 from napari_dip.core.pauses import part, without_pauses
 from napari_dip.core.problem import Problem
 from napari_dip.core.state import SAVING, Event, Mark, State
@@ -314,19 +313,10 @@ class SelfGuidedFitter(Fitter):
 
     def _of_similar_patches(self, photons: Tensor) -> Generator[float, None, Tensor]:
         """NL-Ridge estimate of clean photons (C, *canvas), made on the stabilised image."""
-        noise = self.problem.noise
-        assert noise is not None
-        pages.trim()
-        stabiliser = Stabiliser(noise)
-        shared = None if noise.independent else plane_of(self._shared)
+        assert self.problem.noise is not None
+        clean = yield from denoised(self._scaled(photons)[0].cpu().numpy(), self.problem.noise, self.device)
         with pages.apart():
-            measured = self._scaled(photons).double().cpu().numpy()[0]
-            stable = torch.from_numpy(stabiliser.forward(measured)).float().to(self.device)
-            del measured
-        agreed = yield from by_strips(stable, 1.0, shared)
-        pages.trim()
-        with pages.apart():
-            restored = self.model.photons(stabiliser.inverse(agreed.double().cpu().numpy()).astype(np.float32))
+            restored = self.model.photons(clean)
         return self._mirrored(restored)
 
     @torch.no_grad()

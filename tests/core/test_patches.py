@@ -1,0 +1,101 @@
+"""Similar patches without a network: laws of the smoothest image, and of the runs that make nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import napari_dip
+from napari_dip.core.methods.patches import laplacian, smoothest, standing_in
+from napari_dip.core.operators import Blur, Downsample, Mask, Operator
+from tests.core.tiny import noisy, picture
+
+QUICK: dict[str, Any] = {"quality": "fast", "threads": 1, "progress": False}
+
+
+def plane(*shape: int) -> torch.Tensor:
+    y, x = np.indices(shape)
+    return torch.from_numpy(0.2 + 0.01 * x + 0.005 * y).float()[None, None]
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [Mask(torch.from_numpy(np.hypot(*np.indices((40, 40)) - 20) > 9)[None, None]), Downsample((2, 2))],
+    ids=lambda operator: type(operator).__name__,
+)
+def test_the_smoothest_image_that_explains_a_plane_is_the_plane(operator: Operator) -> None:
+    truth = plane(40, 40)
+    found = smoothest(operator, operator(truth), (40, 40), 0.0)
+    inside = (slice(None), slice(None), slice(6, -6), slice(6, -6))  # a border bends towards a level one
+    assert torch.allclose(found[inside], truth[inside], atol=0.01)
+
+
+def test_more_noise_makes_it_smoother() -> None:
+    observation = torch.from_numpy(noisy(24, 24)).float()[None, None]
+    rough, smooth = (smoothest(Mask(observation > -9), observation, (24, 24), sigma) for sigma in (0.0, 0.1))
+    assert laplacian(smooth).square().mean() < 0.1 * laplacian(rough).square().mean()
+    assert torch.allclose(rough, observation, atol=0.05)
+
+
+def test_the_nearest_known_pixel_stands_in() -> None:
+    image = np.array([[[1, 2, 3, 4]]], np.float32)
+    known = np.array([[[True, False, False, True]]])
+    assert standing_in(image, known).tolist() == [[[1, 1, 4, 4]]]
+    assert standing_in(image, known | True) is image
+
+
+def test_fast_denoising_is_similar_patches_alone() -> None:
+    image = (100 + 1000 * noisy(48, 48)).astype(np.float32)
+    truth = 100 + 1000 * picture(48, 48)
+    result = napari_dip.denoise(image, **QUICK)
+    assert (result.method.name, result.iterations, result.complete) == ("similar patches", 0, True)
+    assert "quality='fast'" in result.method.reason
+    assert np.square(result.image - truth).mean() < 0.3 * np.square(image - truth).mean()
+    again = napari_dip.denoise(image, resume=result, progress=False)
+    assert np.array_equal(again.image, result.image)
+    assert np.array_equal(napari_dip.denoise(image, **QUICK, seed=3).image, result.image)  # nothing is drawn
+
+
+def test_fast_stacks_and_tiles_are_whole() -> None:
+    stack = np.stack([noisy(32, 32, seed=s) for s in range(2)])
+    result = napari_dip.denoise(stack, leading_axes=1, **QUICK)
+    assert result.complete
+    assert np.ptp(result.image, axis=(1, 2)).min() > 0
+    assert np.isfinite(napari_dip.denoise(stack[0], tile=16, **QUICK).image).all()
+
+
+def test_fast_inpainting_keeps_what_is_known_and_fills_the_rest() -> None:
+    truth = picture(32, 32)
+    mask = np.random.default_rng(0).random((32, 32)) < 0.4
+    image = np.where(mask, 0, truth)
+    result = napari_dip.inpaint(image, mask, **QUICK)
+    assert np.array_equal(result.image[~mask], image[~mask].astype(np.float32))
+    assert np.square(result.image - truth)[mask].mean() < 0.1 * truth[mask].var()
+    assert "steps of similar patches" in result.stop_reason
+    assert np.array_equal(result.image, napari_dip.inpaint(np.where(mask, np.nan, image), **QUICK).image)
+
+
+def test_fast_superresolution_and_deconvolution_come_nearer_to_the_truth() -> None:
+    truth = picture(32, 32)
+    image = torch.from_numpy(truth).float()[None, None]
+
+    def error(of: np.ndarray) -> float:
+        return float(np.square(of - truth).mean())
+
+    coarse = Downsample((2, 2))(image)[0, 0].numpy()
+    assert error(napari_dip.superresolve(coarse, 2, **QUICK).image) < error(coarse.repeat(2, 0).repeat(2, 1))
+    psf = np.outer(*[np.hanning(7)[1:-1]] * 2)
+    blur = Blur(torch.from_numpy(psf / psf.sum()).float(), (2, 2))
+    blurred = blur(torch.nn.functional.pad(image, [2] * 4, "reflect"))[0, 0].numpy()
+    assert error(napari_dip.deconvolve(blurred, psf, **QUICK).image) < error(blurred)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "said"), [({"uncertainty": True}, "uncertainty=True"), ({"stop": "passes"}, "stop=")]
+)
+def test_what_needs_a_network_is_refused(knobs: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=f"{said}.*code='patches'"):
+        napari_dip.denoise(noisy(24, 24), preset="denoise-patches", progress=False, **knobs)
