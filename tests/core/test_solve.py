@@ -14,7 +14,7 @@ from numpy.random import mtrand
 
 from napari_dip.core.operators import Downsample
 from napari_dip.core.result import Result
-from napari_dip.core.state import State
+from napari_dip.core.state import Curve, State
 from tests.core.tiny import finish, holed, iterate, picture, problem, psnr, run, tiny
 
 #: Knobs that draw random numbers, keep an average, or move otherwise.
@@ -34,6 +34,10 @@ def equal(a: Any, b: Any) -> bool:
     """Whether two nests of tensors and numbers are the same bit by bit."""
     if isinstance(a, torch.Tensor):
         return torch.equal(a, b)
+    if isinstance(a, np.ndarray):
+        return np.array_equal(a, b)
+    if isinstance(a, Curve):
+        return equal(vars(a), vars(b))
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
     if isinstance(a, (list, tuple)):
