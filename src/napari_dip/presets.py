@@ -14,6 +14,7 @@ _SMALL: dict[str, Any] = dict(channels=(16, 32, 64, 64, 64), code_channels=16)
 _SELF: dict[str, Any] = dict(
     code="self", generator="unet", optimiser="muon", learning_rate=0.02, channels=32, scales=4, padding="zero"
 )
+_PATCHES: dict[str, Any] = dict(code="patches", refine=12)
 _LARGE: dict[str, Any] = dict(channels=128)
 #: What was blurred is brighter than the brightest measured pixel, and is found slowly by Adam.
 _SHARP: dict[str, Any] = dict(output="linear", optimiser="muon", learning_rate=0.02)
@@ -36,7 +37,9 @@ TABLE: dict[str, dict[str, Any]] = {
     "deconvolve-small": dict(_SMALL, **_SHARP, iterations=1000),
     "deconvolve-large": dict(_LARGE, **_SHARP, iterations=1000),
     "denoise-patches": dict(code="patches"),
-    **{f"{task}-patches": dict(code="patches", refine=12) for task in ("inpaint", "superresolve", "deconvolve")},
+    "inpaint-patches": _PATCHES,
+    "superresolve-patches": _PATCHES,
+    "deconvolve-patches": _PATCHES,
     "original-denoise": _original(iterations=3000),
     "original-denoise-strong": _original(iterations=3000, code_noise=1 / 20),
     "original-jpeg": _original(
@@ -89,7 +92,7 @@ OF_QUALITY: dict[str, dict[str, dict[str, Any]]] = {
     "superresolve-large": {"best": dict(runs=2)},
     "deconvolve-small": {"best": dict(runs=2)},
     "deconvolve-large": {"best": dict(runs=2)},
-    **{f"{task}-patches": {"fast": {}} for task in ("denoise", "inpaint", "superresolve", "deconvolve")},
+    **{name: {"fast": {}} for name, row in TABLE.items() if row.get("code") == "patches"},
 }
 QUALITIES = ("fast", "balanced", "best")
 
