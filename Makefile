@@ -9,7 +9,7 @@ SCREEN := xvfb-run -a -s "-screen 0 1400x900x24"
 # napari remembers the geometry of its window; here it starts afresh each time
 FRESH = NAPARI_CONFIG="$$(mktemp -d)/settings.yaml" NAPARI_ENSURE_PLUGIN_MAIN_THREAD=1
 
-.PHONY: demo quick test test-benchmarks test-lowest test-newest test-cuda-build fuzz lint format clean
+.PHONY: demo docs screenshots quick test test-benchmarks test-lowest test-newest test-cuda-build fuzz lint format clean
 
 demo: $(VENV)/installed
 ifeq ($(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin Windows_NT,$(shell uname -s) $(OS)),)
@@ -51,6 +51,14 @@ CUDA_TORCH ?= $(shell $(PYTHON) -c 'import sys; print("torch==2.14.1" if sys.ver
 test-cuda-build: $(CUDA_VENV)/installed
 	$(FRESH) $(SCREEN) $(CUDA_VENV)/bin/python tests/viewer/cuda_build.py
 
+# the site, into build/docs: no network, and a warning is an error
+docs: $(VENV)/installed-for-docs
+	$(VENV)/bin/python -m sphinx -W --keep-going -q -b html docs build/docs
+
+# its pictures, from the running plug-in; some only: make screenshots PICTURES=denoise
+screenshots: $(VENV)/installed
+	$(FRESH) $(if $(shell command -v xvfb-run 2>/dev/null),$(SCREEN)) $(VENV)/bin/python docs/screenshots.py $(PICTURES)
+
 # damaged metadata, thousands of times and other ones each time; `make test` has the same few of them
 fuzz: $(VENV)/installed-for-tests
 	FUZZ=5000 $(VENV)/bin/python -m pytest tests/test_fuzz.py --timeout=0
@@ -77,6 +85,10 @@ $(VENV)/installed: pyproject.toml constraints.txt scripts/system-libraries
 
 $(VENV)/installed-for-tests: $(VENV)/installed
 	$(VENV)/bin/python -m pip install -q -c constraints.txt --group dev
+	touch $@
+
+$(VENV)/installed-for-docs: $(VENV)/installed
+	$(VENV)/bin/python -m pip install -q -c constraints.txt --group docs
 	touch $@
 
 $(CUDA_VENV)/installed: pyproject.toml constraints.txt scripts/system-libraries

@@ -100,7 +100,7 @@ class RunKnobs:
     )
     device: str = knob(
         "auto",
-        "Device that computes: auto (the first CUDA GPU, else the CPU), cpu, cuda, cuda:1 or mps.",
+        "Device that computes: auto (the first CUDA GPU, else that of a Mac, else the CPU), cpu, cuda, cuda:1 or mps.",
         "text",
         advanced=False,
     )

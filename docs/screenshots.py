@@ -1,0 +1,101 @@
+"""Take the pictures of the pages from the running plug-in: ``python docs/screenshots.py [NAME...]``.
+
+Each opens a window with a sample that the package makes, presses what the page says, waits, and saves the window.
+Without a screen run it under ``xvfb-run -a -s "-screen 0 1400x900x24"``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import napari
+from qtpy.QtWidgets import QApplication
+
+HERE = Path(__file__).parent
+SIZE = 1380, 820
+
+
+def events(seconds: float) -> None:
+    """Let the window live for a while."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.02)
+
+
+class Page:
+    """A window with one widget, as a reader of a page has it before him."""
+
+    def __init__(self, sample: str, widget: str) -> None:
+        self.viewer = napari.Viewer(title="napari-dip")
+        self.viewer.window.resize(*SIZE)
+        self.viewer.open_sample("napari-dip", sample)
+        self.source = next(layer for layer in reversed(self.viewer.layers) if layer.visible and layer.rgb is not None)
+        self.viewer.layers.selection.active = self.source
+        self.widget: Any = self.viewer.window.add_plugin_dock_widget("napari-dip", widget)[1]
+        self._wait(lambda: self.widget.run_button.isEnabled() and not self.widget.noise.waiting)
+
+    def run(self) -> None:
+        """Press Run, and wait for the end."""
+        self.widget.run_button.click()
+        self._wait(lambda: not self.widget.running)
+        if not any("stop_reason" in layer.metadata.get("napari-dip", {}) for layer in self.viewer.layers):
+            raise RuntimeError(f"nothing was restored: {self.widget.status}")
+
+    def side_by_side(self) -> None:
+        """Show the visible layers beside each other."""
+        grid = self.viewer.canvas.grid if hasattr(self.viewer, "canvas") else self.viewer.grid  # napari 0.9 moved it
+        shown = sum(layer.visible for layer in self.viewer.layers)
+        grid.shape, grid.stride, grid.enabled = (1, shown), 1, True
+        self.viewer.reset_view()
+
+    def save(self, name: str) -> None:
+        """Save the window."""
+        events(1)
+        self.viewer.screenshot(str(HERE / f"{name}.png"), canvas_only=False, flash=False)
+        self.viewer.close()
+
+    @staticmethod
+    def _wait(until: Callable[[], bool], seconds: float = 1200) -> None:
+        end = time.monotonic() + seconds
+        while not until():
+            if time.monotonic() > end:
+                raise TimeoutError("the window did not come to an end")
+            events(0.05)
+
+
+def _restored(sample: str, widget: str, name: str) -> None:
+    page = Page(sample, widget)
+    page.run()
+    for layer in page.viewer.layers:  # ground truth and mask would hide what matters
+        layer.visible = layer is page.source or "napari-dip" in layer.metadata
+    page.side_by_side()
+    page.save(name)
+
+
+PICTURES: dict[str, Callable[[], None]] = {
+    "denoise": lambda: _restored("fluorescence", "Denoise", "denoise"),
+    "inpaint": lambda: _restored("holes", "Inpaint", "inpaint"),
+    "superresolve": lambda: _restored("low_resolution", "Super-resolve", "superresolve"),
+    "deconvolve": lambda: _restored("fluorescence", "Deconvolve", "deconvolve"),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(PICTURES)}; by default all")
+    names = parser.parse_args().names or list(PICTURES)
+    if unknown := [name for name in names if name not in PICTURES]:
+        parser.error(f"{unknown[0]!r} is no picture: choose of {', '.join(PICTURES)}")
+    for name in names:
+        PICTURES[name]()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
