@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import napari
+from napari.layers import Image, Labels
 from qtpy.QtWidgets import QApplication
 
 HERE = Path(__file__).parent
@@ -35,13 +36,21 @@ class Page:
         self.viewer = napari.Viewer(title="napari-dip")
         self.viewer.window.resize(*SIZE)
         self.viewer.open_sample("napari-dip", sample)
-        self.source = next(layer for layer in reversed(self.viewer.layers) if layer.visible and layer.rgb is not None)
+        self.source = next(layer for layer in self.viewer.layers if layer.visible and isinstance(layer, Image))
         self.viewer.layers.selection.active = self.source
         self.widget: Any = self.viewer.window.add_plugin_dock_widget("napari-dip", widget)[1]
-        self._wait(lambda: self.widget.run_button.isEnabled() and not self.widget.noise.waiting)
+
+    def choose_mask(self) -> None:
+        """Choose the Labels layer of the sample."""
+        self.widget.inputs.mask.value = next(layer for layer in self.viewer.layers if isinstance(layer, Labels))
+
+    def type_sigma(self) -> None:
+        """Type the width of the blur that the sample has."""
+        self.widget.inputs.known["psf"].sigma.value = 1.3
 
     def run(self) -> None:
-        """Press Run, and wait for the end."""
+        """Press Run once the noise is known, and wait for the end."""
+        self._wait(lambda: self.widget.run_button.isEnabled() and not self.widget.noise.waiting)
         self.widget.run_button.click()
         self._wait(lambda: not self.widget.running)
         if not any("stop_reason" in layer.metadata.get("napari-dip", {}) for layer in self.viewer.layers):
@@ -69,10 +78,11 @@ class Page:
             events(0.05)
 
 
-def _restored(sample: str, widget: str, name: str) -> None:
+def _restored(sample: str, widget: str, name: str, choose: Callable[[Page], None] = lambda page: None) -> None:
     page = Page(sample, widget)
+    choose(page)
     page.run()
-    for layer in page.viewer.layers:  # ground truth and mask would hide what matters
+    for layer in page.viewer.layers:  # ground truth and mask would stand in the grid too
         layer.visible = layer is page.source or "napari-dip" in layer.metadata
     page.side_by_side()
     page.save(name)
@@ -80,9 +90,9 @@ def _restored(sample: str, widget: str, name: str) -> None:
 
 PICTURES: dict[str, Callable[[], None]] = {
     "denoise": lambda: _restored("fluorescence", "Denoise", "denoise"),
-    "inpaint": lambda: _restored("holes", "Inpaint", "inpaint"),
+    "inpaint": lambda: _restored("holes", "Inpaint", "inpaint", Page.choose_mask),
     "superresolve": lambda: _restored("low_resolution", "Super-resolve", "superresolve"),
-    "deconvolve": lambda: _restored("fluorescence", "Deconvolve", "deconvolve"),
+    "deconvolve": lambda: _restored("fluorescence", "Deconvolve", "deconvolve", Page.type_sigma),
 }
 
 
