@@ -124,7 +124,7 @@ def test_the_noise_of_a_block_is_that_at_the_mean_of_its_measured_pixels() -> No
     sample = open_source(image[:, 24:]).part((slice(None), slice(None)))
     whole, _ = look(read_instrument("denoise", 2, gain=1.0, offset=0.0), [(sample, None)], None, SMALL)
     none = np.zeros(image.shape, bool)
-    block, missing = whole.of_block(image, none), whole.of_block(image, where)
+    block, missing = whole.of_block(image, none, None), whole.of_block(image, where, None)
     assert block.slices.padding is not None
     assert block.noise == missing.noise
 
@@ -218,7 +218,7 @@ def test_a_line_is_found_in_the_known_part_alone(known: Any) -> None:
 
 
 def test_blocks_count_bad_pixels_and_say_so(tmp_path: Path) -> None:
-    image = scene(40, 40)
+    image = scene(48, 48)
     image[7, 9], image[30:32, 33:35] = 60000, 3000
     quick = {"tile": 64, "client": False, "progress": False, **SMALL}
     done = restore_blocks("denoise", image, tmp_path / "out.zarr", **quick)
