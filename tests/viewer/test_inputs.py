@@ -10,6 +10,8 @@ import pytest
 from qtpy.QtCore import QObject
 
 from napari_dip.core.noise.model import Noise
+from napari_dip.settings import settings_for
+from napari_dip.tasks import TASKS
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.form import SettingsForm
 from napari_dip.viewer.restoration import METADATA
@@ -201,6 +203,13 @@ def test_a_camera_value_that_is_none_is_said_before_the_run(viewer, dock, pictur
 # --------------------------------------------------------------------------------------------------------- the form
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_a_fresh_form_is_balanced_as_a_script_is(qtbot, task):
+    form = SettingsForm(task)
+    qtbot.addWidget(form)
+    assert form.settings() == settings_for(task, on_cpu=True)
+
+
 def test_the_form_fills_in_what_suits_the_noise_but_not_what_was_touched(qtbot):
     form = SettingsForm("denoise")
     qtbot.addWidget(form)
@@ -215,7 +224,7 @@ def test_the_form_fills_in_what_suits_the_noise_but_not_what_was_touched(qtbot):
     assert form.method == "prior"
     assert "outweighs" in form.why
     assert form.settings().seed == 7
-    assert form.knobs() == {"preset": "auto", "device": "auto", "seed": 7}
+    assert form.knobs() == {"preset": "auto", "quality": "balanced", "device": "auto", "seed": 7}
 
 
 def test_a_choice_that_only_one_method_has_decides_and_stays(qtbot):

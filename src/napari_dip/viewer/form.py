@@ -103,6 +103,7 @@ class SettingsForm(QWidget):
         for name, knob in knobs_of(task).items():
             if name not in without:
                 self._rows[name] = _row(name, knob, task)
+        self.set(quality=self._filled.quality)  # preset and device start with their first choice
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._of(advanced=False))
