@@ -132,7 +132,7 @@ def in_bytes(size: float) -> str:
     """A size in words, such as 1.2 GB."""
     for unit, name in ((1e9, "GB"), (1e6, "MB")):
         if size >= unit:
-            return f"{size / unit:.2g} {name}" if size < 100 * unit else f"{size / unit:.0f} {name}"
+            return f"{_two_digits(size / unit)} {name}"
     return f"{size / 1e3:.0f} kB"
 
 
@@ -140,5 +140,9 @@ def in_time(seconds: float) -> str:
     """A time in words, such as 40 s."""
     for unit, name in ((86400, "days"), (3600, "h"), (60, "min")):
         if seconds >= 2 * unit:
-            return f"{seconds / unit:.2g} {name}" if seconds < 100 * unit else f"{seconds / unit:.0f} {name}"
-    return f"{max(seconds, 1):.0f} s" if seconds >= 10 else f"{max(seconds, 0.1):.1g} s"
+            return f"{_two_digits(seconds / unit)} {name}"
+    return f"{seconds:.0f} s" if seconds >= 1 else f"{max(seconds, 0.1):.1g} s"
+
+
+def _two_digits(number: float) -> str:
+    return f"{number:.0f}" if number >= 9.95 else f"{number:.2g}"
