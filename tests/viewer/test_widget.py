@@ -54,6 +54,17 @@ def test_a_run_adds_one_layer_with_its_record(viewer, dock, wait, picture, name)
     assert widget.more_button.isEnabled()
 
 
+def test_similar_patches_have_nothing_to_go_on_with(viewer, wait, picture):
+    viewer.add_image(picture, name="cells")
+    widget = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")[1]
+    widget.form.set(preset="denoise-patches")
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    assert restored(viewer)
+    assert not widget.more_button.isEnabled()
+    assert "more" not in widget.more_button.text()
+
+
 def test_the_menu_opens_the_same_widget_with_the_real_viewer(viewer, wait, picture):
     from app_model.types import Action  # noqa: F401  (napari's menus need it)
     from napari._app_model import get_app_model

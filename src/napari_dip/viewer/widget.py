@@ -276,7 +276,8 @@ class RestoreWidget(QWidget):
 
     @property
     def _can_go_on(self) -> bool:
-        return self._last is not None and bool(getattr(self._last[1], "states", ()))  # of blocks Run goes on
+        states = () if self._last is None else getattr(self._last[1], "states", ())  # of blocks Run goes on
+        return any(state is not None and state.iteration for state in states)  # similar patches have no iterations
 
     def _start(self, make: Any) -> None:
         if self.running:

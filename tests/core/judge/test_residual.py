@@ -230,6 +230,14 @@ def test_what_was_invented_is_relative_to_the_noise(noise: Noise) -> None:
     assert "noise alone" in flat.sentence
 
 
+def test_an_image_that_is_the_measurement_is_called_so() -> None:
+    image = measured(scene(0), WHITE, 0)
+    verdict = residual_verdict(image, image, WHITE)
+    assert verdict.ok
+    assert "the measurement was kept" in verdict.sentence
+    assert "may be left" not in verdict.sentence
+
+
 # ---------------------------------------------------------------------------------------------------------- calibration
 
 

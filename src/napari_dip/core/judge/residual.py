@@ -25,6 +25,7 @@ _LEAST = 0.3  # standard deviation of the noise at any pixel, over that of the w
 _EXCESS = 2.0  # times the largest local energy of noise alone; real noise is rarely as regular as its model
 _CLIP = 3.5  # standard deviations: a hot pixel is no structure
 _BALANCE = 0.3  # by which the variance of the residual may be off
+_KEPT = 0.05  # of the variance of the noise: with less of it in the residual, the image is the measurement
 _PLACE = (1.0, 6.0)  # pixels: structure is smoothed by the first, its energy averaged over the second
 _FIELDS = 16  # of noise alone, that the places are compared with
 _LARGEST = {2: 256, 3: 64}  # pixels a side of such a field
@@ -140,6 +141,8 @@ def residual_verdict(
             f"The residual has {balance:.1f} times the variance of the noise: structure was removed, or the noise is "
             "stronger than estimated"
         )
+    elif balance < _KEPT:
+        sentence = f"Hardly anything was removed, {balance:.0%} of the variance of the noise: the measurement was kept"
     elif balance < 1 - _BALANCE:
         sentence = (
             f"No structure in the residual, but only {balance:.0%} of the variance of the noise: the rest may be left "

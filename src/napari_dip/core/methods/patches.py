@@ -35,10 +35,8 @@ from napari_dip.knobs import Patches
 NO_NOISE = "similar patches need the noise of the image, which is not known here; use another preset"
 CLEAR = 8.0  # SNR from which much of the estimated noise may be fine structure, and counts for nothing
 _SOLVES = 150  # conjugate gradients for each weight
-_SMOOTH = (
-    0.1,
-    1e-3,
-)  # weights of the squared Laplacian without noise: the first reaches far into a hole, the last is to be
+# weights of the squared Laplacian without noise: the first reaches far into a hole, the last is to be small
+_SMOOTH = (0.1, 1e-3)
 _SMOOTHEST = np.array([0.0, 1e5, 1e4])  # calls, bytes and operations per pixel of the smoothest image
 _RANGE = 0.1  # contrast of an image at which its noise is held against the weight
 
