@@ -333,7 +333,18 @@ def test_shallow_holes_are_for_similar_patches_unless_a_network_is_asked_for() -
 
     assert name(2.0) == name(3.0, seed=1, threads=1) == "similar patches"
     assert name(3.5) == name(2.0, iterations=100) == name(2.0, uncertainty=True) == name(2.0, refine=4) == "prior"
-    assert name(2.0, quality="best") == name(2.0, preset="inpaint-small") == "prior"
+    assert name(2.0, quality="best") == name(2.0, preset="inpaint-small") == name(2.0, keep_known=False) == "prior"
+
+
+def test_a_fast_run_fits_deep_holes_and_what_a_fit_is_asked_for() -> None:
+    deep = settings_for("inpaint", on_cpu=True, depth=10.0, quality="fast")
+    assert deep.method.name == "prior"
+    assert deep.iterations < settings_for("inpaint", on_cpu=True, depth=10.0).iterations
+    noise = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
+    for task in TASKS:
+        asked = settings_for(task, on_cpu=True, image_noise=noise, quality="fast", iterations=20)
+        assert asked.method.name != "similar patches"
+        assert asked.iterations == 20
 
 
 def test_a_preset_that_has_one_length_has_no_quality() -> None:
@@ -386,9 +397,16 @@ def test_json_may_leave_knobs_out() -> None:
         ('{"settings": 3}', ValueError, "not an object with settings"),
         ('{"itterations": 3}', TypeError, "did you mean 'iterations'"),
         ('{"iterations": "many"}', TypeError, "iterations='many' must be a whole number"),
+        ('{"a":' * 100_000, ValueError, "the text is not JSON"),
         ("missing.json", OSError, "missing.json"),
     ],
 )
 def test_json_that_is_wrong_is_refused_with_a_sentence(text: str, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         Settings.from_json(text)
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "image.tif").write_bytes(b"II*\0\xda\xff")
+    with pytest.raises(ValueError, match="image.tif' is not JSON"):
+        Settings.from_json(tmp_path / "image.tif")

@@ -31,12 +31,18 @@ def auto_preset(
     """
     row, wish, quality = TASKS[task], _wish(changes), changes.get("quality", "balanced")
     prior = row.presets[0 if on_cpu else 1]
-    if row.patches and wish is None:
+    trained = [name for name in changes if name in FitKnobs.__dataclass_fields__ and name not in _UNTRAINED]
+    if row.patches and wish is None and not trained and changes.get("keep_known", True):
         certain = noise is not None and noise.sigma > 0 and not noise.warning
-        if quality == "fast" and (certain or SelfGuided not in row.methods):
+        near = depth is None or depth <= NEAR
+        if quality == "fast" and near and (certain or SelfGuided not in row.methods):
             return row.patches, "quality='fast' asks for a first good picture"
-        trained = [name for name in changes if name in FitKnobs.__dataclass_fields__ and name not in _UNTRAINED]
-        if depth is not None and depth <= NEAR and quality == "balanced" and not trained:
+        if quality == "fast" and not near:
+            return (
+                prior,
+                f"a missing pixel is {depth:.0f} pixels away from a known one, too far for similar patches alone",
+            )
+        if depth is not None and near and quality == "balanced":
             return row.patches, f"no missing pixel is more than {depth:.1f} pixels away from a known one"
     if row.patches and wish and wish[0] == Patches.name:
         return row.patches, f"{wish[1]} needs it"

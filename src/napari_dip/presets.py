@@ -83,15 +83,15 @@ SELF = "denoise-self"
 #: What a quality changes in a preset: preset -> quality -> changes. "balanced" changes nothing, and a preset that lacks
 #: another one says itself how long it takes.
 OF_QUALITY: dict[str, dict[str, dict[str, Any]]] = {
-    "denoise-self": {"best": dict(runs=2)},
+    "denoise-self": {"fast": {}, "best": dict(runs=2)},
     "denoise-small": {"fast": dict(runs=1), "best": dict(runs=4)},
     "denoise-large": {"fast": {}, "best": dict(runs=2)},
-    "inpaint-small": {"best": dict(runs=2)},
-    "inpaint-large": {"best": dict(runs=2)},
-    "superresolve-small": {"best": dict(runs=2)},
-    "superresolve-large": {"best": dict(runs=2)},
-    "deconvolve-small": {"best": dict(runs=2)},
-    "deconvolve-large": {"best": dict(runs=2)},
+    "inpaint-small": {"fast": dict(iterations=500), "best": dict(runs=2)},
+    "inpaint-large": {"fast": dict(iterations=500), "best": dict(runs=2)},
+    "superresolve-small": {"fast": {}, "best": dict(runs=2)},
+    "superresolve-large": {"fast": {}, "best": dict(runs=2)},
+    "deconvolve-small": {"fast": {}, "best": dict(runs=2)},
+    "deconvolve-large": {"fast": {}, "best": dict(runs=2)},
     **{name: {"fast": {}} for name, row in TABLE.items() if row.get("code") == "patches"},
 }
 QUALITIES = ("fast", "balanced", "best")

@@ -163,10 +163,10 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
             If it is no such object, or a knob has a wrong name or value; the message says which.
         """
         given = isinstance(source, str) and source.lstrip().startswith(("{", "["))
-        name, text = ("the text", str(source)) if given else (f"'{source}'", Path(source).read_text(encoding="utf-8"))
+        name = "the text" if given else f"'{source}'"
         try:
-            found = json.loads(text)
-        except ValueError as error:
+            found = json.loads(str(source) if given else Path(source).read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:  # bytes that are no text are a ValueError too
             raise ValueError(f"{name} is not JSON: {error}") from None
         for name_of_part in ("napari-dip", "settings"):
             found = found.get(name_of_part, found) if isinstance(found, dict) else found

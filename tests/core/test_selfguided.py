@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from napari_dip.core.augmentation import augmentations
-from napari_dip.core.methods import coverage, patches, selfguided
+from napari_dip.core.methods import coverage, patches
 from napari_dip.core.methods.coverage import tiles, whole_fit
 from napari_dip.core.methods.selfguided import LEAST, SelfGuidedFitter, pace_at
 from napari_dip.core.noise.correlation import coloured, spectrum
