@@ -214,7 +214,7 @@ def test_a_call_in_a_sentence_runs(it: Printed) -> None:
 def test_a_command_runs(it: Printed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     program, *words = shlex.split(it.text, comments=True)
     if (program, *words[:2]) == ("python", "-m", "benchmarks"):  # hours: understood, that is all
-        for name in ("noise", "quality", "pace", "speed", "series", "neighbours", "scale", "memory"):
+        for name in ("noise", "choice", "quality", "pace", "speed", "series", "neighbours", "scale", "memory"):
             monkeypatch.setattr(f"benchmarks.{name}.main", lambda _: 0)
         assert benchmarks.main(words[2:]) == 0
         return
