@@ -34,15 +34,13 @@ def auto_preset(
     trained = [name for name in changes if name in FitKnobs.__dataclass_fields__ and name not in _UNTRAINED]
     if row.patches and wish is None and not trained and changes.get("keep_known", True):
         certain = noise is not None and noise.sigma > 0 and not noise.warning
-        near = depth is None or depth <= NEAR
-        if quality == "fast" and near and (certain or SelfGuided not in row.methods):
+        near = depth is not None and depth <= NEAR
+        if quality == "fast" and row.fills_holes and not near:
+            away = "an unknown distance" if depth is None else f"{depth:.0f} pixels"
+            return prior, f"a missing pixel is {away} away from a known one, too far for similar patches alone"
+        if quality == "fast" and (certain or SelfGuided not in row.methods):
             return row.patches, "quality='fast' asks for a first good picture"
-        if quality == "fast" and not near:
-            return (
-                prior,
-                f"a missing pixel is {depth:.0f} pixels away from a known one, too far for similar patches alone",
-            )
-        if depth is not None and near and quality == "balanced":
+        if quality == "balanced" and near:
             return row.patches, f"no missing pixel is more than {depth:.1f} pixels away from a known one"
     if row.patches and wish and wish[0] == Patches.name:
         return row.patches, f"{wish[1]} needs it"
