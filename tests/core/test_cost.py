@@ -118,9 +118,14 @@ def test_the_states_that_a_result_keeps_of_each_slice_count_up_to_the_most_that_
     assert many < 10**6 * image + 2**31
 
 
-def test_similar_patches_are_compared_once_for_all_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost, "rates_of", lambda *_: np.array([2e-5, 2e-10, 2e-11]))  # of a processor of 2025
+@pytest.fixture
+def rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times are those of one processor, of 2025, whatever this one reaches now."""
+    monkeypatch.setattr(cost, "rates_of", lambda *_: np.array([2e-5, 2e-10, 2e-11]))
 
+
+@pytest.mark.usefixtures("rates")
+def test_similar_patches_are_compared_once_for_all_runs() -> None:
     def seconds(runs: int) -> float:
         return napari_dip.estimate((128, 128), preset="denoise-self", device="cpu", iterations=1, runs=runs).seconds
 
@@ -384,6 +389,7 @@ def test_the_most_iterations_are_those_that_a_run_may_take(image: np.ndarray, kn
     assert costs.iterations_at_most(settings, image.shape) == said
 
 
+@pytest.mark.usefixtures("rates")
 def test_what_shines_beyond_the_border_counts() -> None:
     far, near = (napari_dip.estimate((64, 64), psf=psf, **SMALL, task="deconvolve") for psf in (8.0, 0.5))
     assert far.seconds > 1.1 * near.seconds
