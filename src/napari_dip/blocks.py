@@ -17,6 +17,7 @@ import numpy.typing as npt
 from napari_dip import record
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.result import Progress, Result
+from napari_dip.core.state import OUT_OF_MEMORY
 from napari_dip.core.telling import quietly
 from napari_dip.core.tiling import seed_at
 from napari_dip.cost import fitted
@@ -107,7 +108,7 @@ class Blocks:
                 if progress is None:
                     break
                 yield progress
-        if any(event.kind == "out of memory" for event in run.result.history.events):
+        if any(event.kind == OUT_OF_MEMORY for event in run.result.history.events):
             raise MemoryError(run.result.stop_reason)
         return run.result
 

@@ -19,7 +19,7 @@ from napari_dip.core.memory import telling_of_memory
 from napari_dip.core.reason import Reason
 from napari_dip.core.result import Progress, Result, Steps
 from napari_dip.core.solve import Restoration
-from napari_dip.core.state import Event
+from napari_dip.core.state import OUT_OF_MEMORY, Event
 from napari_dip.cost import cost_of
 from napari_dip.plan import Plan
 from napari_dip.target import ArrayTarget
@@ -219,7 +219,7 @@ class Series:
             self.at_once = len(self.under_way)
             self._due.insert(0, index)
             message = f"memory ran out with {self.at_once + 1} slices at once; {self.at_once} from here on"
-            self.target.events.append(Event(0, "out of memory", message))
+            self.target.events.append(Event(0, OUT_OF_MEMORY, message))
             return
         self.target.fail(index, error)
         self._shortages = self._shortages + 1 if short else 0

@@ -47,7 +47,7 @@ from napari_dip.core.methods.coverage import (
     tiles,
     whole_fit,
 )
-from napari_dip.core.methods.patches import denoised
+from napari_dip.core.methods.patches import denoised, standing_in
 from napari_dip.core.muon import Muon
 from napari_dip.core.noise.correlation import autocorrelation_of, coloured, every, phases, spectrum
 from napari_dip.core.noise.photons import Stabilised
@@ -114,11 +114,6 @@ class SelfGuidedFitter(Fitter):
         self.ways = list(augmentations(len(shape), swap=alike))  # D4 augmentations that the generator can be fed
         self._smooth = copy.deepcopy(self._generator)
         known = self.problem.known_pixels()
-        self._nearest = None  # the nearest known pixel of each, which stands in
-        if not known.all():
-            self._nearest = [
-                tuple(ndimage.distance_transform_edt(~k, return_distances=False, return_indices=True)) for k in known
-            ]
         self._photons = self._on_canvas(self.model.photons(self.problem.observation))
         before_and_after = [(0, 0), *((0, c - n) for c, n in zip(self._canvas, shape, strict=True))]
         self._known = torch.from_numpy(np.pad(known, before_and_after)).float().to(self.device)
@@ -390,9 +385,7 @@ class SelfGuidedFitter(Fitter):
 
     def _on_canvas(self, photons: npt.NDArray[np.float32]) -> Tensor:
         """Photons (C, *image) with stand-ins for what is not known, mirrored beyond their far ends: (C, *canvas)."""
-        if self._nearest is not None:
-            photons = np.stack([each[where] for each, where in zip(photons, self._nearest, strict=True)])
-        return self._mirrored(photons)
+        return self._mirrored(standing_in(photons, self.problem.known_pixels()))
 
     def _mirrored(self, photons: npt.NDArray[np.float32]) -> Tensor:
         pad = [(0, 0), *((0, c - n) for c, n in zip(self._canvas, photons.shape[1:], strict=True))]
