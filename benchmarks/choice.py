@@ -53,7 +53,7 @@ def main(options: argparse.Namespace) -> int:
         rows.append(row_of(case, options.cache))
         print(line(rows[-1]), flush=True)
     head = ["image", "contrast", "correlation", "noisy", *METHODS, "auto", "below the better", "verdict of each"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *map(line, rows)]
+    lines = report.table(head, [*map(line, rows)])
     lost = [row["lost"] for row in rows]
     text = "\n".join(lines) + f"\n\nBelow the better of the two: mean {np.mean(lost):.2f}, worst {max(lost):.2f} dB."
     folder = options.results or Path(__file__).parent / "results"

@@ -46,7 +46,7 @@ def main(options: argparse.Namespace) -> int:
             print(line(rows[-1]), flush=True)
     gains = [gain for row in rows for gain in row["gains"]]
     head = ["stack", "each from nothing, dB", "from neighbours: dB more, mean, worst", "learnt", "afresh", "s", "ratio"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *map(line, rows)]
+    lines = report.table(head, [*map(line, rows)])
     text = "\n".join(lines) + f"\n\nAll slices but the first: mean {np.mean(gains):+.3f}, worst {min(gains):+.3f} dB."
     folder = options.results or Path(__file__).parent / "results"
     title = f"Slices from their neighbours, {options.size}x{options.size}"

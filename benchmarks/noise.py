@@ -66,8 +66,8 @@ def main(options: argparse.Namespace) -> int:
             rows.append(row_of(known))
             print(line(rows[-1]), flush=True)
     head = ["image", "estimated over true variance", "correlation: true, estimated", "sigma", "contrast", "warning"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *map(line, rows)]
-    groups = ["| set | mean | lowest | highest |", "|---" * 4 + "|"]
+    lines = report.table(head, [*map(line, rows)])
+    groups = report.table(["set", "mean", "lowest", "highest"], [])
     for group in SETS:
         ratios = [row["ratio"] for row in rows if row["name"].startswith(f"{group}/")]
         if ratios:

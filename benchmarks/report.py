@@ -86,7 +86,7 @@ def tables(rows: list[Row]) -> str:
     labels = list(dict.fromkeys(label for row in rows for label in row.figures))
     psnr = _table("PSNR, dB", labels, {r.case.name: {k: f.psnr for k, f in r.figures.items()} for r in rows}, 2)
     ssim = _table("SSIM", labels, {r.case.name: {k: f.ssim for k, f in r.figures.items()} for r in rows}, 3)
-    cost = ["| method | s, mean | s, longest | memory, MB |", "|---" * 4 + "|"]
+    cost = table(["method", "s, mean", "s, longest", "memory, MB"], [])
     for label in labels:
         seconds = [row.seconds[label] for row in rows if label in row.seconds]
         memory = max(row.memory.get(label, 0) for row in rows) / 2**20
@@ -101,11 +101,16 @@ def tables(rows: list[Row]) -> str:
     return "\n\n".join([*parts, "\n".join(["| image | run | |", "|---|---|---|", *runs])] if runs else parts)
 
 
+def table(head: list[str], rows: list[str]) -> list[str]:
+    """Lines of a table: its head, and rows that are lines already."""
+    return ["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *rows]
+
+
 def _table(corner: str, columns: list[str], cells: dict[str, dict[str, float]], digits: int) -> str:
     means = {
         c: float(np.mean([row[c] for row in cells.values()])) for c in columns if all(c in r for r in cells.values())
     }
-    lines = ["| " + " | ".join([corner, *columns]) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines = table([corner, *columns], [])
     for name, row in {**cells, "mean": means}.items():
         best = max(row.values(), default=0)
         texts = [f"{row[c]:.{digits}f}" if c in row else "" for c in columns]
