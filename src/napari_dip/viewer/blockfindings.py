@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import napari_dip
 from napari_dip.viewer.layers import Geometry
-from napari_dip.viewer.maps import RESIDUAL, UNCERTAINTY, Findings, Map, Wanted
+from napari_dip.viewer.maps import RESIDUAL, UNCERTAINTY, Findings, Map, Wanted, plain
 from napari_dip.viewer.stream import Stream, lazy_levels
 
 if TYPE_CHECKING:
@@ -37,12 +37,10 @@ def against_truth(stream: Stream, restored: Restored, wanted: Wanted) -> Finding
     """Figures against a ground truth."""
     figures = napari_dip.trust.before_and_after(restored, wanted.truth, affine=wanted.affine)
     words = " ".join(f"{when}, {found}." for when, found in figures.items())
-    plain = {
-        when.lower(): {name: float(value) for name, value in vars(found).items()} for when, found in figures.items()
-    }
+    each = {when.lower(): plain(found) for when, found in figures.items()}
     return Findings(
         sentences=((f"Against '{wanted.truth_name}'", words),),
-        figures={"truth": {"truth_layer": wanted.truth_name, **plain}},
+        figures={"truth": {"truth_layer": wanted.truth_name, **each}},
     )
 
 

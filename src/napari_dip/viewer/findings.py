@@ -22,6 +22,7 @@ from napari_dip.viewer.maps import (
     Map,
     Wanted,
     ended,
+    plain,
     positive,
 )
 from napari_dip.viewer.moments import Moments
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from napari_dip import Progress, Result
     from napari_dip.large import BlockProgress
     from napari_dip.restore import Run
-    from napari_dip.trust import Comparison
 
 Look = Callable[[Any, Any, Wanted], Findings]
 
@@ -194,11 +194,11 @@ def _against_truth(restoration: Restoration, result: Result, wanted: Wanted) -> 
     enlarged, how = _enlarged(restoration)
     after = napari_dip.trust.compare(result.image, truth, **options)
     lines = [f"After, {after}."]
-    figures = {"truth_layer": wanted.truth_name, "after": _plain(after)}
+    figures = {"truth_layer": wanted.truth_name, "after": plain(after)}
     if np.isfinite(enlarged).all():
         before = napari_dip.trust.compare(enlarged, truth, **options)
         lines.insert(0, f"Before{how}, {before}.")
-        figures["before"] = _plain(before)
+        figures["before"] = plain(before)
     if result.uncertainty is not None and np.isfinite(result.uncertainty).any():
         share = napari_dip.trust.calibration(result.uncertainty, result.image, truth)
         lines.append(f"{share:.0%} of the true values lie within two uncertainties (95% if these are right).")
@@ -239,10 +239,6 @@ def _enlarged(restoration: Restoration) -> tuple[np.ndarray, str]:
 def _unusable(truth: np.ndarray) -> np.ndarray | None:
     bad = ~np.isfinite(truth)
     return bad if bad.any() else None
-
-
-def _plain(figures: Comparison) -> dict[str, float]:
-    return {name: float(value) for name, value in vars(figures).items()}
 
 
 def _unit(geometry: Geometry) -> str:

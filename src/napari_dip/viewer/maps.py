@@ -14,6 +14,7 @@ from napari_dip.viewer.restoration import METADATA
 if TYPE_CHECKING:
     from napari_dip import Result
     from napari_dip.large import Restored
+    from napari_dip.trust import Comparison
 
 RESIDUAL, UNCERTAINTY, HOLES, CONTROL = "residual", "uncertainty", "hole map", "noise-only control"
 
@@ -102,6 +103,11 @@ def positive(kind: str, image: np.ndarray, geometry: Geometry, colormap: str) ->
     """A map of something that is 0 or more; the few brightest pixels do not darken all others."""
     high = float(np.nanquantile(image, 0.995))
     return Map(kind=kind, image=image, geometry=geometry.coloured(colormap, (0.0, high if high > 0 else 1.0)))
+
+
+def plain(figures: Comparison) -> dict[str, float]:
+    """Figures of a comparison by name, fit for a record."""
+    return {name: float(value) for name, value in vars(figures).items()}
 
 
 def ended(sentence: str) -> str:
