@@ -167,7 +167,8 @@ def make_plan(
         raise ValueError(f"{what} {task.needs['mask']}")
     if settings is None and resume is not None:
         settings = resume.settings
-    plan = decide(request, settings, changes, depth_of(request) if task.fills_holes else None)
+    by_holes = task.fills_holes and settings is None  # else nothing is chosen by their depth
+    plan = decide(request, settings, changes, depth_of(request) if by_holes else None)
     check_guide(plan.settings.code, request.guide)
     plan = replace(plan, settings=plan.settings.decided(device=plan.device.name))
     if resume is not None:
