@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 import subprocess
 from dataclasses import asdict, dataclass, field
@@ -14,6 +13,7 @@ import numpy as np
 
 from benchmarks.images import Array, Case
 from napari_dip.core.judge.metrics import Comparison, compare
+from napari_dip.info import processor
 
 TILE = 256  # pixels at the least, of the side of an image in the picture
 HEAD = 22  # pixels of the line above it
@@ -176,7 +176,4 @@ def hardware(device: str = "auto") -> str:
 
     if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
         return torch.cuda.get_device_name(0)
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads"
+    return f"{processor()}, {torch.get_num_threads()} threads"

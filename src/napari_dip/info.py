@@ -48,13 +48,18 @@ def _version(name: str) -> str:
         return ""
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Name of the processor, by the system."""
     name, cpuinfo = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
     if cpuinfo.exists():
         lines = cpuinfo.read_text(errors="replace").splitlines()
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    return name
+
+
+def _processor() -> str:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"Processor: {name}, {usable} of {os.cpu_count()} cores may be used"
+    return f"Processor: {processor()}, {usable} of {os.cpu_count()} cores may be used"
 
 
 def _memory() -> str:
