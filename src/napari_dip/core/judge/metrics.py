@@ -97,7 +97,7 @@ def compare(
         raise ValueError("mask leaves no pixel to compare: it marks what is left out as True; did you mean ~mask?")
     if data_range is None:
         low, high = min(each.low for each in levels.values()), max(each.high for each in levels.values())
-        data_range = 255.0 if pair.truth.dtype == np.uint8 else high - low
+        data_range = _peak(pair.truth.dtype, low, high)
         if data_range == 0:
             raise ValueError("truth has one value only; say the data_range that counts as its peak")
     elif not (np.isfinite(data_range) and data_range > 0):
@@ -269,13 +269,23 @@ class _Pair:
         # pixels whose windows reach over the border count only where there are no others
         total, windows = similar[0] if similar[0, 1] else similar[1]
         return Comparison(
-            psnr=float(10 * np.log10(data_range**2 * count / errors)) if errors else float("inf"),
+            psnr=_decibels(errors / count, data_range),
             ssim=float(total / windows),
             nrmse=float(np.sqrt(errors / power)) if power else float("inf"),
             gain=gain,
             offset=offset,
             data_range=data_range,
         )
+
+
+def _peak(kind: np.dtype[Any], low: float, high: float) -> float:
+    """Data range by default, of a truth of this type between two values."""
+    return 255.0 if kind == np.uint8 else high - low
+
+
+def _decibels(error: float, data_range: float) -> float:
+    """PSNR of a mean square error; infinite without any."""
+    return float(10 * np.log10(data_range**2 / error)) if error else float("inf")
 
 
 def _similarity(result: Array, target: Array, window: int, data_range: float) -> Array:
@@ -318,12 +328,11 @@ def psnr(
     levels = _Levels()
     levels.add(result, target)
     if data_range is None:
-        data_range = 255.0 if truth.dtype == np.uint8 else levels.high - levels.low
+        data_range = _peak(truth.dtype, levels.low, levels.high)
     if data_range == 0:
         return float("nan")
     gain, offset = levels.fit if affine else (1.0, 0.0)
-    error = float(np.mean(np.square(gain * result + offset - target)))
-    return float(10 * np.log10(data_range**2 / error)) if error else float("inf")
+    return _decibels(float(np.mean(np.square(gain * result + offset - target))), data_range)
 
 
 def calibration(uncertainty: npt.ArrayLike, restored: npt.ArrayLike, truth: npt.ArrayLike) -> float:
