@@ -63,6 +63,7 @@ class Knobs(TypedDict, total=False):
     output: str
     code: str
     code_channels: int
+    code_learned: bool
     code_scale: float
     code_noise: float
     recorruption: float

@@ -17,8 +17,17 @@ from napari_dip import presets
 #: A knob that is one value for all scales, or a tuple with one value for each scale, the finest first.
 IntPerScale = int | tuple[int, ...]
 NamePerScale = str | tuple[str, ...]
-#: Generators that a prior may have, by their names in `napari_dip.core.generators`.
-GENERATORS = ("hourglass",)
+_UPWARD = "channels", "scales", "upsampling", "activation", "normalisation", "output"
+_BOTH_WAYS = *_UPWARD, "filter_size", "downsampling", "padding"
+_SKIPS = "skip_channels", "channels_up", "filter_size_up", "filter_size_skip", "pointwise_up"
+#: Generators that a prior may have, by their names in `napari_dip.core.generators`; and the knobs that each reads.
+GENERATORS: dict[str, tuple[str, ...]] = {
+    "hourglass": (*_BOTH_WAYS, *_SKIPS),
+    "decoder": _UPWARD,
+    "unet": _BOTH_WAYS,
+    "resnet": ("channels", "filter_size", "padding", "activation", "normalisation", "output"),
+    "mixer": ("channels", "scales", "activation", "normalisation", "output"),
+}
 #: Stopping rules by the names that their classes have in `core.stopping`, which imports torch.
 RULES_OF_PRIORS = ("auto", "discrepancy", "fitted", "held-out", "variance", "variance-exponential", "iterations")
 
@@ -249,9 +258,10 @@ class PriorKnobs(RefiningKnobs):
 
     generator: str = knob(
         "hourglass",
-        "The architecture of the untrained network: the hourglass with skips.",
+        "Architecture of the untrained network: the hourglass with skips, the deep decoder (few weights), the U-Net, "
+        "residual blocks at one scale (resnet), or the MLP-Mixer.",
         "choice",
-        choices=GENERATORS,
+        choices=tuple(GENERATORS),
     )
     code: str = knob(
         "uniform",
@@ -265,6 +275,7 @@ class PriorKnobs(RefiningKnobs):
     code_scale: float = knob(
         0.1, "Height of the uniform code, standard deviation of the normal one.", "float", min=1e-6, max=100, step=0.05
     )
+    code_learned: bool = knob(False, "Fit the code too, from where it begins, not the weights alone.", "bool")
     code_noise: float = knob(
         1 / 30,
         "Standard deviation of the noise added to the code, anew at every iteration.",
@@ -378,7 +389,7 @@ class Prior(PriorKnobs, FitKnobs):
     plural: ClassVar[str] = "priors"
     #: Values that it takes of knobs that have others for other methods.
     takes: ClassVar[dict[str, tuple[str, ...]]] = {
-        "generator": GENERATORS,
+        "generator": tuple(GENERATORS),
         "stop": RULES_OF_PRIORS,
     }
     begins_warm: ClassVar[bool] = False

@@ -72,12 +72,12 @@ FAINTEST, FAINTEST_SHARED = 0.3, 1.0
 #: Pixels from a missing pixel to a known one up to which similar patches alone are as good as behind a prior.
 NEAR = 3.0
 _UNTRAINED = ("seed", "threads", "precision", "recompute")  # knobs of each fit that do not ask for a network
-_OF_SELF = (("code", "self"), ("generator", "unet"), ("optimiser", "muon"), ("stop", "passes"))
+_OF_SELF = (("code", "self"), ("optimiser", "muon"), ("stop", "passes"))
 
 
 def _wish(changes: dict[str, Any]) -> tuple[str, str] | None:
     """The method that a choice of the user's needs, and that choice."""
-    for name, value in changes.items():
+    for name, value in sorted(changes.items(), key=lambda change: change[0] != "code"):  # which names the method
         stated = f"{name}={value!r}"
         if (name, value) == ("code", "patches"):
             return Patches.name, stated

@@ -24,7 +24,6 @@ from napari_dip.knobs import (
     Prior,
     PriorKnobs,
     RunKnobs,
-    SelfGuided,
     SelfGuidedKnobs,
     knob,
     own,
@@ -49,9 +48,10 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
 
     generator: str = knob(
         "hourglass",
-        "The architecture of the untrained network: the hourglass with skips, or the U-Net of self-guided fits.",
+        "Architecture of the untrained network: the hourglass with skips, the deep decoder (few weights), the U-Net "
+        "(which self-guided fits have), residual blocks at one scale (resnet), or the MLP-Mixer.",
         "choice",
-        choices=(*GENERATORS, SelfGuided.generator),
+        choices=tuple(GENERATORS),
     )
     code: str = knob(
         "uniform",
@@ -100,6 +100,20 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} does not go with code={self.code!r}; "
                     f"use {' or '.join(map(repr, values))}, or choose another preset"
+                )
+        if method is Prior:
+            self._check_generator()
+
+    def _check_generator(self) -> None:
+        """Refuse architecture that the generator does not have; what a preset says of another one is passed over."""
+        preset, reads = presets.TABLE.get(self.preset, {}), GENERATORS[self.generator]
+        for name in {*GENERATORS["hourglass"]} - {*reads}:
+            value, default = getattr(self, name), Settings.__dataclass_fields__[name].default
+            if value not in (default, preset.get(name, default)):
+                others = [other for other, knobs in GENERATORS.items() if name in knobs]
+                raise ValueError(
+                    f"{name}={value!r} has no effect with generator={self.generator!r}; leave it out, or use "
+                    f"generator={' or '.join(map(repr, others))}"
                 )
 
     @property

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from napari_dip.core.generators import draw_weights, make_generator
-from napari_dip.core.generators.hourglass import ACTIVATIONS, Hourglass, crop, halvings
+from napari_dip.core.generators.hourglass import Hourglass
+from napari_dip.core.generators.layers import ACTIVATIONS, crop, halvings
 from napari_dip.settings import Settings, knobs
 from tests.core.tiny import tiny
 

@@ -403,5 +403,3 @@ def test_what_it_cannot_do_is_refused() -> None:
         run(replace(case(), operator=Downsample((2, 2))), small())
     with pytest.raises(ValueError, match="generator='hourglass'.*use 'unet'"):
         Settings(code="self")
-    with pytest.raises(ValueError, match="another preset"):
-        Settings(generator="unet")

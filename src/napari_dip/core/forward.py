@@ -26,12 +26,13 @@ _BRIEF = {"float32": 1.0, "bfloat16": 0.56}  # bytes of features relative to flo
 
 @dataclass(frozen=True)
 class Pass:
-    """A forward pass: layers called, bytes of the features that they make, floating point operations, and weights."""
+    """A forward pass: layers called, bytes of their features, floating point operations, bytes of weights and code."""
 
     calls: int
     made: int
     flops: int
     weights: int
+    code: int
 
     def work(self, precision: str) -> Work:
         """The calls, bytes and operations."""
@@ -55,7 +56,7 @@ def passed(
     weights = sum(each.numel() * each.element_size() for each in generator.parameters())
     with _Tally() as tally:
         generator(code)
-    return Pass(tally.calls, tally.made, tally.flops, weights)
+    return Pass(tally.calls, tally.made, tally.flops, weights, code.numel() * code.element_size())
 
 
 class _Tally(TorchFunctionMode):

@@ -7,11 +7,23 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from napari_dip.core.generators.decoder import Decoder
 from napari_dip.core.generators.hourglass import Hourglass
+from napari_dip.core.generators.layers import Network
+from napari_dip.core.generators.mixer import Mixer
+from napari_dip.core.generators.resnet import ResNet
 from napari_dip.core.generators.unet import UNet
+from napari_dip.core.generators.unetprior import PriorUNet
 from napari_dip.knobs import Prior, SelfGuided
 
-GENERATORS: dict[str, Callable[..., Hourglass | UNet]] = {"hourglass": Hourglass, "unet": UNet}
+#: Those of priors, by name; a self-guided fit has a U-Net of its own.
+GENERATORS: dict[str, Callable[..., Network]] = {
+    "hourglass": Hourglass,
+    "decoder": Decoder,
+    "unet": PriorUNet,
+    "resnet": ResNet,
+    "mixer": Mixer,
+}
 
 
 def make_generator(
@@ -20,9 +32,10 @@ def make_generator(
     channels: int,
     shape: tuple[int, ...],
     voxel_size: tuple[float, ...] | None = None,
-) -> Hourglass | UNet:
+) -> Network:
     """A generator for images (1, channels, *shape) with freshly made, not yet drawn weights."""
-    return GENERATORS[method.generator](method, code_channels, channels, shape, voxel_size)
+    kind: Callable[..., Network] = UNet if isinstance(method, SelfGuided) else GENERATORS[method.generator]
+    return kind(method, code_channels, channels, shape, voxel_size)
 
 
 def fresh_generator(
@@ -32,7 +45,7 @@ def fresh_generator(
     shape: tuple[int, ...],
     rng: torch.Generator,
     voxel_size: tuple[float, ...] | None = None,
-) -> Hourglass | UNet:
+) -> Network:
     """A generator for images (1, channels, *shape), its weights drawn from `rng`, on the CPU."""
     with torch.random.fork_rng(devices=[]):  # layers draw weights as they are made; ours are drawn below
         generator = make_generator(method, code_channels, channels, shape, voxel_size)

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_dip.core.generators.hourglass import ACTIVATIONS, halvings, per_scale
-from napari_dip.core.generators.recompute import through
+from napari_dip.core.generators.layers import ACTIVATIONS, Network, halvings, per_scale, whole
 from napari_dip.core.generators.volumes import Conv3d
 from napari_dip.knobs import SelfGuided
 
@@ -32,10 +31,10 @@ def halved(method: SelfGuided, shape: Shape, voxel_size: Size | None = None) -> 
 
 def multiples(method: SelfGuided, shape: Shape, voxel_size: Size | None = None) -> Shape:
     """Number that the size of an image must be a multiple of, along each axis."""
-    return tuple(math.prod(f[axis] for f in halved(method, shape, voxel_size)) for axis in range(len(shape)))
+    return whole(halved(method, shape, voxel_size), len(shape))
 
 
-class UNet(nn.Module):
+class UNet(Network):
     """A U-Net of residual blocks for images of any size that is a multiple of `multiple` along each axis.
 
     Parameters
@@ -53,13 +52,12 @@ class UNet(nn.Module):
     def __init__(
         self, method: SelfGuided, code_channels: int, channels: int, shape: Shape, voxel_size: Size | None = None
     ) -> None:
-        super().__init__()
-        factors = halved(method, shape, voxel_size)
+        factors, multiple = halved(method, shape, voxel_size), multiples(method, shape, voxel_size)
+        canvas = tuple(m * math.ceil(n / m) for m, n in zip(multiple, shape, strict=True))
+        super().__init__(shape, canvas, method.recompute == "on")
         widths = per_scale(method.channels, len(factors) + 1)
         sizes = per_scale(method.filter_size, len(factors) + 1)
-        self.channels, self.recompute = channels, method.recompute == "on"
-        self.multiple = multiples(method, shape, voxel_size)
-        self.canvas = tuple(m * math.ceil(n / m) for m, n in zip(self.multiple, shape, strict=True))
+        self.channels, self.multiple = channels, multiple
         conv, transposed = _CONV[len(shape) - 1], _TRANSPOSED[len(shape) - 1]
         mode = "reflect" if method.padding == "reflection" else "zeros"
 
@@ -83,11 +81,11 @@ class UNet(nn.Module):
         features = self.head(code)
         kept = []
         for before, down in zip(self.before, self.downs, strict=True):
-            kept.append(through(before, features, recompute=self.recompute))
+            kept.append(self.through(before, features))
             features = down(kept[-1])
-        features = through(self.middle, features, recompute=self.recompute)
+        features = self.through(self.middle, features)
         for up, skipped, after in reversed(list(zip(self.ups, kept, self.after, strict=True))):
-            features = through(after, _grown(up, features) + skipped, recompute=self.recompute)
+            features = self.through(after, _grown(up, features) + skipped)
         image: Tensor = code[:, : self.channels] - self.tail(features)
         return image
 

@@ -18,8 +18,7 @@ from napari_dip.core import device as devices
 from napari_dip.core import graph, pages
 from napari_dip.core.fitcost import FitCost
 from napari_dip.core.forward import Shape, Size
-from napari_dip.core.generators.hourglass import Hourglass
-from napari_dip.core.generators.unet import UNet
+from napari_dip.core.generators.layers import Network
 from napari_dip.core.muon import Muon
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.problem import Problem
@@ -53,7 +52,7 @@ class Fitter:
         Costly results that are the same in all fits of a problem, for those that follow.
     """
 
-    _generator: Hourglass | UNet
+    _generator: Network
 
     def __init__(self, problem: Problem, method: Method, device: str) -> None:
         self.problem = problem

@@ -6,12 +6,14 @@ Ulyanov, Vedaldi, Lempitsky, "Deep Image Prior" (CVPR 2018).
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.codes import NO_GUIDE, make_code
@@ -19,6 +21,7 @@ from napari_dip.core.fidelity import make_fidelity
 from napari_dip.core.fitcost import FitCost, Peak, memory_of, work_of
 from napari_dip.core.forward import OF_PRIOR, Shape, Size, passed
 from napari_dip.core.generators import fresh_generator
+from napari_dip.core.generators.layers import Network
 from napari_dip.core.langevin import Langevin
 from napari_dip.core.methods.base import Fitter, layout
 from napari_dip.core.methods.refine import COMPARED_NEAR
@@ -58,9 +61,12 @@ class PriorFitter(Fitter):
             raise ValueError(NO_GUIDE)
         generator = fresh_generator(method, code_channels, channels, shape, rng, problem.voxel_size)
         self._generator = generator.to(self.device)
-        guide = None if problem.guide is None else _pad(problem.guide, self._generator.canvas)
+        guide = None if problem.guide is None else _fed(problem.guide, self._generator)
         code = make_code(method, self._generator.canvas, guide, rng)
         self._code = code.to(self.device, memory_format=layout(len(shape)))
+        if method.code_learned:  # as one of the weights, so that it is moved, kept and restored with them
+            self._code = nn.Parameter(self._code)
+            self._generator.register_parameter("code", self._code)
         self._noise = torch.empty_like(self._code)
         kind = "gaussian" if method.noise == "auto" else method.noise
         self._fidelity = make_fidelity(kind, problem.noise, problem.known).to(self.device)
@@ -131,6 +137,8 @@ class PriorFitter(Fitter):
         channels, *shape = image
         code = {"mesh": len(shape), "guide": channels}.get(method.code, method.code_channels)
         forward = passed(method, code, channels, tuple(shape), voxel_size)
+        if method.code_learned:
+            forward = replace(forward, weights=forward.weights + forward.code)
         memory, state = memory_of(forward, method, len(shape), _PEAK), 3 * forward.weights + 4 * math.prod(image)
         behind = method.refine * math.prod(image) * COMPARED_NEAR
         return FitCost(memory, state, method.iterations * work_of(forward, method, OF_PRIOR) + behind, np.zeros(3))
@@ -151,13 +159,15 @@ class PriorFitter(Fitter):
             return
         with torch.no_grad():
             for weight in self._generator.parameters():
-                if weight.ndim > 2 and weight.numel() > 1:
+                if weight.ndim > 2 and weight.numel() > 1 and weight is not self._code:
                     noise = torch.empty_like(weight).normal_(generator=self._random)
                     weight.add_(noise * weight.std() * self.method.weight_noise)
 
 
-def _pad(guide: npt.NDArray[np.float32], canvas: tuple[int, ...]) -> Tensor:
-    """A guide (G, *image) as a code (1, G, *canvas), continued by reflection, the image in the middle."""
-    before = [(c - n) // 2 for c, n in zip(canvas, guide.shape[1:], strict=True)]
-    after = [c - n - b for c, n, b in zip(canvas, guide.shape[1:], before, strict=True)]
-    return torch.from_numpy(np.pad(guide, [(0, 0), *zip(before, after, strict=True)], mode="symmetric"))[None]
+def _fed(guide: npt.NDArray[np.float32], generator: Network) -> Tensor:
+    """A guide (G, *image) as a code (1, G, *canvas): the image in the middle, reflected around it, and averaged."""
+    before = [(c - n) // 2 for c, n in zip(generator.made, guide.shape[1:], strict=True)]
+    after = [c - n - b for c, n, b in zip(generator.made, guide.shape[1:], before, strict=True)]
+    padded = np.pad(guide, [(0, 0), *zip(before, after, strict=True)], mode="symmetric")
+    code = torch.from_numpy(padded)[None]
+    return code if generator.made == generator.canvas else functional.interpolate(code, generator.canvas, mode="area")
