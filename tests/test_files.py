@@ -20,7 +20,7 @@ import tifffile
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from napari_dip.io import files
+from napari_dip.io import files, parts
 from napari_dip.io.picture import Picture, guess_axes, make_picture
 from napari_dip.io.units import converted
 
@@ -523,7 +523,7 @@ def test_a_record_that_is_nested_too_deep_does_not_cost_the_image(tmp_path: Path
 def test_what_a_killed_run_left_half_written_is_swept(tmp_path: Path) -> None:
     """By the next one that writes there; never what a living process, or another program, is writing."""
     child = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    begin = files._part()
+    begin = parts._beginning()
     gone, alive, other = f"{begin}{int(child.stdout)}.tif", f"{begin}{os.getpid()}.png", ".napari-dip-notes.tif"
     for name in (gone, alive, other):
         (tmp_path / name).write_bytes(b"half")

@@ -17,6 +17,7 @@ from napari_dip import blocks, iterate_blocks, restore_blocks
 from napari_dip.cli import DONE, FAILED, main
 from napari_dip.io import files
 from napari_dip.io.disk import DiskFull
+from napari_dip.io.picture import make_picture
 from tests.test_blockwise import TINY
 from tests.test_large import PRIOR, finish, stack
 from tests.test_targets import stack as flat
@@ -42,7 +43,7 @@ def test_a_writer_that_meets_it_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: Any, name: str, writer: str, error: OSError
 ) -> None:
     image = np.zeros((40, 50), np.float32)
-    picture = files.make_picture(image, "YX")
+    picture = make_picture(image, "YX")
     files.write(tmp_path / name, image, picture)
     before = (tmp_path / name).read_bytes()
 

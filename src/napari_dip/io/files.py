@@ -6,15 +6,12 @@ and .npy have no place for it: there it lies beside the image, as ``OUT.json``, 
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +19,13 @@ import numpy.typing as npt
 from napari_dip.io import disk, imagej, ome
 from napari_dip.io.channels import Array
 from napari_dip.io.formats import READABLE, SCREEN, Path_, ending_of, format_of, tell_lost
-from napari_dip.io.ngff import is_zarr
-from napari_dip.io.picture import Picture, guess_axes, known_in, make_picture, record_in
+from napari_dip.io.ngff import ENDING, is_zarr
+from napari_dip.io.parts import delete, part_of, sweep
+from napari_dip.io.picture import Picture
 from napari_dip.io.screen import for_screen, read_screen, write_jpeg, write_png
+from napari_dip.io.sheets import beside, read_jpeg, read_npy, write_npy, write_sheet
 from napari_dip.io.tiff import read_tiff, write_tiff
 
-_NPY = b"\x93NUMPY"  # that an array of numpy begins with
 _BESIDE = (".jpg", ".jpeg", ".npy")  # no place for a record inside
 
 
@@ -70,7 +68,7 @@ def read(path: Path_, series: int | None = None, *, partly: bool = False, sparse
             raise ValueError(f"series {series} is asked for, but it holds one image")
         if ending == ".png":
             return read_screen(path)
-        return _read_npy(path) if ending == ".npy" else _read_jpeg(path)
+        return read_npy(path) if ending == ".npy" else read_jpeg(path)
     except MemoryError:
         raise
     except Exception as error:  # readers of broken files raise anything, from struct.error to SyntaxError
@@ -135,11 +133,44 @@ def write(
     _put(path, picture, overwrite=overwrite)
 
 
+def put(
+    path: Path_,
+    picture: Picture,
+    *,
+    overwrite: bool = False,
+    kept: Sequence[str] = (),
+    place: Sequence[float] | None = None,
+) -> None:
+    """Write a picture as it is, as `write` does one that was restored; also as an OME-Zarr, which replaces nothing.
+
+    Parameters
+    ----------
+    kept : sequence of str
+        Words for what the file keeps in the record, so that nobody is warned of its loss.
+    place : sequence of float, optional
+        Position of the first pixel, for an OME-Zarr: see `zarrwriter.write_zarr`.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ENDING:
+        check(path, overwrite=overwrite)
+        _put(path, picture, overwrite=overwrite)
+    elif path.exists():
+        raise FileExistsError(f"{path} exists, and a .zarr may hold more than an image; name another one, or delete it")
+    elif not path.parent.is_dir():
+        raise FileNotFoundError(f"{path.parent} is not a folder, so {path.name} cannot be written there; make it first")
+    else:
+        from napari_dip.io.zarrwriter import write_zarr  # imports zarr: a second
+
+        sweep(path.parent)
+        write_zarr(path, part_of(path), picture, place)
+    tell_lost(path, picture, kept)
+
+
 def check(path: Path_, *, overwrite: bool = False) -> None:
     """Raise what `write` would raise because of the name, the folder, or a file that is there."""
     path = Path(path)
     ending = ending_of(path)
-    for target in (path, _beside(path)) if ending in _BESIDE else (path,):
+    for target in (path, beside(path)) if ending in _BESIDE else (path,):
         if target.is_dir():
             raise IsADirectoryError(f"{target} is a folder; name a file in it")
         if target.exists() and not target.is_file():
@@ -153,7 +184,7 @@ def check(path: Path_, *, overwrite: bool = False) -> None:
 def refuse_inputs(targets: Iterable[Path_], inputs: Mapping[str, Path_ | None]) -> None:
     """Raise a `ValueError` if a file to be written, or what lies beside it, is one that is read, by whatever name."""
     written = [Path(target) for target in targets]
-    written += [_beside(target) for target in written]
+    written += [beside(target) for target in written]
     for role, given in inputs.items():
         for target in written:
             if given is not None and target.exists() and os.path.exists(given) and os.path.samefile(target, given):
@@ -192,18 +223,18 @@ def _put(path: Path, picture: Picture, *, overwrite: bool, keep: bool = True) ->
 
     Returns their size in bytes.
     """
-    writers = {".png": write_png, ".jpg": write_jpeg, ".jpeg": write_jpeg, ".npy": _write_npy}
+    writers = {".png": write_png, ".jpg": write_jpeg, ".jpeg": write_jpeg, ".npy": write_npy}
     form = format_of(path, picture)
     targets = {path: writers.get(form, partial(write_tiff, kind=form))}
     if ending_of(path) in _BESIDE:
-        targets[_beside(path)] = _write_sheet
+        targets[beside(path)] = write_sheet
     parts: dict[Path, Path] = {}
     size = 0
     try:
         for target, writer in targets.items():
             target = Path(os.path.realpath(target))  # a link stays, and what it names is replaced
-            _sweep(target.parent)
-            part = target.with_name(f"{_part()}{os.getpid()}{target.suffix}")
+            sweep(target.parent)
+            part = part_of(target)
             parts[part] = target
             with open(part, "w+b") as file:
                 writer(file, picture)
@@ -217,78 +248,14 @@ def _put(path: Path, picture: Picture, *, overwrite: bool, keep: bool = True) ->
         raise
     except Exception as error:  # writers raise anything for what their format cannot hold
         if disk.is_full(error):
-            _delete(parts)  # so that what they took counts as free
+            delete(parts)  # so that what they took counts as free
             raise disk.DiskFull(f"the disk is full: {disk.lack(path, picture.values.nbytes)}") from error
         remedy = "name another folder" if isinstance(error, OSError) else "a plain .tif holds any image"
         raise OSError(f"{path} cannot be written ({_why(error)}); {remedy}") from error
     finally:
-        _delete(parts)
-
-
-def _delete(parts: Iterable[Path]) -> None:
-    for part in parts:
-        part.unlink(missing_ok=True)
-
-
-def _part() -> str:
-    """Beginning of the names of files that are not whole yet; the number of the process follows."""
-    return f".napari-dip-{''.join(filter(str.isalnum, platform.node()))[:64]}-"
-
-
-def _sweep(folder: Path) -> None:
-    """Delete what processes of this machine left that were killed while they wrote."""
-    import psutil  # type: ignore[import-untyped]
-
-    for file in folder.glob(f"{_part()}*"):
-        number = file.stem.removeprefix(_part())
-        if number.isdecimal() and not psutil.pid_exists(int(number)):
-            file.unlink(missing_ok=True)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(path.name + ".json")
+        delete(parts)
 
 
 def _why(error: Exception) -> str:
     words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return words.strip().rstrip(".") or type(error).__name__
-
-
-def _read_jpeg(path: Path) -> Picture:
-    sheet = _read_sheet(path)
-    sheet.pop("axes", None)
-    return replace(read_screen(path), record=record_in(sheet.get("notes", "")), **sheet)
-
-
-def _read_npy(path: Path) -> Picture:
-    with path.open("rb") as file:
-        if file.read(len(_NPY)) != _NPY:
-            raise ValueError("it does not begin as one array of numpy does")
-    mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # compares the size with that of the file
-    values = np.array(mapped)
-    del mapped  # a file that is open cannot be replaced on Windows
-    sheet = _read_sheet(path)
-    axes = sheet.pop("axes", "")
-    return make_picture(values, axes if len(axes) == values.ndim else guess_axes(values.shape), **sheet)
-
-
-def _write_npy(file: BinaryIO, picture: Picture) -> None:
-    np.save(file, picture.samples())
-
-
-def _read_sheet(path: Path) -> dict[str, Any]:
-    """Axes, pixel sizes and record that lie beside an image; empty if none do."""
-    try:
-        text = _beside(path).read_text(encoding="utf-8")
-        sheet = json.loads(text)
-        if {"axes", "pixel_size", "unit"} <= sheet.keys():
-            return {"axes": sheet["axes"], "notes": text, **known_in(sheet)}
-    except RecursionError:
-        warnings.warn(f"{_beside(path)} is nested too deep to be read, and is left out", stacklevel=2)
-    except (OSError, ValueError, TypeError, AttributeError):  # there is none, or it is another program's
-        pass
-    return {}
-
-
-def _write_sheet(file: BinaryIO, picture: Picture) -> None:
-    file.write(json.dumps({"napari-dip": picture.record, **picture.sheet()}, indent=1).encode())

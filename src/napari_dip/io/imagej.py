@@ -52,7 +52,7 @@ def read(meta: Mapping[str, Any], colormap: Array | None, axes: str, shape: tupl
         Channel(
             name=names[i] if names else "",
             limits=(float(ranges[2 * i]), float(ranges[2 * i + 1])) if len(ranges) >= 2 * i + 2 else None,
-            **(_look(tables[i]) if i < len(tables) and "S" not in axes else {}),
+            **(look(tables[i]) if i < len(tables) and "S" not in axes else {}),
         )
         for i in range(count)
     ]
@@ -82,7 +82,7 @@ def write(picture: Picture, axes: str, shape: tuple[int, ...]) -> tuple[dict[str
         said |= {f"c{i}": value for i, value in enumerate(picture.function.coefficients)}
     channels, tables, colormap = picture.channels, [], None
     if "S" not in axes and any(channel.colour or channel.table is not None for channel in channels):
-        tables = [_table(channel) for channel in channels]
+        tables = [table_of(channel) for channel in channels]
     if len(tables) == 1 and (channels[0].table is not None or channels[0].colour != "FFFFFF"):
         colormap = tables[0].astype(np.uint16) * 257
     if tables and len(channels) > 1:
@@ -125,15 +125,16 @@ def _function(meta: Mapping[str, Any]) -> Function | None:
     return Function(code=int(code), coefficients=tuple(coefficients))
 
 
-def _look(table: Array) -> dict[str, Any]:
-    """A lookup table as a colour, where it is a ramp from black."""
+def look(table: Array) -> dict[str, Any]:
+    """A lookup table (3, 256) as a colour, where it is a ramp from black: arguments of a `Channel`."""
     top = table[:, -1].astype(int)
     ramp = np.rint(np.outer(top, np.arange(256)) / 255)
     colour = "".join(f"{value:02X}" for value in top)
     return {"colour": colour} if np.abs(table - ramp).max() <= 1 else {"colour": colour, "table": table}
 
 
-def _table(channel: Channel) -> Array:
+def table_of(channel: Channel) -> Array:
+    """The lookup table (3, 256) that shows a channel."""
     if channel.table is not None:
         return np.asarray(channel.table, np.uint8)
     top = [int(channel.colour[i : i + 2], 16) for i in (0, 2, 4)] if channel.colour else [255] * 3

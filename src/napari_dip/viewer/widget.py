@@ -23,6 +23,7 @@ from napari_dip.viewer.live import Live
 from napari_dip.viewer.maps import Findings, Finished, show_maps
 from napari_dip.viewer.noise import NoiseSentence
 from napari_dip.viewer.restoration import METADATA, Asked, Restoration
+from napari_dip.viewer.save_button import SaveButton
 from napari_dip.viewer.settings_file import SettingsFile
 from napari_dip.viewer.stream import Stream
 from napari_dip.viewer.trust import TrustPanel
@@ -101,6 +102,8 @@ class RestoreWidget(QWidget):
         layout.addWidget(self._sentence)
         layout.addWidget(self.cost)
         layout.addWidget(self.controls)
+        self.saving = SaveButton(self._viewer)
+        layout.addWidget(self.saving)
         self.setMinimumWidth(340)
 
     def _watch(self) -> None:
@@ -124,6 +127,7 @@ class RestoreWidget(QWidget):
         self.inputs.continued.connect(self.form.take)
         self.form.changed.connect(self._describe)
         self.files.said.connect(self._say)
+        self.saving.said.connect(self._say)
         self.noise.estimated.connect(self._on_noise)
         self.controls.run_asked.connect(self.run)
         self.controls.more_asked.connect(self.more)
@@ -349,6 +353,7 @@ class RestoreWidget(QWidget):
         if layer is None:
             return self._say(restoration.nothing)
         self._last = (restoration, result, layer)
+        self.saving.offer(layer)
         self._said_before, failed = restoration.headline(layer.name, result)
         self._say(self._said_before, failed=failed)
         if result.seconds >= _LONG:

@@ -1,0 +1,117 @@
+"""Images with axes, calibration, colours and record, to and from files: for layers, and for results of scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_dip.io import files
+from napari_dip.io.channels import Channel
+from napari_dip.io.formats import format_of
+from napari_dip.io.imagej import look, table_of
+from napari_dip.io.ngff import ENDING
+from napari_dip.io.picture import Picture, make_picture
+from napari_dip.io.units import NAMES, unit_name
+
+__all__ = ["ENDINGS", "Picture", "channel", "make", "read", "save", "table_of", "units_of"]
+
+Array = npt.NDArray[Any]
+
+#: Of files that are written with all that is known of an image.
+ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".ome.zarr", ".zarr")
+
+read = files.read
+
+_LETTERS = {
+    **dict.fromkeys(("t", "time", "frame", "frames"), "T"),
+    **dict.fromkeys(("c", "channel", "channels", "ch"), "C"),
+    **dict.fromkeys(("z", "plane", "planes", "slice", "depth"), "Z"),
+}
+_KEPT = ("contrast limits", "lookup tables", "its place in space")  # where they are in the record too
+
+
+def channel(table: Array, name: str = "", limits: tuple[float, float] | None = None) -> Channel:
+    """A channel that is shown by a lookup table (3, 256) of bytes."""
+    return Channel(name=name, limits=limits, **look(np.asarray(table, np.uint8)))
+
+
+def make(
+    values: Array,
+    *,
+    labels: Sequence[str] = (),
+    scale: Sequence[float] = (),
+    units: Sequence[str] = (),
+    rgb: bool = False,
+    shown: Channel | None = None,
+    record: dict[str, Any] | None = None,
+) -> Picture:
+    """Describe an array as a picture.
+
+    Parameters
+    ----------
+    values : array (*leading, Y, X) or (*leading, Y, X, C)
+        With red, green, blue, and maybe alpha, as its last axis if `rgb` is set.
+    labels, scale, units : sequence, optional
+        Names, distances and units of the axes without the colours. The last two axes are y and x whatever their names;
+        others go by their names, or else are z, then time. A distance of 1 pixel says nothing.
+    rgb : bool
+    shown : Channel, optional
+        How it is shown; of several channels in one array all are shown so.
+    record : dict, optional
+        Of the restoration that made it.
+    """
+    ndim = values.ndim - rgb
+    named = [_LETTERS.get(str(label).lower(), "Q") for label in labels][: ndim - 2] or ["Q"] * (ndim - 2)
+    named = ["Q" if named.count(letter) > 1 else letter for letter in named]
+    picture = make_picture(
+        values, "".join(named) + "YX" + "S" * rgb, has_alpha=rgb and values.shape[-1] == 4, record=record or {}
+    )
+    letters = picture.order.replace("S", "")
+    sizes, spelt = dict[str, float](), dict[str, str]()
+    for axis, size, unit in zip(letters, scale, [*units, *[""] * ndim], strict=False):
+        unit = unit_name(str(unit))
+        if axis in "TZYX" and (unit or abs(size) != 1):
+            sizes[axis], spelt[axis] = abs(float(size)), unit
+    unit = spelt.get("X", "")
+    others = {axis: each for axis, each in spelt.items() if each != ("s" if axis == "T" else unit)}
+    count = values.shape[letters.index("C")] if "C" in letters else 1
+    return Picture(
+        **{name: getattr(picture, name) for name in ("values", "axes", "alpha", "order", "record")},
+        pixel_size=sizes,
+        unit=unit,
+        units=others,
+        channels=() if shown is None else (shown,) * count,
+    )
+
+
+def save(path: str | Path, picture: Picture, *, overwrite: bool = False, place: Sequence[float] | None = None) -> None:
+    """Write a picture: see `files.put`. Types that OME lacks become the next that holds their values."""
+    path, values = Path(path), picture.values
+    if path.suffix.lower() == ENDING or format_of(path, picture) == "OME":
+        values = _for_ome(values)
+    made = Picture(**{**vars(picture), "values": values})
+    files.put(path, made, overwrite=overwrite, kept=_KEPT if "layer" in picture.record else (), place=place)
+
+
+def units_of(picture: Picture) -> list[str]:
+    """Units of the axes without the colours, as OME-Zarr and pint spell them; "pixel" where there is none."""
+    known = [picture.unit_of(axis) if axis in picture.pixel_size else "" for axis in picture.slice_axes]
+    return [NAMES.get(unit, unit) or "pixel" for unit in known]
+
+
+def _for_ome(values: Array) -> Array:
+    """The same values in a type that OME knows, where there is one."""
+    kind = values.dtype
+    if kind.kind == "b":
+        return values.astype(np.uint8)
+    if kind == np.float16:
+        return values.astype(np.float32)
+    if kind.kind in "iu" and kind.itemsize == 8 and values.size:
+        small = np.dtype(f"{kind.kind}4")
+        if np.iinfo(small).min <= values.min() and values.max() <= np.iinfo(small).max:
+            return values.astype(small)
+    return values
