@@ -34,6 +34,7 @@ html_theme = "furo"
 html_title = "napari-dip"
 html_favicon = html_logo = "../src/napari_dip/icon.svg"
 html_copy_source = False
+html_extra_path = [tables.SCHEMA.name]
 html_theme_options = {"source_repository": REPOSITORY, "source_branch": "main", "source_directory": "docs/"}
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from napari_dip import presets
@@ -10,6 +12,9 @@ from napari_dip.knobs import FitKnobs, Knob, PriorKnobs, RefiningKnobs, RunKnobs
 from napari_dip.request import arguments
 from napari_dip.settings import Settings, knobs
 from napari_dip.tasks import TASKS, tasks_with_knob
+
+#: Published beside the pages.
+SCHEMA = Path(__file__).with_name("settings.schema.json")
 
 _OWNERS = {
     RunKnobs: "Of the run",
@@ -53,6 +58,32 @@ def presets_by_task() -> str:
     return "\n".join(parts)
 
 
+def settings_schema() -> dict[str, Any]:
+    """JSON Schema of the settings that `Settings.to_json` writes and `Settings.from_json` reads."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Settings of napari-dip",
+        "description": "Knobs by name. Those that are left out are as Settings() has them.",
+        "type": "object",
+        "properties": {name: _property(name, knob) for name, knob in knobs().items()},
+        "additionalProperties": False,
+    }
+
+
+def _property(name: str, knob: Knob) -> dict[str, Any]:
+    """JSON Schema of a knob."""
+    kinds = {"int": "integer", "float": "number", "bool": "boolean"}
+    one: dict[str, Any] = {"type": kinds.get(knob.kind.removesuffix("s"), "string")}
+    if knob.kind in ("int", "ints", "float"):
+        one |= {"minimum": knob.min, "maximum": knob.max}
+    if knob.kind in ("choice", "choices"):
+        one["enum"] = list(knob.choices)
+    several = (
+        {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]} if knob.kind in ("ints", "choices") else one
+    )
+    return {"description": knob.help, "default": getattr(Settings(), name), **several}
+
+
 def _definition(name: str, knob: Knob) -> str:
     default: Any = getattr(Settings(), name)
     notes = [f"default {default!r}"]
@@ -64,3 +95,7 @@ def _definition(name: str, knob: Knob) -> str:
     notes += [f"for {' and '.join(tasks)}"] * (len(tasks) < len(TASKS))
     notes += ["advanced"] * knob.advanced
     return f"`{name}`\n: {knob.help}\n: *{'; '.join(notes)}*\n"
+
+
+if __name__ == "__main__":  # after a change of knobs: python docs/tables.py
+    SCHEMA.write_text(json.dumps(settings_schema(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -28,6 +28,7 @@ from napari_dip import cli, options, restore, trust
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
 from napari_dip.run import Run
+from napari_dip.settings import PRESETS
 from napari_dip.tasks import TASKS
 from tests.core.tiny import noisy
 
@@ -128,6 +129,8 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write(name, values)
     write("stack.tif", np.uint16(100 + 200 * noisy(6, 18, 20)), "ZYX")
     write("bead.tif", np.float32(np.exp(-((np.indices((5, 5, 5)) - 2.0) ** 2)).prod(0)), "ZYX")
+    earlier = {"settings": PRESETS["denoise-small"].as_dict()}
+    files.put("earlier.tif", Picture(values=cells, axes="YX", record=earlier))
     for name in ("in.zarr", "truth.zarr"):
         ome_zarr(tmp_path / name, 100 + 200 * noisy(1, 1, 2, 18, 20))
     zarr.create_array(tmp_path / "film.zarr", data=100 + 200 * noisy(2, 18, 20))

@@ -14,6 +14,8 @@ import pytest
 
 from napari_dip import presets
 from napari_dip.core.noise.model import Noise
+from napari_dip.io import files
+from napari_dip.io.picture import make_picture
 from napari_dip.knobs import Knob, SelfGuided, own
 from napari_dip.plan import chosen
 from napari_dip.settings import PRESETS, Settings, check_names, knobs, presets_for, settings_for
@@ -408,6 +410,19 @@ def test_json_that_is_wrong_is_refused_with_a_sentence(text: str, error: type[Ex
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
-    (tmp_path / "image.tif").write_bytes(b"II*\0\xda\xff")
-    with pytest.raises(ValueError, match="image.tif' is not JSON"):
-        Settings.from_json(tmp_path / "image.tif")
+    for name, words in {"settings.dat": "settings.dat' is not JSON", "image.tif": "image.tif cannot be read"}.items():
+        (tmp_path / name).write_bytes(b"II*\0\xda\xff")
+        with pytest.raises((ValueError, OSError), match=words):
+            Settings.from_json(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif", "a.png", "a.jpg", "a.npy", "a.ome.zarr"])
+def test_a_written_image_has_the_settings_that_made_it(name: str, tmp_path: Path) -> None:
+    settings = PRESETS[presets.SELF].changed(seed=7)
+    image = make_picture(np.arange(48, dtype=np.uint8).reshape(6, 8), "YX")
+    made = replace(image, record={"task": "denoise", "settings": settings.as_dict()})
+    files.put(tmp_path / name, made)
+    assert Settings.from_json(tmp_path / name) == settings
+    files.put(tmp_path / f"none-{name}", image)
+    with pytest.raises(ValueError, match="not an image that napari-dip restored"):
+        Settings.from_json(tmp_path / f"none-{name}")

@@ -210,8 +210,8 @@ def _add_trust(command: _Parser) -> None:
 
 _SEVERAL = "All that is named is IN: files and folders of images, each of which is written into FOLDER by its own name."
 _SETTINGS = (
-    "Settings as JSON: from the window, from Settings.to_json(), or the record OUT.json of an earlier result; options "
-    "count more."
+    "Settings of an earlier result: the image that was written (TIFF, PNG, OME-Zarr), or its record OUT.json; or "
+    "settings as JSON, from the window or from Settings.to_json(). Options count more."
 )
 _TOGETHER = (
     "One generator restores all times, channels or z slices of an image together, like the colours of RGB: for few of "

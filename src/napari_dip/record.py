@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,3 +94,30 @@ def _source(settings: Settings) -> str:
 def _plain(noise: Noise) -> dict[str, Any]:
     values = {name: value for name, value in vars(noise).items() if name != "autocorrelation"}
     return {**values, "contrast": noise.contrast if np.isfinite(noise.contrast) else None}
+
+
+def read(source: str | Path) -> dict[str, Any]:
+    """The record of a restoration, or settings by name: of the text, the file or the image that `source` is.
+
+    Raises
+    ------
+    OSError, ValueError
+        As `Settings.from_json` does.
+    """
+    from napari_dip.io import files  # imports tifffile and Pillow, which most settings do without
+
+    given = isinstance(source, str) and source.lstrip().startswith(("{", "["))
+    if not given and files.is_image(source):
+        found = files.read_record(source)
+        if not isinstance(found.get("settings"), dict):
+            raise ValueError(f"'{source}' has no settings in it: it is not an image that napari-dip restored and wrote")
+        return found
+    name = "the text" if given else f"'{source}'"
+    try:
+        found = json.loads(str(source) if given else Path(source).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # bytes that are no text are a ValueError too
+        raise ValueError(f"{name} is not JSON: {error}") from None
+    found = found.get("napari-dip", found) if isinstance(found, dict) else found
+    if not isinstance(found, dict) or not isinstance(found.get("settings", {}), dict):
+        raise ValueError(f"{name} is not an object with settings by name, as Settings.to_json() writes it")
+    return found

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from napari_dip import presets
+from napari_dip import presets, record
 from napari_dip.knobs import (
     GENERATORS,
     METHODS,
@@ -167,7 +167,9 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
         ----------
         source : str or Path
             The text of a JSON object, or the name of a file that holds one: of knobs by name, of which some may be
-            left out, or a record of a restoration, such as the OUT.json of the command line, with its ``settings``.
+            left out, or a record of a restoration, such as the OUT.json of the command line, with its ``settings``. Or
+            an image that was restored: a TIFF, a PNG or an OME-Zarr with its record inside, a JPEG or .npy with it
+            beside.
 
         Raises
         ------
@@ -176,17 +178,8 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
         ValueError, TypeError
             If it is no such object, or a knob has a wrong name or value; the message says which.
         """
-        given = isinstance(source, str) and source.lstrip().startswith(("{", "["))
-        name = "the text" if given else f"'{source}'"
-        try:
-            found = json.loads(str(source) if given else Path(source).read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:  # bytes that are no text are a ValueError too
-            raise ValueError(f"{name} is not JSON: {error}") from None
-        for name_of_part in ("napari-dip", "settings"):
-            found = found.get(name_of_part, found) if isinstance(found, dict) else found
-        if not isinstance(found, dict):
-            raise ValueError(f"{name} is not an object with settings by name, as Settings.to_json() writes it")
-        return cls().changed(**found)
+        found = record.read(source)
+        return cls().changed(**found.get("settings", found))
 
     @property
     def chosen(self) -> dict[str, Any]:

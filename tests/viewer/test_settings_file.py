@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from napari.layers import Image
 from qtpy.QtWidgets import QFileDialog
 
 from napari_dip import Settings
 from napari_dip.viewer.restoration import METADATA
+from napari_dip.viewer.saving import write_image
 from tests.viewer.docks import QUICK, restored
 
 
@@ -81,3 +83,18 @@ def test_run_again_like_a_layer_or_its_record(viewer, dock, wait, picture, named
         assert again.metadata[METADATA]["settings"] == first.metadata[METADATA]["settings"]
     assert len(restored(viewer)) == 3
     assert QUICK["iterations"] == 5
+
+
+def test_an_image_that_was_saved_is_run_again_with_its_factor_and_camera(viewer, dock, picture, named, tmp_path):
+    settings = Settings().changed(preset="superresolve-small", seed=4)
+    record = {"settings": settings.as_dict(), "factor": [3, 3], "kernel": "box", "camera": {"gain": 2.0}, "psf": "a1b2"}
+    layer = Image(picture, metadata={METADATA: record})
+    write_image(str(tmp_path / "fine.ome.zarr"), *layer.as_layer_data_tuple()[:2])
+    viewer.add_image(picture, name="cells")
+    widget = viewer.window.add_plugin_dock_widget("napari-dip", "Super-resolve")[1]
+    named(tmp_path / "fine.ome.zarr" / "zarr.json")
+    widget.files.load_button.click()
+    assert "those of 'fine.ome.zarr'" in widget.status
+    assert "point spread function" in widget.status
+    assert widget.form.settings().seed == 4
+    assert {**widget.inputs.problem(), "factor": (3, 3), "kernel": "box", "gain": 2.0} == widget.inputs.problem()

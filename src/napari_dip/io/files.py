@@ -21,10 +21,10 @@ from napari_dip.io.channels import Array
 from napari_dip.io.formats import READABLE, SCREEN, Path_, ending_of, format_of, tell_lost
 from napari_dip.io.ngff import ENDING, is_zarr
 from napari_dip.io.parts import delete, part_of, sweep
-from napari_dip.io.picture import Picture
+from napari_dip.io.picture import Picture, record_in
 from napari_dip.io.screen import for_screen, read_screen, write_jpeg, write_png
 from napari_dip.io.sheets import beside, read_jpeg, read_npy, write_npy, write_sheet
-from napari_dip.io.tiff import read_tiff, write_tiff
+from napari_dip.io.tiff import read_notes, read_tiff, write_tiff
 
 _BESIDE = (".jpg", ".jpeg", ".npy")  # no place for a record inside
 
@@ -78,6 +78,34 @@ def read(path: Path_, series: int | None = None, *, partly: bool = False, sparse
         elif "set, of which" in str(error) or "planes are missing" in str(error):
             remedy = "copy what is missing beside it, or save what is there as a file of its own"
         raise OSError(f"{path} cannot be read ({_why(error)}); {remedy}") from error
+
+
+def is_image(path: Path_) -> bool:
+    """True if a path is that of an image file or an OME-Zarr, by its ending."""
+    return is_zarr(path) or Path(path).suffix.lower() in READABLE
+
+
+def read_record(path: Path_) -> dict[str, Any]:
+    """The record in an image file, or beside it; empty if there is none. Of a TIFF or an OME-Zarr no pixel is read.
+
+    Raises
+    ------
+    OSError, ValueError
+        As `read` does.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is not there; check the name")
+    if is_zarr(path):
+        from napari_dip.io.zarrpicture import read_zarr_record  # imports zarr: a second
+
+        return read_zarr_record(path)
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return read(path).record
+    try:
+        return record_in(read_notes(path))
+    except Exception as error:  # as in `read`
+        raise OSError(f"{path} cannot be read ({_why(error)}); check that it is complete") from error
 
 
 def write(

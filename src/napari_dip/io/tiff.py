@@ -66,6 +66,13 @@ def read_tiff(path: Path, series: int | None = None) -> Picture:
     return replace(picture, function=None) if values.dtype not in ("uint8", "uint16") else picture.shown()
 
 
+def read_notes(path: Path) -> str:
+    """The text that the first image of a TIFF carries: ImageJ's Info, or the description in OME."""
+    xml, root, shaped = _document(path)
+    with tifffile.TiffFile(path, omexml=xml, **shaped) as tif:
+        return str(_knowledge(tif, tif.series[0], root).get("notes", "")) if tif.series else ""
+
+
 def write_tiff(file: BinaryIO, picture: Picture, kind: str) -> None:
     """Write a picture in one of the formats above: "OME", "ImageJ" or "TIFF"."""
     if kind == "ImageJ" and "ImageJ" not in picture.display:  # most programs know one unit there

@@ -63,6 +63,11 @@ def read_zarr(
     return replace(picture, unread=make_picture(unread, axes.upper()).values)
 
 
+def read_zarr_record(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The record of an OME-Zarr; empty if there is none."""
+    return _entries(open_source(path).attributes.get(RECORD))
+
+
 def _said(source: Source) -> dict[str, Any]:
     """All that an OME-Zarr says of its image, as the arguments of a `Picture`."""
     known = _kept(source)

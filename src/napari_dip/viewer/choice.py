@@ -236,6 +236,13 @@ class Inputs(QWidget):
             return None if guide is None else layers.select(guide).array
         return layers.pixels(guide) if read else None
 
+    def take(self, record: dict[str, Any]) -> None:
+        """Choose the camera, the factor and so on of a restoration, as far as its record has them."""
+        self.camera.take(record.get("camera") or {})
+        for name, known in self.known.items():
+            if record.get(name) is not None:
+                known.take(record)
+
     def _on_continued(self, asked: dict[str, Any]) -> None:
         """Choose what the run that is to go on was asked for."""
         self.camera.take(asked["camera"])

@@ -8,12 +8,15 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
+from napari_dip import record
 from napari_dip.settings import Settings
 from napari_dip.viewer.controls import button
 from napari_dip.viewer.form import SettingsForm
 from napari_dip.viewer.restoration import METADATA
 
 _JSON = "Settings or records (*.json)"
+_LIKE = "Settings, records and restored images (*.json *.tif *.tiff *.png *.jpg *.jpeg *.npy .zattrs);;All files (*)"
+_IN_ZARR = ("zarr.json", ".zattrs", ".zgroup")  # a file in an OME-Zarr, which a dialog for files can choose
 
 
 class SettingsFile(QWidget):
@@ -28,9 +31,12 @@ class SettingsFile(QWidget):
     ----------
     said : Signal
         A sentence for the user, and whether it is about a failure.
+    taken : Signal
+        Carries the record of a restoration whose settings were taken: its factor and camera can be taken too.
     """
 
     said = Signal(str, bool)
+    taken = Signal(dict)
 
     def __init__(self, viewer: Any, form: SettingsForm) -> None:
         super().__init__()
@@ -39,7 +45,8 @@ class SettingsFile(QWidget):
         self.load_button = button(
             "Load...",
             self._ask_what_to_load,
-            "Takes settings from a file: one that was saved here, or the record OUT.json of the command line.",
+            "Takes settings from a file: one that was saved here, the record OUT.json of the command line, or an image "
+            "that was restored and saved with its record (TIFF, PNG; in an OME-Zarr choose zarr.json).",
         )
         self.save_button = button(
             "Save...",
@@ -57,12 +64,13 @@ class SettingsFile(QWidget):
             layout.addWidget(each)
 
     def load(self, path: Path) -> None:
-        """Take settings from a file."""
+        """Take settings from a file, or from the record of an image; also what else the record says of the problem."""
+        path = path.parent if path.name in _IN_ZARR else path
         try:
-            settings = Settings.from_json(path)
+            found = record.read(path)
         except (OSError, ValueError, TypeError) as error:
             return self.said.emit(f"The settings stay as they were: {error}", True)
-        return self._take(settings, f"'{path.name}'")
+        return self._take(found, f"'{path.name}'")
 
     def save(self, path: Path) -> None:
         """Save the settings of the form."""
@@ -75,22 +83,26 @@ class SettingsFile(QWidget):
     def take_from_layer(self) -> None:
         """Take the settings of the selected layer."""
         layer = self._viewer.layers.selection.active
-        found = None if layer is None else layer.metadata.get(METADATA, {}).get("settings")
-        if found is None:
+        found = {} if layer is None else layer.metadata.get(METADATA, {})
+        if "settings" not in found:
             name = "no layer" if layer is None else f"'{layer.name}'"
             return self.said.emit(f"Select a layer that was restored: {name} has no settings.", True)
+        return self._take(found, f"'{layer.name}'")
+
+    def _take(self, found: dict[str, Any], where: str) -> None:
         try:
-            settings = Settings().changed(**found)
+            settings = Settings().changed(**found.get("settings", found))
         except (ValueError, TypeError) as error:
             return self.said.emit(f"The settings stay as they were: {error}", True)
-        return self._take(settings, f"'{layer.name}'")
-
-    def _take(self, settings: Settings, where: str) -> None:
         self._form.take(settings.chosen)
-        self.said.emit(f"The settings are those of {where}.", False)
+        missing = ""
+        if "settings" in found:
+            self.taken.emit(found)
+            missing = " Choose its point spread function." if isinstance(found.get("psf"), str) else ""
+        return self.said.emit(f"The settings are those of {where}.{missing}", False)
 
     def _ask_what_to_load(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "Load settings", self._folder, _JSON)
+        name, _ = QFileDialog.getOpenFileName(self, "Load settings", self._folder, _LIKE)
         if name:
             self._folder = str(Path(name).parent)
             self.load(Path(name))

@@ -127,6 +127,7 @@ class RestoreWidget(QWidget):
         self.inputs.continued.connect(self.form.take)
         self.form.changed.connect(self._describe)
         self.files.said.connect(self._say)
+        self.files.taken.connect(self.inputs.take)
         self.saving.said.connect(self._say)
         self.noise.estimated.connect(self._on_noise)
         self.controls.run_asked.connect(self.run)
