@@ -8,7 +8,7 @@ import sys
 
 def main(arguments: list[str] | None = None) -> int:
     # here: processes that a measurement starts load this file again
-    from benchmarks import choice, memory, neighbours, noise, pace, quality, scale, series, speed
+    from benchmarks import choice, memory, neighbours, noise, pace, paper, quality, scale, series, speed
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measurements.")
     commands = parser.add_subparsers(required=True)
@@ -17,6 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
         noise: "how well the noise of one image is known",
         choice: "what each method gives, and which of them auto takes",
         pace: "how soon they are that good",
+        paper: "figures of the paper, on the images at hand",
         speed: "how long an iteration takes",
         series: "how long a stack takes",
         neighbours: "what a stack gains from neighbours",

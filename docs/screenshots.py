@@ -90,11 +90,22 @@ def _restored(sample: str, widget: str, name: str, choose: Callable[[Page], None
     page.save(name)
 
 
+def _enhanced() -> None:
+    page = Page("faint", "Enhance")
+    page.run()
+    for layer in page.viewer.layers:
+        layer.visible = layer is page.source or layer.name.endswith(("enhanced", "detail"))
+    page.side_by_side()
+    page.widget._scroll.verticalScrollBar().setValue(0)  # where the boost is
+    page.save("enhance")
+
+
 PICTURES: dict[str, Callable[[], None]] = {
     "denoise": lambda: _restored("fluorescence", "Denoise", "denoise"),
     "inpaint": lambda: _restored("holes", "Inpaint", "inpaint", Page.choose_mask),
     "superresolve": lambda: _restored("low_resolution", "Super-resolve", "superresolve"),
     "deconvolve": lambda: _restored("fluorescence", "Deconvolve", "deconvolve", Page.type_sigma),
+    "enhance": _enhanced,
 }
 
 

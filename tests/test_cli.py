@@ -51,6 +51,7 @@ NEEDS = {
     "inpaint": ("--mask", "m.png"),
     "superresolve": ("--factor", "2"),
     "deconvolve": ("--psf-sigma", "1"),
+    "enhance": ("--boost", "2"),
 }
 
 

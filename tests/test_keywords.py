@@ -22,7 +22,7 @@ from napari_dip.settings import knobs
 from tests.bad_inputs import QUICK, dot, plain
 
 KNOWN = {"Noise": Noise, "Result": Result, "Calibration": Calibration}
-OWN = {"factor", "psf"}  # arguments of the problem that only some functions take
+OWN = {"factor", "psf", "boost"}  # arguments of the problem that only some functions take
 ARGUMENTS = set(get_type_hints(keywords.Arguments, localns=KNOWN)) - set(knobs())
 
 
@@ -45,7 +45,7 @@ def test_a_type_checker_knows_the_arguments_of_the_problem() -> None:
     ("typed", "function", "more", "own"),
     [
         (keywords.Options, napari_dip.iterate, ARGUMENTS, OWN),
-        (keywords.FineOptions, napari_dip.iterate, ARGUMENTS, {"factor"}),
+        (keywords.FineOptions, napari_dip.iterate, ARGUMENTS, OWN - {"psf"}),
         (keywords.BlockOptions, napari_dip.iterate_blocks, {*arguments()} - {"guide"}, set()),
     ],
 )

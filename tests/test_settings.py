@@ -309,7 +309,7 @@ def test_changing_the_preset_changes_its_values() -> None:
     assert Settings().changed(preset="original-denoise-strong", code_noise=0.5).code_noise == 0.5
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [name for name, row in TASKS.items() if row.patches])
 def test_each_task_has_three_qualities(task: str) -> None:
     noise = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
     fast, balanced, best = (

@@ -22,6 +22,7 @@ from napari_dip.record import fingerprint
 from napari_dip.request import arguments
 from napari_dip.restore import iterate
 from napari_dip.run import Run
+from napari_dip.tasks import TASKS
 from napari_dip.terminal import script_bar
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ def iterate_noise_control(
     Control
     """
     pace = {"should_stop": should_stop, "interval": interval}
+    if (task := getattr(result, "record", {}).get("task")) in TASKS and TASKS[task].adds_detail:
+        raise ValueError("result is an image with more of its own detail and noise: there is nothing to control")
     if isinstance(result, Result):
         run, noise = _run_like(result, image, same, pace)
     elif hasattr(result, "blocks"):

@@ -262,6 +262,14 @@ def read_factor(factor: Any, ndim: int) -> tuple[int, ...]:
     return tuple(int(f) for f in each)
 
 
+def read_boost(boost: Any) -> float:
+    """Check a multiple of detail; a `ValueError` says what is wrong with it."""
+    number = isinstance(boost, (int, float, np.integer, np.floating)) and not isinstance(boost, bool)
+    if not (number and -1 <= boost <= 100):  # false for NaN too
+        raise ValueError(f"boost={boost!r} must be a number from -1 to 100, such as 2")
+    return float(boost)
+
+
 def read_guide(guide: Any, slices: Slices, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """A guide image as a code (G, *shape) from 0 to 1.
 

@@ -124,6 +124,7 @@ class FineOptions(Options, total=False):
 class OfArray(OfProblem, total=False):
     """Keyword arguments of `iterate_blocks` that it hands on."""
 
+    boost: float | None
     factor: Any
     psf: Any
 

@@ -263,7 +263,7 @@ def settings_here(task: str, *, image_noise: Noise | None = None, depth: float |
 
     Parameters
     ----------
-    task : {"denoise", "inpaint", "superresolve", "deconvolve"}
+    task : {"denoise", "inpaint", "superresolve", "deconvolve", "enhance"}
     image_noise : Noise, optional
         Noise of the image, by which ``preset="auto"`` chooses.
     depth : float, optional

@@ -18,6 +18,8 @@ _PATCHES: dict[str, Any] = dict(code="patches", refine=12)
 _LARGE: dict[str, Any] = dict(channels=128)
 #: What was blurred is brighter than the brightest measured pixel, and is found slowly by Adam.
 _SHARP: dict[str, Any] = dict(output="linear", optimiser="muon", learning_rate=0.02)
+#: A short run without code noise: its image has edges, but no fine detail yet.
+_COARSE: dict[str, Any] = dict(_SMALL, code_noise=0.0, average=0.9, iterations=150, stop="iterations")
 
 
 def _original(**changes: Any) -> dict[str, Any]:
@@ -36,6 +38,8 @@ TABLE: dict[str, dict[str, Any]] = {
     "superresolve-large": dict(_LARGE, iterations=2000, refine=8),
     "deconvolve-small": dict(_SMALL, **_SHARP, iterations=1000),
     "deconvolve-large": dict(_LARGE, **_SHARP, iterations=1000),
+    "enhance-small": _COARSE,
+    "enhance-large": dict(_COARSE, channels=128),
     "denoise-patches": dict(code="patches"),
     "inpaint-patches": _PATCHES,
     "superresolve-patches": _PATCHES,
@@ -92,6 +96,8 @@ OF_QUALITY: dict[str, dict[str, dict[str, Any]]] = {
     "superresolve-large": {"fast": {}, "best": dict(runs=2)},
     "deconvolve-small": {"fast": {}, "best": dict(runs=2)},
     "deconvolve-large": {"fast": {}, "best": dict(runs=2)},
+    "enhance-small": {"fast": {}, "best": dict(runs=2)},
+    "enhance-large": {"fast": {}, "best": dict(runs=2)},
     **{name: {"fast": {}} for name, row in TABLE.items() if row.get("code") == "patches"},
 }
 QUALITIES = ("fast", "balanced", "best")

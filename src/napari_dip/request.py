@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dip import record
-from napari_dip.inputs import Slices, read_factor, read_guide, read_range, read_slices
+from napari_dip.inputs import Slices, read_boost, read_factor, read_guide, read_range, read_slices
 from napari_dip.instrument import CENTRES, KERNELS, finer, plain_psf, reach_of, read_kernel, read_psf, read_voxel_size
 from napari_dip.tasks import TASKS, Task, task_named
 
@@ -167,6 +167,21 @@ class Request:
             ),
         ),
         kept=False,
+    )
+    boost: float | None = _argument(
+        None,
+        "float, optional",
+        "Multiple of the detail that is added to the image: 2 by default; 0 gives the image itself, -1 the coarse one.",
+        lambda value, _: read_boost(value),
+        options=(
+            Option(
+                flag="--boost",
+                metavar="X",
+                type=float,
+                help="Multiple of the detail that is added to IN (default: 2); 0 gives IN itself, -1 the coarse image.",
+            ),
+        ),
+        label="Boost of detail",
     )
     voxel_size: tuple[float, ...] | None = _argument(
         None,
@@ -374,7 +389,7 @@ def _check(task: str, said: dict[str, Any]) -> Task:
 
 def _read(row: Task, said: dict[str, Any], **image: Any) -> Request:
     """The request, argument by argument: a check may ask for those before."""
-    said = {name: value for name, value in said.items() if value is not None}
+    said = {**row.defaults, **{name: value for name, value in said.items() if value is not None}}
     if "psf" in said:
         said["psf"] = plain_psf(said["psf"])
     request = Request(task=row, said=said, **image)

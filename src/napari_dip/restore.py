@@ -18,7 +18,7 @@ from napari_dip.settings import Settings, check_names
 from napari_dip.target import unfinished
 from napari_dip.terminal import best_tqdm, script_bar
 
-__all__ = ["Progress", "Result", "Run", "deconvolve", "denoise", "inpaint", "iterate", "superresolve"]
+__all__ = ["Progress", "Result", "Run", "deconvolve", "denoise", "enhance", "inpaint", "iterate", "superresolve"]
 
 best_tqdm()  # imports it now, as that touches the filters of warnings, which all threads share
 
@@ -122,6 +122,33 @@ def superresolve(
 
 
 @with_knobs
+def enhance(
+    image: Any, mask: Any = None, *, boost: float = 2.0, progress: bool = True, **options: Unpack[Options]
+) -> Result:
+    """Raise the contrast of fine detail: ``image + boost * detail``, where detail is what a coarse image lacks.
+
+    Parameters
+    ----------
+    image, mask, progress, **options
+        As for `denoise`. The run is short, and its `iterations` decide the coarse image: more of them leave less
+        detail.
+    boost : float
+        Multiple of the detail that is added, -1 to 100: 0 for the image itself, -1 for the coarse image.
+
+    Returns
+    -------
+    Result
+        Its `residual` is the detail, so ``image - result.residual`` is the coarse image, and
+        ``image + 3 * result.residual`` what ``boost=3`` would give.
+
+    Notes
+    -----
+    Noise is fine detail too, and is raised with it: denoise first. Contrast is no measurement any more.
+    """
+    return _result(iterate("enhance", image, mask, boost=boost, **options), progress)
+
+
+@with_knobs
 @telling_of_memory()
 def iterate(
     task: str,
@@ -130,6 +157,7 @@ def iterate(
     *,
     factor: Any = None,
     psf: Any = None,
+    boost: float | None = None,
     resume: Result | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     interval: float = 0.25,
@@ -141,11 +169,11 @@ def iterate(
 
     Parameters
     ----------
-    task : {"denoise", "inpaint", "superresolve", "deconvolve"}
+    task : {"denoise", "inpaint", "superresolve", "deconvolve", "enhance"}
         Kind of restoration.
-    image, mask, factor, psf
-        As for `denoise`, `inpaint`, `superresolve` and `deconvolve`. A point spread function, on the grid of the
-        restored image, may go with super-resolution too.
+    image, mask, factor, psf, boost
+        As for `denoise`, `inpaint`, `superresolve`, `deconvolve` and `enhance`. A point spread function, on the grid
+        of the restored image, may go with super-resolution too.
     resume : Result, optional
         Of an earlier run on the same image: goes on from there for ``iterations`` more. If that was stopped, what its
         rule had ended stays as it is; so does what is not reached if this one is stopped.
@@ -167,10 +195,10 @@ def iterate(
     """
     changes: dict[str, Any] = {**options}
     said = {name: changes.pop(name) for name in (*arguments(), *AXES) if name in changes}
-    check_names(changes, also=("mask", "factor", "psf", *arguments(), *AXES))
+    check_names(changes, also=("mask", *arguments(), *AXES))
     if resume is not None and not isinstance(resume, Result):
         raise TypeError(f"resume={resume!r} must be the Result of an earlier run, as denoise() returns it")
-    request = read_request(task, image, mask, factor=factor, psf=psf, **said)
+    request = read_request(task, image, mask, factor=factor, psf=psf, boost=boost, **said)
     plan = make_plan(request, settings, changes, resume, masked=mask is not None)
     if resume is None:
         plan = fitted(plan)

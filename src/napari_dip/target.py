@@ -8,7 +8,7 @@ import logging
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -193,7 +193,10 @@ class ArrayTarget:
         if spread is not None and left_open is not None:
             uncertainty = self.extra("the uncertainty", lambda: self._at_least(spread, left_open), None)
         why = self._why_too_smooth()
-        verdict = self.extra("the verdict", lambda: doubts.judge(plan.slices, self.residual, plan.noises.of, why), None)
+        verdict = None
+        if not plan.request.task.adds_detail:  # which is no noise, and is not removed
+            judge = partial(doubts.judge, plan.slices, self.residual, plan.noises.of, why)
+            verdict = self.extra("the verdict", judge, None)
         warned: tuple[str, ...] = self.extra("the warnings", lambda: tuple(self._warned(accounts, ratios)), ())
         unreached = sorted({*due, *self._ends}.difference(accounts))
         shown = self.extra("the view before and after", lambda: self._glance(sorted(accounts)), None)
@@ -243,8 +246,7 @@ class ArrayTarget:
 
     def _warned(self, accounts: dict[int, Account], ratios: Array | None) -> Iterator[str]:
         plan = self.plan
-        if sentence := self.units.rounding:
-            yield sentence
+        yield from filter(None, (self.units.rounding, self.units.contrast))
         yield from doubts.warnings_of(
             plan.slices, plan.noise, ratios, apart=plan.noises.apart(accounts), camera=bool(plan.request.camera)
         )

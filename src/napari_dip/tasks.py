@@ -7,6 +7,7 @@ presets, records and names of results follow from the row.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from napari_dip.knobs import Method, Prior, SelfGuided
 
@@ -25,6 +26,8 @@ class Task:
         Sentence of the help.
     needs : dict of str to str
         Arguments that must be given, and the remedy where one is not.
+    defaults : dict
+        Arguments that the task alone gives a value where none is said.
     takes : tuple of str
         All arguments that not every task takes.
     operators : tuple of str
@@ -42,6 +45,8 @@ class Task:
         The mean of the measurement is known much better than that of the result, which is moved there.
     before : tuple of str
         Measures that the measurement can be compared with its result by: "truth", "resolution".
+    adds_detail : bool
+        The result is the measurement plus `boost` times what the fitted image lacks of it, which is coarse.
     where_whole : str
         Task of a part in which no pixel is missing; by default the same.
     """
@@ -51,6 +56,7 @@ class Task:
     done: str
     does: str
     needs: dict[str, str] = field(default_factory=dict)
+    defaults: dict[str, Any] = field(default_factory=dict)
     takes: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
     presets: tuple[str, ...]
@@ -59,6 +65,7 @@ class Task:
     knobs: tuple[str, ...] = ()
     keeps_mean: bool = False
     before: tuple[str, ...] = ()
+    adds_detail: bool = False
     where_whole: str = ""
 
     @property
@@ -123,6 +130,17 @@ _ROWS = (
         presets=("deconvolve-small", "deconvolve-large", "deconvolve-patches"),
         patches="deconvolve-patches",
         before=("resolution",),
+    ),
+    Task(
+        name="enhance",
+        title="Enhance",
+        done="enhanced",
+        does="Raise the contrast of fine detail: add what a coarse image made by a short run lacks, times a boost.",
+        defaults={"boost": 2.0},
+        takes=("boost",),
+        presets=("enhance-small", "enhance-large"),
+        keeps_mean=True,
+        adds_detail=True,
     ),
 )
 

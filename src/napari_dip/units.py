@@ -63,6 +63,8 @@ class Units:
         values, missing = self.slices.values[index], self.slices.missing[index]
         if self.keeps_known:
             restored = np.where(missing, restored, values)
+        if self.request.boost is not None:
+            restored = np.where(missing, restored, values + self.request.boost * (values - restored))
         result = to_dtype(restored, self.dtype)
         if self.keeps_known and self.dtype == values.dtype:
             result[~missing] = values[~missing]  # bit by bit, also where float64 cannot hold them
@@ -80,11 +82,16 @@ class Units:
 
     def uncertainty(self, index: int, spread: npt.NDArray[np.float32]) -> Array:
         """The spread (C, *image) of a slice in the units of the input; NaN where the measurement is kept."""
-        spread = self._difference(self.field(spread))
+        spread = self._difference(self.field(spread)) * np.float32(abs(self._share_of_fit))
         kept = ~self.slices.missing[index] if self.keeps_known else np.zeros((), bool)
         if self.slices.padding is not None:
             kept = kept | self.enlarged(self.slices.padding[index : index + 1])[0]
         return np.where(kept, spread.dtype.type(np.nan), spread)
+
+    @property
+    def _share_of_fit(self) -> float:
+        """Change of the result with the fitted image."""
+        return 1.0 if self.request.boost is None else -self.request.boost
 
     def residual(self, index: int, residual: npt.NDArray[np.float32]) -> Array:
         """The residual (C, *S) of a slice in the units of the input, NaN where nothing was measured."""
@@ -164,6 +171,16 @@ class Units:
     def empty(self) -> Array:
         """Value of pixels that were not restored: NaN, or 0 in integers."""
         return np.array(np.nan if self.dtype.kind == "f" else 0, self.dtype)
+
+    @property
+    def contrast(self) -> str:
+        """A sentence if the contrast of the result is not that of the measurement; else an empty one."""
+        if not self.request.boost:
+            return ""
+        times, noise = 1 + self.request.boost, ""
+        if self.sigma:
+            noise = f", and noise of {self.sigma:.3g} with it, to {abs(times) * self.sigma:.3g}"
+        return f"The contrast of fine detail is multiplied by {times:.3g}{noise}: measure intensities in the original"
 
     @property
     def rounding(self) -> str:

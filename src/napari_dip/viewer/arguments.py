@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from magicgui.widgets import ComboBox, FloatSpinBox, LineEdit, SpinBox
+from magicgui.widgets import ComboBox, FloatSlider, FloatSpinBox, LineEdit, SpinBox
 from qtpy.QtCore import Signal
 
 from napari_dip.inputs import read_factor
@@ -184,6 +184,28 @@ class PointSpread(Known):
         return "undo a Gaussian blur" if self.value(space) else ""
 
 
+class Boost(Known):
+    """A slider for the multiple of detail, which the last result follows at once."""
+
+    def _own(self, needed: bool, images: Callable[[Any], list[tuple[str, Any]]]) -> list[Any]:
+        argument = arguments()["boost"]
+        self.row = FloatSlider(
+            name="boost", label=argument.label, tooltip=argument.help, value=2, min=-1, max=10, step=0.1
+        )
+        self._forget = lambda: None
+        return [self.row]
+
+    def take(self, asked: dict[str, Any]) -> None:
+        super().take(asked)
+        self.row.value = asked["boost"]
+
+    def lead(self, follow: Callable[[float], None]) -> None:
+        """Let `follow` have each new value, in place of what followed before."""
+        self._forget()
+        self.row.changed.connect(follow)
+        self._forget = lambda: self.row.changed.disconnect(follow)
+
+
 class Camera(Rows):
     """Rows for what is known of the camera; what is left empty is estimated from the image."""
 
@@ -229,7 +251,7 @@ class Camera(Rows):
         self.changed.emit()
 
 
-_KINDS: dict[str, type[Known]] = {"factor": Factor, "psf": PointSpread}
+_KINDS: dict[str, type[Known]] = {"factor": Factor, "psf": PointSpread, "boost": Boost}
 
 
 def known_of(task: str, images: Callable[[Any], list[tuple[str, Any]]]) -> dict[str, Known]:

@@ -113,7 +113,7 @@ class Inputs(QWidget):
         self._rows = Rows([self.mask, self.label, *painted, self.find_button, self.guide])
         self.camera = Camera()
         self.known = known_of(self._task, self._images)
-        needed = [each for name, each in self.known.items() if name in self._row.needs]
+        needed = [each for name, each in self.known.items() if name in (*self._row.needs, *self._row.defaults)]
         others = [each for each in self.known.values() if each not in needed]
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

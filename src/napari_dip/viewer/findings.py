@@ -10,7 +10,8 @@ import pint
 from scipy import ndimage  # type: ignore[import-untyped]
 
 import napari_dip
-from napari_dip.viewer import blockfindings
+from napari_dip.tasks import TASKS
+from napari_dip.viewer import blockfindings, detail
 from napari_dip.viewer.layers import Geometry
 from napari_dip.viewer.maps import (
     CONTROL,
@@ -102,6 +103,8 @@ def examine(restoration: Restoration | Stream, result: Any, wanted: Wanted) -> F
                 found += (of_blocks if restoration.lazy else in_memory)(restoration, result, wanted)
             except (ValueError, TypeError, MemoryError) as error:
                 found += Findings(sentences=((heading, ended(f"Not available: {error}")),))
+    if TASKS[restoration.task].adds_detail and not restoration.lazy:
+        found += detail.parts(restoration, result)
     return found
 
 

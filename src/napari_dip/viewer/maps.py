@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_dip.trust import Comparison
 
 RESIDUAL, UNCERTAINTY, HOLES, CONTROL = "residual", "uncertainty", "hole map", "noise-only control"
+COARSE, DETAIL = "coarse", "detail"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,6 +44,14 @@ def holes() -> list[LayerData]:
     ]
 
 
+def faint() -> list[LayerData]:
+    """Faint filaments beside bright nuclei and membranes, exposed long: there is fine detail, of little contrast."""
+    exposure = 400
+    photons = (0.9 * _tissue((192, 192), peak=45) + 0.2 * _cell((192, 192), peak=45)) * exposure
+    place = _place(_PIXEL, _PIXEL)
+    return _pair("faint detail", _expose(photons, seed=8), _counts(photons), place, made=_camera(exposure))
+
+
 def low_resolution() -> list[LayerData]:
     """Cells of a tissue through a camera whose pixels are four times too large."""
     factor, exposure = 4, 40

@@ -49,7 +49,7 @@ def restore_layer(
     Parameters
     ----------
     viewer : napari.Viewer
-    task : {"denoise", "inpaint", "superresolve", "deconvolve"}
+    task : {"denoise", "inpaint", "superresolve", "deconvolve", "enhance"}
     layer : napari.layers.Image, or its name
     mask : napari.layers.Labels, or its name, optional
         Marks missing pixels; aligned through the world.

@@ -11,7 +11,7 @@ from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_dip.tasks import TASKS
-from napari_dip.viewer import account, engine, findings, layers
+from napari_dip.viewer import account, detail, engine, findings, layers
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.choice import Inputs
 from napari_dip.viewer.controls import Controls
@@ -364,6 +364,9 @@ class RestoreWidget(QWidget):
             self.controls.fill()
         self._found = found
         show_maps(self._viewer, layer.name, found)
+        boost = self.inputs.known.get("boost")
+        if boost is not None and not restoration.lazy:
+            boost.lead(partial(detail.boost_again, layer, restoration.source, result.residual))
         self.trust.tell(found)
         if self.trust.wants_control and result.complete:
             self._control()

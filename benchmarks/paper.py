@@ -1,0 +1,38 @@
+"""Figures of the paper that have a counterpart here: ``python -m benchmarks paper --figure enhance --data FOLDER``.
+
+Ulyanov, Vedaldi, Lempitsky, "Deep Image Prior" (CVPR 2018, IJCV 2020). Each figure is a file of `benchmarks.figures`
+with `measure`, and becomes ``paper-NAME.md``, ``.json`` and ``.png`` in ``benchmarks/results/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.quality import RESULTS
+
+#: Name -> what the figure of the paper shows.
+FIGURES = {
+    "enhance": "detail enhancement: the image plus what a coarse image lacks",
+}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    names = "; ".join(f"{name}: {what}" for name, what in FIGURES.items())
+    parser.add_argument("--figure", required=True, choices=FIGURES, help=names)
+    parser.add_argument("--data", type=Path, required=True, help="folder with the images; see benchmarks/images.py")
+    parser.add_argument("--crop", type=int, default=96, metavar="N", help="NxN pixels in the middle")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="where the table goes")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Measure one figure, write its table, its numbers and its picture."""
+    name = options.figure
+    found = importlib.import_module(f"benchmarks.figures.{name}").measure(options.data, options.crop)
+    title, stem = f"The paper's figure on {FIGURES[name]}", f"paper-{name}"
+    text = report.save(options.results, stem, title, found.text, {"rows": found.rows}, report.where("cpu"))
+    found.picture.save(options.results / f"{stem}.png")
+    print(text)
+    return 0
