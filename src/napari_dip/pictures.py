@@ -97,6 +97,40 @@ def save(path: str | Path, picture: Picture, *, overwrite: bool = False, place: 
     files.put(path, made, overwrite=overwrite, kept=_KEPT if "layer" in picture.record else (), place=place)
 
 
+def save_result(
+    path: str | Path, image: Array, record: dict[str, Any], like: str | Path | Picture | None, *, overwrite: bool
+) -> None:
+    """Write the image of a result, with its record: see `Result.save`."""
+    picture = _bare(image, record) if like is None else like if isinstance(like, Picture) else read(like)
+    space = _space(record)
+    factors = dict(zip(space, record["factor"] or (1,) * len(space), strict=True))
+    wanted = tuple(n * factors.get(axis, 1) for axis, n in zip(picture.axes, picture.values.shape, strict=True))
+    if wanted != image.shape:
+        raise ValueError(f"like={like!r} makes an image of shape {wanted}, and the result has {image.shape}")
+    if Path(path).suffix.lower() != ENDING:
+        files.write(path, image, picture, factors=factors, record=record, overwrite=overwrite)
+    else:
+        files.put(path, picture.restored(image, factors, record), overwrite=overwrite)
+
+
+def _space(record: dict[str, Any]) -> str:
+    """The axes of space of what was restored."""
+    given = record["input"]
+    return "ZYX"[-(len(given["shape"]) - given["leading_axes"] - (given["channel_axis"] is not None)) :]
+
+
+def _bare(image: Array, record: dict[str, Any]) -> Picture:
+    """All that a result knows of the array that it was made of; the unit of a voxel size is not known."""
+    given, space = record["input"], _space(record)
+    axes = ["Q"] * given["leading_axes"] + list(space)
+    if (channel := given["channel_axis"]) is not None:
+        channel %= len(given["shape"])
+        last = channel == len(axes) and given["shape"][channel] in (3, 4)
+        axes.insert(channel, "S" if last else "C")
+    sizes = dict(zip(space, record["voxel_size"] or (), strict=False))
+    return make_picture(np.empty(given["shape"], given["dtype"]), "".join(axes), pixel_size=sizes)
+
+
 def units_of(picture: Picture) -> list[str]:
     """Units of the axes without the colours, as OME-Zarr and pint spell them; "pixel" where there is none."""
     known = [picture.unit_of(axis) if axis in picture.pixel_size else "" for axis in picture.slice_axes]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -207,6 +208,49 @@ class Result:
 
         pictures = zip(("before", "after"), self.glance or (), strict=False)
         return page(pictures, [self._headline, *self._sentences], self.warnings)
+
+    def save(self, path: str | Path, like: str | Path | None = None, *, overwrite: bool = False) -> None:
+        """Write the image with its record.
+
+        Parameters
+        ----------
+        path : path
+            Ends in .tif (as ImageJ reads it), .ome.tif, .zarr (OME-Zarr), .png, .jpg or .npy.
+        like : path, optional
+            The file that the image came from: its pixel size, units, channels and colours are written too, and the axes
+            have to be as `napari_dip.pictures.read` has them. By default only a `voxel_size` that was given.
+        overwrite : bool
+            Replace a file that is there, once the new one is whole; an OME-Zarr is never replaced.
+
+        Raises
+        ------
+        FileExistsError
+            If the file is there.
+        ValueError
+            For an unknown ending, or a `like` of another shape.
+        OSError
+            If it cannot be written.
+        """
+        from napari_dip.pictures import save_result  # files, which numerics do without
+
+        save_result(path, self.image, self.record, like, overwrite=overwrite)
+
+    def plot(self) -> Any:
+        """Draw a slice before and after, what was removed from it, and the course of the run.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            A notebook shows it; ``figure.savefig("run.png")`` writes it.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed, which is up to the user: ``pip install "napari-dip[plot]"``.
+        """
+        from napari_dip.figures import plot  # presentation, which numerics do without
+
+        return plot(self)
 
     @property
     def stop_reason(self) -> str:
