@@ -16,6 +16,7 @@ import numpy as np
 
 #: Knobs that make any run of these tables quick.
 QUICK: dict[str, Any] = {"iterations": 3, "runs": 1, "channels": 4, "scales": 2, "code_channels": 4, "device": "cpu"}
+QUICK["refine"] = 0  # similar patches would take most of the time
 
 
 def plain() -> np.ndarray:

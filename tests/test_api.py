@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,14 @@ LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+@cache
+def of_plain(task: str) -> np.ndarray:
+    """The plain image restored."""
+    run = iterate(task, plain(), dot(), **FAST)
+    list(run)
+    return run.result.image
+
+
 @pytest.mark.parametrize("task", ["denoise", "inpaint"])
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_neither_type_nor_layout_matters_and_the_source_is_left_alone(layout: Any, task: str) -> None:
@@ -185,10 +194,8 @@ def test_neither_type_nor_layout_matters_and_the_source_is_left_alone(layout: An
     image.flags.writeable = False
     before, strides = image.copy(), image.strides
     result = iterate(task, image, dot(), **FAST)
-    expected = iterate(task, plain(), dot(), **FAST)
-    for _ in result, expected:
-        list(_)
-    np.testing.assert_allclose(result.result.image, expected.result.image, rtol=1e-4, atol=1e-2)
+    list(result)
+    np.testing.assert_allclose(result.result.image, of_plain(task), rtol=1e-4, atol=1e-2)
     np.testing.assert_array_equal(image, before)
     assert (image.dtype, image.strides) == (before.dtype, strides)
 
@@ -227,7 +234,7 @@ def test_masks_may_differ_between_slices_and_channels() -> None:
 def test_what_is_under_the_mask_never_matters(task: str) -> None:
     options = {**FAST, "factor": 2} if task == "superresolve" else FAST
     images = []
-    for value in (0.0, 50.0, 1e9, -1e300, np.nan, np.inf, -np.inf):
+    for value in (50.0, -1e300, np.nan, np.inf):
         image = plain()
         image[dot()] = value
         run = iterate(task, image, dot(), **options)
@@ -238,7 +245,7 @@ def test_what_is_under_the_mask_never_matters(task: str) -> None:
 
 def test_the_loss_is_the_mean_square_error_of_known_pixels_in_units_of_their_range() -> None:
     mask = plain() > 70
-    result = inpaint(plain(), mask, keep_known=False, average=0.0, refine=0, **FAST)
+    result = inpaint(plain(), mask, keep_known=False, average=0.0, **FAST)
     error = (result.image - plain())[~mask] / np.ptp(plain()[~mask])
     assert result.history.loss[-1] == pytest.approx(np.mean(error**2), rel=1e-4)
 
@@ -516,7 +523,7 @@ def test_a_run_that_diverges_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_guide_is_used() -> None:
-    knobs = {**FAST, "code": "guide", "iterations": 40}
+    knobs = {**FAST, "code": "guide"}
     guides = {"gray": picture(9, 12), "colour": np.stack([picture(9, 12)] * 3, -1), "with a NaN": picture(9, 12)}
     guides["with a NaN"][0, 0] = np.nan
     for guide in guides.values():
@@ -633,9 +640,9 @@ def test_one_noise_serves_all_slices_at_the_mean_of_each(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("noise", ["gaussian", "poisson-gaussian", "impulse"])
 def test_each_kind_of_noise_has_its_fidelity(noise: str) -> None:
-    image, knobs = grainy(64, 64), {**FAST, "iterations": 60, "channels": 8, "stop": "iterations"}
+    image, knobs = grainy(32, 32), {**FAST, "iterations": 60, "channels": 8, "stop": "iterations"}
     result = denoise(image, noise=noise, **knobs)
-    truth = 10 + 4 * (20 + 100 * picture(64, 64))
+    truth = 10 + 4 * (20 + 100 * picture(32, 32))
     assert psnr(result.image, truth) > psnr(np.full_like(truth, truth.mean()), truth)
     assert np.array_equal(result.image, denoise(image, **knobs).image) == (noise == "gaussian")
 
@@ -644,7 +651,7 @@ def test_each_kind_of_noise_has_its_fidelity(noise: str) -> None:
 def test_the_noise_of_a_line_is_known_and_leaves_it(shape: tuple[int, ...]) -> None:
     truth = 100 + 50 * np.sin(np.indices(shape).sum(0) / 9)
     image = truth + np.random.default_rng(0).normal(0, 10, shape)
-    result = denoise(image, device="cpu", crop=16, batch=2, channels=8, iterations=100)
+    result = denoise(image, device="cpu", crop=16, batch=2, channels=4, iterations=60)
     assert result.method.name == "self-guided"
     assert result.noise.sigma == pytest.approx(10, rel=0.25)
     assert psnr(result.image, truth) > psnr(image, truth) + 3
@@ -819,26 +826,26 @@ def test_files_are_read_and_written_by_what_imports_nothing_else_of_ours() -> No
 
 # ------------------------------------------------------------------------------------------------------- does it work
 
-WORKS = {"channels": 16, "scales": 3, "code_channels": 16, "skip_channels": 4, "device": "cpu"}
+WORKS = {"channels": 16, "scales": 3, "code_channels": 16, "skip_channels": 4, "device": "cpu", "average": 0.95}
 
 
 def test_noise_is_removed() -> None:
-    truth, image = picture(32, 32), noisy(32, 32, sigma=0.15)
-    result = denoise(image, iterations=300, average=0.98, **WORKS)
+    truth, image = picture(24, 24), noisy(24, 24, sigma=0.15)
+    result = denoise(image, iterations=150, **WORKS)
     assert psnr(result.image, truth) > psnr(image, truth) + 3
 
 
 def test_holes_are_filled_better_than_by_the_mean() -> None:
-    truth = picture(32, 32)
+    truth = picture(24, 24)
     mask = np.random.default_rng(0).random(truth.shape) < 0.5
-    result = inpaint(truth, mask, iterations=300, average=0.98, **WORKS).image
+    result = inpaint(truth, mask, iterations=150, **WORKS).image
     assert psnr(result[mask], truth[mask]) > psnr(np.full(mask.sum(), truth[~mask].mean()), truth[mask]) + 6
 
 
 def test_enlarging_beats_repeating_pixels() -> None:
-    truth = picture(32, 32)
-    coarse = truth.reshape(16, 2, 16, 2).mean((1, 3))
-    result = superresolve(coarse, 2, kernel="box", iterations=400, average=0.98, **WORKS).image
+    truth = picture(24, 24)
+    coarse = truth.reshape(12, 2, 12, 2).mean((1, 3))
+    result = superresolve(coarse, 2, kernel="box", iterations=200, **WORKS).image
     assert psnr(result, truth) > psnr(coarse.repeat(2, 0).repeat(2, 1), truth) + 1
 
 

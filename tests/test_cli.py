@@ -39,6 +39,8 @@ QUICK = (
     "4",
     "--scales",
     "2",
+    "--refine",
+    "0",
     "--threads",
     "1",
     "--device",

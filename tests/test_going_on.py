@@ -15,7 +15,7 @@ from napari_dip.core.methods import coverage, patches, selfguided
 from tests.core.tiny import comparisons, picture
 
 SIZE = 24
-GUIDED = dict(preset="denoise-self", channels=8, scales=3, crop=16, batch=2, device="cpu", uncertainty=True)
+GUIDED = dict(preset="denoise-self", channels=4, scales=2, crop=16, batch=2, device="cpu", uncertainty=True)
 CAMERA = dict(read_noise=10.0, gain=0.0, offset=0.0)
 
 
@@ -36,7 +36,7 @@ def restored(stop: Callable[[Any], bool] = lambda progress: False, interval: flo
     asked: list[bool] = []
     options = dict(leading_axes=1, interval=interval, should_stop=lambda: bool(asked), **CAMERA)
     options |= {**({} if "resume" in changes else GUIDED), **changes}
-    run = iterate("denoise", options.pop("image", stack()), **options)
+    run = iterate("denoise", stack(options.pop("count", 3)).astype(options.pop("dtype", float)), **options)
     for progress in run:
         if stop(progress):
             asked.append(True)
@@ -72,11 +72,11 @@ def test_a_stopped_stack_comes_out_as_one_that_was_not_stopped(index: int, knobs
 
 
 def test_a_run_that_was_stopped_over_its_final_image_makes_that_and_nothing_else() -> None:
-    half = restored(lambda progress: progress.iteration > 0 and progress.ready < 1, 1e-6, image=stack(1))
-    whole = restored(image=stack(1))
+    half = restored(lambda progress: progress.iteration > 0 and progress.ready < 1, 1e-6, count=1)
+    whole = unbroken(count=1)
     assert not half.complete
     assert half.iterations == whole.iterations
-    assert_same(restored(image=stack(1), resume=half), whole)
+    assert_same(restored(count=1, resume=half), whole)
 
 
 def test_slices_that_had_ended_cost_nothing_where_others_are_finished(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,21 +91,21 @@ def test_slices_that_had_ended_cost_nothing_where_others_are_finished(monkeypatc
 
 def test_slices_that_had_ended_are_made_in_another_type_if_that_is_asked_for() -> None:
     counts = stack().astype(np.uint16)
-    half, whole = restored(in_slice(2, 2), image=counts), restored(image=counts)
+    half, whole = restored(in_slice(2, 2), dtype="uint16"), unbroken(dtype="uint16")
     both = denoise(counts, leading_axes=1, resume=half, output_dtype="input", **CAMERA)
     assert both.image.dtype == np.uint16
     assert np.abs(both.image - whole.image).max() <= 0.5
 
 
 def test_what_was_not_reached_stays_empty_in_another_type() -> None:
-    half = restored(in_slice(1), image=stack().astype(np.uint16), output_dtype="input")
-    more = restored(in_slice(1, 2), image=stack().astype(np.uint16), resume=half, output_dtype="float32")
+    half = restored(in_slice(1), dtype="uint16", output_dtype="input")
+    more = restored(in_slice(1, 2), dtype="uint16", resume=half, output_dtype="float32")
     assert not half.image[2].any()
     assert [bool(np.isnan(image).all()) for image in more.image] == [False, False, True]
 
 
 def test_what_was_there_stays_where_a_run_that_goes_on_is_stopped() -> None:
-    done = restored()
+    done = unbroken()
     more = restored(in_slice(1, 5), resume=done)
     assert not more.complete
     assert "in slice 1, counted from 0; the slices after it are as they were" in more.stop_reason
@@ -122,7 +122,7 @@ def test_what_was_there_stays_where_a_run_that_goes_on_is_stopped() -> None:
 def test_a_stop_is_answered_before_a_run_that_goes_on_has_begun_and_changes_nothing(
     tile: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done, plain, pauses = restored(tile=tile), patches.by_strips, []
+    done, plain, pauses = unbroken(tile=tile), patches.by_strips, []
 
     def by_strips(*rest: Any) -> Any:
         steps = plain(*rest)
@@ -142,22 +142,22 @@ def test_a_stop_is_answered_before_a_run_that_goes_on_has_begun_and_changes_noth
 
 def test_tiles_that_had_ended_are_shown_and_can_be_stopped() -> None:
     """They are blended from their states, which takes time."""
-    half = restored(lambda progress: (progress.tile, progress.iteration) == (1, 2), image=stack(1), tile=16)
+    half = restored(lambda progress: (progress.tile, progress.iteration) == (1, 2), count=1, tile=16)
     shown = []
 
     def stop(progress: Any) -> bool:
         shown.append((progress.tile, progress.ready < 1))
         return True
 
-    again = restored(stop, 1e-6, image=stack(1), resume=half)
+    again = restored(stop, 1e-6, count=1, resume=half)
     assert shown[0] == (0, True)
     assert_same(again, half)
-    assert_same(restored(image=stack(1), resume=again), restored(image=stack(1), tile=16))
+    assert_same(restored(count=1, resume=again), unbroken(count=1, tile=16))
 
 
 def test_tiles_that_were_there_stay_where_a_run_that_goes_on_is_stopped() -> None:
-    done = restored(image=stack(1), tile=16)
-    more = restored(lambda progress: (progress.tile, progress.iteration) == (1, 7), image=stack(1), resume=done)
+    done = unbroken(count=1, tile=16)
+    more = restored(lambda progress: (progress.tile, progress.iteration) == (1, 7), count=1, resume=done)
     assert "in tile 2 of 4; the tiles after it are as they were" in more.stop_reason
     assert np.isfinite(more.image).all()
     assert np.array_equal(more.image[:, 16:, 16:], done.image[:, 16:, 16:])  # where the last tile is alone
@@ -167,8 +167,8 @@ def test_tiles_that_were_there_stay_where_a_run_that_goes_on_is_stopped() -> Non
 
 
 def test_runs_that_were_there_stay_where_a_run_that_goes_on_is_stopped() -> None:
-    done = restored(image=stack(1), runs=2)
-    more = restored(lambda progress: (progress.run, progress.iteration) == (0, 14), image=stack(1), resume=done)
+    done = restored(count=1, runs=2)
+    more = restored(lambda progress: (progress.run, progress.iteration) == (0, 14), count=1, resume=done)
     assert [state.iteration for state in more.states] == [14, 12]  # type: ignore[union-attr]
 
 

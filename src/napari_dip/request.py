@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -304,6 +304,7 @@ class Request:
         }
 
 
+@cache
 def arguments() -> dict[str, Argument]:
     """Name -> `Argument` of every field that is one, in the order in which they are read."""
     return {each.name: each.metadata["argument"] for each in fields(Request) if "argument" in each.metadata}

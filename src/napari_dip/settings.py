@@ -10,7 +10,7 @@ import difflib
 import json
 import numbers
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -188,6 +188,7 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
         return {"preset": self.preset, **{name: v for name, v in self.as_dict().items() if v != base[name]}}
 
 
+@cache
 def knobs() -> dict[str, Knob]:
     """Name -> `Knob` of every field of `Settings`, in the order in which they are shown."""
     return {entry.name: entry.metadata["knob"] for entry in fields(Settings)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from napari_dip.core import stopping
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Downsample
 from napari_dip.core.problem import Problem
+from napari_dip.core.result import Result
 from napari_dip.core.state import State
 from napari_dip.core.stopping import RATIO, RATIO_GUESSED, RATIO_SHARED, HeldOut
 from napari_dip.settings import PRESETS
@@ -38,6 +40,12 @@ def noisy_problem(noise: Noise | None = WHITE) -> Problem:
     return replace(problem(24, 24), noise=noise)
 
 
+@cache
+def ended(stop: str) -> Result:
+    """The noisy problem until its rule ends the run, once for all tests."""
+    return run(noisy_problem(), tiny(stop=stop, iterations=1000, **LEARNS))
+
+
 def state_of(result: Any) -> State:
     (state,) = result.states
     return state
@@ -48,7 +56,7 @@ def state_of(result: Any) -> State:
 
 @each_rule
 def test_a_rule_ends_the_run_and_says_why(stop: str) -> None:
-    result = run(noisy_problem(), tiny(stop=stop, iterations=1000, **LEARNS))
+    result = ended(stop)
     assert result.complete
     assert 0 < result.marks[0] <= result.iterations < 1000
     assert str(result.marks[0]) in result.stop_reason
@@ -58,7 +66,7 @@ def test_a_rule_ends_the_run_and_says_why(stop: str) -> None:
 @each_rule
 def test_the_image_is_the_running_average_at_the_mark(stop: str) -> None:
     case, settings = noisy_problem(), tiny(stop=stop, iterations=1000, **LEARNS)
-    result = run(case, settings)
+    result = ended(stop)
     assert np.array_equal(result.image, run(case, settings.changed(iterations=result.marks[0])).last)
     assert np.array_equal(result.image, result.last) == (result.marks[0] == result.iterations)
 
@@ -66,7 +74,7 @@ def test_the_image_is_the_running_average_at_the_mark(stop: str) -> None:
 @each_rule
 def test_going_on_is_the_same_as_not_having_stopped(stop: str) -> None:
     case, settings = noisy_problem(), tiny(stop=stop, iterations=1000, **LEARNS)
-    whole = run(case, settings)
+    whole = ended(stop)
     half = run(case, settings.changed(iterations=30))
     both = run(case, settings, state=state_of(half))
     assert (both.marks, both.iterations, both.stop_reason) == (whole.marks, whole.iterations, whole.stop_reason)
@@ -76,7 +84,7 @@ def test_going_on_is_the_same_as_not_having_stopped(stop: str) -> None:
 @each_rule
 def test_a_run_that_goes_on_after_its_rule_ended_it_goes_to_its_end(stop: str) -> None:
     case, settings = noisy_problem(), tiny(stop=stop, iterations=1000, **LEARNS)
-    first = run(case, settings)
+    first = ended(stop)
     longer = run(case, settings.changed(iterations=20), state=state_of(first))
     assert longer.iterations == first.iterations + 20 == longer.marks[0]
     assert np.array_equal(longer.image, longer.last)
@@ -117,13 +125,13 @@ def test_a_curve_is_what_the_rule_looked_at_and_goes_on_with_the_run(stop: str) 
 
 
 def test_the_curve_of_the_discrepancy_ends_at_its_bound() -> None:
-    (curve,) = run(noisy_problem(), tiny(stop="discrepancy", iterations=1000, **LEARNS)).history.curves
+    (curve,) = ended("discrepancy").history.curves
     assert curve.bound == RATIO
     assert curve.values[-1] <= RATIO < curve.values[-2]
 
 
 def test_the_curve_of_pixels_held_out_is_lowest_at_the_mark() -> None:
-    result = run(noisy_problem(), tiny(stop="held-out", iterations=1000, **LEARNS))
+    result = ended("held-out")
     (curve,) = result.history.curves
     like_noise = curve.iterations >= result.marks[0]
     assert curve.iterations[like_noise][np.argmin(curve.values[like_noise])] == result.marks[0]
@@ -150,8 +158,9 @@ def test_the_iterations_alone_have_no_curve() -> None:
 # ---------------------------------------------------------------------------------------------------------- the rules
 
 
-@pytest.mark.parametrize(("noise", "ratio"), [(WHITE, RATIO), (SHARED, RATIO_SHARED)], ids=["white", "shared"])
-@pytest.mark.parametrize("sigma", [0.1, 0.15])
+@pytest.mark.parametrize(
+    ("noise", "ratio", "sigma"), [(WHITE, RATIO, 0.15), (SHARED, RATIO_SHARED, 0.1)], ids=["white", "shared"]
+)
 def test_the_discrepancy_stops_where_the_residual_is_down_to_the_noise(
     noise: Noise, ratio: float, sigma: float
 ) -> None:

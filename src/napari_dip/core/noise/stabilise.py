@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,15 +44,9 @@ class Stabiliser:
         #: Square of the root at no light.
         self.dark = 3 / 8 + read_variance
         self.step = 1 / np.sqrt(self.dark) / (_NODES - 1)
-        self.correction = np.zeros(_NODES)
-        self.slope_in_the_dark = 1.0
+        self.correction, self.slope_in_the_dark = np.zeros(_NODES), 1.0
         if self.signal_dependent:
-            root = 1 / (self.step * np.arange(1, _NODES))
-            photons = np.maximum(np.square(root) - self.dark, 0)
-            self.correction[1:] = _expected(photons, read_variance) - 2 * root
-            first = 1e-3
-            here, there = _expected(np.array([0, first]), read_variance)
-            self.slope_in_the_dark = float(there - here) / first
+            self.correction, self.slope_in_the_dark = _table(read_variance)
 
     def forward(self, y: npt.ArrayLike) -> Array:
         """A measurement, stabilised: the noise has a variance of about 1."""
@@ -98,7 +93,7 @@ class Expected(nn.Module):
     def __init__(self, stabiliser: Stabiliser) -> None:
         super().__init__()
         self.stabiliser = stabiliser
-        self.register_buffer("correction", torch.from_numpy(stabiliser.correction).float(), persistent=False)
+        self.register_buffer("correction", torch.tensor(stabiliser.correction, dtype=torch.float32), persistent=False)
 
     def stabilised(self, y: Tensor) -> Tensor:
         """`Stabiliser.forward` for tensors."""
@@ -119,6 +114,18 @@ class Expected(nn.Module):
         corrected = low + (high - low) * (place - before)
         expected: Tensor = 2 * root + corrected + table.slope_in_the_dark * (photons - lit)
         return expected
+
+
+@lru_cache(maxsize=16)
+def _table(read_variance: float) -> tuple[Array, float]:
+    """The correction at each node of ``1 / root``, which is not to be written to, and the slope at no light."""
+    dark, first = 3 / 8 + read_variance, 1e-3
+    root = 1 / (1 / np.sqrt(dark) / (_NODES - 1) * np.arange(1, _NODES))
+    photons = np.maximum(np.square(root) - dark, 0)
+    correction = np.concatenate([[0.0], _expected(photons, read_variance) - 2 * root])
+    correction.flags.writeable = False
+    here, there = _expected(np.array([0, first]), read_variance)
+    return correction, float(there - here) / first
 
 
 def _expected(photons: Array, read_variance: float) -> Array:
