@@ -34,7 +34,8 @@ def keywords_of(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def test_a_type_checker_knows_the_settings_and_their_types() -> None:
-    assert get_type_hints(keywords.Knobs) == get_type_hints(Settings)
+    own = {name: str | Callable[..., Any] for name, knob in knobs().items() if knob.own}  # an object for a name
+    assert get_type_hints(keywords.Knobs) == {**get_type_hints(Settings), **own}
 
 
 def test_a_type_checker_knows_the_arguments_of_the_problem() -> None:
@@ -46,7 +47,7 @@ def test_a_type_checker_knows_the_arguments_of_the_problem() -> None:
     [
         (keywords.Options, napari_dip.iterate, ARGUMENTS, OWN),
         (keywords.FineOptions, napari_dip.iterate, ARGUMENTS, OWN - {"psf"}),
-        (keywords.BlockOptions, napari_dip.iterate_blocks, {*arguments()} - {"guide"}, set()),
+        (keywords.BlockOptions, napari_dip.iterate_blocks, {*arguments()} - {"guide", "operator"}, set()),
     ],
 )
 def test_a_type_checker_knows_the_other_arguments_too(

@@ -21,12 +21,14 @@ import numpy as np
 import pytest
 import zarr
 from skimage import io
+from torch import nn
 
 import napari_dip
 from benchmarks import __main__ as benchmarks
 from napari_dip import cli, options, restore, trust
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
+from napari_dip.parts import OwnPart
 from napari_dip.run import Run
 from napari_dip.settings import PRESETS
 from napari_dip.tasks import TASKS
@@ -142,7 +144,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fits of three iterations by a narrow generator, whatever was asked for."""
 
     def short(job: Any, *rest: Any) -> Any:
-        less = {"iterations": min(3, job.settings.iterations), "channels": 4, "scales": 2, "stop": "iterations"}
+        less: dict[str, Any] = {"iterations": min(3, job.settings.iterations), "stop": "iterations"}
+        if not isinstance(job.settings.generator, OwnPart):
+            less |= {"channels": 4, "scales": 2}
         if job.settings.code == "patches":  # which fit nothing
             less = {"refine": min(1, job.settings.refine)}
         return Run(replace(job, settings=job.settings.changed(**less)), *rest)
@@ -164,6 +168,26 @@ def clusters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "LocalCluster", one_worker)
 
 
+@pytest.fixture
+def libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of libraries that are not installed: of the same arguments and shapes."""
+
+    class UNet(nn.Sequential):
+        def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, channels: Any, strides: Any) -> None:
+            assert (spatial_dims, len(strides)) == (2, len(channels) - 1)
+            down = nn.Conv2d(in_channels, channels[0], 3, strides[0], padding=1)
+            super().__init__(down, nn.PReLU(), nn.ConvTranspose2d(channels[0], out_channels, 2, strides[0]))
+
+    nets = ModuleType("monai.networks.nets")
+    nets.UNet = UNet  # type: ignore[attr-defined]
+    for name, module in {
+        "monai": ModuleType("monai"),
+        "monai.networks": ModuleType("networks"),
+        nets.__name__: nets,
+    }.items():
+        monkeypatch.setitem(sys.modules, name, module)
+
+
 def test_a_new_block_cannot_slip_by() -> None:
     examples = {"diff", "py", "{eval-rst}"}  # of changes to the package: test_contributing; and what Sphinx reads
     assert {each.kind for each in EVERYTHING} - examples == {"python", "command", "call"}
@@ -172,7 +196,7 @@ def test_a_new_block_cannot_slip_by() -> None:
 
 
 @of_kind("python")
-@pytest.mark.usefixtures("scratch", "quick", "clusters")
+@pytest.mark.usefixtures("scratch", "quick", "clusters", "libraries")
 def test_a_code_block_runs_alone(it: Printed) -> None:
     if "xarray" in it.text:
         pytest.importorskip("xarray")

@@ -168,7 +168,8 @@ def plan_of(order: Order, found: dict[str, Any]) -> Plan:
     ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError
         If it is damaged, or that of another version.
     """
-    tiles, settings = found["tiles"], Settings(**found["settings"])
+    own = {name: part for name, part in order.own_parts.items() if name in found["settings"]}  # named in the record
+    tiles, settings = found["tiles"], Settings(**{**found["settings"], **own})
     if Tiling(tuple(tiles["shape"]), tuple(tiles["tile"]), tuple(map(tuple, tiles["corners"]))) != order.grid.tiles:
         raise ValueError("its tiles are others")
     numbers = [

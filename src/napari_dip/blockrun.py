@@ -22,7 +22,7 @@ from napari_dip import record, restored
 from napari_dip.blockcost import tell_of_full_disk, tell_of_long_wait
 from napari_dip.blockrecord import asked_for, begun, noted, plan_of, refuse_another
 from napari_dip.blocks import Blocks, extremes, guided, marked
-from napari_dip.cluster import connected, once, outcomes
+from napari_dip.cluster import check_sendable, connected, once, outcomes
 from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.reason import End, Reason
@@ -60,6 +60,8 @@ class BlockRun:
         ledger = Ledger(self.path)
         with ledger.locked(), connected(self.client) as client:
             ledger.recover()
+            if client is not None:
+                check_sendable(self.order.own_parts)
             try:
                 return (yield from replace(self, client=client, path=ledger.target)._steps())
             except OSError as error:

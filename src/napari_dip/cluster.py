@@ -74,6 +74,26 @@ def connected(client: Any) -> Iterator[Any]:
             found.close()
 
 
+def check_sendable(parts: dict[str, Any]) -> None:
+    """Raise a `ValueError` for a part of the user's own that cannot be sent to workers.
+
+    Parameters
+    ----------
+    parts : dict of str to OwnPart
+        By the names of the arguments.
+    """
+    from distributed.protocol.pickle import dumps
+
+    for name, part in parts.items():
+        try:
+            dumps(part.part)  # type: ignore[no-untyped-call]
+        except Exception as error:  # whatever it holds on to
+            raise ValueError(
+                f"{name}={part!r} cannot be sent to the workers: {error}; take out what it holds open (files, locks, "
+                "windows), or compute here with client=False"
+            ) from error
+
+
 def once(client: Any, function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function where pieces will be computed."""
     if client is None:

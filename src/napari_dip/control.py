@@ -18,6 +18,7 @@ from napari_dip.cost import fitted
 from napari_dip.inputs import read_slices
 from napari_dip.instrument import read_psf
 from napari_dip.io.arrays import read_known
+from napari_dip.parts import OwnPart
 from napari_dip.record import fingerprint
 from napari_dip.request import arguments
 from napari_dip.restore import iterate
@@ -111,8 +112,8 @@ def iterate_noise_control(
     should_stop, interval
         As for `napari_dip.iterate`.
     **same
-        ``guide``, ``psf`` and ``psf_centre`` of the restoration, if it had any: what its record has no values of. Not
-        for blocks.
+        ``guide``, ``psf`` and ``psf_centre`` of the restoration, and its ``operator``, ``fidelity`` and ``denoiser``,
+        if it had any: what its record has no values of. Not for blocks.
 
     Yields
     ------
@@ -158,6 +159,10 @@ def _run_like(result: Result, image: Any, same: dict[str, Any], pace: dict[str, 
     blur = None if psf is None else fingerprint(read_psf(psf, slices.ndim, same.get("psf_centre", "mass")))
     if blur != result.record["psf"]:
         raise ValueError("psf and psf_centre must be those of the restoration: give the same ones")
+    for name in ("operator", "fidelity", "denoiser"):
+        given = None if same.get(name) is None else str(OwnPart(same[name]))
+        if given != result.record[name]:
+            raise ValueError(f"{name} must be that of the restoration, {result.record[name]}: give the same one")
     if fingerprint(slices.values) != made["sha256"]:
         raise ValueError(
             "image has other values or another type than the restored one: give the image that was restored"

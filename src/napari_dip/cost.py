@@ -182,13 +182,14 @@ def cost_of(plan: Plan, rates: Work | None = None) -> Cost:
     """Cost of a plan, at the rates of this machine if no others are given."""
     noise = plan.scaled_noise or cost.TYPICAL
     count, channels = plan.slices.values.shape[:2]
+    own = plan.request.operator is not None  # behind which the image may have any shape
     return cost.estimate(
         channels,
-        plan.slices.values.shape[2:],
+        plan.request.shape if own else plan.slices.values.shape[2:],
         plan.settings,
         noise,
         plan.device.name,
-        factors=plan.request.factor,
+        factors=None if own else plan.request.factor,
         margin=plan.request.margin,
         voxel_size=plan.request.fine_voxel_size,
         slices=count,

@@ -48,7 +48,7 @@ class Knobs(TypedDict, total=False):
     uncertainty: bool
     seed: int
     device: str
-    generator: str
+    generator: str | Callable[..., Any]
     blocks: int
     channels_up: IntPerScale
     filter_size: IntPerScale
@@ -72,7 +72,7 @@ class Knobs(TypedDict, total=False):
     batch: int
     similar_patches: bool
     weight_noise: float
-    regulariser: str
+    regulariser: str | Callable[..., Any]
     regulariser_weight: float
     optimiser: str
     keep_known: bool
@@ -94,6 +94,8 @@ class OfProblem(Knobs, total=False):
     gain: float | None
     offset: float | None
     read_noise: float | None
+    fidelity: Callable[..., Any] | None
+    denoiser: Callable[..., Any] | None
     image_noise: Noise | None
 
 
@@ -101,6 +103,7 @@ class Arguments(OfProblem, total=False):
     """Those of an image in memory, and its axes."""
 
     guide: Any
+    operator: Callable[..., Any] | None
     channel_axis: int | None
     leading_axes: int
 

@@ -44,6 +44,7 @@ class Knob:
     choices: tuple[str, ...] = ()
     unit: str = ""
     advanced: bool = True
+    own: bool = False  # an object of the user's may stand for a name, in the API
 
 
 def knob(default: Any, help: str, kind: str, **rest: Any) -> Any:
@@ -262,6 +263,7 @@ class PriorKnobs(RefiningKnobs):
         "residual blocks at one scale (resnet), or the MLP-Mixer.",
         "choice",
         choices=tuple(GENERATORS),
+        own=True,
     )
     code: str = knob(
         "uniform",
@@ -345,6 +347,7 @@ class PriorKnobs(RefiningKnobs):
         "Penalty on the restored image: total variation, or Tikhonov (mean squared gradient).",
         "choice",
         choices=("none", "tv", "tikhonov"),
+        own=True,
     )
     regulariser_weight: float = knob(
         0.0, "Weight of the regulariser against the mean square error.", "float", min=0, max=1e6, step=0.001

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_dip import presets
 from napari_dip.knobs import FitKnobs, Patches, Prior, SelfGuided, own
+from napari_dip.parts import OwnPart
 from napari_dip.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def auto_preset(
     depth : float, optional
         Pixels from the deepest missing pixel to a known one; not known by default.
     changes : dict
-        The settings that the user has chosen: they may ask for what only one method has.
+        The settings and parts that the user has chosen: they may ask for what only one method has.
     """
     row, wish, quality = TASKS[task], _wish(changes), changes.get("quality", "balanced")
     prior = row.presets[0 if on_cpu else 1]
@@ -83,6 +84,7 @@ def _wish(changes: dict[str, Any]) -> tuple[str, str] | None:
             return Patches.name, stated
         if name in own(SelfGuided) or (name, value) in _OF_SELF:
             return SelfGuided.name, stated
-        if name in own(Prior) or name == "optimiser" or value not in SelfGuided.takes.get(name, (value,)):
+        of_prior = name in own(Prior) or name == "optimiser" or isinstance(value, OwnPart)
+        if of_prior or value not in SelfGuided.takes.get(name, (value,)):
             return Prior.name, stated
     return None

@@ -17,13 +17,15 @@ from napari_dip.grid import Grid
 from napari_dip.inputs import Slices
 from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source, read_known
 from napari_dip.io.ngff import Calibration
+from napari_dip.parts import OwnPart, read_part
 from napari_dip.plan import Plan, check_guide, decide
 from napari_dip.request import Request, arguments, check_reach, read_instrument
-from napari_dip.settings import Settings, check_names
+from napari_dip.settings import Settings, check_names, knobs
 
 _OTHERWISE = {  # how blocks are told what other functions have a keyword for
     "axes": "the file of an OME-Zarr names its axes, calibration= those of a plain array, and leading_axes= says how "
     "many of them are no space",
+    "operator": "it is an instrument that sees the whole image; restore it in memory",
 }
 _TILE = {2: 1024, 3: 128}  # side of a tile at the most, or nearly, if the user names none
 _SAMPLES = {2: (16, (512, 512)), 3: (4, (64, 128, 128))}  # how many, and how large: what the noise is estimated from
@@ -58,6 +60,13 @@ class Order:
     settings: Settings | None
     changes: dict[str, Any]
     residual: bool
+
+    @property
+    def own_parts(self) -> dict[str, OwnPart]:
+        """Parts of the user's own, by name."""
+        said = {**(vars(self.settings) if self.settings else {}), **self.changes}
+        named = {name: part for name, part in said.items() if isinstance(part, OwnPart)}
+        return {**named, **self.request.own_parts}
 
     @property
     def factors(self) -> tuple[int, ...]:
@@ -179,6 +188,9 @@ def read_order(
     said = {name: options[name] for name in arguments() if name in options}
     changes = {name: value for name, value in options.items() if name not in said}
     check_names(changes, also=("mask", *arguments(), "leading_axes"))
+    for name, value in changes.items():  # which a record is to hold
+        if knobs()[name].own and not isinstance(value, str):
+            changes[name] = read_part(name, value)
     check_guide(changes.get("code", settings.code if settings else "uniform"), guide)
     read = open_source(source, calibration)
     ndim = len(read.shape)

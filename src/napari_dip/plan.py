@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage  # type: ignore[import-untyped]
 
-from napari_dip import record
+from napari_dip import own, record
 from napari_dip.core import device as devices
 from napari_dip.core.codes import NO_GUIDE
 from napari_dip.core.intensity import Scaling, check_range, mean_of
@@ -24,8 +24,10 @@ from napari_dip.core.result import Result
 from napari_dip.core.setup import Setup, left_open
 from napari_dip.defects import Skips
 from napari_dip.inputs import Array, Slices
+from napari_dip.knobs import GENERATORS
 from napari_dip.method import auto_preset
 from napari_dip.noises import Noises, noise_of, telling
+from napari_dip.parts import OwnPart
 from napari_dip.request import Request
 from napari_dip.settings import Settings, check_preset, settings_for
 from napari_dip.tasks import TASKS
@@ -105,11 +107,13 @@ class Plan:
         observation = np.where(missing, np.float32(0), self.scaling.apply(known))
         return Problem(
             observation=observation,
-            operator=self.request.operator(missing),
+            operator=self.request.instrument(missing),
             known=1 - float(missing.mean()),
             guide=self.request.guide,
             noise=None if noise is None else noise.scaled(self.scaling),
             voxel_size=self.request.fine_voxel_size,
+            fidelity=None if self.request.fidelity is None else self.request.fidelity.part,
+            denoiser=self.request.denoiser,
         )
 
     def of_block(
@@ -130,6 +134,7 @@ class Plan:
         device = devices.choose(self.settings.device)  # that of this worker
         settings = self.settings.decided(device=device.name, **changes)
         scaling = self.scaling or scaling_of(request)
+        own.check_parts(request, settings)
         return replace(self, request=request, settings=settings, device=device, noise=noise, scaling=scaling)
 
     @property
@@ -171,6 +176,7 @@ def make_plan(
     plan = decide(request, settings, changes, depth_of(request) if by_holes else None)
     check_guide(plan.settings.code, request.guide)
     plan = replace(plan, settings=plan.settings.decided(device=plan.device.name))
+    own.check_parts(plan.request, plan.settings)
     if resume is not None:
         plan = replace(plan, method=Choice(plan.method.name, resume.method.reason))
         check_resume(resume, plan)
@@ -183,19 +189,25 @@ def decide(request: Request, settings: Settings | None, changes: dict[str, Any],
     `depth` is that of the deepest hole, in pixels, where all are known.
     """
     skips = Skips.of(request.task, settings, changes)
+    if request.operator is not None:  # behind which constant areas and lone pixels may be structure
+        skips = Skips(padding=False, bad_pixels=False)
     slices = skips.areas(request.slices)
     noise = request.image_noise or noise_of(slices, request.camera)
     request = replace(request, image=skips.pixels(slices, noise))
-    settings, reason = chosen(request.task.name, settings, noise, changes, depth)
+    flat = request.operator is None or own.keeps_flat(request)
+    if not flat and settings is None and "output" in GENERATORS.get(changes.get("generator", "hourglass"), ()):
+        changes = {"output": "linear", **changes}  # what is measured is no bound of the image
+    settings, reason = chosen(request.task.name, settings, noise, changes, depth, request.own_parts)
+    own.check_method(request, settings)
     device = devices.choose(settings.device)
     return Plan(
         request=request,
         settings=settings,
-        open=left_open(settings),
+        open=left_open(settings) - ({"tile"} if request.operator is not None else set()),
         device=device,
         method=Choice(settings.method.name, reason),
         noise=noise,
-        scaling=scaling_of(request),
+        scaling=scaling_of(request, from_zero=not flat),
     )
 
 
@@ -207,8 +219,16 @@ def check_guide(code: str, guide: Any) -> None:
         raise ValueError(f"guide is not used with code={code!r}; say code='guide'")
 
 
-def scaling_of(request: Request) -> Scaling | None:
-    """One affine scaling for all slices, from known pixels of those that are not blank; None if all are, or missing."""
+def scaling_of(request: Request, *, from_zero: bool = False) -> Scaling | None:
+    """One affine scaling for all slices, from known pixels of those that are not blank; None if all are, or missing.
+
+    With `from_zero` zero stays zero, as behind an operator that a constant does not pass unchanged.
+    """
+    if from_zero and request.intensity_range is not None and request.intensity_range[0]:
+        raise ValueError(
+            f"intensity_range={request.intensity_range} must begin at 0 with operator={request.operator!r}, which does "
+            "not keep a constant; subtract it from the measurement"
+        )
     if request.intensity_range is not None:
         return Scaling(*request.intensity_range)
     values, missing = request.slices.values, request.slices.missing
@@ -216,7 +236,7 @@ def scaling_of(request: Request) -> Scaling | None:
     known = values[some][~missing[some]]
     if not known.size:
         return None
-    low, high = float(known.min()), float(known.max())
+    low, high = 0.0 if from_zero else float(known.min()), float(known.max())
     check_range(low, high)
     return Scaling(low, high) if low < high else None
 
@@ -244,7 +264,12 @@ def depth_of(request: Request) -> float:
 
 
 def chosen(
-    task: str, settings: Settings | None, noise: Noise | None, knobs: dict[str, Any], depth: float | None = None
+    task: str,
+    settings: Settings | None,
+    noise: Noise | None,
+    knobs: dict[str, Any],
+    depth: float | None = None,
+    parts: dict[str, OwnPart] | None = None,
 ) -> tuple[Settings, str]:
     """The settings with these changes, by default those of the task here; and why they are so."""
     reason = "chosen by the user"
@@ -254,11 +279,18 @@ def chosen(
         check_preset(task, knobs)
         return settings.changed(**knobs), reason
     if knobs.get("preset", "auto") == "auto":
-        reason = why_here(task, image_noise=noise, depth=depth, **knobs)
-    return settings_here(task, image_noise=noise, depth=depth, **knobs), reason
+        reason = why_here(task, image_noise=noise, depth=depth, parts=parts, **knobs)
+    return settings_here(task, image_noise=noise, depth=depth, parts=parts, **knobs), reason
 
 
-def settings_here(task: str, *, image_noise: Noise | None = None, depth: float | None = None, **knobs: Any) -> Settings:
+def settings_here(
+    task: str,
+    *,
+    image_noise: Noise | None = None,
+    depth: float | None = None,
+    parts: dict[str, OwnPart] | None = None,
+    **knobs: Any,
+) -> Settings:
     """The settings of a task on this machine: its preset for the device that ``device`` means, and the changes.
 
     Parameters
@@ -268,6 +300,8 @@ def settings_here(task: str, *, image_noise: Noise | None = None, depth: float |
         Noise of the image, by which ``preset="auto"`` chooses.
     depth : float, optional
         Pixels from the deepest missing pixel to a known one, by which it chooses too.
+    parts : dict of str to OwnPart, optional
+        Parts of the user's own, which a method may lack.
     **knobs
         Changes to the settings, by name.
 
@@ -276,12 +310,20 @@ def settings_here(task: str, *, image_noise: Noise | None = None, depth: float |
     TypeError, ValueError
         For an unknown knob or preset, a value out of range, or a device that is not there.
     """
-    return settings_for(task, on_cpu=_on_cpu(**knobs), image_noise=image_noise, depth=depth, **knobs)
+    return settings_for(task, on_cpu=_on_cpu(**knobs), image_noise=image_noise, depth=depth, parts=parts, **knobs)
 
 
-def why_here(task: str, *, image_noise: Noise | None = None, depth: float | None = None, **knobs: Any) -> str:
+def why_here(
+    task: str,
+    *,
+    image_noise: Noise | None = None,
+    depth: float | None = None,
+    parts: dict[str, OwnPart] | None = None,
+    **knobs: Any,
+) -> str:
     """Reason for the preset that `settings_here` takes for ``preset="auto"``, as part of a sentence."""
-    return auto_preset(task, on_cpu=_on_cpu(**knobs), noise=image_noise, depth=depth, changes=knobs)[1]
+    asked = {**(parts or {}), **knobs}
+    return auto_preset(task, on_cpu=_on_cpu(**knobs), noise=image_noise, depth=depth, changes=asked)[1]
 
 
 def _on_cpu(device: Any = "auto", **_: Any) -> bool:

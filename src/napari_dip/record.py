@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.parts import OwnPart
+
 if TYPE_CHECKING:
     from napari_dip.core.noise.model import Noise
     from napari_dip.core.result import Result
@@ -79,12 +81,19 @@ def describe(plan: Plan, result: Result) -> dict[str, Any]:
         "marks": list(result.marks),
         "noise": None if result.noise is None else _plain(result.noise),
         "residual_verdict": None if result.verdict is None else asdict(result.verdict),
+        "own_parts": {name: part.account for name, part in _own_parts(plan).items()},
         "warnings": list(result.warnings),
         "uncertainty": None if result.uncertainty is None else _source(result.settings),
         "events": [{"iteration": e.iteration, "kind": e.kind, "message": e.message} for e in result.history.events],
         "software": software(),
         "finished": now(),
     }
+
+
+def _own_parts(plan: Plan) -> dict[str, OwnPart]:
+    """Parts of the user's own, by name: of the method and of the problem."""
+    named = {name: getattr(plan.settings, name) for name in ("generator", "regulariser")}
+    return {name: part for name, part in named.items() if isinstance(part, OwnPart)} | plan.request.own_parts
 
 
 def _source(settings: Settings) -> str:

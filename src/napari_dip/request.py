@@ -18,6 +18,7 @@ import numpy.typing as npt
 from napari_dip import record
 from napari_dip.inputs import Slices, read_boost, read_factor, read_guide, read_range, read_slices
 from napari_dip.instrument import CENTRES, KERNELS, finer, plain_psf, reach_of, read_kernel, read_psf, read_voxel_size
+from napari_dip.parts import OwnPart, read_part
 from napari_dip.tasks import TASKS, Task, task_named
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 BEYOND = 0.02  # of the light may come from further out than the image is sought
 AXES = ("channel_axis", "leading_axes")  # of the image, which are read with it
+_PART = "callable or torch.nn.Module, optional"  # of the user's own, for the API alone
 _CAMERA = "the camera, where it is known; what is not given is estimated from IN"
 
 
@@ -77,6 +79,10 @@ class Argument:
 
 def _argument(default: Any, kind: str, help: str, read: Callable[[Any, Request], Any], **rest: Any) -> Any:
     return field(default=default, metadata={"argument": Argument(help=help, kind=kind, read=read, **rest)})
+
+
+def _part(name: str, value: Any, _: Request) -> OwnPart:
+    return read_part(name, value)
 
 
 def _number(name: str, value: Any, _: Request) -> float:
@@ -232,6 +238,30 @@ class Request:
         partial(_number, "read_noise"),
         **_camera("--read-noise", "Read noise (counts)", "Standard deviation in the dark, in counts."),
     )
+    operator: OwnPart | None = _argument(
+        None,
+        _PART,
+        "The instrument, which light passes before that of the task: linear, of an image (1, C, *S) in the units of "
+        "the measurement; its ``image_shape`` is that of the image, where it is not that of the measurement.",
+        partial(_part, "operator"),
+        kept=False,
+    )
+    fidelity: OwnPart | None = _argument(
+        None,
+        _PART,
+        "Distance of ``(predicted, observed)``, two tensors (1, C, *S) scaled to 0..1 and zero where nothing was "
+        "measured, as one number; in place of that of ``noise``.",
+        partial(_part, "fidelity"),
+        kept=False,
+    )
+    denoiser: OwnPart | None = _argument(
+        None,
+        _PART,
+        "Any function of a plane (y, x), a float array scaled to 0..1, and the standard deviation of its noise, that "
+        "gives the plane without noise; in place of similar patches in the ``refine`` steps.",
+        partial(_part, "denoiser"),
+        kept=False,
+    )
     image_noise: Noise | None = _argument(
         None,
         "Noise, optional",
@@ -253,7 +283,8 @@ class Request:
 
     def finer(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Spatial shape of what is restored of a measurement (*shape)."""
-        return tuple(n * f for n, f in zip(shape, self.factor or (1,) * self.ndim, strict=True))
+        fine = tuple(n * f for n, f in zip(shape, self.factor or (1,) * self.ndim, strict=True))
+        return fine if self.operator is None else self.own_operator.image_shape(fine)
 
     @cached_property
     def margin(self) -> tuple[int, ...]:
@@ -276,13 +307,29 @@ class Request:
         edges = [(0, 0), *((m, m) for m in self.margin)]
         return np.pad(read_guide(guide, self.slices, self.shape), edges, mode="symmetric")
 
-    def operator(self, missing: npt.NDArray[np.bool_]) -> Operator:
-        """The instrument of a slice, of which pixels (C, *S) are missing."""
+    @property
+    def own_operator(self) -> Operator:
+        """The instrument of the user's own, which there is."""
+        from napari_dip.core.operators import OwnOperator
+
+        assert self.operator is not None
+        return OwnOperator(self.operator.part)
+
+    @property
+    def own_parts(self) -> dict[str, OwnPart]:
+        """Parts of the user's own, by name."""
+        parts = {name: getattr(self, name) for name in ("operator", "fidelity", "denoiser")}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def instrument(self, missing: npt.NDArray[np.bool_]) -> Operator:
+        """The operator of a slice, of which pixels (C, *S) are missing."""
         import torch
 
         from napari_dip.core import operators
 
         parts = [getattr(operators, name).of(self) for name in self.task.operators]
+        if self.operator is not None:
+            parts.insert(0, self.own_operator)
         parts = [part for part in parts if part is not None]
         if missing.any():
             parts.append(operators.Mask(torch.from_numpy(~missing)[None]))
@@ -404,4 +451,6 @@ def _plain(value: Any) -> Any:
     """A value fit for JSON: the fingerprint of an array, the list of a tuple."""
     if isinstance(value, np.ndarray):
         return record.fingerprint(value)
+    if isinstance(value, OwnPart):
+        return str(value)
     return list(value) if isinstance(value, tuple) else value

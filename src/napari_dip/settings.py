@@ -29,6 +29,7 @@ from napari_dip.knobs import (
     own,
 )
 from napari_dip.method import auto_preset
+from napari_dip.parts import MARK, OwnPart, read_part
 from napari_dip.tasks import task_named, tasks_with_knob
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
         "(which self-guided fits have), residual blocks at one scale (resnet), or the MLP-Mixer.",
         "choice",
         choices=tuple(GENERATORS),
+        own=True,
     )
     code: str = knob(
         "uniform",
@@ -96,17 +98,23 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
                         "leave it out, or choose another preset"
                     )
         for name, values in method.takes.items():
-            if getattr(self, name) not in values:
+            value = getattr(self, name)
+            if value not in values and not (method is Prior and isinstance(value, OwnPart)):
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} does not go with code={self.code!r}; "
                     f"use {' or '.join(map(repr, values))}, or choose another preset"
                 )
         if method is Prior:
             self._check_generator()
+        if isinstance(self.regulariser, OwnPart) and not self.regulariser_weight:
+            raise ValueError(
+                f"regulariser={self.regulariser!r} has no effect with regulariser_weight=0; say "
+                "regulariser_weight=0.01, for example"
+            )
 
     def _check_generator(self) -> None:
         """Refuse architecture that the generator does not have; what a preset says of another one is passed over."""
-        preset, reads = presets.TABLE.get(self.preset, {}), GENERATORS[self.generator]
+        preset, reads = presets.TABLE.get(self.preset, {}), GENERATORS.get(self.generator, ())
         for name in {*GENERATORS["hourglass"]} - {*reads}:
             value, default = getattr(self, name), Settings.__dataclass_fields__[name].default
             if value not in (default, preset.get(name, default)):
@@ -225,6 +233,8 @@ def _checked(name: str, value: Any, knob: Knob) -> Any:
     if knob.kind in ("ints", "choices") and isinstance(value, (list, tuple)):
         single = replace(knob, kind="int" if knob.kind == "ints" else "choice")
         return tuple(_checked(name, item, single) for item in value)
+    if knob.own and (callable(value) or (isinstance(value, str) and MARK in value) or isinstance(value, OwnPart)):
+        return read_part(name, value)
     if knob.kind in ("choice", "choices"):
         if not isinstance(value, str) or value not in knob.choices:
             close = difflib.get_close_matches(str(value), knob.choices, n=1)
@@ -253,12 +263,18 @@ PRESETS = {name: Settings(preset=name, **changes) for name, changes in presets.T
 
 
 def settings_for(
-    task: str, *, on_cpu: bool, image_noise: Noise | None = None, depth: float | None = None, **changes: Any
+    task: str,
+    *,
+    on_cpu: bool,
+    image_noise: Noise | None = None,
+    depth: float | None = None,
+    parts: dict[str, OwnPart] | None = None,
+    **changes: Any,
 ) -> Settings:
     """The settings of a task: its preset (the one named in `changes`, or the task's own), with the changes on top.
 
-    The task's own depends on where it is computed, and on the noise of the image and the depth of its holes if these
-    are known.
+    The task's own depends on where it is computed, on the noise of the image and the depth of its holes if these are
+    known, and on parts of the user's own.
 
     Raises
     ------
@@ -269,7 +285,8 @@ def settings_for(
     name = changes.get("preset", "auto")
     check_preset(task, changes)
     if name == "auto":
-        name, _ = auto_preset(task, on_cpu=on_cpu, noise=image_noise, depth=depth, changes=changes)
+        asked = {**(parts or {}), **changes}
+        name, _ = auto_preset(task, on_cpu=on_cpu, noise=image_noise, depth=depth, changes=asked)
     return PRESETS[name].changed(**{**changes, "preset": name}) if changes else PRESETS[name]
 
 

@@ -50,7 +50,9 @@ class Units:
         An average of iterates is pulled towards the middle of the range, where the generator begins; the mean of so
         many measured pixels is known much better. In the other tasks the measured pixels leave no doubt about it.
         """
-        if not self.request.task.keeps_mean:  # nor is a preview to pay for the instrument
+        if (
+            not self.request.task.keeps_mean or self.request.operator is not None
+        ):  # nor is a preview to pay for the instrument
             return np.zeros((len(image), *(1 for _ in self.request.shape)), np.float32)
         axes = tuple(range(1, image.ndim))
         residual = np.nanmean(problem.residual(image), axis=axes, keepdims=True)  # NaN where no tile is fitted yet
@@ -144,7 +146,7 @@ class Units:
     @property
     def keeps_known(self) -> bool:
         """True if known pixels come back as they were measured."""
-        return self.request.task.fills_holes and self.settings.keep_known
+        return self.request.task.fills_holes and self.settings.keep_known and self.request.operator is None
 
     @property
     def dtype(self) -> np.dtype[Any]:

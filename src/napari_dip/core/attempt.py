@@ -219,7 +219,8 @@ class Attempt:
     def steps_behind(self) -> str:
         """Words on what came after the fit; empty if nothing did."""
         steps = self.method.refine
-        return "" if self._refined is None else f", then {steps} step{'s' * (steps > 1)} of similar patches"
+        what = "similar patches" if self.problem.denoiser is None else f"the denoiser {self.problem.denoiser}"
+        return "" if self._refined is None else f", then {steps} step{'s' * (steps > 1)} of {what}"
 
     def _if_there_is_room(
         self, make: Callable[[], Made], kind: str = "", what: str = "", rest: str = ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -11,6 +13,21 @@ from napari_dip.knobs import Prior
 
 Shape = tuple[int, ...]
 NO_GUIDE = "code='guide' needs a guide image: give guide=, or choose another code"
+
+
+def code_channels_of(method: Prior, ndim: int, guide: npt.NDArray[np.float32] | None) -> int:
+    """Channels of the code of an image with `ndim` axes of space, for a guide (G, *image) if there is one.
+
+    Raises
+    ------
+    ValueError
+        If ``code="guide"`` and there is no guide.
+    """
+    known = {"mesh": ndim, "guide": 0 if guide is None else len(guide)}
+    channels = known.get(method.code, method.code_channels)
+    if channels == 0:
+        raise ValueError(NO_GUIDE)
+    return channels
 
 
 def make_code(method: Prior, shape: Shape, guide: Tensor | None, rng: torch.Generator) -> Tensor:

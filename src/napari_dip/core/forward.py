@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from napari_dip.core.generators import make_generator
 from napari_dip.knobs import Prior, SelfGuided
+from napari_dip.parts import OwnPart
 
 Shape = tuple[int, ...]
 Size = tuple[float, ...]
@@ -39,7 +41,6 @@ class Pass:
         return np.array([self.calls, _BRIEF[precision] * self.made, self.flops])
 
 
-@functools.lru_cache(maxsize=256)
 def passed(
     method: Prior | SelfGuided,
     code_channels: int,
@@ -50,9 +51,39 @@ def passed(
     batch: int = 1,
 ) -> Pass:
     """Forward pass of the generator for images (*shape); `fed` is the size of its code, by default its canvas."""
+    own = isinstance(getattr(method, "generator", None), OwnPart)  # of which two may have one name
+    return (_of_own if own else _passed)(method, code_channels, channels, shape, voxel_size, fed, batch)
+
+
+@functools.lru_cache(maxsize=256)
+def _passed(
+    method: Prior | SelfGuided,
+    code_channels: int,
+    channels: int,
+    shape: Shape,
+    voxel_size: Size | None,
+    fed: Shape | None,
+    batch: int,
+) -> Pass:
     with torch.device("meta"):
         generator = make_generator(replace(method, recompute="off"), code_channels, channels, shape, voxel_size)
         code = torch.empty(batch, code_channels, *(fed or generator.canvas))
+    return _tallied(generator, code)
+
+
+def _of_own(method: Prior | SelfGuided, code_channels: int, channels: int, shape: Shape, *_: Any) -> Pass:
+    """Pass of a generator of the user's own, with real numbers where it takes no meta tensors."""
+    with torch.random.fork_rng(devices=[]):
+        generator = make_generator(method, code_channels, channels, shape)
+    code = torch.zeros(1, code_channels, *generator.canvas)
+    try:
+        return _tallied(copy.deepcopy(generator).to("meta"), code.to("meta"))
+    except Exception:  # whatever it computes in its own way
+        with torch.no_grad():
+            return _tallied(generator, code)
+
+
+def _tallied(generator: nn.Module, code: Tensor) -> Pass:
     weights = sum(each.numel() * each.element_size() for each in generator.parameters())
     with _Tally() as tally:
         generator(code)

@@ -174,6 +174,32 @@ class Blur(Operator):
         return tuple(n + 2 * m for n, m in zip(measured, self.margin, strict=True))
 
 
+class OwnOperator(Operator):
+    """An instrument of the user's own: any linear function of torch of an image (1, C, *image).
+
+    Parameters
+    ----------
+    part : callable or torch.nn.Module
+        Its attribute `image_shape`, if it has one, is the spatial shape of the image, or a function that gives it for
+        that of the measurement; else the two are the same.
+    """
+
+    def __init__(self, part: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.part = part
+
+    @classmethod
+    def of(cls, request: Any) -> Operator | None:
+        return None if request.operator is None else cls(request.operator.part)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.part(image)
+
+    def image_shape(self, measured: Shape) -> Shape:
+        shape = getattr(self.part, "image_shape", measured)
+        return tuple(int(n) for n in (shape(measured) if callable(shape) else shape))
+
+
 class Compose(Operator):
     """Several operators, the first one applied first: ``Compose(Downsample(...), Mask(...))``."""
 

@@ -46,13 +46,13 @@ def cut(problem: Problem, tiles: Tiling) -> Iterator[tuple[Place, Problem]]:
         noise = problem.noise
         if noise is not None and here.any():
             noise = noise.moved(mean, observation[here].mean())
-        part = Problem(
+        part = replace(
+            problem,
             observation=observation,
             operator=problem.operator.crop(place),
             known=float(here.mean()),
             guide=None if problem.guide is None else np.ascontiguousarray(problem.guide[seen]),
             noise=noise,
-            voxel_size=problem.voxel_size,
         )
         yield place, part
 

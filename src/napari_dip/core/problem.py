@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from napari_dip.core.noise.model import Noise
-from napari_dip.core.operators import Operator
+from napari_dip.core.operators import Mask, Operator
+from napari_dip.parts import OwnPart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,10 @@ class Problem:
         Of the observation, in its scaled intensities.
     voxel_size : tuple of float, optional
         Distances between the pixels of the image along its axes, of which only the ratios matter; by default all equal.
+    fidelity : callable, optional
+        The user's own D, of two tensors (1, C, *S); by default one by the noise.
+    denoiser : OwnPart, optional
+        The user's own, of a plane (y, x) and a sigma, in place of similar patches behind the prior.
     """
 
     observation: npt.NDArray[np.float32]
@@ -39,6 +46,8 @@ class Problem:
     guide: npt.NDArray[np.float32] | None = None
     noise: Noise | None = None
     voxel_size: tuple[float, ...] | None = None
+    fidelity: Callable[[Tensor, Tensor], Tensor] | None = None
+    denoiser: OwnPart | None = None
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -52,6 +61,7 @@ class Problem:
         return np.asarray(self.observation - expected.numpy())
 
     def known_pixels(self) -> npt.NDArray[np.bool_]:
-        """True where the observation (C, *S) was measured: all operators keep a flat image, but for what is masked."""
-        flat = torch.ones(1, len(self.observation), *self.image_shape)
-        return np.asarray(copy.deepcopy(self.operator).cpu()(flat)[0].numpy() > 0.5)
+        """True where the observation (C, *S) was measured."""
+        shape = self.observation.shape
+        masks = [each.known for each in self.operator.modules() if isinstance(each, Mask)]
+        return np.broadcast_to(masks[-1][0].cpu().numpy(), shape) if masks else np.ones(shape, bool)

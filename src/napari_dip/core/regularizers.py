@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from napari_dip.parts import OwnPart
 
 
 def none(image: Tensor) -> Tensor:
@@ -24,6 +27,11 @@ def tikhonov(image: Tensor) -> Tensor:
 
 
 REGULARISERS: dict[str, Callable[[Tensor], Tensor]] = {"none": none, "tv": total_variation, "tikhonov": tikhonov}
+
+
+def regulariser_of(name: str) -> Callable[[Tensor], Tensor]:
+    """The regulariser of this name, or a copy of the user's own."""
+    return copy.deepcopy(name.part) if isinstance(name, OwnPart) else REGULARISERS[name]
 
 
 def _long_axes(image: Tensor) -> list[int]:

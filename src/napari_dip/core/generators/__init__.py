@@ -11,10 +11,12 @@ from napari_dip.core.generators.decoder import Decoder
 from napari_dip.core.generators.hourglass import Hourglass
 from napari_dip.core.generators.layers import Network
 from napari_dip.core.generators.mixer import Mixer
+from napari_dip.core.generators.own import OwnNetwork
 from napari_dip.core.generators.resnet import ResNet
 from napari_dip.core.generators.unet import UNet
 from napari_dip.core.generators.unetprior import PriorUNet
 from napari_dip.knobs import Prior, SelfGuided
+from napari_dip.parts import OwnPart
 
 #: Those of priors, by name; a self-guided fit has a U-Net of its own.
 GENERATORS: dict[str, Callable[..., Network]] = {
@@ -34,8 +36,14 @@ def make_generator(
     voxel_size: tuple[float, ...] | None = None,
 ) -> Network:
     """A generator for images (1, channels, *shape) with freshly made, not yet drawn weights."""
-    kind: Callable[..., Network] = UNet if isinstance(method, SelfGuided) else GENERATORS[method.generator]
-    return kind(method, code_channels, channels, shape, voxel_size)
+    return kind_of(method)(method, code_channels, channels, shape, voxel_size)
+
+
+def kind_of(method: Prior | SelfGuided) -> Callable[..., Network]:
+    """Class of the generator of a method."""
+    if isinstance(method, SelfGuided):
+        return UNet
+    return OwnNetwork if isinstance(method.generator, OwnPart) else GENERATORS[method.generator]
 
 
 def fresh_generator(
@@ -47,9 +55,13 @@ def fresh_generator(
     voxel_size: tuple[float, ...] | None = None,
 ) -> Network:
     """A generator for images (1, channels, *shape), its weights drawn from `rng`, on the CPU."""
+    own = kind_of(method) is OwnNetwork
     with torch.random.fork_rng(devices=[]):  # layers draw weights as they are made; ours are drawn below
+        if own:
+            torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=rng)))
         generator = make_generator(method, code_channels, channels, shape, voxel_size)
-    draw_weights(generator, rng)
+    if not own:
+        draw_weights(generator, rng)
     return generator
 
 

@@ -5,6 +5,7 @@ Ulyanov, Vedaldi, Lempitsky, "Deep Image Prior" (CVPR 2018).
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_dip.core.averaging import RunningAverage
-from napari_dip.core.codes import NO_GUIDE, make_code
+from napari_dip.core.codes import code_channels_of, make_code
 from napari_dip.core.fidelity import make_fidelity
 from napari_dip.core.fitcost import FitCost, Peak, memory_of, work_of
 from napari_dip.core.forward import OF_PRIOR, Shape, Size, passed
@@ -27,7 +28,7 @@ from napari_dip.core.methods.base import Fitter, layout
 from napari_dip.core.methods.refine import COMPARED_NEAR
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.problem import Problem
-from napari_dip.core.regularizers import REGULARISERS
+from napari_dip.core.regularizers import regulariser_of
 from napari_dip.core.state import Mark
 from napari_dip.knobs import Prior
 
@@ -53,12 +54,11 @@ class PriorFitter(Fitter):
     def lay_out(self, rng: torch.Generator) -> None:
         """Make the generator, its code, the fidelity and the regulariser, on the device."""
         method, problem = self.method, self.problem
-        self._regulariser = REGULARISERS[method.regulariser] if method.regulariser_weight else None
+        self._regulariser = (
+            _placed(regulariser_of(method.regulariser), self.device) if method.regulariser_weight else None
+        )
         shape, channels = problem.image_shape, len(problem.observation)
-        known_channels = {"mesh": len(shape), "guide": 0 if problem.guide is None else len(problem.guide)}
-        code_channels = known_channels.get(method.code, method.code_channels)
-        if code_channels == 0:
-            raise ValueError(NO_GUIDE)
+        code_channels = code_channels_of(method, len(shape), problem.guide)
         generator = fresh_generator(method, code_channels, channels, shape, rng, problem.voxel_size)
         self._generator = generator.to(self.device)
         guide = None if problem.guide is None else _fed(problem.guide, self._generator)
@@ -69,7 +69,8 @@ class PriorFitter(Fitter):
             self._generator.register_parameter("code", self._code)
         self._noise = torch.empty_like(self._code)
         kind = "gaussian" if method.noise == "auto" else method.noise
-        self._fidelity = make_fidelity(kind, problem.noise, problem.known).to(self.device)
+        fidelity = problem.fidelity or make_fidelity(kind, problem.noise, problem.known)
+        self._fidelity = _placed(copy.deepcopy(fidelity), self.device)
         self._tail = self._since + method.iterations - round(method.tail_share * method.iterations)
         if self.iteration > self._tail:
             self._average = RunningAverage(1, spread=method.uncertainty)
@@ -162,6 +163,11 @@ class PriorFitter(Fitter):
                 if weight.ndim > 2 and weight.numel() > 1 and weight is not self._code:
                     noise = torch.empty_like(weight).normal_(generator=self._random)
                     weight.add_(noise * weight.std() * self.method.weight_noise)
+
+
+def _placed(part: Any, device: str) -> Any:
+    """A part on a device, if it is a module."""
+    return part.to(device) if isinstance(part, nn.Module) else part
 
 
 def _fed(guide: npt.NDArray[np.float32], generator: Network) -> Tensor:

@@ -15,13 +15,16 @@ import copy
 import math
 from collections.abc import Callable, Generator
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_dip.core.laws import denoised
 from napari_dip.core.methods.nlridge import COMPARED, by_strips
 from napari_dip.core.pauses import part
 from napari_dip.core.problem import Problem
+from napari_dip.parts import OwnPart
 
 # Chosen on eight images of benchmarks/NOTES.md, "Similar patches behind a prior"; three others are for the claim.
 FIRST, LAST = 15 / 255, 1 / 255  # noise of the first step and of the last, over the range of the image
@@ -59,9 +62,22 @@ def refined(problem: Problem, image: Tensor, steps: int) -> Generator[float, Non
     for step in range(steps):
         sigma = first * (last / first) ** (step / max(steps - 1, 1))
         estimate = put_back(operator, observation, estimate, _TRUST * (noise / sigma) ** 2)
-        estimate = (yield from part(by_strips(estimate[0], sigma, reach=REACH), step, steps))[None]
+        if problem.denoiser is not None:
+            estimate = by_plane(problem.denoiser, estimate, sigma)
+            yield (step + 1) / steps
+        else:
+            estimate = (yield from part(by_strips(estimate[0], sigma, reach=REACH), step, steps))[None]
     power = contrast(image).square()
     return torch.lerp(image, estimate, power / (power + _FAINT**2))
+
+
+def by_plane(denoiser: OwnPart, image: Tensor, sigma: float) -> Tensor:
+    """An image (1, C, *S) as a denoiser of the user's makes it, plane by plane, on the host."""
+    planes = image.detach().cpu().numpy()
+    made = np.empty_like(planes)
+    for place in np.ndindex(planes.shape[:-2]):
+        made[place] = denoised(denoiser, denoiser.part, planes[place].copy(), sigma)
+    return torch.from_numpy(made).to(image)
 
 
 def noise_left(problem: Problem, operator: Callable[[Tensor], Tensor], image: Tensor, observation: Tensor) -> float:

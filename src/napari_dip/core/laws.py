@@ -1,0 +1,180 @@
+"""Laws that parts of the user's own must obey, as ours do; an error says which is broken, by how much, and the remedy.
+
+Each law is tried on random numbers of the size of the problem, once, before the first iteration.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+Shape = tuple[int, ...]
+_NEAR = 1e-3  # relative difference up to which two results of float32 count as the same
+_UNITS = 0.2, 5.0  # mean that an image of ones may have behind an operator
+
+
+def check_generator(name: str, network: Any, code_channels: int, channels: int) -> None:
+    """Raise unless a network makes the image that is asked for, of a code, the same each time, and can be fitted.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    code = torch.rand(1, code_channels, *network.canvas, generator=_random())
+    wanted = (1, channels, *network.shape)
+    if not any(weight.requires_grad for weight in network.parameters()):
+        raise ValueError(f"generator={name!r} has no weight to fit: give a module with parameters that learn")
+    with torch.random.fork_rng(devices=[]):
+        image = network(code)
+        with torch.no_grad():
+            again = network(code)
+    if tuple(image.shape) != wanted:
+        raise ValueError(f"generator={name!r} must make an image {wanted} of a code {_of(code)}, not {_of(image)}")
+    _finite("generator", name, image)
+    if not image.requires_grad:
+        raise ValueError(f"generator={name!r} must be differentiable: its image does not depend on a weight by torch")
+    if (left := _difference(image, again)) > _NEAR:
+        raise ValueError(
+            f"generator={name!r} must give the same image for the same code: two differ by {left:.2g} of their size; "
+            "take out what draws random numbers, such as dropout"
+        )
+
+
+def check_operator(name: str, operator: Callable[[Tensor], Tensor], image: Shape, measured: Shape) -> bool:
+    """Raise unless an operator is linear, differentiable, and of about unit gain; true if it keeps a flat image.
+
+    Raises
+    ------
+    ValueError
+        If it does not obey one of these laws.
+    """
+    x, y = torch.rand(image, generator=_random(1)), torch.rand(image, generator=_random(2))
+    try:
+        first = operator(x)
+    except Exception as error:
+        raise ValueError(
+            f"operator={name!r} fails on an image {image}: {error}; its image_shape must give the shape of the image "
+            f"for a measurement {measured}"
+        ) from error
+    if tuple(first.shape) != measured:
+        raise ValueError(
+            f"operator={name!r} must make a measurement {measured} of an image {image}, not {_of(first)}; where "
+            "they differ in shape, let its image_shape give that of the image"
+        )
+    _finite("operator", name, first)
+    mixed, other = operator(2 * x - 3 * y), operator(y)
+    if (left := _difference(mixed, 2 * first - 3 * other)) > _NEAR:
+        raise ValueError(
+            f"operator={name!r} must be linear: A(2x - 3y) and 2A(x) - 3A(y) differ by {left:.2g} of their size; take "
+            "out offsets, clipping and whatever else is no weighted sum"
+        )
+    place = x.clone().requires_grad_()
+    seen = operator(place)
+    if not seen.requires_grad:
+        raise ValueError(f"operator={name!r} must be differentiable: compute it by torch, without .detach or numpy")
+    direction = torch.rand(measured, generator=_random(3))
+    (back,) = torch.autograd.grad(seen, place, direction)
+    there, here = float((other * direction).sum()), float((y * back).sum())
+    if (left := abs(there - here) / max(abs(there), abs(here), 1e-12)) > _NEAR:
+        raise ValueError(
+            f"operator={name!r} must have its adjoint as gradient: <A y, d> = {there:.6g} and <y, A* d> = {here:.6g}, "
+            f"which differ by {left:.2g}; mend its backward, or leave it to torch"
+        )
+    ones = operator(torch.ones(image))
+    mean = float(ones.mean())
+    if not _UNITS[0] <= mean <= _UNITS[1]:
+        raise ValueError(
+            f"operator={name!r} must keep the scale: an image of ones has the mean {mean:.4g} behind it, which must be "
+            f"from {_UNITS[0]} to {_UNITS[1]}; divide the operator and the measurement by {mean:.4g}"
+        )
+    return float((ones - 1).abs().max()) <= _NEAR
+
+
+def check_scalar(what: str, name: str, function: Callable[..., Tensor], *others: Tensor, shape: Shape) -> None:
+    """Raise unless a regulariser or a fidelity gives a finite, differentiable number of an image (and a measurement).
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    image = torch.rand(shape, generator=_random(1)).requires_grad_()
+    value = function(image, *others)
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        raise ValueError(f"{what}={name!r} must give one number as a tensor, not {_of(value)}; take its mean")
+    _finite(what, name, value)
+    if not value.requires_grad:
+        raise ValueError(f"{what}={name!r} must be differentiable: compute it by torch, without .detach or .item")
+    (slope,) = torch.autograd.grad(value.sum(), image)
+    _finite(f"the gradient of {what}", name, slope)
+
+
+def check_fidelity(name: str, function: Callable[[Tensor, Tensor], Tensor], shape: Shape) -> None:
+    """Raise unless a fidelity is such a number, and no image explains a measurement better than the measurement.
+
+    Raises
+    ------
+    ValueError
+        If it does not obey one of these laws.
+    """
+    observed = torch.rand(shape, generator=_random(2))
+    check_scalar("fidelity", name, function, observed, shape=shape)
+    best, worse = (float(function(each, observed)) for each in (observed, observed + 0.3))
+    if not best < worse:
+        raise ValueError(
+            f"fidelity={name!r} must grow with the distance: it is {best:.4g} between a measurement and itself, and "
+            f"{worse:.4g} where 0.3 is added; its arguments are (predicted, observed), and it is minimised"
+        )
+
+
+def check_denoiser(name: str, function: Callable[..., Any], plane: Shape) -> None:
+    """Raise unless a denoiser gives an array of the same shape for a 2-D float array and a sigma.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    denoised(name, function, np.random.default_rng(0).random(plane, dtype=np.float32), 0.1)
+
+
+def denoised(name: str, function: Callable[..., Any], image: npt.NDArray[Any], sigma: float) -> npt.NDArray[np.float32]:
+    """A plane (y, x) as a denoiser of the user's gives it back, checked."""
+    made = np.asarray(function(image, sigma))
+    if made.shape != image.shape:
+        raise ValueError(f"denoiser={name!r} must keep the shape: of an image {image.shape} it makes {made.shape}")
+    if made.dtype.kind not in "fiu" or not np.isfinite(made).all():
+        raise ValueError(
+            f"denoiser={name!r} must make finite real numbers of an image {image.shape}, not {made.dtype} or NaN"
+        )
+    return made.astype(np.float32)
+
+
+def on_host(part: Any) -> Any:
+    """A part, or a copy of it on the CPU if it is a module."""
+    return copy.deepcopy(part).cpu() if isinstance(part, nn.Module) else part
+
+
+def _random(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _of(value: Any) -> str:
+    return f"{tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+
+
+def _difference(one: Tensor, other: Tensor) -> float:
+    one, other = one.detach(), other.detach()
+    return float((one - other).norm() / max(float(other.norm()), 1e-12))
+
+
+def _finite(what: str, name: str, values: Tensor) -> None:
+    if not bool(values.isfinite().all()):
+        raise ValueError(f"{what}={name!r} must be finite: of random numbers from 0 to 1 it makes NaN or infinity")

@@ -1,0 +1,91 @@
+"""A part of the user's own: an object in place of a name, which settings and records hold as text like any name."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from typing import Any
+
+MARK = "#"  # between the name of a part and its fingerprint
+_NONE = "the run can be repeated only by who has it, as nothing of it could be read for a fingerprint"
+_SOURCE = "its fingerprint is that of its source, without what that refers to; give the same one to repeat the run"
+_WEIGHTS = "its fingerprint is that of its layers and its weights; give the same one to repeat the run"
+
+
+class OwnPart(str):
+    """A text that stands for an object: its qualified name, and a fingerprint where one can be made.
+
+    A str, so that settings, records, comparisons and JSON take it like the name of a part that there is. Copies share
+    the object; pickled, it takes the object with it.
+
+    Parameters
+    ----------
+    part : callable or torch.nn.Module
+
+    Attributes
+    ----------
+    part : callable or torch.nn.Module
+    """
+
+    part: Any
+
+    def __new__(cls, part: Any) -> OwnPart:
+        own = part if hasattr(part, "__qualname__") else type(part)
+        fingerprint = _fingerprint(part)
+        name = f"{own.__module__}.{own.__qualname__}"
+        text = super().__new__(cls, f"{name}{MARK}{fingerprint[:12]}" if fingerprint else name)
+        text.part = part
+        return text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (str(self), self.part)
+
+    def __deepcopy__(self, _: Any) -> OwnPart:
+        return self
+
+    @property
+    def account(self) -> str:
+        """Its name, and how far its fingerprint goes: a sentence for the record."""
+        about = _NONE if MARK not in self else _WEIGHTS if hasattr(self.part, "state_dict") else _SOURCE
+        return f"{self}: {about}"
+
+
+def _again(text: str, part: Any) -> OwnPart:
+    """The part as it was, also where its source cannot be read any more."""
+    again = str.__new__(OwnPart, text)
+    again.part = part
+    return again
+
+
+def read_part(name: str, value: Any) -> OwnPart:
+    """A part of the user's own.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the value is not callable, or the text that a record has of one.
+    """
+    if isinstance(value, OwnPart):
+        return value
+    if isinstance(value, str):
+        raise ValueError(
+            f"{name}={value!r} is a text: a record only names a part of one's own; give the object, a callable or a "
+            "torch.nn.Module"
+        )
+    if not callable(value):
+        raise TypeError(f"{name}={value!r} must be a callable or a torch.nn.Module")
+    return OwnPart(value)
+
+
+def _fingerprint(part: Any) -> str:
+    """SHA-256 of a module's layers and weights, or of the source of a function or class; empty if there is none."""
+    if hasattr(part, "state_dict"):
+        digest = hashlib.sha256(repr(part).encode())
+        for name, values in sorted(part.state_dict().items()):
+            digest.update(f"{name}{tuple(values.shape)}{values.dtype}".encode())
+            digest.update(values.detach().cpu().contiguous().numpy().tobytes() if values.numel() else b"")
+        return digest.hexdigest()
+    try:
+        return hashlib.sha256(inspect.getsource(part).encode()).hexdigest()
+    except (OSError, TypeError):
+        return ""

@@ -1,0 +1,199 @@
+"""Parts of the user's own take the place of names, and an error says which law of ours one breaks, and the remedy."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from napari_dip import Settings, denoise, estimate, inpaint, restore_blocks
+from napari_dip.parts import OwnPart
+from tests.core.tiny import noisy, picture
+
+QUICK: dict[str, Any] = {"preset": "denoise-small", "iterations": 3, "runs": 1, "progress": False, "device": "cpu"}
+SMALL = {**QUICK, "channels": 4, "scales": 2, "code_channels": 4}
+IMAGE = noisy(16, 20)
+
+
+def network(arriving: int = 16, leaving: int = 1) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(arriving, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, leaving, 1), nn.Sigmoid())
+
+
+class Halving(nn.Module):
+    """As a U-Net of any library: sides must be a multiple of 8, and it has its own normalisation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Sequential(nn.Conv2d(16, 4, 8, 8), nn.BatchNorm2d(4))
+        self.up = nn.ConvTranspose2d(4, 1, 8, 8)
+
+    def forward(self, code: Tensor) -> Tensor:
+        return torch.sigmoid(self.up(self.down(code)) + code[:, :1])
+
+
+def steps(image: Tensor) -> Tensor:
+    return image.diff(dim=-1).square().mean()
+
+
+def distance(predicted: Tensor, observed: Tensor) -> Tensor:
+    return (predicted - observed).abs().mean()
+
+
+def row_means(image: Tensor) -> Tensor:
+    return image.mean(-1, keepdim=True).expand_as(image) * 0.5 + 0.5 * image
+
+
+def smoothed(plane: np.ndarray, sigma: float) -> np.ndarray:
+    return plane * (1 - sigma) + sigma * plane.mean()
+
+
+def test_each_part_is_taken_and_recorded() -> None:
+    result = denoise(
+        IMAGE, generator=network(), regulariser=steps, regulariser_weight=0.1, fidelity=distance, operator=row_means,
+        denoiser=smoothed, refine=2, **QUICK,
+    )  # fmt: skip
+    assert result.image.shape == IMAGE.shape
+    assert np.isfinite(result.image).all()
+    record = json.loads(json.dumps(result.record))
+    assert set(record["own_parts"]) == {"generator", "regulariser", "fidelity", "operator", "denoiser"}
+    assert "layers and its weights" in record["own_parts"]["generator"]
+    assert record["operator"].partition("#")[0].endswith("test_own_parts.row_means")
+    assert "then 2 steps of the denoiser" in result.stop_reason
+    with pytest.raises(ValueError, match="a record only names a part of one's own"):
+        Settings.from_json(json.dumps(record))
+
+
+def test_each_part_changes_the_result_and_the_same_one_repeats_it() -> None:
+    plain = denoise(IMAGE, **SMALL).image
+    parts: list[dict[str, Any]] = [
+        {"regulariser": steps, "regulariser_weight": 1.0},
+        {"fidelity": distance},
+        {"operator": row_means},
+        {"denoiser": smoothed, "refine": 2},
+    ]
+    for part in parts:
+        one, other = (denoise(IMAGE, **part, **SMALL).image for _ in range(2))
+        assert np.array_equal(one, other)
+        assert not np.allclose(one, plain, atol=1e-4), part
+
+
+def test_a_network_is_fed_a_code_that_it_can_take_and_a_function_makes_one_by_the_seed() -> None:
+    assert denoise(IMAGE, generator=Halving(), **QUICK).image.shape == IMAGE.shape
+
+    def made(code_channels: int, channels: int, shape: tuple[int, ...]) -> nn.Module:
+        return network(code_channels, channels)
+
+    first, again, other = (denoise(IMAGE, generator=made, seed=seed, **QUICK).image for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.allclose(first, other, atol=1e-4)
+
+
+def test_weights_of_a_network_are_where_each_fit_begins_and_stay_the_users() -> None:
+    mine = network()
+    before = [weight.clone() for weight in mine.parameters()]
+    denoise(IMAGE, generator=mine, **QUICK)
+    assert all(torch.equal(one, other) for one, other in zip(before, mine.parameters(), strict=True))
+    assert OwnPart(mine) == OwnPart(mine)
+    with torch.no_grad():
+        next(mine.parameters()).add_(1)
+    assert not torch.equal(before[0], next(mine.parameters()))
+    assert OwnPart(mine) != OwnPart(network())
+
+
+def test_an_operator_may_have_an_image_of_another_shape_and_scale_with_zero() -> None:
+    def halved(image: Tensor) -> Tensor:  # of which ones become 0.5 to 1.5: no constant passes
+        rows = image.unflatten(2, (-1, 2)).mean(3)
+        return rows * torch.linspace(0.5, 1.5, rows.shape[3])
+
+    halved.image_shape = lambda measured: (2 * measured[0], measured[1])  # type: ignore[attr-defined]
+    truth = 3 + picture(32, 16)
+    measured = halved(torch.from_numpy(truth)[None, None])[0, 0].numpy()
+    result = denoise(measured, operator=halved, **{**SMALL, "preset": "auto", "iterations": 300, "channels": 8})
+    assert result.image.shape == (32, 16)
+    assert result.settings.output == "linear"
+    assert abs(result.image.mean() - truth.mean()) < 0.2
+
+
+def test_a_part_travels_with_what_it_is_and_its_estimate_is_that_of_its_layers() -> None:
+    part = OwnPart(network())
+    again = pickle.loads(pickle.dumps(part))
+    assert again == part
+    assert torch.equal(next(again.part.parameters()), next(part.part.parameters()))
+    cost = estimate((64, 64), generator=network(), preset="denoise-small", device="cpu", iterations=9)
+    more = estimate((64, 64), generator=Halving(), preset="denoise-small", device="cpu", iterations=90)
+    assert 0 < cost.seconds < more.seconds
+
+
+def clipped(image: Tensor) -> Tensor:
+    return image.clamp(max=0.5)
+
+
+def cut(image: Tensor) -> Tensor:
+    return image[..., 1:]
+
+
+class Wrong(torch.autograd.Function):
+    """A scaling whose gradient is another one."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor) -> Tensor:  # type: ignore[override]
+        return image * 1.0
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return gradient * 2
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ({"operator": clipped}, r"must be linear: .* differ by 0\.\d+ of their size; take out"),
+        ({"operator": cut}, r"must make a measurement .* not \(1, 1, 16, 19\); .* image_shape"),
+        ({"operator": lambda image: image.detach()}, "must be differentiable"),
+        ({"operator": Wrong.apply}, "must have its adjoint as gradient: .* mend its backward"),
+        (
+            {"operator": lambda image: 40 * image},
+            "must keep the scale: .* and the measurement by 40",
+        ),
+        ({"operator": 3}, "operator=3 must be a callable"),
+        (
+            {"generator": network(leaving=2)},
+            r"must make an image .*: it gives \(1, 2, 16, 20\)",
+        ),
+        ({"generator": network(arriving=5)}, "set code_channels to what it takes"),
+        ({"generator": nn.Identity(), "code_channels": 1}, "has no weight to fit"),
+        ({"generator": nn.Sequential(network(), nn.Dropout(0.5))}, "same image for the same code.*dropout"),
+        ({"regulariser": torch.abs, "regulariser_weight": 1.0}, "must give one number .* take its mean"),
+        ({"regulariser": steps}, "no effect with regulariser_weight=0"),
+        ({"fidelity": lambda predicted, observed: -distance(predicted, observed)}, "must grow with the distance"),
+        ({"denoiser": lambda plane, sigma: plane[1:], "refine": 1}, r"must keep the shape: .*\(15, 20\)"),
+        ({"denoiser": smoothed}, "no effect with refine=0"),
+        ({"operator": row_means, "tile": 16}, "leave tile out"),
+    ],
+)
+def test_the_law_that_a_part_breaks_is_named_with_a_remedy(part: dict[str, Any], words: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=words):
+        denoise(IMAGE, **part, **QUICK)
+
+
+def test_a_method_without_the_part_refuses_it() -> None:
+    with pytest.raises(ValueError, match="fidelity=.* is for priors alone, not for similar patches"):
+        denoise(IMAGE, fidelity=distance, preset="denoise-patches", progress=False)
+    filled = inpaint(IMAGE, picture(16, 20) > 0.9, denoiser=smoothed, preset="inpaint-patches", progress=False)
+    assert np.isfinite(filled.image).all()
+
+
+def test_blocks_take_parts_and_refuse_an_operator(tmp_path: Any) -> None:
+    large = noisy(40, 40)
+    penalty = {"regulariser": steps, "regulariser_weight": 0.1}
+    restored = restore_blocks("denoise", large, tmp_path / "out.zarr", **penalty, **SMALL)
+    assert restored.complete
+    assert restored.record["settings"]["regulariser"].endswith(OwnPart(steps))
+    assert np.isfinite(np.asarray(restored.array)).all()
+    with pytest.raises(TypeError, match="operator=.* is not for blocks"):
+        restore_blocks("denoise", large, tmp_path / "other.zarr", operator=row_means, **SMALL)
