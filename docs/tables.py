@@ -27,7 +27,7 @@ _OWNERS = {
 
 def knobs_by_owner() -> str:
     """Every knob of `Settings`, as lists of definitions."""
-    parts, left = [], knobs()
+    parts, left = [], dict(knobs())
     for owner, title in _OWNERS.items():
         names = [each.name for each in fields(owner) if each.name in left]  # one owner may have those of another
         parts += [f"## {title}\n", *(_definition(name, left.pop(name)) for name in names)]
