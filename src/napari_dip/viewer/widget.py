@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import napari.viewer
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QEvent, Qt, QTimer
-from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from napari_dip.tasks import TASKS
 from napari_dip.viewer import account, detail, engine, findings, layers
@@ -22,6 +22,8 @@ from napari_dip.viewer.job import INTERVAL, Outcome
 from napari_dip.viewer.live import Live
 from napari_dip.viewer.maps import Findings, Finished, show_maps
 from napari_dip.viewer.noise import NoiseSentence
+from napari_dip.viewer.record_panel import RecordPanel
+from napari_dip.viewer.repeat import CopyButton
 from napari_dip.viewer.restoration import METADATA, Asked, Restoration
 from napari_dip.viewer.save_button import SaveButton
 from napari_dip.viewer.settings_file import SettingsFile
@@ -83,9 +85,10 @@ class RestoreWidget(QWidget):
         self._choices = QWidget()
         inside = QVBoxLayout(self._choices)
         self.files = SettingsFile(self._viewer, self.form)
+        self.record = RecordPanel(self._viewer)
         folded = Section("Settings as a file", self.files), Section("Camera", self.inputs.camera)
         self._chosen_before = (self.inputs, self.noise, self.form, *folded, self.live)
-        for part in (*self._chosen_before, self.trust, self.curve):
+        for part in (*self._chosen_before, self.trust, self.curve, Section("Record", self.record)):
             inside.addWidget(part)
         inside.addStretch()
         self._scroll = QScrollArea()
@@ -103,7 +106,11 @@ class RestoreWidget(QWidget):
         layout.addWidget(self.cost)
         layout.addWidget(self.controls)
         self.saving = SaveButton(self._viewer)
-        layout.addWidget(self.saving)
+        self.copying = CopyButton(self._viewer)
+        kept = QHBoxLayout()
+        kept.addWidget(self.saving, stretch=1)
+        kept.addWidget(self.copying)
+        layout.addLayout(kept)
         self.setMinimumWidth(340)
 
     def _watch(self) -> None:
@@ -114,6 +121,7 @@ class RestoreWidget(QWidget):
             (events.removed, self.reset_choices),
             (events.renamed, self.reset_choices),
             (self._viewer.layers.selection.events.active, self._follow_active),
+            (self._viewer.layers.selection.events.active, self.record.refresh),
             (self._viewer.dims.events.current_step, self._on_step),
             (self._viewer.dims.events.current_step, self.curve.on_step),
             (self._viewer.events.theme, self.curve.refresh),
@@ -129,6 +137,7 @@ class RestoreWidget(QWidget):
         self.files.said.connect(self._say)
         self.files.taken.connect(self.inputs.take)
         self.saving.said.connect(self._say)
+        self.copying.said.connect(self._say)
         self.noise.estimated.connect(self._on_noise)
         self.controls.run_asked.connect(self.run)
         self.controls.more_asked.connect(self.more)
@@ -355,6 +364,7 @@ class RestoreWidget(QWidget):
             return self._say(restoration.nothing)
         self._last = (restoration, result, layer)
         self.saving.offer(layer)
+        self.copying.offer(restoration, result, self.inputs.label.value or None)
         self._said_before, failed = restoration.headline(layer.name, result)
         self._say(self._said_before, failed=failed)
         if result.seconds >= _LONG:

@@ -1,0 +1,201 @@
+"""A run as the text that repeats it: Python, or a command of a shell. On a CPU both give the identical image."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_dip.request import arguments
+from napari_dip.settings import Settings, knobs_of
+
+_ORDINARY = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".npy", ".lsm", ".zarr")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Again:
+    """All that it takes to repeat a run.
+
+    Attributes
+    ----------
+    task : str
+    settings : Settings
+        As the run had them, with what ``auto`` became.
+    said : dict
+        Arguments of the problem besides image, mask and voxel size, as they were said.
+    image, mask : str
+        Files of the image and the mask; empty without one.
+    saved, mask_saved : bool
+        False if somebody has to save the layer there first.
+    layer, mask_layer : str
+        What layers they were.
+    by_napari : bool
+        True if napari's own reader opened the image: its axes are in the order of the file.
+    part : tuple of int or None
+        Index of the slice that was restored, along each leading axis; None for all.
+    label : int or None
+        The label that means missing; None for every other than 0.
+    axes : dict
+        ``leading_axes`` and ``channel_axis``.
+    space : int
+        Number of axes of space.
+    voxel_size : tuple of float or None
+    alpha : bool
+        True if the image has transparency as its last channel, which is not restored.
+    fingerprint : str
+        Of the pixels that were restored.
+    """
+
+    task: str
+    settings: Settings
+    image: str
+    layer: str
+    fingerprint: str
+    space: int
+    said: dict[str, Any] = field(default_factory=dict)
+    mask: str = ""
+    mask_layer: str = ""
+    by_napari: bool = False
+    saved: bool = True
+    mask_saved: bool = True
+    part: tuple[int, ...] | None = None
+    label: int | None = None
+    axes: dict[str, Any] = field(default_factory=dict)
+    voxel_size: tuple[float, ...] | None = None
+    alpha: bool = False
+
+    @property
+    def result(self) -> str:
+        """A name for the file of the result."""
+        path = Path(self.image)
+        name = path.name.partition(".")[0] or path.name
+        return str(path.with_name(f"{name} again.ome.tif"))
+
+    def python(self) -> str:
+        """A script that restores the same pixels in the same way, and saves the result.
+
+        Raises
+        ------
+        ValueError
+            If the run was with an array that no file has, such as a measured point spread function.
+        """
+        asked = {name: _plain(value) for name, value in self.said.items() if value is not None} | _set(self.axes)
+        if self.voxel_size is not None:
+            asked["voxel_size"] = tuple(map(float, self.voxel_size))
+        call = [f"    {name}={value!r}," for name, value in {**asked, **self.settings.chosen}.items()]
+        lines = [
+            *self._reading(),
+            f"assert fingerprint(image) == {self.fingerprint!r}, 'other pixels than those that were restored'",
+            f"result = napari_dip.{self.task}(",
+            "    image,",
+            *["    mask,"] * bool(self.mask),
+            *call,
+            ")",
+            "print(result)",
+            f"result.save({self.result!r})",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _reading(self) -> list[str]:
+        """Lines that read the image and its mask, as far as they were restored."""
+        read = f"iio.imread({self.image!r})" if self.by_napari else f"pictures.read({self.image!r}).samples()"
+        lines = [
+            *["import imageio.v3 as iio"] * self.by_napari,
+            *["import numpy as np"] * bool(self.mask),
+            "import napari_dip",
+            "from napari_dip import pictures",
+            "from napari_dip.record import fingerprint",
+            "",
+            *self._to_do(),
+            f"image = {read}",
+        ]
+        part = [f"{i}:{i + 1}" for i in self.part or ()]
+        if self.mask:
+            marked = "!= 0" if self.label is None else f"== {self.label}"
+            colours = self.axes.get("channel_axis") == -1 or self.alpha
+            shape = "image.shape[:-1]" if colours else "image.shape"
+            lines.append(f"mask = np.broadcast_to(pictures.read({self.mask!r}).values {marked}, {shape})")
+            lines += [f"mask = mask[{', '.join(part)}]"] if part else []
+        part += ["..., :3"] * self.alpha
+        return lines + ([f"image = image[{', '.join(part)}]"] if part else [])
+
+    def _to_do(self) -> list[str]:
+        """Comments on layers that have no file yet."""
+        image = f"# save layer {self.layer!r} as {self.image!r} first: File > Save Selected Layers..."
+        mask = f"# save the Labels layer {self.mask_layer!r} as {self.mask!r}, on the grid of the image"
+        return [image] * (not self.saved) + [mask] * (not self.mask_saved and bool(self.mask))
+
+    def command(self) -> str:
+        """A command that restores the same file in the same way.
+
+        Raises
+        ------
+        ValueError
+            If a command cannot say what was restored; the message says what to do instead.
+        """
+        if self.part is not None:
+            raise ValueError("a command restores all slices of a file, and this run restored one; copy it as Python")
+        if self.axes.get("channel_axis") == 0:
+            raise ValueError("how slices restored together are called is not known here; copy it as Python")
+        words = ["napari-dip", self.task, self.image, self.result]
+        words += ["--volume"] * (self.space == 3)
+        if self.mask:
+            words += ["--mask", self.mask, *([] if self.label is None else ["--mask-label", str(self.label)])]
+        for name, value in self.said.items():
+            if value is not None:
+                words += [self._flag(name, value), _text(_plain(value))]
+        options = knobs_of(self.task)
+        for name, value in self.settings.chosen.items():
+            flag = name.replace("_", "-")
+            if name in options and options[name].kind == "bool":
+                words.append(f"--{flag}" if value else f"--no-{flag}")
+            elif name in options:
+                words += [f"--{flag}", _text(value)]
+        return "\n".join([*self._to_do(), shlex.join(words)]) + "\n"
+
+    def _flag(self, name: str, value: Any) -> str:
+        """The option of an argument that is said by numbers or names."""
+        _plain(value)
+        ways = [option for option in arguments()[name].options if not option.file]
+        if not ways:
+            raise ValueError(f"{name} cannot be said in a command; copy the run as Python")
+        return ways[0].flag
+
+
+def _plain(value: Any) -> Any:
+    """A value as a script or a command can say it.
+
+    Raises
+    ------
+    ValueError
+        For an array.
+    """
+    if isinstance(value, np.ndarray) and value.ndim > 0 and value.size > 3:
+        raise ValueError(
+            "the run was with an image beside the image, such as a measured point spread function or a guide; "
+            "repeat it in the window"
+        )
+    if isinstance(value, (tuple, list, np.ndarray)):
+        return tuple(each.item() if isinstance(each, np.generic) else each for each in value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+def _set(axes: dict[str, Any]) -> dict[str, Any]:
+    """Axes that are not as they are without a word."""
+    return {name: value for name, value in axes.items() if value is not None and (name != "leading_axes" or value)}
+
+
+def file_for(layer: str, path: Sequence[str] | str | None) -> tuple[str, bool]:
+    """The file of a layer, and whether it is there; else a name for it."""
+    if isinstance(path, str) and path and Path(path).suffix.lower() in _ORDINARY:
+        return path, True
+    name = "".join(c if c.isalnum() or c in " -_.+" else "_" for c in layer)
+    return f"{name}.ome.tif", False

@@ -1,0 +1,96 @@
+"""Copy as Python, Copy as command: the last run as a text in the clipboard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QApplication, QMenu, QPushButton
+
+from napari_dip.again import Again, file_for
+from napari_dip.record import fingerprint
+from napari_dip.viewer.form import tip
+from napari_dip.viewer.layers import ALL, TOGETHER
+from napari_dip.viewer.restoration import Restoration
+
+
+class CopyButton(QPushButton):
+    """A button with a menu, there once there is a result in memory.
+
+    Attributes
+    ----------
+    said : Signal
+        A sentence for the user, and whether it is about a failure.
+    """
+
+    said = Signal(str, bool)
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__("Copy as")
+        self._viewer = viewer
+        self._last: tuple[Restoration, Any, int | None] | None = None
+        self.setToolTip(tip("The last run as a text in the clipboard, which gives the identical image on a CPU."))
+        menu = QMenu(self)
+        menu.addAction("Copy as Python", self._copy_python)
+        menu.addAction("Copy as command", self._copy_command)
+        self.setMenu(menu)
+        self.setVisible(False)
+
+    def offer(self, restoration: Any, result: Any, label: int | None) -> None:
+        """Copy this run from now on; `label` is the one that marked missing pixels."""
+        memory = isinstance(restoration, Restoration) and restoration.resume is None
+        self._last = (restoration, result, label) if memory else None
+        self.setVisible(memory)
+
+    def text(self, kind: str) -> str:
+        """The run as "python" or "command"."""
+        assert self._last is not None
+        return str(getattr(again(self._viewer, *self._last), kind)())
+
+    def _copy_python(self) -> None:
+        self._copy("python")
+
+    def _copy_command(self) -> None:
+        self._copy("command")
+
+    def _copy(self, kind: str) -> None:
+        try:
+            text = self.text(kind)
+        except ValueError as error:
+            return self.said.emit(f"It is not copied: {error}.", True)
+        QApplication.clipboard().setText(text)
+        what = "The script" if kind == "python" else "The command"
+        to_do = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# save ")]
+        first = f" {to_do[0][0].upper()}{to_do[0][1:]}" if to_do else ""
+        return self.said.emit(f"{what} is in the clipboard.{first}", False)
+
+
+def again(viewer: Any, restoration: Restoration, result: Any, label: int | None = None) -> Again:
+    """A run that made a result, as what it takes to repeat it."""
+    source = restoration.source
+    found = {layer.name: layer for layer in viewer.layers}
+    layer = found.get(source.name)
+    path = None if layer is None else layer.source.path
+    image, saved = file_for(source.name, path)
+    mask_layer = found.get(restoration.mask_name or "")
+    mask, mask_saved = ("", True) if mask_layer is None else file_for(mask_layer.name, mask_layer.source.path)
+    given = result.record["input"]
+    return Again(
+        task=restoration.task,
+        settings=result.settings,
+        said={**restoration.said, "guide": restoration.guide},
+        image=image,
+        layer=source.name,
+        saved=saved,
+        by_napari=saved and layer.source.reader_plugin == "napari" and not image.lower().endswith(".zarr"),
+        mask=mask if mask_saved else mask.replace(".ome.tif", ".tif"),
+        mask_saved=mask_saved,
+        mask_layer=restoration.mask_name or "",
+        label=label,
+        part=None if restoration.where in (ALL, TOGETHER) or not source.leading else tuple(restoration.where),
+        axes={"leading_axes": given["leading_axes"], "channel_axis": given["channel_axis"]},
+        space=source.space,
+        voxel_size=source.voxel_size,
+        alpha=source.alpha is not None,
+        fingerprint=fingerprint(source.image),
+    )

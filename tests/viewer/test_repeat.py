@@ -1,0 +1,90 @@
+"""A run as a text: in a fresh process it gives the identical image."""
+
+import os
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+from qtpy.QtWidgets import QApplication
+
+from napari_dip import pictures
+from tests.viewer.docks import restored
+
+
+@pytest.fixture
+def stack(tmp_path):
+    """A file with two slices, and a mask of it."""
+    values = np.random.default_rng(0).normal(100, 10, (2, 20, 24)).astype(np.float32)
+    tifffile.imwrite(tmp_path / "cells.tif", values, imagej=True, metadata={"axes": "ZYX"})
+    marks = np.zeros((20, 24), np.uint8)
+    marks[5:7, 8:11] = 2
+    tifffile.imwrite(tmp_path / "holes.tif", marks)
+    return tmp_path
+
+
+def copied(widget, which):
+    """The text in the clipboard after an entry of the menu was chosen."""
+    (one,) = [each for each in widget.copying.menu().actions() if each.text() == f"Copy as {which}"]
+    one.trigger()
+    assert "in the clipboard" in widget.status
+    return QApplication.clipboard().text()
+
+
+def fresh(words, folder):
+    """Run a program in a process of its own."""
+    run = subprocess.run(
+        words, cwd=folder, capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONWARNINGS": ""}
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_python_gives_the_identical_image(viewer, dock, wait, stack):
+    (cells,) = viewer.open(stack / "cells.tif", plugin="napari")
+    (holes,) = viewer.open(stack / "holes.tif", plugin="napari", layer_type="labels")
+    widget = dock("Inpaint", seed=3)
+    widget.inputs.image.value, widget.inputs.mask.value, widget.inputs.label.value = cells, holes, 2
+    widget.inputs.where.value = "the slice in view"
+    viewer.dims.set_point(0, 1)
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    (first,) = restored(viewer)
+    (stack / "again.py").write_text(copied(widget, "Python"))
+    fresh([sys.executable, "again.py"], stack)
+    assert np.array_equal(pictures.read(stack / "cells again.ome.tif").values, first.data[0])
+
+
+def test_a_command_gives_the_identical_image(viewer, dock, wait, stack):
+    viewer.open(stack / "cells.tif", plugin="napari")
+    widget = dock(seed=3)
+    widget.inputs.where.value = "all slices, one after the other"
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    (first,) = restored(viewer)
+    program, *words = shlex.split(copied(widget, "command"))
+    assert program == "napari-dip"
+    fresh([sys.executable, "-m", "napari_dip", *words], stack)
+    assert np.array_equal(pictures.read(stack / "cells again.ome.tif").values, first.data)
+
+
+def test_what_no_text_can_say_is_said(viewer, dock, wait, picture):
+    viewer.add_image(np.stack([picture] * 2), name="from nowhere")
+    widget = dock("Super-resolve")
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    (viewer.layers.selection.active,) = restored(viewer)
+    panel = widget.record.tree
+    top = [panel.topLevelItem(i) for i in range(panel.topLevelItemCount())]
+    told = {item.text(0): item.text(1) for item in top}
+    assert (told["task"], told["factor"], told["source layer"]) == ("superresolve", "2, 2", "from nowhere")
+    (settings,) = [item for item in top if item.text(0) == "settings"]
+    inner = [settings.child(i) for i in range(settings.childCount())]
+    assert {each.text(0): each.text(1) for each in inner}["iterations"] == "5"
+    text = copied(widget, "Python")
+    assert "# save layer 'from nowhere' as 'from nowhere.ome.tif' first" in text
+    assert "pictures.read('from nowhere.ome.tif')" in text
+    assert "factor=(2, 2)" in text
+    with pytest.raises(ValueError, match="a command restores all slices"):
+        widget.copying.text("command")
