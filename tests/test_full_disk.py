@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,14 +93,14 @@ def test_all_that_a_command_writes_must_have_room(
 
 
 def _after(count: int, error: OSError) -> Any:
-    """A fit that meets a full disk once so many are done."""
-    fit, done = blocks.Blocks.fit, list[int]()
+    """Blocks that meet a full disk once so many are done."""
+    plain, done = blocks.Blocks._piece, list[int]()
 
-    def until_full(self: Any, index: int, *arguments: Any, **pace: Any) -> Iterator[Any]:
+    def until_full(self: Any, index: int, *arguments: Any, **pace: Any) -> Any:
         if len(done) == count:
             raise error
         done.append(index)
-        yield from fit(self, index, *arguments, **pace)
+        return plain(self, index, *arguments, **pace)
 
     return until_full
 
@@ -114,7 +113,7 @@ def test_a_run_over_blocks_ends_at_it_and_goes_on_when_there_is_room(
     tifffile.imwrite(tmp_path / "in.tif", values, imagej=True)
     words = ["denoise", str(tmp_path / "in.tif"), str(target), "--quiet", *TINY]
     with monkeypatch.context() as patched:
-        patched.setattr("napari_dip.blocks.Blocks.fit", _after(2, error))
+        patched.setattr("napari_dip.blocks.Blocks._piece", _after(2, error))
         assert main(words) == FAILED
     said = capsys.readouterr().out
     assert f"{target}: the disk of {target} is full, with " in said
@@ -129,7 +128,7 @@ def test_where_no_block_is_done_it_is_an_error_and_the_old_image_stays(
     values, target = flat(3, 16, 20), tmp_path / "out.zarr"
     restore_blocks("denoise", values, target, **PRIOR)
     with monkeypatch.context() as patched:
-        patched.setattr("napari_dip.blocks.Blocks.fit", _after(0, FULL[0]))
+        patched.setattr("napari_dip.blocks.Blocks._piece", _after(0, FULL[0]))
         free(3000)
         with (
             pytest.raises(DiskFull, match="the disk of .*/out.zarr is full, with 3 kB free; free some"),

@@ -26,6 +26,7 @@ from filelock import FileLock
 from napari_dip import blocks, denoise, estimate_noise, iterate_blocks, restore_blocks
 from napari_dip.blockrecord import AnotherRun
 from napari_dip.core.tiling import Tiling, seed_at
+from napari_dip.fits import Unfitted
 from napari_dip.io.arrays import open_source
 from napari_dip.io.ngff import Calibration
 from napari_dip.large import BlockProgress, Restored
@@ -54,9 +55,9 @@ def saved(values: np.ndarray, path: Path) -> str:
 
 
 def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
-    """The plans of the blocks that are run from now on."""
-    seen, plain = list[Plan](), blocks.Run
-    monkeypatch.setattr(blocks, "Run", lambda plan, *rest: seen.append(plan) or plain(plan, *rest))
+    """The plans of the blocks that are fitted from now on."""
+    seen, plain = list[Plan](), blocks.Fit
+    monkeypatch.setattr(blocks, "Fit", lambda plan, *rest, **how: seen.append(plan) or plain(plan, *rest, **how))
     return seen
 
 
@@ -204,12 +205,27 @@ def test_a_residual_is_on_the_grid_of_the_measurement(tmp_path: Path) -> None:
     assert scales == [(0.5, 0.5), (0.5, 0.5), (1, 1)]
 
 
-def test_a_block_without_a_record_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_block_without_a_verdict_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(*_: Any) -> Any:
         raise RuntimeError("on purpose")
 
-    monkeypatch.setattr("napari_dip.target.describe", none)
-    assert restore_blocks("denoise", stack(20, 24), tmp_path / "out.zarr", **PRIOR).complete
+    monkeypatch.setattr("napari_dip.doubts.judge", none)
+    restored = restore_blocks("denoise", stack(20, 24), tmp_path / "out.zarr", **PRIOR)
+    assert restored.complete
+    assert (restored.record["blocks"], restored.record["residuals_judged"]) == (1, 0)
+
+
+def test_blocks_at_once_are_those_of_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values, seen = stack(4, 20, 24), plans(monkeypatch)
+    values[1] = 100
+    begun = list[int]()
+    for progress in iterate_blocks("denoise", values, tmp_path / "three.zarr", **PRIOR, at_once=3):
+        begun += [len(seen)] * (progress.step == "fit" and progress.done == 2)  # one of one value, and the first fit
+    assert begun[0] == 3
+    alone = restore_blocks("denoise", values, tmp_path / "alone.zarr", **PRIOR)
+    again = restore_blocks("denoise", values, tmp_path / "three.zarr", **PRIOR)
+    assert again.stop_reason == "was finished before"  # by a call that had it otherwise
+    np.testing.assert_array_equal(again.array[:], alone.array[:])
 
 
 @pytest.mark.parametrize("kind", ["path", "zarr", "dask", "memory"])
@@ -472,15 +488,15 @@ def test_a_stop_keeps_the_blocks_that_are_done(tmp_path: Path) -> None:
 def test_a_block_that_fails_is_left_out_and_tried_again(
     which: int, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    values, plain, calls = stack(4, 20, 24), blocks.Run, []
+    values, plain, calls = stack(4, 20, 24), blocks.Fit, []
 
-    def run(*args: Any) -> Any:
+    def fit(*args: Any, **how: Any) -> Any:
         calls.append(args)
         if len(calls) == which:
             raise error("on purpose")
-        return plain(*args)
+        return plain(*args, **how)
 
-    monkeypatch.setattr(blocks, "Run", run)
+    monkeypatch.setattr(blocks, "Fit", fit)
     failed, at = restore_blocks("denoise", values, tmp_path / "out.zarr", **PRIOR), which - 1
     assert f"restored 3 of 4 blocks; failed in 1: block {at} (z={at}): on purpose; the same" in failed.stop_reason
     assert [np.isfinite(failed.array[i]).all() for i in range(4)] == [i != at for i in range(4)]
@@ -513,10 +529,10 @@ def test_the_refusal_of_another_run_names_what_differs_and_nothing_else(tmp_path
 
 
 def test_what_fails_at_once_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(*_: Any) -> Any:
+    def fit(*_: Any, **__: Any) -> Any:
         raise MemoryError("on purpose")
 
-    monkeypatch.setattr(blocks, "Run", run)
+    monkeypatch.setattr(blocks, "Fit", fit)
     with pytest.raises(MemoryError, match="on purpose"):
         restore_blocks("denoise", stack(4, 20, 24), tmp_path / "out.zarr", **PRIOR)
 
@@ -645,7 +661,7 @@ def test_what_is_late_of_a_run_never_writes_into_that_which_replaced_it(tmp_path
     before = between.array[:]
     for step in late.target.steps:
         if step == "fit":
-            late.target.put(2, old[2])
+            late.target.put(2, Unfitted(old[2]))
         else:
             late.target.compose(step, 2)
     np.testing.assert_array_equal(between.array[:], before)

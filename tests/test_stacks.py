@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,8 @@ import torch
 from scipy import ndimage
 
 from napari_dip import Result, denoise, iterate
-from napari_dip.core.device import Device
 from napari_dip.core.methods import coverage, prior, selfguided
-from napari_dip.run import room
+from napari_dip.loop import room
 from tests.bad_inputs import QUICK
 from tests.core.tiny import comparisons, picture, psnr
 
@@ -252,5 +250,4 @@ def test_what_fits_at_once_is_within_the_share_of_the_process(monkeypatch: pytes
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 10)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 1000))  # of the whole GPU
     monkeypatch.setattr("napari_dip.core.memory.free", lambda device: 100)
-    job: Any = SimpleNamespace(device=Device("cuda:0", ""), shape=(8, 8), slices=SimpleNamespace(values=np.zeros(50)))
-    assert room(job, 1) == 7
+    assert room("cuda:0", (8, 8), 50, 1) == 7

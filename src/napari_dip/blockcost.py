@@ -139,4 +139,5 @@ def _of_block(
         image_noise=noise,
         **{name: request.said[name] for name in ("factor", "psf", "voxel_size") if name in request.said},
     )
-    return replace(block, memory=max(block.memory, code_to_load() + memory_of_noise(*sampled)))
+    together = max(1, settings.at_once)
+    return replace(block, memory=max(together * block.memory, code_to_load() + memory_of_noise(*sampled)))

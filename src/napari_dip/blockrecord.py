@@ -24,6 +24,7 @@ from napari_dip.order import Order
 from napari_dip.plan import Plan
 from napari_dip.settings import Settings
 
+_FREE = ("threads", "at_once")  # knobs that another call may have otherwise and still go on
 _INSTRUMENT = ("kernel", "psf", "psf_centre", "voxel_size")  # arguments that a record keeps as they were said
 
 
@@ -41,7 +42,7 @@ def asked_for(order: Order, samples: list[str | None], marks: dict[str, str | No
         "camera": request.camera,
         "intensity_range": request.intensity_range,
         "settings": None if order.settings is None else order.settings.as_dict(),
-        "changes": {k: v for k, v in order.changes.items() if k != "threads"},
+        "changes": {k: v for k, v in order.changes.items() if k not in _FREE},
         **{
             name: value if isinstance(value, (str, int, float)) else record.fingerprint(np.asarray(value))
             for name, value in instrument.items()
@@ -181,7 +182,7 @@ def plan_of(order: Order, found: dict[str, Any]) -> Plan:
         raise ValueError("its level or noise is no number")
     return Plan(
         request=order.request,
-        settings=settings.decided(threads=order.changes.get("threads", settings.threads)),
+        settings=settings.decided(**{name: order.changes.get(name, getattr(settings, name)) for name in _FREE}),
         open=frozenset(),
         device=devices.Device(settings.device, "as the run was begun"),
         method=Choice(settings.method.name, found["method_reason"]),

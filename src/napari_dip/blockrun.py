@@ -27,7 +27,9 @@ from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.reason import End, Reason
 from napari_dip.core.result import Progress
+from napari_dip.core.telling import quiet, quietly
 from napari_dip.defects import Skips
+from napari_dip.fits import Extras
 from napari_dip.inputs import BLANK
 from napari_dip.io.arrays import Part, Unreadable
 from napari_dip.io.disk import DiskFull, full, is_full
@@ -35,7 +37,7 @@ from napari_dip.ledger import KEY, Ledger
 from napari_dip.order import Order, look
 from napari_dip.plan import Plan
 from napari_dip.restored import BlockProgress, Restored
-from napari_dip.zarrtarget import ZarrTarget, check_array
+from napari_dip.zarrtarget import FIT, ZarrTarget, check_array
 
 Pieces = Iterator[tuple[int, tuple[Any, ...]]]
 _PATIENCE = 3  # blocks that fail before any is done, after which no other is tried
@@ -114,7 +116,7 @@ class BlockRun:
             try:
                 yield from self._work(blocks, step, pieces, failures)
             except DiskFull as error:
-                if not (done := len(ledger.done("fit"))):
+                if not (done := len(ledger.done(FIT))):
                     raise
                 rest = f", and the same call goes on, with {done} of {count} blocks done"
                 return ended(end=Reason.DISK_FULL.told(rest, disk=error), record=found)
@@ -125,7 +127,7 @@ class BlockRun:
                 end = stopped.and_(f", with {missing} of {pieces} pieces of the step {step!r} left")
                 break
         else:
-            end = Reason.SOME_BLOCKS.told(done=len(ledger.done("fit")), blocks=count)
+            end = Reason.SOME_BLOCKS.told(done=len(ledger.done(FIT)), blocks=count)
         if failures or missing:
             if failures or "failed" in found:
                 found = {**found, "failed": failures}
@@ -222,13 +224,18 @@ class BlockRun:
 
     def _work(self, blocks: Blocks, name: str, count: int, failures: list[str]) -> Generator[BlockProgress, None, None]:
         """Do the pieces of a step that are not done yet; what fails is added to `failures`."""
-        done = blocks.target.ledger.done(name)
-        step = _Step(name, count, len(done))
+        ledger = blocks.target.ledger
+        done = ledger.done(name)
+        step, due = _Step(name, count, len(done)), [index for index in range(count) if index not in done]
         yield step.progress()
-        pieces = ((i, (name, *self._parts(blocks, name, i))) for i in range(count) if i not in done)
-        here = partial(blocks.work, should_stop=self.should_stop, interval=self.interval)
+        if name == FIT and self.client is None:
+            ended = self._here(blocks, due)
+        else:
+            pieces = ((i, self._parts(blocks, name, i)) for i in due)
+            function = blocks.restore if name == FIT else partial(blocks.compose, name)
+            ended = outcomes(function, pieces, self.client, self.should_stop)
         try:
-            for index, found in outcomes(blocks.finish, pieces, self.client, self.should_stop, here):
+            for index, found in ended:
                 if isinstance(found, Progress):
                     yield step.progress(block=found, place=blocks.read_place(name, index))
                     continue
@@ -240,15 +247,32 @@ class BlockRun:
                 yield step.progress()
         finally:
             if self.client is not None and self.should_stop():
-                blocks.target.ledger.ask_to_stop()
+                ledger.ask_to_stop()
         if not self.should_stop():
             step.check(1)
 
+    def _here(self, blocks: Blocks, due: list[int]) -> Iterator[tuple[int, Progress | Exception | None]]:
+        """Restore blocks in this process: what each shows, and None for one that is done, or why it is not."""
+        pace = {"should_stop": self.should_stop, "interval": self.interval}
+        loop = blocks.loop(partial(self._parts, blocks, FIT), due, **pace)
+        loop.over = self.should_stop()
+        with loop as steps:
+            for index, outcome in quiet(steps):
+                if isinstance(outcome, Progress):
+                    if shown := Extras().make("a preview", partial(loop.under_way[index].shown, outcome), None):
+                        yield index, shown
+                    continue
+                with quietly():
+                    error = loop.settle(index, outcome)
+                if error is not None or blocks.target.ledger.has(FIT, index):  # else it was stopped, or begins again
+                    yield index, error
+                loop.over |= self.should_stop()
+
     def _parts(self, blocks: Blocks, step: str, index: int) -> tuple[Part | None, ...]:
-        """Parts of source, mask and guide that a piece of a step reads."""
+        """Parts of source and mask that a piece of a step reads, and of the guide that a fit does."""
         place = blocks.read_place(step, index)
         parts = (None, None) if place is None else self.order.parts(place)
-        return (*parts, self.order.guide_part(index) if step == "fit" else None)
+        return parts if step != FIT else (*parts, self.order.guide_part(index))
 
 
 class _Step:
@@ -322,7 +346,7 @@ def _range(found: list[Any]) -> tuple[float, float, float]:
 
 def _named(order: Order, blocks: Blocks, step: str, index: int) -> str:
     """A piece of a step, with its place in the source."""
-    if step != "fit":
+    if step != FIT:
         return f"piece {index} of the step {step!r}"
     parts = [
         f"{axis}={each.start}" + (f":{each.stop}" if each.stop > each.start + 1 else "")

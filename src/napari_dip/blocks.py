@@ -1,4 +1,4 @@
-"""One block of a large array, in whatever process: read, restored or blended, written, marked as done.
+"""The blocks of a large array, in whatever process: each is read, restored, written, and marked as done.
 
 A block is one slice of the leading axes (time, channel, z) and one tile of space, of all channels where these are
 restored together. Nothing depends on the order of the blocks.
@@ -6,8 +6,7 @@ restored together. Nothing depends on the order of the blocks.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,20 +15,20 @@ import numpy.typing as npt
 
 from napari_dip import record
 from napari_dip.core.noise.model import Noise
-from napari_dip.core.result import Progress, Result
-from napari_dip.core.state import OUT_OF_MEMORY
+from napari_dip.core.result import Progress
 from napari_dip.core.telling import quietly
 from napari_dip.core.tiling import seed_at
 from napari_dip.cost import fitted
 from napari_dip.defects import Skips
+from napari_dip.fits import Fit, Unfitted
 from napari_dip.inputs import Slices, as_code
 from napari_dip.io.arrays import Part, Place, read_known
+from napari_dip.loop import Loop
 from napari_dip.plan import Plan
-from napari_dip.run import Run
-from napari_dip.zarrtarget import ZarrTarget
+from napari_dip.zarrtarget import FIT, ZarrTarget
 
 Array = npt.NDArray[Any]
-Work = Generator[Progress, None, None]
+Parts = tuple[Any, ...]  # of source, mask and guide, where there are any
 
 
 @dataclass(frozen=True)
@@ -40,77 +39,50 @@ class Blocks:
     target: ZarrTarget
     guide_range: tuple[float, float, float] | None = None
 
+    def loop(self, parts: Callable[[int], Parts], due: Iterable[int], **pace: Any) -> Loop:
+        """The loop over blocks, of which `parts` tells what they read."""
+        return Loop(
+            lambda index, **how: self._piece(index, *parts(index), **how),
+            due,
+            self.target,
+            self.plan.settings,
+            self.plan.device.name,
+            count=len(self.target.grid),
+            **pace,
+        )
+
+    def restore(self, index: int, *parts: Part | None) -> None:
+        """Restore a block, on a worker."""
+        pace = {"should_stop": self.target.ledger.stopping(), "interval": np.inf}
+        loop = self.loop(lambda _: parts, [index], **pace)
+        with quietly(), loop as outcomes:
+            for _, outcome in outcomes:
+                if not isinstance(outcome, Progress) and (error := loop.settle(index, outcome)):
+                    raise error
+
+    def compose(self, step: str, index: int, part: Part | None, mask: Part | None) -> None:
+        """Make a chunk of the image, in one of the steps that follow the fits."""
+        self.target.compose(step, index, None if part is None else read_known(part, mask))
+
     def read_place(self, step: str, index: int) -> Place | None:
         """The part of the source that a piece of a step needs; None if it needs none."""
-        if step == "fit":
+        if step == FIT:
             return self.target.grid.place(index)
         return self.target.image.chunk(0, index) if step == "blend" and self.plan.units.keeps_known else None
 
-    def work(
-        self, index: int, step: str, part: Part | None, mask: Part | None, guide: Part | None, **pace: Any
-    ) -> Work:
-        """Do a piece of a step; `pace` holds what `fit` is told about stopping and showing."""
-        if step == "fit":
-            assert part is not None
-            yield from self.fit(index, part, mask, guide, **pace)
-        else:
-            self.target.compose(step, index, None if part is None else read_known(part, mask))
-
-    def finish(self, index: int, *piece: Any) -> None:
-        """`work` to its end, on a worker."""
-        for _ in self.work(index, *piece):
-            pass
-
-    def fit(
-        self,
-        index: int,
-        part: Part,
-        mask: Part | None,
-        guide: Part | None,
-        *,
-        should_stop: Callable[[], bool] | None = None,
-        interval: float = np.inf,
-    ) -> Work:
-        """Restore a block."""
-        target = self.target
-        if not target.ledger.alive:
-            return
-        should_stop = should_stop or target.ledger.stopping()
-        values, missing = (each.reshape(target.grid.block) for each in read_known(part, mask))
+    def _piece(self, index: int, part: Part, mask: Part | None, guide: Part | None, **how: Any) -> Fit | Unfitted:
+        """The fit of a block by itself, or the block where there is nothing to fit."""
+        if not self.target.ledger.alive:  # nothing is written any more
+            return Unfitted(None)
+        values, missing = (each.reshape(self.target.grid.block) for each in read_known(part, mask))
         if missing.all():
-            target.put(index, None)
-        elif self.plan.units.keeps_known and not missing.any():
-            target.put(index, values)
-        else:
-            result = yield from self._restored(index, values, missing, guide, should_stop, interval)
-            if result.complete or not should_stop():
-                target.keep(index, result)
-
-    def _restored(
-        self,
-        index: int,
-        values: Array,
-        missing: Array,
-        guide: Part | None,
-        should_stop: Callable[[], bool],
-        interval: float,
-    ) -> Generator[Progress, None, Result]:
-        """The result of a block by itself, with a seed of its own."""
-        pace = {"should_stop": should_stop, "interval": interval, "snapshot_every": 0, "finish": False}
+            return Unfitted(None)
+        if self.plan.units.keeps_known and not missing.any():
+            return Unfitted(values)
         kind = self.plan.settings.output_dtype if self.target.image.direct else "float32"
-        plan = self.plan_of(index, values, missing, guide, output_dtype=kind)
-        with quietly():  # a thousand blocks would say the same a thousand times
-            run = Run(fitted(plan), None, pace)
-        with contextlib.closing(run):
-            while True:
-                with quietly():  # not across a yield
-                    progress = next(run, None)
-                if progress is None:
-                    break
-                yield progress
-        if any(event.kind == OUT_OF_MEMORY for event in run.result.history.events):
-            raise MemoryError(run.result.stop_reason)
-        return run.result
+        plan = fitted(self.plan_of(index, values, missing, guide, output_dtype=kind))
+        trivial = plan.units.trivial(0)
+        return Fit(plan, 0, **how) if trivial is None else Unfitted(trivial, plan.slices)
 
     def plan_of(self, index: int, values: Array, missing: Array, guide: Part | None, **changes: Any) -> Plan:
         """Plan of a block (C, *tile), with changes to its settings."""

@@ -102,16 +102,9 @@ def once(client: Any, function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def outcomes(
-    function: Callable[..., Any],
-    pieces: Iterable[tuple[int, tuple[Any, ...]]],
-    client: Any,
-    stop: Callable[[], bool],
-    here: Callable[..., Iterable[Any]] | None = None,
+    function: Callable[..., Any], pieces: Iterable[tuple[int, tuple[Any, ...]]], client: Any, stop: Callable[[], bool]
 ) -> Iterator[Outcome]:
-    """Call ``function(index, *arguments)`` for each piece, on the workers or here, until `stop` says so.
-
-    Here `here` does the same, if it is given, and what it yields comes before the outcome: None, or an exception.
-    """
+    """Call ``function(index, *arguments)`` for each piece, on the workers or here, until `stop` says so."""
     if client is not None:
         yield from compute(function, pieces, client, stop)
         return
@@ -120,15 +113,9 @@ def outcomes(
             return
         outcome = None
         try:
-            if here is None:
-                outcome = function(index, *arguments)
-            else:
-                for shown in here(index, *arguments):
-                    yield index, shown
+            outcome = function(index, *arguments)
         except Exception as error:
             outcome = error
-        if here is not None and stop():  # it may be half done
-            return
         yield index, outcome
 
 

@@ -63,6 +63,13 @@ class Slices:
         """Number of spatial axes of a slice."""
         return self.values.ndim - 2
 
+    def one(self, index: int) -> Slices:
+        """One slice, as all that there is."""
+        here = slice(index, index + 1)
+        padding, bad = (None if each is None else each[here] for each in (self.padding, self.bad))
+        unread = {0: self.unread[index]} if index in self.unread else {}
+        return Slices(self.values[here], self.missing[here], (), self.channel_axis_in_slice, padding, bad, unread)
+
     def layout(self, values: Array) -> Array:
         """Values (N, C, *any) in the axes of the input."""
         values = values.reshape(self.leading + values.shape[1:])

@@ -103,7 +103,7 @@ class RunKnobs:
     )
     at_once: int = knob(
         0,
-        "Slices of a stack that are fitted at the same time; 0 for one on a CPU, and on a GPU as many as fit.",
+        "Slices of a stack, or blocks, fitted at the same time; 0 for one on a CPU, and on a GPU as many as fit.",
         "int",
         min=0,
         max=1024,

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import logging
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_dip import doubts
-from napari_dip.core import device as devices
-from napari_dip.core.attempt import NO_STATE
 from napari_dip.core.intensity import to_dtype
 from napari_dip.core.pieces import Account, States
-from napari_dip.core.problem import Problem
 from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.result import History, Result
 from napari_dip.core.setup import Setup
-from napari_dip.core.state import FAILED, Event, curves_of, has_ended, in_words, keepable, mark_of
+from napari_dip.core.state import FAILED, NO_STATE, Event, curves_of, has_ended, in_words, keepable, mark_of
 from napari_dip.core.tiling import tiles_of
 from napari_dip.cost import iterations_at_most
+from napari_dip.fits import Extras, Fit, Unfitted
 from napari_dip.glance import glance
 from napari_dip.plan import Plan
 from napari_dip.record import describe
@@ -36,8 +32,6 @@ _log = logging.getLogger(__name__)
 _SAME = "stop", "output_dtype", "keep_known"  # knobs with which a slice that had ended comes out as it did
 _STAY = {False: "empty", True: "as they were"}
 _STAYS = {False: "is empty", True: "is as it was"}
-
-Made = TypeVar("Made")
 
 
 class ArrayTarget:
@@ -66,14 +60,13 @@ class ArrayTarget:
         self.uncertainty = np.full(shape, np.nan, spread) if plan.settings.uncertainty else None
         self.done: dict[int, Account] = {}
         self.events: list[Event] = []
+        self.extras = Extras()
         self._before: dict[int, Account] = {}  # of an earlier result
         self._kept: dict[int, States] = {}
         self._all_kept = True
         self._ends: dict[int, End] = {}  # slices that came to no proper end, and why
         self._errors: dict[int, Exception] = {}  # of slices that nothing came of
-        self._lost: dict[str, str] = {}  # what came with no image, and why
         self._partly: list[int] = []  # slices of which not all tiles were reached
-        self._stateless = False  # whether there was no room to keep the state of a slice
         self._short = False  # whether a fit had fewer iterations than usual, though its rule had not ended it
 
     def take(self, earlier: Result, *, finish: bool) -> None:
@@ -102,11 +95,16 @@ class ArrayTarget:
         """The states of a slice: of this run, else of the earlier result."""
         return () if index is None else self._kept.get(index, ())
 
-    def put(self, index: int, image: Array) -> None:
-        """Put the image of a slice that nothing was fitted to in its place."""
-        self.image[index] = self.last[index] = image
+    @property
+    def warm(self) -> Collection[int]:
+        """Slices whose weights others may begin with."""
+        return self.done
 
-    def keep(self, index: int, problem: Problem, result: Result, ahead: set[int]) -> None:
+    def put(self, index: int, slice_: Unfitted) -> None:
+        """Put a slice that nothing was fitted to in its place."""
+        self.image[index] = self.last[index] = slice_.image
+
+    def keep(self, index: int, fit: Fit, result: Result, ahead: set[int]) -> None:
         """Put a restored slice in its place; those `ahead` may begin with the weights of what is kept."""
         if not result.complete:
             self._ends[index] = result.end
@@ -114,43 +112,21 @@ class ArrayTarget:
                 return  # the image that it was stopped with is no better than that of the earlier result
         if not (result.iterations or result.complete or self.count == 1):  # a slice that was not begun stays empty
             return
-        level = self.extra(
-            "the brightness of the measurement",
-            lambda: self.units.level(problem, result.image),
-            np.zeros((), np.float32),
-        )
-        image = devices.in_two_tries(lambda: self.units.finish(index, result.image + level), gc.collect)
-        last = self.extra("the last iterate", lambda: self.units.finish(index, result.last + level), image)
-        nothing, spread = np.full((), np.nan, np.float32), result.uncertainty
-        rest = self.extra("the residual", lambda: self.units.residual(index, result.residual - level), nothing)
-        self._put(self.image, index, result, image)
+        made = fit.images(result, self.extras)
+        self._put(self.image, index, result, made.image)
         if index not in self._before and np.isnan(result.image).any():
             self._partly.append(index)
-        self._put(self.last, index, result, last)
-        self._put(self.residual, index, result, rest)
-        if self.uncertainty is not None and spread is not None:
-            found = self.extra("the uncertainty", lambda: self.units.uncertainty(index, spread), nothing)
-            self._put(self.uncertainty, index, result, found)
+        self._put(self.last, index, result, made.last)
+        self._put(self.residual, index, result, made.residual)
+        if self.uncertainty is not None and made.uncertainty is not None:
+            self._put(self.uncertainty, index, result, made.uncertainty)
         going_on = (state for state in result.states if state is not None and not has_ended(state))
         self._short |= any(state.iteration < self._usual_iterations for state in going_on)
         account = Account.of(result)
         if index in self._before and not result.complete and result.states:
             account = replace(_account_of(result.states, result.rule), events=account.events)
-        self._stateless |= any(event.message == NO_STATE for event in result.history.events)
         self._keep_states(index, result.states, ahead)
         self.done[index] = account
-
-    def extra(self, what: str, make: Callable[[], Made], otherwise: Made) -> Made:
-        """Make something that comes with the images and is worth none of them: where it fails twice, that is said."""
-        try:
-            return devices.in_two_tries(make, gc.collect)
-        except Warning:  # that are errors here
-            raise
-        except Exception as error:
-            traceback.clear_frames(error.__traceback__)
-            _log.debug("%s failed", what, exc_info=error)
-            self._lost[what] = in_words(error)
-            return otherwise
 
     def _put(self, images: Array, index: int, result: Result, image: Array) -> None:
         """Put an image (C, *any) in its place; where tiles were not reached the earlier one stays."""
@@ -181,25 +157,24 @@ class ArrayTarget:
         failed = [error for index, error in self._errors.items() if index not in self.plan.slices.unread]
         if failed and not self.done:
             raise failed[0]
-        plan, accounts = self.plan, {**self._before, **self.done}
+        plan, accounts, extra = self.plan, {**self._before, **self.done}, self.extras.make
         done = [accounts[index] for index in sorted(accounts)]
         ratios = None
         if plan.slices.holes.any():
-            ratios = self.extra("the check of its holes", lambda: doubts.hole_ratios(plan.slices, plan.noise), None)
+            ratios = extra("the check of its holes", lambda: doubts.hole_ratios(plan.slices, plan.noise), None)
         uncertainty = self.uncertainty
         if uncertainty is not None and done and np.isnan(uncertainty).all():
             uncertainty = None
-        spread, left_open = uncertainty, ratios
-        if spread is not None and left_open is not None:
-            uncertainty = self.extra("the uncertainty", lambda: self._at_least(spread, left_open), None)
         why = self._why_too_smooth()
         verdict = None
         if not plan.request.task.adds_detail:  # which is no noise, and is not removed
             judge = partial(doubts.judge, plan.slices, self.residual, plan.noises.of, why)
-            verdict = self.extra("the verdict", judge, None)
-        warned: tuple[str, ...] = self.extra("the warnings", lambda: tuple(self._warned(accounts, ratios)), ())
+            verdict = extra("the verdict", judge, None)
+        warned: tuple[str, ...] = extra("the warnings", lambda: tuple(self._warned(accounts, ratios)), ())
+        lost = [event.message for r in done for event in r.events if event.kind == NO_STATE]
+        stateless = [message[0].upper() + message[1:] for message in lost]
         unreached = sorted({*due, *self._ends}.difference(accounts))
-        shown = self.extra("the view before and after", lambda: self._glance(sorted(accounts)), None)
+        shown = extra("the view before and after", lambda: self._glance(sorted(accounts)), None)
         states = self._all_states(setup.fits)
         result = Result(
             image=plan.slices.layout(self.image),
@@ -227,22 +202,16 @@ class ArrayTarget:
                 *doubts.failures({index: in_words(error) for index, error in self._errors.items()}, {*self._before}),
                 *doubts.unreached(unreached, self._partly, self.count, self.units.empty),
                 *warned,
-                *([NO_STATE[0].upper() + NO_STATE[1:]] if self._stateless else []),
-                *(_without(what, why) for what, why in self._lost.items()),
+                *stateless[:1],
+                *self.extras.sentences,
             ),
             states=states,
             glance=shown,
         )
-        record: dict[str, Any] = self.extra("the record", lambda: describe(plan, result), {})
+        record: dict[str, Any] = extra("the record", lambda: describe(plan, result), {})
         if not record:
-            lost = _without("the record", self._lost["the record"])
-            return replace(result, states=(), warnings=(*result.warnings, lost))
+            return replace(result, states=(), warnings=(*result.warnings, self.extras.sentences[-1]))
         return replace(result, record=record)
-
-    def _at_least(self, uncertainty: Array, ratios: Array) -> Array:
-        """The uncertainty, in holes that nothing determines no less than the spread around them."""
-        spread = self.units.enlarged(doubts.undetermined(self.plan.slices, ratios))
-        return np.asarray(np.maximum(uncertainty, spread.astype(uncertainty.dtype)))
 
     def _warned(self, accounts: dict[int, Account], ratios: Array | None) -> Iterator[str]:
         plan = self.plan
@@ -304,10 +273,6 @@ class ArrayTarget:
             return ()  # not all in the same tiles, as memory ran out
         none: States = (None,) * fits
         return tuple(state for index in range(self.count) for state in self._kept.get(index, none))
-
-
-def _without(what: str, why: str) -> str:
-    return f"The result is without {what}: {why}"
 
 
 def unfinished(plan: Plan, states: States) -> float:

@@ -8,6 +8,7 @@ by chunk in a second pass. The levels of the pyramid are made of each other in t
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,13 @@ import numpy.typing as npt
 import zarr
 
 from napari_dip.core.intensity import float_for
+from napari_dip.core.pieces import States
+from napari_dip.core.reason import Reason
 from napari_dip.core.result import Result
+from napari_dip.core.state import OUT_OF_MEMORY
+from napari_dip.fits import Extras, Fit, Unfitted
 from napari_dip.grid import Grid
+from napari_dip.inputs import Slices
 from napari_dip.io.arrays import Source
 from napari_dip.io.ngff import Calibration, besides, merged
 from napari_dip.io.omezarr import VERSIONS, chunks_of, coarser, create_level, pyramid
@@ -27,6 +33,7 @@ from napari_dip.outputs import IMAGE, Output
 from napari_dip.plan import Plan
 
 Array = npt.NDArray[Any]
+FIT = "fit"  # the first step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,23 +89,43 @@ class ZarrTarget:
     @property
     def steps(self) -> dict[str, int]:
         """Steps of the run, in order: name -> number of pieces."""
-        return {"fit": len(self.grid), **{step: n for output in self.outputs for step, n in output.steps.items()}}
+        return {FIT: len(self.grid), **{step: n for output in self.outputs for step, n in output.steps.items()}}
 
-    def put(self, index: int, image: Array | None) -> None:
-        """Put the image of a block that nothing was fitted to in its place; None if no pixel of it is known."""
-        self._write(index, {IMAGE: image}, {"empty": True} if image is None else {})
+    @property
+    def warm(self) -> Collection[int]:
+        """No block begins with the weights of another one: nothing depends on their order."""
+        return ()
 
-    def keep(self, index: int, result: Result) -> None:
-        """Put a restored block in its place."""
-        images = {IMAGE: result.image, UNCERTAINTY: result.uncertainty, RESIDUAL: result.residual}
+    def states(self, index: int | None) -> States:
+        return ()
+
+    def put(self, index: int, slice_: Unfitted) -> None:
+        """Put a block that nothing was fitted to in its place."""
+        entry = {"empty": True} if slice_.image is None else _left_out(slice_.slices)
+        self._write(index, {IMAGE: slice_.image}, entry)
+
+    def keep(self, index: int, fit: Fit, result: Result, ahead: set[int]) -> None:
+        """Put a restored block in its place; one that was stopped is begun again by the next call.
+
+        Raises
+        ------
+        MemoryError
+            If memory ran out over it: with more of it, it will come out better.
+        """
+        if any(event.kind == OUT_OF_MEMORY for event in result.history.events):
+            raise MemoryError(result.stop_reason)
+        if result.end.reason is Reason.STOPPED:
+            return
+        made = fit.images(result, Extras())
+        images = {IMAGE: made.image, UNCERTAINTY: made.uncertainty, RESIDUAL: made.residual}
+        verdict = Extras().make("the verdict", lambda: fit.verdict(made.residual), None)
         entry = {
             "iterations": result.iterations,
             "seconds": round(result.seconds, 3),
             "complete": result.complete,
             "stop_reason": result.stop_reason,
-            "padding_pixels": result.record.get("padding_pixels", 0),
-            "bad_pixels": result.record.get("bad_pixels", 0),
-            "verdict": None if result.verdict is None else result.verdict.ok,
+            **_left_out(fit.plan.slices),
+            "verdict": None if verdict is None else verdict.ok,
         }
         self._write(index, images, entry)
 
@@ -115,7 +142,7 @@ class ZarrTarget:
                 self.array(output, 0)[place] = image.astype(output.dtype).reshape(shape)
             else:
                 self.fitted(output)[index] = image.astype(output.real).reshape(output.grid.block)
-        self.ledger.mark("fit", index, entry)
+        self.ledger.mark(FIT, index, entry)
 
     def compose(self, step: str, index: int, measured: tuple[Array, npt.NDArray[np.bool_]] | None = None) -> None:
         """Make a chunk of a level: of the fitted tiles, or of the level before; what is known may be as measured."""
@@ -201,6 +228,12 @@ class ZarrTarget:
                     group.create_array(kept, shape=shape, chunks=chunks, dtype=output.real, fill_value=np.nan)
 
         ledger.create(make)
+
+
+def _left_out(slices: Slices | None) -> dict[str, int]:
+    """Numbers of pixels that were found to be no measurement."""
+    counts = {} if slices is None else {"padding_pixels": slices.padding, "bad_pixels": slices.bad}
+    return {name: 0 if pixels is None else int(pixels.sum()) for name, pixels in counts.items()}
 
 
 def check_array(target: str | os.PathLike[str], name: str, *wanted: Any) -> None:

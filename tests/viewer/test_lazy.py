@@ -575,15 +575,15 @@ def test_chunks_of_a_lazy_layer_without_a_file_are_said(viewer, dock, wait, plan
 
 
 def test_a_full_disk_ends_a_run_over_blocks_and_is_said(viewer, dock, wait, planes, show, tmp_path, monkeypatch):
-    before, marked = blocks.Blocks.fit, []
+    before, marked = blocks.Blocks._piece, []
 
-    def fit(plan, index, *arguments, **pace):
+    def piece(plan, index, *arguments, **pace):
         if len(marked) == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
         marked.append(index)
-        return (yield from before(plan, index, *arguments, **pace))
+        return before(plan, index, *arguments, **pace)
 
-    monkeypatch.setattr("napari_dip.blocks.Blocks.fit", fit)
+    monkeypatch.setattr("napari_dip.blocks.Blocks._piece", piece)
     show(lazily(planes))
     widget = dock()
     widget.inputs.where.value = ALL_SLICES

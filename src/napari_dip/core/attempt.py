@@ -19,11 +19,10 @@ from napari_dip.core.pauses import without_pauses
 from napari_dip.core.pieces import Piece
 from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.setup import Setup
-from napari_dip.core.state import OUT_OF_MEMORY, SAVING, Event, Image, Mark, Outcome, State, copy_to, on_host
+from napari_dip.core.state import NO_STATE, OUT_OF_MEMORY, SAVING, Event, Image, Mark, Outcome, State, copy_to, on_host
 from napari_dip.core.stopping import RULES, Rule, choose
 
 Made = TypeVar("Made")
-NO_STATE = "memory ran out over a copy of the state: the image is whole, but more iterations are not possible"
 
 
 @dataclass(frozen=True)
@@ -256,7 +255,8 @@ class Attempt:
         latest = image if best is last.image else self._if_there_is_room(lambda: on_host(last.image))
         spread, state = mark.spread, self._if_there_is_room(self.state)
         if state is None and final:
-            self._tell(SAVING, NO_STATE)
+            what = "memory ran out over a copy of the state"
+            self._tell(NO_STATE, f"{what}: the image is whole, but more iterations are not possible")
         return Outcome(
             image=image,
             last=image if latest is None else latest,

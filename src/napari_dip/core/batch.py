@@ -9,31 +9,32 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from napari_dip.core.result import Progress, Result, Steps
 
-Named = tuple[int, Steps]
+Known = TypeVar("Known")
 
 
 def round_robin(
-    begin: Callable[[], Named | None], device: str
-) -> Generator[tuple[int, Progress | Result | Exception], None, None]:
+    begin: Callable[[], tuple[int, Steps | Known] | None], device: str
+) -> Generator[tuple[int, Progress | Result | Exception | Known], None, None]:
     """Drive several runs round robin until none is left.
 
     Parameters
     ----------
     begin : callable
-        Gives the next run and its number, or None if none can begin now.
+        Gives the number of the next run and its steps, or what is known without any; None if none can begin now.
     device : str
         Where they compute.
 
     Yields
     ------
     tuple
-        The number of a run with what it shows, with its result at its end, or with the error that ended it.
+        The number of a run with what it shows, with its result at its end, with the error that ended it, or with what
+        `begin` gave in their place.
     """
     queues: list[Any] = []  # free streams
     running: dict[int, tuple[Steps, Any]] = {}
@@ -41,6 +42,9 @@ def round_robin(
         while True:
             while (following := begin()) is not None:
                 number, steps = following
+                if not isinstance(steps, Generator):
+                    yield number, steps
+                    continue
                 if not queues:  # the first run uses the current stream
                     own = device.startswith("cuda") and running
                     queues.append(torch.cuda.Stream(device) if own else None)  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ from napari_dip.core.device import Device
 from napari_dip.core.judge.residual import Verdict
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.reason import Choice, End
-from napari_dip.core.state import SAVING, SLOWER, Curve, Event, Image, State
+from napari_dip.core.state import NO_STATE, SAVING, SLOWER, Curve, Event, Image, State
 from napari_dip.settings import Settings
 
 
@@ -38,7 +38,7 @@ class History:
     @property
     def setbacks(self) -> tuple[Event, ...]:
         """Events that cost more than time or digits."""
-        return tuple(event for event in self.events if event.kind not in (SLOWER, SAVING))
+        return tuple(event for event in self.events if event.kind not in (SLOWER, SAVING, NO_STATE))
 
 
 @dataclass(frozen=True, kw_only=True)

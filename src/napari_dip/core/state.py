@@ -13,6 +13,8 @@ from torch import Tensor
 Image = npt.NDArray[Any]
 #: Kinds of events that a run goes on from, at the cost of time or digits.
 SLOWER, SAVING = "no CUDA graph", "less memory"
+#: The kind of the one by which the state of a fit is lost: its image is whole.
+NO_STATE = "no state"
 #: The kind of those that memory ran out in, and an image or a part of it was lost or made worse.
 OUT_OF_MEMORY = "out of memory"
 #: The kind of those that cost a slice, a tile or a run.
