@@ -6,6 +6,7 @@ Pages are Markdown that reads well in a repository too. What the code knows is n
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -34,7 +35,6 @@ html_theme = "furo"
 html_title = "napari-dip"
 html_favicon = html_logo = "../src/napari_dip/icon.svg"
 html_copy_source = False
-html_extra_path = [tables.SCHEMA.name]
 html_theme_options = {"source_repository": REPOSITORY, "source_branch": "main", "source_directory": "docs/"}
 
 
@@ -49,6 +49,13 @@ def keep_stars(app: Any, kind: str, name: str, it: Any, options: Any, lines: lis
     lines[:] = [re.sub(r"(`[^`]*`)|(?<![\w*])\*(?=\w)", lambda m: m[1] or r"\*", line) for line in lines]
 
 
+def publish_schema(app: Any, error: Exception | None) -> None:
+    """Put the JSON schema of the settings beside the pages."""
+    text = json.dumps(tables.settings_schema(), indent=1, ensure_ascii=False)
+    Path(app.outdir, "settings.schema.json").write_text(text + "\n", encoding="utf-8")
+
+
 def setup(app: Any) -> None:
+    app.connect("build-finished", publish_schema)
     app.connect("source-read", complete)
     app.connect("autodoc-process-docstring", keep_stars, priority=400)  # before numpydoc

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from napari_dip import presets
@@ -12,9 +10,6 @@ from napari_dip.knobs import FitKnobs, Knob, PriorKnobs, RefiningKnobs, RunKnobs
 from napari_dip.request import arguments
 from napari_dip.settings import Settings, knobs
 from napari_dip.tasks import TASKS, tasks_with_knob
-
-#: Published beside the pages.
-SCHEMA = Path(__file__).with_name("settings.schema.json")
 
 _OWNERS = {
     RunKnobs: "Of the run",
@@ -95,7 +90,3 @@ def _definition(name: str, knob: Knob) -> str:
     notes += [f"for {' and '.join(tasks)}"] * (len(tasks) < len(TASKS))
     notes += ["advanced"] * knob.advanced
     return f"`{name}`\n: {knob.help}\n: *{'; '.join(notes)}*\n"
-
-
-if __name__ == "__main__":  # after a change of knobs: python docs/tables.py
-    SCHEMA.write_text(json.dumps(settings_schema(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
