@@ -16,6 +16,7 @@ from benchmarks.quality import RESULTS
 #: Name -> what the figure of the paper shows.
 FIGURES = {
     "enhance": "detail enhancement: the image plus what a coarse image lacks",
+    "impedance": "impedance: what each generator fits first, and what critics claim of it",
 }
 
 

@@ -76,6 +76,11 @@ class Bar:
         patches = f"comparing similar patches: {progress.ready:.0%}"
         self._bar.set_postfix_str(at if progress.ready == 1 else patches, refresh=False)
 
+    def show_share(self, done: float, what: str) -> None:
+        """Move to a share that is done, 0 to 1, of work that is described in words."""
+        self._bar.set_description(what, refresh=False)
+        self._bar.update(min(done, _ALL_BUT) - self._bar.n)
+
     def fill(self) -> None:
         """Fill the bar to its end."""
         self._bar.update((self._bar.total or 1) - self._bar.n)

@@ -1,0 +1,7 @@
+"""Experiments on an image of one's own: what an untrained generator takes for structure, and how fast."""
+
+from __future__ import annotations
+
+from napari_dip.lab.impedance import GENERATORS, TARGETS, Impedance, Point, impedance, iterate_impedance, targets_of
+
+__all__ = ["GENERATORS", "TARGETS", "Impedance", "Point", "impedance", "iterate_impedance", "targets_of"]

@@ -1,0 +1,268 @@
+"""Impedance of generators: how fast each fits an image, noise, both together, and the image with its pixels shuffled.
+
+A prior fits structure before noise: Ulyanov, Vedaldi, Lempitsky, "Deep Image Prior" (CVPR 2018), figure 2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_dip.core.pauses import without_pauses
+from napari_dip.core.telling import quietly
+from napari_dip.knobs import GENERATORS as _NAMED
+from napari_dip.restore import iterate
+from napari_dip.terminal import script_bar
+from napari_dip.trust import psnr
+
+Array = npt.NDArray[np.float64]
+#: What is fitted, in the order of the table.
+TARGETS = ("image", "noise", "image + noise", "shuffled")
+#: Generators by name: those that are compared by default.
+GENERATORS = tuple(_NAMED)
+_RANGE = (-0.25, 1.25)  # of all targets, which is between 0 and 1 but for noise: the sigmoid reaches both ends
+_POINTS = 50  # on each curve, at the most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One point of one curve.
+
+    Attributes
+    ----------
+    generator, target : str
+    iteration : int
+    fitted : float
+        PSNR of the iterate against what is fitted, in dB.
+    truth : float
+        PSNR against the image, in dB.
+    done : float
+        Share of all curves that is done, 0 to 1.
+    """
+
+    generator: str
+    target: str
+    iteration: int
+    fitted: float
+    truth: float
+    done: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Impedance:
+    """Curves of PSNR against iterations.
+
+    Attributes
+    ----------
+    iterations : int array (n,)
+    fitted : dict of str to dict of str to float array (n,)
+        Generator -> target -> PSNR of the iterates against what is fitted, in dB of the range of the image.
+    truth : dict of str to float array (n,)
+        Generator -> PSNR against the image where image + noise is fitted.
+    noisy : float
+        PSNR of image + noise against the image.
+    knobs : dict of str to dict
+        Generator -> knobs that it was run with.
+    """
+
+    iterations: npt.NDArray[np.int64]
+    fitted: dict[str, dict[str, Array]]
+    truth: dict[str, Array]
+    noisy: float
+    knobs: dict[str, dict[str, Any]]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Row of the table for each generator: PSNR reached for each target, the gap, and the best on the way."""
+        rows = []
+        for name, curves in self.fitted.items():
+            best, last = int(np.argmax(self.truth[name])), {target: float(curves[target][-1]) for target in TARGETS}
+            rows.append(
+                {
+                    "generator": name,
+                    **last,
+                    "image above shuffled": last["image"] - last["shuffled"],
+                    "best against the image": float(self.truth[name][best]),
+                    "at iteration": int(self.iterations[best]),
+                    "at the end": float(self.truth[name][-1]),
+                }
+            )
+        return rows
+
+    def table(self) -> str:
+        """The rows as a table in Markdown, PSNR in dB."""
+        head = list(self.rows[0])
+        cells = [[f"{v:.1f}" if isinstance(v, float) else str(v) for v in row.values()] for row in self.rows]
+        return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *cells])
+
+
+def impedance(
+    image: npt.ArrayLike,
+    generators: Sequence[str] | Mapping[str, dict[str, Any]] = GENERATORS,
+    *,
+    iterations: int = 400,
+    sigma: float = 0.1,
+    seed: int = 0,
+    progress: bool = True,
+    **knobs: Any,
+) -> Impedance:
+    """Fit an image, noise, image + noise and the image with its pixels shuffled by each generator, and follow the PSNR.
+
+    Parameters
+    ----------
+    image : array-like, (y, x) or (z, y, x)
+        Real and finite; a crop of about 100 pixels a side tells enough. It is scaled to 0..1.
+    generators : sequence of str, or dict of str to dict
+        Names of generators; or any labels, each with knobs, such as
+        ``{"skips": {}, "no skips": {"skip_channels": 0}}``.
+    iterations : int
+        Of each fit; there are four for each generator.
+    sigma : float
+        Standard deviation of the noise that is added, relative to the range of the image. The noise that is fitted
+        alone has the mean and the standard deviation of the image.
+    seed : int
+        Decides noise, shuffle, codes and weights.
+    progress : bool
+        Show a progress bar.
+    **knobs
+        Knobs of all generators, as for `napari_dip.denoise`; by default those of ``preset="denoise-small"``, with no
+        running average.
+
+    Returns
+    -------
+    Impedance
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the image is none, or a knob is not valid; the message says what to do.
+    """
+    work = iterate_impedance(image, generators, iterations=iterations, sigma=sigma, seed=seed, **knobs)
+    with script_bar(progress) as bar:
+        result = without_pauses(work, lambda at: bar.show_share(at.done, f"{at.generator}: {at.target}"))
+        bar.fill()
+    return result
+
+
+def iterate_impedance(
+    image: npt.ArrayLike,
+    generators: Sequence[str] | Mapping[str, dict[str, Any]] = GENERATORS,
+    *,
+    iterations: int = 400,
+    sigma: float = 0.1,
+    seed: int = 0,
+    should_stop: Callable[[], bool] = lambda: False,
+    **knobs: Any,
+) -> Generator[Point, None, Impedance]:
+    """`impedance` point by point.
+
+    Parameters
+    ----------
+    image, generators, iterations, sigma, seed, **knobs
+        As for `impedance`.
+    should_stop : callable
+        Asked before every iteration; true ends the run with the generators of which all curves are there.
+
+    Yields
+    ------
+    Point
+
+    Returns
+    -------
+    Impedance
+    """
+    scaled = _scaled(image)
+    named = generators if isinstance(generators, Mapping) else {name: {"generator": name} for name in generators}
+    if not named:
+        raise ValueError("generators is empty: name at least one, such as generators=['hourglass']")
+    targets, every = targets_of(scaled, sigma, seed), max(1, math.ceil(iterations / _POINTS))
+    counts = np.arange(every, iterations + 1, every)
+    fitted: dict[str, dict[str, Array]] = {}
+    truth: dict[str, Array] = {}
+    used = {}
+    for label, own in named.items():
+        changes = {"preset": "denoise-small", "runs": 1, "average": 0.0, **knobs, **own}
+        changes |= {"iterations": iterations, "stop": "iterations", "seed": seed, "intensity_range": _RANGE}
+        curves: dict[str, Array] = {}
+        for target, values in targets.items():
+            begun, points = len(fitted) * len(TARGETS) + len(curves), list[Point]()
+            for at, image_then in _iterates(values, every, should_stop, changes):
+                points.append(
+                    Point(
+                        generator=label,
+                        target=target,
+                        iteration=at,
+                        fitted=psnr(image_then, values, data_range=1.0),
+                        truth=psnr(image_then, scaled, data_range=1.0),
+                        done=(begun + at / iterations) / (len(named) * len(TARGETS)),
+                    )
+                )
+                yield points[-1]
+            if should_stop():
+                break
+            curves[target] = np.array([point.fitted for point in points])
+            if target == "image + noise":
+                truth[label] = np.array([point.truth for point in points])
+        if len(curves) < len(TARGETS):
+            break
+        fitted[label], used[label] = curves, {**knobs, **own}
+    return Impedance(
+        iterations=counts,
+        fitted=fitted,
+        truth={label: truth[label] for label in fitted},
+        noisy=psnr(targets["image + noise"], scaled, data_range=1.0),
+        knobs=used,
+    )
+
+
+def targets_of(image: Array, sigma: float, seed: int) -> dict[str, Array]:
+    """Targets by name, of an image between 0 and 1: all of its shape."""
+    rng = np.random.default_rng(seed)
+    noise = np.clip(image.mean() + image.std() * rng.standard_normal(image.shape), *_RANGE)
+    noisy = np.clip(image + sigma * rng.standard_normal(image.shape), *_RANGE)
+    made = (image, noise, noisy, rng.permutation(image.ravel()).reshape(image.shape))
+    return dict(zip(TARGETS, made, strict=True))
+
+
+def _iterates(
+    values: Array, every: int, should_stop: Callable[[], bool], changes: dict[str, Any]
+) -> Generator[tuple[int, Any], None, None]:
+    """Every so many iterations of one fit: the iteration and its image."""
+    with quietly():  # of what noise alone is, a run has much to say
+        run = iterate(
+            "denoise",
+            values,
+            should_stop=should_stop,
+            interval=math.inf,
+            snapshot_every=every,
+            skip_padding=False,
+            skip_bad_pixels=False,
+            **changes,
+        )
+    while True:
+        with quietly():  # not across a yield
+            shown = next(run, None)
+        if shown is None:
+            return
+        if shown.iteration and shown.iteration % every == 0:
+            yield shown.iteration, shown.image
+
+
+def _scaled(image: npt.ArrayLike) -> Array:
+    """An image of real numbers between 0 and 1."""
+    values = np.asarray(image)
+    if values.dtype.kind not in "buif" or values.ndim not in (2, 3):
+        raise TypeError(
+            f"image of type {values.dtype} and shape {values.shape} must be of real numbers, (y, x) or (z, y, x); give "
+            "one channel"
+        )
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all() or np.ptp(values) == 0:
+        raise ValueError("image must be finite, and not of one value: give a crop without missing pixels")
+    scaled: Array = (values - values.min()) / np.ptp(values)
+    return scaled
