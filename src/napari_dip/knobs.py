@@ -34,7 +34,13 @@ RULES_OF_PRIORS = ("auto", "discrepancy", "fitted", "held-out", "variance", "var
 
 @dataclass(frozen=True, kw_only=True)
 class Knob:
-    """Description of a knob besides its name and default: bounds, choices and the words a user reads."""
+    """Description of a knob besides its name and default: bounds, choices and the words a user reads.
+
+    Attributes
+    ----------
+    idle : dict of str to tuple
+        Values of other knobs with which it has no effect.
+    """
 
     help: str
     kind: Literal["int", "float", "bool", "text", "choice", "ints", "choices"]
@@ -43,6 +49,7 @@ class Knob:
     step: float = 1
     choices: tuple[str, ...] = ()
     unit: str = ""
+    idle: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     advanced: bool = True
     own: bool = False  # an object of the user's may stand for a name, in the API
 
@@ -94,6 +101,7 @@ class RunKnobs:
         min=0,
         max=100_000,
         unit="px",
+        idle={"tile": (0,)},
     )
     warm_start: bool = knob(
         True,
@@ -169,6 +177,7 @@ class FitKnobs:
         min=1e-7,
         max=10,
         step=0.001,
+        idle={"optimiser": ("lbfgs",)},
     )
     optimiser: str = knob(
         "adam",
@@ -272,10 +281,21 @@ class PriorKnobs(RefiningKnobs):
         choices=("uniform", "normal", "mesh", "fourier", "guide"),
     )
     code_channels: int = knob(
-        32, "Channels of the code. (A mesh grid and a guide have their own number.)", "int", min=1, max=1024
+        32,
+        "Channels of the code. (A mesh grid and a guide have their own number.)",
+        "int",
+        min=1,
+        max=1024,
+        idle={"code": ("mesh", "guide")},
     )
     code_scale: float = knob(
-        0.1, "Height of the uniform code, standard deviation of the normal one.", "float", min=1e-6, max=100, step=0.05
+        0.1,
+        "Height of the uniform code, standard deviation of the normal one.",
+        "float",
+        min=1e-6,
+        max=100,
+        step=0.05,
+        idle={"code": ("mesh", "fourier", "guide")},
     )
     code_learned: bool = knob(False, "Fit the code too, from where it begins, not the weights alone.", "bool")
     code_noise: float = knob(
@@ -320,7 +340,14 @@ class PriorKnobs(RefiningKnobs):
         3, "Width of the filters on the way up, odd, one number or one per scale.", "ints", min=1, max=15, unit="px"
     )
     filter_size_skip: int = knob(
-        1, "Width of the filters of the skip channels, odd.", "int", min=1, max=15, step=2, unit="px"
+        1,
+        "Width of the filters of the skip channels, odd.",
+        "int",
+        min=1,
+        max=15,
+        step=2,
+        unit="px",
+        idle={"skip_channels": (0,)},
     )
     pointwise_up: bool = knob(True, "A second, 1x1 convolution after each upsampling.", "bool")
     upsampling: NamePerScale = knob(
@@ -350,7 +377,13 @@ class PriorKnobs(RefiningKnobs):
         own=True,
     )
     regulariser_weight: float = knob(
-        0.0, "Weight of the regulariser against the mean square error.", "float", min=0, max=1e6, step=0.001
+        0.0,
+        "Weight of the regulariser against the mean square error.",
+        "float",
+        min=0,
+        max=1e6,
+        step=0.001,
+        idle={"regulariser": ("none",)},
     )
 
 
@@ -396,6 +429,8 @@ class Prior(PriorKnobs, FitKnobs):
         "stop": RULES_OF_PRIORS,
     }
     begins_warm: ClassVar[bool] = False
+    #: Knobs of the run and of each fit that have no effect.
+    idle: ClassVar[tuple[str, ...]] = ("warm_start",)
 
     @property
     def rule(self) -> tuple[str, str] | None:
@@ -428,6 +463,7 @@ class SelfGuided(SelfGuidedKnobs, FitKnobs):
     }
     generator: ClassVar[str] = "unet"
     refine: ClassVar[int] = 0
+    idle: ClassVar[tuple[str, ...]] = ()
     #: No other rule has what to look at: the residual grows from nothing, and iterates are crops.
     rule: ClassVar[tuple[str, str]] = "passes", "self-guided training overfits slowly, so that a fixed length is enough"
     uncertainty_from: ClassVar[str] = "disagreement"
@@ -447,6 +483,11 @@ class Patches(RefiningKnobs, FitKnobs):
     takes: ClassVar[dict[str, tuple[Any, ...]]] = {"stop": ("auto",), "uncertainty": (False,)}
     begins_warm: ClassVar[bool] = False
     rule: ClassVar[tuple[str, str]] = "once", "similar patches make the image at once"
+    #: All that is about a network, its weights or its random numbers.
+    idle: ClassVar[tuple[str, ...]] = (
+        *(each.name for each in fields(FitKnobs) if each.name != "threads"),
+        *("quality", "runs", "warm_start"),
+    )
     uncertainty_from: ClassVar[str] = ""
 
 

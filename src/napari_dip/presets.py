@@ -103,6 +103,13 @@ OF_QUALITY: dict[str, dict[str, dict[str, Any]]] = {
 QUALITIES = ("fast", "balanced", "best")
 
 
+def qualities_of(name: str) -> tuple[str, ...]:
+    """Qualities that a preset has; all of them for "auto"."""
+    return (
+        QUALITIES if name == "auto" else tuple(q for q in QUALITIES if q == "balanced" or q in OF_QUALITY.get(name, {}))
+    )
+
+
 def at_quality(name: str, quality: str) -> dict[str, Any]:
     """Changes that a quality makes to a preset.
 
@@ -111,10 +118,9 @@ def at_quality(name: str, quality: str) -> dict[str, Any]:
     ValueError
         If the preset has no such quality.
     """
-    rows: dict[str, dict[str, Any]] = {"balanced": {}, **OF_QUALITY.get(name, {})}
-    if quality not in rows:
+    if quality not in qualities_of(name):
         raise ValueError(
             f"quality={quality!r} is not there with preset={name!r}, which says itself how long it takes; leave one of "
             "them out"
         )
-    return rows[quality]
+    return OF_QUALITY.get(name, {}).get(quality, {})

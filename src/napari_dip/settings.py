@@ -133,6 +133,17 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
         """The method with its knobs, and none of another one."""
         return self._kind(**{knob.name: getattr(self, knob.name) for knob in fields(self._kind)})
 
+    @property
+    def effective(self) -> tuple[str, ...]:
+        """Names of the knobs that have an effect beside the others, in the order in which they are shown."""
+        kind, table = self._kind, knobs()
+        here = {entry.name for owner in (RunKnobs, kind) for entry in fields(owner)} - set(kind.idle)
+        return tuple(
+            name
+            for name in table
+            if name in here and not any(getattr(self, other) in values for other, values in table[name].idle.items())
+        )
+
     def changed(self, **changes: Any) -> Settings:
         """A copy with some knobs changed.
 

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from napari._qt.qt_viewer import QtViewer
 
+from napari_dip.plan import Plan
 from napari_dip.viewer import engine
 from napari_dip.viewer.job import Job
+from napari_dip.viewer.restoration import Forecast
 from tests.viewer.docks import QUICK
 
 SLOW_MACHINE = 240_000  # ms, that nothing but a fault takes
@@ -29,7 +31,7 @@ def no_forecast(request, monkeypatch):
     """What a run will take is asked for anew with every choice, which costs a second: only where it matters."""
     if "forecast" not in request.fixturenames:
         for name in ("restoration.Asked", "stream.Stream"):
-            monkeypatch.setattr(f"napari_dip.viewer.{name}.forecast", lambda *_: "")
+            monkeypatch.setattr(f"napari_dip.viewer.{name}.forecast", lambda *_: Forecast(""))
 
 
 @pytest.fixture
@@ -98,7 +100,7 @@ def hold(monkeypatch):
                 except StopIteration as end:
                     return end.value
                 yield progress
-                if not reached.is_set() and when(progress):
+                if not reached.is_set() and not isinstance(progress, Plan) and when(progress):
                     reached.set()
                     while not should_stop():
                         yield progress  # again, as the window may have had no time for the first

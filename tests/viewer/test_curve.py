@@ -170,6 +170,7 @@ def test_a_run_that_cannot_begin_leaves_the_moments_of_the_last_one(viewer, run,
     viewer.layers.selection.active = viewer.layers[0]
     other.inputs.new_mask.native.click()
     viewer.layers[-1].data[3:5, 3:5] = 1
+    viewer.layers[-1].refresh()
     other.run_button.click()
     widget.run_button.click()
     assert "another restoration is running" in widget.status

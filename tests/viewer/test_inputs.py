@@ -214,13 +214,13 @@ def test_the_form_fills_in_what_suits_the_noise_but_not_what_was_touched(qtbot):
     form = SettingsForm("denoise")
     qtbot.addWidget(form)
     form.set(seed=7)
-    form.set_noise(WHITE)
+    form.know(WHITE, None)
     assert form.method == "self-guided"
     assert "independent" in form.why
-    form.set_noise(SHARED)
+    form.know(SHARED, None)
     assert form.method == "self-guided"
     assert "correlated between neighbouring pixels" in form.why
-    form.set_noise(replace(SHARED, contrast=0.5))
+    form.know(replace(SHARED, contrast=0.5), None)
     assert form.method == "prior"
     assert "outweighs" in form.why
     assert form.settings().seed == 7
@@ -230,7 +230,7 @@ def test_the_form_fills_in_what_suits_the_noise_but_not_what_was_touched(qtbot):
 def test_a_choice_that_only_one_method_has_decides_and_stays(qtbot):
     form = SettingsForm("denoise")
     qtbot.addWidget(form)
-    form.set_noise(WHITE)
+    form.know(WHITE, None)
     form.set(code="uniform")
     assert form.method == "prior"
     form.set(seed=3)  # another change does not bring the other method back

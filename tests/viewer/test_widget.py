@@ -37,6 +37,7 @@ def test_a_run_adds_one_layer_with_its_record(viewer, dock, wait, picture, name)
     if name == "Inpaint":
         widget.inputs.new_mask.native.click()
         viewer.layers["cells mask"].data[3:5, 3:5] = 1
+        viewer.layers["cells mask"].refresh()
     widget.run_button.click()
     wait(lambda: not widget.running)
     (layer,) = restored(viewer)
@@ -523,6 +524,7 @@ def test_the_choice_of_the_image_does_not_jump_to_what_a_run_adds(viewer, dock, 
     idle, widget = dock("Denoise"), dock("Inpaint")
     widget.inputs.new_mask.native.click()
     viewer.layers["cells mask"].data[3:5, 3:5] = 1
+    viewer.layers["cells mask"].refresh()
     seen = set()
     note = viewer.layers.events.inserted.connect(lambda: seen.add(idle.inputs.image.value.name))
     widget.live.every.value = 2

@@ -16,7 +16,7 @@ from napari_dip.inputs import read_factor
 from napari_dip.request import Request, arguments, arguments_of, with_defaults
 from napari_dip.tasks import TASKS
 from napari_dip.viewer import layers
-from napari_dip.viewer.form import Rows
+from napari_dip.viewer.rows import Rows
 
 _WRONG = "{name}={text!r} is not a number: type one, or leave it empty to estimate it from the image"
 
@@ -73,6 +73,9 @@ class Known(Rows):
             If it is not fit.
         """
         return ""
+
+    def check(self, layer: Any) -> None:
+        """Raise a `ValueError` that says what to do where the argument makes no sense for a layer."""
 
     def take(self, asked: dict[str, Any]) -> None:
         """Choose what another run was asked for, as far as its record has it."""
@@ -169,6 +172,10 @@ class PointSpread(Known):
             return layers.pixels(self.layer.value)
         sigmas = (self.sigma_z.value, self.sigma.value, self.sigma.value)[-space:]
         return sigmas if any(sigmas) else None
+
+    def check(self, layer: Any) -> None:
+        if self.layer.value is layer:
+            raise ValueError(f"'{layer.name}' is chosen as the point spread function; choose another image to restore.")
 
     def words(self, layer: Any, space: int) -> str:
         psf = self.layer.value

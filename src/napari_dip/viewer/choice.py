@@ -16,9 +16,9 @@ from napari_dip.tasks import TASKS
 from napari_dip.viewer import layers, masks
 from napari_dip.viewer.arguments import Camera, known_of, said_by
 from napari_dip.viewer.background import Background
-from napari_dip.viewer.form import Rows, Section
 from napari_dip.viewer.layers import Selection, Source
 from napari_dip.viewer.restoration import is_by_product
+from napari_dip.viewer.rows import Rows, Section
 from napari_dip.viewer.target import Target
 
 IN_VIEW, ALL_SLICES = "the slice in view", "all slices, one after the other"
@@ -56,6 +56,9 @@ class Inputs(QWidget):
         self._task = task
         self._row = TASKS[task]
         self._build()
+        self._painted: list[Any] = []  # events of the mask that is followed
+        self._strokes = 0
+        self.mask.changed.connect(self._watch_mask)
         self._finder = Background()
         self._finder.setParent(self)
         self._finder.answered.connect(self._on_found)
@@ -129,6 +132,18 @@ class Inputs(QWidget):
 
     def _tell(self) -> None:
         self.changed.emit()
+
+    def _watch_mask(self, mask: Any) -> None:
+        """Follow what is painted on the mask, and on no other."""
+        for emitter in self._painted:
+            emitter.disconnect(self._on_painted)
+        self._painted = [] if mask is None else [mask.events.paint, mask.events.set_data]
+        for emitter in self._painted:
+            emitter.connect(self._on_painted)
+
+    def _on_painted(self, event: Any = None) -> None:
+        self._strokes += 1
+        self._tell()
 
     # -- the layers that there are ------------------------------------------------------------------------------
 
@@ -250,13 +265,27 @@ class Inputs(QWidget):
             known.take(asked)
         self.continued.emit({**asked["changes"], "residual": asked.get("residual", False)})
 
+    def check(self) -> None:
+        """Raise a `ValueError` that says what to do where nothing would come of a run."""
+        layer, mask = self.image.value, self.mask.value
+        integer = layer.dtype.kind != "f"  # else NaN pixels are missing too
+        if self._row.fills_holes and integer and mask is not None and masks.is_empty(mask, self.label.value or None):
+            raise ValueError(f"Paint on what is missing first: the mask '{mask.name}' is empty.")
+        for known in self.known.values():
+            known.check(layer)
+
     def look(self) -> tuple[Any, Callable[[], Source]]:
         """A key of the slice in view, its mask included, and a function that reads it."""
         layer, mask = self.image.value, self.mask.value
         layers.check_source(layer)
         index = self.index_in_view()
         key = (id(layer), id(layer.data), self._level_of(layer), index, id(mask), mask is not None and self.label.value)
+        key = (*key, self._strokes)
         return key, self._reader(index, size=_LOOKED_AT)
+
+    def holes(self) -> Callable[[], Source] | None:
+        """A function that reads all that is chosen, where the method depends on the depth of its holes."""
+        return self._reader(self.place(), self.space) if self._row.fills_holes and not self.large else None
 
     def problem(self) -> dict[str, Any]:
         """Arguments of the problem besides the image: name -> value."""

@@ -20,8 +20,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_dip.viewer import account
-from napari_dip.viewer.form import Section, Text, tip
 from napari_dip.viewer.job import Job, Outcome
+from napari_dip.viewer.rows import Section, Text, tip
 
 if TYPE_CHECKING:
     from napari_dip import Progress
@@ -38,6 +38,8 @@ class Controls(QWidget):
     ----------
     run_asked, more_asked, last_asked : Signal
         The user wants a run, more iterations, or the last iterate as a layer.
+    planned : Signal
+        Carries the `Plan` of the run that begins.
     progressed : Signal
         Carries each `Progress` or `BlockProgress`.
     ended : Signal
@@ -47,6 +49,7 @@ class Controls(QWidget):
     run_asked = Signal()
     more_asked = Signal()
     last_asked = Signal()
+    planned = Signal(object)
     progressed = Signal(object)
     ended = Signal(object)
 
@@ -132,6 +135,7 @@ class Controls(QWidget):
         self._bar.setValue(0)
         self.say(f"{what}: starting..." if what else "Starting...")
         self.show_state()
+        self._job.planned.connect(self.planned)
         self._job.progressed.connect(self._on_progress)
         self._job.ended.connect(self._on_ended)
         self._job.start()  # last: it may be over before the next line
@@ -190,6 +194,10 @@ class Controls(QWidget):
         """Tell the user, under the progress bar."""
         self._status.setText(text)
         self._status.setStyleSheet("font-weight: bold" if failed else "")
+
+    def ask_first(self, doubt: str) -> None:
+        """Say on the button that something speaks against a run."""
+        self.run_button.setText("Run anyway" if doubt else "Run")
 
     def offer_more(self, name: str, more: str = "") -> None:
         """Say what going on would mean: for the layer called `name`, and for how long."""

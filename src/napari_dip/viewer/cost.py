@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import Signal
+
 from napari_dip.viewer.background import Background
-from napari_dip.viewer.form import Text, tip
-from napari_dip.viewer.restoration import Asked
+from napari_dip.viewer.restoration import Asked, Forecast
+from napari_dip.viewer.rows import Text, tip
 
 if TYPE_CHECKING:
     from napari_dip.settings import Settings
@@ -21,11 +23,22 @@ _ABOUT = (
 
 
 class CostSentence(Text):
-    """A line of text that says what a run will take, and keeps up with what is chosen."""
+    """A line of text that says what a run will take, and keeps up with what is chosen.
+
+    Attributes
+    ----------
+    told : Signal
+        It says something else.
+    short : bool
+        There is less memory than a run will take.
+    """
+
+    told = Signal()
 
     def __init__(self) -> None:
         super().__init__("cost")
         self._key: Any = None
+        self.short = False
         self._background = Background(_DELAY)
         self._background.setParent(self)
         self._background.answered.connect(self._on_answer)
@@ -57,9 +70,13 @@ class CostSentence(Text):
         self._background.forget()
         self._say("")
 
-    def _on_answer(self, answer: str | Exception) -> None:
-        self._say("" if isinstance(answer, Exception) else answer)  # Run says what stands in the way
+    def _on_answer(self, answer: Forecast | Exception) -> None:
+        told = Forecast("") if isinstance(answer, Exception) else answer  # Run says what stands in the way
+        self._say(told.sentence)
+        self.short = told.short
+        self.told.emit()
 
     def _say(self, text: str) -> None:
+        self.short = False
         self.setText(text)
         self.setVisible(bool(text))

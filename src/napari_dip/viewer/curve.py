@@ -10,11 +10,11 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_dip.viewer.controls import button
-from napari_dip.viewer.form import Section, Text, tip
 from napari_dip.viewer.live import Live
 from napari_dip.viewer.moments import Chart, Moment, Moments
 from napari_dip.viewer.position import show_slice, slice_in_view, slice_name
 from napari_dip.viewer.restoration import Asked, Restoration
+from napari_dip.viewer.rows import Section, Text, tip
 
 if TYPE_CHECKING:
     from napari_dip import Progress

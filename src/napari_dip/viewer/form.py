@@ -1,83 +1,34 @@
-"""The knobs of `Settings` as a form: common ones in view, advanced ones folded; nothing here names a knob but two.
+"""The knobs of `Settings` as a form: quality in view, all others folded, and of these the ones that have an effect.
 
 `preset`, `quality` and `device` decide what the others start from: a change of theirs fills in the rows, except those
-that the user has touched.
+that the user has touched. A row in view never changes the method: where ``preset="auto"`` would take another one for
+it, the preset at hand is chosen in its place.
 """
 
 from __future__ import annotations
 
-import html
+from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import CheckBox, PushButton, create_widget
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
-from superqt import QCollapsible
+from magicgui.widgets import ComboBox
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from napari_dip.knobs import Knob
-from napari_dip.settings import Settings, knobs, knobs_of, presets_for, settings_for
+from napari_dip.knobs import RunKnobs
+from napari_dip.presets import at_quality, qualities_of
+from napari_dip.settings import PRESETS, Settings, knobs, knobs_of, presets_for, settings_for
+from napari_dip.tasks import TASKS
 from napari_dip.viewer import engine
+from napari_dip.viewer.knobrows import AUTOMATIC, KnobRows, from_text, knob_row, name_item, offer, to_row
+from napari_dip.viewer.rows import Rows, Section, tip
 
 if TYPE_CHECKING:
     from napari_dip import Noise
 
-_DECIMALS = 6  # what a float row can hold
 _STARTS = ("preset", "quality", "device")  # rows that the others start from
-_LABEL_WIDTH = 112  # pixels, so that the blocks of rows line up
-
-
-def tip(text: str) -> str:
-    """A tooltip that wraps, which Qt does with rich text only."""
-    return f"<qt>{html.escape(text)}</qt>" if text else ""
-
-
-class Text(QLabel):
-    """Words that wrap, and that can be copied."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.setObjectName(name)
-        self.setWordWrap(True)
-        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
-
-
-class Section(QCollapsible):
-    """Rows that can be folded away, and are at first."""
-
-    def __init__(self, title: str, *parts: QWidget) -> None:
-        super().__init__(title, expandedIcon="▾", collapsedIcon="▸")
-        self.setDuration(0)  # animated, it would fight with the layout around it
-        self.layout().setContentsMargins(0, 0, 0, 0)
-        for part in parts:
-            self.addWidget(part)
-
-
-class Rows(QWidget):
-    """magicgui widgets below each other, their labels in one column."""
-
-    def __init__(self, rows: list[Any]) -> None:
-        super().__init__()
-        self._layout = QFormLayout(self)
-        self._layout.setContentsMargins(0, 0, 0, 0)
-        self._layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        for row in rows:
-            if isinstance(row.native, QComboBox):  # long names of layers must not widen the dock
-                row.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-                row.native.setMinimumContentsLength(6)
-            label = QLabel("" if isinstance(row, PushButton) else row.label)
-            label.setMinimumWidth(_LABEL_WIDTH)
-            for part in (label, row.native):
-                part.setToolTip(tip(row.tooltip or ""))
-            self._layout.addRow(label, row.native)
-            if isinstance(row, CheckBox):
-                row.native.setText("")  # the label says it
-
-    def show_row(self, row: Any, visible: bool) -> None:
-        """Show or hide a row with its label."""
-        row.native.setVisible(visible)
-        self._layout.labelForField(row.native).setVisible(visible)
+_COMPUTING = ("seed", "precision", "recompute", "threads")  # of each fit, but no matter of its method
+_STACKS = ("warm_start", "at_once")  # matter for several slices alone
 
 
 class SettingsForm(QWidget):
@@ -96,23 +47,61 @@ class SettingsForm(QWidget):
         super().__init__()
         self._task = task
         self._noise: Noise | None = None
+        self._depth: float | None = None  # of the holes, in pixels
+        self._most = 0  # iterations of a run on what is chosen; 0 while that is not known
+        self._many = False  # slices are to be restored one after the other
         self._rows: dict[str, Any] = {}
         self._shown: dict[str, Any] = {}  # what each row held when it was filled in
         self._touched: set[str] = set()  # rows that the user has changed: they are not filled in again
         self._filled: Settings = self._start({})
         for name, knob in knobs_of(task).items():
             if name not in without:
-                self._rows[name] = _row(name, knob, task)
+                self._rows[name] = knob_row(name, knob, task)
         self.set(quality=self._filled.quality)  # preset and device start with their first choice
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._of(advanced=False))
-        layout.addWidget(Section("Advanced settings", self._of(advanced=True)))
+        self._build()
         self._fill()
         for name, row in self._rows.items():
             row.changed.connect(partial(self._on_change, name))
+        self.method_row.changed.connect(self._on_method)
         if engine.loaded():
             self.offer_devices()
+
+    def _build(self) -> None:
+        self.method_row = ComboBox(
+            name="method",
+            label="Method",
+            choices=[AUTOMATIC, *self._presets_by_method()],
+            tooltip="Automatic chooses by the task, the noise and the holes, and the sentence above Run says what and "
+            "why. Self-guided learns from the noise of the image itself; a prior fits an untrained network to it; "
+            "similar patches average what is alike, in seconds and without a network.",
+        )
+        run = {entry.name for entry in fields(RunKnobs)} | set(_COMPUTING)
+        of_method = {name: row for name, row in self._rows.items() if name not in run}
+        common = {name: row for name, row in of_method.items() if not knobs()[name].advanced}
+        self._quality, self._method = Rows([self._rows["quality"]]), Rows([self.method_row])
+        self._blocks = (
+            KnobRows({"preset": self._rows["preset"]} | common),
+            KnobRows({name: row for name, row in of_method.items() if name not in common}),
+            KnobRows({name: row for name, row in self._rows.items() if name in run - {"preset", "quality"}}),
+        )
+        for block in self._blocks:
+            block.reset.connect(self.reset)
+        first, rest, computing = self._blocks
+        self._more = Section("More knobs", rest)
+        self.reset_button = QPushButton()
+        self.reset_button.setToolTip(tip("Makes all that was changed automatic again."))
+        self.reset_button.clicked.connect(lambda: self.reset())
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for part in (
+            self._quality,
+            self.reset_button,
+            Section("Method", self._method, first, self._more),
+            Section("Computer and output", computing),
+        ):
+            layout.addWidget(part)
+
+    # -- what is chosen -----------------------------------------------------------------------------------------
 
     def settings(self) -> Settings:
         """The settings as they stand in the form.
@@ -137,25 +126,15 @@ class SettingsForm(QWidget):
         self.settings()
         return self._chosen()
 
-    def set_noise(self, noise: Noise | None) -> None:
-        """Fill in what ``preset="auto"`` takes at this noise of the image; rows that were touched stay."""
-        if noise != self._noise:
-            self._noise = noise
-            self._refill()
-
-    def offer_devices(self) -> None:
-        """Offer the devices that there are, which takes torch to know, and fill in what is best on the first."""
-        from napari_dip.machine import available
-
-        row = self._rows["device"]
-        with row.changed.blocked():
-            row.choices = list(dict.fromkeys(["auto", *available(), row.value]))
-        self._refill()
-
     @property
     def wants_guide(self) -> bool:
         """True if the code is to be a guide image."""
         return bool(self._rows["code"].value == "guide")
+
+    @property
+    def automatic(self) -> bool:
+        """True if the method is left to us."""
+        return bool(self._rows["preset"].value == "auto")
 
     @property
     def method(self) -> str:
@@ -171,12 +150,37 @@ class SettingsForm(QWidget):
             return ""
         from napari_dip.plan import why_here
 
-        return f"It is {self.method}, because {why_here(self._task, image_noise=self._noise, **self._chosen())}."
+        return f"It is {self.method}, because {why_here(self._task, **self._known, **self._chosen())}."
+
+    # -- what is known ------------------------------------------------------------------------------------------
+
+    def know(self, noise: Noise | None, depth: float | None) -> None:
+        """Fill in what ``preset="auto"`` takes at this noise and depth of holes; rows that were touched stay."""
+        if (noise, depth) != (self._noise, self._depth):
+            self._noise, self._depth = noise, depth
+            self._refill()
+
+    def show_for(self, most: int, many: bool) -> None:
+        """Show what a run comes to on what is chosen: so many iterations at most, and one slice or `many`."""
+        if (most, many) != (self._most, self._many):
+            self._most, self._many = most, many
+            self._fill()
+
+    def offer_devices(self) -> None:
+        """Offer the devices that there are, which takes torch to know, and fill in what is best on the first."""
+        from napari_dip.machine import available
+
+        row = self._rows["device"]
+        with row.changed.blocked():
+            offer(row, list(dict.fromkeys(["auto", *available(), row.value])))
+        self._refill()
+
+    # -- changes ------------------------------------------------------------------------------------------------
 
     def set(self, **values: Any) -> None:
         """Write values into the rows, as if typed."""
         for name, value in values.items():
-            self._rows[name].value = _to_row(value, self._rows[name])
+            self._rows[name].value = to_row(value, self._rows[name])
 
     def take(self, chosen: dict[str, Any]) -> None:
         """Choose what another run chose, as its record has it (values by name), and nothing else."""
@@ -187,36 +191,93 @@ class SettingsForm(QWidget):
         self._fill()
         self.set(**rest)
         self._touched = set(rest)  # also what would be proposed now
+        self._show()
         self.changed.emit()
 
-    def _of(self, advanced: bool) -> Rows:
-        return Rows([row for name, row in self._rows.items() if knobs()[name].advanced == advanced])
-
-    def _value(self, name: str) -> Any:
-        kind, value = knobs()[name].kind, self._rows[name].value
-        if kind in ("ints", "choices"):
-            return _from_text(name, value, whole=kind == "ints")
-        return value
+    def reset(self, name: str = "") -> None:
+        """Make a row automatic again, or all of them."""
+        if name in _STARTS:
+            return self.set(**{name: getattr(Settings(), name)})
+        if name:
+            self._touched.discard(name)
+            self._fill()
+            return self._refill()
+        return self.take({"quality": self._rows["quality"].value})
 
     def _changes(self) -> dict[str, Any]:
         return {name: self._value(name) for name in sorted(self._touched)}
 
+    def _value(self, name: str) -> Any:
+        kind, value = knobs()[name].kind, self._rows[name].value
+        return from_text(name, value, whole=kind == "ints") if kind in ("ints", "choices") else value
+
     def _chosen(self) -> dict[str, Any]:
-        return {**{name: self._rows[name].value for name in _STARTS}, **self._changes()}
+        return {**self._starts(), **self._changes()}
+
+    def _starts(self) -> dict[str, Any]:
+        """The rows that the others start from; a quality only where the preset has it."""
+        start = {name: self._rows[name].value for name in _STARTS}
+        if start["quality"] not in qualities_of(start["preset"]):
+            start["quality"] = "balanced"
+        return start
+
+    @property
+    def _known(self) -> dict[str, Any]:
+        return {"image_noise": self._noise, "depth": self._depth}
 
     def _start(self, chosen: dict[str, Any]) -> Settings:
         """The settings that the rows start from; on a CPU while it is not known what else there is."""
         if not engine.loaded():
             on_cpu = chosen.get("device", "auto") in ("auto", "cpu")
-            return settings_for(self._task, on_cpu=on_cpu, image_noise=self._noise, **chosen)
+            return settings_for(self._task, on_cpu=on_cpu, **self._known, **chosen)
         from napari_dip.plan import settings_here
 
-        return settings_here(self._task, image_noise=self._noise, **chosen)
+        return settings_here(self._task, **self._known, **chosen)
 
     def _on_change(self, name: str, value: Any) -> None:
         if name not in _STARTS:
             (self._touched.discard if value == self._shown[name] else self._touched.add)(name)
+            if self._rows["preset"].value == "auto" and name in self.settings_in_view():
+                self._keep_method()
         self._refill()
+
+    def _keep_method(self) -> None:
+        """Choose the preset at hand where another method would be chosen for what was changed."""
+        try:
+            other = type(self._start(self._chosen()).method) is not type(self._filled.method)
+        except (ValueError, TypeError):
+            return  # what is written makes no sense yet
+        if other:
+            with self._rows["preset"].changed.blocked():
+                self.set(preset=self._filled.preset)
+
+    def _on_method(self, method: str) -> None:
+        """Choose a preset of a method; what was changed of another one is let go."""
+        preset = "auto"
+        if method != AUTOMATIC:
+            names = self._presets_by_method()[method]
+            usual = TASKS[self._task].presets[0 if self._on_cpu else 1]
+            preset = usual if usual in names else names[0]
+            self._touched &= set(PRESETS[preset].effective) - {"code"}
+        else:
+            self._touched &= {entry.name for entry in fields(RunKnobs)} | set(_COMPUTING)
+        self._rows["preset"].value = to_row(preset, self._rows["preset"])
+
+    @property
+    def _on_cpu(self) -> bool:
+        if not engine.loaded():
+            return True
+        from napari_dip.machine import choose
+
+        return choose(self._rows["device"].value).name == "cpu"
+
+    def _presets_by_method(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name in presets_for(self._task):
+            found.setdefault(PRESETS[name].method.name, []).append(name)
+        return found
+
+    # -- what is shown ------------------------------------------------------------------------------------------
 
     def _refill(self) -> None:
         """Fill in the rows again if what they start from is another now: what is chosen may ask for another method."""
@@ -226,11 +287,13 @@ class SettingsForm(QWidget):
             start = self._filled  # what is written makes no sense yet
         if any(getattr(start, name) != getattr(self._filled, name) for name in _STARTS):
             self._fill()
+        else:
+            self._show()
         self.changed.emit()
 
     def _fill(self) -> None:
         """Show the preset's values in all rows but those that the user has touched."""
-        chosen = {name: self._rows[name].value for name in _STARTS}
+        chosen = self._starts()
         if chosen["preset"] == "auto" and self._touched:
             chosen["preset"] = self._start(self._chosen()).preset
         self._filled = self._start(chosen)
@@ -239,55 +302,68 @@ class SettingsForm(QWidget):
                 continue
             before = row.value
             with row.changed.blocked():
-                row.value = _to_row(getattr(self._filled, name), row)
+                value = getattr(self._filled, name)
+                if name == "iterations" and self._most:
+                    value = min(value, self._most)
+                row.value = to_row(value, row)
                 self._shown[name] = row.value  # as the row rounds it
                 if name in self._touched:
                     row.value = before
+        self._show()
 
+    def settings_in_view(self) -> tuple[str, ...]:
+        """Names of the knobs that have an effect, and so a row."""
+        try:
+            now = self.settings()
+        except (ValueError, TypeError):
+            now = self._filled
+        return tuple(name for name in now.effective if name not in _STACKS or self._many)
 
-def _row(name: str, knob: Knob, task: str) -> Any:
-    """A magicgui widget for one knob, with its label and tooltip."""
-    options: dict[str, Any] = {"tooltip": knob.help}
-    annotation: Any = str
-    if name == "preset":
-        options["choices"] = ["auto", *presets_for(task)]
-    elif name == "device":
-        options["choices"] = ["auto", "cpu"]
-    elif knob.kind in ("choice", "choices"):
-        options["choices"] = list(knob.choices)
-    elif knob.kind == "bool":
-        annotation = bool
-    elif knob.kind == "int":
-        annotation, options = int, options | {"min": int(knob.min), "max": int(knob.max), "step": int(knob.step)}
-    elif knob.kind == "float":
-        annotation, options = float, options | {"min": knob.min, "max": knob.max, "step": knob.step}
-    label = name.replace("_", " ").capitalize() + (f" ({knob.unit})" if knob.unit else "")
-    row = create_widget(name=name, label=label, annotation=annotation, options=options)
-    if knob.kind == "float":
-        row.native.setDecimals(_DECIMALS)
-    return row
+    def _show(self) -> None:
+        """Show the rows that have an effect, what they may be, and which of them were changed."""
+        there, preset = self.settings_in_view(), self._rows["preset"].value
+        for name, row in self._rows.items():
+            choices = self._choices(name) if hasattr(row, "choices") else []
+            if choices:
+                with row.changed.blocked():
+                    offer(row, list(dict.fromkeys([*choices, row.value])))
+        with self.method_row.changed.blocked():
+            self.method_row.value = AUTOMATIC if preset == "auto" else self._filled.method.name
+        name_item(self.method_row, f"{AUTOMATIC}: {self._filled.method.name}" if preset == "auto" else "")
+        quality, count = self._rows["quality"], int(preset != "auto")
+        self._quality.show_row(quality, len(quality.choices) > 1 and "quality" in there)
+        for block in self._blocks:
+            for name in block.names:
+                row = self._rows[name]
+                several = not hasattr(row, "choices") or len(row.choices) > 1
+                block.show_row(row, several and (name in there or name in self._touched))
+                if name != "preset":
+                    changed = name in self._touched or (name == "device" and row.value != "auto")
+                    count += changed
+                    block.mark(name, changed, self._words(name))
+        self.reset_button.setText(f"{count} changed: make {'it' if count == 1 else 'all'} automatic again")
+        self.reset_button.setVisible(count > 0)
 
+    def _choices(self, name: str) -> list[str]:
+        """What a row may be beside the preset and the method at hand; nothing if that is all it offers."""
+        preset, method = self._rows["preset"].value, self._filled.method
+        if name == "quality":
+            names = qualities_of(preset)
+            return [each for each in names if preset == "auto" or each == "balanced" or at_quality(preset, each)]
+        if name == "preset":
+            return ["auto"] if preset == "auto" else self._presets_by_method()[method.name]
+        declared = method.__dataclass_fields__.get(name)
+        if declared is None or "knob" not in declared.metadata:  # not of this method, so not in view
+            return []
+        return list(method.takes.get(name, ()) or declared.metadata["knob"].choices)
 
-def _to_row(value: Any, row: Any) -> Any:
-    """A knob's value as its row holds it: several values as text, which a choice row must also offer."""
-    if isinstance(value, (tuple, list)):
-        value = ", ".join(map(str, value))
-    elif isinstance(row.value, str):
-        value = str(value)
-    if hasattr(row, "choices") and value not in row.choices:
-        row.choices = [*row.choices, value]
-    return value
+    def _words(self, name: str) -> str:
+        """What "auto" means in a row, as far as that is known before a run."""
+        if self._rows[name].value != "auto":
+            return ""
+        if name == "device" and engine.loaded():
+            from napari_dip.machine import choose
 
-
-def _from_text(name: str, text: str, whole: bool) -> Any:
-    """Read the text of a row: one value, or a tuple of one per scale."""
-    parts = [part.strip() for part in text.split(",")]
-    if not whole:
-        return parts[0] if len(parts) == 1 else tuple(parts)
-    try:
-        numbers = tuple(int(part) for part in parts)
-    except ValueError:
-        raise ValueError(
-            f"{name}={text!r} is not a whole number: type one, such as 32, or one per scale, such as 16, 32, 64"
-        ) from None
-    return numbers[0] if len(numbers) == 1 else numbers
+            return choose("auto").name
+        rule = self._filled.method.rule
+        return {"stop": rule[0] if rule else "by the noise", "recompute": "as needed"}.get(name, "")

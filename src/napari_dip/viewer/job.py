@@ -32,6 +32,8 @@ class Outcome:
 class Job(QObject):
     """Exhausts what `steps` makes, in a worker of napari's.
 
+    `planned` carries the `Plan` of a run that is about to begin.
+
     `progressed` carries a `Progress` or `BlockProgress`; its receiver calls `taken` when it is done with it, and none
     is sent before that: a preview that comes too early is skipped, a snapshot waits. `ended` carries the `Outcome`,
     always, once.
@@ -44,6 +46,7 @@ class Job(QObject):
         From a ``should_stop`` to a generator of `Progress` that returns the value of the outcome; called in the worker.
     """
 
+    planned = Signal(object)
     progressed = Signal(object)
     ended = Signal(object)
     _current: ClassVar[Job | None] = None  # one at a time: two would share the processor, the memory and the warnings
@@ -147,6 +150,7 @@ class Job(QObject):
     def _consume(self) -> Any:
         engine.load()
         from napari_dip import Progress
+        from napari_dip.plan import Plan
 
         steps = self._steps(self._should_stop)
         while True:
@@ -154,6 +158,9 @@ class Job(QObject):
                 progress = next(steps)
             except StopIteration as end:
                 return end.value
+            if isinstance(progress, Plan):
+                self.planned.emit(progress)
+                continue
             if isinstance(progress, Progress) and progress.snapshot:
                 while not self._free.wait(0.1) and not self._worker.abort_requested:
                     pass

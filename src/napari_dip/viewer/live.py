@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import CheckBox, ComboBox, SpinBox
 from qtpy.QtCore import Signal
 
-from napari_dip.viewer.form import Rows
 from napari_dip.viewer.moments import MEMORY
 from napari_dip.viewer.restoration import Restoration
+from napari_dip.viewer.rows import Rows
 
 if TYPE_CHECKING:
     from napari_dip import Progress

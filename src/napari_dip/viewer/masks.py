@@ -42,6 +42,14 @@ def align_mask(source: Source, labels: Any, label: int | None, viewer: Any) -> n
     return marks.at(tuple(slice(0, n) for n in source.shape))
 
 
+def is_empty(labels: Any, label: int | None) -> bool:
+    """True if labels in memory mark nothing; of lazy ones that is not looked up."""
+    data = labels.data
+    if not isinstance(data, np.ndarray):
+        return False
+    return not (data.any() if label is None else (data == label).any())
+
+
 def lazy_mask(selection: Selection, labels: Any, label: int | None, viewer: Any, blank: bool = False) -> Any:
     """The same for what is not read yet: a dask array (*leading, *S) of 0 and 1, or (Y, X) if all slices are alike.
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Signal
 
 from napari_dip.viewer.background import Background
-from napari_dip.viewer.form import Text, tip
 from napari_dip.viewer.layers import Source
+from napari_dip.viewer.rows import Text, tip
 
 if TYPE_CHECKING:
     from napari_dip import Noise
@@ -24,10 +24,10 @@ class NoiseSentence(Text):
     Attributes
     ----------
     estimated : Signal
-        Carries the `Noise`, or None while it is not known.
+        Carries the `Noise`, or None while it is not known, and the depth of the holes in pixels, or None.
     """
 
-    estimated = Signal(object)
+    estimated = Signal(object, object)
 
     def __init__(self) -> None:
         super().__init__("noise")
@@ -42,14 +42,19 @@ class NoiseSentence(Text):
         """True while an estimate is under way."""
         return self._background.waiting
 
-    def look(self, key: Any, read: Callable[[], Source], camera: dict[str, float]) -> None:
-        """Estimate the noise of what `read` reads, unless `key` and `camera` are those of the last time."""
+    def look(
+        self, key: Any, read: Callable[[], Source], camera: dict[str, float], holes: Callable[[], Source] | None = None
+    ) -> None:
+        """Estimate the noise of what `read` reads, unless `key` and `camera` are those of the last time.
+
+        `holes` reads what the depth of the holes is measured in.
+        """
         key = (key, *camera.items())
         if key == self._key:
             return
         self._key = key
         self._say("Noise: being estimated...")
-        self._background.ask(partial(_estimate, read, camera))
+        self._background.ask(partial(_estimate, read, camera, holes))
 
     def forget(self) -> None:
         """There is nothing whose noise could be told."""
@@ -58,14 +63,14 @@ class NoiseSentence(Text):
         self._key = None
         self._background.forget()
         self._say("")
-        self.estimated.emit(None)
+        self.estimated.emit(None, None)
 
-    def _on_answer(self, answer: tuple[Noise, str] | Exception) -> None:
+    def _on_answer(self, answer: tuple[Noise, str, float | None] | Exception) -> None:
         if isinstance(answer, Exception):  # what cannot be restored; Run says why
             self._say("")
-            self.estimated.emit(None)
+            self.estimated.emit(None, None)
             return
-        noise, left_out = answer
+        noise, left_out, depth = answer
         self._say(f"Noise: {noise}." + (f" {left_out}." if left_out else ""))
         figures = (
             f"Estimated from the slice in view, in the units of the image: gain {noise.gain:.4g} counts per electron, "
@@ -74,7 +79,7 @@ class NoiseSentence(Text):
             "better, say so under Camera."
         )
         self.setToolTip(tip(figures))
-        self.estimated.emit(noise)
+        self.estimated.emit(noise, depth)
 
     def _say(self, text: str) -> None:
         self.setToolTip("")
@@ -82,9 +87,17 @@ class NoiseSentence(Text):
         self.setVisible(bool(text))
 
 
-def _estimate(read: Callable[[], Source], camera: dict[str, float]) -> tuple[Noise, str]:
-    """The noise, and a sentence that says what it was estimated without."""
+def _estimate(
+    read: Callable[[], Source], camera: dict[str, float], holes: Callable[[], Source] | None
+) -> tuple[Noise, str, float | None]:
+    """The noise, a sentence that says what it was estimated without, and the depth of the holes."""
+    from napari_dip.plan import depth_of
+    from napari_dip.request import read_request
     from napari_dip.trust import estimate_noise, left_out  # imports torch: seconds
 
     arguments = read().arguments
-    return estimate_noise(**arguments, **camera), left_out(**arguments)
+    noise = estimate_noise(**arguments, **camera), left_out(**arguments)
+    if holes is None:
+        return *noise, None
+    request = read_request("inpaint", **holes().arguments)
+    return *noise, depth_of(request) if request.slices.holes.any() else None

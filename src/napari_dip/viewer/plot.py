@@ -8,8 +8,8 @@ import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QSize, Qt, Signal
 
-from napari_dip.viewer.form import tip
 from napari_dip.viewer.moments import DECIBELS, Chart, Row
+from napari_dip.viewer.rows import tip
 
 _ROW, _AXIS, _LEFT = 58, 20, 46  # pixels: height of a row, of the axis below all, width of the axes beside them
 _ACCENT = "#e07b00"  # legible on dark and light

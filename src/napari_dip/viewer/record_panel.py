@@ -6,8 +6,8 @@ from typing import Any
 
 from qtpy.QtWidgets import QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
-from napari_dip.viewer.form import Text
 from napari_dip.viewer.restoration import METADATA
+from napari_dip.viewer.rows import Text
 
 _HEIGHT = 220  # pixels
 _FIRST = ("task", "stop_reason", "method", "noise", "residual_verdict", "warnings", "settings")

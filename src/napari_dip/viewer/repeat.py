@@ -9,9 +9,9 @@ from qtpy.QtWidgets import QApplication, QMenu, QPushButton
 
 from napari_dip.again import Again, file_for
 from napari_dip.record import fingerprint
-from napari_dip.viewer.form import tip
 from napari_dip.viewer.layers import ALL, TOGETHER
 from napari_dip.viewer.restoration import Restoration
+from napari_dip.viewer.rows import tip
 
 
 class CopyButton(QPushButton):

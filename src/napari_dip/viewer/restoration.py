@@ -18,14 +18,24 @@ from napari_dip.viewer.layers import Geometry, Source
 
 if TYPE_CHECKING:
     from napari_dip import Progress, Result
+    from napari_dip.plan import Plan
     from napari_dip.restore import Run
     from napari_dip.settings import Settings
     from napari_dip.trust import Control
 
     Watch = Callable[[Run], Iterable[Progress]]
 
+LONGER = 600  # seconds of a run from which on it is said what takes less
 METADATA = "napari-dip"  # the key of the record in ``layer.metadata``
 LAST = "last iterate"
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Memory and time of a run, in a sentence; `short` if there is less memory than that."""
+
+    sentence: str
+    short: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +107,9 @@ class Asked:
         blur = "" if psf is None else fingerprint(np.asarray(psf, np.float64))
         return self.task, source.shape, kind, settings, self.factor, blur
 
-    def forecast(self, settings: Settings) -> str:
-        """Memory and time of the run with these settings, in a sentence; reads no pixel."""
-        from napari_dip.cost import estimate, sentence  # imports torch: seconds
+    def forecast(self, settings: Settings) -> Forecast:
+        """Memory and time of the run with these settings; reads no pixel."""
+        from napari_dip.cost import estimate  # imports torch: seconds
 
         source, axes = self.source, len(self.source.shape)
         cost = estimate(
@@ -112,7 +122,24 @@ class Asked:
             psf=self.said.get("psf"),
             voxel_size=source.geometry.pixel_size(source.space),
         )
-        return sentence(cost, settings, self.factor)
+        return self.told(cost, settings)
+
+    def told(self, cost: Any, settings: Settings, each: str = "", what: str = "") -> Forecast:
+        """A cost in a sentence, with what would be faster where it is long."""
+        from napari_dip.cost import LONG, sentence
+        from napari_dip.machine import choose, free
+
+        less = self._faster(settings) if LONGER < cost.seconds <= LONG else ""
+        short = not each and cost.memory > free(choose(settings.device).name)
+        return Forecast(sentence(cost, settings, self.factor, each, what) + less, short)
+
+    def _faster(self, settings: Settings) -> str:
+        """Sentence on what takes less time than a run with these settings."""
+        quality = (
+            ["quality 'fast'"] if settings.quality != "fast" and self.knobs.get("preset", "auto") == "auto" else []
+        )
+        slices = ["one slice"] if self.source.shape[: -self.source.space] and self.where == layers.ALL else []
+        return f" Faster: {' or '.join([*quality, *slices, 'a part of the image'])}."
 
     def one_slice(self, image: np.ndarray) -> np.ndarray:
         """The image of one slice with the leading axes of the source, of length one."""
@@ -164,9 +191,10 @@ class Restoration(Asked):
 
     def steps(
         self, watch: Watch, should_stop: Callable[[], bool], interval: float, snapshot_every: int = 0
-    ) -> Generator[Progress, None, Result]:
-        """The run, step by step, which `watch` lets pass."""
+    ) -> Generator[Plan | Progress, None, Result]:
+        """The plan, then the run, step by step, which `watch` lets pass."""
         run = self.start(should_stop, interval, snapshot_every)
+        yield run.plan
         yield from watch(run)
         return run.result
 

@@ -8,7 +8,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QPushButton
 
-from napari_dip.viewer.form import tip
+from napari_dip.viewer.rows import tip
 from napari_dip.viewer.saving import write_image
 
 _FILTERS = {

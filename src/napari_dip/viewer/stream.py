@@ -22,7 +22,7 @@ from napari_dip.ledger import Ledger
 from napari_dip.tasks import TASKS
 from napari_dip.viewer import account, layers
 from napari_dip.viewer.layers import Geometry, Selection
-from napari_dip.viewer.restoration import METADATA, Asked
+from napari_dip.viewer.restoration import METADATA, Asked, Forecast
 from napari_dip.zarrs import AXES, Calibration, plain
 
 if TYPE_CHECKING:
@@ -99,16 +99,14 @@ class Stream(Asked):
         """All that the forecast depends on."""
         return (*super().decides_cost(settings), self.finished, self.done)
 
-    def forecast(self, settings: Settings) -> str:
-        """Memory and time of the blocks that are left, in a sentence; empty if all are done."""
-        from napari_dip.cost import sentence
-
+    def forecast(self, settings: Settings) -> Forecast:
+        """Memory and time of the blocks that are left; an empty sentence if all are done."""
         cost = self.cost(settings)
         each = f" on each of {cost.workers} workers" if cost.workers > 1 else ""
         several = cost.blocks > 1
         left = f"the {cost.blocks} blocks that are left" if several else "the last block"
         what = left if self.done else f"{cost.blocks} blocks" if several else "1 block"
-        return sentence(cost, settings, self.factor, each, f", for {what}") if cost.blocks else ""
+        return self.told(cost, settings, each, f", for {what}") if cost.blocks else Forecast("")
 
     def cost(self, settings: Settings) -> BlocksCost:
         """Memory and time of the blocks that are left, with these settings; reads no pixel."""

@@ -9,8 +9,8 @@ from magicgui.widgets import FileEdit, PushButton
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog
 
-from napari_dip.viewer.form import Rows
 from napari_dip.viewer.layers import Selection
+from napari_dip.viewer.rows import Rows
 from napari_dip.viewer.stream import CONTINUE, default_target, run_in
 
 

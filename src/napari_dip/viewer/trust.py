@@ -13,9 +13,9 @@ from napari_dip.tasks import TASKS
 from napari_dip.viewer import layers
 from napari_dip.viewer.choice import images_in
 from napari_dip.viewer.controls import button, paragraphs
-from napari_dip.viewer.form import Rows, Section, Text, tip
 from napari_dip.viewer.maps import Findings, Wanted
 from napari_dip.viewer.restoration import Asked
+from napari_dip.viewer.rows import Rows, Section, Text, tip
 
 _SWITCHES = {  # name -> what stands beside it, and what it can and cannot tell
     "residual": (

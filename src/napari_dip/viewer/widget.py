@@ -11,20 +11,22 @@ from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from napari_dip.tasks import TASKS
-from napari_dip.viewer import account, detail, engine, findings, layers
+from napari_dip.viewer import account, detail, engine, findings, layers, outlook
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.choice import Inputs
 from napari_dip.viewer.controls import Controls
 from napari_dip.viewer.cost import CostSentence
 from napari_dip.viewer.curve import CurvePanel
-from napari_dip.viewer.form import Section, SettingsForm, Text, tip
+from napari_dip.viewer.form import SettingsForm
 from napari_dip.viewer.job import INTERVAL, Outcome
 from napari_dip.viewer.live import Live
 from napari_dip.viewer.maps import Findings, Finished, show_maps
 from napari_dip.viewer.noise import NoiseSentence
+from napari_dip.viewer.outlook import Outlook
 from napari_dip.viewer.record_panel import RecordPanel
 from napari_dip.viewer.repeat import CopyButton
 from napari_dip.viewer.restoration import METADATA, Asked, Restoration
+from napari_dip.viewer.rows import Section, Text, tip
 from napari_dip.viewer.save_button import SaveButton
 from napari_dip.viewer.settings_file import SettingsFile
 from napari_dip.viewer.stream import Stream
@@ -32,9 +34,10 @@ from napari_dip.viewer.trust import TrustPanel
 
 if TYPE_CHECKING:
     from napari_dip import Noise
+    from napari_dip.plan import Plan
 
+_SCROLLBAR = 4  # pixels between rows and the bar beside them
 _LONG = 10  # seconds of a run after which somebody may have looked away
-_LOADING = " torch is being loaded; Run waits for it."
 
 
 class RestoreWidget(QWidget):
@@ -56,6 +59,8 @@ class RestoreWidget(QWidget):
         self._found = Findings()  # about the last result
         self._said_before = ""  # of the last result
         self._failed_with: Any = None  # the image that the failure under the progress bar is about
+        self._noise: Noise | None = None  # of what is in view
+        self._outlook = Outlook("")
         self._broken = ""  # why nothing can be computed
         self._build()
         self._watch()
@@ -84,10 +89,15 @@ class RestoreWidget(QWidget):
         self._loader.setParent(self)
         self._choices = QWidget()
         inside = QVBoxLayout(self._choices)
+        inside.setContentsMargins(0, 0, _SCROLLBAR, 0)
         self.files = SettingsFile(self._viewer, self.form)
         self.record = RecordPanel(self._viewer)
-        folded = Section("Settings as a file", self.files), Section("Camera", self.inputs.camera)
-        self._chosen_before = (self.inputs, self.noise, self.form, *folded, self.live)
+        folded = (
+            Section("Camera", self.inputs.camera),
+            Section("Preview and moments", self.live),
+            Section("Settings as a file", self.files),
+        )
+        self._chosen_before = (self.inputs, self.noise, self.form, *folded)
         for part in (*self._chosen_before, self.trust, self.curve, Section("Record", self.record)):
             inside.addWidget(part)
         inside.addStretch()
@@ -111,7 +121,7 @@ class RestoreWidget(QWidget):
         kept.addWidget(self.saving, stretch=1)
         kept.addWidget(self.copying)
         layout.addLayout(kept)
-        self.setMinimumWidth(340)
+        self.setMinimumWidth(300)
 
     def _watch(self) -> None:
         """Every connection; those to the viewer, which outlives this widget, are undone when it is destroyed."""
@@ -139,9 +149,11 @@ class RestoreWidget(QWidget):
         self.saving.said.connect(self._say)
         self.copying.said.connect(self._say)
         self.noise.estimated.connect(self._on_noise)
+        self.cost.told.connect(self._tell_doubt)
         self.controls.run_asked.connect(self.run)
         self.controls.more_asked.connect(self.more)
         self.controls.last_asked.connect(self._show_last)
+        self.controls.planned.connect(self._on_planned)
         self.controls.progressed.connect(self._on_progress)
         self.controls.ended.connect(self._on_ended)
         self.trust.asked.connect(self.look_again)
@@ -181,26 +193,45 @@ class RestoreWidget(QWidget):
         self.live.offer_snapshots(not self.inputs.large)
         self.trust.offer(blocks=self.inputs.large)
         asked = None
+        self._look_at_noise(layer)
         try:
             if layer is None:
                 raise ValueError(self.inputs.no_image())
+            if self._broken:
+                raise ValueError(self._broken)
             asked = self._asked(read=False)
-            sentence, ready = self._plan(layer, asked), True
+            self._outlook = outlook.before(self.inputs, self.form, asked, waiting=self.noise.waiting)
         except (ValueError, TypeError) as error:
-            sentence, ready = str(error), False
-        self._sentence.setText(sentence)
-        self._sentence.setToolTip(tip(self.form.why if ready else ""))
-        self.run_button.setEnabled(ready)
+            self._outlook = Outlook(str(error))
+        ready = self._outlook.ready
         self.more_button.setEnabled(ready and self._can_go_on)
         if ready:
             self._offer_more()
-        self._look_at_noise(layer)
         if not ready or asked is None:
             self.cost.forget()
-        elif self.noise.waiting and self.form.knobs()["preset"] == "auto":
+        elif self.noise.waiting and self.form.automatic:
             self.cost.wait()
         else:
             self.cost.look(asked, self.form.settings())
+        self._tell_doubt()
+
+    def _tell_doubt(self) -> None:
+        """Say what a run will do, and ask before one that something speaks against."""
+        if self.running:
+            return
+        ready = self._outlook.ready
+        doubt = outlook.doubt_of(self.task, self._noise, self.cost.short) if ready else ""
+        self._sentence.setText(" ".join(filter(None, [doubt, self._outlook.sentence])))
+        self._sentence.setToolTip(tip(self._outlook.why))
+        self.run_button.setEnabled(ready)
+        self.controls.ask_first(doubt)
+
+    def _on_planned(self, plan: Plan) -> None:
+        """Show the plan of the run that begins, which knows all slices and the depth of their holes."""
+        if self._restoration is not None:
+            under_way = outlook.of_plan(plan, f"{TASKS[self.task].title} '{self._restoration.source.name}'")
+            self._sentence.setText(under_way.sentence)
+            self._sentence.setToolTip(tip(under_way.why))
 
     def _offer_more(self) -> None:
         """Say on the button what going on would mean."""
@@ -214,25 +245,6 @@ class RestoreWidget(QWidget):
         fits = sum(state is not None for state in result.states)
         return self.controls.offer_more(layer.name, account.more(iterations, self.curve.rate, fits))
 
-    def _plan(self, layer: Any, asked: Asked) -> str:
-        settings = self.form.settings()
-        if self._broken:
-            raise ValueError(self._broken)
-        if not engine.loaded():
-            return f"{self.inputs.verb(layer)} {self.inputs.describe()}.{_LOADING}"
-        from napari_dip.cost import iterations_at_most
-        from napari_dip.machine import choose
-
-        device = choose(settings.device)
-        how = "self-guided, " if self.form.method == "self-guided" else ""
-        runs = f"{settings.runs} runs of " if settings.runs > 1 else ""
-        each = " a block" if asked.lazy else ""
-        what = f"{self.inputs.verb(layer)} {self.inputs.describe()}"
-        destination, source = asked.destination(), asked.source
-        most = iterations_at_most(settings, asked.fitted, source.geometry.pixel_size(source.space))
-        work = f"{how}{runs}at most {most} iterations" if most else "similar patches alone"
-        return f"{what}: {work}{each} on {device} ({device.reason}). {destination}"
-
     def _look_at_noise(self, layer: Any) -> None:
         try:
             camera = self.inputs.camera.values()
@@ -242,10 +254,12 @@ class RestoreWidget(QWidget):
         if look is None:
             self.noise.forget()
         else:
-            self.noise.look(*look, camera)
+            self.noise.look(*look, camera, self.inputs.holes())
 
     def _on_loaded(self, failure: Exception | None) -> None:
-        self._sentence.setText(self._sentence.text().removesuffix(_LOADING))  # also during a run, which has waited
+        self._sentence.setText(
+            self._sentence.text().removesuffix(outlook.LOADING)
+        )  # also during a run, which has waited
         if failure is not None:
             self._broken = (
                 f"PyTorch cannot be loaded: {failure}. Install torch again, as its web site says for this computer."
@@ -253,8 +267,9 @@ class RestoreWidget(QWidget):
             return self._describe()
         return self.form.offer_devices()  # which also describes what a run will do
 
-    def _on_noise(self, noise: Noise | None) -> None:
-        self.form.set_noise(noise)  # also during a run, which has its own settings by then
+    def _on_noise(self, noise: Noise | None, depth: float | None) -> None:
+        self._noise = noise
+        self.form.know(noise, depth)  # also during a run, which has its own settings by then
         self._describe()  # also where the settings are the same, and only the cost waited for the noise
 
     # -- the run ------------------------------------------------------------------------------------------------

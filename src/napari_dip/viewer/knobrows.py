@@ -1,0 +1,147 @@
+"""Rows for knobs: what is automatic is greyed and says so, what was changed is marked and can be taken back."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from magicgui.widgets import create_widget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QWidget
+
+from napari_dip.knobs import Knob
+from napari_dip.settings import presets_for
+from napari_dip.viewer.rows import Rows, tip
+
+AUTOMATIC = "automatic"
+_DECIMALS = 6  # what a float row can hold
+_BACK = 34  # pixels of a button, for the word "auto"
+_GREY = "[automatic='true'] { color: gray }"
+
+
+class KnobRows(Rows):
+    """Rows for knobs by name, each with a button that takes a change back.
+
+    Attributes
+    ----------
+    reset : Signal
+        Carries the name of a knob that is to be automatic again.
+    """
+
+    reset = Signal(str)
+
+    def __init__(self, rows: dict[str, Any]) -> None:
+        self._backs: dict[str, QToolButton] = {}
+        super().__init__(list(rows.values()))
+        self._by_name = rows
+        self.names = tuple(rows)
+        self.setStyleSheet(_GREY)
+
+    def field(self, row: Any) -> QWidget:
+        """The field with its button beside it."""
+        back = self._backs[row.name] = QToolButton()
+        back.setToolTip(tip("Automatic again."))
+        back.setAccessibleName(f"{row.label}: automatic again")
+        back.setAutoRaise(True)
+        back.setFixedWidth(_BACK)
+        back.clicked.connect(partial(self.reset.emit, row.name))
+        return beside(row.native, back)
+
+    def mark(self, name: str, changed: bool, words: str = "") -> None:
+        """Show that a row was changed; or that it is automatic, and what "auto" is in words."""
+        row, back = self._by_name[name], self._backs[name]
+        label = self.label_of(row)
+        font = label.font()
+        font.setBold(changed)
+        label.setFont(font)
+        back.setText("↺" if changed else "auto")
+        back.setEnabled(changed)
+        name_item(row, "" if changed else words)
+        _grey(row.native, not changed)
+
+
+def beside(field: QWidget, button: QWidget) -> QWidget:
+    """A field that takes the room, and a button."""
+    both = QWidget()
+    layout = QHBoxLayout(both)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(2)
+    layout.addWidget(field, stretch=1)
+    layout.addWidget(button)
+    return both
+
+
+def knob_row(name: str, knob: Knob, task: str) -> Any:
+    """A magicgui widget for one knob, with its label and tooltip."""
+    options: dict[str, Any] = {"tooltip": knob.help}
+    annotation: Any = str
+    if name == "preset":
+        options["choices"] = ["auto", *presets_for(task)]
+    elif name == "device":
+        options["choices"] = ["auto", "cpu"]
+    elif knob.kind in ("choice", "choices"):
+        options["choices"] = list(knob.choices)
+    elif knob.kind == "bool":
+        annotation = bool
+    elif knob.kind == "int":
+        annotation, options = int, options | {"min": int(knob.min), "max": int(knob.max), "step": int(knob.step)}
+    elif knob.kind == "float":
+        annotation, options = float, options | {"min": knob.min, "max": knob.max, "step": knob.step}
+    label = name.replace("_", " ").capitalize() + (f" ({knob.unit})" if knob.unit else "")
+    row = create_widget(name=name, label=label, annotation=annotation, options=options)
+    if knob.kind == "float":
+        row.native.setDecimals(_DECIMALS)
+    return row
+
+
+def to_row(value: Any, row: Any) -> Any:
+    """A knob's value as its row holds it: several values as text, which a choice row must also offer."""
+    if isinstance(value, (tuple, list)):
+        value = ", ".join(map(str, value))
+    elif isinstance(row.value, str):
+        value = str(value)
+    if hasattr(row, "choices") and value not in row.choices:
+        offer(row, [*row.choices, value])
+    return value
+
+
+def from_text(name: str, text: str, whole: bool) -> Any:
+    """Read the text of a row: one value, or a tuple of one per scale.
+
+    Raises
+    ------
+    ValueError
+        If it is no whole number where one is needed.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not whole:
+        return parts[0] if len(parts) == 1 else tuple(parts)
+    try:
+        numbers = tuple(int(part) for part in parts)
+    except ValueError:
+        raise ValueError(
+            f"{name}={text!r} is not a whole number: type one, such as 32, or one per scale, such as 16, 32, 64"
+        ) from None
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def offer(row: Any, choices: list[Any]) -> None:
+    """Offer other choices; the one that is chosen stays if it is among them."""
+    name_item(row, "")
+    if list(row.choices) != choices:
+        row.choices = choices
+
+
+def name_item(row: Any, text: str) -> None:
+    """Show a text in place of the choice at hand; none for its plain name."""
+    native = row.native
+    if isinstance(native, QComboBox):
+        for i in range(native.count()):
+            native.setItemText(i, text if text and i == native.currentIndex() else str(native.itemData(i)))
+
+
+def _grey(native: QWidget, grey: bool) -> None:
+    if native.property(AUTOMATIC) != grey:
+        native.setProperty(AUTOMATIC, grey)
+        native.style().unpolish(native)
+        native.style().polish(native)

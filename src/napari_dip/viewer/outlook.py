@@ -1,0 +1,112 @@
+"""What a run would do, before it begins: the sentence above Run, and what speaks against running."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_dip.tasks import TASKS
+from napari_dip.viewer import engine
+
+if TYPE_CHECKING:
+    from napari_dip import Noise
+    from napari_dip.plan import Plan
+
+LOADING = " torch is being loaded; Run waits for it."
+_HOW = {
+    "self-guided": "self-guided (it learns from the image itself)",
+    "prior": "a prior (an untrained network is fitted)",
+    "similar patches": "similar patches alone (no network)",
+}
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a run would do.
+
+    Attributes
+    ----------
+    sentence : str
+        In view; where nothing can be run, what to do first.
+    ready : bool
+        It can be run.
+    why : str
+        Reason for the method, in a sentence.
+    doubt : str
+        Sentence that speaks against running; the user is asked then.
+    """
+
+    sentence: str
+    ready: bool = False
+    why: str = ""
+    doubt: str = ""
+
+
+def doubt_of(task: str, noise: Noise | None, short: bool) -> str:
+    """Sentence that speaks against a run; empty if nothing does.
+
+    Parameters
+    ----------
+    task : str
+    noise : Noise or None
+    short : bool
+        More memory is needed than there is.
+    """
+    if short:
+        return "There is too little memory for it: restore a part of the image, or fewer slices."
+    if TASKS[task].keeps_mean and noise is not None and noise.sigma <= 0 and not noise.warning:
+        return "No noise found: denoising would only blur."
+    return ""
+
+
+def before(inputs: Any, form: Any, asked: Any, waiting: bool) -> Outlook:
+    """What the run that is asked for would do.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it cannot be run; the message says what to do.
+    """
+    layer = inputs.image.value
+    settings, what = form.settings(), f"{inputs.verb(layer)} {inputs.describe()}"
+    inputs.check()
+    if not engine.loaded():
+        return Outlook(f"{what}.{LOADING}", ready=True)
+    from napari_dip.cost import iterations_at_most
+    from napari_dip.machine import choose
+
+    device = choose(settings.device)
+    source = asked.source
+    most = iterations_at_most(settings, asked.fitted, source.geometry.pixel_size(source.space))
+    slices = math.prod(source.shape[: -source.space])
+    form.show_for(most, many=slices > 1 and not source.together)
+    each = " a block" if asked.lazy else ""
+    later = " The method is chosen once the noise is known." if waiting and form.automatic else ""
+    sentence = f"{what}: {work(settings, most)}{each}, on {computer(settings)}.{later} {asked.destination()}"
+    return Outlook(sentence, ready=True, why=f"{form.why} On {device.name}: {device.reason}.")
+
+
+def of_plan(plan: Plan, what: str) -> Outlook:
+    """What a run that is under way does."""
+    from napari_dip.cost import iterations_at_most
+
+    most = iterations_at_most(plan.settings, plan.slices.values.shape[2:], plan.request.voxel_size)
+    sentence = f"{what}: {work(plan.settings, most)}, on {computer(plan.settings)}."
+    return Outlook(sentence, why=f"It is {plan.method.name}, because {plan.method.reason}.")
+
+
+def work(settings: Any, most: int) -> str:
+    """Method and length of a run."""
+    runs = f"{settings.runs} runs, each " if settings.runs > 1 else ""
+    return f"{_HOW[settings.method.name]}" + (f", {runs}at most {most} iterations" if most else "")
+
+
+def computer(settings: Any) -> str:
+    """Device of a run."""
+    from napari_dip.machine import choose
+
+    device = choose(settings.device)
+    if device.name != "cpu":
+        return f"{device.name} ({device.reason})"
+    return "the processor"

@@ -1,0 +1,97 @@
+"""What forms are made of: words that wrap, sections that fold, rows with a label."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+from magicgui.widgets import CheckBox, PushButton
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QWidget
+from superqt import QCollapsible
+
+_LABEL_WIDTH = 96  # pixels, so that the blocks of rows line up
+
+
+def tip(text: str) -> str:
+    """A tooltip that wraps, which Qt does with rich text only."""
+    return f"<qt>{html.escape(text)}</qt>" if text else ""
+
+
+class Text(QLabel):
+    """Words that wrap, and that can be copied."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.setObjectName(name)
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+
+
+class Section(QCollapsible):
+    """Rows that can be folded away, and are at first."""
+
+    def __init__(self, title: str, *parts: QWidget) -> None:
+        super().__init__(title, expandedIcon="▾", collapsedIcon="▸")
+        self.setDuration(0)  # animated, it would fight with the layout around it
+        self.layout().setContentsMargins(0, 0, 0, 0)
+        self.content().layout().setContentsMargins(4, 0, 0, 0)
+        for part in parts:
+            self.addWidget(part)
+
+
+class _Calm(QObject):
+    """The wheel scrolls the panel, and changes a field only where that has been clicked before."""
+
+    def eventFilter(self, field: QObject, event: QEvent) -> bool:
+        """Leave a wheel over a field without focus to what is around it."""
+        if event.type() != QEvent.Type.Wheel or field.hasFocus():  # type: ignore[attr-defined]
+            return False
+        event.ignore()
+        return True
+
+
+class Rows(QWidget):
+    """magicgui widgets below each other, their labels in one column."""
+
+    def __init__(self, rows: list[Any]) -> None:
+        super().__init__()
+        self._lines: dict[str, tuple[QLabel, QWidget]] = {}
+        self._layout = QFormLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        calm = _Calm(self)
+        for row in rows:
+            if isinstance(row.native, QComboBox):  # long names of layers must not widen the dock
+                row.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+                row.native.setMinimumContentsLength(6)
+            label = QLabel("" if isinstance(row, PushButton) else row.label)
+            label.setFixedWidth(_LABEL_WIDTH)
+            label.setWordWrap(True)
+            for part in (label, row.native):
+                part.setToolTip(tip(row.tooltip or ""))
+            row.native.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # not by the wheel
+            row.native.installEventFilter(calm)
+            row.native.setAccessibleName(label.text())
+            label.setBuddy(row.native)
+            field = self.field(row)
+            self._lines[row.name] = label, field
+            self._layout.addRow(label, field)
+            if isinstance(row, PushButton):
+                row.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            if isinstance(row, CheckBox):
+                row.native.setText("")  # the label says it
+
+    def field(self, row: Any) -> QWidget:
+        """The part of a row beside its label."""
+        return row.native
+
+    def label_of(self, row: Any) -> QLabel:
+        """The label of a row."""
+        return self._lines[row.name][0]
+
+    def show_row(self, row: Any, visible: bool) -> None:
+        """Show or hide a row with its label."""
+        for part in self._lines[row.name]:
+            part.setVisible(visible)
