@@ -244,19 +244,17 @@ def test_nan_pixels_count_as_missing(viewer, dock, wait, picture):
     assert np.array_equal(layer.data[np.isfinite(picture)], picture[np.isfinite(picture)])
 
 
-def test_a_second_run_is_refused_with_a_sentence(viewer, dock, wait, picture):
-    viewer.add_image(picture)
+def test_a_second_run_waits_for_the_first_and_says_so(viewer, dock, wait, picture):
+    viewer.add_image(picture, name="cells")
     widget, other = dock(**LONG), dock("Super-resolve")
     widget.run_button.click()
     widget.run()  # the same widget: nothing happens
     other.run_button.click()
-    assert "another restoration is running" in status(other)
+    assert status(other) == "Waiting for 'cells' to finish (1 in the queue)."
     assert not other.running
     widget.stop()
-    wait(lambda: not widget.running)
-    other.run_button.click()
-    wait(lambda: not other.running)
-    assert "finished" in status(other)
+    wait(lambda: "finished" in status(other))
+    assert restored(viewer)
 
 
 @pytest.mark.parametrize("victim", ["source", "mask", "preview", "all"])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 from magicgui.widgets import ComboBox, PushButton, SpinBox
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Shapes
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_dip.tasks import TASKS
-from napari_dip.viewer import layers, masks
+from napari_dip.viewer import layers, masks, regions
 from napari_dip.viewer.arguments import Camera, known_of, said_by
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.layers import Selection, Source
@@ -57,6 +58,7 @@ class Inputs(QWidget):
         self._row = TASKS[task]
         self._build()
         self._painted: list[Any] = []  # events of the mask that is followed
+        self._drawn: list[Any] = []  # and those of the part
         self._strokes = 0
         self.mask.changed.connect(self._watch_mask)
         self._finder = Background()
@@ -65,6 +67,8 @@ class Inputs(QWidget):
         for row in self._watched():
             row.changed.connect(self._tell)
         self.new_mask.changed.connect(self._add_mask)
+        self.part.changed.connect(self._draw_part)
+        self.part.changed.connect(self._watch_part)
         self.find_button.changed.connect(self.find_bad_pixels)
         self.target.continued.connect(self._on_continued)
         self.target.said.connect(self.said)
@@ -81,14 +85,21 @@ class Inputs(QWidget):
             "channels or frames that have their structure in common. A volume is restored as one: its last three axes "
             "are space, and the scale of the layer says how coarse they are.",
         )
+        self.part = ComboBox(
+            name="part",
+            label="Part",
+            choices=self._parts,
+            tooltip="Try on a part first: what is in view, or a rectangle on a Shapes layer. The result is a "
+            "small layer in its place; Apply to all restores the rest.",
+        )
         self.target = Target(self._task)
         self.mask = ComboBox(
             name="mask",
             label="Missing pixels",
             choices=self._masks,
             nullable=True,
-            tooltip="A Labels layer that marks missing pixels; it may have another scale, offset or fewer axes. "
-            "NaN and infinite pixels always count as missing.",
+            tooltip="A Labels or Shapes layer that marks missing pixels; it may have another scale, offset or "
+            "fewer axes. NaN and infinite pixels always count as missing.",
         )
         self.label = SpinBox(
             name="label", label="Which label (0 = all)", min=0, max=2**31 - 1, tooltip="The label that means missing."
@@ -111,7 +122,7 @@ class Inputs(QWidget):
             nullable=True,
             tooltip="The image that serves as the code: as large as the restored one, pixel on pixel.",
         )
-        self._what = Rows([self.image, self.level, self.where])
+        self._what = Rows([self.image, self.level, self.where, self.part])
         painted = [self.new_mask] if self._row.fills_holes else []
         self._rows = Rows([self.mask, self.label, *painted, self.find_button, self.guide])
         self.camera = Camera()
@@ -127,7 +138,17 @@ class Inputs(QWidget):
 
     def _watched(self) -> list[Any]:
         """The rows whose change is told."""
-        chosen = [self.image, self.level, self.where, self.target, self.mask, self.label, self.guide, self.camera]
+        chosen = [
+            self.image,
+            self.level,
+            self.where,
+            self.part,
+            self.target,
+            self.mask,
+            self.label,
+            self.guide,
+            self.camera,
+        ]
         return [*chosen, *self.known.values()]
 
     def _tell(self) -> None:
@@ -137,8 +158,18 @@ class Inputs(QWidget):
         """Follow what is painted on the mask, and on no other."""
         for emitter in self._painted:
             emitter.disconnect(self._on_painted)
-        self._painted = [] if mask is None else [mask.events.paint, mask.events.set_data]
+        painted = mask is not None and getattr(mask.events, "paint", mask.events.data)  # shapes are not painted
+        self._painted = [painted, mask.events.set_data] if mask is not None else []
         for emitter in self._painted:
+            emitter.connect(self._on_painted)
+
+    def _watch_part(self) -> None:
+        """Follow what is drawn on the Shapes layer of the part, and on no other."""
+        part = self.part.value  # maybe another one by now
+        for emitter in self._drawn:
+            emitter.disconnect(self._on_painted)
+        self._drawn = [] if isinstance(part, str) or part is None else [part.events.data, part.events.highlight]
+        for emitter in self._drawn:
             emitter.connect(self._on_painted)
 
     def _on_painted(self, event: Any = None) -> None:
@@ -149,7 +180,7 @@ class Inputs(QWidget):
 
     def reset_choices(self) -> None:
         """Offer the layers that there are."""
-        for row in (self.image, self.mask, self.guide):
+        for row in (self.image, self.part, self.mask, self.guide):
             row.reset_choices()
         for known in self.known.values():
             known.reset_choices()
@@ -173,7 +204,12 @@ class Inputs(QWidget):
         return [IN_VIEW, ALL_SLICES, *([TOGETHER] if axes == 3 and not layer.rgb else []), *volumes]
 
     def _masks(self, _: Any = None) -> list[tuple[str, Any]]:
-        return [(layer.name, layer) for layer in self._viewer.layers if isinstance(layer, Labels)]
+        return [(layer.name, layer) for layer in self._viewer.layers if isinstance(layer, (Labels, Shapes))]
+
+    def _parts(self, _: Any = None) -> list[tuple[str, Any]]:
+        shapes = [layer for layer in self._viewer.layers if isinstance(layer, Shapes)]
+        drawn = [(f"rectangle on '{layer.name}'", layer) for layer in shapes]
+        return [*((each, each) for each in (regions.WHOLE, regions.IN_VIEW, regions.DRAW)), *drawn]
 
     def no_image(self) -> str:
         """Advice while none is chosen."""
@@ -195,7 +231,7 @@ class Inputs(QWidget):
         self.target.setVisible(self.large)
         if self.large:
             self.target.propose(layer, self.selection())
-        self._rows.show_row(self.label, self.mask.value is not None)
+        self._rows.show_row(self.label, isinstance(self.mask.value, Labels))
         self._rows.show_row(self.guide, guide)
         self.find_button.enabled = layer is not None and not self._finder.waiting
         for known in self.known.values():
@@ -225,7 +261,49 @@ class Inputs(QWidget):
         """The chosen slices, not read yet."""
         layer = self.image.value
         layers.check_source(layer)
-        return layers.select(layer, where=self.place(), level=self._level_of(layer), space=self.space)
+        chosen = {"where": self.place(), "level": self._level_of(layer), "space": self.space}
+        return layers.select(layer, **chosen, window=self.window())
+
+    def window(self) -> tuple[slice, slice] | None:
+        """The part to restore, along y and x; None for all of it, and where none is drawn yet."""
+        try:
+            return self._part_drawn()
+        except ValueError:  # which `check` raises too
+            return None
+
+    def _part_drawn(self) -> tuple[slice, slice] | None:
+        layer, part = self.image.value, self.part.value
+        if part in (regions.WHOLE, regions.DRAW) or layer is None:
+            return None
+        level = self._level_of(layer)
+        if part == regions.IN_VIEW:
+            return regions.window_in_view(layer, level)
+        return regions.window_of(layers.select(layer, level=level), part)
+
+    def choose_all(self) -> None:
+        """Choose every slice, and all of each."""
+        self.part.value = regions.WHOLE
+        if self.where.value == IN_VIEW and self.image.value.ndim > 2:
+            self.where.value = ALL_SLICES
+        if self.where.value == VOLUME and self.image.value.ndim > 3:
+            self.where.value = ALL_VOLUMES
+
+    def beyond(self) -> str:
+        """Words on what there is besides what is chosen; empty if nothing is."""
+        layer = self.image.value
+        selected = [each for each in self._viewer.layers.selection if each in self.image.choices]
+        if len(selected) > 1 and layer in selected:
+            return f"the {len(selected)} selected layers"
+        if layer is None or (self.window() is None and self.selection().shape == select_all(layer, self.space).shape):
+            return ""
+        slices = math.prod(layer.data.shape[: layer.ndim - self.space]) if not layer.multiscale else 1
+        return f"all of '{layer.name}'" + (f" ({slices} slices)" if slices > 1 else "")
+
+    def all_layers(self) -> list[Any]:
+        """The selected images, if the one that is chosen is among them; else that one."""
+        chosen = [layer for layer in self._viewer.layers if layer in self._viewer.layers.selection]
+        images = [layer for layer in chosen if layer in self.image.choices]
+        return images if self.image.value in images else [self.image.value]
 
     @property
     def large(self) -> bool:
@@ -266,7 +344,8 @@ class Inputs(QWidget):
         self.continued.emit({**asked["changes"], "residual": asked.get("residual", False)})
 
     def check(self) -> None:
-        """Raise a `ValueError` that says what to do where nothing would come of a run."""
+        """Raise a `ValueError` that says what to do first, where nothing would come of a run."""
+        self._part_drawn()
         layer, mask = self.image.value, self.mask.value
         integer = layer.dtype.kind != "f"  # else NaN pixels are missing too
         if self._row.fills_holes and integer and mask is not None and masks.is_empty(mask, self.label.value or None):
@@ -280,7 +359,8 @@ class Inputs(QWidget):
         layers.check_source(layer)
         index = self.index_in_view()
         key = (id(layer), id(layer.data), self._level_of(layer), index, id(mask), mask is not None and self.label.value)
-        key = (*key, self._strokes)
+        window = self.window()
+        key = (*key, self._strokes, window and [(each.start, each.stop) for each in window])
         return key, self._reader(index, size=_LOOKED_AT)
 
     def holes(self) -> Callable[[], Source] | None:
@@ -310,8 +390,9 @@ class Inputs(QWidget):
             raise ValueError("Choose a Labels layer that marks what is missing, or press 'New mask to paint on'.")
         if mask is None:
             return "Fill the NaN pixels (choose or add a mask for others) of"
-        which = f"label {self.label.value}" if self.label.value else "every label"
-        return f"Fill what {which} of '{mask.name}' marks in"
+        which = f"label {self.label.value} of " if self.label.value else "every label of "
+        which = which if isinstance(mask, Labels) else ""
+        return f"Fill what {which}'{mask.name}' marks in"
 
     def describe(self) -> str:
         """The chosen layer, its slice and its pixels, in words."""
@@ -319,10 +400,10 @@ class Inputs(QWidget):
         where = ""
         if layer.ndim > 2:
             where = f" ({self._slice_in_view(layer) if self.where.value == IN_VIEW else self.where.value})"
-        data = layer.data[self.level.value] if layer.multiscale else layer.data
-        shape = tuple(data.shape[: layer.ndim])
+        shape = self.selection().shape
         shape = shape if self.where.value in (ALL_SLICES, ALL_VOLUMES, TOGETHER) else shape[-self.space :]
-        return f"'{layer.name}'{where}, {' x '.join(map(str, shape))} pixels of {layer.dtype}"
+        part = "a part of " if self.window() else ""
+        return f"{part}'{layer.name}'{where}, {' x '.join(map(str, shape))} pixels of {layer.dtype}"
 
     def _slice_in_view(self, layer: Any) -> str:
         index = self.index_in_view()
@@ -335,10 +416,26 @@ class Inputs(QWidget):
 
     def _reader(self, where: Any, space: int = 2, size: int | None = None) -> Callable[[], Source]:
         layer = self.image.value
-        selection = layers.select(layer, where=where, level=self._level_of(layer), space=space, size=size)
+        part = {"window": self.window(), "size": size}
+        selection = layers.select(layer, where=where, level=self._level_of(layer), space=space, **part)
         return partial(_read, selection, self.mask.value, self.label.value or None, self._viewer)
 
     # -- masks --------------------------------------------------------------------------------------------------
+
+    def _draw_part(self, part: Any) -> None:
+        """A new Shapes layer to draw the part on, where the user wants to draw one."""
+        if part != regions.DRAW:
+            return
+        layer = self.image.value
+        if layer is None:
+            self.part.value = regions.WHOLE
+            return self.said.emit(self.no_image(), True)
+        place = layers.geometry_of(layer).last(2)
+        shapes = layers.show_shapes(self._viewer, place, f"{layer.name} part")
+        shapes.mode = "add_rectangle"
+        self._viewer.layers.selection.active = shapes
+        self.part.value = shapes
+        return self.said.emit(f"Draw a rectangle around what is to be tried in '{layer.name}'.", False)
 
     def _add_mask(self) -> None:
         """A new, empty Labels layer over the image, ready to be painted on."""
@@ -399,6 +496,11 @@ def images_in(viewer: Any) -> list[tuple[str, Any]]:
     top_down = list(viewer.layers)[::-1]
     images = [layer for layer in top_down if isinstance(layer, Image) and not is_by_product(layer)]
     return [(layer.name, layer) for layer in sorted(images, key=lambda layer: not layer.visible)]
+
+
+def select_all(layer: Any, space: int) -> Selection:
+    """All of a layer at its finest level."""
+    return layers.select(layer, space=space)
 
 
 def _read(selection: Selection, mask: Any, label: int | None, viewer: Any) -> Source:

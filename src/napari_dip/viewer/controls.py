@@ -36,8 +36,8 @@ class Controls(QWidget):
 
     Attributes
     ----------
-    run_asked, more_asked, last_asked : Signal
-        The user wants a run, more iterations, or the last iterate as a layer.
+    run_asked, more_asked, all_asked, last_asked : Signal
+        The user wants a run, more iterations, the rest restored too, or the last iterate as a layer.
     planned : Signal
         Carries the `Plan` of the run that begins.
     progressed : Signal
@@ -49,6 +49,7 @@ class Controls(QWidget):
     run_asked = Signal()
     more_asked = Signal()
     last_asked = Signal()
+    all_asked = Signal()
     planned = Signal(object)
     progressed = Signal(object)
     ended = Signal(object)
@@ -71,6 +72,9 @@ class Controls(QWidget):
         self.more_button = button(account.GO_ON, self.more_asked, "")
         self.more_button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # names may be long
         self.offer_more("")
+        self.all_button = button("Apply to all", self.all_asked, "Restores the rest too, in the same way.")
+        self.all_button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.offer_all("")
         self.last_button = button(
             "Show the last iterate too",
             self.last_asked,
@@ -90,7 +94,7 @@ class Controls(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(buttons)
-        for part in (self.more_button, self._bar, self._status, self.happened):
+        for part in (self.all_button, self.more_button, self._bar, self._status, self.happened):
             layout.addWidget(part)
         self.tell_account([])
         self.show_state()
@@ -195,6 +199,11 @@ class Controls(QWidget):
         self._status.setText(text)
         self._status.setStyleSheet("font-weight: bold" if failed else "")
 
+    def offer_all(self, what: str) -> None:
+        """Say on the button what else can be restored in the same way; hidden where that is nothing."""
+        self.all_button.setText(f"Apply to {what}")
+        self.all_button.setVisible(bool(what))
+
     def ask_first(self, doubt: str) -> None:
         """Say on the button that something speaks against a run."""
         self.run_button.setText("Run anyway" if doubt else "Run")
@@ -221,6 +230,7 @@ class Controls(QWidget):
         self.pause_button.setEnabled(running)
         self.stop_button.setEnabled(running)
         self.more_button.setEnabled(not running and more)
+        self.all_button.setEnabled(not running)
         self.last_button.setEnabled(not running)
         paused = self._job is not None and self._job.paused
         self.pause_button.setText("Resume" if paused else "Pause")

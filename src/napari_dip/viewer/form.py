@@ -331,7 +331,7 @@ class SettingsForm(QWidget):
             self.method_row.value = AUTOMATIC if preset == "auto" else self._filled.method.name
         name_item(self.method_row, f"{AUTOMATIC}: {self._filled.method.name}" if preset == "auto" else "")
         quality, count = self._rows["quality"], int(preset != "auto")
-        self._quality.show_row(quality, len(quality.choices) > 1 and "quality" in there)
+        self._quality.show_row(quality, preset == "auto" or ("quality" in there and len(quality.choices) > 1))
         for block in self._blocks:
             for name in block.names:
                 row = self._rows[name]

@@ -64,9 +64,14 @@ class Job(QObject):
         self._worker: Any = None
 
     @staticmethod
+    def busy() -> bool:
+        """True if a run is under way."""
+        return Job._current is not None and Job._current.running
+
+    @staticmethod
     def check_free() -> None:
         """Raise a `RuntimeError` if another run is under way."""
-        if Job._current is not None and Job._current.running:
+        if Job.busy():
             raise RuntimeError("another restoration is running; stop it, or wait until it is done")
 
     def start(self) -> None:

@@ -246,7 +246,13 @@ def is_lazy(data: Any) -> bool:
 
 
 def select(
-    layer: Any, *, where: str | tuple[int, ...] = ALL, level: int = 0, space: int = 2, size: int | None = None
+    layer: Any,
+    *,
+    where: str | tuple[int, ...] = ALL,
+    level: int = 0,
+    space: int = 2,
+    window: tuple[slice, slice] | None = None,
+    size: int | None = None,
 ) -> Selection:
     """Select a part of an image layer, without reading it.
 
@@ -259,8 +265,10 @@ def select(
         Of a multiscale layer; 0 is the finest.
     space : int
         Number of the last axes that are space: 3 for volumes.
+    window : tuple of slice, optional
+        Only these pixels along y and x.
     size : int, optional
-        Only so many pixels along y and x, in the middle.
+        Only so many pixels along y and x, in the middle of these.
     """
     check_source(layer)
     if layer.ndim < space:
@@ -287,9 +295,11 @@ def select(
         if len(index) != leading or not all(0 <= i < n for i, n in zip(index, shape, strict=False)):
             raise ValueError(f"where={where} must be an index along each leading axis of shape {shape[:leading]}")
         part[:leading] = [slice(int(i), int(i) + 1) for i in index]
+    if window is not None:
+        part[-2:] = window
     if size is not None:
-        starts = [max(0, (n - size) // 2) for n in shape[-2:]]
-        part[-2:] = [slice(s, min(n, s + size)) for s, n in zip(starts, shape[-2:], strict=True)]
+        starts = [max(each.start, (each.start + each.stop - size) // 2) for each in part[-2:]]
+        part[-2:] = [slice(s, min(each.stop, s + size)) for s, each in zip(starts, part[-2:], strict=True)]
     geometry = geometry.cut(tuple(float(each.start) for each in part), (1.0,) * layer.ndim)
     return Selection(data, tuple(part), geometry, layer.name, layer.rgb, space, where == TOGETHER)
 
@@ -340,6 +350,12 @@ def show(
 def show_labels(viewer: Any, marks: np.ndarray, geometry: Geometry, name: str) -> Any:
     """Add a new Labels layer in the place of an image; what the user had selected stays selected."""
     return _add(viewer, viewer.add_labels, marks, geometry, name)
+
+
+def show_shapes(viewer: Any, geometry: Geometry, name: str) -> Any:
+    """Add a new, empty Shapes layer in the place of an image; what the user had selected stays selected."""
+    look = {"face_color": "transparent", "edge_color": "yellow", "ndim": len(geometry.scale)}
+    return _add(viewer, viewer.add_shapes, None, geometry, name, **look)
 
 
 _showing: list[str] = []  # layers that are being added now, and so become active for a moment
@@ -400,6 +416,18 @@ def world_matrix(geometry: Geometry) -> np.ndarray:
     place = geometry.place
     inner = Affine(scale=geometry.scale, translate=geometry.translate, rotate=place["rotate"], shear=place["shear"])
     return np.asarray(place["affine"] @ inner.affine_matrix)
+
+
+def in_pixels_of(geometry: Geometry, other: Any) -> np.ndarray:
+    """Affine matrix (m, n + 1) from pixels of an image with n axes to the last m = min(n, axes) of another layer."""
+    shared = min(len(geometry.scale), other.ndim)
+    points = np.vstack([np.zeros(other.ndim), np.eye(other.ndim)])
+    images = np.array([other.world_to_data(point) for point in points])  # of the origin and the unit vectors
+    linear, offset = (images[1:] - images[0]).T[-shared:, -shared:], images[0, -shared:]
+    to_world = world_matrix(geometry)[-shared - 1 : -1]
+    matrix = linear @ (to_world * np.asarray(unit_ratio(geometry.place["units"], other.units))[:, None])
+    matrix[:, -1] += offset
+    return np.asarray(matrix)
 
 
 def shear_matrix(shear: np.ndarray) -> np.ndarray:

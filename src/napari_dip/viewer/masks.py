@@ -1,4 +1,4 @@
-"""Missing pixels of an image, as a Labels layer marks them: looked up through the world, and read where needed.
+"""Missing pixels of an image, as Labels or Shapes mark them: looked up through the world, and read where needed.
 
 The layers may differ in scale, offset, rotation and units. Labels with fewer axes hold for all slices; of those with
 more, the ones in view are taken. Outside the labels nothing is missing.
@@ -13,10 +13,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from napari.layers import Labels
+from napari.layers import Labels, Shapes
 
 from napari_dip.greys import read_greys
-from napari_dip.viewer.layers import Geometry, Selection, Source, in_layer_units, kind, unit_ratio, world_matrix
+from napari_dip.viewer.layers import Selection, Source, in_layer_units, in_pixels_of, kind
+from napari_dip.viewer.regions import marks_of
 
 _CHUNK = 1024  # pixels along y and x
 
@@ -36,6 +37,8 @@ def align_mask(source: Source, labels: Any, label: int | None, viewer: Any) -> n
     viewer : napari.Viewer
         Tells which labels are in view, where they have more axes than the image.
     """
+    if isinstance(labels, Shapes):
+        return np.broadcast_to(marks_of(source, labels), source.shape)
     marks = _without_greys(_marks(source, labels, label, viewer), labels.name)
     if marks.flat:
         return np.broadcast_to(marks.at(tuple(slice(0, n) for n in source.shape[-2:])), source.shape)
@@ -43,8 +46,10 @@ def align_mask(source: Source, labels: Any, label: int | None, viewer: Any) -> n
 
 
 def is_empty(labels: Any, label: int | None) -> bool:
-    """True if labels in memory mark nothing; of lazy ones that is not looked up."""
+    """True if shapes, or labels in memory, mark nothing; of lazy ones that is not looked up."""
     data = labels.data
+    if isinstance(labels, Shapes):
+        return not data
     if not isinstance(data, np.ndarray):
         return False
     return not (data.any() if label is None else (data == label).any())
@@ -55,6 +60,8 @@ def lazy_mask(selection: Selection, labels: Any, label: int | None, viewer: Any,
 
     What is painted afterwards is of no matter to it. A `blank` one, an array, has the shape alone, and takes nothing.
     """
+    if isinstance(labels, Shapes):
+        return marks_of(selection, labels).astype(np.uint8)
     marks = _marks(selection, labels, label, viewer)
     if blank:
         return np.broadcast_to(np.uint8(0), selection.shape[-2:] if marks.flat else selection.shape)
@@ -140,7 +147,7 @@ def _marks(source: Source | Selection, labels: Any, label: int | None, viewer: A
     if more:
         position = labels.world_to_data(in_layer_units(viewer, labels, viewer.dims.point))
         data = data[tuple(min(max(0, round(p)), n - 1) for p, n in zip(position[:more], data.shape, strict=False))]
-    return _Marks(data, label, _pixels_to_labels(source.geometry, labels))
+    return _Marks(data, label, in_pixels_of(source.geometry, labels))
 
 
 def _without_greys(marks: _Marks, name: str) -> _Marks:
@@ -152,18 +159,6 @@ def _without_greys(marks: _Marks, name: str) -> _Marks:
         return marks
     warnings.warn(f"mask '{name}' {greys}; choose a label for another choice", stacklevel=4)
     return replace(marks, level=level)
-
-
-def _pixels_to_labels(geometry: Geometry, labels: Any) -> np.ndarray:
-    """Affine matrix (m, n + 1) from pixels of an image with n axes to the last m = min(n, labels.ndim) of labels."""
-    shared = min(len(geometry.scale), labels.ndim)
-    points = np.vstack([np.zeros(labels.ndim), np.eye(labels.ndim)])
-    images = np.array([labels.world_to_data(point) for point in points])  # of the origin and the unit vectors
-    linear, offset = (images[1:] - images[0]).T[-shared:, -shared:], images[0, -shared:]
-    to_world = world_matrix(geometry)[-shared - 1 : -1]
-    matrix = linear @ (to_world * np.asarray(unit_ratio(geometry.place["units"], labels.units))[:, None])
-    matrix[:, -1] += offset
-    return np.asarray(matrix)
 
 
 def _chunks(n: int) -> tuple[int, ...]:

@@ -76,14 +76,14 @@ def before(inputs: Any, form: Any, asked: Any, waiting: bool) -> Outlook:
     from napari_dip.cost import iterations_at_most
     from napari_dip.machine import choose
 
-    device = choose(settings.device)
+    destination, device = asked.destination(), choose(settings.device)
     source = asked.source
     most = iterations_at_most(settings, asked.fitted, source.geometry.pixel_size(source.space))
     slices = math.prod(source.shape[: -source.space])
     form.show_for(most, many=slices > 1 and not source.together)
     each = " a block" if asked.lazy else ""
     later = " The method is chosen once the noise is known." if waiting and form.automatic else ""
-    sentence = f"{what}: {work(settings, most)}{each}, on {computer(settings)}.{later} {asked.destination()}"
+    sentence = f"{what}: {work(settings, most)}{each}, on {computer(settings)}.{later} {destination}"
     return Outlook(sentence, ready=True, why=f"{form.why} On {device.name}: {device.reason}.")
 
 

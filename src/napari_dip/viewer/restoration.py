@@ -55,6 +55,8 @@ class Asked:
         The code for ``code="guide"``, of the size of the result, or of a slice of it.
     where : "all", "together" or tuple of int
         The slices of the layer that the source is.
+    window : tuple of slice, or None
+        Part of these along y and x that the source is; None for all of it.
     resume : Result or None
         To go on from; a run over blocks goes on in its file.
     knobs : dict
@@ -74,6 +76,7 @@ class Asked:
     mask_name: str | None = None
     guide: Any = None
     where: str | tuple[int, ...] = layers.ALL
+    window: tuple[slice, slice] | None = None
     resume: Result | None = None
 
     @property
@@ -84,7 +87,7 @@ class Asked:
     @property
     def name(self) -> str:
         """Name of the restored layer."""
-        return f"{self.source.name} {TASKS[self.task].done}"
+        return f"{self.source.name} {TASKS[self.task].done}" + (" (part)" if self.window else "")
 
     @property
     def knobs_here(self) -> dict[str, Any]:

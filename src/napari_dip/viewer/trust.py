@@ -211,13 +211,20 @@ def truth_for(restoration: Asked, truth: Any) -> Any:
     source = restoration.source
     axes = len(source.geometry.scale)
     where = restoration.where if truth.ndim == axes else layers.ALL
-    chosen = layers.select(truth, where=where, space=min(source.space, truth.ndim))
+    chosen = layers.select(truth, where=where, space=min(source.space, truth.ndim), window=_fine(restoration))
     if restoration.lazy:
         return chosen.array
     image = chosen.read().image
     if truth.ndim < axes:  # one plane for the slice that was restored
         image = image.reshape((1,) * (axes - truth.ndim) + image.shape)
     return np.asarray(image)
+
+
+def _fine(restoration: Asked) -> tuple[slice, ...] | None:
+    """The part of a truth, on the grid of the result, that a restoration is of."""
+    factors = (restoration.factor or (1, 1))[-2:]
+    window = restoration.window
+    return window and tuple(slice(f * each.start, f * each.stop) for f, each in zip(factors, window, strict=True))
 
 
 def _switch(text: str, tooltip: str) -> QCheckBox:

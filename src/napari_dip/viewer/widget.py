@@ -23,6 +23,7 @@ from napari_dip.viewer.live import Live
 from napari_dip.viewer.maps import Findings, Finished, show_maps
 from napari_dip.viewer.noise import NoiseSentence
 from napari_dip.viewer.outlook import Outlook
+from napari_dip.viewer.queue import RUNNING, Entry, QueuePanel, queue, waiting_for
 from napari_dip.viewer.record_panel import RecordPanel
 from napari_dip.viewer.repeat import CopyButton
 from napari_dip.viewer.restoration import METADATA, Asked, Restoration
@@ -78,6 +79,7 @@ class RestoreWidget(QWidget):
         self.live = Live(self._viewer)
         self.trust = TrustPanel(self._viewer, self.task)
         self.curve = CurvePanel(self._viewer, self.live)
+        self.queue = QueuePanel()
         self.controls = Controls()
         self.run_button, self.stop_button = self.controls.run_button, self.controls.stop_button
         self.pause_button, self.more_button = self.controls.pause_button, self.controls.more_button
@@ -98,7 +100,8 @@ class RestoreWidget(QWidget):
             Section("Settings as a file", self.files),
         )
         self._chosen_before = (self.inputs, self.noise, self.form, *folded)
-        for part in (*self._chosen_before, self.trust, self.curve, Section("Record", self.record)):
+        record = Section("Record", self.record)
+        for part in (*self._chosen_before, self.trust, self.curve, self.queue, record):
             inside.addWidget(part)
         inside.addStretch()
         self._scroll = QScrollArea()
@@ -152,6 +155,7 @@ class RestoreWidget(QWidget):
         self.cost.told.connect(self._tell_doubt)
         self.controls.run_asked.connect(self.run)
         self.controls.more_asked.connect(self.more)
+        self.controls.all_asked.connect(self.apply_to_all)
         self.controls.last_asked.connect(self._show_last)
         self.controls.planned.connect(self._on_planned)
         self.controls.progressed.connect(self._on_progress)
@@ -225,6 +229,7 @@ class RestoreWidget(QWidget):
         self._sentence.setToolTip(tip(self._outlook.why))
         self.run_button.setEnabled(ready)
         self.controls.ask_first(doubt)
+        self.controls.offer_all(self.inputs.beyond() if ready else "")
 
     def _on_planned(self, plan: Plan) -> None:
         """Show the plan of the run that begins, which knows all slices and the depth of their holes."""
@@ -290,14 +295,34 @@ class RestoreWidget(QWidget):
         return self.controls.fraction
 
     def run(self) -> None:
-        """Restore the chosen layer with the settings of the form."""
-        self._start(partial(self._asked, read=True))
+        """Restore the chosen layer with the settings of the form, or wait for what runs elsewhere."""
+        if not self.running:
+            self._enqueue(self.inputs.image.value, partial(self._asked, read=True))
 
     def more(self) -> None:
         """Go on with the last run, for as many iterations as the form says."""
-        if self._last is not None:
-            restoration, result, _ = self._last
-            self._start(lambda: restoration.continued(result, self.form.settings().iterations))
+        if self._last is not None and not self.running:
+            restoration, result, layer = self._last
+            self._enqueue(layer, lambda: restoration.continued(result, self.form.settings().iterations))
+
+    def apply_to_all(self) -> None:
+        """Restore every slice, and all of each, of the selected layers or the one that is chosen."""
+        for layer in self.inputs.all_layers():
+            self._enqueue(layer, partial(self._all_of, layer))
+
+    def _all_of(self, layer: Any) -> Any:
+        self.inputs.image.value = layer
+        self.inputs.choose_all()
+        return self._asked(read=True)
+
+    def _enqueue(self, layer: Any, make: Any) -> None:
+        """Begin a run, or have it wait for those before it."""
+        if self.running and not queue().of(RUNNING):
+            return  # with a noise-only control
+        entry = Entry(self, getattr(layer, "name", ""), partial(self._start, make))
+        queue().add(entry)
+        if waiting := waiting_for(entry):
+            self.controls.say(waiting)
 
     def stop(self) -> None:
         """End the run within an iteration and keep what there is."""
@@ -308,9 +333,10 @@ class RestoreWidget(QWidget):
         states = () if self._last is None else getattr(self._last[1], "states", ())  # of blocks Run goes on
         return any(state is not None and state.iteration for state in states)  # similar patches have no iterations
 
-    def _start(self, make: Any) -> None:
+    def _start(self, make: Any) -> bool:
+        """Begin a run; False if it cannot, which is said."""
         if self.running:
-            return
+            return False
         try:
             restoration: Restoration | Stream = make()
             wanted, moments = self.trust.wanted(restoration), self.curve.moments_of(restoration)
@@ -321,7 +347,7 @@ class RestoreWidget(QWidget):
             self.controls.start(f"{TASKS[self.task].title} '{restoration.source.name}'", steps)
         except (ValueError, TypeError, RuntimeError) as error:
             self._say(str(error), failed=True)
-            return
+            return False
         self.curve.begin(restoration, moments)
         self._failed_with = None
         if self.noise.waiting:
@@ -329,6 +355,7 @@ class RestoreWidget(QWidget):
         self.controls.tell_account([])
         self.trust.tell(Findings())
         self._show_state()
+        return True
 
     def _asked(self, read: bool) -> Any:
         """The run that the form asks for: with the pixels of now; or unread, to say what it would do."""
@@ -340,6 +367,7 @@ class RestoreWidget(QWidget):
             "mask_name": None if mask is None else mask.name,
             "guide": inputs.guide_pixels(read) if self.form.wants_guide else None,
             "where": inputs.place(),
+            "window": inputs.window(),
         }
         if inputs.large:
             hidden = inputs.lazy_mask(blank=not read)
@@ -370,6 +398,7 @@ class RestoreWidget(QWidget):
             self._describe()
             if restoration is not None:
                 self.curve.end()
+                queue().ended(self, failed=outcome.value is None)
 
     def _show(self, restoration: Restoration | Stream, finished: Finished) -> None:
         result: Any = finished.result
@@ -468,6 +497,7 @@ class RestoreWidget(QWidget):
         """End the run, and keep what there is, when closing the dock takes the widget out of its parent."""
         handled: bool = super().event(event)
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            queue().leave(self)
             self.stop()
         return handled
 

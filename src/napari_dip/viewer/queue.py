@@ -1,0 +1,136 @@
+"""The queue: restorations that are done, running, waiting or failed, of all docks together, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtWidgets import QWidget
+
+from napari_dip.viewer.controls import button
+from napari_dip.viewer.job import Job
+from napari_dip.viewer.rows import Section, Text
+
+WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
+_KEPT = 20  # of those that are over
+_RETRY = 300  # ms until it is seen whether a run of a script is over
+
+
+@dataclass(eq=False)
+class Entry:
+    """A restoration in the queue.
+
+    Attributes
+    ----------
+    owner : QWidget
+        The dock that runs it.
+    name : str
+        Of the layer that is restored.
+    begin : callable
+        Begins it, and returns whether it could.
+    state : str
+    """
+
+    owner: QWidget
+    name: str
+    begin: Callable[[], bool]
+    state: str = WAITING
+
+
+class Queue(QObject):
+    """Begins what waits, first come first served."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries: list[Entry] = []
+        self._retry = QTimer(self)
+        self._retry.setSingleShot(True)
+        self._retry.setInterval(_RETRY)
+        self._retry.timeout.connect(self._next)
+
+    def of(self, *states: str) -> list[Entry]:
+        """Entries in one of these states."""
+        return [each for each in self.entries if each.state in states]
+
+    def add(self, entry: Entry) -> None:
+        """Begin it, now or when what is before it is over."""
+        over = self.of(DONE, FAILED)
+        for each in over[: max(0, len(over) - _KEPT)]:
+            self.entries.remove(each)
+        self.entries.append(entry)
+        self._next()
+
+    def ended(self, owner: QWidget, failed: bool) -> None:
+        """Take note of the end of the run of a dock, and begin the next one."""
+        for each in self.of(RUNNING):
+            if each.owner is owner:
+                each.state = FAILED if failed else DONE
+        self.changed.emit()
+        QTimer.singleShot(0, self._next)
+
+    def empty(self) -> None:
+        """Forget all but what runs."""
+        self.entries = self.of(RUNNING)
+        self.changed.emit()
+
+    def leave(self, owner: QWidget) -> None:
+        """Forget what waits for a dock that is closed."""
+        self.entries = [each for each in self.entries if each.owner is not owner or each.state != WAITING]
+        self.changed.emit()
+
+    def _next(self) -> None:
+        waiting = self.of(WAITING)
+        if not waiting or self.of(RUNNING):
+            return self.changed.emit()
+        if Job.busy():  # with the run of a script, or a noise-only control
+            self._retry.start()
+            return self.changed.emit()
+        waiting[0].state = RUNNING
+        if not waiting[0].begin():
+            waiting[0].state = FAILED
+            QTimer.singleShot(0, self._next)
+        return self.changed.emit()
+
+
+@cache
+def queue() -> Queue:
+    """The one queue of the process."""
+    return Queue()
+
+
+class QueuePanel(Section):
+    """What the queue holds, where that is more than the run of this dock."""
+
+    def __init__(self) -> None:
+        super().__init__("Queue")
+        self._text = Text("queue")
+        self.empty_button = button("Empty the queue", queue().empty, "What waits is not begun. What runs goes on.")
+        for part in (self._text, self.empty_button):
+            self.addWidget(part)
+        queue().changed.connect(self._show)
+        self._show()
+
+    @property
+    def told(self) -> str:
+        """A line for each entry."""
+        return self._text.text()
+
+    def _show(self) -> None:
+        entries, waiting = queue().entries, len(queue().of(WAITING))
+        self.setText(f"Queue ({waiting} waiting)" if waiting else "Queue")
+        self._text.setText("\n".join(f"{each.state}: {each.name}" for each in entries))
+        self.setVisible(len(entries) > 1)
+
+
+def waiting_for(entry: Any) -> str:
+    """Sentence on an entry that waits; empty once it has begun."""
+    if entry.state != WAITING:
+        return ""
+    running, waiting = queue().of(RUNNING), queue().of(WAITING)
+    first = f"'{running[0].name}'" if running else "another run"
+    return f"Waiting for {first} to finish ({len(waiting)} in the queue)."

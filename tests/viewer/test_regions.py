@@ -1,0 +1,101 @@
+"""Try on a part, then on all; shapes as masks; and a queue of what is to be done."""
+
+import numpy as np
+import pytest
+
+from napari_dip.viewer import layers, masks, regions
+from napari_dip.viewer.queue import WAITING, queue
+from napari_dip.viewer.restoration import METADATA
+from tests.viewer.docks import LONG, restored
+
+CORNERS = np.array([[2.0, 3.0], [2.0, 21.0], [18.0, 21.0], [18.0, 3.0]])  # of a rectangle, in pixels
+
+
+@pytest.fixture
+def cells(viewer, picture):
+    place = {"scale": (0.2, 0.3), "translate": (5, 6), "units": ("um", "um")}
+    return viewer.add_image(picture, name="cells", **place)
+
+
+def draw(viewer, layer, corners=CORNERS):
+    """A rectangle over an image, in a Shapes layer of another scale."""
+    world = [[5 + 0.2 * y, 6 + 0.3 * x] for y, x in corners]
+    shapes = viewer.add_shapes([np.array(world) / 0.1], scale=(0.1, 0.1), units=("um", "um"), name="part")
+    viewer.layers.selection.active = layer
+    return shapes
+
+
+def test_a_part_is_tried_and_lies_in_its_place_then_all_is_restored(viewer, dock, wait, cells):
+    widget = dock()
+    widget.inputs.part.value = draw(viewer, cells)
+    assert "16 x 18 pixels" in widget._sentence.text()
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    (part,) = restored(viewer)
+    assert part.name == "cells denoised (part)"
+    assert part.data.shape == (16, 18)
+    assert np.allclose(part.data_to_world((0, 0)), cells.data_to_world((2, 3)))
+    assert np.allclose(part.scale, cells.scale)
+    assert widget.controls.all_button.text() == "Apply to all of 'cells'"
+    widget.controls.all_button.click()
+    wait(lambda: len(restored(viewer)) == 2 and not widget.running)
+    assert restored(viewer)[1].data.shape == cells.data.shape
+
+
+def test_run_waits_for_a_rectangle_to_be_drawn(viewer, dock, cells):
+    widget = dock()
+    widget.inputs.part.value = regions.DRAW
+    assert "Draw a rectangle" in widget._sentence.text()
+    assert not widget.run_button.isEnabled()
+    shapes = widget.inputs.part.value
+    assert viewer.layers.selection.active == shapes
+    shapes.add_rectangles(CORNERS)
+    assert widget.run_button.isEnabled()
+
+
+def test_all_slices_and_the_selected_layers_wait_in_the_queue(viewer, dock, wait, picture):
+    stack = viewer.add_image(np.stack([picture, picture + 1]), name="stack")
+    other = viewer.add_image(picture, name="other")
+    viewer.layers.selection = {stack, other}
+    widget = dock()
+    widget.inputs.image.value = stack
+    assert widget.controls.all_button.text() == "Apply to the 2 selected layers"
+    queue().empty()
+    widget.controls.all_button.click()
+    assert widget.queue.told == "running: stack\nwaiting: other"
+    wait(lambda: len(restored(viewer)) == 2 and not widget.running)
+    assert widget.queue.told == "done: stack\ndone: other"
+    assert [layer.data.shape for layer in restored(viewer)] == [(2, *picture.shape), picture.shape]
+
+
+def test_the_queue_is_emptied_at_once_and_what_runs_goes_on(viewer, dock, wait, picture):
+    first, second = viewer.add_image(picture, name="a"), viewer.add_image(picture, name="b")
+    viewer.layers.selection = {first, second}
+    widget = dock(**LONG)
+    widget.inputs.image.value = first
+    widget.apply_to_all()
+    widget.queue.empty_button.click()
+    assert not queue().of(WAITING)
+    assert widget.running
+    widget.stop()
+    wait(lambda: not widget.running)
+    assert len(restored(viewer)) <= 1
+
+
+def test_shapes_mark_what_labels_would(viewer, cells):
+    shapes = draw(viewer, cells)
+    missing = masks.align_mask(layers.read(cells), shapes, None, viewer)
+    expected = np.zeros(cells.data.shape, bool)
+    expected[2:19, 3:22] = True
+    assert np.array_equal(missing, expected)
+    part = layers.select(cells, window=(slice(10, 20), slice(0, 24))).read()
+    assert np.array_equal(masks.align_mask(part, shapes, None, viewer), expected[10:])
+
+
+def test_shapes_are_a_mask_of_inpainting(viewer, dock, wait, cells):
+    shapes = draw(viewer, cells, corners=CORNERS / 3)
+    widget = dock("Inpaint")
+    widget.inputs.mask.value = shapes
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    assert restored(viewer)[0].metadata[METADATA]["mask_layer"] == "part"
