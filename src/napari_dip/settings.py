@@ -138,6 +138,8 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
         """Names of the knobs that have an effect beside the others, in the order in which they are shown."""
         kind, table = self._kind, knobs()
         here = {entry.name for owner in (RunKnobs, kind) for entry in fields(owner)} - set(kind.idle)
+        if kind is Prior and self.generator in GENERATORS:
+            here -= {name for read in GENERATORS.values() for name in read} - set(GENERATORS[self.generator])
         return tuple(
             name
             for name in table

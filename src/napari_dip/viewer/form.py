@@ -345,7 +345,7 @@ class SettingsForm(QWidget):
         self.reset_button.setVisible(count > 0)
 
     def _choices(self, name: str) -> list[str]:
-        """What a row may be beside the preset and the method at hand; nothing if that is all it offers."""
+        """Choices of a row beside the preset and the method at hand; none if it offers all it has."""
         preset, method = self._rows["preset"].value, self._filled.method
         if name == "quality":
             names = qualities_of(preset)
@@ -358,7 +358,7 @@ class SettingsForm(QWidget):
         return list(method.takes.get(name, ()) or declared.metadata["knob"].choices)
 
     def _words(self, name: str) -> str:
-        """What "auto" means in a row, as far as that is known before a run."""
+        """Meaning of "auto" in a row, as far as that is known before a run."""
         if self._rows[name].value != "auto":
             return ""
         if name == "device" and engine.loaded():

@@ -1,4 +1,4 @@
-"""What a run would do, before it begins: the sentence above Run, and what speaks against running."""
+"""Outlook on a run before it begins: the sentence above Run, and what speaks against running."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HOW = {
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a run would do.
+    """Plan of a run in words, and whether it can begin.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ def doubt_of(task: str, noise: Noise | None, short: bool) -> str:
 
 
 def before(inputs: Any, form: Any, asked: Any, waiting: bool) -> Outlook:
-    """What the run that is asked for would do.
+    """Outlook on the run that is asked for.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def before(inputs: Any, form: Any, asked: Any, waiting: bool) -> Outlook:
 
 
 def of_plan(plan: Plan, what: str) -> Outlook:
-    """What a run that is under way does."""
+    """Outlook on a run that is under way, by its plan."""
     from napari_dip.cost import iterations_at_most
 
     most = iterations_at_most(plan.settings, plan.slices.values.shape[2:], plan.request.voxel_size)

@@ -104,7 +104,7 @@ def queue() -> Queue:
 
 
 class QueuePanel(Section):
-    """What the queue holds, where that is more than the run of this dock."""
+    """Entries of the queue, where that is more than the run of this dock."""
 
     def __init__(self) -> None:
         super().__init__("Queue")
