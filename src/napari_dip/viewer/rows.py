@@ -1,4 +1,4 @@
-"""What forms are made of: words that wrap, sections that fold, rows with a label."""
+"""Parts of forms: words that wrap, sections that fold, rows with a label."""
 
 from __future__ import annotations
 
