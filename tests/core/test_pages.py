@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -114,13 +115,18 @@ assert faults() <= before + 512, (before, faults())
 
 
 @needs_glibc
-def test_what_the_user_told_the_allocator_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
-    one, before = Run(), held()
-    pages.keep(one)
-    touch_and_free()
-    assert held() - before < 0.3 * LARGE
-    pages.release(one)
+@pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"])
+def test_what_the_user_told_the_allocator_stands(name: str) -> None:
+    told = {**os.environ, name: "131072" if name.startswith("M") else "glibc.malloc.trim_threshold=131072"}
+    code = "from napari_dip.core import pages; assert pages._glibc() is None"
+    subprocess.run([sys.executable, "-c", code], check=True, env=told)
+
+
+@needs_glibc
+def test_what_a_library_tells_the_processes_to_come_is_not_meant_for_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages._configured.cache_clear()
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")  # as Dask does for its workers
+    assert pages._glibc() is not None
 
 
 @needs_glibc

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import platform
 import threading
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 # names and numbers of <malloc.h>
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8
@@ -100,7 +102,21 @@ def trim() -> None:
 
 def _glibc() -> ctypes.CDLL | None:
     """The allocator of glibc; None if there is another, or if the user has configured it."""
-    tunables = os.environ.get("GLIBC_TUNABLES", "")
-    if platform.libc_ver()[0] != "glibc" or "glibc.malloc" in tunables or any(name in os.environ for name in _CHOSEN):
+    if platform.libc_ver()[0] != "glibc" or _configured():
         return None
     return ctypes.CDLL(None)
+
+
+@functools.cache
+def _configured() -> bool:
+    """True if the environment that this process began with configures the allocator, which reads it but then.
+
+    Dask, for one, writes such a variable into that of a process which opens a cluster, for the workers.
+    """
+    try:
+        began = dict(
+            each.partition("=")[::2] for each in Path("/proc/self/environ").read_text(errors="replace").split("\0")
+        )
+    except OSError:
+        began = dict(os.environ)
+    return "glibc.malloc" in began.get("GLIBC_TUNABLES", "") or any(name in began for name in _CHOSEN)
