@@ -12,6 +12,7 @@ import pytest
 
 from napari_dip import Result, denoise, iterate
 from napari_dip.core.methods import coverage, patches, selfguided
+from tests.bad_inputs import QUICK
 from tests.core.tiny import comparisons, picture
 
 SIZE = 24
@@ -201,3 +202,10 @@ def test_slices_at_once_stay_as_they_were_where_their_states_are_too_many_to_be_
     more = restored(in_slice(0, 44), resume=half, at_once=3)
     assert "in slices 0 to 1, counted from 0" in more.stop_reason
     assert np.isfinite(more.image).all()
+
+
+def test_a_device_that_was_found_is_not_called_chosen_by_the_user_later() -> None:
+    first = denoise(picture(20, 20), **{**QUICK, "preset": "denoise-small", "device": "auto"})
+    again = denoise(picture(20, 20), resume=first, progress=False)
+    assert again.device == first.device
+    assert again.record["device"]["reason"] != "chosen by the user"

@@ -179,6 +179,8 @@ def make_plan(
     own.check_parts(plan.request, plan.settings)
     if resume is not None:
         plan = replace(plan, method=Choice(plan.method.name, resume.method.reason))
+        if plan.device.name == resume.device.name:
+            plan = replace(plan, device=resume.device)  # with its reason
         check_resume(resume, plan)
     return plan
 
