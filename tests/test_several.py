@@ -57,6 +57,15 @@ def test_one_that_fails_costs_none_of_the_others(capsys: pytest.CaptureFixture[s
     said = capsys.readouterr().err
     assert "b.tif cannot be read" in said
     assert "missing.tif is not there" in said
+    assert said.splitlines()[-1] == "napari-dip: 2 of 4 images failed, as said above: b.tif, missing.tif"
+
+
+def test_folders_in_a_folder_are_left_out_and_that_is_said() -> None:
+    for name in ("in/a.tif", "in/deep/b.tif", "in/c.zarr/d.tif"):
+        Path("in").mkdir(exist_ok=True)
+        save(name)
+    with pytest.warns(UserWarning, match=r"^folders in in are left out \(in/deep\): name them too$"):
+        assert [source for source, _ in several.jobs(["in"], "out")] == ["in/a.tif", "in/c.zarr"]
 
 
 def test_what_is_there_already_stays() -> None:

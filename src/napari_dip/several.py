@@ -6,6 +6,7 @@ Each is restored as if by a command of its own; one that fails costs none of the
 from __future__ import annotations
 
 import sys
+import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,6 +55,12 @@ def run(args: Namespace, one: Callable[[Namespace], int], stop: Stop) -> int:
         if not args.quiet:
             print(f"napari-dip: {source}, {number} of {len(todo)}", file=sys.stderr)
         statuses.append(one(Namespace(**{**vars(args), "source": source, "target": target})))
+    failed = [source for (source, _), status in zip(todo, statuses, strict=True) if status]
+    if failed and len(todo) > 1:
+        print(
+            f"napari-dip: {len(failed)} of {len(todo)} images failed, as said above: {', '.join(failed)}",
+            file=sys.stderr,
+        )
     return max(statuses)
 
 
@@ -61,9 +68,12 @@ def _images(word: str) -> Iterator[str]:
     """Images that a word of the command names."""
     path = Path(word)
     if path.is_dir() and not is_zarr(path):
-        names = sorted(each for each in path.iterdir() if is_zarr(each) or each.suffix.lower() in READABLE)
+        there = sorted(path.iterdir())
+        names = [each for each in there if is_zarr(each) or each.suffix.lower() in READABLE]
         if not names:
             raise ValueError(f"{word} is a folder without an image; its images end in {', '.join(READABLE)} or .zarr")
+        if folders := [str(each) for each in there if each.is_dir() and each not in names]:
+            warnings.warn(f"folders in {word} are left out ({', '.join(folders)}): name them too", stacklevel=2)
         yield from map(str, names)
     elif not path.exists() and any(sign in path.name for sign in "*?["):  # of a shell that leaves patterns alone
         names = sorted(path.parent.glob(path.name))
