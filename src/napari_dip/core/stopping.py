@@ -19,8 +19,6 @@ import torch
 from torch import Tensor
 
 from napari_dip.core.methods.base import Fitter
-from napari_dip.core.methods.coverage import one_epoch
-from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.core.noise.model import INDEPENDENT
 from napari_dip.core.operators import Compose, Mask
 from napari_dip.core.problem import Problem
@@ -199,9 +197,7 @@ class Epochs(Rule, name="passes"):
     """Stop a self-guided fit when each pixel has been fitted often enough: its step length falls to that end."""
 
     def begin(self, fitter: Fitter) -> None:
-        assert isinstance(fitter, SelfGuidedFitter)
-        self.whole = fitter.whole
-        self._epoch = one_epoch(self.problem.image_shape, fitter.method, self.problem.voxel_size)
+        self.whole, self._epoch = fitter.whole, fitter.epoch
 
     def at_most(self, iterations: int, done: int) -> int:
         if done == self.whole and not self.ended:  # it was stopped over the final image

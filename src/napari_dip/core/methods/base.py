@@ -42,6 +42,8 @@ class Fitter:
         Steps made so far.
     warm : bool
         True if they began from the weights of a neighbour.
+    whole, epoch : int, float
+        Iterations of a whole fit, and of one epoch, in which each pixel is fitted once.
     losses : list of float
         Of all steps, once they are read: reading waits for the GPU.
     observation, iterate : Tensor (1, C, *S), Tensor (1, C, *image)
@@ -55,9 +57,8 @@ class Fitter:
     _generator: Network
 
     def __init__(self, problem: Problem, method: Method, device: str) -> None:
-        self.problem = problem
-        self.method = method
-        self.device = device
+        self.problem, self.method, self.device = problem, method, device
+        self.whole, self.epoch = method.iterations, 1.0
         self.iteration, self.warm = 0, False
         self._losses, self._unread = list[float](), list[Tensor]()
         self.events: list[Event] = []

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import ndimage  # type: ignore[import-untyped]
 from torch import Tensor
 
 from napari_dip.core import pages
@@ -24,6 +23,7 @@ from napari_dip.core.methods.base import Fitter
 from napari_dip.core.methods.coverage import UNDONE, of_patches
 from napari_dip.core.methods.nlridge import COMPARED, by_strips
 from napari_dip.core.methods.refine import COMPARED_NEAR, put_back
+from napari_dip.core.nearest import standing_in
 from napari_dip.core.noise.correlation import autocorrelation_of, plane_of
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.noise.stabilise import Stabiliser
@@ -117,14 +117,6 @@ class PatchesFitter(Fitter):
         memory = max(of_patches(channels, tuple(shape), method, noise, cpu), UNDONE * pixels)
         work = method.refine * COMPARED_NEAR + _SMOOTHEST if method.refine else COMPARED
         return FitCost(int(memory), 0, np.zeros(3), pixels * work)
-
-
-def standing_in(image: npt.NDArray[np.float32], known: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """An image (C, *S) with the nearest known pixel in place of each that is not."""
-    if known.all():
-        return image
-    nearest = [ndimage.distance_transform_edt(~k, return_distances=False, return_indices=True) for k in known]
-    return np.stack([each[tuple(where)] for each, where in zip(image, nearest, strict=True)])
 
 
 def denoised(

@@ -43,12 +43,14 @@ from napari_dip.core.methods.coverage import (
     crop_of,
     grid_of,
     iterations_at_most,
+    one_epoch,
     share_is_sought,
     tiles,
     whole_fit,
 )
-from napari_dip.core.methods.patches import denoised, standing_in
+from napari_dip.core.methods.patches import denoised
 from napari_dip.core.muon import Muon
+from napari_dip.core.nearest import standing_in
 from napari_dip.core.noise.correlation import autocorrelation_of, coloured, every, phases, spectrum
 from napari_dip.core.noise.photons import Stabilised
 from napari_dip.core.pauses import part, without_pauses
@@ -155,14 +157,11 @@ class SelfGuidedFitter(Fitter):
         """Begin, and plan how the step length falls."""
         self._before: Tensor | None = None
         super().begin(state, neighbour, since)
+        shape = self.problem.image_shape, self.method, self.problem.voxel_size
+        self.whole = math.ceil(whole_fit(*shape) * (WARM if self.warm else 1))  # a quarter of it for a warm start
+        self.epoch = one_epoch(*shape)
         last = self._since + self.method.iterations
         self._planned = last if self.method.stop == "iterations" else min(self.whole, last)
-
-    @property
-    def whole(self) -> int:
-        """Iterations of a whole fit: a quarter of them from the weights of a neighbour."""
-        whole = whole_fit(self.problem.image_shape, self.method, self.problem.voxel_size)
-        return math.ceil(whole * (WARM if self.warm else 1))
 
     @torch.no_grad()
     def take_over(self, neighbour: State) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage  # type: ignore[import-untyped]
 
+from napari_dip.core.nearest import standing_in
+
 if TYPE_CHECKING:
     from napari_dip.core.noise.model import Noise
 
@@ -266,9 +268,5 @@ def _heights(values: npt.NDArray[np.float64], noise: Noise, dark: float = 0) -> 
 
 def filled(values: npt.NDArray[np.float64], bad: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     """Each bad pixel replaced by the nearest good one of its plane, which has the same noise; (..., Y, X)."""
-    result = values.copy()
-    for place in np.ndindex(values.shape[:-2]):
-        if bad[place].any() and not bad[place].all():
-            nearest = ndimage.distance_transform_edt(bad[place], return_distances=False, return_indices=True)
-            result[place] = values[place][tuple(nearest)]
-    return result
+    plane = values.shape[-2:]
+    return standing_in(values.reshape(-1, *plane), ~bad.reshape(-1, *plane)).reshape(values.shape)
