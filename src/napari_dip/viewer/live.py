@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import CheckBox, ComboBox, SpinBox
 from qtpy.QtCore import Signal
 
-from napari_dip.viewer.moments import MEMORY
+from napari_dip.viewer.preferences import preference
 from napari_dip.viewer.restoration import Restoration
 from napari_dip.viewer.rows import Rows
 
@@ -46,7 +46,7 @@ class Live(Rows):
             min=0,
             max=1_000_000,
             step=128,
-            value=MEMORY,
+            value=preference("moments_memory"),
             tooltip="For the images of a run that the line of its curve is dragged to; 0 for none.",
         )
         super().__init__([self.preview, self.every, self.kept_as, self.memory])

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from napari_dip import Progress, Result
     from napari_dip.restore import Run
 
-MEMORY = 512  # MB, by default
 DECIBELS = "PSNR (dB)"
 _CODES = 2**16 - 2  # steps from the lowest to the highest value; the code 0 is NaN
 

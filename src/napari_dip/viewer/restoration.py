@@ -15,6 +15,7 @@ from napari_dip.request import unrecorded
 from napari_dip.tasks import TASKS
 from napari_dip.viewer import account, layers
 from napari_dip.viewer.layers import Geometry, Source
+from napari_dip.viewer.preferences import preference
 
 if TYPE_CHECKING:
     from napari_dip import Progress, Result
@@ -92,7 +93,8 @@ class Asked:
     @property
     def knobs_here(self) -> dict[str, Any]:
         """The knobs beside a window: one thread is left to it, for sharing it stalls both at every barrier."""
-        return {**self.knobs, "threads": self.knobs.get("threads") or max(1, _processors() - 1)}
+        wanted = self.knobs.get("threads") or preference("threads")
+        return {**self.knobs, "threads": wanted or max(1, _processors() - 1)}
 
     @property
     def fitted(self) -> tuple[int, ...]:

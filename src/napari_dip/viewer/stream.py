@@ -5,10 +5,8 @@ At no time is all of the layer in memory. A run that was stopped, or killed, goe
 
 from __future__ import annotations
 
-import getpass
 import itertools
 import os
-import tempfile
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from napari_dip.ledger import Ledger
 from napari_dip.tasks import TASKS
 from napari_dip.viewer import account, layers
 from napari_dip.viewer.layers import Geometry, Selection
+from napari_dip.viewer.preferences import zarr_folder
 from napari_dip.viewer.restoration import METADATA, Asked, Forecast
 from napari_dip.zarrs import AXES, Calibration, plain
 
@@ -91,8 +90,7 @@ class Stream(Asked):
     ) -> Generator[BlockProgress, None, Restored]:
         """The run, step by step; of blocks there are neither moments nor snapshots."""
         check(self.source)
-        if self.target.parent == _scratch():
-            self.target.parent.mkdir(mode=0o700, exist_ok=True)
+        what_is_there(self.target)
         return (yield from self._steps(should_stop, interval))
 
     def decides_cost(self, settings: Settings) -> tuple[Any, ...]:
@@ -228,15 +226,17 @@ def check(selection: Selection) -> None:
 
 
 def default_target(layer: Any, selection: Selection, task: str) -> Path:
-    """A name for the result of a layer: beside its file if it has one, else in the temporary folder.
+    """A name for the result of a layer: beside its file if it has one, else in the folder that the preferences name.
 
-    That of a run which can go on, otherwise one that is not taken.
+    That of a run which can go on, otherwise one that is not taken; empty where there is no such folder.
     """
     index = [str(each.start) for each in selection.part if each.stop - each.start == 1]
     whole = selection.shape == tuple(selection.data.shape[: len(selection.shape)])
     words = [layer.name, *([] if whole else index), *(["volume"] if selection.space == 3 else []), TASKS[task].done]
     name = "".join(c if c.isalnum() or c in " -_.+" else "_" for c in " ".join(words))
-    folder = _folder_of(layer, selection) or _scratch()
+    folder = _folder_of(layer, selection) or zarr_folder()
+    if folder is None:
+        return Path()
     names = (f"{name}{number}.ome.zarr" for number in itertools.chain([""], (f" {i}" for i in itertools.count(2))))
     return next(path for path in (folder / each for each in names) if _may_be_written(path))
 
@@ -266,6 +266,11 @@ def what_is_there(target: Path) -> str:
     ValueError
         If something is there that is no run of ours, or there is no such folder.
     """
+    if target == Path():
+        raise ValueError(
+            "Name a file under 'Write to': the image is large, and not from a file beside which the result could lie. "
+            "File > Preferences > napari-dip has a folder for such results."
+        )
     if target.exists():
         found = Ledger(target).record()
         if found is None:
@@ -273,7 +278,7 @@ def what_is_there(target: Path) -> str:
                 f"'{target}' exists, but not from a run of this plugin: name another file under 'Write to'."
             )
         return "It was finished before, in" if found["finished"] else "It goes on with the run in"
-    if not target.parent.is_dir() and target.parent != _scratch():
+    if not target.parent.is_dir():
         raise ValueError(f"'{target.parent}' is not a folder: name another file under 'Write to'.")
     return ""
 
@@ -345,10 +350,6 @@ def _calibration(geometry: Geometry) -> Calibration:
         axes = plain(len(geometry.scale)).axes
     units = tuple("" if unit in ("pixel", "dimensionless") else unit for unit in geometry.place["units"])
     return Calibration(axes=axes, scale=geometry.scale, translation=geometry.translate, units=units)
-
-
-def _scratch() -> Path:
-    return Path(tempfile.gettempdir()) / f"napari-dip-{getpass.getuser()}"
 
 
 def _folder_of(layer: Any, selection: Selection) -> Path | None:

@@ -69,7 +69,10 @@ class Target(Rows):
         if self.value in (self._proposed, Path()):
             self._proposed = default_target(layer, selection, self._task)
             with self.file.changed.blocked():
-                self.value = self._proposed
+                if self._proposed == Path():
+                    self.file.line_edit.value = ""
+                else:
+                    self.value = self._proposed
 
     def continue_run(self, folder: Path) -> None:
         """Choose the file that a run was begun in: the folder, or one that it lies in."""

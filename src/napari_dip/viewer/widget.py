@@ -23,6 +23,7 @@ from napari_dip.viewer.live import Live
 from napari_dip.viewer.maps import Findings, Finished, show_maps
 from napari_dip.viewer.noise import NoiseSentence
 from napari_dip.viewer.outlook import Outlook
+from napari_dip.viewer.preferences import preference
 from napari_dip.viewer.queue import RUNNING, Entry, QueuePanel, queue, waiting_for
 from napari_dip.viewer.record_panel import RecordPanel
 from napari_dip.viewer.repeat import CopyButton
@@ -67,6 +68,8 @@ class RestoreWidget(QWidget):
         self._watch()
         if not engine.loaded():
             self._loader.ask(engine.load)
+        if preference("device") != "auto":
+            self.form.set(device=preference("device"))
         self.reset_choices()
         self._follow_active()
 
@@ -340,7 +343,7 @@ class RestoreWidget(QWidget):
         try:
             restoration: Restoration | Stream = make()
             wanted, moments = self.trust.wanted(restoration), self.curve.moments_of(restoration)
-            pace = {"interval": INTERVAL, "snapshot_every": self.live.every.value}
+            pace = {"interval": preference("preview_interval"), "snapshot_every": self.live.every.value}
             steps = partial(findings.restore, restoration, wanted, moments=moments, **pace)
             self._restoration = restoration
             self.live.end()

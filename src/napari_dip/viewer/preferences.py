@@ -1,0 +1,32 @@
+"""Preferences > napari-dip, as the user set them, or the defaults of the manifest (napari before 0.9 has none)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+#: Name -> heading in the manifest, and default.
+DEFAULTS: dict[str, tuple[str, Any]] = {
+    "device": ("computing", "auto"),
+    "threads": ("computing", 0),
+    "preview_interval": ("window", 0.3),
+    "moments_memory": ("window", 512),
+    "ome_zarr_folder": ("files", ""),
+}
+
+
+def preference(name: str) -> Any:
+    """A preference by its name."""
+    heading, default = DEFAULTS[name]
+    try:
+        from napari.settings import get_plugin_settings
+
+        return getattr(getattr(get_plugin_settings("napari-dip"), heading), name)
+    except (ImportError, KeyError, AttributeError):  # an older napari, or one that does not know this plugin
+        return default
+
+
+def zarr_folder() -> Path | None:
+    """The folder for OME-Zarr of images that have none of their own; None if the user has set none, or it is gone."""
+    folder = Path(preference("ome_zarr_folder")).expanduser()
+    return folder if str(preference("ome_zarr_folder")) and folder.is_dir() else None

@@ -1,0 +1,66 @@
+"""Preferences of napari that are ours: where they come from, and what follows them."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import dask.array
+import napari.settings
+import numpy as np
+import pytest
+import yaml
+
+import napari_dip
+from napari_dip.viewer.preferences import DEFAULTS, preference
+from napari_dip.viewer.restoration import Asked
+
+
+@pytest.fixture
+def prefer(monkeypatch):
+    """Sets preferences, without a file."""
+
+    def prefer(**values):
+        all_of = {name: default for name, (_, default) in DEFAULTS.items()} | values
+        headings = {heading: SimpleNamespace(**all_of) for heading, _ in DEFAULTS.values()}
+        monkeypatch.setattr(
+            napari.settings, "get_plugin_settings", lambda _: SimpleNamespace(**headings), raising=False
+        )
+
+    return prefer
+
+
+def test_the_defaults_are_those_of_the_manifest(monkeypatch):
+    manifest = yaml.safe_load((Path(napari_dip.__file__).parent / "napari.yaml").read_text())
+    headings = manifest["contributions"]["configurations"].items()
+    told = {n: (heading, each["default"]) for heading, row in headings for n, each in row["properties"].items()}
+    assert told == DEFAULTS
+
+    def unknown(name):
+        raise KeyError(name)
+
+    monkeypatch.setattr(napari.settings, "get_plugin_settings", unknown, raising=False)  # as before napari 0.9
+    assert preference("moments_memory") == 512
+
+
+def test_docks_and_runs_follow_them(viewer, dock, prefer):
+    prefer(device="cpu", threads=3, moments_memory=100)
+    widget = dock()
+    assert widget.form.settings().device == "cpu"
+    assert widget.live.memory.value == 100
+    assert Asked(task="denoise", source=None, knobs={}).knobs_here["threads"] == 3
+    assert Asked(task="denoise", source=None, knobs={"threads": 2}).knobs_here["threads"] == 2
+
+
+def test_a_large_image_without_a_folder_is_written_where_the_user_says(viewer, dock, prefer, tmp_path):
+    prefer()
+    lazy = dask.array.from_array(np.zeros((3, 20, 24), np.float32), chunks=(1, 20, 24))
+    viewer.add_image(lazy, name="stack", contrast_limits=(0, 1))
+    widget = dock()
+    widget.inputs.where.value = "all slices, one after the other"
+    assert not widget.run_button.isEnabled()
+    assert "Name a file under 'Write to'" in widget._sentence.text()
+    assert widget.inputs.target.file.line_edit.value == ""
+    prefer(ome_zarr_folder=str(tmp_path))
+    widget.inputs.where.value = "the slice in view"
+    widget.inputs.where.value = "all slices, one after the other"
+    assert widget.run_button.isEnabled()
+    assert f"'{tmp_path / 'stack denoised.ome.zarr'}'" in widget._sentence.text()
