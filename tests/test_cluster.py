@@ -20,7 +20,6 @@ from napari_dip import cluster as clusters
 from napari_dip import estimate_blocks, iterate_blocks, restore_blocks
 from napari_dip.cli import DONE, FAILED, main
 from napari_dip.cluster import active_client
-from napari_dip.large import BlockProgress
 from napari_dip.ledger import Ledger
 from tests.bad_inputs import QUICK
 from tests.test_blockwise import TINY
@@ -79,20 +78,19 @@ def test_a_worker_that_is_killed_costs_its_block_and_not_the_run(tmp_path: Path,
 def test_a_stop_cancels_the_rest_and_ends_what_is_computed(tmp_path: Path, client: Any) -> None:
     source = saved(stack(6, 24, 40), tmp_path / "in.zarr")
     knobs = {**PRIOR, "iterations": 100_000}
-    began: list[BlockProgress] = []
-    steps = iterate_blocks(
-        "denoise", source, tmp_path / "out.zarr", client=client, should_stop=lambda: len(began) > 0, **knobs
-    )
+    step = ""
+
+    def should_stop() -> bool:
+        """As soon as a worker fits."""
+        return step == "fit" and any(client.run(lambda dask_worker: len(dask_worker.state.executing)).values())
+
+    steps = iterate_blocks("denoise", source, tmp_path / "out.zarr", client=client, should_stop=should_stop, **knobs)
     while True:
         try:
-            progress = next(steps)
+            step = next(steps).step
         except StopIteration as end:
             stopped = end.value
             break
-        if progress.step == "fit":
-            while not any(client.run(lambda dask_worker: len(dask_worker.state.executing)).values()):
-                time.sleep(0.01)
-            began.append(progress)
     assert not stopped.complete
     assert Ledger(tmp_path / "out.zarr").done("fit") == set()
     while any(client.processing().values()):
