@@ -77,7 +77,7 @@ def test_a_worker_that_is_killed_costs_its_block_and_not_the_run(tmp_path: Path,
 
 def test_a_stop_cancels_the_rest_and_ends_what_is_computed(tmp_path: Path, client: Any) -> None:
     source = saved(stack(6, 24, 40), tmp_path / "in.zarr")
-    knobs = {**PRIOR, "iterations": 100_000}
+    knobs = {**PRIOR, "iterations": 10_000}
     step = ""
 
     def should_stop() -> bool:

@@ -17,6 +17,7 @@ from tests.core.tiny import comparisons, picture, psnr
 
 FAST = {**QUICK, "iterations": 6}
 GUIDED = dict(preset="denoise-self", channels=8, scales=3, crop=16, batch=2, device="cpu")
+FEW = {**GUIDED, "iterations": 1, "similar_patches": False}  # for what is settled before
 SIZE, WHOLE, QUARTER = 24, 250, 63  # pixels a side, iterations of a whole fit and from a neighbour
 
 
@@ -103,12 +104,12 @@ def noisy_stack(sigma: list[float], mean: float = 100) -> np.ndarray:
 
 def test_slices_of_other_noise_are_restored_with_their_own_and_named(quick: None) -> None:
     image = noisy_stack([5, 5, 20, 5])
-    result = denoise(image, leading_axes=1, **GUIDED)
+    result = denoise(image, leading_axes=1, **{**GUIDED, "iterations": 1})
     assert result.noise.sigma == pytest.approx(5, rel=0.2)  # of the stack
     assert [np.std(each) for each in result.residual[[2, 3]]] == pytest.approx([20, 5], rel=0.3)
     assert any(sentence.startswith("In slice 2 the noise is 4") for sentence in result.warnings)
     assert all(each.startswith("In slice 2 ") for each in result.record["warnings"])
-    half = denoise(image, leading_axes=1, read_noise=5.0, **{**GUIDED, "iterations": 1})
+    half = denoise(image, leading_axes=1, read_noise=5.0, **FEW)
     assert not half.warnings  # what the user says holds for all
 
 
@@ -117,7 +118,7 @@ def test_a_frame_that_was_interpolated_leaves_the_others_their_noise(quick: None
     image = noisy_stack([8] * 5)
     for interpolated in (ndimage.shift(image[1], 0.5, order=1, mode="nearest"), (image[0] + image[2]) / 2):
         image[1] = interpolated
-        result = denoise(image, leading_axes=1, **{**GUIDED, "iterations": 1})
+        result = denoise(image, leading_axes=1, **FEW)
         assert result.noise.sigma == pytest.approx(8, rel=0.1)
         assert [sentence[:24] for sentence in result.warnings] == ["In slice 1 the noise is "]
 
@@ -125,7 +126,7 @@ def test_a_frame_that_was_interpolated_leaves_the_others_their_noise(quick: None
 def test_slices_of_the_same_camera_share_its_noise() -> None:
     """Photons: brighter slices are noisier, of the same gain."""
     photons = np.random.default_rng(0).poisson(np.array([1, 8])[:, None, None] * (20 + 40 * picture(64, 64)))
-    result = denoise(photons, leading_axes=1, **{**GUIDED, "iterations": 1})
+    result = denoise(photons, leading_axes=1, **FEW)
     assert not result.warnings
     assert result.noise.gain == pytest.approx(1, rel=0.2)
 

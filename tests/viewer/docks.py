@@ -2,7 +2,15 @@
 
 from napari_dip.viewer.restoration import METADATA
 
-QUICK = {"channels": "4", "scales": 2, "code_channels": 8, "iterations": 5, "stop": "iterations", "runs": 1}
+QUICK = {
+    "channels": "4",
+    "scales": 2,
+    "code_channels": 8,
+    "iterations": 5,
+    "stop": "iterations",
+    "runs": 1,
+    "refine": 0,
+}
 LONG = QUICK | {"iterations": 100_000}
 
 
