@@ -1,14 +1,12 @@
-"""The loop over the blocks of an array, here or on the workers of a cluster: what `run` is for slices in memory.
+"""A run over the blocks of an array, here or on the workers of a cluster: what `run` is for slices in memory.
 
 Scaling, noise and settings are found before the first block, for all of them, and written into the target with all that
-was asked for: so a run that was killed goes on with the blocks that are missing, and ends with the same image. Long
-because what ends a run, and what is told of it, belongs to the loop.
+was asked for: so a run that was killed goes on with the blocks that are missing, and ends with the same image.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import time
 import uuid
 import warnings
@@ -21,27 +19,19 @@ from typing import Any
 from napari_dip import record, restored
 from napari_dip.blockcost import tell_of_full_disk, tell_of_long_wait
 from napari_dip.blockrecord import asked_for, begun, noted, plan_of, refuse_another
-from napari_dip.blocks import Blocks, extremes, guided, marked
+from napari_dip.blocks import Blocks
 from napari_dip.cluster import check_sendable, connected, once, outcomes
-from napari_dip.core.intensity import Scaling
-from napari_dip.core.noise.model import Noise
 from napari_dip.core.reason import End, Reason
 from napari_dip.core.result import Progress
 from napari_dip.core.telling import quiet, quietly
-from napari_dip.defects import Skips
 from napari_dip.fits import Extras
-from napari_dip.inputs import BLANK
-from napari_dip.io.arrays import Part, Unreadable
+from napari_dip.io.arrays import Part
 from napari_dip.io.disk import DiskFull, full, is_full
 from napari_dip.ledger import KEY, Ledger
 from napari_dip.order import Order, look
-from napari_dip.plan import Plan
-from napari_dip.restored import BlockProgress, Restored
+from napari_dip.restored import BlockProgress, Restored, Step
+from napari_dip.survey import Survey, joined, range_of
 from napari_dip.zarrtarget import FIT, ZarrTarget, check_array
-
-Pieces = Iterator[tuple[int, tuple[Any, ...]]]
-_PATIENCE = 3  # blocks that fail before any is done, after which no other is tried
-
 
 Work = Generator[BlockProgress, None, Restored]
 
@@ -79,12 +69,12 @@ class BlockRun:
         plan, samples = once(self.client, look, *order.looked_at)
         stopped = End(Reason.STOPPED, "stopped by the user")
         ended = partial(Restored, path=target, order=order)
-        beside = {}
+        survey, beside = Survey(order, self.client, self.should_stop), {}
         for name in order.beside:
-            beside[name] = yield from self._beside(name)
+            beside[name] = yield from survey.beside(name)
             if self.should_stop():
                 return ended(end=stopped, record={})
-        asked = asked_for(order, samples, {name: _joined(found) for name, found in beside.items()})
+        asked = asked_for(order, samples, {name: joined(found) for name, found in beside.items()})
         ledger, found = self._place(asked)
         if found is not None:
             if found["finished"]:
@@ -98,11 +88,11 @@ class BlockRun:
                 )
             blocks = _blocks(order, found, ledger)
         else:
-            scaling = yield from self._scaling(plan)
+            scaling = yield from survey.scaling(plan)
             if self.should_stop():
                 return ended(end=stopped, record={})
             Ledger(target, beside=True).discard()  # an earlier one, of another request
-            guide = _range(beside["guide"]) if "guide" in beside else None
+            guide = range_of(beside["guide"]) if "guide" in beside else None
             found = noted(order, asked, replace(plan, scaling=scaling), ledger.run, guide)
             blocks = _blocks(order, found, ledger)
             blocks.target.create(ledger, order.source, found)
@@ -166,67 +156,11 @@ class BlockRun:
             refuse_another(self.order, found, self.path, asked)
         return Ledger(self.path, uuid.uuid4().hex, beside=self.overwrite and self.path.exists()), None
 
-    def _scaling(self, plan: Plan) -> Generator[BlockProgress, None, Scaling | None]:
-        """The scaling of the whole array, which is read for it unless the user has said a range."""
-        limits = self.order.request.intensity_range
-        if limits is not None and plan.noise is not None:  # else no sample has a known pixel, and perhaps none has
-            return Scaling(*limits)
-        measured = yield from self._extremes(plan.noise)
-        if measured is None and not self.should_stop():
-            raise ValueError("source has no finite pixel; NaN, infinite and masked pixels count as missing")
-        low, high = limits or measured or (0.0, 0.0)
-        return Scaling(low, high) if low < high else None
-
-    def _beside(self, name: str) -> Generator[BlockProgress, None, list[Any]]:
-        """Fingerprints, and more, of all parts of an array beside the source, in order; fewer if the user stops."""
-        parts, found = self.order.parts_of(name), dict[int, Any]()
-
-        def settle(index: int, outcome: Any) -> None:
-            if isinstance(outcome, Unreadable):
-                raise outcome
-            found[index] = outcome
-
-        look = {"mask": marked, "guide": guided}[name]
-        yield from self._measure(look, ((i, (part,)) for i, part in enumerate(parts)), len(parts), settle)
-        return [found[i] for i in sorted(found)]
-
-    def _extremes(self, noise: Noise | None) -> Generator[BlockProgress, None, tuple[float, float] | None]:
-        """The smallest and the largest known pixel of the whole array; None if there is none."""
-        order = self.order
-        skips = Skips.of(order.request.task, order.settings, order.changes)
-        found, flat, damage = list[float](), list[float](), list[Unreadable]()
-
-        def settle(_: int, limits: Any) -> None:
-            if isinstance(limits, Unreadable):
-                damage.append(limits)
-            elif limits is not None:  # a part of one value alone is padding, unless there is nothing else
-                (flat if skips.padding and limits[0] == limits[1] else found).extend(limits)
-
-        grid = order.grid
-        pieces = ((i, (*order.parts(grid.place(i)), grid.block)) for i in range(len(grid)))
-        yield from self._measure(partial(extremes, skips=skips, noise=noise), pieces, len(grid), settle)
-        known = found or flat
-        if damage and not known:
-            raise damage[-1]
-        return (min(known), max(known)) if known else None
-
-    def _measure(
-        self, function: Callable[..., Any], pieces: Pieces, count: int, settle: Callable[[int, Any], None]
-    ) -> Generator[BlockProgress, None, None]:
-        """Call a function for all pieces, in any order; `settle` gets what it returns, or why a piece is unreadable."""
-        step = _Step("measure", count)
-        for index, found in outcomes(function, pieces, self.client, self.should_stop):
-            if isinstance(found, BaseException) and not isinstance(found, Unreadable):
-                raise found
-            settle(index, found)
-            step.done += 1
-            yield step.progress()
-
     def _work(self, blocks: Blocks, name: str, count: int, failures: list[str]) -> Generator[BlockProgress, None, None]:
         """Do the pieces of a step that are not done yet; what fails is added to `failures`."""
         ledger = blocks.target.ledger
         done = ledger.done(name)
-        step, due = _Step(name, count, len(done)), [index for index in range(count) if index not in done]
+        step, due = Step(name, count, len(done)), [index for index in range(count) if index not in done]
         yield step.progress()
         if name == FIT and self.client is None:
             ended = self._here(blocks, due)
@@ -275,40 +209,6 @@ class BlockRun:
         return parts if step != FIT else (*parts, self.order.guide_part(index))
 
 
-class _Step:
-    """Pieces of a step: those that are done, those that failed, and the time left for the rest."""
-
-    def __init__(self, name: str, count: int, done: int = 0) -> None:
-        self.done, self.failed = done, 0
-        self._name, self._count, self._before = name, count, done
-        self._damaged = 0
-        self._first: BaseException | None = None
-        self._began = time.perf_counter()
-
-    def progress(self, **block: Any) -> BlockProgress:
-        tried = self.done - self._before + self.failed
-        left = self._count - self.done - self.failed
-        seconds = (time.perf_counter() - self._began) / tried * left if tried else float("inf")
-        return BlockProgress(
-            step=self._name, done=self.done, count=self._count, failed=self.failed, seconds_left=seconds, **block
-        )
-
-    def settle(self, error: BaseException | None) -> None:
-        """Count a piece that is done, or failed."""
-        self.done += error is None
-        self.failed += error is not None
-        if isinstance(error, Unreadable):
-            self._damaged += 1
-        elif self._first is None:
-            self._first = error
-        self.check(_PATIENCE)
-
-    def check(self, most: int) -> None:
-        """Raise the first error if nothing was done and so many failed: the others would fail like them."""
-        if self._first is not None and self.done == self._before and self.failed - self._damaged >= most:
-            raise self._first
-
-
 def _blocks(order: Order, found: dict[str, Any], ledger: Ledger) -> Blocks:
     """The blocks of a run, by its record.
 
@@ -329,19 +229,6 @@ def _blocks(order: Order, found: dict[str, Any], ledger: Ledger) -> Blocks:
             f"({why}); name another target, or overwrite it"
         ) from error
     return Blocks(plan, target, limits)
-
-
-def _joined(found: list[Any]) -> str:
-    """One fingerprint of those of all parts."""
-    return hashlib.sha256("".join(each[0] for each in found).encode()).hexdigest()
-
-
-def _range(found: list[Any]) -> tuple[float, float, float]:
-    """Smallest and largest value of a guide, and its mean, by those of its parts."""
-    _, low, high, total, count = zip(*found, strict=True)
-    if min(low) >= max(high):
-        raise ValueError(BLANK)
-    return min(low), max(high), sum(total) / sum(count)
 
 
 def _named(order: Order, blocks: Blocks, step: str, index: int) -> str:

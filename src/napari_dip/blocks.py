@@ -13,15 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip import record
-from napari_dip.core.noise.model import Noise
 from napari_dip.core.result import Progress
 from napari_dip.core.telling import quietly
 from napari_dip.core.tiling import seed_at
 from napari_dip.cost import fitted
-from napari_dip.defects import Skips
 from napari_dip.fits import Fit, Unfitted
-from napari_dip.inputs import Slices, as_code
+from napari_dip.inputs import as_code
 from napari_dip.io.arrays import Part, Place, read_known
 from napari_dip.loop import Loop
 from napari_dip.plan import Plan
@@ -105,26 +102,3 @@ class Blocks:
         shape = [each.stop - each.start for each in place[len(grid.lead) :]]
         code = as_code(guide.read().reshape(-1, *shape), *self.guide_range)
         return np.pad(code, [(0, 0), *edges], mode="symmetric")
-
-
-def extremes(
-    index: int, part: Part, mask: Part | None, block: tuple[int, ...], skips: Skips, noise: Noise | None
-) -> tuple[float, float] | None:
-    """The smallest and the largest known pixel of a block (C, *tile), without what is left out."""
-    values, missing = (each.reshape(1, *block) for each in read_known(part, mask))
-    slices = skips.pixels(skips.areas(Slices(values, missing, (), 0)), noise)
-    some = slices.values[~slices.missing]
-    return (float(some.min()), float(some.max())) if some.size else None
-
-
-def marked(index: int, mask: Part) -> tuple[str]:
-    """A fingerprint of which pixels of a part are missing."""
-    return (record.fingerprint(mask.read() != 0),)
-
-
-def guided(index: int, guide: Part) -> tuple[str, float, float, float, int]:
-    """A fingerprint of a part of a guide; its smallest and largest finite value, their sum and their number."""
-    values = guide.read()
-    finite = values[np.isfinite(values)].astype(np.float64)
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (np.inf, -np.inf)
-    return record.fingerprint(values), low, high, float(finite.sum()), finite.size

@@ -10,12 +10,12 @@ from typing import Any, Unpack
 from napari_dip.core.memory import telling_of_memory
 from napari_dip.core.result import Progress, Result
 from napari_dip.cost import fitted, tell_of_long_wait
+from napari_dip.earlier import unfinished
 from napari_dip.keywords import Arguments, FineOptions, Options, with_knobs
 from napari_dip.plan import make_plan
 from napari_dip.request import AXES, arguments, read_request
 from napari_dip.run import Run
 from napari_dip.settings import Settings, check_names
-from napari_dip.target import unfinished
 from napari_dip.terminal import best_tqdm, script_bar
 
 __all__ = ["Progress", "Result", "Run", "deconvolve", "denoise", "enhance", "inpaint", "iterate", "superresolve"]

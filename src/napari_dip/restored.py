@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ import zarr
 from napari_dip.blocks import Blocks
 from napari_dip.core.reason import End, Reason
 from napari_dip.core.result import Progress
-from napari_dip.io.arrays import Place
+from napari_dip.io.arrays import Place, Unreadable
 from napari_dip.ledger import RESIDUAL, UNCERTAINTY, Ledger
 from napari_dip.order import Order
 from napari_dip.outputs import IMAGE
 
 _TOLD = 10  # failures, in a sentence
+_PATIENCE = 3  # blocks that fail before any is done, after which no other is tried
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,40 @@ class BlockProgress:
     def fraction(self) -> float:
         """Share of this step that is done, 0 to 1."""
         return (self.done + self.failed + (self.block.fraction if self.block else 0)) / max(1, self.count)
+
+
+class Step:
+    """Pieces of a step: those that are done, those that failed, and the time left for the rest."""
+
+    def __init__(self, name: str, count: int, done: int = 0) -> None:
+        self.done, self.failed = done, 0
+        self._name, self._count, self._before = name, count, done
+        self._damaged = 0
+        self._first: BaseException | None = None
+        self._began = time.perf_counter()
+
+    def progress(self, **block: Any) -> BlockProgress:
+        tried = self.done - self._before + self.failed
+        left = self._count - self.done - self.failed
+        seconds = (time.perf_counter() - self._began) / tried * left if tried else float("inf")
+        return BlockProgress(
+            step=self._name, done=self.done, count=self._count, failed=self.failed, seconds_left=seconds, **block
+        )
+
+    def settle(self, error: BaseException | None) -> None:
+        """Count a piece that is done, or failed."""
+        self.done += error is None
+        self.failed += error is not None
+        if isinstance(error, Unreadable):
+            self._damaged += 1
+        elif self._first is None:
+            self._first = error
+        self.check(_PATIENCE)
+
+    def check(self, most: int) -> None:
+        """Raise the first error if nothing was done and so many failed: the others would fail like them."""
+        if self._first is not None and self.done == self._before and self.failed - self._damaged >= most:
+            raise self._first
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,9 +18,9 @@ from napari_dip.core.pieces import Account, States
 from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.result import History, Result
 from napari_dip.core.setup import Setup
-from napari_dip.core.state import FAILED, NO_STATE, Event, curves_of, has_ended, in_words, keepable, mark_of
-from napari_dip.core.tiling import tiles_of
+from napari_dip.core.state import FAILED, NO_STATE, Event, has_ended, in_words, keepable
 from napari_dip.cost import iterations_at_most
+from napari_dip.earlier import account_of, gone_on, left_of
 from napari_dip.fits import Extras, Fit, Unfitted
 from napari_dip.glance import glance
 from napari_dip.plan import Plan
@@ -82,12 +82,12 @@ class ArrayTarget:
                 given = plan.slices.cut(given)[there]
                 mine[there] = given if given.dtype == mine.dtype else to_dtype(given, mine.dtype)
         same = all(getattr(plan.settings, how) == getattr(earlier.settings, how) for how in _SAME)
-        for index, left in enumerate(_left(plan, earlier.states)):
+        for index, left in enumerate(left_of(plan, earlier.states)):
             states = parts[index]
             if not any(states):
                 continue
             self._kept[index] = states
-            self._before[index] = _account_of(states, earlier.rule)
+            self._before[index] = account_of(states, earlier.rule)
             if finish and same and left == 0:
                 self.done[index] = self._before[index]
 
@@ -108,7 +108,7 @@ class ArrayTarget:
         """Put a restored slice in its place; those `ahead` may begin with the weights of what is kept."""
         if not result.complete:
             self._ends[index] = result.end
-            if index in self._before and not _gone_on(self._kept[index], result.states):
+            if index in self._before and not gone_on(self._kept[index], result.states):
                 return  # the image that it was stopped with is no better than that of the earlier result
         if not (result.iterations or result.complete or self.count == 1):  # a slice that was not begun stays empty
             return
@@ -124,7 +124,7 @@ class ArrayTarget:
         self._short |= any(state.iteration < self._usual_iterations for state in going_on)
         account = Account.of(result)
         if index in self._before and not result.complete and result.states:
-            account = replace(_account_of(result.states, result.rule), events=account.events)
+            account = replace(account_of(result.states, result.rule), events=account.events)
         self._keep_states(index, result.states, ahead)
         self.done[index] = account
 
@@ -273,39 +273,3 @@ class ArrayTarget:
             return ()  # not all in the same tiles, as memory ran out
         none: States = (None,) * fits
         return tuple(state for index in range(self.count) for state in self._kept.get(index, none))
-
-
-def unfinished(plan: Plan, states: States) -> float:
-    """The share of fits, by their states, that no rule had ended, or not begun though there is what to fit."""
-    return sum(_left(plan, states)) / max(1, len(states))
-
-
-def _left(plan: Plan, states: States) -> list[int]:
-    """Number of fits of each slice still to do: not ended by a rule, or not begun though they have pixels to fit."""
-    tiles, runs = list(tiles_of(plan.slices.values.shape[2:], plan.settings)), plan.settings.runs
-    counts = [0] * len(plan.slices.values)
-    for number, state in enumerate(states):
-        index, tile = divmod(number // runs, len(tiles))
-        counts[index] += not has_ended(state) and (
-            state is not None or not plan.units.holds_nothing(index, tiles[tile])
-        )
-    return counts
-
-
-def _account_of(states: States, rule: Choice) -> Account:
-    """Account of a slice from the states of its fits."""
-    begun = [state for state in states if state is not None]
-    return Account(
-        rule=rule,
-        marks=tuple(map(mark_of, begun)),
-        iterations=sum(state.iteration for state in begun),
-        end=Reason.BEFORE.told(iteration=begun[-1].iteration),
-        loss=np.array([loss for state in begun for loss in state.losses], np.float32),
-        curves=tuple(curve for state in begun for curve in curves_of(state)),
-    )
-
-
-def _gone_on(before: States, after: States) -> bool:
-    """True if any fit has made an iteration since."""
-    pairs = zip(before, after, strict=True) if after else ()
-    return any(a is not None and (b is None or a.iteration > b.iteration) for b, a in pairs)

@@ -253,10 +253,8 @@ class Attempt:
         if image is None:
             return None
         latest = image if best is last.image else self._if_there_is_room(lambda: on_host(last.image))
-        spread, state = mark.spread, self._if_there_is_room(self.state)
-        if state is None and final:
-            what = "memory ran out over a copy of the state"
-            self._tell(NO_STATE, f"{what}: the image is whole, but more iterations are not possible")
+        told = NO_STATE, "a copy of the state", ": the image is whole, but more iterations are not possible"
+        spread, state = mark.spread, self._if_there_is_room(self.state, *(told if final else ()))
         return Outcome(
             image=image,
             last=image if latest is None else latest,
