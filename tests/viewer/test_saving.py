@@ -11,9 +11,9 @@ from qtpy.QtWidgets import QFileDialog
 from yaozarrs import validate_zarr_store
 
 from napari_dip.io import tiff
-from napari_dip.viewer.opening import add_image
+from napari_dip.viewer.opening import FILE, add_image
 from napari_dip.viewer.restoration import METADATA
-from napari_dip.viewer.saving import read_image
+from napari_dip.viewer.saving import read_image, write_image
 from tests.viewer.docks import restored
 
 RNG = np.random.default_rng(0)
@@ -119,7 +119,8 @@ def test_a_file_that_changed_size_is_not_put_where_it_was(tmp_path):
 
 
 def test_save_the_result_and_open_it_again(viewer, dock, wait, picture, tmp_path, monkeypatch):
-    viewer.add_image(picture, name="cells", scale=(0.2, 0.2), units=(UM, UM))
+    write_image(str(tmp_path / "cells.tif"), picture, {"scale": (0.2, 0.2), "units": (UM, UM)})
+    add_image(viewer, tmp_path / "cells.tif")
     widget = dock()
     assert widget.saving.isHidden()
     widget.run_button.click()
@@ -127,7 +128,11 @@ def test_save_the_result_and_open_it_again(viewer, dock, wait, picture, tmp_path
     (layer,) = restored(viewer)
 
     def answer(path, chosen):
-        monkeypatch.setattr(QFileDialog, "getSaveFileName", staticmethod(lambda *_: (str(path), chosen)))
+        def asked(parent, title, start, filters):
+            assert start == str(tmp_path / "cells denoised.ome.tif")  # beside the image
+            return str(path), chosen
+
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", asked)
         widget.saving.click()
 
     answer(tmp_path / "mine", "OME-Zarr (*.ome.zarr *.zarr)")
@@ -137,5 +142,7 @@ def test_save_the_result_and_open_it_again(viewer, dock, wait, picture, tmp_path
     add_image(viewer, tmp_path / "mine.ome.zarr" / "zarr.json")
     again = viewer.layers[-1]
     assert np.array_equal(again.data, layer.data)
+    assert again.metadata.pop(FILE) == str(tmp_path / "mine.ome.zarr")
     assert again.metadata == json.loads(json.dumps(layer.metadata))
     assert np.allclose(again.scale, 0.2)
+    assert f"pictures.read({str(tmp_path / 'cells.tif')!r})" in widget.copying.text("python")

@@ -3,6 +3,7 @@
 # no annotations from __future__: napari hands in the viewer by the type of the argument
 
 from pathlib import Path
+from typing import Any
 
 import napari
 from napari.utils.notifications import show_error
@@ -10,6 +11,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_dip.viewer.saving import read_image
 
+FILE = "napari-dip-file"  # in ``layer.metadata``: napari tells its own readers' files alone
 _MARKS = ("zarr.json", ".zattrs", ".zgroup")  # a file in an OME-Zarr, which a dialog for files can choose
 _FILTER = "Images (*.tif *.tiff *.lsm *.png *.jpg *.jpeg *.npy zarr.json .zattrs .zgroup)"
 
@@ -29,4 +31,12 @@ def add_image(viewer: napari.Viewer, path: Path) -> None:
     except (OSError, ValueError, TypeError, MemoryError) as error:
         show_error(str(error))
         return
-    viewer.add_image(values, **meta)
+    added = viewer.add_image(values, **meta)
+    for layer in added if isinstance(added, list) else [added]:
+        layer.metadata[FILE] = str(path.absolute())
+
+
+def file_of(layer: Any) -> str:
+    """The file that a layer was opened from, by napari or here; empty if there is none, or it is a list of files."""
+    path = layer.source.path or layer.metadata.get(FILE, "")
+    return path if isinstance(path, str) else ""

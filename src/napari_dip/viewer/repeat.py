@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QApplication, QMenu, QPushButton
 from napari_dip.again import Again, file_for
 from napari_dip.record import fingerprint
 from napari_dip.viewer.layers import ALL, TOGETHER
+from napari_dip.viewer.opening import file_of
 from napari_dip.viewer.restoration import Restoration
 from napari_dip.viewer.rows import tip
 
@@ -70,10 +71,9 @@ def again(viewer: Any, restoration: Restoration, result: Any, label: int | None 
     source = restoration.source
     found = {layer.name: layer for layer in viewer.layers}
     layer = found.get(source.name)
-    path = None if layer is None else layer.source.path
-    image, saved = file_for(source.name, path)
+    image, saved = file_for(source.name, None if layer is None else file_of(layer))
     mask_layer = found.get(restoration.mask_name or "")
-    mask, mask_saved = ("", True) if mask_layer is None else file_for(mask_layer.name, mask_layer.source.path)
+    mask, mask_saved = ("", True) if mask_layer is None else file_for(mask_layer.name, file_of(mask_layer))
     given = result.record["input"]
     return Again(
         task=restoration.task,

@@ -8,6 +8,8 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QPushButton
 
+from napari_dip.viewer.opening import file_of
+from napari_dip.viewer.restoration import METADATA
 from napari_dip.viewer.rows import tip
 from napari_dip.viewer.saving import write_image
 
@@ -68,5 +70,6 @@ class SaveButton(QPushButton):
 
     def _folder_of_source(self) -> Path:
         """The folder of the image that was restored, if it came from a file."""
-        source = next((layer for layer in self._viewer.layers if layer.source.path), None)
-        return Path.home() if source is None else Path(source.source.path).parent
+        name = None if self._layer is None else self._layer.metadata.get(METADATA, {}).get("source_layer")
+        files = [file_of(layer) for layer in self._viewer.layers if layer.name == name]
+        return Path(files[0]).parent if files and files[0] else Path.home()

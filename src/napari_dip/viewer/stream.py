@@ -20,6 +20,7 @@ from napari_dip.ledger import Ledger
 from napari_dip.tasks import TASKS
 from napari_dip.viewer import account, layers
 from napari_dip.viewer.layers import Geometry, Selection
+from napari_dip.viewer.opening import file_of
 from napari_dip.viewer.preferences import zarr_folder
 from napari_dip.viewer.restoration import METADATA, Asked, Forecast
 from napari_dip.zarrs import AXES, Calibration, plain
@@ -355,7 +356,7 @@ def _calibration(geometry: Geometry) -> Calibration:
 def _folder_of(layer: Any, selection: Selection) -> Path | None:
     """The folder that the file of a layer is in, if one may write there."""
     store = getattr(selection.data, "store_path", None)
-    path = layer.source.path or ("" if store is None else str(store).removeprefix("file://"))
+    path = file_of(layer) or ("" if store is None else str(store).removeprefix("file://"))
     if not path or "://" in path:
         return None
     path = Path(path)
