@@ -68,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with one_line_warnings(), stop:
             if args.task == "info":
                 return _info()
+            if args.task == "samples":
+                return _samples(args)
             if args.task == "noise":
                 return _noise(args)
             if args.output_folder is not None:
@@ -123,6 +125,20 @@ def _info() -> int:
     from napari_dip.info import about  # imports torch: seconds
 
     print(*about(), sep="\n")
+    return DONE
+
+
+def _samples(args: Namespace) -> int:
+    """Write samples of a prior, and say how self-similar they are."""
+    files.check(args.target, overwrite=args.overwrite)
+    from napari_dip.lab import prior_samples as lab  # imports torch: seconds
+
+    drawn = lab.samples((args.size, args.size), args.count, generator=args.generator, seed=args.seed)
+    axes = Picture(values=drawn, axes="QYX")
+    files.write(args.target, drawn, axes, overwrite=args.overwrite)
+    print(f"{args.target} is written: {args.count} images by an unfitted {args.generator}.")
+    if args.size >= lab.SMALLEST:
+        print(f"Self-similarity: {lab.in_words(drawn)}.")
     return DONE
 
 

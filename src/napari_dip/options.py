@@ -12,12 +12,13 @@ from typing import Any, NoReturn
 import napari_dip
 from napari_dip.inputs import read_factor
 from napari_dip.io import files
-from napari_dip.knobs import Knob
+from napari_dip.knobs import GENERATORS, Knob
 from napari_dip.request import Argument, arguments, arguments_of, with_defaults
 from napari_dip.settings import PRESETS, Settings, knobs, knobs_of, presets_for, settings_for
 from napari_dip.tasks import TASKS, Task
 
 _NOISE = "Say what the noise of an image is, and which of its pixels are bad."
+_SAMPLES = "Draw images from a prior that is fitted to nothing, and say how self-similar they are."
 _INFO = "Say the versions, the devices and the memory that there are, for a report of a fault."
 _ABOUT = (
     "IN and OUT are .tif, .tiff, .png, .jpg, .jpeg, .npy or .zarr (OME-Zarr: block by block, of any size, and the same "
@@ -38,9 +39,9 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
     parser, commands = _parsers()
     args, unknown = parser.parse_known_args(argv)
     command = commands[args.task]
-    if args.task == "info":
+    if args.task in ("info", "samples"):
         if unknown:
-            command.error(f"{unknown[0]!r} is one word too many: info takes none")
+            command.error(f"{unknown[0]!r} is one word too many: see napari-dip {args.task} --help")
         return args, {}
     if getattr(args, "target", "") is None and unknown and not unknown[0].startswith("-"):
         args.target = unknown.pop(0)  # argparse looks for what may be left out beside IN alone, not after an option
@@ -115,8 +116,20 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         "--bad-pixels", metavar="MASK", help="Write where pixels are hot, dead, saturated or NaN: a mask for inpaint."
     )
     commands["noise"].add_argument("--overwrite", action="store_true", help="Replace MASK if it exists.")
+    _add_samples(subparsers.add_parser("samples", help=_SAMPLES, description=_SAMPLES, allow_abbrev=False), commands)
     commands["info"] = subparsers.add_parser("info", help=_INFO, description=_INFO, allow_abbrev=False)
     return parser, commands
+
+
+def _add_samples(command: _Parser, commands: dict[str, _Parser]) -> None:
+    """Add the options of samples of a prior."""
+    commands["samples"] = command
+    command.add_argument("target", metavar="OUT", help="The file to write: a stack, of decimal numbers.")
+    command.add_argument("--generator", choices=GENERATORS, default="hourglass", help="The untrained network.")
+    command.add_argument("--count", type=int, default=8, metavar="N", help="Number of images (default: 8).")
+    command.add_argument("--size", type=int, default=128, metavar="N", help="Pixels a side (default: 128).")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="Decides weights and code (default: 0).")
+    command.add_argument("--overwrite", action="store_true", help="Replace OUT if it exists.")
 
 
 def _texts(task: Task) -> dict[str, Any]:

@@ -3,5 +3,16 @@
 from __future__ import annotations
 
 from napari_dip.lab.impedance import GENERATORS, TARGETS, Impedance, Point, impedance, iterate_impedance, targets_of
+from napari_dip.lab.prior_samples import samples, self_similarity
 
-__all__ = ["GENERATORS", "TARGETS", "Impedance", "Point", "impedance", "iterate_impedance", "targets_of"]
+__all__ = [
+    "GENERATORS",
+    "TARGETS",
+    "Impedance",
+    "Point",
+    "impedance",
+    "iterate_impedance",
+    "samples",
+    "self_similarity",
+    "targets_of",
+]
