@@ -90,6 +90,33 @@ def _restored(sample: str, widget: str, name: str, choose: Callable[[Page], None
     page.save(name)
 
 
+def _guided() -> None:
+    page = Page("two_channels", "Denoise")
+    page.widget.form.set(preset="denoise-small", quality="fast", iterations=600, code="guide")
+    page.widget.inputs.guide.value = page.viewer.layers["bright channel"]
+    page.run()
+    for layer in page.viewer.layers:
+        layer.visible = not layer.name.endswith("truth")
+    page.side_by_side()
+    page.save("guide")
+
+
+def _samples() -> None:
+    viewer = napari.Viewer(title="napari-dip")
+    viewer.window.resize(*SIZE)
+    widget: Any = viewer.window.add_plugin_dock_widget("napari-dip", "Samples of the prior")[1]
+    for generator in ("hourglass", "decoder"):
+        widget.generator.value, widget.skips.value = generator, 0
+        widget.draw_button.click()
+        Page._wait(widget.draw_button.isEnabled)
+    grid = viewer.canvas.grid if hasattr(viewer, "canvas") else viewer.grid
+    grid.shape, grid.stride, grid.enabled = (1, 2), 1, True
+    viewer.reset_view()
+    events(1)
+    viewer.screenshot(str(HERE / "samples.png"), canvas_only=False, flash=False)
+    viewer.close()
+
+
 def _enhanced() -> None:
     page = Page("faint", "Enhance")
     page.run()
@@ -105,7 +132,10 @@ PICTURES: dict[str, Callable[[], None]] = {
     "inpaint": lambda: _restored("holes", "Inpaint", "inpaint", Page.choose_mask),
     "superresolve": lambda: _restored("low_resolution", "Super-resolve", "superresolve"),
     "deconvolve": lambda: _restored("fluorescence", "Deconvolve", "deconvolve", Page.type_sigma),
+    "deblock": lambda: _restored("compressed", "Remove compression artefacts", "deblock"),
     "enhance": _enhanced,
+    "guide": _guided,
+    "samples": _samples,
 }
 
 

@@ -53,6 +53,7 @@ NEEDS = {
     "inpaint": ("--mask", "m.png"),
     "superresolve": ("--factor", "2"),
     "deconvolve": ("--psf-sigma", "1"),
+    "deblock": (),
     "enhance": ("--boost", "2"),
 }
 

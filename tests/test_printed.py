@@ -147,6 +147,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         less: dict[str, Any] = {"iterations": min(3, job.settings.iterations), "stop": "iterations"}
         if not isinstance(job.settings.generator, OwnPart):
             less |= {"channels": 4, "scales": 2}
+        if isinstance(job.settings.skip_channels, tuple):
+            less |= {"skip_channels": 4}
         if job.settings.code == "patches":  # which fit nothing
             less = {"refine": min(1, job.settings.refine)}
         return Run(replace(job, settings=job.settings.changed(**less)), *rest)
@@ -243,7 +245,7 @@ def test_a_call_in_a_sentence_runs(it: Printed) -> None:
 def test_a_command_runs(it: Printed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     program, *words = shlex.split(it.text, comments=True)
     if (program, *words[:2]) == ("python", "-m", "benchmarks"):  # hours: understood, that is all
-        for name in ("noise", "choice", "quality", "pace", "speed", "series", "neighbours", "scale", "memory"):
+        for name in ("noise", "choice", "quality", "pace", "paper", "speed", "series", "neighbours", "scale", "memory"):
             monkeypatch.setattr(f"benchmarks.{name}.main", lambda _: 0)
         assert benchmarks.main(words[2:]) == 0
         return

@@ -21,13 +21,24 @@ if TYPE_CHECKING:
     from napari_dip.core.result import Progress, Result
     from napari_dip.cost import Cost, estimate
     from napari_dip.large import iterate_blocks, restore_blocks
-    from napari_dip.restore import Run, deconvolve, denoise, enhance, inpaint, iterate, superresolve
+    from napari_dip.restore import Run, deblock, deconvolve, denoise, enhance, inpaint, iterate, superresolve
     from napari_dip.settings import PRESETS, Settings
     from napari_dip.trust import estimate_noise
 
 _FROM = {
     "settings": ("PRESETS", "Settings"),
-    "restore": ("Progress", "Result", "Run", "deconvolve", "denoise", "enhance", "inpaint", "iterate", "superresolve"),
+    "restore": (
+        "Progress",
+        "Result",
+        "Run",
+        "deblock",
+        "deconvolve",
+        "denoise",
+        "enhance",
+        "inpaint",
+        "iterate",
+        "superresolve",
+    ),
     "large": ("iterate_blocks", "restore_blocks"),
     "cost": ("Cost", "estimate"),
     "blockcost": ("BlocksCost", "estimate_blocks"),
@@ -42,6 +53,7 @@ __all__ = [
     "Result",
     "Run",
     "Settings",
+    "deblock",
     "deconvolve",
     "denoise",
     "enhance",

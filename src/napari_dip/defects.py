@@ -31,7 +31,7 @@ class Skips:
         def said(name: str) -> bool:
             return bool(changes.get(name, getattr(settings, name, True)))
 
-        return cls(said("skip_padding"), "skip_bad_pixels" in task.knobs and said("skip_bad_pixels"))
+        return cls(*(name in task.knobs and said(name) for name in ("skip_padding", "skip_bad_pixels")))
 
     def areas(self, slices: Slices) -> Slices:
         """Slices with padding and lines among what is missing."""

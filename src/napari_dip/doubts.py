@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dip.core.judge import holes
+from napari_dip.core.judge.guided import Unsupported, unsupported
 from napari_dip.core.judge.residual import Verdict, residual_verdict
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.noise.pixels import find_bad_pixels
@@ -18,6 +19,7 @@ from napari_dip.inputs import Slices
 Array = npt.NDArray[Any]
 _NAMED = 5  # slices at the most
 
+_DOUBTFUL = 0.01  # of the image, from which unconfirmed structure of a guide is told
 _CAMERA = (
     "say gain, offset and read noise of the camera if they are known, or restore the image as it was recorded: not "
     "clipped, and with no background subtracted"
@@ -87,6 +89,36 @@ def warnings_of(
         yield padding_sentence(slices)
     if ratios is not None and (sentence := hole_sentence(slices, noise, ratios)):
         yield sentence
+
+
+def guide_sentence(
+    slices: Slices, residual: Array, guide: Array | None, noise_in: Callable[[int], Noise | None]
+) -> str:
+    """A sentence on structure of a guide (G, *S) that the measurement does not support; empty if there is none.
+
+    A guide of another grid than the measurement's is not judged.
+    """
+    found: list[tuple[Unsupported, str]] = []
+    for index, channel in np.ndindex(*residual.shape[:2]):
+        measured, rest, noise = slices.values[index, channel], residual[index, channel], noise_in(index)
+        if guide is None or guide.shape[1:] != measured.shape or noise is None or noise.sigma == 0:
+            continue
+        seen = np.where(slices.missing[index, channel], np.nan, measured.astype(np.float64))
+        if np.isfinite(rest).any():
+            judged = unsupported(seen - rest, seen, guide, noise)
+            found.append((judged, _where(slices, index, channel)))
+    said, result = [], "structure of the guide is in the result that the measurement"
+    worst, where = max(found, key=lambda each: each[0].strength, default=(None, ""))
+    if worst is not None and worst.share:
+        most = f"most at {worst.place}, {worst.strength:.1f} standard errors: do not trust it there"
+        said.append(f"{where}In {100 * worst.share:.2g} % of the image, {result} does not have; {most}")
+    doubtful, where = max(found, key=lambda each: each[0].unconfirmed, default=(None, ""))
+    if doubtful is not None and doubtful.unconfirmed >= _DOUBTFUL:
+        same = "an object of the guide alone would look the same"
+        said.append(
+            f"{where}In {100 * doubtful.unconfirmed:.2g} % of the image, {result} is too noisy to confirm: {same}"
+        )
+    return "; ".join(said)
 
 
 def failures(failed: dict[int, str], there: set[int]) -> Iterator[str]:

@@ -297,7 +297,7 @@ def settings_here(
 
     Parameters
     ----------
-    task : {"denoise", "inpaint", "superresolve", "deconvolve", "enhance"}
+    task : {"denoise", "inpaint", "superresolve", "deconvolve", "deblock", "enhance"}
     image_noise : Noise, optional
         Noise of the image, by which ``preset="auto"`` chooses.
     depth : float, optional

@@ -18,6 +18,14 @@ _PATCHES: dict[str, Any] = dict(code="patches", refine=12)
 _LARGE: dict[str, Any] = dict(channels=128)
 #: What was blurred is brighter than the brightest measured pixel, and is found slowly by Adam.
 _SHARP: dict[str, Any] = dict(output="linear", optimiser="muon", learning_rate=0.02)
+#: Few skips, and of coarse scales alone: blocks are an artefact of the finest.
+_LOSSY: dict[str, Any] = dict(
+    channels=(8, 16, 32, 64, 128),
+    skip_channels=(0, 0, 0, 4, 4),
+    code_channels=3,
+    iterations=2400,
+    stop="variance",
+)
 #: A short run without code noise: its image has edges, but no fine detail yet.
 _COARSE: dict[str, Any] = dict(_SMALL, code_noise=0.0, average=0.9, iterations=150, stop="iterations")
 
@@ -38,6 +46,8 @@ TABLE: dict[str, dict[str, Any]] = {
     "superresolve-large": dict(_LARGE, iterations=2000, refine=8),
     "deconvolve-small": dict(_SMALL, **_SHARP, iterations=1000),
     "deconvolve-large": dict(_LARGE, **_SHARP, iterations=1000),
+    "deblock-small": _LOSSY,
+    "deblock-large": dict(_LOSSY, runs=2),
     "enhance-small": _COARSE,
     "enhance-large": dict(_COARSE, channels=128),
     "denoise-patches": dict(code="patches"),
@@ -96,6 +106,8 @@ OF_QUALITY: dict[str, dict[str, dict[str, Any]]] = {
     "superresolve-large": {"fast": {}, "best": dict(runs=2)},
     "deconvolve-small": {"fast": {}, "best": dict(runs=2)},
     "deconvolve-large": {"fast": {}, "best": dict(runs=2)},
+    "deblock-small": {"fast": dict(iterations=600), "best": dict(runs=2)},
+    "deblock-large": {"fast": dict(runs=1), "best": dict(runs=4)},
     "enhance-small": {"fast": {}, "best": dict(runs=2)},
     "enhance-large": {"fast": {}, "best": dict(runs=2)},
     **{name: {"fast": {}} for name, row in TABLE.items() if row.get("code") == "patches"},

@@ -215,7 +215,8 @@ class ArrayTarget:
 
     def _warned(self, accounts: dict[int, Account], ratios: Array | None) -> Iterator[str]:
         plan = self.plan
-        yield from filter(None, (self.units.rounding, self.units.contrast))
+        guided = doubts.guide_sentence(plan.slices, self.residual, plan.request.guide, plan.noises.of)
+        yield from filter(None, (self.units.rounding, self.units.contrast, guided))
         yield from doubts.warnings_of(
             plan.slices, plan.noise, ratios, apart=plan.noises.apart(accounts), camera=bool(plan.request.camera)
         )

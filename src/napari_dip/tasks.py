@@ -86,7 +86,7 @@ _ROWS = (
         ),
         patches="denoise-patches",
         methods=(SelfGuided, Prior),
-        knobs=("similar_patches", "skip_bad_pixels"),
+        knobs=("similar_patches", "skip_bad_pixels", "skip_padding"),
         keeps_mean=True,
         before=("truth", "resolution"),
     ),
@@ -101,7 +101,7 @@ _ROWS = (
             *("original-inpaint-hole", "original-inpaint-region", "original-inpaint-half", "original-inpaint-sparse"),
         ),
         patches="inpaint-patches",
-        knobs=("keep_known", "skip_bad_pixels"),
+        knobs=("keep_known", "skip_bad_pixels", "skip_padding"),
         where_whole="denoise",
     ),
     Task(
@@ -117,6 +117,7 @@ _ROWS = (
             *("original-superresolve-4", "original-superresolve-8"),
         ),
         patches="superresolve-patches",
+        knobs=("skip_padding",),
         before=("resolution",),
     ),
     Task(
@@ -129,7 +130,17 @@ _ROWS = (
         operators=("Blur",),
         presets=("deconvolve-small", "deconvolve-large", "deconvolve-patches"),
         patches="deconvolve-patches",
+        knobs=("skip_padding",),
         before=("resolution",),
+    ),
+    Task(
+        name="deblock",
+        title="Remove compression artefacts",
+        done="deblocked",
+        does="Remove blocks and ringing that JPEG, or another lossy compression, left in an image.",
+        presets=("deblock-small", "deblock-large", "original-jpeg"),
+        keeps_mean=True,
+        before=("truth", "resolution"),
     ),
     Task(
         name="enhance",
@@ -140,6 +151,7 @@ _ROWS = (
         takes=("boost",),
         presets=("enhance-small", "enhance-large"),
         keeps_mean=True,
+        knobs=("skip_padding",),
         adds_detail=True,
     ),
 )

@@ -10,8 +10,8 @@ import torch
 from napari_dip.core.operators import Downsample
 from napari_dip.viewer import samples
 
-KEYS = ("fluorescence", "holes", "faint", "low_resolution", "stack", "photograph")
-CALIBRATED = KEYS[:5]
+KEYS = ("fluorescence", "holes", "compressed", "faint", "low_resolution", "stack", "photograph")
+CALIBRATED = KEYS[:6]
 
 
 def psnr(truth, image):

@@ -14,7 +14,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_dip.tasks import TASKS
-from napari_dip.viewer import layers, masks, regions
+from napari_dip.viewer import guides, layers, masks, regions
 from napari_dip.viewer.arguments import Camera, known_of, said_by
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.layers import Selection, Source
@@ -120,7 +120,8 @@ class Inputs(QWidget):
             label="Guide",
             choices=self._images,
             nullable=True,
-            tooltip="The image that serves as the code: as large as the restored one, pixel on pixel.",
+            tooltip="The image that serves as the code. Its scale and offset may differ: it is looked up through the "
+            "world. As large as the result and without units it lies pixel on pixel.",
         )
         self._what = Rows([self.image, self.level, self.where, self.part])
         painted = [self.new_mask] if self._row.fills_holes else []
@@ -323,11 +324,11 @@ class Inputs(QWidget):
         return masks.lazy_mask(self.selection(), mask, self.label.value or None, self._viewer, blank)
 
     def guide_pixels(self, read: bool) -> Any:
-        """The guide of what is chosen: not read for a lazy image, or only to say what a run would do."""
+        """The guide on the grid of the result: not read for a lazy image, or only to say what a run would do."""
         guide = self.guide.value
         if guide is None or self.large:
             return None if guide is None else layers.select(guide).array
-        return layers.pixels(guide) if read else None
+        return guides.aligned(guide, self.selection(), self.problem().get("factor"), self._viewer) if read else None
 
     def take(self, record: dict[str, Any]) -> None:
         """Choose the camera, the factor and so on of a restoration, as far as its record has them."""

@@ -12,8 +12,8 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_dip.knobs import GENERATORS
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.controls import button
-from napari_dip.viewer.form import Rows, Text
 from napari_dip.viewer.restoration import METADATA
+from napari_dip.viewer.rows import Rows, Text
 
 
 class SamplesWidget(QWidget):

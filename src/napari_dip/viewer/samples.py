@@ -6,11 +6,13 @@ be restored lies above it and is the selected layer.
 
 from __future__ import annotations
 
+import io
 import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 from skimage import data
 from skimage.filters import gaussian
 
@@ -50,6 +52,29 @@ def faint() -> list[LayerData]:
     photons = (0.9 * _tissue((192, 192), peak=45) + 0.2 * _cell((192, 192), peak=45)) * exposure
     place = _place(_PIXEL, _PIXEL)
     return _pair("faint detail", _expose(photons, seed=8), _counts(photons), place, made=_camera(exposure))
+
+
+def compressed() -> list[LayerData]:
+    """Cells of a tissue, scaled to 8 bits and saved as JPEG of quality 10: blocks of 8 pixels, and ringing."""
+    photons = (0.9 * _tissue((192, 192), peak=45) + 0.2 * _cell((192, 192), peak=45))[32:160, 32:160]
+    truth = np.rint(255 * photons / photons.max()).astype(np.uint8)
+    file = io.BytesIO()
+    PIL.Image.fromarray(truth).save(file, "JPEG", quality=10)
+    saved = np.array(PIL.Image.open(file))
+    return _pair("saved as JPEG", saved, truth, _place(_PIXEL, _PIXEL), made={"noise": "none", "JPEG quality": 10})
+
+
+def two_channels() -> list[LayerData]:
+    """A dim channel of part of a cell, and a bright channel of the whole cell that can guide it."""
+    photons = _cell((192, 192), peak=45)
+    field = (slice(48, 144), slice(48, 144))
+    dim = 0.15 * photons[field]
+    corner = {"translate": (48 * _PIXEL, 48 * _PIXEL)}
+    place = _place(_PIXEL, _PIXEL)
+    bright = _expose(16 * np.sqrt(photons * photons.max()), seed=9)
+    shown = {"name": "bright channel", "colormap": "gray", "visible": False, "rgb": False, **place}
+    truth, image = _pair("dim channel", _expose(dim, seed=10), _counts(dim), {**place, **corner}, made=_camera(0.15))
+    return [(bright, shown, "image"), truth, image]
 
 
 def low_resolution() -> list[LayerData]:

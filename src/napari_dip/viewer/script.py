@@ -11,7 +11,7 @@ from napari.utils import progress as activity
 from qtpy.QtCore import QEventLoop
 
 from napari_dip.request import arguments, read_instrument, with_defaults
-from napari_dip.viewer import engine, findings, layers, masks
+from napari_dip.viewer import engine, findings, guides, layers, masks
 from napari_dip.viewer.account import has_other_last, share
 from napari_dip.viewer.job import INTERVAL, Job, Outcome
 from napari_dip.viewer.maps import Wanted, show_maps
@@ -49,7 +49,7 @@ def restore_layer(
     Parameters
     ----------
     viewer : napari.Viewer
-    task : {"denoise", "inpaint", "superresolve", "deconvolve", "enhance"}
+    task : {"denoise", "inpaint", "superresolve", "deconvolve", "deblock", "enhance"}
     layer : napari.layers.Image, or its name
     mask : napari.layers.Labels, or its name, optional
         Marks missing pixels; aligned through the world.
@@ -66,7 +66,8 @@ def restore_layer(
     volume : bool
         True if the last three axes are space, so that volumes are restored; `where` has an index for each axis before.
     guide : napari.layers.Image, optional
-        For ``code="guide"``: as large as the restored image, pixel on pixel.
+        For ``code="guide"``: looked up through the world, so that scale and offset may differ; as large as the restored
+        image and without units it lies pixel on pixel.
     last : bool
         Also add the image at the end of the run, if that is another than the stopping rule marked.
     residual, holes : bool
@@ -125,7 +126,7 @@ def restore_layer(
         source = selection.read()
         if mask is not None:
             source = masks.with_mask(source, mask, label, viewer)
-        guide = None if guide is None else layers.pixels(guide)
+        guide = None if guide is None else guides.aligned(guide, selection, said.get("factor"), viewer)
         restoration = Restoration(**asked, source=source, guide=guide, where=where)
         restoration.start(lambda: True, INTERVAL).close()  # refuses what is not fit, here rather than in the worker
     wanted = Wanted(

@@ -1,0 +1,36 @@
+"""A guided result says what of the guide its measurement does not support."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import napari_dip
+from napari_dip import doubts
+from napari_dip.core.judge.guided import Unsupported
+from tests.bad_inputs import plain
+
+HOW: dict[str, Any] = {"preset": "denoise-small", "iterations": 2, "runs": 1, "channels": 4, "progress": False}
+
+
+def test_the_result_warns_with_the_place_and_the_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def judged(image: Any, measured: Any, guide: Any, noise: Any) -> Unsupported:
+        asked.append((image, measured, guide.shape))
+        return Unsupported(share=0.03, unconfirmed=0.2, strength=9.0, place=(4, 5))
+
+    monkeypatch.setattr(doubts, "unsupported", judged)
+    image, guide = plain().astype(np.float32), np.random.default_rng(1).random(plain().shape)
+    result = napari_dip.denoise(image, guide=guide, code="guide", read_noise=5.0, **HOW)
+    ((fitted, measured, shape),) = asked
+    assert np.array_equal(measured, image)
+    assert np.allclose(fitted, image - result.residual)
+    assert shape == (1, *image.shape)
+    (said,) = (each for each in result.warnings if "guide" in each)
+    assert "In 3 % of the image" in said
+    assert "(4, 5), 9.0 standard errors" in said
+    assert "In 20 % of the image" in said
+    assert not any("guide" in each for each in napari_dip.denoise(image, read_noise=5.0, **HOW).warnings)
