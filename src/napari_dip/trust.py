@@ -16,7 +16,7 @@ from napari_dip import doubts
 from napari_dip.control import NO_RESULT, Control, iterate_noise_control, noise_control
 from napari_dip.core.judge import metrics
 from napari_dip.core.judge.frc import FourierCorrelation, fourier_correlation
-from napari_dip.core.judge.metrics import Comparison, calibration, psnr
+from napari_dip.core.judge.metrics import Comparison, calibration, peak_of, psnr
 from napari_dip.core.judge.residual import Verdict
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.noise.pixels import find_bad_pixels
@@ -38,6 +38,7 @@ __all__ = [
     "iterate_noise_control",
     "left_out",
     "noise_control",
+    "peak_of",
     "psnr",
     "resolution",
     "verdict",

@@ -59,8 +59,7 @@ def psnr_of(restoration: Any, wanted: Wanted) -> Callable[[Progress], float] | N
     truth, source = wanted.truth, restoration.source
     if truth is None:
         return None
-    known = truth[np.isfinite(truth)]
-    peak = 255.0 if truth.dtype == np.uint8 else float(np.ptp(known)) if known.size else 0.0
+    peak = napari_dip.trust.peak_of(truth)
     leading = source.arguments["leading_axes"]
     slices = truth.reshape(-1, *truth.shape[leading:])
 

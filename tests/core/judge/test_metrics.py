@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_dip.core.judge.metrics import compare, psnr
+from napari_dip.core.judge.metrics import compare, peak_of, psnr
 from tests.core.tiny import noisy, picture
 
 SHAPES = [(20, 30), (5, 9), (3, 3), (8, 9, 10), (3, 12, 14)]
@@ -36,6 +36,13 @@ def test_more_noise_has_worse_figures(shape: tuple[int, ...]) -> None:
     assert a.psnr > b.psnr
     assert a.ssim > b.ssim
     assert a.nrmse < b.nrmse
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_the_peak_of_a_whole_is_that_of_its_comparison(kind: Any) -> None:
+    truth = (100 * picture(16, 16)).astype(kind)
+    assert compare(truth + 1, truth).data_range == pytest.approx(peak_of(truth))
+    assert peak_of(np.full((2, 2), np.nan)) == 0
 
 
 def test_the_peak_is_that_of_the_type_or_the_range_or_what_is_said() -> None:

@@ -278,6 +278,15 @@ class _Pair:
         )
 
 
+def peak_of(truth: npt.NDArray[Any]) -> float:
+    """Peak that a truth has by default: 255 of 8-bit integers, else the difference of its finite extremes; 0 if none.
+
+    For figures of parts of it, which are to have the peak of the whole.
+    """
+    known = truth[np.isfinite(truth)]
+    return _peak(truth.dtype, float(known.min()), float(known.max())) if known.size else 0.0
+
+
 def _peak(kind: np.dtype[Any], low: float, high: float) -> float:
     """Data range by default, of a truth of this type between two values."""
     return 255.0 if kind == np.uint8 else high - low
