@@ -2,7 +2,7 @@
 
 An OME-Zarr group whose attributes hold the record of the run, and beside the image, while it is worked on, a group with
 a marker for each piece that is done: written after the data, under another name first. What replaces an image is made
-beside it, and takes its place when it is whole.
+beside it, and takes its place when it is whole. Long because all that a kill may interrupt is thought through here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Trust in a result: the second front door. Arrays and results in, in the axes of the input; figures, sentences and
 images out.
 
-docs/trust.md says what each measure can tell, what it cannot, and its measured figures.
+docs/trust.md says what each measure can tell, what it cannot, and its measured figures. Long because ``help`` shows it:
+most of it is what arguments mean.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A deep image prior makes structure first and noise later, so its best image comes before its last. All rules have one
 shape: a rule may take something out of the problem before the run (`problem`), sees every iteration (`update`, which
 never waits for a GPU), and at every look marks the running average if that is the best so far and returns the
-sentence that ends the run, or nothing (`look`).
+sentence that ends the run, or nothing (`look`). Long because all rules are here, side by side.
 """
 
 from __future__ import annotations
