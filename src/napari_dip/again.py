@@ -35,8 +35,8 @@ class Again:
         What layers they were.
     by_napari : bool
         True if napari's own reader opened the image: its axes are in the order of the file.
-    part : tuple of int or None
-        Index of the slice that was restored, along each leading axis; None for all.
+    part : tuple of slice or None
+        What was restored, along the axes without the colours; None for all.
     label : int or None
         The label that means missing; None for every other than 0.
     axes : dict
@@ -62,7 +62,7 @@ class Again:
     by_napari: bool = False
     saved: bool = True
     mask_saved: bool = True
-    part: tuple[int, ...] | None = None
+    part: tuple[slice, ...] | None = None
     label: int | None = None
     axes: dict[str, Any] = field(default_factory=dict)
     voxel_size: tuple[float, ...] | None = None
@@ -113,7 +113,7 @@ class Again:
             *self._to_do(),
             f"image = {read}",
         ]
-        part = [f"{i}:{i + 1}" for i in self.part or ()]
+        part = [":" if each == slice(None) else f"{each.start}:{each.stop}" for each in self.part or ()]
         if self.mask:
             marked = "!= 0" if self.label is None else f"== {self.label}"
             colours = self.axes.get("channel_axis") == -1 or self.alpha
@@ -126,7 +126,7 @@ class Again:
     def _to_do(self) -> list[str]:
         """Comments on layers that have no file yet."""
         image = f"# save layer {self.layer!r} as {self.image!r} first: File > Save Selected Layers..."
-        mask = f"# save the Labels layer {self.mask_layer!r} as {self.mask!r}, on the grid of the image"
+        mask = f"# save what layer {self.mask_layer!r} marks as {self.mask!r}, Labels on the grid of the image"
         return [image] * (not self.saved) + [mask] * (not self.mask_saved and bool(self.mask))
 
     def command(self) -> str:
@@ -138,7 +138,7 @@ class Again:
             If a command cannot say what was restored; the message says what to do instead.
         """
         if self.part is not None:
-            raise ValueError("a command restores all slices of a file, and this run restored one; copy it as Python")
+            raise ValueError("a command restores all of a file, and this run was of a part of it; copy it as Python")
         if self.axes.get("channel_axis") == 0:
             raise ValueError("how slices restored together are called is not known here; copy it as Python")
         words = ["napari-dip", self.task, self.image, self.result]

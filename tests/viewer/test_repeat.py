@@ -45,9 +45,12 @@ def test_python_gives_the_identical_image(viewer, dock, wait, stack):
     (cells,) = viewer.open(stack / "cells.tif", plugin="napari")
     (holes,) = viewer.open(stack / "holes.tif", plugin="napari", layer_type="labels")
     widget = dock("Inpaint", seed=3)
-    widget.inputs.image.value, widget.inputs.mask.value, widget.inputs.label.value = cells, holes, 2
+    widget.inputs.image.value = cells
     widget.inputs.where.value = "the slice in view"
     viewer.dims.set_point(0, 1)
+    corner = viewer.add_shapes([[1, 2, 3], [1, 2, 20], [1, 17, 20], [1, 17, 3]], name="corner")
+    widget.inputs.image.value, widget.inputs.part.value = cells, corner
+    widget.inputs.mask.value, widget.inputs.label.value = holes, 2
     widget.run_button.click()
     wait(lambda: not widget.running)
     (first,) = restored(viewer)
@@ -86,5 +89,5 @@ def test_what_no_text_can_say_is_said(viewer, dock, wait, picture):
     assert "# save layer 'from nowhere' as 'from nowhere.ome.tif' first" in text
     assert "pictures.read('from nowhere.ome.tif')" in text
     assert "factor=(2, 2)" in text
-    with pytest.raises(ValueError, match="a command restores all slices"):
+    with pytest.raises(ValueError, match="a command restores all of a file"):
         widget.copying.text("command")

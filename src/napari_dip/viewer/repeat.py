@@ -87,10 +87,23 @@ def again(viewer: Any, restoration: Restoration, result: Any, label: int | None 
         mask_saved=mask_saved,
         mask_layer=restoration.mask_name or "",
         label=label,
-        part=None if restoration.where in (ALL, TOGETHER) or not source.leading else tuple(restoration.where),
+        part=_part(restoration),
         axes={"leading_axes": given["leading_axes"], "channel_axis": given["channel_axis"]},
         space=source.space,
         voxel_size=source.voxel_size,
         alpha=source.alpha is not None,
         fingerprint=fingerprint(source.image),
     )
+
+
+def _part(restoration: Restoration) -> tuple[slice, ...] | None:
+    """The part of the image that was restored, along its axes; None for all of it."""
+    source, index, window = restoration.source, restoration.where, restoration.window
+    leading = [slice(None)] * source.leading
+    if index not in (ALL, TOGETHER):
+        leading = [slice(int(i), int(i) + 1) for i in index]
+    elif window is None:
+        return None
+    if window is None and not leading:
+        return None
+    return (*leading, *[slice(None)] * (source.space - 2), *(window or (slice(None), slice(None))))
