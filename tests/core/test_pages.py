@@ -19,6 +19,8 @@ from tests.core.tiny import problem, run, tiny
 
 needs_glibc = pytest.mark.skipif(pages._glibc() is None, reason="needs the allocator of glibc, left as it is")
 LARGE = 2**27  # bytes
+#: An environment for processes of their own that tells the allocator nothing, also after tests of a Dask cluster.
+UNTOLD = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
 
 
 class Run:
@@ -69,7 +71,7 @@ def test_what_is_free_goes_back_between_the_parts_of_a_run() -> None:
 def test_freed_memory_is_kept_until_the_last_run_ends(where: str) -> None:
     """In a process of its own: threads that came before leave arenas, which hold no buffer of this size."""
     code = f"from tests.core import test_pages as pages; pages.keep_and_release(pages.{where})"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2], env=UNTOLD)
 
 
 def keep_and_release(where: Callable[[Callable[[], None]], None]) -> None:
@@ -111,7 +113,7 @@ before = faults()
 run = Run(); pages.keep(run); pages.release(run)
 assert faults() <= before + 512, (before, faults())
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, env=UNTOLD)
 
 
 @needs_glibc
