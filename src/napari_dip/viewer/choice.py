@@ -18,7 +18,7 @@ from napari_dip.viewer import guides, layers, masks, regions
 from napari_dip.viewer.arguments import Camera, known_of, said_by
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.layers import Selection, Source
-from napari_dip.viewer.restoration import is_by_product
+from napari_dip.viewer.restoration import METADATA, is_by_product
 from napari_dip.viewer.rows import Rows, Section
 from napari_dip.viewer.target import Target
 
@@ -191,7 +191,10 @@ class Inputs(QWidget):
         active = self._viewer.layers.selection.active
         if active is None or layers.showing():
             return
-        for row in [self.image, *([self.mask] if self._row.fills_holes else [])]:
+        rows = [self.mask] if self._row.fills_holes else []
+        if METADATA not in active.metadata:  # what was restored becomes the input by hand alone
+            rows.append(self.image)
+        for row in rows:
             if active in row.choices:
                 row.value = active
 
@@ -493,10 +496,13 @@ class Inputs(QWidget):
 
 
 def images_in(viewer: Any) -> list[tuple[str, Any]]:
-    """Layers that can be restored, by name: the one on top first, hidden ones (such as a ground truth) last."""
+    """Layers that can be restored, by name: the topmost first, results and hidden ones (as a truth) last."""
     top_down = list(viewer.layers)[::-1]
     images = [layer for layer in top_down if isinstance(layer, Image) and not is_by_product(layer)]
-    return [(layer.name, layer) for layer in sorted(images, key=lambda layer: not layer.visible)]
+    return [
+        (layer.name, layer)
+        for layer in sorted(images, key=lambda layer: METADATA in layer.metadata or not layer.visible)
+    ]
 
 
 def select_all(layer: Any, space: int) -> Selection:

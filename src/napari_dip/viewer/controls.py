@@ -66,9 +66,10 @@ class Controls(QWidget):
         )  # what is said of a run takes two lines
         self._bar = QProgressBar()
         self._bar.setRange(0, _STEPS)
-        self.run_button = button("Run", self.run_asked, "Start the restoration.")
+        self._bar.setAccessibleName("Progress")
+        self.run_button = button("Run", self.run_asked, "Start the restoration (Ctrl+Return).")
         self.pause_button = button("Pause", self.pause_or_resume, "Wait before the next iteration, or go on.")
-        self.stop_button = button("Stop", self.stop, "End the run now and keep what there is.")
+        self.stop_button = button("Stop", self.stop, "End the run now and keep what there is (Esc).")
         self.more_button = button(account.GO_ON, self.more_asked, "")
         self.more_button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # names may be long
         self.offer_more("")

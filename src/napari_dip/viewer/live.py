@@ -49,7 +49,10 @@ class Live(Rows):
             value=preference("moments_memory"),
             tooltip="For the images of a run that the line of its curve is dragged to; 0 for none.",
         )
-        super().__init__([self.preview, self.every, self.kept_as, self.memory])
+        self.hide = CheckBox(
+            name="hide", label="Hide the source", value=False, tooltip="Hides the image once its result is there."
+        )
+        super().__init__([self.preview, self.every, self.kept_as, self.memory, self.hide])
         self._viewer = viewer
         self._layer: Any = None
         self._stacks: dict[int, Any] = {}  # of the snapshots of each slice
@@ -79,6 +82,14 @@ class Live(Rows):
         """Show an earlier image, also after the run, and where the user has taken the preview away."""
         layer = self._layer if self._layer in self._viewer.layers else None
         self._layer = restoration.show_preview(self._viewer, progress, layer)
+
+    def look(self) -> dict[str, Any]:
+        """Contrast and colours of the preview, which the user may have set; nothing where there is none."""
+        layer = self._layer
+        if layer is None or layer not in self._viewer.layers:
+            return {}
+        names = ("contrast_limits", "colormap", "gamma", "opacity", "blending", "interpolation2d")
+        return {name: getattr(layer, name) for name in names if not (layer.rgb and name in names[:2])}
 
     def end(self) -> None:
         """Take the preview away."""

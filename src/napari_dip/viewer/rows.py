@@ -37,6 +37,8 @@ class Section(QCollapsible):
         self.setDuration(0)  # animated, it would fight with the layout around it
         self.layout().setContentsMargins(0, 0, 0, 0)
         self.content().layout().setContentsMargins(4, 0, 0, 0)
+        self.content().setVisible(False)  # Tab passes it by
+        self.toggled.connect(self.content().setVisible)
         for part in parts:
             self.addWidget(part)
 

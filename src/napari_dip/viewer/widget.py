@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import napari.viewer
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from napari_dip.tasks import TASKS
 from napari_dip.viewer import account, detail, engine, findings, layers, outlook
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.choice import Inputs
+from napari_dip.viewer.comparing import Comparing
 from napari_dip.viewer.controls import Controls
 from napari_dip.viewer.cost import CostSentence
 from napari_dip.viewer.curve import CurvePanel
@@ -24,7 +26,7 @@ from napari_dip.viewer.maps import Findings, Finished, show_maps
 from napari_dip.viewer.noise import NoiseSentence
 from napari_dip.viewer.outlook import Outlook
 from napari_dip.viewer.preferences import preference
-from napari_dip.viewer.queue import RUNNING, Entry, QueuePanel, queue, waiting_for
+from napari_dip.viewer.queue import RUNNING, WAITING, Entry, QueuePanel, queue, waiting_for
 from napari_dip.viewer.record_panel import RecordPanel
 from napari_dip.viewer.repeat import CopyButton
 from napari_dip.viewer.restoration import METADATA, Asked, Restoration
@@ -83,6 +85,7 @@ class RestoreWidget(QWidget):
         self.trust = TrustPanel(self._viewer, self.task)
         self.curve = CurvePanel(self._viewer, self.live)
         self.queue = QueuePanel()
+        self.comparing = Comparing(self._viewer)
         self.controls = Controls()
         self.run_button, self.stop_button = self.controls.run_button, self.controls.stop_button
         self.pause_button, self.more_button = self.controls.pause_button, self.controls.more_button
@@ -104,7 +107,7 @@ class RestoreWidget(QWidget):
         )
         self._chosen_before = (self.inputs, self.noise, self.form, *folded)
         record = Section("Record", self.record)
-        for part in (*self._chosen_before, self.trust, self.curve, self.queue, record):
+        for part in (*self._chosen_before, self.comparing, self.trust, self.curve, self.queue, record):
             inside.addWidget(part)
         inside.addStretch()
         self._scroll = QScrollArea()
@@ -132,6 +135,9 @@ class RestoreWidget(QWidget):
     def _watch(self) -> None:
         """Every connection; those to the viewer, which outlives this widget, are undone when it is destroyed."""
         events = self._viewer.layers.events
+        within = Qt.ShortcutContext.WidgetWithChildrenShortcut
+        QShortcut(QKeySequence("Ctrl+Return"), self, self.run_button.click, context=within)
+        QShortcut(QKeySequence("Esc"), self, self.stop_button.click, context=within)
         self._connections = [
             (events.inserted, self.reset_choices),
             (events.removed, self.reset_choices),
@@ -173,6 +179,7 @@ class RestoreWidget(QWidget):
         """Offer the layers that there are; napari calls this too."""
         self.inputs.reset_choices()
         self.trust.reset_choices()
+        self.comparing.offer()
         self._describe()
 
     def _follow_active(self, event: Any = None) -> None:
@@ -386,12 +393,13 @@ class RestoreWidget(QWidget):
     def _on_ended(self, outcome: Outcome) -> None:
         restoration, self._restoration = self._restoration, None
         try:
+            look = self.live.look()
             self.live.end()
             if outcome.value is None:
                 self._say(outcome.error, failed=True)
                 show_error(outcome.error)
             elif isinstance(outcome.value, Finished) and restoration is not None:
-                self._show(restoration, outcome.value)
+                self._show(restoration, outcome.value, look)
             elif isinstance(outcome.value, Findings):
                 self._add_findings(outcome.value)
                 if outcome.value.maps:
@@ -403,13 +411,20 @@ class RestoreWidget(QWidget):
                 self.curve.end()
                 queue().ended(self, failed=outcome.value is None)
 
-    def _show(self, restoration: Restoration | Stream, finished: Finished) -> None:
+    def _show(self, restoration: Restoration | Stream, finished: Finished, look: dict[str, Any]) -> None:
         result: Any = finished.result
         found = finished.findings
         layer = restoration.show_result(self._viewer, result, found.figures)
         if layer is None:
             return self._say(restoration.nothing)
         self._last = (restoration, result, layer)
+        for name, value in look.items():
+            setattr(layer, name, value)
+        source = next((each for each in self._viewer.layers if each.name == restoration.source.name), None)
+        if source is not None and self.live.hide.value:
+            source.visible = False
+        if not queue().of(WAITING):
+            self._viewer.layers.selection.active = layer
         self.saving.offer(layer)
         self.copying.offer(restoration, result, self.inputs.label.value or None)
         self._said_before, failed = restoration.headline(layer.name, result)
@@ -501,6 +516,7 @@ class RestoreWidget(QWidget):
         handled: bool = super().event(event)
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             queue().leave(self)
+            self.comparing.end()
             self.stop()
         return handled
 

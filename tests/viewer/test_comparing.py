@@ -1,0 +1,115 @@
+"""A result held against its source, and the manners of the window: keys, selection, colours."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from napari.utils.colormaps import ensure_colormap
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QShortcut
+
+from napari_dip.viewer.comparing import Comparing, show_source
+from napari_dip.viewer.restoration import METADATA
+from tests.viewer.docks import LONG, restored
+
+
+@pytest.fixture
+def comparing(viewer, qtbot):
+    def make(image, **look):
+        source = viewer.add_image(image, name="cells", scale=(2, 2), translate=(5, 7), **look)
+        place = {"scale": source.scale, "translate": source.translate, **look}
+        result = viewer.add_image(image, name="cells denoised", metadata={METADATA: {"source_layer": "cells"}}, **place)
+        made = Comparing(viewer)
+        qtbot.addWidget(made)
+        return made, source, result
+
+    return make
+
+
+@pytest.mark.parametrize(("shape", "rgb"), [((20, 24), False), ((3, 20, 24), False), ((20, 24, 3), True)])
+def test_the_source_lies_left_of_the_divider_wherever_it_is_dragged(viewer, comparing, shape, rgb):
+    made, source, _ = comparing(np.random.default_rng(0).random(shape).astype(np.float32), rgb=rgb)
+    made.switches["divider"].setChecked(True)
+    left = made._divider.layer
+    width = -2 if rgb else -1
+    assert left.data.shape[width] == 12
+    assert np.shares_memory(left.data, source.data)
+    assert np.allclose(left.data_to_world([0] * left.ndim), source.data_to_world([0] * source.ndim))
+    (drag,) = (each for each in viewer.mouse_drag_callbacks if each == made._divider._drag)
+    event = SimpleNamespace(type="mouse_press", position=source.data_to_world([0] * (source.ndim - 1) + [11.5]))
+    steps = drag(viewer, event)
+    next(steps)
+    event.type, event.position = "mouse_move", source.data_to_world([0] * (source.ndim - 1) + [17.5])
+    next(steps)
+    event.type = "mouse_release"
+    assert next(steps, None) is None
+    assert left.data.shape[width] == 18
+    made.switches["divider"].setChecked(False)
+    assert left not in viewer.layers
+    assert drag not in viewer.mouse_drag_callbacks
+
+
+def test_the_divider_goes_with_its_layers(viewer, comparing, picture):
+    made, source, result = comparing(picture)
+    made.switches["divider"].setChecked(True)
+    viewer.layers.remove(source)
+    made.offer()
+    assert list(viewer.layers) == [result]
+
+
+def test_a_key_is_held_to_see_the_source(viewer, comparing, picture):
+    _, source, result = comparing(picture)
+    held = show_source(viewer)
+    next(held)
+    assert (source.visible, result.visible) == (True, False)
+    next(held, None)
+    assert (source.visible, result.visible) == (True, True)
+
+
+def test_side_by_side_shows_the_two_alone_and_then_all_again(viewer, comparing, picture):
+    truth = viewer.add_image(picture, name="other")
+    made, source, result = comparing(picture)
+    made.switches["side"].setChecked(True)
+    assert [layer.visible for layer in (truth, source, result)] == [False, True, True]
+    made.switches["side"].setChecked(False)
+    assert truth.visible
+
+
+def test_contrast_follows_the_source_while_linked(viewer, comparing, picture):
+    made, source, result = comparing(picture)
+    made.switches["linked"].setChecked(True)
+    source.contrast_limits = (90, 110)
+    assert result.contrast_limits == [90, 110]
+    made.switches["linked"].setChecked(False)
+    source.contrast_limits = (80, 120)
+    assert result.contrast_limits == [90, 110]
+
+
+def test_keys_run_and_stop_and_tab_passes_folded_rows(viewer, dock, picture):
+    viewer.add_image(picture)
+    widget = dock()
+    keys = {each.key().toString(): each.context() for each in widget.findChildren(QShortcut)}
+    assert keys == dict.fromkeys(("Ctrl+Return", "Esc"), Qt.ShortcutContext.WidgetWithChildrenShortcut)
+    assert widget.form._rows["iterations"].native.visibleRegion().isEmpty()
+    assert not widget.form._rows["iterations"].native.isVisibleTo(widget)
+    assert widget.form._rows["quality"].native.isVisibleTo(widget)
+
+
+def test_a_result_is_selected_has_the_colours_of_the_preview_and_is_input_by_hand_alone(viewer, dock, wait, picture):
+    source = viewer.add_image(picture, name="cells")
+    widget = dock(**LONG)
+    widget.live.hide.value = True
+    widget.run_button.click()
+    wait(lambda: any("preview" in layer.name for layer in viewer.layers))
+    preview = next(layer for layer in viewer.layers if "preview" in layer.name)
+    preview.colormap, preview.contrast_limits = "magma", (95, 105)
+    widget.stop_button.click()
+    wait(lambda: not widget.running)
+    (result,) = restored(viewer)
+    assert result.colormap == ensure_colormap("magma")
+    assert result.contrast_limits == [95, 105]
+    assert viewer.layers.selection.active == result
+    assert widget.inputs.image.value == source
+    assert not source.visible
+    widget.inputs.image.value = result
+    assert "'cells denoised'" in widget._sentence.text()
