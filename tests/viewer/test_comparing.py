@@ -16,7 +16,13 @@ from tests.viewer.docks import LONG, restored
 @pytest.fixture
 def comparing(viewer, qtbot):
     def make(image, **look):
-        source = viewer.add_image(image, name="cells", scale=(2, 2), translate=(5, 7), **look)
+        source = viewer.add_image(
+            image,
+            name="cells",
+            scale=(2,) * (image.ndim - bool(look.get("rgb"))),
+            translate=(5,) * (image.ndim - bool(look.get("rgb"))),
+            **look,
+        )
         place = {"scale": source.scale, "translate": source.translate, **look}
         result = viewer.add_image(image, name="cells denoised", metadata={METADATA: {"source_layer": "cells"}}, **place)
         made = Comparing(viewer)
@@ -73,6 +79,23 @@ def test_side_by_side_shows_the_two_alone_and_then_all_again(viewer, comparing, 
     assert [layer.visible for layer in (truth, source, result)] == [False, True, True]
     made.switches["side"].setChecked(False)
     assert truth.visible
+
+
+def test_a_profile_reads_both_along_a_line_in_the_slice_in_view(viewer, comparing):
+    ramp = np.broadcast_to(np.arange(24.0), (3, 20, 24)).astype(np.float32) + np.arange(3)[:, None, None]
+    made, _, result = comparing(ramp)
+    result.data = 2 * ramp
+    viewer.dims.set_point(0, 7)  # in the middle: the layer begins at 5, and its slices are 2 apart
+    made.switches["profile"].setChecked(True)
+    (distance, below), (_, above) = (curve.getData() for curve in made._profile.curves)
+    assert np.allclose(distance[-1], 24)  # half of 24 pixels of 2
+    assert np.allclose(below, np.linspace(6, 18, len(below)) + 1)
+    assert np.allclose(above, 2 * below)
+    line = made._profile.line
+    line.data = [np.array([[10, 0], [10, 23]])]
+    assert np.allclose(made._profile.curves[0].getData()[1][[0, -1]], (1, 24))
+    made.switches["profile"].setChecked(False)
+    assert line not in viewer.layers
 
 
 def test_contrast_follows_the_source_while_linked(viewer, comparing, picture):

@@ -1,4 +1,4 @@
-"""Source and result held against each other: a divider to drag, side by side, linked contrast, a key for the source."""
+"""Source and result held against each other: a divider to drag, a profile, side by side, a key for the source."""
 
 from __future__ import annotations
 
@@ -105,10 +105,12 @@ class Comparing(Section):
         self._viewer = viewer
         self._divider: Divider | None = None
         self._hidden: list[Any] = []  # layers that side by side has hidden
+        self._profile: Any = None  # a plot
         self._linked: tuple[Any, Any] | None = None
         words = {
             "divider": ("Divider", "Source left of a line, result right of it: drag the line in the picture."),
             "side": ("Side by side", "napari's grid, with source and result alone."),
+            "profile": ("Profile", "Intensities of source (grey) and result (orange) along a line; drag its ends."),
             "linked": ("Same contrast", "Contrast limits, gamma and colormap of the two follow each other."),
         }
         self.switches = {name: QCheckBox(text) for name, (text, _) in words.items()}
@@ -160,6 +162,19 @@ class Comparing(Section):
             self._hidden = []
         grid.enabled = on and pair is not None
         self._viewer.reset_view()
+
+    def _profile_toggled(self, on: bool) -> None:
+        pair = pair_of(self._viewer)
+        if on and pair is not None:
+            from napari_dip.viewer.profile import Profile  # imports pyqtgraph
+
+            self._profile = Profile(self._viewer, pair)
+            self.addWidget(self._profile)
+        elif self._profile is not None:
+            self._profile.leave()
+            self.removeWidget(self._profile)
+            self._profile.deleteLater()
+            self._profile = None
 
     def _linked_toggled(self, on: bool) -> None:
         pair = pair_of(self._viewer)

@@ -1,0 +1,76 @@
+"""Intensities of source and result along a line that is drawn over them. Imported late, as is pyqtgraph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from napari.utils.theme import get_theme
+from scipy import ndimage  # type: ignore[import-untyped]
+
+from napari_dip.viewer import layers
+from napari_dip.viewer.regions import in_pixels
+
+_HEIGHT = 110  # pixels
+_COLOURS = "#8a8a8a", "#e07b00"  # of the source and the result: legible on dark and light
+_POINTS = 400  # along a line, at the most
+
+
+class Profile(pg.PlotWidget):
+    """A plot that follows the first line of a Shapes layer over source and result.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    pair : (Image, Image)
+        Source and result.
+    """
+
+    def __init__(self, viewer: Any, pair: tuple[Any, Any]) -> None:
+        theme = get_theme(viewer.theme)
+        super().__init__(background=theme.background.as_hex())
+        self.setAccessibleName("Profile of source and result")
+        self.setFixedHeight(_HEIGHT)
+        self.setMinimumWidth(200)
+        self._viewer, self._pair = viewer, pair
+        for side in ("left", "bottom"):
+            self.getAxis(side).setPen(theme.text.as_hex())
+            self.getAxis(side).setTextPen(theme.text.as_hex())
+        self.curves = [self.plot(pen=pg.mkPen(colour, width=1.5)) for colour in _COLOURS]
+        height, width = layers.select(pair[0]).shape[-2:]
+        line = np.array([[height / 2, width / 4], [height / 2, 3 * width / 4]])
+        self.line = layers.show_shapes(viewer, layers.geometry_of(pair[0]).last(2), f"{pair[0].name} profile")
+        self.line.add_lines(line, edge_color=_COLOURS[1])
+        self._events = [self.line.events.set_data, viewer.dims.events.current_step]
+        for emitter in self._events:
+            emitter.connect(self.draw)
+        self.draw()
+
+    def draw(self, event: Any = None) -> None:
+        """Read both along the line, in the slice in view."""
+        if self.line not in self._viewer.layers or not self.line.data:
+            return
+        for layer, curve in zip(self._pair, self.curves, strict=True):
+            if layer in self._viewer.layers:
+                curve.setData(*along(self._viewer, layer, self.line))
+
+    def leave(self) -> None:
+        """Take the line away."""
+        for emitter in self._events:
+            emitter.disconnect(self.draw)
+        if self.line in self._viewer.layers:
+            self._viewer.layers.remove(self.line)
+
+
+def along(viewer: Any, layer: Any, line: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Distance from the start of a line, in units of its layer, and the mean of the colours of a layer there."""
+    data = layer.data[0] if layer.multiscale else layer.data
+    image = np.asarray(data[layers.in_view(viewer, layer)], float)
+    image = image.mean(-1) if layer.rgb else image
+    ends = in_pixels(layers.geometry_of(layer).last(2), line)[0][[0, -1], -2:]
+    count = int(np.clip(2 * np.abs(ends[1] - ends[0]).max(), 2, _POINTS))
+    places = np.linspace(*ends, count)
+    values = ndimage.map_coordinates(image, places.T, order=1, mode="nearest")
+    length = np.linalg.norm((line.data[0][-1] - line.data[0][0])[-2:] * line.scale[-2:])
+    return np.linspace(0, length, count), values
