@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QApplication
 import napari_dip
 from napari_dip.viewer import position
 from napari_dip.viewer.layers import read
+from napari_dip.viewer.queue import queue
 from napari_dip.viewer.restoration import METADATA
 from tests.viewer.docks import LONG, QUICK, restored
 
@@ -163,7 +164,7 @@ def test_the_button_says_what_going_on_would_mean(viewer, run, picture):
     assert ":\n7 more" in widget.more_button.text()
 
 
-def test_a_run_that_cannot_begin_leaves_the_moments_of_the_last_one(viewer, run, dock, wait, picture):
+def test_a_run_that_waits_leaves_the_moments_of_the_last_one(viewer, run, dock, wait, picture):
     viewer.add_image(picture)
     widget, other = run(), dock("Inpaint", **LONG)
     widget.curve.choose(4)
@@ -173,8 +174,9 @@ def test_a_run_that_cannot_begin_leaves_the_moments_of_the_last_one(viewer, run,
     viewer.layers[-1].refresh()
     other.run_button.click()
     widget.run_button.click()
-    assert "another restoration is running" in widget.status
+    assert "Waiting for 'picture'" in widget.status
     assert widget.curve.moments.count == 12
+    queue().empty()
     other.stop()
     wait(lambda: not other.running)
 

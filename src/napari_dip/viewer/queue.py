@@ -25,8 +25,8 @@ class Entry:
 
     Attributes
     ----------
-    owner : QWidget
-        The dock that runs it.
+    owner : QWidget or None
+        The dock that runs it; None once that is closed.
     name : str
         Of the layer that is restored.
     begin : callable
@@ -34,7 +34,7 @@ class Entry:
     state : str
     """
 
-    owner: QWidget
+    owner: QWidget | None
     name: str
     begin: Callable[[], bool]
     state: str = WAITING
@@ -79,9 +79,14 @@ class Queue(QObject):
         self.changed.emit()
 
     def leave(self, owner: QWidget) -> None:
-        """Forget what waits for a dock that is closed."""
-        self.entries = [each for each in self.entries if each.owner is not owner or each.state != WAITING]
+        """Forget what a dock that is closed was to do or does, and the dock."""
+        over = self.of(DONE, FAILED)
+        self.entries = [each for each in self.entries if each.owner is not owner or each in over]
+        for each in over:
+            if each.owner is owner:
+                each.owner, each.begin = None, _never
         self.changed.emit()
+        QTimer.singleShot(0, self._next)
 
     def _next(self) -> None:
         waiting = self.of(WAITING)
@@ -95,6 +100,11 @@ class Queue(QObject):
             waiting[0].state = FAILED
             QTimer.singleShot(0, self._next)
         return self.changed.emit()
+
+
+def _never() -> bool:
+    """Begin nothing."""
+    return False
 
 
 @cache
