@@ -294,20 +294,30 @@ def _similar(guide: Tensor, top: int, bottom: int, side: int, count: int, reach:
     across = guide.shape[2] - side + 1
     here = guide[:, top : bottom - (bottom - 1 - top) % _STEP + side - 1, :, None]
     beyond = F.pad(guide, [reach] * 4, value=float("inf"))  # a patch that leaves the image is like no other
-    grid = ((n - side) // _STEP + 1 for n in here.shape[1:3])
+    grid = [(n - side) // _STEP + 1 for n in here.shape[1:3]]
     distance = guide.new_empty(*grid, span, span)  # rows and columns of the grid, shifts down and right
     difference = guide.new_empty(*here.shape[:3], span)  # C, rows, columns, shifts along the row
     square = torch.empty_like(difference[0])
     for y in range(span):
         there = beyond[:, top + y : top + y + here.shape[1]].unfold(2, span, 1)
         torch.sum(torch.sub(there, here, out=difference).square_(), 0, out=square)
-        distance[:, :, y] = F.avg_pool2d(square.permute(2, 0, 1)[None], side, _STEP)[0].permute(1, 2, 0)
+        distance[:, :, y] = _sums(_sums(square, 0, side, grid[0]), 1, side, grid[1])
     distance[:, :, reach, reach] = -1  # itself comes first, even where all are alike: so every pixel has an estimate
     nearest = distance.flatten(2).topk(count, largest=False, sorted=False).indices
     rows = torch.arange(top, bottom, _STEP, device=guide.device)[:, None, None]
     columns = torch.arange(0, across, _STEP, device=guide.device)[:, None]
     down, right = nearest // span - reach, nearest % span - reach
     return ((rows + down) * across + columns + right).flatten(0, 1)
+
+
+def _sums(values: Tensor, axis: int, side: int, count: int) -> Tensor:
+    """Sums over `side` places along an axis, `count` of them, `_STEP` places apart: a tenth of the time of pooling."""
+    ends = (count - 1) * _STEP + 1
+    moved = values.movedim(axis, 0)
+    total = moved[:ends:_STEP].clone()
+    for place in range(1, side):
+        total += moved[place : place + ends : _STEP]
+    return total.movedim(0, axis)
 
 
 def _common(places: Tensor, across: int, shared: Tensor) -> Tensor:
@@ -337,12 +347,14 @@ def _weights(patches: Tensor, common: Tensor | None, *, known: bool) -> Tensor:
     factor, failed = torch.linalg.cholesky_ex(products)
     one = torch.eye(count, dtype=patches.dtype, device=patches.device)
     failed = failed[:, None, None] > 0
-    inverse = _inverses(torch.where(failed, one, factor))
-    sums = inverse.sum(2, keepdim=True)
-    shrinkage = inverse - sums @ sums.mT / sums.sum(1, keepdim=True)
+    shrinkage = _inverses(torch.where(failed, one, factor))
+    sums = shrinkage.sum(2, keepdim=True)
+    shrinkage.baddbmm_(sums, sums.mT / sums.sum(1, keepdim=True), alpha=-1)
     if common is not None:
         shrinkage = common @ shrinkage
-    return torch.where(failed, one, one - pixels * shrinkage)
+    theta = shrinkage.mul_(-pixels).masked_fill_(failed, 0)
+    theta.diagonal(dim1=1, dim2=2).add_(1)
+    return theta
 
 
 def _inverses(factors: Tensor) -> Tensor:
