@@ -1,4 +1,4 @@
-"""The classical methods, told the true noise.
+"""The classical methods, told the true noise, and similar patches alone.
 
 Their weights come from it or, where there is no rule (total variation), from scikit-image's calibration on the noisy
 image itself (Batson and Royer, "Noise2Self", 2019).
@@ -69,6 +69,26 @@ def bm3d_stabilised(case: Case) -> Array:
     return np.asarray(there_and_back.inverse(_bm3d(stable, 1.0)))
 
 
+def patches_stabilised(case: Case) -> Array:
+    """Our similar patches alone, on counts transformed to unit variance."""
+    from napari_dip.core.methods.patches import denoised
+    from napari_dip.core.pauses import without_pauses
+
+    axis, image = case.arguments.get("channel_axis"), case.observed.astype(np.float32)
+    channels = image[None] if axis is None else np.moveaxis(image, axis, 0)
+    made = without_pauses(denoised(channels, case.noise, "cpu")).astype(np.float64)
+    return made[0] if axis is None else np.moveaxis(made, 0, axis)
+
+
+def patches(case: Case) -> Array:
+    """Our similar patches alone, which are told nothing."""
+    import napari_dip
+
+    restore = getattr(napari_dip, case.task)
+    preset = f"{case.task}-patches"
+    return restore(case.observed, **case.arguments, preset=preset, device="cpu", progress=False).image.astype(float)
+
+
 def _bm3d(image: Array, sigma: float) -> Array:
     """BM3D (Dabov et al. 2007), with intensities from 0 to 1, which is what its thresholds were made for."""
     package = _package("bm3d")
@@ -114,8 +134,65 @@ def richardson_lucy(case: Case) -> Array:
     return max(found, key=lambda image: score(image, case))
 
 
+def richardson_lucy_tv(case: Case) -> Array:
+    """Richardson-Lucy with total variation (Dey et al. 2006), at its best count and weight by the truth."""
+    from scipy.signal import fftconvolve
+
+    from benchmarks.methods import score
+
+    psf, image = _padded(case)
+    mirrored = psf[tuple(slice(None, None, -1) for _ in psf.shape)]
+    axes, best = tuple(range(image.ndim)), case.observed.astype(np.float64)
+    for weight in VARIATION:
+        estimate = np.full_like(image, image.mean())
+        for count in range(1, max(RICHARDSON_LUCY) + 1):
+            ratio = image / np.maximum(fftconvolve(estimate, psf, mode="same"), 1e-6 * image.max())
+            slopes = np.array(np.gradient(estimate))
+            slopes /= np.sqrt((slopes**2).sum(0)) + 1e-3 * image.max()
+            curvature = sum(np.gradient(slopes[axis], axis=axis) for axis in axes)
+            estimate = estimate * np.maximum(fftconvolve(ratio, mirrored, mode="same"), 0) / (1 - weight * curvature)
+            if count in RICHARDSON_LUCY:
+                best = max(best, _inside(estimate, case), key=lambda each: score(each, case))
+    return best
+
+
+def wiener(case: Case) -> Array:
+    """Wiener's filter for a spectrum that falls with the square of the frequency, at its best weight by the truth."""
+    from scipy import fft
+
+    from benchmarks.methods import score
+
+    psf, image = _padded(case)
+    centred = np.zeros_like(image)
+    centred[tuple(slice(n) for n in psf.shape)] = psf
+    passed = fft.fftn(np.roll(centred, [-(n // 2) for n in psf.shape], tuple(range(psf.ndim))))
+    squared = sum(np.square(f) for f in np.meshgrid(*map(fft.fftfreq, image.shape), indexing="ij"))
+    found = []
+    for weight in np.geomspace(1e-4, 1e3, 22):
+        shares = passed.conj() / (np.abs(passed) ** 2 + weight * squared)
+        shares.flat[0] = 1
+        found.append(_inside(fft.ifftn(fft.fftn(image) * shares).real, case))
+    return max(found, key=lambda each: score(each, case))
+
+
+_MARGIN = 8  # pixels by which an image is continued by reflection
+
+
+def _padded(case: Case) -> tuple[Array, Array]:
+    """The point spread function, of sum one, and the image with a margin."""
+    psf = case.arguments["psf"] / case.arguments["psf"].sum()
+    return psf, np.pad(case.observed.astype(np.float64), _MARGIN, mode="reflect")
+
+
+def _inside(image: Array, case: Case) -> Array:
+    """An image without that margin."""
+    return image[tuple(slice(_MARGIN, _MARGIN + n) for n in case.observed.shape)]
+
+
 #: Iterations of Richardson-Lucy of which the best is taken.
 RICHARDSON_LUCY = (5, 10, 15, 20, 30, 50, 100, 200)
+#: Weights of total variation in it of which the best is taken.
+VARIATION = (0.002, 0.005, 0.01, 0.02, 0.05)
 
 #: task -> name -> classical method
 METHODS: dict[str, dict[str, Callable[[Case], Array]]] = {
@@ -127,10 +204,16 @@ METHODS: dict[str, dict[str, Callable[[Case], Array]]] = {
         "BM3D": bm3d,
         "BM3D, 2 sigma": bm3d_doubled,
         "VST + BM3D": bm3d_stabilised,
+        "VST + patches": patches_stabilised,
     },
-    "inpaint": {"masked": input_itself, "biharmonic": biharmonic},
-    "superresolve": {"bicubic": bicubic},
-    "deconvolve": {"blurred": input_itself, "RL, best": richardson_lucy},
+    "inpaint": {"masked": input_itself, "biharmonic": biharmonic, "patches": patches},
+    "superresolve": {"bicubic": bicubic, "patches": patches},
+    "deconvolve": {
+        "blurred": input_itself,
+        "RL, best": richardson_lucy,
+        "RL-TV, best": richardson_lucy_tv,
+        "Wiener, best": wiener,
+    },
 }
 #: what they need besides scikit-image: name of the module -> of the package
 PACKAGES = {"bm3d": "bm3d", "pywt": "pywavelets"}

@@ -25,6 +25,7 @@ class Row:
 
     case: Case
     figures: dict[str, Comparison] = field(default_factory=dict)
+    affine: dict[str, float] = field(default_factory=dict)  # PSNR after gain and offset were fitted, dB
     images: dict[str, Array] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
@@ -35,9 +36,11 @@ class Row:
         case = self.case
         if image.shape == case.truth.shape:
             axis = case.arguments.get("channel_axis")
-            self.figures[label] = compare(
-                image, case.truth, affine=case.affine, channel_axis=axis, data_range=case.data_range
+            plain, fitted = (
+                compare(image, case.truth, affine=affine, channel_axis=axis, data_range=case.data_range)
+                for affine in (False, True)
             )
+            self.figures[label], self.affine[label] = fitted if case.affine else plain, fitted.psnr
         self.images[label], self.seconds[label], self.memory[label] = image, seconds, memory
         if notes:
             self.notes[label] = notes
@@ -55,6 +58,7 @@ def write(folder: Path, name: str, title: str, rows: list[Row], where: dict[str,
             "methods": {
                 label: {
                     **asdict(figure),
+                    "psnr_affine": row.affine[label],
                     "seconds": round(row.seconds[label], 3),
                     "memory_mb": round(row.memory[label] / 2**20, 1),
                     **row.notes.get(label, {}),
@@ -82,10 +86,11 @@ def save(folder: Path, name: str, title: str, text: str, figures: dict[str, Any]
 
 
 def tables(rows: list[Row]) -> str:
-    """PSNR and SSIM, an image a row, their mean, the best in bold; seconds and memory, a method a row; our runs."""
+    """PSNR, plain and affine, and SSIM, an image a row, their mean, the best in bold; seconds and memory; our runs."""
     labels = list(dict.fromkeys(label for row in rows for label in row.figures))
     psnr = _table("PSNR, dB", labels, {r.case.name: {k: f.psnr for k, f in r.figures.items()} for r in rows}, 2)
     ssim = _table("SSIM", labels, {r.case.name: {k: f.ssim for k, f in r.figures.items()} for r in rows}, 3)
+    affine = _table("affine PSNR, dB", labels, {r.case.name: r.affine for r in rows}, 2)
     cost = table(["method", "s, mean", "s, longest", "memory, MB"], [])
     for label in labels:
         seconds = [row.seconds[label] for row in rows if label in row.seconds]
@@ -97,7 +102,7 @@ def tables(rows: list[Row]) -> str:
         for row in rows
         for label, notes in row.notes.items()
     ]
-    parts = [psnr, ssim] + (["\n".join(cost)] if len(cost) > 2 else [])
+    parts = [psnr, *([] if rows[0].case.affine else [affine]), ssim] + (["\n".join(cost)] if len(cost) > 2 else [])
     return "\n\n".join([*parts, "\n".join(["| image | run | |", "|---|---|---|", *runs])] if runs else parts)
 
 

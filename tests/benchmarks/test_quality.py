@@ -60,6 +60,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process for each method takes seconds to start."""
     monkeypatch.setattr(methods, "measure", methods.run)
+    monkeypatch.setattr(classical, "RICHARDSON_LUCY", (2, 4))
+    monkeypatch.setattr(classical, "VARIATION", (0.01,))
     for package in classical.PACKAGES:  # whether installed or not, and they are slow
         monkeypatch.setitem(sys.modules, package, None)
 
@@ -80,13 +82,13 @@ def found(results: Path, name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("group", "methods"),
     [
-        ("fmd", {"noisy", "NLM", "TV", "ours"}),
-        ("w2s", {"noisy", "NLM", "TV", "ours"}),
-        ("colour", {"noisy", "NLM", "TV", "ours"}),
-        ("inpainting", {"masked", "biharmonic", "ours"}),
-        ("superresolution", {"bicubic", "ours"}),
-        ("blur-30", {"blurred", "RL, best", "ours"}),
-        ("volume", {"blurred", "RL, best", "ours"}),
+        ("fmd", {"noisy", "NLM", "TV", "VST + patches", "ours"}),
+        ("w2s", {"noisy", "NLM", "TV", "VST + patches", "ours"}),
+        ("colour", {"noisy", "NLM", "TV", "VST + patches", "ours"}),
+        ("inpainting", {"masked", "biharmonic", "patches", "ours"}),
+        ("superresolution", {"bicubic", "patches", "ours"}),
+        ("blur-30", {"blurred", "RL, best", "RL-TV, best", "Wiener, best", "ours"}),
+        ("volume", {"blurred", "RL, best", "RL-TV, best", "Wiener, best", "ours"}),
     ],
 )
 def test_each_set_has_a_table_figures_and_a_picture(
@@ -95,11 +97,15 @@ def test_each_set_has_a_table_figures_and_a_picture(
     assert quality(data, tmp_path, "--images", group) == 0
     figures = found(tmp_path, f"quality-{group}")
     assert set(figures) == methods
+    assert all(figure["psnr_affine"] > figure["psnr"] - 1e-6 for figure in figures.values())
     assert all(np.isfinite(figure["psnr"]) and 0 < figure["ssim"] <= 1 for figure in figures.values())
+    for name in ("RL-TV, best", "Wiener, best") if group == "blur-30" else ():
+        assert figures[name]["psnr"] > figures["blurred"]["psnr"]
     assert figures["ours"]["iterations"] == 2
     assert figures["ours"]["stop"]
     table = (tmp_path / f"quality-{group}.md").read_text()
     assert "| mean |" in table
+    assert ("affine PSNR" in table) == (group not in ("w2s", "volume"))
     assert table.split("\n\n![")[0] in capsys.readouterr().out
     with Image.open(tmp_path / f"quality-{group}.png") as sheet:
         assert sheet.width > len(figures) * SIZE
@@ -203,7 +209,7 @@ def test_what_classical_methods_gave_is_kept(data: Path, tmp_path: Path, monkeyp
     monkeypatch.setattr(methods, "measure", measure)
     for _ in range(2):
         quality(data, tmp_path, "--images", "inpainting", "--cache", str(tmp_path / "cache"))
-    assert asked == ["masked", "biharmonic", "ours", "ours"]
+    assert asked == ["masked", "biharmonic", "patches", "ours", "patches", "ours"]
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -214,7 +220,7 @@ def test_a_method_whose_package_is_missing_is_left_out_and_named(
     left_out = capsys.readouterr().err
     assert "bm3d: pip install --group bench" in left_out
     assert "pywavelets: pip install --group bench" in left_out
-    assert set(found(tmp_path, "quality-grey-15")) == {"noisy", "NLM", "TV"}
+    assert set(found(tmp_path, "quality-grey-15")) == {"noisy", "NLM", "TV", "VST + patches"}
 
 
 def test_a_folder_without_images_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
