@@ -18,7 +18,7 @@ from tests.core.tiny import comparisons, picture, psnr
 FAST = {**QUICK, "iterations": 6}
 GUIDED = dict(preset="denoise-self", channels=8, scales=3, crop=16, batch=2, device="cpu")
 FEW = {**GUIDED, "iterations": 1, "similar_patches": False}  # for what is settled before
-SIZE, WHOLE, QUARTER = 24, 250, 63  # pixels a side, iterations of a whole fit and from a neighbour
+SIZE, WHOLE, QUARTER = 24, 282, 71  # pixels a side, iterations of a whole fit and from a neighbour
 
 
 def series(count: int = 3, sigma: float = 10) -> tuple[np.ndarray, np.ndarray]:

@@ -11,8 +11,16 @@ from __future__ import annotations
 from typing import Any
 
 _SMALL: dict[str, Any] = dict(channels=(16, 32, 64, 64, 64), code_channels=16)
+#: Half of the arithmetic of a step is at the finest scale, so few channels there.
 _SELF: dict[str, Any] = dict(
-    code="self", generator="unet", optimiser="muon", learning_rate=0.02, channels=32, scales=4, padding="zero"
+    code="self",
+    generator="unet",
+    optimiser="muon",
+    learning_rate=0.02,
+    channels=(16, 32, 48, 48),
+    scales=4,
+    batch=2,
+    padding="zero",
 )
 _PATCHES: dict[str, Any] = dict(code="patches", refine=12)
 _LARGE: dict[str, Any] = dict(channels=128)

@@ -333,17 +333,17 @@ def test_it_stops_when_each_pixel_was_fitted_often_enough() -> None:
     result = run(case(), small(iterations=4000))
     assert result.rule.name == "passes"
     assert result.complete
-    assert result.iterations == 250
-    assert f"{250 * 2 * 16 * 16 / 24**2:.0f} times" in result.stop_reason
+    assert result.iterations == math.ceil(250 * 24**2 / (2 * 16 * 16))
+    assert "251 times" in result.stop_reason
 
 
 @pytest.mark.parametrize(
     ("side", "passes"),
-    [(512, 80), (270, 440 * 4 * 64**2 / 270**2), (256, 110), (200, 110), (150, 250 * 4 * 64**2 / 150**2), (64, 250)],
+    [(512, 32), (270, 520 * 2 * 64**2 / 270**2), (256, 65), (150, 420 * 2 * 64**2 / 150**2), (64, 250)],
 )
 def test_small_images_need_more_passes_and_bear_no_more_than_some(side: int, passes: float) -> None:
     whole = whole_fit((side, side), PRESETS["denoise-self"])
-    assert whole == math.ceil(passes * side**2 / (4 * 64 * 64))
+    assert whole == math.ceil(passes * side**2 / (2 * 64 * 64))
 
 
 @pytest.mark.parametrize("shape", [(3, 40, 40), (32, 200), (24, 24)])

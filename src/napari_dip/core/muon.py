@@ -62,12 +62,13 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_lerp_(momenta, gradients, 1 - self.MOMENTUM)
         alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
         for weight, step in zip(weights, torch._foreach_lerp(gradients, momenta, self.MOMENTUM), strict=True):
-            alike.setdefault(weight.shape, []).append((weight, step.flatten(1)))  # the step is Nesterov's
+            rows = step.movedim(1, -1)  # channels last, as they lie in memory: the order of columns changes nothing
+            alike.setdefault(rows.shape, []).append((weight, rows.flatten(1)))  # the step is Nesterov's
         for shape, bank in alike.items():
             tall = max(1.0, shape[0] / shape[1:].numel()) ** 0.5
             moves = self._orthogonal(torch.stack([step for _, step in bank])) * (self.pace * (-rate * tall))
             for (weight, _), move in zip(bank, moves, strict=True):
-                weight.add_(move.reshape(shape))
+                weight.add_(move.view(shape).movedim(-1, 1))
 
     def _move_rest(self, weights: list[Tensor], rate: float, count: Tensor) -> None:
         gradients = _gradients(weights)
@@ -91,10 +92,15 @@ class Muon(torch.optim.Optimizer):
         x: Tensor = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
         tall = x.shape[1] > x.shape[2]
         x = x.mT if tall else x
+        square = x @ x.mT
+        factor = one = torch.eye(square.shape[1], dtype=x.dtype, device=x.device).expand_as(square)
         a, b, c = self.QUINTIC
-        for _ in range(5):
-            square = x @ x.mT
-            x = a * x + (b * square + c * square @ square) @ x
+        for _ in range(
+            5
+        ):  # x becomes p x with p a polynomial of x x^T, so that only these small squares are multiplied
+            p = a * one + square @ (b * one + c * square)
+            factor, square = p @ factor, p @ square @ p
+        x = factor @ x
         return x.mT if tall else x
 
 

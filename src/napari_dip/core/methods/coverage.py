@@ -18,8 +18,8 @@ from napari_dip.core.noise.correlation import autocorrelation_of, strides_of
 from napari_dip.core.noise.model import Noise
 from napari_dip.knobs import FitKnobs, SelfGuided
 
-EPOCHS = 80, 110, 250  # epochs for large, small and tiny images
-_ENOUGH = 250, 440  # iterations that tiny and small images are raised to, within these epochs
+EPOCHS = 32, 65, 250  # epochs for large, small and tiny images
+_ENOUGH = 420, 520  # iterations that tiny and small images are raised to, within these epochs
 _TILE = {2: 1024, 3: 64}  # pixels along a tile that is predicted at a time
 _HALO = {2: 64, 3: 48}  # pixels around it that its prediction looks at
 # Measured (python -m benchmarks memory): torch 2.13 on processors with glibc.
