@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from napari_dip import Settings, denoise, estimate, inpaint, restore_blocks
+from napari_dip import Settings, denoise, enhance, estimate, inpaint, restore_blocks
 from napari_dip.parts import OwnPart
 from tests.core.tiny import noisy, picture
 
@@ -184,6 +184,8 @@ def test_the_law_that_a_part_breaks_is_named_with_a_remedy(part: dict[str, Any],
 def test_a_method_without_the_part_refuses_it() -> None:
     with pytest.raises(ValueError, match="fidelity=.* is for priors alone, not for similar patches"):
         denoise(IMAGE, fidelity=distance, preset="denoise-patches", progress=False)
+    with pytest.raises(ValueError, match="operator=.* is not for task='enhance'.* by task='denoise' first"):
+        enhance(IMAGE, operator=row_means, progress=False)
     filled = inpaint(IMAGE, picture(16, 20) > 0.9, denoiser=smoothed, preset="inpaint-patches", progress=False)
     assert np.isfinite(filled.image).all()
 

@@ -53,6 +53,7 @@ ELSEWHERE = {
     "dask scheduler": "does not end",
     "-m pytest": "runs these tests",
     "restore_layer(viewer": "needs a window: tests/viewer",
+    "lab.impedance(": "fits twenty times: tests/test_lab.py",
 }
 
 pytestmark = pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="needs a checkout")

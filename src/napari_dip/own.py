@@ -31,6 +31,11 @@ def check_method(request: Request, settings: Settings) -> None:
         raise ValueError(_FOR_PRIORS.format("fidelity", parts["fidelity"], method.plural))
     if "operator" in parts and not (isinstance(method, Prior) or method.refine):
         raise ValueError(_FOR_PRIORS.format("operator", parts["operator"], method.plural))
+    if "operator" in parts and request.task.adds_detail:
+        raise ValueError(
+            f"operator={parts['operator']!r} is not for task={request.task.name!r}, which adds the detail of the image "
+            "itself; leave it out, or restore the image by task='denoise' first"
+        )
     if "operator" in parts and settings.tile:
         raise ValueError(
             f"tile={settings.tile} cuts the measurement, and operator={parts['operator']!r} is of the whole; leave "
