@@ -16,6 +16,7 @@ from benchmarks.quality import RESULTS
 #: Name -> what the figure of the paper shows.
 FIGURES = {
     "guide": "a guide: flash and no flash, two channels",
+    "together": "one generator for several channels (not in the paper)",
     "jpeg": "compression artefacts, removed without knowing of them",
     "enhance": "detail enhancement: the image plus what a coarse image lacks",
     "impedance": "impedance: what each generator fits first, and what critics claim of it",

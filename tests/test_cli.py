@@ -351,9 +351,10 @@ def test_a_volume_is_restored_as_one_for_each_time_and_channel() -> None:
     assert after.record["input"]["leading_axes"] == 2
 
 
-def test_one_axis_is_restored_together_on_request() -> None:
+def test_one_axis_is_restored_together_on_request(capsys: pytest.CaptureFixture[str]) -> None:
     save("tzcyx.tif", noise(2, 3, 2, 9, 10), "TCZYX")
     assert main(["denoise", "tzcyx.tif", "out.tif", "--together", "c", *QUICK, "--iterations", "1"]) == 0
+    assert capsys.readouterr().out.startswith("Together: edges correlate by ")
     after = files.read("out.tif")
     assert (after.axes, after.values.shape) == ("TCZYX", (2, 3, 2, 9, 10))
     assert (after.record["input"]["leading_axes"], after.record["input"]["channel_axis"]) == (2, 1)

@@ -192,6 +192,8 @@ def _restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
         resolution=args.resolution,
     )
     before = measures.before()
+    if args.together is not None:
+        print(f"Together: {report.sharing(picture.values, together)}.")
     from napari_dip.restore import iterate  # imports torch: seconds
 
     tty = sys.stderr.isatty()

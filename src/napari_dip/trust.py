@@ -17,6 +17,7 @@ from napari_dip import doubts
 from napari_dip.control import NO_RESULT, Control, iterate_noise_control, noise_control
 from napari_dip.core.judge import metrics
 from napari_dip.core.judge.frc import FourierCorrelation, fourier_correlation
+from napari_dip.core.judge.likeness import likeness as _likeness
 from napari_dip.core.judge.metrics import Comparison, calibration, peak_of, psnr
 from napari_dip.core.judge.residual import Verdict
 from napari_dip.core.noise.model import Noise
@@ -38,6 +39,7 @@ __all__ = [
     "hole_warning",
     "iterate_noise_control",
     "left_out",
+    "likeness",
     "noise_control",
     "peak_of",
     "psnr",
@@ -302,6 +304,35 @@ def compare(
         leading_axes=leading_axes,
         data_range=data_range,
     )
+
+
+def likeness(image: Any, *, channel_axis: int, leading_axes: int = 0) -> float:
+    """Likeness of channels that one generator would make together: correlation of their edges, on the mean.
+
+    Parameters
+    ----------
+    image : array-like with channels
+    channel_axis, leading_axes : int
+        As for `napari_dip.denoise`; the mean over the slices of leading axes is told.
+
+    Returns
+    -------
+    float
+        1 if all edges are in the same places, 0 if their places have nothing in common; NaN where no two channels vary.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the image is not fit.
+
+    Notes
+    -----
+    docs/together.md says what sharing gained and lost by it. Noise lowers it.
+    """
+    slices = read_slices(image, None, channel_axis, leading_axes)
+    values = np.where(slices.missing, np.nan, slices.values.astype(np.float64))
+    middle = np.nanmean(values, axis=tuple(range(2, values.ndim)), keepdims=True)
+    return float(np.mean([_likeness(each) for each in np.where(slices.missing, middle, values)]))
 
 
 def before_and_after(restored: Restored, truth: Any, *, affine: bool = False) -> dict[str, Comparison]:
