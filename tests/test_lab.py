@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from napari_dip import lab
+from napari_dip.settings import settings_for
+from napari_dip.trust import psnr
 from tests.core.tiny import picture
 
 TINY: dict[str, Any] = {"channels": 8, "scales": 3, "code_channels": 8, "device": "cpu"}
@@ -30,12 +32,7 @@ def test_points_come_one_by_one_and_a_stop_keeps_the_generators_that_are_whole()
     seen: list[lab.Point] = []
     narrow = {"iterations": 4, "device": "cpu", "channels": 4}
     work = lab.iterate_impedance(picture(16, 16), ["decoder", "resnet"], should_stop=lambda: len(seen) >= 18, **narrow)
-    while True:
-        try:
-            seen.append(next(work))
-        except StopIteration as end:
-            made = end.value
-            break
+    made = _end(work, seen)
     assert list(made.fitted) == ["decoder"]
     assert [point.iteration for point in seen[:4]] == list(made.iterations) == [1, 2, 3, 4]
     assert [point.fitted for point in seen[:4]] == list(made.fitted["decoder"]["image"])
@@ -53,3 +50,72 @@ def test_the_same_seed_makes_the_same_targets_and_shuffling_keeps_the_pixels() -
 def test_what_is_no_image_is_refused(image: np.ndarray) -> None:
     with pytest.raises((TypeError, ValueError), match="image"):
         lab.impedance(image, progress=False)
+
+
+def test_values_of_an_ablation_are_compared_from_the_same_seeds_against_the_truth() -> None:
+    truth = 100 + 50 * picture(24, 24)
+    image = truth + 5 * np.random.default_rng(0).normal(size=truth.shape)
+    said: dict[str, Any] = {"truth": truth, "iterations": 30, "progress": False, **TINY}
+    made = lab.ablation(image, "skip_channels", [4, 0], seeds=[3, 5], **said)
+    assert list(made.curves) == ["4", "0"]
+    assert made.curves["0"].shape == (2, 30)
+    assert made.measure == "the truth"
+    for label, row in zip(made.images, made.rows, strict=True):
+        of_first_seed = made.curves[label][0].max()
+        assert psnr(made.images[label], truth) == pytest.approx(of_first_seed, abs=1e-4)
+        assert row["best"] == pytest.approx(made.curves[label].max(axis=1).mean())
+    assert made.stack.shape == (2, 24, 24)
+    one = lab.ablation(image, "skip_channels", [4], seeds=[5], **said)
+    assert np.array_equal(one.curves["4"][0], made.curves["4"][1])
+
+
+def test_without_a_truth_an_ablation_holds_pixels_out_and_a_stop_keeps_the_values_that_are_whole() -> None:
+    seen: list[lab.Step] = []
+    work = lab.iterate_ablation(
+        picture(16, 16), "code noise", iterations=4, should_stop=lambda: len(seen) >= 6, device="cpu", channels=4
+    )
+    made = _end(work, seen)
+    assert list(made.curves) == ["none"]
+    assert [step.values["the pixels held out"] for step in seen[:4]] == list(made.curves["none"][0])
+    assert [step.done for step in seen] == sorted(step.done for step in seen)
+
+
+def test_an_ablation_is_a_figure_of_its_curves_and_images() -> None:
+    pytest.importorskip("matplotlib")
+    made = lab.ablation(picture(16, 16), "code noise", iterations=2, progress=False, device="cpu", channels=4)
+    figure = made.plot()
+    assert len(figure.axes[0].lines) == 3
+    assert len(figure.axes) == 5
+
+
+@pytest.mark.parametrize("question", lab.QUESTIONS)
+def test_every_question_has_values_that_a_run_takes(question: str) -> None:
+    for knobs in lab.QUESTIONS[question].values():
+        settings_for("denoise", on_cpu=True, **{"preset": "denoise-small", **_without_range(knobs)})
+
+
+def _without_range(knobs: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in knobs.items() if name != "intensity_range"}
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"question": "colour"}, "question='colour' needs values"),
+        ({"question": "colour", "values": [1]}, "question='colour' is no knob"),
+        ({"question": "skips", "truth": np.zeros((3, 3))}, "truth has the shape"),
+        ({"question": "skips", "task": "superresolve"}, "task='superresolve' must be one of"),
+        ({"question": "skips", "iterations": 0}, "iterations=0 must be"),
+    ],
+)
+def test_what_an_ablation_cannot_do_is_said(said: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        lab.ablation(picture(16, 16), progress=False, **said)
+
+
+def _end(work: Any, seen: list[Any]) -> Any:
+    while True:
+        try:
+            seen.append(next(work))
+        except StopIteration as end:
+            return end.value

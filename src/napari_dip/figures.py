@@ -10,16 +10,21 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from napari_dip.core.result import Result
 
-_INSTALL = 'result.plot() needs matplotlib; install it: pip install "napari-dip[plot]"'
+_INSTALL = 'plot() needs matplotlib; install it: pip install "napari-dip[plot]"'
 
 
-def plot(result: Result) -> Any:
-    """Draw a result: see `Result.plot`."""
+def blank(inches: tuple[float, float]) -> Any:
+    """An empty figure of no window: a notebook shows it, ``savefig`` writes it."""
     try:
         from matplotlib.figure import Figure  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
         raise ImportError(_INSTALL) from error
-    figure = Figure(figsize=(12, 3.4), layout="constrained")  # of no window: a notebook shows it, savefig writes it
+    return Figure(figsize=inches, layout="constrained")
+
+
+def plot(result: Result) -> Any:
+    """Draw a result: see `Result.plot`."""
+    figure = blank((12, 3.4))
     axes = figure.subplots(1, 4)
     for place, name, image in zip(axes, ("before", "after"), result.glance or (), strict=False):
         place.imshow(image, cmap="gray", vmin=0, vmax=255)

@@ -5,7 +5,6 @@ A prior fits structure before noise: Ulyanov, Vedaldi, Lempitsky, "Deep Image Pr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,19 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dip.core.pauses import without_pauses
-from napari_dip.core.telling import quietly
 from napari_dip.knobs import GENERATORS as _NAMED
-from napari_dip.restore import iterate
+from napari_dip.lab.iterates import Array, every, iterates, scaled, table
 from napari_dip.terminal import script_bar
 from napari_dip.trust import psnr
 
-Array = npt.NDArray[np.float64]
 #: What is fitted, in the order of the table.
 TARGETS = ("image", "noise", "image + noise", "shuffled")
 #: Generators by name: those that are compared by default.
 GENERATORS = tuple(_NAMED)
 _RANGE = (-0.25, 1.25)  # of all targets, which is between 0 and 1 but for noise: the sigmoid reaches both ends
-_POINTS = 50  # on each curve, at the most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +92,7 @@ class Impedance:
 
     def table(self) -> str:
         """The rows as a table in Markdown, PSNR in dB."""
-        head = list(self.rows[0])
-        cells = [[f"{v:.1f}" if isinstance(v, float) else str(v) for v in row.values()] for row in self.rows]
-        return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *cells])
+        return table(self.rows)
 
 
 def impedance(
@@ -176,29 +170,28 @@ def iterate_impedance(
     -------
     Impedance
     """
-    scaled = _scaled(image)
+    unit, step = scaled(image).values, every(iterations)
     named = generators if isinstance(generators, Mapping) else {name: {"generator": name} for name in generators}
     if not named:
         raise ValueError("generators is empty: name at least one, such as generators=['hourglass']")
-    targets, every = targets_of(scaled, sigma, seed), max(1, math.ceil(iterations / _POINTS))
-    counts = np.arange(every, iterations + 1, every)
+    targets = targets_of(unit, sigma, seed)
+    counts = np.arange(step, iterations + 1, step)
     fitted: dict[str, dict[str, Array]] = {}
     truth: dict[str, Array] = {}
     used = {}
     for label, own in named.items():
-        changes = {"preset": "denoise-small", "runs": 1, "average": 0.0, **knobs, **own}
-        changes |= {"iterations": iterations, "stop": "iterations", "seed": seed, "intensity_range": _RANGE}
+        changes = {"average": 0.0, **knobs, **own, "seed": seed, "intensity_range": _RANGE}
         curves: dict[str, Array] = {}
         for target, values in targets.items():
             begun, points = len(fitted) * len(TARGETS) + len(curves), list[Point]()
-            for at, image_then in _iterates(values, every, should_stop, changes):
+            for at, image_then in iterates("denoise", values, None, iterations, step, should_stop, **changes):
                 points.append(
                     Point(
                         generator=label,
                         target=target,
                         iteration=at,
                         fitted=psnr(image_then, values, data_range=1.0),
-                        truth=psnr(image_then, scaled, data_range=1.0),
+                        truth=psnr(image_then, unit, data_range=1.0),
                         done=(begun + at / iterations) / (len(named) * len(TARGETS)),
                     )
                 )
@@ -215,7 +208,7 @@ def iterate_impedance(
         iterations=counts,
         fitted=fitted,
         truth={label: truth[label] for label in fitted},
-        noisy=psnr(targets["image + noise"], scaled, data_range=1.0),
+        noisy=psnr(targets["image + noise"], unit, data_range=1.0),
         knobs=used,
     )
 
@@ -227,42 +220,3 @@ def targets_of(image: Array, sigma: float, seed: int) -> dict[str, Array]:
     noisy = np.clip(image + sigma * rng.standard_normal(image.shape), *_RANGE)
     made = (image, noise, noisy, rng.permutation(image.ravel()).reshape(image.shape))
     return dict(zip(TARGETS, made, strict=True))
-
-
-def _iterates(
-    values: Array, every: int, should_stop: Callable[[], bool], changes: dict[str, Any]
-) -> Generator[tuple[int, Any], None, None]:
-    """Every so many iterations of one fit: the iteration and its image."""
-    with quietly():  # of what noise alone is, a run has much to say
-        run = iterate(
-            "denoise",
-            values,
-            should_stop=should_stop,
-            interval=math.inf,
-            snapshot_every=every,
-            skip_padding=False,
-            skip_bad_pixels=False,
-            **changes,
-        )
-    while True:
-        with quietly():  # not across a yield
-            shown = next(run, None)
-        if shown is None:
-            return
-        if shown.iteration and shown.iteration % every == 0:
-            yield shown.iteration, shown.image
-
-
-def _scaled(image: npt.ArrayLike) -> Array:
-    """An image of real numbers between 0 and 1."""
-    values = np.asarray(image)
-    if values.dtype.kind not in "buif" or values.ndim not in (2, 3):
-        raise TypeError(
-            f"image of type {values.dtype} and shape {values.shape} must be of real numbers, (y, x) or (z, y, x); give "
-            "one channel"
-        )
-    values = values.astype(np.float64)
-    if not np.isfinite(values).all() or np.ptp(values) == 0:
-        raise ValueError("image must be finite, and not of one value: give a crop without missing pixels")
-    scaled: Array = (values - values.min()) / np.ptp(values)
-    return scaled

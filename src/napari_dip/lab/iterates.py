@@ -1,0 +1,180 @@
+"""Parts that experiments share: the iterates of one fit, images between 0 and 1, tables and figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_dip.core.pauses import without_pauses
+from napari_dip.core.telling import quietly
+from napari_dip.restore import iterate
+from napari_dip.terminal import script_bar
+
+Array = npt.NDArray[np.float64]
+Made = TypeVar("Made")
+POINTS = 50  # on each curve, at the most
+#: Tasks that need nothing but an image and a mask, on the grid of the image.
+TASKS = ("denoise", "inpaint", "deblock")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One moment of an experiment.
+
+    Attributes
+    ----------
+    part : str
+        Name of the fit that is under way.
+    iteration : int
+        Of that fit.
+    values : dict of str to float
+        What the experiment measures, by name.
+    done : float
+        Share of the whole experiment that is done, 0 to 1.
+    image : array
+        The iterate, in the units of the image.
+    """
+
+    part: str
+    iteration: int
+    values: dict[str, float]
+    done: float
+    image: Array = field(repr=False)
+
+
+#: An experiment step by step: its table and its images are what it returns.
+Steps = Generator[Step, None, Made]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaled:
+    """An image between 0 and 1, and the way back to its units."""
+
+    values: Array
+    low: float
+    span: float
+
+    def forward(self, image: npt.ArrayLike) -> Array:
+        """Another image in the same units."""
+        return np.asarray((np.asarray(image, np.float64) - self.low) / self.span)
+
+    def back(self, image: Array) -> Array:
+        return np.asarray(self.low + self.span * image)
+
+
+def scaled(image: npt.ArrayLike) -> Scaled:
+    """An image of real numbers, finite, of more than one value."""
+    values = np.asarray(image)
+    if values.dtype.kind not in "buif" or values.ndim not in (2, 3):
+        raise TypeError(
+            f"image of type {values.dtype} and shape {values.shape} must be of real numbers, (y, x) or (z, y, x); give "
+            "one channel"
+        )
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all() or np.ptp(values) == 0:
+        raise ValueError("image must be finite, and not of one value: give a crop without missing pixels")
+    low, span = float(values.min()), float(np.ptp(values))
+    return Scaled(values=(values - low) / span, low=low, span=span)
+
+
+def like(name: str, other: npt.ArrayLike | None, shape: tuple[int, ...]) -> npt.NDArray[Any] | None:
+    """Another array of the shape of the image, or None."""
+    if other is None:
+        return None
+    values = np.asarray(other)
+    if values.shape != shape:
+        raise ValueError(f"{name} has the shape {values.shape} and the image {shape}; give a {name} of that shape")
+    if values.dtype.kind not in "buif" or not np.isfinite(values).all():
+        raise ValueError(f"{name} must be of finite real numbers; give a crop where it is")
+    return values
+
+
+def every(iterations: int, points: int = POINTS) -> int:
+    """Iterations between two points of a curve."""
+    if isinstance(iterations, bool) or not isinstance(iterations, (int, np.integer)) or iterations < 1:
+        raise ValueError(f"iterations={iterations!r} must be a whole number from 1 up")
+    return max(1, math.ceil(iterations / points))
+
+
+def iterates(
+    task: str,
+    values: Array,
+    mask: npt.NDArray[np.bool_] | None,
+    iterations: int,
+    step: int,
+    should_stop: Callable[[], bool],
+    **knobs: Any,
+) -> Generator[tuple[int, Any], None, None]:
+    """Every so many iterations of one fit, which goes to its end: the iteration and its image."""
+    changes = {"preset": f"{task}-small", "runs": 1, "refine": 0, **knobs, "iterations": iterations}
+    changes |= {"stop": "iterations", "skip_padding": False, "skip_bad_pixels": False}
+    pace: dict[str, Any] = {"interval": math.inf, "snapshot_every": step}
+    with quietly():  # of what noise alone is, a run has much to say
+        run = iterate(task, values, mask, should_stop=should_stop, **pace, **changes)
+    while True:
+        with quietly():  # not across a yield
+            shown = next(run, None)
+        if shown is None:
+            return
+        if shown.iteration and shown.iteration % step == 0:
+            yield shown.iteration, shown.image
+
+
+def to_the_end(work: Steps[Made], progress: bool) -> Made:
+    """Do all steps of an experiment, under a bar."""
+    with script_bar(progress) as bar:
+        made = without_pauses(work, lambda at: bar.show_share(at.done, at.part))
+        bar.fill()
+    return made
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows that have the same keys, in Markdown."""
+    if not rows:
+        return ""
+    head = list(rows[0])
+    cells = [[_cell(value) for value in row.values()] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *cells])
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+def draw(
+    curves: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]], axis: str, images: dict[str, Array] | None = None
+) -> Any:
+    """Figure of matplotlib: curves by name over iterations, and images by name beside them on one grey scale.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    """
+    from napari_dip.figures import blank
+
+    shown = images or {}
+    across = min(4, len(shown))
+    down = math.ceil(len(shown) / across) if shown else 1
+    figure = blank((5 + 2.4 * across, max(3.4, 2.6 * down)))
+    grid = figure.add_gridspec(down, across + 1, width_ratios=[2, *[1] * across])
+    place = figure.add_subplot(grid[:, 0])
+    for name, (iterations, values) in curves.items():
+        place.plot(iterations, values, label=name)
+    place.set_xscale("log")
+    place.set_xlabel("iteration")
+    place.set_ylabel(axis)
+    place.legend(fontsize="small")
+    low, high = np.percentile(next(iter(shown.values())), [0.5, 99.8]) if shown else (0, 1)
+    for i, (name, image) in enumerate(shown.items()):
+        plane = image if image.ndim == 2 else image[len(image) // 2]
+        spot = figure.add_subplot(grid[i // across, i % across + 1])
+        spot.imshow(plane, cmap="gray", vmin=low, vmax=high)
+        spot.set_title(name, fontsize="small")
+        spot.set_axis_off()
+    return figure
