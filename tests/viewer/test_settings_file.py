@@ -63,6 +63,7 @@ def test_run_again_like_a_layer_or_its_record(viewer, dock, wait, picture, named
     wait(lambda: not widget.running)
     (first,) = restored(viewer)
     widget.form.set(seed=0, iterations=2, channels="8")
+    viewer.layers.selection.active = viewer.layers["cells"]
     widget.files.layer_button.click()
     assert "'cells' has no settings" in widget.status
     viewer.layers.selection.active = first

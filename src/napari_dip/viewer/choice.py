@@ -1,4 +1,7 @@
-"""Choosing what to restore: the image and which of its slices, what is missing in it, what is known of its camera."""
+"""Choosing what to restore: the image and which of its slices, what is missing in it, what is known of its camera.
+
+Long, as the rows for image, slices, part and mask depend on each other.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 `preset`, `quality` and `device` decide what the others start from: a change of theirs fills in the rows, except those
 that the user has touched. A row in view never changes the method: where ``preset="auto"`` would take another one for
-it, the preset at hand is chosen in its place.
+it, the preset at hand is chosen in its place. Long, as what is shown follows from all that is chosen.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The dock widgets, one for each task: inputs, settings, controls and trust, brought together."""
+"""The dock widgets, one for each task: inputs, settings, controls and trust, brought together.
+
+Long, as it is the one place where the parts of the panel hear of each other.
+"""
 
 from __future__ import annotations
 
