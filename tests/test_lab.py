@@ -113,6 +113,43 @@ def test_what_an_ablation_cannot_do_is_said(said: dict[str, Any], words: str) ->
         lab.ablation(picture(16, 16), progress=False, **said)
 
 
+def test_fitted_pixels_are_followed_beyond_where_held_out_ones_are_best() -> None:
+    truth = 10 * picture(24, 24)
+    image = truth + np.random.default_rng(0).normal(size=truth.shape)
+    made = lab.held_out(image, truth=truth, iterations=200, average=0.0, progress=False, **TINY)
+    fitted, held = made.errors["fitted"], made.errors["held out"]
+    assert np.argmin(fitted) > np.argmin(held)
+    assert fitted[-1] < 1 < held[-1]  # the noise
+    assert 0 < made.held.mean() < 0.06
+    at = int(np.argmin(held))
+    where = made.held
+    assert np.sqrt(np.mean((made.images["held out"] - image)[where] ** 2)) == pytest.approx(held[at], rel=1e-4)
+    assert [row["error of"] for row in made.rows] == ["fitted", "held out", "truth"]
+    assert made.table().count("\n") == 4
+
+
+def test_low_frequencies_are_fitted_first_and_the_stack_has_the_iterates() -> None:
+    seen: list[lab.Step] = []
+    work = lab.iterate_trajectory(5 + picture(32, 32), bands=3, frames=4, iterations=100, **TINY)
+    made = _end(work, seen)
+    assert made.shares[0, 20] > made.shares[2, 20] + 0.2
+    assert made.power.sum() == pytest.approx(1)
+    assert made.power[0] > made.power[2]
+    images = {step.iteration: step.image for step in seen}
+    assert all(np.array_equal(image, images[at]) for at, image in zip(made.shown, made.stack, strict=True))
+    assert made.shown[0] == 1
+    assert made.shown[-1] == 100
+    assert made.rows[0]["half fitted at"] < 20
+
+
+def test_an_experiment_that_is_stopped_at_once_says_so() -> None:
+    for work in (lab.iterate_held_out, lab.iterate_trajectory):
+        with pytest.raises(ValueError, match="stopped before"):
+            _end(work(picture(16, 16), should_stop=lambda: True, **TINY), [])
+    with pytest.raises(ValueError, match="bands=9 must be from 1 to 8"):
+        lab.trajectory(picture(16, 16), bands=9, progress=False)
+
+
 def _end(work: Any, seen: list[Any]) -> Any:
     while True:
         try:

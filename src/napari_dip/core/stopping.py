@@ -268,7 +268,7 @@ class HeldOut(Lowest, name="held-out"):
         super().__init__(problem, method)
         known = problem.known_pixels()
         correlated = problem.noise is not None and problem.noise.correlation >= INDEPENDENT
-        held = _draw(np.asarray(known.any(0)), BLOCK if correlated else 1, method.seed)
+        held = draw_held_out(np.asarray(known.any(0)), BLOCK if correlated else 1, method.seed)
         self.held = held & known
         if not self.held.any() or not (known & ~held).any():
             raise ValueError("stop='held-out' needs more known pixels than there are; take stop='iterations'")
@@ -407,7 +407,7 @@ def _ratio(fitter: Fitter) -> float:
     return float(error) / (known - impulses) / max(noise.sigma**2, 1e-12)
 
 
-def _draw(known: npt.NDArray[np.bool_], block: int, seed: int) -> npt.NDArray[np.bool_]:
+def draw_held_out(known: npt.NDArray[np.bool_], block: int, seed: int) -> npt.NDArray[np.bool_]:
     """Pixels (*S) to hold out: blocks that begin at random known pixels and cover about `HELD_OUT` of these."""
     rng = np.random.default_rng(seed)
     size = tuple(min(block, max(1, n // 4)) for n in known.shape)

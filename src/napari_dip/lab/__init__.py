@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from napari_dip.lab.ablation import QUESTIONS, Ablation, ablation, iterate_ablation
+from napari_dip.lab.held_out import HeldOut, held_out, iterate_held_out
 from napari_dip.lab.impedance import GENERATORS, TARGETS, Impedance, Point, impedance, iterate_impedance, targets_of
 from napari_dip.lab.iterates import Step
 from napari_dip.lab.prior_samples import samples, self_similarity
+from napari_dip.lab.trajectory import Trajectory, iterate_trajectory, trajectory
 
 __all__ = [
     "GENERATORS",
     "QUESTIONS",
     "TARGETS",
     "Ablation",
+    "HeldOut",
     "Impedance",
     "Point",
     "Step",
+    "Trajectory",
     "ablation",
+    "held_out",
     "impedance",
     "iterate_ablation",
+    "iterate_held_out",
     "iterate_impedance",
+    "iterate_trajectory",
     "samples",
     "self_similarity",
     "targets_of",
+    "trajectory",
 ]
