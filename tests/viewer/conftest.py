@@ -10,6 +10,7 @@ import napari
 import numpy as np
 import pytest
 from napari._qt.qt_viewer import QtViewer
+from qtpy.QtWidgets import QWidget
 
 from napari_dip.plan import Plan
 from napari_dip.viewer import engine
@@ -56,8 +57,12 @@ def window(qapp):
 def viewer(window, qtbot):
     """The window, empty; what a test puts into it goes with the test."""
     yield window
+    docks = [each for each in window.window.dock_widgets.values() if isinstance(each, QWidget)]
     window.window.remove_dock_widget("all")
     qtbot.waitUntil(lambda: Job._current is None or not Job._current.running, timeout=SLOW_MACHINE)
+    for each in docks:
+        each.deleteLater()  # else it follows the layers of all tests to come, as long as anything knows it
+    del docks
     window.layers.clear()
     window.dims.reset()
     qtbot.wait(1)  # lets Qt delete what was closed

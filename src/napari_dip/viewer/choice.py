@@ -315,7 +315,9 @@ class Inputs(QWidget):
     @property
     def large(self) -> bool:
         """True if the chosen slices are lazy and too large to be read at once."""
-        return self.image.value is not None and self.selection().large
+        layer = self.image.value
+        lazy = layer is not None and (layer.multiscale or layers.is_lazy(layer.data))
+        return lazy and self.selection().large
 
     def read(self) -> Source:
         """The chosen slices, with the pixels missing that the mask marks."""
