@@ -142,6 +142,34 @@ def test_low_frequencies_are_fitted_first_and_the_stack_has_the_iterates() -> No
     assert made.rows[0]["half fitted at"] < 20
 
 
+@pytest.mark.parametrize("name", lab.EXPLICIT)
+def test_an_explicit_method_removes_noise_and_leaves_the_image_alone_without_strength(name: str) -> None:
+    method, strengths = lab.EXPLICIT[name]
+    truth = picture(21, 32)
+    image = truth + 0.1 * np.random.default_rng(0).normal(size=truth.shape)
+    assert np.allclose(method(image, 1e-6, 1e-3), image, atol=1e-3)
+    scores = [psnr(method(image, float(strength), 0.1), truth) for strength in strengths]
+    assert max(scores) > psnr(image, truth) + 2
+    assert max(scores) not in (scores[0], scores[-1])
+
+
+def test_explicit_methods_stand_beside_the_prior_each_at_its_best() -> None:
+    truth = 10 * picture(20, 20)
+    image = truth + np.random.default_rng(0).normal(size=truth.shape)
+    made = lab.explicit(image, truth, weights=[0.01], iterations=30, progress=False, **TINY)
+    assert list(made.psnr) == ["measured", *lab.EXPLICIT, "prior", "prior + total variation 0.01"]
+    for name, found in made.psnr.items():
+        assert psnr(made.images[name], truth) == pytest.approx(found, abs=1e-4)
+    assert made.psnr["prior"] == made.curves["prior"].max()
+    assert made.sigma == pytest.approx(1, abs=0.1)
+    scores = [row["PSNR"] for row in made.rows]
+    assert scores == sorted(scores, reverse=True)
+    assert np.allclose(made.stack[-1], truth)
+    stopped = _end(lab.iterate_explicit(image, should_stop=lambda: True), [])
+    assert list(stopped.psnr) == ["measured"]
+    assert stopped.psnr["measured"] == pytest.approx(20, abs=1)
+
+
 def test_an_experiment_that_is_stopped_at_once_says_so() -> None:
     for work in (lab.iterate_held_out, lab.iterate_trajectory):
         with pytest.raises(ValueError, match="stopped before"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from napari_dip.lab.ablation import QUESTIONS, Ablation, ablation, iterate_ablation
+from napari_dip.lab.explicit import EXPLICIT, Explicit, explicit, iterate_explicit
 from napari_dip.lab.held_out import HeldOut, held_out, iterate_held_out
 from napari_dip.lab.impedance import GENERATORS, TARGETS, Impedance, Point, impedance, iterate_impedance, targets_of
 from napari_dip.lab.iterates import Step
@@ -10,19 +11,23 @@ from napari_dip.lab.prior_samples import samples, self_similarity
 from napari_dip.lab.trajectory import Trajectory, iterate_trajectory, trajectory
 
 __all__ = [
+    "EXPLICIT",
     "GENERATORS",
     "QUESTIONS",
     "TARGETS",
     "Ablation",
+    "Explicit",
     "HeldOut",
     "Impedance",
     "Point",
     "Step",
     "Trajectory",
     "ablation",
+    "explicit",
     "held_out",
     "impedance",
     "iterate_ablation",
+    "iterate_explicit",
     "iterate_held_out",
     "iterate_impedance",
     "iterate_trajectory",
