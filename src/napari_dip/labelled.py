@@ -60,9 +60,10 @@ def restore(
     sizes = [_step(image, dim) for dim in space]
     if all(sizes):
         options.setdefault("voxel_size", tuple(map(abs, sizes)))
-    missing = None if mask is None else mask.broadcast_like(sorted_.isel({together: 0}) if together else sorted_)
-    if missing is not None:
-        missing = missing.transpose(*leading, *space).values.astype(bool)
+    missing = None
+    if mask is not None:
+        laid = mask.broadcast_like(sorted_.isel({together: 0}) if together else sorted_)
+        missing = laid.transpose(*leading, *space).values.astype(bool)
     axes = {"leading_axes": len(leading), "channel_axis": len(leading) if together else None}
     result = getattr(napari_dip, task)(sorted_.values, mask=missing, **axes, **options)
     factors = dict(zip(space, result.record["factor"] or (1,) * len(space), strict=True))
