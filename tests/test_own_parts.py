@@ -181,6 +181,18 @@ def test_the_law_that_a_part_breaks_is_named_with_a_remedy(part: dict[str, Any],
         denoise(IMAGE, **part, **QUICK)
 
 
+def test_a_class_of_modules_is_a_function_that_makes_one() -> None:
+    class Pixels(torch.nn.Module):
+        def __init__(self, _: int, channels: int, shape: tuple[int, ...]) -> None:
+            super().__init__()
+            self.pixels = torch.nn.Parameter(torch.rand(1, channels, *shape))
+
+        def forward(self, _: torch.Tensor) -> torch.Tensor:
+            return self.pixels.sigmoid()
+
+    assert np.isfinite(denoise(IMAGE, generator=Pixels, **QUICK).image).all()
+
+
 def test_a_method_without_the_part_refuses_it() -> None:
     with pytest.raises(ValueError, match="fidelity=.* is for priors alone, not for similar patches"):
         denoise(IMAGE, fidelity=distance, preset="denoise-patches", progress=False)

@@ -46,7 +46,7 @@ class OwnPart(str):
     @property
     def account(self) -> str:
         """Its name, and how far its fingerprint goes: a sentence for the record."""
-        about = _NONE if MARK not in self else _WEIGHTS if hasattr(self.part, "state_dict") else _SOURCE
+        about = _NONE if MARK not in self else _WEIGHTS if _is_module(self.part) else _SOURCE
         return f"{self}: {about}"
 
 
@@ -77,9 +77,14 @@ def read_part(name: str, value: Any) -> OwnPart:
     return OwnPart(value)
 
 
+def _is_module(part: Any) -> bool:
+    """True for a module, false for a class of modules, which has no weights yet."""
+    return hasattr(part, "state_dict") and not isinstance(part, type)
+
+
 def _fingerprint(part: Any) -> str:
     """SHA-256 of a module's layers and weights, or of the source of a function or class; empty if there is none."""
-    if hasattr(part, "state_dict"):
+    if _is_module(part):
         digest = hashlib.sha256(repr(part).encode())
         for name, values in sorted(part.state_dict().items()):
             digest.update(f"{name}{tuple(values.shape)}{values.dtype}".encode())

@@ -1,4 +1,4 @@
-"""Experiments on an image of one's own: what an untrained generator takes for structure, and how fast."""
+"""Experiments on an image of one's own: what an untrained generator, or a trained network, takes for structure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from napari_dip.lab.explicit import EXPLICIT, Explicit, explicit, iterate_explic
 from napari_dip.lab.held_out import HeldOut, held_out, iterate_held_out
 from napari_dip.lab.impedance import GENERATORS, TARGETS, Impedance, Point, impedance, iterate_impedance, targets_of
 from napari_dip.lab.iterates import Step
+from napari_dip.lab.preimage import iterate_maximise, iterate_preimage, maximise, preimage
 from napari_dip.lab.prior_samples import samples, self_similarity
+from napari_dip.lab.sought import Preimage, Sought
+from napari_dip.lab.textures import TEXTURES, texture, texture_network
 from napari_dip.lab.trajectory import Trajectory, iterate_trajectory, trajectory
 
 __all__ = [
@@ -15,11 +18,14 @@ __all__ = [
     "GENERATORS",
     "QUESTIONS",
     "TARGETS",
+    "TEXTURES",
     "Ablation",
     "Explicit",
     "HeldOut",
     "Impedance",
     "Point",
+    "Preimage",
+    "Sought",
     "Step",
     "Trajectory",
     "ablation",
@@ -30,9 +36,15 @@ __all__ = [
     "iterate_explicit",
     "iterate_held_out",
     "iterate_impedance",
+    "iterate_maximise",
+    "iterate_preimage",
     "iterate_trajectory",
+    "maximise",
+    "preimage",
     "samples",
     "self_similarity",
     "targets_of",
+    "texture",
+    "texture_network",
     "trajectory",
 ]

@@ -1,0 +1,138 @@
+"""Features of an image: what a layer of a trained network makes of it, and losses that compare or raise them.
+
+In ``D(A f(z), y)`` they are a fidelity: it holds the features of two images against each other, not their pixels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Prepare = Callable[[Tensor], Tensor]
+
+
+class _Reached(BaseException):
+    """The layer is reached: what comes behind is not computed. No Exception, which torch.fx would report."""
+
+    def __init__(self, made: Any) -> None:
+        super().__init__()
+        self.made = made
+
+
+class Features(nn.Module):
+    """Output of one layer of a network for an image (1, C, *S) between 0 and 1; its weights are fixed.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or torch.export.ExportedProgram
+        A copy is used, as in inference (`eval`).
+    layer : str
+        Name of a module, as in ``dict(model.named_modules())``; empty for the output of the whole.
+    limits : (float, float)
+        Values of the image, in the units that the model takes, that 0 and 1 stand for.
+    prepare : callable, optional
+        Applied to the image in those units, (1, C, *S), first: to normalise it, or to make three channels of one.
+
+    Raises
+    ------
+    TypeError
+        If the model is neither.
+    ValueError
+        If there is no such layer.
+    """
+
+    def __init__(self, model: Any, layer: str, limits: tuple[float, float], prepare: Prepare | None = None) -> None:
+        super().__init__()
+        self.model, self.layer, self.limits, self.prepare = _module(model), layer, limits, prepare
+        names = [name for name, _ in self.model.named_modules()]
+        if layer not in names:
+            known = ", ".join(filter(None, names)) or "'', its output"
+            raise ValueError(f"layer={layer!r} is not in the model; choose one of {known}")
+
+    def forward(self, image: Tensor) -> Tensor:
+        low, high = self.limits
+        shown = low + (high - low) * image
+        shown = shown if self.prepare is None else self.prepare(shown)
+        hook = self.model.get_submodule(self.layer).register_forward_hook(_leave)
+        try:
+            self.model(shown)
+        except _Reached as reached:
+            made = reached.made
+        else:
+            raise ValueError(f"layer={self.layer!r} has no part in the output of the model: choose another one")
+        finally:
+            hook.remove()
+        if not isinstance(made, Tensor):
+            kind = type(made).__name__
+            raise ValueError(f"layer={self.layer!r} gives a {kind}, not a tensor: choose a layer within it")
+        return made
+
+
+class SameFeatures(nn.Module):
+    """Fidelity: squared distance of the features of two images over the squared size of those of the observed one."""
+
+    def __init__(self, features: Features) -> None:
+        super().__init__()
+        self.features = features
+        self._known: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, predicted: Tensor, observed: Tensor) -> Tensor:
+        if self._known is None or self._known[0] is not observed:
+            with torch.no_grad():
+                self._known = observed, self.features(observed)
+        wanted = self._known[1]
+        error: Tensor = (self.features(predicted) - wanted).square().sum() / wanted.square().sum().clamp_min(1e-12)
+        return error
+
+
+class Activation(nn.Module):
+    """Mean activation of one unit of a layer."""
+
+    def __init__(self, features: Features, unit: int) -> None:
+        super().__init__()
+        self.features, self.unit = features, unit
+
+    def forward(self, image: Tensor) -> Tensor:
+        mean: Tensor = self.features(image)[:, self.unit].mean()
+        return mean
+
+
+class Excited(nn.Module):
+    """Fidelity that falls with an activation a in units of `scale`: sqrt(1 + a^2) - a, which is positive for each a.
+
+    The guard of a fit compares losses by their ratio, so none may be negative.
+    """
+
+    def __init__(self, activation: Activation, scale: float) -> None:
+        super().__init__()
+        self.activation, self.scale = activation, scale
+
+    def forward(self, predicted: Tensor, observed: Tensor) -> Tensor:
+        a = self.activation(predicted) / self.scale
+        return torch.where(a > 0, 1 / ((1 + a.square()).sqrt() + a), (1 + a.square()).sqrt() - a)
+
+
+def _leave(_: nn.Module, __: Any, made: Any) -> None:
+    raise _Reached(made)
+
+
+def _module(model: Any) -> nn.Module:
+    """A copy of a module, or an exported program as one with the layers that it had: nothing in it learns."""
+    if not isinstance(model, nn.Module):
+        from torch.export import ExportedProgram, unflatten  # takes seconds
+
+        if not isinstance(model, ExportedProgram):
+            raise TypeError(f"model of type {type(model).__name__} must be a torch.nn.Module or an ExportedProgram")
+        model = unflatten(model)
+        for part in model.modules():
+            for node in getattr(getattr(part, "graph", None), "nodes", ()):
+                node.meta.clear()  # tensors without data, which no copy can be made of
+    own: nn.Module = copy.deepcopy(model)
+    with contextlib.suppress(NotImplementedError):  # an exported program was exported as it is to be used
+        own.eval()
+    return own.requires_grad_(False)

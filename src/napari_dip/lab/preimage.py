@@ -1,0 +1,245 @@
+"""Images that a network takes for the same, and images that excite it, sought by a prior and by plain pixels.
+
+Natural pre-image: minimise ||phi(f(z)) - phi(x)||^2 over the weights of the generator f, for the features phi of a
+layer; activation maximisation: maximise a unit of it. Ulyanov, Vedaldi, Lempitsky, "Deep Image Prior" (IJCV 2020).
+The baseline, plain pixels with total variation, is that of Mahendran, Vedaldi, "Understanding deep image
+representations by inverting them" (CVPR 2015).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_dip.core.features import Activation, Excited, Features, Prepare, SameFeatures
+from napari_dip.lab.iterates import Array, Steps, to_the_end
+from napari_dip.lab.sought import Preimage, sought_by_both
+from napari_dip.trust import psnr
+
+
+def preimage(image: npt.ArrayLike, model: Any, layer: str, *, progress: bool = True, **options: Any) -> Preimage:
+    """Seek a natural image that a layer of a network takes for the same as this one.
+
+    Parameters
+    ----------
+    image : array-like, (y, x) or (C, y, x)
+        Real and finite, in the units that the model takes, or that `prepare` takes. About 64 pixels a side tell enough.
+    model : torch.nn.Module or torch.export.ExportedProgram
+        Takes a tensor (1, C, y, x). It is copied, and not trained.
+    layer : str
+        Name of a module of it, as in ``dict(model.named_modules())``; empty for its output.
+    progress : bool
+        Show a progress bar.
+    **options
+        As for `iterate_preimage`: prepare, limits, iterations, plain, seed, and knobs.
+
+    Returns
+    -------
+    Preimage
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the image, the model, the layer or a knob is not fit; the message says what to do.
+    """
+    return to_the_end(iterate_preimage(image, model, layer, **options), progress)
+
+
+def iterate_preimage(
+    image: npt.ArrayLike,
+    model: Any,
+    layer: str,
+    *,
+    prepare: Prepare | None = None,
+    limits: tuple[float, float] | None = None,
+    iterations: int = 400,
+    plain: bool = True,
+    seed: int = 0,
+    should_stop: Callable[[], bool] = lambda: False,
+    **knobs: Any,
+) -> Steps[Preimage]:
+    """`preimage` step by step.
+
+    Parameters
+    ----------
+    image, model, layer
+        As for `preimage`.
+    prepare : callable, optional
+        Applied to a tensor (1, C, y, x) before the model: to normalise it, or to make three channels of one,
+        ``lambda image: image.expand(-1, 3, -1, -1)``.
+    limits : (float, float), optional
+        Values that an image may have; by default the least and the largest of this one, which then is all that is known
+        of it besides its features.
+    iterations : int
+        Of the prior, and as many of the plain pixels.
+    plain : bool
+        Seek it by plain pixels with total variation too.
+    seed : int
+        Decides code and weights, and the pixels to begin with.
+    should_stop : callable
+        Asked before every iteration; true ends the search with what there is.
+    **knobs
+        Of the prior, as for `napari_dip.denoise`.
+
+    Yields
+    ------
+    Step
+
+    Returns
+    -------
+    Preimage
+    """
+    values = _image(image)
+    within = (float(values.min()), float(values.max())) if limits is None else limits
+    _check_limits(within)
+    fidelity = SameFeatures(Features(model, layer, within, prepare))
+    observed = ((values - within[0]) / (within[1] - within[0])).astype(np.float32)
+    _tried(fidelity.features, observed)
+    given = torch.from_numpy(observed)[None]
+    found = yield from sought_by_both(
+        observed,
+        fidelity,
+        "feature error",
+        lambda made: float(fidelity(made, given)) ** 0.5,
+        within,
+        iterations=iterations,
+        plain=plain,
+        seed=seed,
+        should_stop=should_stop,
+        knobs=knobs,
+    )
+    span = float(np.ptp(values))
+    judged = {
+        way: replace(sought, psnr=psnr(sought.image.reshape(values.shape), values, data_range=span))
+        for way, sought in found.items()
+    }
+    return Preimage(quantity="feature error", prior=judged["prior"], plain=judged.get("plain"))
+
+
+def maximise(
+    model: Any, layer: str, unit: int, shape: Sequence[int] = (64, 64), *, progress: bool = True, **options: Any
+) -> Preimage:
+    """Seek an image that excites one unit of a layer of a network, such as a class.
+
+    Parameters
+    ----------
+    model, layer
+        As for `preimage`.
+    unit : int
+        Channel of the layer: a filter, whose mean over the image is raised, or a class of the output.
+    shape : sequence of int
+        Of the image: (y, x), or (C, y, x).
+    progress : bool
+        Show a progress bar.
+    **options
+        As for `iterate_maximise`: prepare, limits, iterations, plain, seed, and knobs.
+
+    Returns
+    -------
+    Preimage
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model, the layer, the unit, the shape or a knob is not fit; the message says what to do.
+    """
+    return to_the_end(iterate_maximise(model, layer, unit, shape, **options), progress)
+
+
+def iterate_maximise(
+    model: Any,
+    layer: str,
+    unit: int,
+    shape: Sequence[int] = (64, 64),
+    *,
+    prepare: Prepare | None = None,
+    limits: tuple[float, float] = (0.0, 1.0),
+    iterations: int = 200,
+    plain: bool = True,
+    seed: int = 0,
+    should_stop: Callable[[], bool] = lambda: False,
+    **knobs: Any,
+) -> Steps[Preimage]:
+    """`maximise` step by step.
+
+    Parameters
+    ----------
+    model, layer, unit, shape
+        As for `maximise`.
+    prepare, iterations, plain, seed, should_stop, **knobs
+        As for `iterate_preimage`.
+    limits : (float, float)
+        Values that the image may have, in the units of the model.
+
+    Yields
+    ------
+    Step
+
+    Returns
+    -------
+    Preimage
+    """
+    size = tuple(shape)
+    if len(size) not in (2, 3) or not all(isinstance(n, (int, np.integer)) and n >= 1 for n in size):
+        raise ValueError(f"shape={shape} must be (y, x) or (C, y, x), whole numbers from 1 up, such as (64, 64)")
+    _check_limits(limits)
+    features = Features(model, layer, limits, prepare)
+    noise = np.random.default_rng(seed).random((1,) * (3 - len(size)) + size, np.float32)
+    made = _tried(features, noise)
+    count = made.shape[1] if made.ndim > 1 else 0
+    if not isinstance(unit, (int, np.integer)) or not 0 <= unit < count:
+        raise ValueError(f"unit={unit!r} must be a whole number from 0 to {count - 1}, as layer={layer!r} has {count}")
+    activation = Activation(features, int(unit))
+    found = yield from sought_by_both(
+        np.zeros_like(noise),
+        Excited(activation, float(made.std(correction=0)) or 1.0),
+        "activation",
+        lambda image: float(activation(image)),
+        limits,
+        iterations=iterations,
+        plain=plain,
+        seed=seed,
+        should_stop=should_stop,
+        knobs=knobs,
+    )
+    return Preimage(quantity="activation", prior=found["prior"], plain=found.get("plain"))
+
+
+def _image(image: npt.ArrayLike) -> Array:
+    """An image as (C, y, x)."""
+    values = np.asarray(image)
+    if values.dtype.kind not in "buif" or values.ndim not in (2, 3):
+        raise TypeError(
+            f"image of type {values.dtype} and shape {values.shape} must be of real numbers, (y, x) or (C, y, x); put "
+            "the channels first"
+        )
+    if not np.isfinite(values).all() or np.ptp(values) == 0:
+        raise ValueError("image must be finite, and not of one value: give a crop without missing pixels")
+    return values.astype(np.float64).reshape((1,) * (3 - values.ndim) + values.shape)
+
+
+def _check_limits(limits: tuple[float, float]) -> None:
+    low, high = limits
+    if not (np.isfinite([low, high]).all() and low < high):
+        raise ValueError(f"limits={limits} must be two finite numbers, the lower one first, such as (0, 1)")
+
+
+def _tried(features: Features, image: npt.NDArray[np.float32]) -> Tensor:
+    """Features of an image (C, y, x), to find out whether the model takes it."""
+    try:
+        with torch.no_grad():
+            made: Tensor = features(torch.from_numpy(image)[None])
+    except (RuntimeError, TypeError, AssertionError) as error:
+        raise ValueError(
+            f"model fails on an image {(1, *image.shape)}: {error}; give an image of the size that it takes, with the "
+            "channels first, or prepare=, which makes of it what the model takes"
+        ) from error
+    if not bool(made.isfinite().all()):
+        raise ValueError(f"layer={features.layer!r} gives NaN or infinity for this image; see the units that it takes")
+    return made
