@@ -8,7 +8,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 import napari_dip
-from napari_dip.viewer import position
+from napari_dip.viewer import position, preferences
 from napari_dip.viewer.layers import read
 from napari_dip.viewer.queue import queue
 from napari_dip.viewer.restoration import METADATA
@@ -20,7 +20,9 @@ STEPS = QUICK | {"iterations": 12}
 @pytest.fixture(autouse=True)
 def every_iteration(monkeypatch):
     """Each iteration is shown, and so kept."""
-    monkeypatch.setattr("napari_dip.viewer.widget.INTERVAL", 0)
+    plain = preferences.preference
+    name = "napari_dip.viewer.widget.preference"
+    monkeypatch.setattr(name, lambda each: 0 if each == "preview_interval" else plain(each))
 
 
 @pytest.fixture
