@@ -117,6 +117,20 @@ def _samples() -> None:
     viewer.close()
 
 
+def _laboratory() -> None:
+    page = Page("fluorescence", "Laboratory")
+    truth = next(layer.name for layer in page.viewer.layers if layer.name.endswith("truth"))
+    page.widget.experiment.value, page.widget.truth.value = "explicit", truth
+    page.widget.crop.value, page.widget.iterations.value = 64, 600
+    page.widget.run_button.click()
+    Page._wait(lambda: not page.widget.running and page.widget.run_button.isEnabled())
+    for layer in page.viewer.layers:
+        layer.visible = layer is page.viewer.layers[-1]
+    page.viewer.dims.set_point(0, 5)  # the prior
+    page.viewer.reset_view()
+    page.save("laboratory")
+
+
 def _enhanced() -> None:
     page = Page("faint", "Enhance")
     page.run()
@@ -136,6 +150,7 @@ PICTURES: dict[str, Callable[[], None]] = {
     "enhance": _enhanced,
     "guide": _guided,
     "samples": _samples,
+    "laboratory": _laboratory,
 }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from napari_dip import lab
+from napari_dip import cli, lab
+from napari_dip.io import files
 from napari_dip.settings import settings_for
 from napari_dip.trust import psnr
 from tests.core.tiny import picture
@@ -176,6 +178,19 @@ def test_an_experiment_that_is_stopped_at_once_says_so() -> None:
             _end(work(picture(16, 16), should_stop=lambda: True, **TINY), [])
     with pytest.raises(ValueError, match="bands=9 must be from 1 to 8"):
         lab.trajectory(picture(16, 16), bands=9, progress=False)
+
+
+def test_the_command_prints_a_table_and_writes_the_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = str(tmp_path / "in.npy"), str(tmp_path / "out.tif")
+    np.save(source, picture(30, 40))
+    words = ["--question", "code noise", "--crop", "16", "--iterations", "2", "--images", out]
+    assert cli.main(["lab", "ablation", source, *words]) == 0
+    told = capsys.readouterr()
+    assert "3 fits of 2 iterations, about" in told.err
+    assert "| code noise | best | worst seed |" in told.out
+    assert files.read(out).values.shape == (3, 16, 16)
+    assert cli.main(["lab", "alchemy", source]) == 1
+    assert "experiment 'alchemy' must be one of impedance, ablation" in capsys.readouterr().err
 
 
 def _end(work: Any, seen: list[Any]) -> Any:

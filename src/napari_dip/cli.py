@@ -70,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _info()
             if args.task == "samples":
                 return _samples(args)
+            if args.task == "lab":
+                return _lab(args, stop)
             if args.task == "noise":
                 return _noise(args)
             if args.output_folder is not None:
@@ -140,6 +142,36 @@ def _samples(args: Namespace) -> int:
     if args.size >= lab.SMALLEST:
         print(f"Self-similarity: {lab.in_words(drawn)}.")
     return DONE
+
+
+def _lab(args: Namespace, stop: Stop) -> int:
+    """Run an experiment, print its table, and write its images."""
+    if args.images is not None:
+        files.check(args.images, overwrite=args.overwrite)
+        files.refuse_inputs([args.images], {"IN": args.source, "--truth": args.truth})
+    image = _middle(files.read(args.source).values, args.crop)
+    truth = None if args.truth is None else _middle(files.read(args.truth).values, args.crop)
+    from napari_dip import lab  # imports torch: seconds
+    from napari_dip.core.pauses import without_pauses
+
+    given = {"question": args.question, "generators": lab.GENERATORS, "truth": truth, "iterations": args.iterations}
+    steps = lab.begin(args.experiment, image, seed=args.seed, should_stop=stop.asked, **given)
+    print(f"napari-dip: {lab.duration(args.experiment, image.shape, **given)}", file=sys.stderr)
+    stop.begin()
+    with Bar(quiet=False, tty=sys.stderr.isatty()) as bar:
+        made = without_pauses(steps, lambda at: bar.show_share(at.done, at.part))
+    print(made.table())
+    if args.images is not None and made.rows and hasattr(made, "stack"):
+        axes = "QZYX" if made.stack.ndim == 4 else "QYX"
+        files.write(args.images, made.stack, Picture(values=made.stack, axes=axes), overwrite=args.overwrite)
+        print(f"{args.images} is written.")
+    return DONE
+
+
+def _middle(values: Array, side: int) -> Array:
+    """The middle of an image along y and x."""
+    starts = [max(0, (n - side) // 2) for n in values.shape[-2:]]
+    return values[..., starts[0] : starts[0] + side, starts[1] : starts[1] + side]
 
 
 def _noise(args: Namespace) -> int:

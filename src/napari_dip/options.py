@@ -19,6 +19,7 @@ from napari_dip.tasks import TASKS, Task
 
 _NOISE = "Say what the noise of an image is, and which of its pixels are bad."
 _SAMPLES = "Draw images from a prior that is fitted to nothing, and say how self-similar they are."
+_LAB = "Run an experiment of the laboratory on the middle of an image, and print its table: docs/laboratory.md."
 _INFO = "Say the versions, the devices and the memory that there are, for a report of a fault."
 _ABOUT = (
     "IN and OUT are .tif, .tiff, .png, .jpg, .jpeg, .npy or .zarr (OME-Zarr: block by block, of any size, and the same "
@@ -39,7 +40,7 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
     parser, commands = _parsers()
     args, unknown = parser.parse_known_args(argv)
     command = commands[args.task]
-    if args.task in ("info", "samples"):
+    if args.task in ("info", "samples", "lab"):
         if unknown:
             command.error(f"{unknown[0]!r} is one word too many: see napari-dip {args.task} --help")
         return args, {}
@@ -117,6 +118,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     )
     commands["noise"].add_argument("--overwrite", action="store_true", help="Replace MASK if it exists.")
     _add_samples(subparsers.add_parser("samples", help=_SAMPLES, description=_SAMPLES, allow_abbrev=False), commands)
+    _add_lab(subparsers.add_parser("lab", help=_LAB, description=_LAB, allow_abbrev=False), commands)
     commands["info"] = subparsers.add_parser("info", help=_INFO, description=_INFO, allow_abbrev=False)
     return parser, commands
 
@@ -130,6 +132,21 @@ def _add_samples(command: _Parser, commands: dict[str, _Parser]) -> None:
     command.add_argument("--size", type=int, default=128, metavar="N", help="Pixels a side (default: 128).")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="Decides weights and code (default: 0).")
     command.add_argument("--overwrite", action="store_true", help="Replace OUT if it exists.")
+
+
+def _add_lab(command: _Parser, commands: dict[str, _Parser]) -> None:
+    """Add the options of the laboratory."""
+    commands["lab"] = command
+    add = command.add_argument
+    add("experiment", metavar="EXPERIMENT", help="impedance, ablation, held-out, explicit or trajectory.")
+    add("source", metavar="IN", help="The image: (y, x), or (z, y, x).")
+    add("--question", default="skips", metavar="NAME", help="Of an ablation: skips, code noise, ... (default: skips).")
+    add("--truth", metavar="FILE", help="The same image without noise.")
+    add("--crop", type=int, default=96, metavar="N", help="Pixels a side, in the middle (default: 96).")
+    add("--iterations", type=int, metavar="N", help="Of each fit.")
+    add("--seed", type=int, default=0, metavar="N", help="Decides every random number (default: 0).")
+    add("--images", metavar="OUT", help="Write the images as a stack, in the order of the table.")
+    add("--overwrite", action="store_true", help="Replace OUT if it exists.")
 
 
 def _texts(task: Task) -> dict[str, Any]:

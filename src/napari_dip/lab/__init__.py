@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from napari_dip.lab.ablation import QUESTIONS, Ablation, ablation, iterate_ablation
+from napari_dip.lab.experiments import EXPERIMENTS, Experiment, begin, duration
 from napari_dip.lab.explicit import EXPLICIT, Explicit, explicit, iterate_explicit
 from napari_dip.lab.held_out import HeldOut, held_out, iterate_held_out
 from napari_dip.lab.impedance import GENERATORS, TARGETS, Impedance, Point, impedance, iterate_impedance, targets_of
@@ -14,12 +15,14 @@ from napari_dip.lab.textures import TEXTURES, texture, texture_network
 from napari_dip.lab.trajectory import Trajectory, iterate_trajectory, trajectory
 
 __all__ = [
+    "EXPERIMENTS",
     "EXPLICIT",
     "GENERATORS",
     "QUESTIONS",
     "TARGETS",
     "TEXTURES",
     "Ablation",
+    "Experiment",
     "Explicit",
     "HeldOut",
     "Impedance",
@@ -29,6 +32,8 @@ __all__ = [
     "Step",
     "Trajectory",
     "ablation",
+    "begin",
+    "duration",
     "explicit",
     "held_out",
     "impedance",

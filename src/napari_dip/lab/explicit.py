@@ -226,9 +226,8 @@ def iterate_explicit(
             if should_stop():
                 return result()
             made.append(method(values, float(strength), sigma))
-            found = psnr(made[-1], aim, data_range=peak)
-            shown = unit.back(made[-1])
-            yield Step(part=name, iteration=len(made), values={"PSNR": found}, done=done / whole, image=shown)
+            share = (done + len(made) / len(strengths)) / whole
+            yield Step(part=name, iteration=len(made), values={}, done=share, image=unit.back(made[-1]))
         scores = [psnr(each, aim, data_range=peak) for each in made]
         first = int(np.argmax(scores))
         best[name], at[name], images[name] = scores[first], f"strength {strengths[first]:.2g}", unit.back(made[first])

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from napari_dip.core.pauses import without_pauses
 from napari_dip.knobs import GENERATORS as _NAMED
-from napari_dip.lab.iterates import Array, every, iterates, scaled, table
+from napari_dip.lab.iterates import Array, draw, every, iterates, scaled, table
 from napari_dip.terminal import script_bar
 from napari_dip.trust import psnr
 
@@ -47,6 +47,16 @@ class Point:
     fitted: float
     truth: float
     done: float
+
+    @property
+    def part(self) -> str:
+        """Name of the fit that is under way, and of its curve."""
+        return f"{self.generator}: {self.target}"
+
+    @property
+    def curves(self) -> dict[str, float]:
+        """The point by the name of its curve."""
+        return {self.part: self.fitted}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +104,15 @@ class Impedance:
         """The rows as a table in Markdown, PSNR in dB."""
         return table(self.rows)
 
+    def plot(self) -> Any:
+        """Curves as a figure of matplotlib, which must be installed (``napari-dip[plot]``)."""
+        curves = {
+            f"{name}: {target}": (self.iterations, values)
+            for name, each in self.fitted.items()
+            for target, values in each.items()
+        }
+        return draw(curves, "PSNR against what is fitted (dB)")
+
 
 def impedance(
     image: npt.ArrayLike,
@@ -138,7 +157,7 @@ def impedance(
     """
     work = iterate_impedance(image, generators, iterations=iterations, sigma=sigma, seed=seed, **knobs)
     with script_bar(progress) as bar:
-        result = without_pauses(work, lambda at: bar.show_share(at.done, f"{at.generator}: {at.target}"))
+        result = without_pauses(work, lambda at: bar.show_share(at.done, at.part))
         bar.fill()
     return result
 

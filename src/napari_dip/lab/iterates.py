@@ -33,7 +33,7 @@ class Step:
     iteration : int
         Of that fit.
     values : dict of str to float
-        What the experiment measures, by name.
+        What the experiment measures, by name; of an image that no fit has made, nothing.
     done : float
         Share of the whole experiment that is done, 0 to 1.
     image : array
@@ -45,6 +45,11 @@ class Step:
     values: dict[str, float]
     done: float
     image: Array = field(repr=False)
+
+    @property
+    def curves(self) -> dict[str, float]:
+        """Its points by the name of their curve: of several values each is a curve, else each part is one."""
+        return {self.part: next(iter(self.values.values()))} if len(self.values) == 1 else self.values
 
 
 #: An experiment step by step: its table and its images are what it returns.

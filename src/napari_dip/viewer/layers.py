@@ -347,6 +347,24 @@ def show(
     return layer
 
 
+def stacked(geometry: Geometry, label: str, step: float = 1.0, first: float = 0.0) -> Geometry:
+    """The geometry with one axis more in front: its name, the distance between its planes, and where it begins."""
+    place = dict(geometry.place)
+    place["rotate"], place["shear"] = _lead(place["rotate"]), _lead(np.asarray(shear_matrix(place["shear"])))
+    place["affine"] = _lead(place["affine"])
+    place["units"], place["axis_labels"] = ("pixel", *place["units"]), (label, *place["axis_labels"])
+    scale, translate = (step, *geometry.scale), (first, *geometry.translate)
+    return Geometry(scale=scale, translate=translate, place=place, look=geometry.look)
+
+
+def _lead(matrix: np.ndarray) -> np.ndarray:
+    """A square matrix with one axis more in front, which it leaves alone."""
+    n = len(matrix)
+    led = np.eye(n + 1)
+    led[1:, 1:] = matrix
+    return led
+
+
 def show_labels(viewer: Any, marks: np.ndarray, geometry: Geometry, name: str) -> Any:
     """Add a new Labels layer in the place of an image; what the user had selected stays selected."""
     return _add(viewer, viewer.add_labels, marks, geometry, name)

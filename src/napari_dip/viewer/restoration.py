@@ -258,17 +258,7 @@ class Restoration(Asked):
         if layer is not None:
             layer.data = np.concatenate([layer.data, image[None]])
             return layer
-        place = dict(geometry.place)
-        place["rotate"], place["shear"] = _lead(place["rotate"]), _lead(np.asarray(layers.shear_matrix(place["shear"])))
-        place["affine"] = _lead(place["affine"])
-        place["units"] = ("pixel", *place["units"])
-        place["axis_labels"] = ("iteration", *place["axis_labels"])
-        stacked = Geometry(
-            scale=(float(every), *geometry.scale),
-            translate=(float(progress.iteration), *geometry.translate),
-            place=place,
-            look=geometry.look,
-        )
+        stacked = layers.stacked(geometry, "iteration", float(every), float(progress.iteration))
         name = f"{self.name}, {self._slice_name(progress)}iterations"
         return layers.show(viewer, image[None], stacked, name, self._snapshot_record(progress))
 
@@ -299,11 +289,3 @@ def is_by_product(layer: Any) -> bool:
 def _processors() -> int:
     """Processors that this process may use, maybe fewer than there are: with more threads each barrier stalls."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _lead(matrix: np.ndarray) -> np.ndarray:
-    """A square matrix with one axis more in front, which it leaves alone."""
-    n = len(matrix)
-    led = np.eye(n + 1)
-    led[1:, 1:] = matrix
-    return led

@@ -1,0 +1,354 @@
+"""The dock widget *Laboratory*: experiments on a crop of the active layer, with curves, a table and images."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import napari.viewer
+import numpy as np
+from magicgui.widgets import CheckBox, ComboBox, SpinBox
+from napari.layers import Image
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QTimer
+from qtpy.QtGui import QFontDatabase
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QProgressBar, QScrollArea, QVBoxLayout, QWidget
+
+from napari_dip.knobs import GENERATORS
+from napari_dip.viewer import layers
+from napari_dip.viewer.background import Background
+from napari_dip.viewer.controls import button
+from napari_dip.viewer.job import Job, Outcome
+from napari_dip.viewer.regions import window_in_view
+from napari_dip.viewer.restoration import METADATA, is_by_product
+from napari_dip.viewer.rows import Rows, Text
+
+_NONE = "none"
+_STEPS = 1000  # of the bar
+#: Experiment -> rows that it has besides crop, iterations and seed, and iterations by default. `lab` imports torch.
+EXPERIMENTS: dict[str, tuple[tuple[str, ...], int]] = {
+    "impedance": (tuple(GENERATORS), 400),
+    "ablation": (("question", "truth"), 400),
+    "held-out": (("truth",), 1500),
+    "explicit": (("truth",), 1500),
+    "trajectory": ((), 1000),
+}
+QUESTIONS = (
+    "skips", "upsampling", "downsampling", "depth", "code", "code noise", "generator", "normalisation", "optimiser",
+    "fidelity", "regulariser", "average", "range",
+)  # fmt: skip
+_QUANTITIES = {
+    "held-out": "error (rms)",
+    "trajectory": "share of the band",
+}  # on the axis of the curves, else PSNR
+_ABOUT = {
+    "impedance": "what each generator fits first: the image, noise, both, or shuffled pixels",
+    "ablation": "one knob, several values, the same seeds",
+    "held-out": "the error on fitted and on held-out pixels",
+    "explicit": "total variation, Tikhonov, wavelets, non-local means and the prior, each at its best",
+    "trajectory": "the iterates, and how fast each band of frequencies is fitted",
+}
+
+
+class LaboratoryWidget(QWidget):
+    """Dock widget of the laboratory.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._job: Job | None = None
+        self._result: Any = None
+        self._points: dict[str, tuple[list[int], list[float]]] = {}
+        self._place: Any = None  # of the crop that is worked on
+        self._name = self._experiment = ""  # of what is shown
+        self._build()
+        self._forecast = Background(delay=300)
+        self._forecast.setParent(self)
+        self._forecast.answered.connect(self._on_forecast)
+        self._connections = [
+            (viewer.layers.events.inserted, self._on_layers),
+            (viewer.layers.events.removed, self._on_layers),
+            (viewer.layers.events.renamed, self._on_layers),
+            (viewer.layers.selection.events.active, self._on_layers),
+        ]
+        for emitter, slot in self._connections:
+            emitter.connect(slot)
+        self.destroyed.connect(partial(_leave, self._connections))
+        for row in (self.experiment, self.question, self.crop, self.iterations, *self.ticks.values()):
+            row.changed.connect(self._describe)
+        self.experiment.changed.connect(self._on_experiment)
+        self._on_experiment()
+
+    def _build(self) -> None:
+        self.experiment = ComboBox(
+            name="experiment", label="Experiment", choices=list(EXPERIMENTS), value="ablation",
+            tooltip="; ".join(f"{name}: {what}" for name, what in _ABOUT.items()) + ".",
+        )  # fmt: skip
+        self.question = ComboBox(
+            name="question", label="Question", choices=QUESTIONS, tooltip="The knob whose values are compared."
+        )
+        self.truth = ComboBox(
+            name="truth", label="Truth", choices=self._truths,
+            tooltip="A layer like the image, without noise. None: pixels held out stand for it, and 'explicit' adds "
+            "noise to the image.",
+        )  # fmt: skip
+        self.ticks = {
+            name: CheckBox(name=name, label=name, value=i < 2, tooltip="Fit by this generator too.")
+            for i, name in enumerate(GENERATORS)
+        }
+        self.crop = SpinBox(
+            name="crop", label="Crop (px)", value=96, min=32, max=1024, step=32,
+            tooltip="Side of the square in the middle of what the canvas shows: about 100 pixels tell enough.",
+        )  # fmt: skip
+        self.iterations = SpinBox(
+            name="iterations", label="Iterations", value=400, min=10, max=100_000, step=100, tooltip="Of each fit."
+        )
+        self.seed = SpinBox(name="seed", label="Seed", min=0, max=2**30, tooltip="The same seed, the same outcome.")
+        self.rows = Rows(
+            [self.experiment, self.question, self.truth, *self.ticks.values(), self.crop, self.iterations, self.seed]
+        )
+        self._cost, self._words, self._table = Text("cost"), Text("laboratory"), Text("table")
+        self._table.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        self._table.setWordWrap(False)
+        self._wide = QScrollArea()  # a table is wider than the dock
+        self._wide.setWidget(self._table)
+        self._wide.setWidgetResizable(True)
+        self._wide.setVisible(False)
+        self.run_button = button("Run", self.run, "Runs the experiment on a crop of the active layer.")
+        self.stop_button = button("Stop", self.stop, "Ends it at once; what is whole is kept.")
+        self.stop_button.setEnabled(False)
+        self.save_button = button("Save table and figure...", self._ask, "A Markdown table, and the curves as PNG.")
+        self.save_button.setVisible(False)
+        self.bar = QProgressBar()
+        self.bar.setMaximum(_STEPS)
+        self.bar.setVisible(False)
+        self.plot: Any = None  # made late
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.run_button, stretch=1)
+        buttons.addWidget(self.stop_button)
+        self._layout = QVBoxLayout(self)
+        self._layout.addWidget(self.rows)
+        self._layout.addWidget(self._cost)
+        self._layout.addLayout(buttons)
+        for part in (self.bar, self._words, self._wide, self.save_button):
+            self._layout.addWidget(part)
+        self._layout.addStretch()
+        self.setMinimumWidth(300)
+        self._clock = QTimer(self)
+        self._clock.setInterval(300)
+        self._clock.timeout.connect(self._draw)
+
+    # -- what is asked ------------------------------------------------------------------------------------------
+
+    @property
+    def told(self) -> str:
+        """Sentence on the experiment."""
+        return self._words.text()
+
+    @property
+    def cost(self) -> str:
+        """Sentence on what is run, and how long it takes."""
+        return self._cost.text()
+
+    @property
+    def running(self) -> bool:
+        return self._job is not None and self._job.running
+
+    def _truths(self, _: Any = None) -> list[str]:
+        found = [layer.name for layer in self._viewer.layers if isinstance(layer, Image) and not layer.rgb]
+        return [_NONE, *found]
+
+    def _source(self) -> Any:
+        """The active layer, if it is an image that may be worked on; else the one that is alone."""
+        fit = [each for each in self._viewer.layers if isinstance(each, Image) and not is_by_product(each)]
+        active = self._viewer.layers.selection.active
+        if active in fit:
+            return active
+        return fit[0] if len(fit) == 1 else None
+
+    def _on_layers(self, event: Any = None) -> None:
+        self.truth.reset_choices()
+        self._describe()
+
+    def _on_experiment(self, event: Any = None) -> None:
+        needed, iterations = EXPERIMENTS[self.experiment.value]
+        for row in (self.question, self.truth, *self.ticks.values()):
+            self.rows.show_row(row, row.name in needed)
+        self.iterations.value = iterations
+        self._describe()
+
+    def _describe(self, event: Any = None) -> None:
+        """Say what will be run; how long it takes is asked beside."""
+        layer = self._source()
+        self.run_button.setEnabled(layer is not None and not self.running)
+        if layer is None:
+            return self._cost.setText("Open an image, or select its layer.")
+        given = {"question": self.question.value, "generators": self._ticked()}
+        name, side, iterations = self.experiment.value, self.crop.value, self.iterations.value
+        if name == "impedance" and not given["generators"]:
+            self.run_button.setEnabled(False)
+            return self._cost.setText("Tick at least one generator.")
+        self._about = f"On '{layer.name}', at most {side} x {side} px in the middle of the view"
+        self._cost.setText(f"{self._about}: ...")
+        return self._forecast.ask(lambda: _duration(name, (side, side), iterations, given))
+
+    def _on_forecast(self, answer: Any) -> None:
+        self._cost.setText(f"{self._about}: {answer}.")
+
+    def _ticked(self) -> list[str]:
+        return [name for name, tick in self.ticks.items() if tick.value]
+
+    # -- the run ------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run the experiment in a worker thread."""
+        layer = self._source()
+        try:
+            Job.check_free()
+            image, self._place = self._cut(layer)
+            truth = self.truth.value
+            other = None if truth in (None, _NONE) else self._cut(self._viewer.layers[truth], self._window)[0]
+        except (ValueError, RuntimeError) as error:
+            return self._words.setText(str(error))
+        name = self.experiment.value
+        given: dict[str, Any] = {"iterations": self.iterations.value, "seed": self.seed.value, "truth": other}
+        given |= {"question": self.question.value, "generators": self._ticked()}
+        self._name = f"{layer.name}, {name}" + (f" of {self.question.value}" if name == "ablation" else "")
+        self._experiment, self._points = name, {}
+        points = self._points
+        if self.plot is not None:
+            self.plot.setParent(None)
+            self.plot = None
+        self._result = None
+        self._wide.setVisible(False)
+        self.save_button.setVisible(False)
+        self._job = Job("an experiment", lambda stops: _steps(name, image, stops, given, points))
+        self._job.progressed.connect(self._on_step)
+        self._job.ended.connect(self._on_ended)
+        self.bar.setValue(0)
+        self.bar.setVisible(True)
+        self.stop_button.setEnabled(True)
+        self.run_button.setEnabled(False)
+        self._words.setText("Starting...")
+        self._clock.start()
+        return self._job.start()
+
+    def stop(self) -> None:
+        """End the experiment before the next iteration."""
+        if self._job is not None:
+            self._job.stop()
+
+    def _cut(self, layer: Any, window: Any = None) -> tuple[np.ndarray, Any]:
+        """Pixels (y, x) in the middle of what is seen of a layer, and their place."""
+        if layer.rgb:
+            raise ValueError(f"'{layer.name}' has colours; split it into channels, and select one")
+        if window is None:
+            half, shape = self.crop.value // 2, layers.pixels(layer).shape[-2:]
+            window = []
+            for part, n in zip(window_in_view(layer), shape, strict=True):
+                low = max(0, min((part.start + part.stop) // 2 - half, n - 2 * half))
+                window.append(slice(low, min(n, low + 2 * half)))
+            self._window = tuple(window)
+        whole = layers.pixels(layer)
+        index = layers.in_view(self._viewer, layer) if whole.ndim > 2 else ()
+        crop = np.array(whole[index][self._window])
+        origin = tuple(float(part.start) for part in self._window)
+        return crop, layers.geometry_of(layer).last(2).cut(origin, (1.0, 1.0))
+
+    def _on_step(self, step: Any) -> None:
+        self.bar.setValue(round(_STEPS * step.done))
+        self._words.setText(f"{step.part}, iteration {step.iteration}")
+        self._job.taken()
+
+    def _draw(self) -> None:
+        if not self._points:
+            return
+        if self.plot is None:
+            from napari_dip.viewer.overlay import Overlay  # imports pyqtgraph
+
+            theme = get_theme(self._viewer.theme)
+            quantity = _QUANTITIES.get(self._experiment, "PSNR (dB)")
+            self.plot = Overlay(quantity, theme.text.as_hex(), theme.background.as_hex())
+            self._layout.insertWidget(self._layout.indexOf(self._wide), self.plot)
+        self.plot.draw(dict(self._points))
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        self._clock.stop()
+        self._draw()
+        self.bar.setVisible(False)
+        self.stop_button.setEnabled(False)
+        self._describe()
+        result = outcome.value
+        if outcome.error or not result.rows:
+            return self._words.setText(outcome.error or "Stopped before anything was whole.")
+        self._result = result
+        self._words.setText(f"{self._name}:")
+        self._table.setText(_columns(result.table()))
+        self._wide.setFixedHeight(self._table.sizeHint().height() + 24)
+        self._wide.setVisible(True)
+        self.save_button.setVisible(True)
+        if hasattr(result, "stack"):
+            names = [str(each) for each in getattr(result, "images", getattr(result, "shown", []))]
+            record = {METADATA: {"experiment": self._name, "images": names, "table": result.table()}}
+            layers.show(self._viewer, result.stack, layers.stacked(self._place, "value"), self._name, record)
+        return None
+
+    def _ask(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Save table and figure", f"{self._name}.md", "Markdown (*.md)")
+        if path:
+            self.save(path)
+
+    def save(self, path: str) -> None:
+        """Write the table as Markdown, and the curves as PNG beside it."""
+        file = Path(path).with_suffix(".md")
+        picture = file.with_suffix(".png")
+        try:
+            file.write_text(f"# {self._name}\n\n{self._result.table()}\n\n![]({picture.name})\n", encoding="utf-8")
+            if not self.plot.grab().save(str(picture)):
+                raise OSError(f"{picture} cannot be written")
+        except OSError as error:
+            return self._words.setText(f"It is not saved: {error}")
+        return self._words.setText(f"Saved as {file.name} and {picture.name}.")
+
+
+def _duration(name: str, shape: tuple[int, int], iterations: int, given: dict[str, Any]) -> str:
+    from napari_dip import lab  # imports torch: seconds
+
+    return lab.duration(name, shape, iterations=iterations, **given)
+
+
+def _steps(name: str, image: np.ndarray, should_stop: Any, given: dict[str, Any], points: Any) -> Any:
+    """The experiment, in the worker's thread, with its curves noted."""
+    from napari_dip import lab
+
+    work = lab.begin(name, image, should_stop=should_stop, **given)
+    while True:
+        try:
+            step = next(work)
+        except StopIteration as end:
+            return end.value
+        for curve, value in step.curves.items():
+            iterations, values = points.setdefault(curve, ([], []))
+            iterations.append(step.iteration)
+            values.append(value)
+        yield step
+
+
+def _columns(table: str) -> str:
+    """A Markdown table in columns of equal width."""
+    rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines()]
+    kept = [rows[0], *rows[2:]]
+    widths = [max(len(row[i]) if i < len(row) else 0 for row in kept) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=False)).rstrip() for row in kept)
+
+
+def _leave(connections: list[tuple[Any, Any]]) -> None:
+    for emitter, slot in connections:
+        emitter.disconnect(slot)
+    connections.clear()

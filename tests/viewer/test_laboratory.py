@@ -1,0 +1,52 @@
+"""The laboratory in the window: an experiment on a crop, its curves, table, images and files, and the stop."""
+
+import numpy as np
+import pytest
+
+from napari_dip import lab
+from napari_dip.viewer import laboratory
+from napari_dip.viewer.restoration import METADATA
+from tests.core.tiny import picture
+
+
+@pytest.fixture
+def widget(viewer):
+    viewer.add_image(np.stack([picture(48, 40)] * 2), name="cells", scale=(1, 0.5, 0.5))
+    widget = viewer.window.add_plugin_dock_widget("napari-dip", "Laboratory")[1]
+    widget.crop.value = 32
+    return widget
+
+
+def test_an_ablation_of_a_crop_leaves_curves_a_table_a_stack_in_place_and_files(widget, viewer, wait, tmp_path):
+    widget.experiment.value, widget.question.value, widget.truth.value = "ablation", "code noise", "cells"
+    widget.iterations.value = 10
+    wait(lambda: "3 fits of 10 iterations, about" in widget.cost)
+    widget.run_button.click()
+    wait(lambda: not widget.running and widget.told.endswith(":"))
+    made = viewer.layers[-1]
+    assert made.name == "cells, ablation of code noise"
+    assert made.data.shape == (3, 32, 32)
+    assert tuple(made.translate) == (0, 4, 2)
+    assert tuple(made.scale) == (1, 0.5, 0.5)
+    assert made.metadata[METADATA]["images"] == ["none", "1/30", "1/10"]
+    widget.save(str(tmp_path / "out.md"))
+    assert "| code noise | best |" in (tmp_path / "out.md").read_text()
+    assert (tmp_path / "out.png").stat().st_size > 1000
+
+
+def test_a_stop_ends_an_experiment_at_once_and_keeps_what_is_whole(widget, viewer, wait):
+    widget.experiment.value = "trajectory"
+    widget.iterations.value = 100_000
+    widget.run_button.click()
+    wait(lambda: "iteration" in widget.told)
+    widget.stop_button.click()
+    wait(lambda: not widget.running and "iteration" not in widget.told)
+    assert viewer.layers[-1].name == "cells, trajectory"
+    assert widget.run_button.isEnabled()
+
+
+def test_the_window_offers_the_experiments_that_there_are():
+    assert tuple(laboratory.EXPERIMENTS) == tuple(lab.EXPERIMENTS)
+    assert tuple(lab.QUESTIONS) == laboratory.QUESTIONS
+    for name, (_, iterations) in laboratory.EXPERIMENTS.items():
+        assert iterations == lab.EXPERIMENTS[name].iterations
