@@ -20,6 +20,7 @@ FIGURES = {
     "jpeg": "compression artefacts, removed without knowing of them",
     "enhance": "detail enhancement: the image plus what a coarse image lacks",
     "impedance": "impedance: what each generator fits first, and what critics claim of it",
+    "preimage": "pre-images: which images a network takes for the same",
 }
 
 

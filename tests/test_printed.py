@@ -53,6 +53,8 @@ ELSEWHERE = {
     "dask scheduler": "does not end",
     "-m pytest": "runs these tests",
     "restore_layer(viewer": "needs a window: tests/viewer",
+    "lab.preimage(": "fits four times: tests/test_preimage.py",
+    "scripts/train_textures.py": "trains for a minute",
     "lab.impedance(": "fits twenty times: tests/test_lab.py",
 }
 

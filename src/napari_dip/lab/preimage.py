@@ -19,7 +19,7 @@ from torch import Tensor
 
 from napari_dip.core.features import Activation, Excited, Features, Prepare, SameFeatures
 from napari_dip.lab.iterates import Array, Steps, to_the_end
-from napari_dip.lab.sought import Preimage, sought_by_both
+from napari_dip.lab.sought import TV, Preimage, sought_by_both
 from napari_dip.trust import psnr
 
 
@@ -37,7 +37,7 @@ def preimage(image: npt.ArrayLike, model: Any, layer: str, *, progress: bool = T
     progress : bool
         Show a progress bar.
     **options
-        As for `iterate_preimage`: prepare, limits, iterations, plain, seed, and knobs.
+        As for `iterate_preimage`: prepare, limits, iterations, plain, tv, seed, and knobs.
 
     Returns
     -------
@@ -60,6 +60,7 @@ def iterate_preimage(
     limits: tuple[float, float] | None = None,
     iterations: int = 400,
     plain: bool = True,
+    tv: float = TV,
     seed: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
     **knobs: Any,
@@ -80,6 +81,8 @@ def iterate_preimage(
         Of the prior, and as many of the plain pixels.
     plain : bool
         Seek it by plain pixels with total variation too.
+    tv : float
+        Weight of that total variation, beside the squared feature error.
     seed : int
         Decides code and weights, and the pixels to begin with.
     should_stop : callable
@@ -110,6 +113,7 @@ def iterate_preimage(
         within,
         iterations=iterations,
         plain=plain,
+        tv=tv,
         seed=seed,
         should_stop=should_stop,
         knobs=knobs,
@@ -138,7 +142,7 @@ def maximise(
     progress : bool
         Show a progress bar.
     **options
-        As for `iterate_maximise`: prepare, limits, iterations, plain, seed, and knobs.
+        As for `iterate_maximise`: prepare, limits, iterations, plain, tv, seed, and knobs.
 
     Returns
     -------
@@ -162,6 +166,7 @@ def iterate_maximise(
     limits: tuple[float, float] = (0.0, 1.0),
     iterations: int = 200,
     plain: bool = True,
+    tv: float = TV,
     seed: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
     **knobs: Any,
@@ -172,7 +177,7 @@ def iterate_maximise(
     ----------
     model, layer, unit, shape
         As for `maximise`.
-    prepare, iterations, plain, seed, should_stop, **knobs
+    prepare, iterations, plain, tv, seed, should_stop, **knobs
         As for `iterate_preimage`.
     limits : (float, float)
         Values that the image may have, in the units of the model.
@@ -204,6 +209,7 @@ def iterate_maximise(
         limits,
         iterations=iterations,
         plain=plain,
+        tv=tv,
         seed=seed,
         should_stop=should_stop,
         knobs=knobs,
