@@ -19,6 +19,7 @@ FIGURES = {
     "together": "one generator for several channels (not in the paper)",
     "jpeg": "compression artefacts, removed without knowing of them",
     "enhance": "detail enhancement: the image plus what a coarse image lacks",
+    "laboratory": "the laboratory: knobs, explicit penalties, held-out pixels, bands of frequencies",
     "impedance": "impedance: what each generator fits first, and what critics claim of it",
     "preimage": "pre-images: which images a network takes for the same",
 }

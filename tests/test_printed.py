@@ -56,6 +56,8 @@ ELSEWHERE = {
     "lab.preimage(": "fits four times: tests/test_preimage.py",
     "scripts/train_textures.py": "trains for a minute",
     "lab.impedance(": "fits twenty times: tests/test_lab.py",
+    "lab.ablation(": "fits often: tests/test_lab.py",
+    "napari-dip lab ": "fits often: tests/test_lab.py",
 }
 
 pytestmark = pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="needs a checkout")
