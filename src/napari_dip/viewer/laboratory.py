@@ -1,4 +1,7 @@
-"""The dock widget *Laboratory*: experiments on a crop of the active layer, with curves, a table and images."""
+"""The dock widget *Laboratory*: experiments on a crop of the active layer, with curves, a table and images.
+
+Long because it is a whole dock: rows, the sentence before a run, the run, and what is kept of it.
+"""
 
 from __future__ import annotations
 

@@ -10,6 +10,11 @@ from qtpy.QtCore import Qt
 
 _COLOURS = "#e07b00", "#2b8cbe", "#41a35a", "#c1272d", "#8856a7", "#999999"
 _DASHES = Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine, Qt.PenStyle.DashDotLine
+_DECADES = range(7)
+_TICKS = [  # with words at powers of ten alone: pyqtgraph's own overlap where the plot is narrow
+    [(decade, f"{10**decade}") for decade in _DECADES],
+    [(decade + float(np.log10(n)), "") for decade in _DECADES for n in range(2, 10)],
+]
 _HEIGHT, _LINE = 190, 14  # pixels, of the plot and of a line of the legend below it
 
 
@@ -28,8 +33,8 @@ class Overlay(pg.GraphicsLayoutWidget):
             axis = self._plot.getAxis(side)
             axis.setTextPen(text)
             axis.setPen(text)
-            axis.setStyle(maxTickLevel=0)
             axis.setLabel({"left": quantity, "bottom": "iteration"}[side], color=text)
+        self._plot.getAxis("bottom").setTicks(_TICKS)
         self._legend = pg.LegendItem(labelTextColor=text, labelTextSize="8pt", verSpacing=-6)
         self.addItem(self._legend, row=1, col=0)
         self._curves: dict[str, Any] = {}
