@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_dip import Noise
@@ -169,3 +170,29 @@ def test_each_method_of_a_task_can_be_chosen(form, task):
         assert made.method == method
         made.method_row.value = AUTOMATIC
         assert made.automatic
+
+
+@pytest.mark.parametrize("key", [Qt.Key.Key_Return, Qt.Key.Key_Tab])
+def test_a_number_that_is_typed_stays_and_is_marked(form, key):
+    made = form("denoise")
+    made.method_row.value = "self-guided"
+
+    def follow():  # as the window does
+        with suppress(ValueError):
+            made.show_for(made.settings().iterations, many=False)
+
+    made.changed.connect(follow)
+    rows = {name: made._rows[name] for name in made._rows if name in made.settings_in_view()}
+    numbers = {name: row for name, row in rows.items() if hasattr(row, "step")}
+    assert {"iterations", "seed", "runs"} <= set(numbers)
+    for name, row in numbers.items():
+        before, value = row.value, others(row)[0]
+        typed = 60 if name == "iterations" else value
+        edit = row.native.lineEdit()
+        edit.selectAll()
+        QTest.keyClicks(edit, str(typed))
+        QTest.keyClick(edit, key)
+        assert row.value == pytest.approx(typed), name
+        assert any(block.label_of(row).font().bold() for block in made._blocks if name in block.names), name
+        made.reset(name)
+        assert row.value == before, name

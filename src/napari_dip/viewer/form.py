@@ -303,7 +303,7 @@ class SettingsForm(QWidget):
             before = row.value
             with row.changed.blocked():
                 value = getattr(self._filled, name)
-                if name == "iterations" and self._most:
+                if name == "iterations" and self._most and name not in self._touched:  # else the most is what was typed
                     value = min(value, self._most)
                 row.value = to_row(value, row)
                 self._shown[name] = row.value  # as the row rounds it
