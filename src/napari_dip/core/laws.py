@@ -17,6 +17,9 @@ from torch import Tensor, nn
 Shape = tuple[int, ...]
 _NEAR = 1e-3  # relative difference up to which two results of float32 count as the same
 _UNITS = 0.2, 5.0  # mean that an image of ones may have behind an operator
+_FAR = 0.2  # what a fidelity must notice, of measurements that are scaled to 0..1
+_FAINT = 0.02  # noise of the trial of a denoiser, of which the image has a contrast of about 0.2
+_KEPT = 0.1  # root mean square up to which a denoiser may change that image: half of its contrast
 
 
 def check_generator(name: str, network: Any, code_channels: int, channels: int) -> None:
@@ -56,13 +59,19 @@ def check_operator(name: str, operator: Callable[[Tensor], Tensor], image: Shape
         If it does not obey one of these laws.
     """
     x, y = torch.rand(image, generator=_random(1)), torch.rand(image, generator=_random(2))
-    try:
-        first = operator(x)
-    except Exception as error:
+    version = x._version
+    size = f"its image_shape must give the shape of the image for a measurement {measured}"
+    first = _called("operator", name, operator, x, remedy=f"it gets one tensor, and {size}")
+    if x._version != version:
         raise ValueError(
-            f"operator={name!r} fails on an image {image}: {error}; its image_shape must give the shape of the image "
-            f"for a measurement {measured}"
-        ) from error
+            f"operator={name!r} must leave its image as it is, but changes it in place; make a new tensor, as by "
+            "x = x * 2 in place of x *= 2"
+        )
+    if not isinstance(first, Tensor):
+        raise ValueError(
+            f"operator={name!r} must give a measurement as a tensor of torch, not {_of(first)}; return it, and compute "
+            "it by torch, without .detach or numpy"
+        )
     if tuple(first.shape) != measured:
         raise ValueError(
             f"operator={name!r} must make a measurement {measured} of an image {image}, not {_of(first)}; where "
@@ -76,9 +85,10 @@ def check_operator(name: str, operator: Callable[[Tensor], Tensor], image: Shape
             "out offsets, clipping and whatever else is no weighted sum"
         )
     place = x.clone().requires_grad_()
-    seen = operator(place)
+    differentiable = "must be differentiable: compute it by torch, without .detach or numpy"
+    seen = _called("operator", name, operator, place, remedy=f"it {differentiable}")
     if not seen.requires_grad:
-        raise ValueError(f"operator={name!r} must be differentiable: compute it by torch, without .detach or numpy")
+        raise ValueError(f"operator={name!r} {differentiable}")
     direction = torch.rand(measured, generator=_random(3))
     (back,) = torch.autograd.grad(seen, place, direction)
     there, here = float((other * direction).sum()), float((y * back).sum())
@@ -106,9 +116,14 @@ def check_scalar(what: str, name: str, function: Callable[..., Tensor], *others:
         If it does not.
     """
     image = torch.rand(shape, generator=_random(1)).requires_grad_()
-    value = function(image, *others)
+    arguments = "(predicted, observed)" if others else "the image alone"
+    remedy = f"it is called with {arguments}, computed by torch"
+    value = _called(what, name, function, image, *others, remedy=remedy)
     if not isinstance(value, Tensor) or value.numel() != 1:
-        raise ValueError(f"{what}={name!r} must give one number as a tensor, not {_of(value)}; take its mean")
+        raise ValueError(
+            f"{what}={name!r} must give one number as a tensor of torch, not {_of(value)}; return it, and of an image "
+            "take its mean"
+        )
     _finite(what, name, value)
     if not value.requires_grad:
         raise ValueError(f"{what}={name!r} must be differentiable: compute it by torch, without .detach or .item")
@@ -117,43 +132,68 @@ def check_scalar(what: str, name: str, function: Callable[..., Tensor], *others:
 
 
 def check_fidelity(name: str, function: Callable[[Tensor, Tensor], Tensor], shape: Shape) -> None:
-    """Raise unless a fidelity is such a number, and no image explains a measurement better than the measurement.
+    """Raise unless a fidelity is such a number, and least where nothing differs.
+
+    It is tried on two measurements, each in place of the other: no function of one argument alone is less for both.
 
     Raises
     ------
     ValueError
         If it does not obey one of these laws.
     """
-    observed = torch.rand(shape, generator=_random(2))
-    check_scalar("fidelity", name, function, observed, shape=shape)
-    best, worse = (float(function(each, observed)) for each in (observed, observed + 0.3))
-    if not best < worse:
-        raise ValueError(
-            f"fidelity={name!r} must grow with the distance: it is {best:.4g} between a measurement and itself, and "
-            f"{worse:.4g} where 0.3 is added; its arguments are (predicted, observed), and it is minimised"
-        )
+    low = 0.3 + 0.4 * torch.rand(shape, generator=_random(2))
+    high = low + _FAR
+    check_scalar("fidelity", name, function, low, shape=shape)
+    for change, predicted, observed in (("added", high, low), ("subtracted", low, high)):
+        best, worse = float(function(observed, observed)), float(function(predicted, observed))
+        if not best < worse:
+            raise ValueError(
+                f"fidelity={name!r} must grow with the distance: it is {best:.4g} between a measurement and itself, "
+                f"and {worse:.4g} where {_FAR} is {change}; its arguments are (predicted, observed), it must compare "
+                "them, and it is minimised"
+            )
 
 
 def check_denoiser(name: str, function: Callable[..., Any], plane: Shape) -> None:
-    """Raise unless a denoiser gives an array of the same shape for a 2-D float array and a sigma.
+    """Raise unless a denoiser about keeps a smooth image with little noise: its shape, scale and contrast.
 
     Raises
     ------
     ValueError
         If it does not.
     """
-    denoised(name, function, np.random.default_rng(0).random(plane, dtype=np.float32), 0.1)
+    y, x = (np.cos(np.linspace(0, np.pi, n)) for n in plane)
+    noise = _FAINT * np.random.default_rng(0).standard_normal(plane)
+    image = (0.5 + 0.2 * np.add.outer(y, x) + noise).astype(np.float32)
+    made = denoised(name, function, image.copy(), _FAINT)
+    if (left := float(np.sqrt(np.square(made - image).mean()))) > _KEPT:
+        raise ValueError(
+            f"denoiser={name!r} must keep the scale: of a smooth image with mean {image.mean():.3g}, contrast "
+            f"{image.std():.3g} and sigma={_FAINT} it makes one with mean {made.mean():.3g} and contrast "
+            f"{made.std():.3g}, {left:.3g} away, where {_KEPT} is allowed; return the image without its noise, on the "
+            "scale of the plane that it gets, 0..1"
+        )
 
 
 def denoised(name: str, function: Callable[..., Any], image: npt.NDArray[Any], sigma: float) -> npt.NDArray[np.float32]:
     """A plane (y, x) as a denoiser of the user's gives it back, checked."""
-    made = np.asarray(function(image, sigma))
+    remedy = f"it is called with (plane, sigma), here a {image.dtype} array scaled to 0..1 and {sigma:.3g}"
+    made: npt.NDArray[Any] = _called(
+        "denoiser", name, lambda *given: np.asarray(function(*given)), image, sigma, remedy=remedy
+    )
     if made.shape != image.shape:
-        raise ValueError(f"denoiser={name!r} must keep the shape: of an image {image.shape} it makes {made.shape}")
-    if made.dtype.kind not in "fiu" or not np.isfinite(made).all():
+        came = made.shape or _of(made.item())
         raise ValueError(
-            f"denoiser={name!r} must make finite real numbers of an image {image.shape}, not {made.dtype} or NaN"
+            f"denoiser={name!r} must keep the shape: of an image {image.shape} it makes {came}; return an array "
+            "of that shape"
         )
+    if made.dtype.kind != "f":
+        raise ValueError(
+            f"denoiser={name!r} must make floating point numbers on the scale of the plane that it gets, 0..1, not "
+            f"{made.dtype}; undo its own scaling, and return out.astype(float)"
+        )
+    if not np.isfinite(made).all():
+        raise ValueError(f"denoiser={name!r} must make finite numbers of an image {image.shape}, not NaN or infinity")
     return made.astype(np.float32)
 
 
@@ -162,12 +202,23 @@ def on_host(part: Any) -> Any:
     return copy.deepcopy(part).cpu() if isinstance(part, nn.Module) else part
 
 
+def _called(what: str, name: str, function: Callable[..., Any], *given: Any, remedy: str) -> Any:
+    """Result of a part for these arguments; an error of its own is told with the name of the part and the remedy."""
+    try:
+        return function(*given)
+    except Exception as error:
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise ValueError(f"{what}={name!r} fails on an image {tuple(given[0].shape)}: {said}; {remedy}") from error
+
+
 def _random(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
 def _of(value: Any) -> str:
-    return f"{tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)}"
+    return "None" if value is None else f"a {type(value).__module__}.{type(value).__name__}".replace("builtins.", "")
 
 
 def _difference(one: Tensor, other: Tensor) -> float:
