@@ -37,7 +37,7 @@ def test_the_command_restores_the_others_and_says_which_file(
     chunk = path / CHUNK[form]
     whole = chunk.read_bytes()
     DAMAGE[damage](chunk)
-    words = ["denoise", str(path), str(target), "--quiet", *TINY]
+    words = ["denoise", str(path), str(target), "--quiet", *TINY, "--refine", "0"]
     assert main(words) == FAILED
     said = capsys.readouterr()
     assert f"{target}: restored 3 of 4 blocks; failed in 1: block 1 (c=1): {chunk} cannot be read (" in said.out

@@ -285,7 +285,8 @@ def test_without_similar_patches_none_are_asked(monkeypatch: pytest.MonkeyPatch)
     assert not np.allclose(alone, taught, atol=0.01)
 
 
-def test_comparing_patches_is_shown_before_the_first_iteration() -> None:
+def test_comparing_patches_is_shown_before_the_first_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_dip.core.fit._RARELY", 0)  # however long a preview takes
     volume = case(4, 16, 16)
     before = list(itertools.takewhile(lambda p: p.ready < 1, iterate(volume, small(), interval=1e-9)))
     assert [p.ready for p in before] == pytest.approx(np.arange(1, 12) / 12)  # three steps of four planes

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip import tasks
 from napari_dip.knobs import GENERATORS
 from napari_dip.lab.iterates import TASKS, Array, Step, Steps, draw, every, iterates, like, scaled, table, to_the_end
 from napari_dip.settings import knobs as known_knobs
@@ -200,7 +201,7 @@ def iterate_ablation(
         missing = missing | held
     else:
         aim, peak, measure = unit.forward(known_truth), peak_of(known_truth) / unit.span, "the truth"
-        where = missing if task == "inpaint" and missing.any() else np.ones(shape, bool)
+        where = missing if tasks.TASKS[task].fills_holes and missing.any() else np.ones(shape, bool)
     curves: dict[str, Array] = {}
     images: dict[str, Array] = {}
     for label, own in named.items():

@@ -349,7 +349,9 @@ def _weights(patches: Tensor, common: Tensor | None, *, known: bool) -> Tensor:
     failed = failed[:, None, None] > 0
     shrinkage = _inverses(torch.where(failed, one, factor))
     sums = shrinkage.sum(2, keepdim=True)
-    shrinkage.baddbmm_(sums, sums.mT / sums.sum(1, keepdim=True), alpha=-1)
+    total = sums.sum(1, keepdim=True)
+    failed |= ~(total > 0)  # as that of an inverse is
+    shrinkage.baddbmm_(sums, sums.mT / total, alpha=-1)
     if common is not None:
         shrinkage = common @ shrinkage
     theta = shrinkage.mul_(-pixels).masked_fill_(failed, 0)
