@@ -65,4 +65,7 @@ def test_a_result_says_what_was_chosen_and_why() -> None:
     assert result.choices["Method"] == f"self-guided, because {result.method.reason}"
     assert result.record["method"] == {"name": "self-guided", "reason": result.method.reason}
     kept = denoise(white, preset="denoise-small", **cheap)
-    assert (kept.method.name, kept.method.reason) == ("prior", "chosen by the user")
+    assert (kept.method.name, kept.method.reason) == ("prior", "of the preset 'denoise-small'")
+    again = denoise(white, settings=kept.settings.changed(stop="iterations"))
+    assert again.method.reason == "of the preset 'denoise-small'"
+    assert again.rule.reason == "chosen by the user"

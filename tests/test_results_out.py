@@ -49,6 +49,8 @@ def test_it_takes_the_calibration_of_the_file_that_it_came_from(fine: Result, tm
     files.put(tmp_path / "other.tif", make_picture(IMAGE[:8], "YX"))
     with pytest.raises(ValueError, match=r"makes an image of shape \(16, 40\), and the result has \(32, 40\)"):
         fine.save(tmp_path / "no.tif", like=tmp_path / "other.tif")
+    with pytest.raises(ValueError, match=r"no ends in none of .*\.zarr"):
+        fine.save(tmp_path / "no")
 
 
 @pytest.mark.parametrize(
@@ -148,3 +150,5 @@ def test_labels_of_axes_survive() -> None:
     assert json.loads(filled.attrs[labelled.RECORD])["missing_pixels"] == 24
     with pytest.raises(ValueError, match="'z' is not one of the dims"):
         labelled.restore("denoise", image, space=("z", "y", "x"))
+    with pytest.raises(TypeError, match=r"image=ndarray has no dims; hand in xarray\.DataArray"):
+        labelled.restore("denoise", image.values)

@@ -52,12 +52,14 @@ def test_one_that_fails_costs_none_of_the_others(capsys: pytest.CaptureFixture[s
     save("a.tif")
     save("c.tif")
     Path("b.tif").write_text("broken")
-    assert main(["denoise", "a.tif", "b.tif", "missing.tif", "c.tif", "--output-folder", "out", *QUICK]) == 1
+    np.save("nan.npy", np.full((16, 16), np.nan))
+    assert main(["denoise", "a.tif", "b.tif", "missing.tif", "nan.npy", "c.tif", "--output-folder", "out", *QUICK]) == 1
     assert sorted(path.name for path in Path("out").iterdir()) == ["a.tif", "c.tif"]
     said = capsys.readouterr().err
     assert "b.tif cannot be read" in said
     assert "missing.tif is not there" in said
-    assert said.splitlines()[-1] == "napari-dip: 2 of 4 images failed, as said above: b.tif, missing.tif"
+    assert "error: nan.npy: image has no finite pixel" in said
+    assert said.splitlines()[-1] == "napari-dip: 3 of 5 images failed, as said above: b.tif, missing.tif, nan.npy"
 
 
 def test_folders_in_a_folder_are_left_out_and_that_is_said() -> None:

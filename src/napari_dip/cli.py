@@ -85,10 +85,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(error)
 
 
-def _failed(error: Exception) -> int:
-    """Say why a command failed."""
+def _failed(error: Exception, source: str = "") -> int:
+    """Say why a command failed, on an image of several."""
     where = "" if isinstance(error, FORESEEN) else f"; {TRACEBACK}=1 napari-dip ... shows where it came from"
-    print(f"napari-dip: error: {_in_words(error)}{where}", file=sys.stderr)
+    words = _in_words(error)
+    of = f"{source}: " if source and source not in words else ""
+    print(f"napari-dip: error: {of}{words}{where}", file=sys.stderr)
     if os.environ.get(TRACEBACK):
         traceback.print_exception(error)
     return FAILED
@@ -101,7 +103,7 @@ def _guarded(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:
     except Exception as error:
         if stop.aborted:
             raise
-        return _failed(error)
+        return _failed(error, args.source)
 
 
 def _one(args: Namespace, changes: dict[str, Any], stop: Stop) -> int:

@@ -140,7 +140,7 @@ class Fit:
 
     def verdict(self, residual: Array) -> Verdict | None:
         """Verdict on the residual (C, *S) of this slice alone; None if there is nothing to judge."""
-        if self.plan.request.task.adds_detail:  # which is no noise, and is not removed
+        if not self.plan.request.task.removes_noise:
             return None
         one = self.plan.slices.one(self.index)
         return doubts.judge(one, residual[None], lambda _: self.plan.noises.of(self.index))

@@ -26,7 +26,7 @@ def restore(
 
     Parameters
     ----------
-    task : {"denoise", "inpaint", "superresolve", "deconvolve"}
+    task : {"denoise", "inpaint", "superresolve", "deconvolve", "deblock", "enhance"}
     image : DataArray
         With any dims. Those that are neither `space` nor `together` are slices, restored one after the other.
     mask : DataArray, optional
@@ -46,11 +46,18 @@ def restore(
 
     Raises
     ------
+    TypeError
+        If the image has no dims.
     ValueError
         If a dim is not there.
     """
     import napari_dip
 
+    if not hasattr(image, "dims"):
+        raise TypeError(
+            f"image={type(image).__name__} has no dims; hand in xarray.DataArray(image, dims=('y', 'x')), or call "
+            f"napari_dip.{task}(image)"
+        )
     for dim in (*space, *([together] if together else [])):
         if dim not in image.dims:
             raise ValueError(f"{dim!r} is not one of the dims {image.dims}; say space=('row', 'column'), or rename it")

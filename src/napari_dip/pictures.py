@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from napari_dip.io import files
 from napari_dip.io.channels import Channel
-from napari_dip.io.formats import format_of
+from napari_dip.io.formats import ENDINGS as WRITTEN
+from napari_dip.io.formats import ending_of, format_of
 from napari_dip.io.imagej import look, table_of
 from napari_dip.io.ngff import ENDING
 from napari_dip.io.picture import Picture, make_picture
@@ -107,7 +108,7 @@ def save_result(
     wanted = tuple(n * factors.get(axis, 1) for axis, n in zip(picture.axes, picture.values.shape, strict=True))
     if wanted != image.shape:
         raise ValueError(f"like={like!r} makes an image of shape {wanted}, and the result has {image.shape}")
-    if Path(path).suffix.lower() != ENDING:
+    if ending_of(Path(path), (*WRITTEN, ENDING)) != ENDING:
         files.write(path, image, picture, factors=factors, record=record, overwrite=overwrite)
     else:
         files.put(path, picture.restored(image, factors, record), overwrite=overwrite)

@@ -274,15 +274,16 @@ def chosen(
     parts: dict[str, OwnPart] | None = None,
 ) -> tuple[Settings, str]:
     """The settings with these changes, by default those of the task here; and why they are so."""
-    reason = "chosen by the user"
     if settings is not None and not isinstance(settings, Settings):
         raise TypeError(f"settings={settings!r} must be Settings, those of a result say; give knobs by name")
     if settings is not None:
         check_preset(task, knobs)
-        return settings.changed(**knobs), reason
+        settings = settings.changed(**knobs)
+        return settings, settings.reason("code")
+    settings = settings_here(task, image_noise=noise, depth=depth, parts=parts, **knobs)
     if knobs.get("preset", "auto") == "auto":
-        reason = why_here(task, image_noise=noise, depth=depth, parts=parts, **knobs)
-    return settings_here(task, image_noise=noise, depth=depth, parts=parts, **knobs), reason
+        return settings, why_here(task, image_noise=noise, depth=depth, parts=parts, **knobs)
+    return settings, settings.reason("code")
 
 
 def settings_here(

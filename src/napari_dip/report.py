@@ -12,7 +12,7 @@ import numpy as np
 from napari_dip.inputs import Array
 from napari_dip.io.formats import SCREEN
 from napari_dip.io.picture import Picture
-from napari_dip.tasks import TASKS
+from napari_dip.tasks import TASKS, removes_noise
 from napari_dip.terminal import Bar, one_line
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def describe(noise: Noise) -> Iterator[str]:
 
 def account(result: Result) -> Iterator[str]:
     """Yield the findings and choices of a run, with their reasons, and its doubts about its own result."""
-    if result.noise is not None:
+    if result.noise is not None and removes_noise(result.record):
         yield f"Noise: {result.noise}."
     yield from (f"{heading}: {sentence}." for heading, sentence in result.choices.items())
     if result.verdict is not None:

@@ -208,6 +208,11 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
         base = PRESETS.get(self.preset, Settings()).as_dict()
         return {"preset": self.preset, **{name: v for name, v in self.as_dict().items() if v != base[name]}}
 
+    def reason(self, name: str) -> str:
+        """Reason for the value of a knob, as part of a sentence: the preset, or the user."""
+        by_user = name in self.chosen or self.preset not in PRESETS
+        return "chosen by the user" if by_user else f"of the preset {self.preset!r}"
+
 
 @cache
 def knobs() -> dict[str, Knob]:

@@ -167,7 +167,7 @@ class ArrayTarget:
             uncertainty = None
         why = self._why_too_smooth()
         verdict = None
-        if not plan.request.task.adds_detail:  # which is no noise, and is not removed
+        if plan.request.task.removes_noise:
             judge = partial(doubts.judge, plan.slices, self.residual, plan.noises.of, why)
             verdict = extra("the verdict", judge, None)
         warned: tuple[str, ...] = extra("the warnings", lambda: tuple(self._warned(accounts, ratios)), ())
@@ -217,9 +217,9 @@ class ArrayTarget:
         plan = self.plan
         guided = doubts.guide_sentence(plan.slices, self.residual, plan.request.guide, plan.noises.of)
         yield from filter(None, (self.units.rounding, self.units.contrast, guided))
-        yield from doubts.warnings_of(
-            plan.slices, plan.noise, ratios, apart=plan.noises.apart(accounts), camera=bool(plan.request.camera)
-        )
+        judged = plan.request.task.removes_noise
+        noise, apart = (plan.noise, plan.noises.apart(accounts)) if judged else (None, {})
+        yield from doubts.warnings_of(plan.slices, noise, ratios, apart=apart, camera=bool(plan.request.camera))
 
     def _glance(self, done: list[int]) -> tuple[Array, Array] | None:
         """The middle one of the restored slices, before and after."""

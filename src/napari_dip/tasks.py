@@ -45,6 +45,8 @@ class Task:
         The mean of the measurement is known much better than that of the result, which is moved there.
     before : tuple of str
         Measures that the measurement can be compared with its result by: "truth", "resolution".
+    removes_noise : bool
+        What it removes should be noise: only then the noise of the image and the residual are judged.
     adds_detail : bool
         The result is the measurement plus `boost` times what the fitted image lacks of it, which is coarse.
     where_whole : str
@@ -65,6 +67,7 @@ class Task:
     knobs: tuple[str, ...] = ()
     keeps_mean: bool = False
     before: tuple[str, ...] = ()
+    removes_noise: bool = True
     adds_detail: bool = False
     where_whole: str = ""
 
@@ -139,6 +142,7 @@ _ROWS = (
         done="deblocked",
         does="Remove blocks and ringing that JPEG, or another lossy compression, left in an image.",
         presets=("deblock-small", "deblock-large", "original-jpeg"),
+        removes_noise=False,
         keeps_mean=True,
         before=("truth", "resolution"),
     ),
@@ -152,6 +156,7 @@ _ROWS = (
         presets=("enhance-small", "enhance-large"),
         keeps_mean=True,
         knobs=("skip_padding",),
+        removes_noise=False,
         adds_detail=True,
     ),
 )
@@ -171,6 +176,12 @@ def task_named(name: str) -> Task:
     if name not in TASKS:
         raise ValueError(f"task={name!r} is not known: choose one of {', '.join(TASKS)}")
     return TASKS[name]
+
+
+def removes_noise(record: dict[str, Any]) -> bool:
+    """True if the task of a record removes noise, or is not known."""
+    row = TASKS.get(record.get("task", ""))
+    return row is None or row.removes_noise
 
 
 def tasks_with_knob(name: str) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from napari_dip.defects import without_lines, without_padding
 from napari_dip.inputs import read_part, read_slices
 from napari_dip.io.arrays import open_source
 from napari_dip.noises import noise_of
+from napari_dip.tasks import removes_noise
 
 __all__ = [
     "Control",
@@ -84,6 +85,8 @@ def verdict(result: Result) -> Verdict:
         why = "no pixel of it can be judged, as in a line"
         if not np.isfinite(result.residual).any():
             why = "nothing was fitted, as in an image of one value"
+        elif not removes_noise(result.record):
+            why = "what this task removes is no noise"
         elif result.noise is None:
             why = "the noise of a single pixel is not known"
         elif result.noise.sigma == 0:

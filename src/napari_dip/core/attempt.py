@@ -68,6 +68,7 @@ class Attempt:
 
     def __init__(self, piece: Piece, setup: Setup, start: Start) -> None:
         self.problem, self.method = piece.problem, replace(setup.settings.method, seed=piece.seed)
+        self.stop_said = setup.settings.reason("stop")
         self.device, self.start, self.events = setup.device, start, piece.events
         self.guard = Guard()
         self.end: End | None = None
@@ -90,7 +91,7 @@ class Attempt:
     def begin(self) -> None:
         """Make all that the fit needs; the rule goes on where it was."""
         start, state = self.start, self.start.state
-        self.choice = choose(self.problem, self.method)
+        self.choice = choose(self.problem, self.method, self.stop_said)
         self.rule = RULES[self.choice.name](self.problem, self.method)
         self.fitter = fitter_of(self.rule.problem, self.method, self.device.name)
         self.fitter.events, self.fitter.found = self.events, self._found

@@ -159,7 +159,8 @@ class Result:
     whole : bool
         False if slices or tiles were not reached, and are NaN in the image, or 0 in one of whole numbers.
     verdict : Verdict or None
-        On the residual, the worst of all slices and channels; None if nothing was fitted or no noise is known.
+        On the residual, the worst of all slices and channels; None if nothing was fitted, no noise is known, or
+        the task removes none.
     warnings : tuple of str
         Sentences that say what not to rely on: the estimate of the noise, and holes that nothing determines.
     record : dict

@@ -363,10 +363,10 @@ class ExponentialVariance(WindowedVariance, name="variance-exponential"):
         self._window.zero_()
 
 
-def choose(problem: Problem, method: Method) -> Choice:
-    """The rule that ``stop`` means for a problem, and why."""
+def choose(problem: Problem, method: Method, said: str = "chosen by the user") -> Choice:
+    """The rule that ``stop`` means for a problem, and why; `said` is the reason for one that ``stop`` names."""
     if method.stop != "auto":
-        return Choice(method.stop, "chosen by the user")
+        return Choice(method.stop, said)
     if method.rule:
         return Choice(*method.rule)
     noise = problem.noise

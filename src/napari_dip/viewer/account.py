@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_dip.tasks import removes_noise
+
 if TYPE_CHECKING:
     from napari_dip import Progress, Result
     from napari_dip.large import BlockProgress, Restored
@@ -32,7 +34,7 @@ def details(result: Result) -> list[tuple[str, str]]:
     """Choices of a run and their reasons, and its events: a heading and a sentence each."""
     told = [("Warning", _ended(warning)) for warning in result.warnings]
     told += [(heading, _ended(sentence)) for heading, sentence in result.choices.items()]
-    if result.noise is not None:
+    if result.noise is not None and removes_noise(result.record):
         told.append(("Noise", _ended(str(result.noise))))
     marks = sorted(set(result.marks))
     if marks and has_other_last(result):

@@ -115,7 +115,8 @@ def _residual(restoration: Restoration, result: Result, wanted: Wanted) -> Findi
     spread = float(np.nanstd(image)) if np.isfinite(image).any() else 0.0
     limits = (-3 * spread, 3 * spread) if spread > 0 else (-1.0, 1.0)
     verdict = result.verdict
-    sentence = "No verdict: the noise is not known." if verdict is None else ended(verdict.sentence)
+    why = "the noise is not known" if TASKS[restoration.task].removes_noise else "what this task removes is no noise"
+    sentence = f"No verdict: {why}." if verdict is None else ended(verdict.sentence)
     return Findings(
         sentences=(("Residual", sentence),),
         figures={} if verdict is None else {"residual_verdict": dict(vars(verdict))},
