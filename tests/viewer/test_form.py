@@ -196,3 +196,15 @@ def test_a_number_that_is_typed_stays_and_is_marked(form, key):
         assert any(block.label_of(row).font().bold() for block in made._blocks if name in block.names), name
         made.reset(name)
         assert row.value == before, name
+
+
+@pytest.mark.parametrize(("value", "why"), [(np.nan, "no known pixel"), (0.0, "All pixels of 'cells' are 0")])
+def test_an_image_of_nothing_turns_run_off_until_another_slice_is_chosen(viewer, dock, wait, picture, value, why):
+    viewer.add_image(np.stack([np.full_like(picture, value), picture]), name="cells")
+    viewer.dims.set_point(0, 0)
+    widget = dock()
+    wait(lambda: why in widget._sentence.text())
+    assert not widget.run_button.isEnabled()
+    widget.inputs.where.value = "all slices, one after the other"
+    wait(lambda: not widget.noise.waiting)
+    assert widget.run_button.isEnabled()

@@ -370,11 +370,15 @@ class Inputs(QWidget):
         key = (id(layer), id(layer.data), self._level_of(layer), index, id(mask), mask is not None and self.label.value)
         window = self.window()
         key = (*key, self._strokes, window and [(each.start, each.stop) for each in window])
-        return key, self._reader(index, size=_LOOKED_AT)
+        return (*key, self.where.value), self._reader(index, size=_LOOKED_AT)
+
+    def chosen(self) -> Callable[[], Source] | None:
+        """A function that reads all that is chosen, where that can be read at once."""
+        return None if self.large else self._reader(self.place(), self.space)
 
     def holes(self) -> Callable[[], Source] | None:
         """A function that reads all that is chosen, where the method depends on the depth of its holes."""
-        return self._reader(self.place(), self.space) if self._row.fills_holes and not self.large else None
+        return self.chosen() if self._row.fills_holes else None
 
     def problem(self) -> dict[str, Any]:
         """Arguments of the problem besides the image: name -> value."""

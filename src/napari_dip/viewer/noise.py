@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtCore import Signal
 
 from napari_dip.viewer.background import Background
@@ -25,6 +26,8 @@ class NoiseSentence(Text):
     ----------
     estimated : Signal
         Carries the `Noise`, or None while it is not known, and the depth of the holes in pixels, or None.
+    nothing : str
+        Sentence on why a run would do nothing, with what to do; empty if it would, or while that is not known.
     """
 
     estimated = Signal(object, object)
@@ -32,6 +35,7 @@ class NoiseSentence(Text):
     def __init__(self) -> None:
         super().__init__("noise")
         self._key: Any = None
+        self.nothing = ""
         self._background = Background(_DELAY)
         self._background.setParent(self)
         self._background.answered.connect(self._on_answer)
@@ -43,30 +47,39 @@ class NoiseSentence(Text):
         return self._background.waiting
 
     def look(
-        self, key: Any, read: Callable[[], Source], camera: dict[str, float], holes: Callable[[], Source] | None = None
+        self,
+        key: Any,
+        read: Callable[[], Source],
+        camera: dict[str, float],
+        holes: Callable[[], Source] | None = None,
+        chosen: Callable[[], Source] | None = None,
     ) -> None:
         """Estimate the noise of what `read` reads, unless `key` and `camera` are those of the last time.
 
-        `holes` reads what the depth of the holes is measured in.
+        `holes` reads what the depth of the holes is measured in, and `chosen` all that is to be restored, where that
+        can be read at once.
         """
         key = (key, *camera.items())
         if key == self._key:
             return
         self._key = key
+        self.nothing = ""
         self._say("Noise: being estimated...")
-        self._background.ask(partial(_estimate, read, camera, holes))
+        self._background.ask(partial(_estimate, read, camera, holes, chosen))
 
     def forget(self) -> None:
         """There is nothing whose noise could be told."""
         if self._key is None:
             return
         self._key = None
+        self.nothing = ""
         self._background.forget()
         self._say("")
         self.estimated.emit(None, None)
 
-    def _on_answer(self, answer: tuple[Noise, str, float | None] | Exception) -> None:
-        if isinstance(answer, Exception):  # what cannot be restored; Run says why
+    def _on_answer(self, answer: tuple[Noise, str, float | None] | str | Exception) -> None:
+        if isinstance(answer, (str, Exception)):  # what cannot be restored; Run says why
+            self.nothing = answer if isinstance(answer, str) else ""
             self._say("")
             self.estimated.emit(None, None)
             return
@@ -88,16 +101,38 @@ class NoiseSentence(Text):
 
 
 def _estimate(
-    read: Callable[[], Source], camera: dict[str, float], holes: Callable[[], Source] | None
-) -> tuple[Noise, str, float | None]:
-    """The noise, a sentence that says what it was estimated without, and the depth of the holes."""
+    read: Callable[[], Source],
+    camera: dict[str, float],
+    holes: Callable[[], Source] | None,
+    chosen: Callable[[], Source] | None,
+) -> tuple[Noise, str, float | None] | str:
+    """The noise, a sentence that says what it was estimated without, and the depth of the holes.
+
+    Where nothing is to be restored, a sentence that says so.
+    """
     from napari_dip.plan import depth_of
     from napari_dip.request import read_request
     from napari_dip.trust import estimate_noise, left_out  # imports torch: seconds
 
-    arguments = read().arguments
+    source, filling = read(), holes is not None
+    if chosen is not None and nothing_in(source, filling) and (nothing := nothing_in(chosen(), filling)):
+        return nothing
+    arguments = source.arguments
     noise = estimate_noise(**arguments, **camera), left_out(**arguments)
     if holes is None:
         return *noise, None
     request = read_request("inpaint", **holes().arguments)
     return *noise, depth_of(request) if request.slices.holes.any() else None
+
+
+def nothing_in(source: Source, filling: bool) -> str:
+    """Sentence on why nothing comes of a run on a source; empty if something does, as of `filling` holes."""
+    known = np.isfinite(source.image)
+    if source.missing is not None:
+        known &= ~(source.missing[..., None] if source.rgb else source.missing)
+    if not known.any():
+        return f"There is no known pixel in '{source.name}': all are NaN, infinite or masked. Choose another image."
+    values = source.image[known]
+    if filling or (values != values[0]).any():
+        return ""
+    return f"All pixels of '{source.name}' are {values[0]:.6g}: there is nothing to restore. Choose another image."

@@ -216,6 +216,8 @@ class RestoreWidget(QWidget):
                 raise ValueError(self.inputs.no_image())
             if self._broken:
                 raise ValueError(self._broken)
+            if self.noise.nothing:
+                raise ValueError(self.noise.nothing)
             asked = self._asked(read=False)
             self._outlook = outlook.before(self.inputs, self.form, asked, waiting=self.noise.waiting)
         except (ValueError, TypeError) as error:
@@ -272,7 +274,7 @@ class RestoreWidget(QWidget):
         if look is None:
             self.noise.forget()
         else:
-            self.noise.look(*look, camera, self.inputs.holes())
+            self.noise.look(*look, camera, self.inputs.holes(), self.inputs.chosen())
 
     def _on_loaded(self, failure: Exception | None) -> None:
         self._sentence.setText(
