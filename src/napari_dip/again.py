@@ -83,12 +83,22 @@ class Again:
         ValueError
             If the run was with an array that no file has, such as a measured point spread function.
         """
-        asked = {name: _plain(value) for name, value in self.said.items() if value is not None} | _set(self.axes)
+        said = {name: value for name, value in self.said.items() if value is not None}
+        noise = said.pop("image_noise", None)
+        asked = {name: _plain(value) for name, value in said.items()} | _set(self.axes)
         if self.voxel_size is not None:
             asked["voxel_size"] = tuple(map(float, self.voxel_size))
         call = [f"    {name}={value!r}," for name, value in {**asked, **self.settings.chosen}.items()]
+        call += ["    image_noise=noise,"] * (noise is not None)
+        told = []
+        if noise is not None:
+            from napari_dip.blockrecord import noise_as_dict  # imports torch: seconds
+
+            told = [f"noise = noise_from({noise_as_dict(noise)!r})"]
         lines = [
+            *["from napari_dip.blockrecord import noise_from"] * (noise is not None),
             *self._reading(),
+            *told,
             f"assert fingerprint(image) == {self.fingerprint!r}, 'other pixels than those that were restored'",
             f"result = napari_dip.{self.task}(",
             "    image,",

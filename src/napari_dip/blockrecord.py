@@ -47,7 +47,7 @@ def asked_for(order: Order, samples: list[str | None], marks: dict[str, str | No
             name: value if isinstance(value, (str, int, float)) else record.fingerprint(np.asarray(value))
             for name, value in instrument.items()
         },
-        **({"image_noise": _noise_as_dict(request.image_noise)} if request.image_noise else {}),
+        **({"image_noise": noise_as_dict(request.image_noise)} if request.image_noise else {}),
         **({"residual": True} if order.residual else {}),
         **({} if order.channel_axis is None else {"channel_axis": order.channel_axis}),
         **beside,
@@ -144,7 +144,7 @@ def noted(
         "request": asked,
         "run": run,
         "task": plan.request.task.name,
-        "noise": None if plan.noise is None else _noise_as_dict(plan.noise),
+        "noise": None if plan.noise is None else noise_as_dict(plan.noise),
         "level": plan.level,
         "settings": plan.settings.as_dict(),
         "method_reason": plan.method.reason,
@@ -192,7 +192,7 @@ def plan_of(order: Order, found: dict[str, Any]) -> Plan:
     )
 
 
-def _noise_as_dict(noise: Noise) -> dict[str, Any]:
+def noise_as_dict(noise: Noise) -> dict[str, Any]:
     values = {**vars(noise), "autocorrelation": noise.autocorrelation.tolist()}
     return {**values, "contrast": noise.contrast if np.isfinite(noise.contrast) else None}
 

@@ -42,6 +42,23 @@ def test_a_part_is_tried_and_lies_in_its_place_then_all_is_restored(viewer, dock
     assert restored(viewer)[1].data.shape == cells.data.shape
 
 
+def test_a_part_takes_the_noise_of_all(viewer, dock, wait, cells):
+    cells.data[:, 12:] = cells.data[:, 12:] / 5 + 80  # less noise in what is tried
+    cells.refresh()
+    widget = dock()
+    widget.inputs.part.value = draw(viewer, cells, corners=[[0, 13], [0, 23], [16, 23], [16, 13]])
+    wait(lambda: not widget.noise.waiting)
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    (part,) = restored(viewer)
+    record = part.metadata[METADATA]
+    assert record["noise"]["read_noise"] == widget._noise.read_noise
+    assert record["noise_of"] == "all of 'cells'"
+    assert record["camera"] == {}
+    assert f"Noise: {widget._noise}" in widget.noise.text()
+    assert "noise_from" in widget.copying.text("python")
+
+
 def test_run_waits_for_a_rectangle_to_be_drawn(viewer, dock, cells):
     widget = dock()
     widget.inputs.part.value = regions.DRAW

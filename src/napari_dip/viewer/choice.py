@@ -171,10 +171,13 @@ class Inputs(QWidget):
         """Follow what is drawn on the Shapes layer of the part, and on no other."""
         part = self.part.value  # maybe another one by now
         for emitter in self._drawn:
-            emitter.disconnect(self._on_painted)
+            emitter.disconnect(self._on_drawn)
         self._drawn = [] if isinstance(part, str) or part is None else [part.events.data, part.events.highlight]
         for emitter in self._drawn:
-            emitter.connect(self._on_painted)
+            emitter.connect(self._on_drawn)
+
+    def _on_drawn(self, event: Any = None) -> None:
+        self._tell()
 
     def _on_painted(self, event: Any = None) -> None:
         self._strokes += 1
@@ -363,14 +366,14 @@ class Inputs(QWidget):
             known.check(layer)
 
     def look(self) -> tuple[Any, Callable[[], Source]]:
-        """A key of the slice in view, its mask included, and a function that reads it."""
+        """A key of the slice in view, its mask included, and a function that reads it: all of it, also for a part."""
         layer, mask = self.image.value, self.mask.value
         layers.check_source(layer)
         index = self.index_in_view()
         key = (id(layer), id(layer.data), self._level_of(layer), index, id(mask), mask is not None and self.label.value)
-        window = self.window()
+        window = self.window() if self._row.fills_holes else None  # which the depth of the holes depends on
         key = (*key, self._strokes, window and [(each.start, each.stop) for each in window])
-        return (*key, self.where.value), self._reader(index, size=_LOOKED_AT)
+        return (*key, self.where.value), self._reader(index, size=_LOOKED_AT, whole=True)
 
     def chosen(self) -> Callable[[], Source] | None:
         """A function that reads all that is chosen, where that can be read at once."""
@@ -427,9 +430,9 @@ class Inputs(QWidget):
     def _level_of(self, layer: Any) -> int:
         return self.level.value if layer.multiscale else 0
 
-    def _reader(self, where: Any, space: int = 2, size: int | None = None) -> Callable[[], Source]:
+    def _reader(self, where: Any, space: int = 2, size: int | None = None, whole: bool = False) -> Callable[[], Source]:
         layer = self.image.value
-        part = {"window": self.window(), "size": size}
+        part = {"window": None if whole else self.window(), "size": size}
         selection = layers.select(layer, where=where, level=self._level_of(layer), space=space, **part)
         return partial(_read, selection, self.mask.value, self.label.value or None, self._viewer)
 

@@ -28,6 +28,8 @@ class NoiseSentence(Text):
         Carries the `Noise`, or None while it is not known, and the depth of the holes in pixels, or None.
     nothing : str
         Sentence on why a run would do nothing, with what to do; empty if it would, or while that is not known.
+    level : float
+        Mean of the known pixels that the noise is at.
     """
 
     estimated = Signal(object, object)
@@ -36,6 +38,7 @@ class NoiseSentence(Text):
         super().__init__("noise")
         self._key: Any = None
         self.nothing = ""
+        self.level = 0.0
         self._background = Background(_DELAY)
         self._background.setParent(self)
         self._background.answered.connect(self._on_answer)
@@ -77,13 +80,13 @@ class NoiseSentence(Text):
         self._say("")
         self.estimated.emit(None, None)
 
-    def _on_answer(self, answer: tuple[Noise, str, float | None] | str | Exception) -> None:
+    def _on_answer(self, answer: tuple[Noise, str, float, float | None] | str | Exception) -> None:
         if isinstance(answer, (str, Exception)):  # what cannot be restored; Run says why
             self.nothing = answer if isinstance(answer, str) else ""
             self._say("")
             self.estimated.emit(None, None)
             return
-        noise, left_out, depth = answer
+        noise, left_out, self.level, depth = answer
         self._say(f"Noise: {noise}." + (f" {left_out}." if left_out else ""))
         figures = (
             f"Estimated from the slice in view, in the units of the image: gain {noise.gain:.4g} counts per electron, "
@@ -105,8 +108,8 @@ def _estimate(
     camera: dict[str, float],
     holes: Callable[[], Source] | None,
     chosen: Callable[[], Source] | None,
-) -> tuple[Noise, str, float | None] | str:
-    """The noise, a sentence that says what it was estimated without, and the depth of the holes.
+) -> tuple[Noise, str, float, float | None] | str:
+    """The noise, a sentence that says what it was estimated without, the mean, and the depth of the holes.
 
     Where nothing is to be restored, a sentence that says so.
     """
@@ -118,7 +121,7 @@ def _estimate(
     if chosen is not None and nothing_in(source, filling) and (nothing := nothing_in(chosen(), filling)):
         return nothing
     arguments = source.arguments
-    noise = estimate_noise(**arguments, **camera), left_out(**arguments)
+    noise = estimate_noise(**arguments, **camera), left_out(**arguments), level_of(source)
     if holes is None:
         return *noise, None
     request = read_request("inpaint", **holes().arguments)
@@ -127,12 +130,22 @@ def _estimate(
 
 def nothing_in(source: Source, filling: bool) -> str:
     """Sentence on why nothing comes of a run on a source; empty if something does, as of `filling` holes."""
-    known = np.isfinite(source.image)
-    if source.missing is not None:
-        known &= ~(source.missing[..., None] if source.rgb else source.missing)
-    if not known.any():
+    values = source.image[known_in(source)]
+    if not values.size:
         return f"There is no known pixel in '{source.name}': all are NaN, infinite or masked. Choose another image."
-    values = source.image[known]
     if filling or (values != values[0]).any():
         return ""
     return f"All pixels of '{source.name}' are {values[0]:.6g}: there is nothing to restore. Choose another image."
+
+
+def level_of(source: Source) -> float:
+    """Mean of the known pixels, of which there are some."""
+    return float(source.image[known_in(source)].mean(dtype=np.float64))
+
+
+def known_in(source: Source) -> np.ndarray:
+    """True for the values of a source that are known."""
+    known = np.isfinite(source.image)
+    if source.missing is not None:
+        known &= ~(source.missing[..., None] if source.rgb else source.missing)
+    return known

@@ -78,7 +78,7 @@ def again(viewer: Any, restoration: Restoration, result: Any, label: int | None 
     return Again(
         task=restoration.task,
         settings=result.settings,
-        said={**restoration.said, "guide": restoration.guide},
+        said={**restoration.problem, "guide": restoration.guide},
         image=image,
         layer=source.name,
         saved=saved,

@@ -15,10 +15,11 @@ from napari_dip.request import unrecorded
 from napari_dip.tasks import TASKS
 from napari_dip.viewer import account, layers
 from napari_dip.viewer.layers import Geometry, Source
+from napari_dip.viewer.noise import known_in, level_of
 from napari_dip.viewer.preferences import preference
 
 if TYPE_CHECKING:
-    from napari_dip import Progress, Result
+    from napari_dip import Noise, Progress, Result
     from napari_dip.plan import Plan
     from napari_dip.restore import Run
     from napari_dip.settings import Settings
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 LONGER = 600  # seconds of a run from which on it is said what takes less
 METADATA = "napari-dip"  # the key of the record in ``layer.metadata``
 LAST = "last iterate"
+_CAMERA = ("gain", "offset", "read_noise")
 
 
 @dataclass(frozen=True)
@@ -170,9 +172,25 @@ class Restoration(Asked):
     Attributes
     ----------
     source : Source
+    noise : Noise or None
+        That of all of the image, where a part is restored; None to have it estimated.
     """
 
     source: Source
+    noise: Noise | None = None
+
+    def with_noise(self, noise: Noise, level: float) -> Restoration:
+        """The same with the noise of all of the image, at its mean `level`: so a part shows what a run on all gives."""
+        if not known_in(self.source).any():
+            return self
+        return replace(self, noise=noise.moved(level, level_of(self.source)))
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        """What is said of the problem, or the noise in place of the camera."""
+        if self.noise is None:
+            return self.said
+        return {name: value for name, value in self.said.items() if name not in _CAMERA} | {"image_noise": self.noise}
 
     def start(self, should_stop: Callable[[], bool], interval: float, snapshot_every: int = 0) -> Run:
         """Check the arguments and make the run."""
@@ -186,7 +204,7 @@ class Restoration(Asked):
             **self.source.arguments,
             voxel_size=self.source.voxel_size,
             guide=self.guide,
-            **self.said,
+            **self.problem,
             resume=self.resume,
             should_stop=should_stop,
             interval=interval,
@@ -229,6 +247,9 @@ class Restoration(Asked):
         if result.iterations == 0 and not result.complete:
             return None
         record = {**result.record, "source_layer": self.source.name, "mask_layer": self.mask_name}
+        if self.noise is not None:
+            record["camera"] = {name: value for name, value in self.said.items() if name in _CAMERA}
+            record["noise_of"] = f"all of '{self.source.name}'"
         if figures:
             record["trust"] = figures
         image = layers.with_alpha(self.source, result.image)

@@ -388,7 +388,11 @@ class RestoreWidget(QWidget):
             hidden = inputs.lazy_mask(blank=not read)
             written = {"target": inputs.target.value, "residual": self.trust.residual}
             return Stream(**asked, **written, source=inputs.selection(), mask=hidden)
-        return Restoration(**asked, source=inputs.read()) if read else Asked(**asked, source=inputs.selection())
+        if not read:
+            return Asked(**asked, source=inputs.selection())
+        restoration = Restoration(**asked, source=inputs.read())
+        known = asked["window"] is not None and self._noise is not None and not self.noise.waiting
+        return restoration.with_noise(self._noise, self.noise.level) if known else restoration
 
     def _on_progress(self, progress: Any) -> None:
         if self._restoration is not None:
