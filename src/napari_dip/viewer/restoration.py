@@ -1,4 +1,7 @@
-"""One restoration of a layer: how it is computed, and the layers that come of it. The widgets and scripts share it."""
+"""One restoration of a layer: how it is computed, and the layers that come of it. The widgets and scripts share it.
+
+Long, as half of it says what its fields and layers mean.
+"""
 
 from __future__ import annotations
 
@@ -187,7 +190,7 @@ class Restoration(Asked):
 
     @property
     def problem(self) -> dict[str, Any]:
-        """What is said of the problem, or the noise in place of the camera."""
+        """Arguments of the problem, with the noise in place of the camera where a part is restored."""
         if self.noise is None:
             return self.said
         return {name: value for name, value in self.said.items() if name not in _CAMERA} | {"image_noise": self.noise}
