@@ -205,7 +205,7 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
     @property
     def chosen(self) -> dict[str, Any]:
         """The preset, and the knobs that are not as it has them, by name."""
-        base = PRESETS.get(self.preset, Settings()).as_dict()
+        base = (PRESETS.get(self.preset) or Settings()).as_dict()
         return {"preset": self.preset, **{name: v for name, v in self.as_dict().items() if v != base[name]}}
 
     def reason(self, name: str) -> str:
