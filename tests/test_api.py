@@ -793,14 +793,9 @@ def test_public_names_are_there_and_others_are_not() -> None:
 
 
 def imported(path: Path) -> set[str]:
-    """The names that a file imports when it runs, wherever it does; not what type checkers alone read."""
+    """The names that a file imports, wherever it does."""
     names = set()
-    tree = ast.parse(path.read_text())
-    typing = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
-    unread = {id(node) for block in typing for each in block.body for node in ast.walk(each)}
-    for node in ast.walk(tree):
-        if id(node) in unread:
-            continue
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

@@ -12,9 +12,10 @@ import pytest
 from skimage import io
 
 import napari_dip
-from napari_dip import Result, functions, labelled, pictures
+from napari_dip import Result, labelled, pictures
 from napari_dip.io import files
 from napari_dip.io.picture import make_picture
+from napari_dip.viewer import functions
 
 TINY: dict[str, Any] = {"iterations": 3, "runs": 1, "channels": 4, "scales": 2, "refine": 0, "progress": False}
 IMAGE = 100 + 50 * np.random.default_rng(0).random((16, 20), np.float32)
