@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.core.pauses import without_pauses
 from napari_dip.knobs import GENERATORS as _NAMED
-from napari_dip.lab.iterates import Array, draw, every, iterates, scaled, table
-from napari_dip.terminal import script_bar
+from napari_dip.lab.iterates import Array, draw, every, iterates, scaled, table, to_the_end
 from napari_dip.trust import psnr
 
 #: What is fitted, in the order of the table.
@@ -156,10 +154,7 @@ def impedance(
         If the image is none, or a knob is not valid; the message says what to do.
     """
     work = iterate_impedance(image, generators, iterations=iterations, sigma=sigma, seed=seed, **knobs)
-    with script_bar(progress) as bar:
-        result = without_pauses(work, lambda at: bar.show_share(at.done, at.part))
-        bar.fill()
-    return result
+    return to_the_end(work, progress)
 
 
 def iterate_impedance(

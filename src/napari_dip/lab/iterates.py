@@ -72,17 +72,22 @@ class Scaled:
         return np.asarray(self.low + self.span * image)
 
 
-def scaled(image: npt.ArrayLike) -> Scaled:
-    """An image of real numbers, finite, of more than one value."""
+def checked(image: npt.ArrayLike, otherwise: str) -> Array:
+    """The values of an image that is fit for an experiment: (y, x), or `otherwise` and a remedy."""
     values = np.asarray(image)
     if values.dtype.kind not in "buif" or values.ndim not in (2, 3):
         raise TypeError(
-            f"image of type {values.dtype} and shape {values.shape} must be of real numbers, (y, x) or (z, y, x); give "
-            "one channel"
+            f"image of type {values.dtype} and shape {values.shape} must be of real numbers, (y, x) or {otherwise}"
         )
     values = values.astype(np.float64)
     if not np.isfinite(values).all() or np.ptp(values) == 0:
         raise ValueError("image must be finite, and not of one value: give a crop without missing pixels")
+    return values
+
+
+def scaled(image: npt.ArrayLike) -> Scaled:
+    """An image of real numbers, finite, of more than one value."""
+    values = checked(image, "(z, y, x); give one channel")
     low, span = float(values.min()), float(np.ptp(values))
     return Scaled(values=(values - low) / span, low=low, span=span)
 
@@ -130,8 +135,8 @@ def iterates(
             yield shown.iteration, shown.image
 
 
-def to_the_end(work: Steps[Made], progress: bool) -> Made:
-    """Do all steps of an experiment, under a bar."""
+def to_the_end(work: Generator[Any, None, Made], progress: bool) -> Made:
+    """Do all steps of an experiment, each with its `part` and the share `done`, under a bar."""
     with script_bar(progress) as bar:
         made = without_pauses(work, lambda at: bar.show_share(at.done, at.part))
         bar.fill()

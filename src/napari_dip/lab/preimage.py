@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from napari_dip.core.features import Activation, Excited, Features, Prepare, SameFeatures
-from napari_dip.lab.iterates import Array, Steps, to_the_end
+from napari_dip.lab.iterates import Array, Steps, checked, to_the_end
 from napari_dip.lab.sought import TV, Preimage, sought_by_both
 from napari_dip.trust import psnr
 
@@ -219,15 +219,8 @@ def iterate_maximise(
 
 def _image(image: npt.ArrayLike) -> Array:
     """An image as (C, y, x)."""
-    values = np.asarray(image)
-    if values.dtype.kind not in "buif" or values.ndim not in (2, 3):
-        raise TypeError(
-            f"image of type {values.dtype} and shape {values.shape} must be of real numbers, (y, x) or (C, y, x); put "
-            "the channels first"
-        )
-    if not np.isfinite(values).all() or np.ptp(values) == 0:
-        raise ValueError("image must be finite, and not of one value: give a crop without missing pixels")
-    return values.astype(np.float64).reshape((1,) * (3 - values.ndim) + values.shape)
+    values = checked(image, "(C, y, x); put the channels first")
+    return values.reshape((1,) * (3 - values.ndim) + values.shape)
 
 
 def _check_limits(limits: tuple[float, float]) -> None:
