@@ -5,7 +5,6 @@ Long because it is a whole dock: rows, the sentence before a run, the run, and w
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QProgressBar, QScrollArea, 
 from napari_dip.knobs import GENERATORS
 from napari_dip.viewer import layers
 from napari_dip.viewer.background import Background
+from napari_dip.viewer.connections import connect_for_life
 from napari_dip.viewer.controls import button
 from napari_dip.viewer.job import Job, Outcome
 from napari_dip.viewer.regions import window_in_view
@@ -74,15 +74,13 @@ class LaboratoryWidget(QWidget):
         self._forecast = Background(delay=300)
         self._forecast.setParent(self)
         self._forecast.answered.connect(self._on_forecast)
-        self._connections = [
+        connections = [
             (viewer.layers.events.inserted, self._on_layers),
             (viewer.layers.events.removed, self._on_layers),
             (viewer.layers.events.renamed, self._on_layers),
             (viewer.layers.selection.events.active, self._on_layers),
         ]
-        for emitter, slot in self._connections:
-            emitter.connect(slot)
-        self.destroyed.connect(partial(_leave, self._connections))
+        connect_for_life(self, connections)
         for row in (self.experiment, self.question, self.crop, self.iterations, *self.ticks.values()):
             row.changed.connect(self._describe)
         self.experiment.changed.connect(self._on_experiment)
@@ -349,9 +347,3 @@ def _columns(table: str) -> str:
     kept = [rows[0], *rows[2:]]
     widths = [max(len(row[i]) if i < len(row) else 0 for row in kept) for i in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=False)).rstrip() for row in kept)
-
-
-def _leave(connections: list[tuple[Any, Any]]) -> None:
-    for emitter, slot in connections:
-        emitter.disconnect(slot)
-    connections.clear()

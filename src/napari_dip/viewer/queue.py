@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -63,8 +63,6 @@ class Queue(QObject):
         for each in over[: max(0, len(over) - _KEPT)]:
             self.entries.remove(each)
         self.entries.append(entry)
-        if entry.owner is not None:  # a window that is closed takes its docks with it, without a word to them
-            entry.owner.destroyed.connect(partial(self.leave, entry.owner))
         self._next()
 
     def ended(self, owner: QWidget, failed: bool) -> None:
@@ -80,7 +78,7 @@ class Queue(QObject):
         self.entries = self.of(RUNNING)
         self.changed.emit()
 
-    def leave(self, owner: QWidget, *_: object) -> None:
+    def leave(self, owner: QWidget) -> None:
         """Forget what a dock that is closed was to do or does, and the dock."""
         over = self.of(DONE, FAILED)
         self.entries = [each for each in self.entries if each.owner is not owner or each in over]

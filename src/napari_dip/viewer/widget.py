@@ -5,6 +5,7 @@ Long, as it is the one place where the parts of the panel hear of each other.
 
 from __future__ import annotations
 
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +20,7 @@ from napari_dip.viewer import account, detail, engine, findings, layers, outlook
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.choice import Inputs
 from napari_dip.viewer.comparing import Comparing
+from napari_dip.viewer.connections import connect_for_life
 from napari_dip.viewer.controls import Controls
 from napari_dip.viewer.cost import CostSentence
 from napari_dip.viewer.curve import CurvePanel
@@ -151,9 +153,8 @@ class RestoreWidget(QWidget):
             (self._viewer.dims.events.current_step, self.curve.on_step),
             (self._viewer.events.theme, self.curve.refresh),
         ]
-        for emitter, slot in self._connections:
-            emitter.connect(slot)
-        self.destroyed.connect(partial(_disconnect, self._connections))
+        connect_for_life(self, self._connections)
+        self.destroyed.connect(partial(_leave_queue, weakref.ref(self)))
         self.inputs.changed.connect(self._describe)
         self.inputs.said.connect(self._say)
         self.inputs.continued.connect(self.trust.take)
@@ -550,7 +551,7 @@ def __getattr__(name: str) -> type[RestoreWidget]:
     return globals().setdefault(name, widget)
 
 
-def _disconnect(connections: list[tuple[Any, Any]]) -> None:
-    for emitter, slot in connections:
-        emitter.disconnect(slot)
-    connections.clear()
+def _leave_queue(owner: weakref.ref[RestoreWidget]) -> None:
+    """Leave the queue with a window that is closed, which tells its docks nothing before."""
+    if (widget := owner()) is not None:  # entries of the queue keep it
+        queue().leave(widget)
