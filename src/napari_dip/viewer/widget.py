@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import napari.viewer
 from napari.utils.notifications import show_error, show_info
+from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
@@ -553,5 +554,5 @@ def __getattr__(name: str) -> type[RestoreWidget]:
 
 def _leave_queue(owner: weakref.ref[RestoreWidget]) -> None:
     """Leave the queue with a window that is closed, which tells its docks nothing before."""
-    if (widget := owner()) is not None:  # entries of the queue keep it
+    if (widget := owner()) is not None and isalive(queue()):  # at the end of the process the queue may go first
         queue().leave(widget)
