@@ -15,9 +15,9 @@ from napari_dip import restore_blocks
 from napari_dip.cli import DONE, main
 from napari_dip.io import files
 from napari_dip.io.absent import absent_chunks
+from tests.blocks.test_large import PRIOR, stack
 from tests.test_blockwise import TINY
 from tests.test_damaged_chunks import CHUNK
-from tests.test_large import PRIOR, stack
 from tests.test_ngff import written
 
 

@@ -11,12 +11,12 @@ import tifffile
 import zarr
 
 from napari_dip import restore_blocks, trust
+from napari_dip.blocks.restore import BlockProgress
 from napari_dip.cli import DONE, FAILED, main
 from napari_dip.io.arrays import open_source
 from napari_dip.io.ngff import Calibration
-from napari_dip.large import BlockProgress
 from napari_dip.terminal import Bar, Stop
-from tests.test_large import PRIOR, ome_zarr, saved, stack
+from tests.blocks.test_large import PRIOR, ome_zarr, saved, stack
 
 TINY = ["--preset", "denoise-small", "--runs", "1", "--iterations", "3", "--device", "cpu"]
 TINY += ["--channels", "4", "--scales", "2", "--code-channels", "4"]

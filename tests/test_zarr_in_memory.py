@@ -15,9 +15,9 @@ from napari_dip import denoise
 from napari_dip.cli import DONE, FAILED, main
 from napari_dip.io import files
 from tests.bad_inputs import QUICK
+from tests.blocks.test_large import stack
 from tests.test_blockwise import TINY
 from tests.test_damaged_chunks import CHUNK, DAMAGE
-from tests.test_large import stack
 from tests.test_ngff import bioformats, plate, written
 
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from napari_dip.llvm import keep_apart
 
 if TYPE_CHECKING:
-    from napari_dip.blockcost import BlocksCost, estimate_blocks
+    from napari_dip.blocks.cost import BlocksCost, estimate_blocks
+    from napari_dip.blocks.restore import iterate_blocks, restore_blocks
     from napari_dip.core.noise.model import Noise
     from napari_dip.core.noise.pixels import find_bad_pixels
     from napari_dip.core.result import Progress, Result
     from napari_dip.cost import Cost, estimate
-    from napari_dip.large import iterate_blocks, restore_blocks
     from napari_dip.restore import Run, deblock, deconvolve, denoise, enhance, inpaint, iterate, superresolve
     from napari_dip.settings import PRESETS, Settings
     from napari_dip.trust import estimate_noise
@@ -39,9 +39,9 @@ _FROM = {
         "iterate",
         "superresolve",
     ),
-    "large": ("iterate_blocks", "restore_blocks"),
+    "blocks.restore": ("iterate_blocks", "restore_blocks"),
     "cost": ("Cost", "estimate"),
-    "blockcost": ("BlocksCost", "estimate_blocks"),
+    "blocks.cost": ("BlocksCost", "estimate_blocks"),
     "trust": ("Noise", "estimate_noise", "find_bad_pixels"),
 }
 __all__ = [

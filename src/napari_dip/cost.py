@@ -26,7 +26,7 @@ from napari_dip.request import read_instrument
 from napari_dip.settings import Settings
 
 if TYPE_CHECKING:
-    from napari_dip.blockcost import BlocksCost
+    from napari_dip.blocks.cost import BlocksCost
 
 __all__ = [
     "LONG",

@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from napari_dip.restored import Restored
+    from napari_dip.blocks.result import Restored
 
 Array = npt.NDArray[Any]
 

@@ -16,22 +16,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from napari_dip import record, restored
-from napari_dip.blockcost import tell_of_full_disk, tell_of_long_wait
-from napari_dip.blockrecord import asked_for, begun, noted, plan_of, refuse_another
-from napari_dip.blocks import Blocks
-from napari_dip.cluster import check_sendable, connected, once, outcomes
+from napari_dip import record
+from napari_dip.blocks import result
+from napari_dip.blocks.blocks import Blocks
+from napari_dip.blocks.cluster import check_sendable, connected, once, outcomes
+from napari_dip.blocks.cost import tell_of_full_disk, tell_of_long_wait
+from napari_dip.blocks.ledger import KEY, Ledger
+from napari_dip.blocks.order import Order, look
+from napari_dip.blocks.record import asked_for, begun, noted, plan_of, refuse_another
+from napari_dip.blocks.result import BlockProgress, Restored, Step
+from napari_dip.blocks.survey import Survey, joined, range_of
+from napari_dip.blocks.target import FIT, ZarrTarget, check_array
 from napari_dip.core.reason import End, Reason
 from napari_dip.core.result import Progress
 from napari_dip.core.telling import quiet, quietly
 from napari_dip.fits import Extras
 from napari_dip.io.arrays import Part
 from napari_dip.io.disk import DiskFull, full, is_full
-from napari_dip.ledger import KEY, Ledger
-from napari_dip.order import Order, look
-from napari_dip.restored import BlockProgress, Restored, Step
-from napari_dip.survey import Survey, joined, range_of
-from napari_dip.zarrtarget import FIT, ZarrTarget, check_array
 
 Work = Generator[BlockProgress, None, Restored]
 
@@ -123,12 +124,12 @@ class BlockRun:
                 found = {**found, "failed": failures}
                 ledger.amend(**{KEY: found})  # so that the file says which
             there = "" if ledger.path == target else f", and until it ends {target} stays as it was"
-            return ended(end=end.and_(restored.left(failures) + there), record=found)
+            return ended(end=end.and_(result.left(failures) + there), record=found)
         found.pop("failed", None)
-        finished = {**found, **restored.account(ledger), "software": record.software(), "finished": record.now()}
+        finished = {**found, **result.account(ledger), "software": record.software(), "finished": record.now()}
         ledger.amend(**{KEY: finished})
         ledger.finish()
-        end = Reason.ALL_BLOCKS.told(restored.found(finished), blocks=count, seconds=time.perf_counter() - began)
+        end = Reason.ALL_BLOCKS.told(result.found(finished), blocks=count, seconds=time.perf_counter() - began)
         return ended(path=target, end=end, record=finished)
 
     def _place(self, asked: dict[str, Any]) -> tuple[Ledger, dict[str, Any] | None]:

@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from napari_dip.blocks import Blocks
-from napari_dip.cluster import connected, once
+from napari_dip.blocks.blocks import Blocks
+from napari_dip.blocks.cluster import connected, once
+from napari_dip.blocks.order import look, read_order, settled
+from napari_dip.blocks.target import ZarrTarget
 from napari_dip.core.cost import code_to_load, memory_of_noise
 from napari_dip.core.noise.model import Noise
 from napari_dip.cost import Cost, estimate, in_bytes, in_time, less_time, tell_if_long
 from napari_dip.io.disk import free_at, lack
 from napari_dip.keywords import OfBlocks
-from napari_dip.order import look, read_order, settled
 from napari_dip.request import Request
 from napari_dip.settings import Settings
-from napari_dip.zarrtarget import ZarrTarget
 
 Shape = tuple[int, ...]
 

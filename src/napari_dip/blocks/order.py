@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from napari_dip import record
+from napari_dip.blocks.grid import Grid
 from napari_dip.core import device as devices
 from napari_dip.core.tiling import snug, tiles_of, tiling
-from napari_dip.grid import Grid
 from napari_dip.inputs import Slices
 from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source, read_known
 from napari_dip.io.ngff import Calibration

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from napari_dip import BlocksCost, Cost, Settings, estimate, estimate_blocks, iterate_blocks, restore_blocks
-from napari_dip.blockrecord import noise_from
+from napari_dip.blocks.record import noise_from
 from napari_dip.cli import DONE, main
 from napari_dip.core.cost import code_to_load, memory_of_noise
 from napari_dip.core.intensity import Scaling
 from napari_dip.io.arrays import Part
+from tests.blocks.test_large import PRIOR, saved, stack
 from tests.test_blockwise import TINY
-from tests.test_large import PRIOR, saved, stack
 
 
 def test_it_is_the_cost_of_the_blocks_that_a_run_makes(tmp_path: Path) -> None:

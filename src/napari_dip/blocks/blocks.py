@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.blocks.target import FIT, ZarrTarget
 from napari_dip.core.result import Progress
 from napari_dip.core.telling import quietly
 from napari_dip.core.tiling import seed_at
@@ -22,7 +23,6 @@ from napari_dip.inputs import as_code
 from napari_dip.io.arrays import Part, Place, read_known
 from napari_dip.loop import Loop
 from napari_dip.plan import Plan
-from napari_dip.zarrtarget import FIT, ZarrTarget
 
 Array = npt.NDArray[Any]
 Parts = tuple[Any, ...]  # of source, mask and guide, where there are any

@@ -17,19 +17,19 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from napari_dip.blocks.grid import Grid
+from napari_dip.blocks.ledger import KEY, RESIDUAL, UNCERTAINTY, Ledger
+from napari_dip.blocks.outputs import IMAGE, Output
 from napari_dip.core.intensity import float_for
 from napari_dip.core.pieces import States
 from napari_dip.core.reason import Reason
 from napari_dip.core.result import Result
 from napari_dip.core.state import OUT_OF_MEMORY
 from napari_dip.fits import Extras, Fit, Unfitted
-from napari_dip.grid import Grid
 from napari_dip.inputs import Slices
 from napari_dip.io.arrays import Source
 from napari_dip.io.ngff import Calibration, besides, merged
 from napari_dip.io.omezarr import VERSIONS, chunks_of, coarser, create_level, pyramid
-from napari_dip.ledger import KEY, RESIDUAL, UNCERTAINTY, Ledger
-from napari_dip.outputs import IMAGE, Output
 from napari_dip.plan import Plan
 
 Array = npt.NDArray[Any]

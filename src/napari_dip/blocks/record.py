@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from napari_dip import record
+from napari_dip.blocks.ledger import KEY, Ledger
+from napari_dip.blocks.order import Order
 from napari_dip.core import device as devices
 from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.reason import Choice
 from napari_dip.core.tiling import Tiling
 from napari_dip.inputs import read_range
-from napari_dip.ledger import KEY, Ledger
-from napari_dip.order import Order
 from napari_dip.plan import Plan
 from napari_dip.settings import Settings
 

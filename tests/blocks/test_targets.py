@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_dip import blocks, iterate_blocks, restore_blocks
+from napari_dip import iterate_blocks, restore_blocks
+from napari_dip.blocks import blocks
+from napari_dip.blocks.ledger import KEY, Ledger
+from napari_dip.blocks.restore import Restored
 from napari_dip.cli import DONE, FAILED, main
-from napari_dip.large import Restored
-from napari_dip.ledger import KEY, Ledger
+from tests.blocks.test_large import PRIOR, finish, saved
 from tests.test_blockwise import TINY
-from tests.test_large import PRIOR, finish, saved
 
 
 def stack(count: int, *size: int) -> np.ndarray:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.blocks.grid import Grid
 from napari_dip.core.intensity import to_dtype
-from napari_dip.grid import Grid
 from napari_dip.io.arrays import Place
 
 Array = npt.NDArray[Any]
