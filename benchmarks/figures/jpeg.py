@@ -1,8 +1,10 @@
 """Compression artefacts removed blindly: where the run stops by itself, and what going on costs.
 
-Each scene is saved as JPEG and read again; the micrographs, of more bits, are first scaled to the 8 that JPEG holds.
-PSNR is that against the scene before it was saved, in dB with a peak of 255. Total variation and non-local means have
-the strength that is best by the truth.
+Each scene is saved as JPEG and read again. The micrograph has 12 bits, as a camera gives: it is scaled to the 8 that a
+JPEG commonly has, and saved as a JPEG of 12 bits too. PSNR is that against the scene before it was saved, in dB of the
+range of 8 bits, or of the micrograph. Total variation and non-local means have the strength that is best by the truth.
+The first scene goes on to 50 000 iterations, like the picture in the paper. Prediction before that: 1 dB below the best
+at the most, and no more than 0.5 dB above the JPEG.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -21,34 +24,47 @@ from benchmarks.figures import Figure, sheet, table
 from benchmarks.images import Array
 from napari_dip.core.judge.metrics import psnr
 
-QUALITY = 10
-SCENES = ("grey/02.png", "grey/07.png", "biosr/ccps10_clean.tiff")
+QUALITY, TWELVE = 10, 1  # of 8 bits; of 12 bits, for a file of as many bytes
+MICROGRAPH = "biosr/ccps10_clean.tiff"
 AT = (100, 600, 1200, 2400)  # iterations; the paper shows 100, 2400 and 50 000
+LATE = (10_000, 50_000)  # of the first scene, besides
 
 
 def measure(data: Path, crop: int) -> Figure:
     """PSNR of each scene by iteration, at the stop, and of two other methods."""
     rows, shown = [], []
-    for name in SCENES:
-        truth = _eight_bits(images._read(data / name, crop))
-        saved = as_jpeg(truth)
-        parts = {"JPEG": saved, **_others(saved, truth)}
-        run = napari_dip.iterate("deblock", saved, snapshot_every=AT[0], interval=float("inf"))
-        found = {p.iteration: p.image for p in run if p.iteration in AT}
-        result = run.result
-        if result.iterations < AT[-1]:
-            how = {"resume": result, "iterations": AT[-1] - result.iterations, "stop": "iterations"}
-            more = napari_dip.iterate("deblock", saved, snapshot_every=AT[0], interval=float("inf"), **how)
-            found |= {result.iterations + p.iteration: p.image for p in more}
-            found[AT[-1]] = more.result.image
-        parts |= {f"stops, {result.marks[0]}": result.image, **{f"{n}": found[n] for n in AT if n in found}}
-        scores = {key: psnr(image, truth, data_range=255) for key, image in parts.items()}
+    for number, (name, truth, saved, peak) in enumerate(_scenes(data, crop)):
+        at = AT if number else (*AT, *LATE)
+        parts = {"JPEG": saved, **_others(saved, truth, peak)}
+        result = napari_dip.deblock(saved, progress=False)
+        stop = f"stops, {result.marks[0]}"
+        run = napari_dip.iterate(
+            "deblock", saved, iterations=at[-1], stop="iterations", snapshot_every=AT[0], interval=float("inf")
+        )
+        found = {shot.iteration: shot.image for shot in run if shot.iteration in at}
+        parts |= {stop: result.image, **{str(n): image for n, image in found.items()}}
+        scores = {key: psnr(image, truth, data_range=peak) for key, image in parts.items()}
         row = {"image": name} | {key: scores[key] for key in ("JPEG", "total variation", "non-local means")}
-        row |= {"stops at": result.marks[0], "there": scores[f"stops, {result.marks[0]}"]}
-        rows.append(row | {f"at {n}": scores.get(str(n), float("nan")) for n in AT})
+        row |= {"stops at": result.marks[0], "there": scores[stop]}
+        rows.append(row | {f"at {n}": scores.get(str(n), "") for n in (*AT, *LATE)})
         shown.append({"before": truth, **{f"{key}  {scores[key]:.2f}": image for key, image in parts.items()}})
         print(rows[-1], result.stop_reason, flush=True)
     return Figure(text=table(rows), rows=rows, picture=sheet(shown))
+
+
+def _scenes(data: Path, crop: int) -> list[tuple[str, Array, npt.NDArray[np.generic], float]]:
+    """Name, truth, what the JPEG holds, in the units of the truth, and the range of these."""
+    made = []
+    for name in ("grey/02.png", "grey/07.png"):
+        truth = images._read(data / name, crop)
+        made.append((name, truth, as_jpeg(truth), 255.0))
+    counts = images._read(data / MICROGRAPH, crop) >> 4  # 12 bits
+    low, span = int(counts.min()), float(np.ptp(counts))
+    eight = as_jpeg(np.rint(255 * ((counts - low) / span)).astype(np.uint8))  # by the contrast limits of a viewer
+    made.append((f"{MICROGRAPH}, 12 bits scaled to 8", counts, low + span / 255 * eight, span))
+    twelve = imagecodecs.jpeg8_decode(imagecodecs.jpeg8_encode(counts, level=TWELVE, bitspersample=12))
+    made.append((f"{MICROGRAPH}, JPEG of 12 bits", counts, twelve, span))
+    return [(name, np.asarray(truth, np.float64), saved, peak) for name, truth, saved, peak in made]
 
 
 def as_jpeg(image: npt.NDArray[np.uint8], quality: int = QUALITY) -> npt.NDArray[np.uint8]:
@@ -58,18 +74,12 @@ def as_jpeg(image: npt.NDArray[np.uint8], quality: int = QUALITY) -> npt.NDArray
     return np.asarray(Image.open(file))
 
 
-def _eight_bits(image: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
-    if image.dtype == np.uint8:
-        return image.astype(np.uint8)
-    low, high = float(image.min()), float(image.max())
-    return np.rint(255 * (image.astype(float) - low) / (high - low)).astype(np.uint8)
-
-
-def _others(saved: Array, truth: Array) -> dict[str, Array]:
+def _others(saved: npt.NDArray[np.generic], truth: Array, peak: float) -> dict[str, Array]:
     """Total variation and non-local means, at the strength that is best by the truth."""
     seen = np.asarray(saved, float)
+    strengths = np.array([1, 2, 4, 8, 12, 16, 24]) * peak / 255
     made = {
-        "total variation": [denoise_tv_chambolle(seen, weight=weight) for weight in (1, 2, 4, 8, 12, 16, 24)],
-        "non-local means": [denoise_nl_means(seen, 5, 7, h=h) for h in (1, 2, 4, 8, 12, 16, 24)],
+        "total variation": [denoise_tv_chambolle(seen, weight=each) for each in strengths],
+        "non-local means": [denoise_nl_means(seen, 5, 7, h=each) for each in strengths],
     }
-    return {name: max(each, key=lambda image: psnr(image, truth, data_range=255)) for name, each in made.items()}
+    return {name: max(each, key=lambda image: psnr(image, truth, data_range=peak)) for name, each in made.items()}
