@@ -163,7 +163,7 @@ def _lab(args: Namespace, stop: Stop) -> int:
     with Bar(quiet=False, tty=sys.stderr.isatty()) as bar:
         made = without_pauses(steps, lambda at: bar.show_share(at.done, at.part))
     print(made.table())
-    if args.images is not None and made.rows and hasattr(made, "stack"):
+    if args.images is not None and made.stack is not None:
         axes = "QZYX" if made.stack.ndim == 4 else "QYX"
         files.write(args.images, made.stack, Picture(values=made.stack, axes=axes), overwrite=args.overwrite)
         print(f"{args.images} is written.")

@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from napari_dip import lab
-from napari_dip.viewer import laboratory
 from napari_dip.viewer.restoration import METADATA
 from tests.core.tiny import picture
 
@@ -43,10 +41,3 @@ def test_a_stop_ends_an_experiment_at_once_and_keeps_what_is_whole(widget, viewe
     wait(lambda: not widget.running and "iteration" not in widget.told)
     assert viewer.layers[-1].name == "cells, trajectory"
     assert widget.run_button.isEnabled()
-
-
-def test_the_window_offers_the_experiments_that_there_are():
-    assert tuple(laboratory.EXPERIMENTS) == tuple(lab.EXPERIMENTS)
-    assert tuple(lab.QUESTIONS) == laboratory.QUESTIONS
-    for name, (_, iterations) in laboratory.EXPERIMENTS.items():
-        assert iterations == lab.EXPERIMENTS[name].iterations

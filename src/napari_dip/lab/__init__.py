@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from napari_dip.lab.ablation import QUESTIONS, Ablation, ablation, iterate_ablation
-from napari_dip.lab.experiments import EXPERIMENTS, Experiment, begin, duration
+from napari_dip.experiments import EXPERIMENTS, QUESTIONS, TARGETS, Experiment
+from napari_dip.lab.ablation import Ablation, ablation, iterate_ablation
+from napari_dip.lab.experiments import begin, duration
 from napari_dip.lab.explicit import EXPLICIT, Explicit, explicit, iterate_explicit
 from napari_dip.lab.held_out import HeldOut, held_out, iterate_held_out
-from napari_dip.lab.impedance import GENERATORS, TARGETS, Impedance, Point, impedance, iterate_impedance, targets_of
+from napari_dip.lab.impedance import GENERATORS, Impedance, Point, impedance, iterate_impedance, targets_of
 from napari_dip.lab.iterates import Step
 from napari_dip.lab.preimage import iterate_maximise, iterate_preimage, maximise, preimage
 from napari_dip.lab.prior_samples import samples, self_similarity

@@ -10,42 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dip import tasks
-from napari_dip.knobs import GENERATORS
-from napari_dip.lab.iterates import TASKS, Array, Step, Steps, draw, every, iterates, like, scaled, table, to_the_end
+from napari_dip.experiments import QUESTIONS
+from napari_dip.lab.iterates import TASKS, Array, Outcome, Step, Steps, draw, every, iterates, like, scaled, to_the_end
 from napari_dip.settings import knobs as known_knobs
 from napari_dip.trust import peak_of, psnr
 
 HELD_OUT = 0.1  # share of the known pixels by which values are compared where there is no truth
-#: Question -> value by its label -> knobs.
-QUESTIONS: dict[str, dict[str, dict[str, Any]]] = {
-    "skips": {"none": {"skip_channels": 0}, "4 channels": {"skip_channels": 4}, "32 channels": {"skip_channels": 32}},
-    "upsampling": {name: {"upsampling": name} for name in ("nearest", "bilinear", "transposed")},
-    "downsampling": {name: {"downsampling": name} for name in ("stride", "average", "maximum", "lanczos2")},
-    "depth": {f"{n} scales": {"scales": n, "channels": 32} for n in (1, 3, 5)},
-    "code": {
-        **{name: {"code": name} for name in ("uniform", "normal", "mesh", "fourier")},
-        "learned": {"code_learned": True},
-    },
-    "code noise": {"none": {"code_noise": 0.0}, "1/30": {"code_noise": 1 / 30}, "1/10": {"code_noise": 0.1}},
-    "generator": {name: {"generator": name, "channels": 32} for name in GENERATORS},
-    "normalisation": {name: {"normalisation": name} for name in ("batch", "none")},
-    "optimiser": {name: {"optimiser": name} for name in ("adam", "muon", "lbfgs")},
-    "fidelity": {name: {"noise": name} for name in ("gaussian", "poisson-gaussian", "impulse")},
-    "regulariser": {
-        "none": {},
-        "tv": {"regulariser": "tv", "regulariser_weight": 0.01},
-        "tikhonov": {"regulariser": "tikhonov", "regulariser_weight": 0.1},
-    },
-    "average": {f"{value:g}": {"average": value} for value in (0.0, 0.9, 0.99)},
-    "range": {  # the image of an experiment is between 0 and 1
-        "0 to 1": {"output": "linear", "intensity_range": (0.0, 1.0)},
-        "0 to 255": {"output": "linear", "intensity_range": (0.0, 1 / 255)},
-    },
-}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ablation:
+class Ablation(Outcome):
     """Outcome of an ablation.
 
     Attributes
@@ -89,15 +63,6 @@ class Ablation:
                 }
             )
         return rows
-
-    @property
-    def stack(self) -> Array:
-        """Images (values, *S) in the order of the table."""
-        return np.stack(list(self.images.values())) if self.images else np.zeros((0, *self.image.shape))
-
-    def table(self) -> str:
-        """The rows as a table in Markdown, PSNR in dB."""
-        return table(self.rows)
 
     def plot(self) -> Any:
         """Curves and images as a figure of matplotlib, which must be installed (``napari-dip[plot]``)."""

@@ -11,11 +11,10 @@ import numpy.typing as npt
 from scipy import fft  # type: ignore[import-untyped]
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 
-from napari_dip.lab.iterates import Array, Step, Steps, draw, every, iterates, like, scaled, table, to_the_end
+from napari_dip.experiments import WEIGHTS
+from napari_dip.lab.iterates import Array, Outcome, Step, Steps, draw, every, iterates, like, scaled, to_the_end
 from napari_dip.trust import peak_of, psnr
 
-#: Weights of total variation that the prior is tried with, besides none.
-WEIGHTS = (0.003, 0.01)
 _LEVELS = 3  # scales of the wavelets
 
 
@@ -71,7 +70,7 @@ EXPLICIT: dict[str, tuple[Callable[[Array, float, float], Array], Array]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explicit:
+class Explicit(Outcome):
     """Outcome of each method at its best: the truth has chosen strength and iteration.
 
     Attributes
@@ -101,15 +100,6 @@ class Explicit:
         """Row of the table for each method, the best first."""
         order = sorted(self.psnr, key=lambda name: -self.psnr[name])
         return [{"method": name, "PSNR": self.psnr[name], "best at": self.at[name]} for name in order]
-
-    @property
-    def stack(self) -> Array:
-        """Images (methods, *S) in the order of `images`."""
-        return np.stack(list(self.images.values()))
-
-    def table(self) -> str:
-        """The rows as a table in Markdown, PSNR in dB."""
-        return table(self.rows)
 
     def plot(self) -> Any:
         """Curves and images as a figure of matplotlib, which must be installed (``napari-dip[plot]``)."""

@@ -12,14 +12,14 @@ import numpy.typing as npt
 from napari_dip.core.noise.model import INDEPENDENT
 from napari_dip.core.stopping import BLOCK, draw_held_out
 from napari_dip.core.telling import quietly
-from napari_dip.lab.iterates import Array, Step, Steps, draw, every, iterates, like, scaled, table, to_the_end
+from napari_dip.lab.iterates import Array, Outcome, Step, Steps, draw, every, iterates, like, scaled, to_the_end
 from napari_dip.trust import estimate_noise
 
 _POINTS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldOut:
+class HeldOut(Outcome):
     """Errors against iterations: root mean squares, in the units of the image.
 
     Attributes
@@ -51,15 +51,6 @@ class HeldOut:
             row["at the end"] = f"{errors[-1]:.4g}"
             rows.append(row | {f"{other} there": f"{self.errors[other][at]:.4g}" for other in self.errors})
         return rows
-
-    @property
-    def stack(self) -> Array:
-        """Images (errors, *S) in the order of the table."""
-        return np.stack(list(self.images.values()))
-
-    def table(self) -> str:
-        """The rows as a table in Markdown."""
-        return table(self.rows)
 
     def plot(self) -> Any:
         """Curves and images as a figure of matplotlib, which must be installed (``napari-dip[plot]``)."""

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.experiments import TARGETS
 from napari_dip.knobs import GENERATORS as _NAMED
-from napari_dip.lab.iterates import Array, draw, every, iterates, scaled, table, to_the_end
+from napari_dip.lab.iterates import Array, Outcome, draw, every, iterates, scaled, to_the_end
 from napari_dip.trust import psnr
 
-#: What is fitted, in the order of the table.
-TARGETS = ("image", "noise", "image + noise", "shuffled")
 #: Generators by name: those that are compared by default.
 GENERATORS = tuple(_NAMED)
 _RANGE = (-0.25, 1.25)  # of all targets, which is between 0 and 1 but for noise: the sigmoid reaches both ends
@@ -58,7 +57,7 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Impedance:
+class Impedance(Outcome):
     """Curves of PSNR against iterations.
 
     Attributes
@@ -97,10 +96,6 @@ class Impedance:
                 }
             )
         return rows
-
-    def table(self) -> str:
-        """The rows as a table in Markdown, PSNR in dB."""
-        return table(self.rows)
 
     def plot(self) -> Any:
         """Curves as a figure of matplotlib, which must be installed (``napari-dip[plot]``)."""

@@ -56,6 +56,24 @@ class Step:
 Steps = Generator[Step, None, Made]
 
 
+class Outcome:
+    """Base of what experiments return: rows of a table, and images by name where there are any."""
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        raise NotImplementedError
+
+    @property
+    def stack(self) -> Array | None:
+        """The images (N, *S) in their order; None where there are none."""
+        images: dict[str, Array] = getattr(self, "images", {})
+        return np.stack(list(images.values())) if images else None
+
+    def table(self) -> str:
+        """The rows as a table in Markdown, PSNR in dB."""
+        return table(self.rows)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scaled:
     """An image between 0 and 1, and the way back to its units."""

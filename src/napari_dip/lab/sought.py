@@ -18,7 +18,7 @@ from napari_dip.core.result import Result
 from napari_dip.core.setup import Setup
 from napari_dip.core.solve import Restoration
 from napari_dip.knobs import Prior
-from napari_dip.lab.iterates import Array, Step, Steps, every, table
+from napari_dip.lab.iterates import Array, Outcome, Step, Steps, every
 from napari_dip.settings import Settings, settings_for
 
 #: Knobs of both ways to seek, unless others are said.
@@ -76,7 +76,7 @@ class Sought:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preimage:
+class Preimage(Outcome):
     """An image sought by a prior, and by plain pixels with total variation.
 
     Attributes
@@ -107,10 +107,6 @@ class Preimage:
                 row: dict[str, Any] = {"sought by": name, self.quantity: f"{sought.values[-1]:.3g}"}
                 rows.append(row if sought.psnr is None else {**row, "PSNR in dB": sought.psnr})
         return rows
-
-    def table(self) -> str:
-        """The rows as a table in Markdown."""
-        return table(self.rows)
 
 
 def sought_by_both(

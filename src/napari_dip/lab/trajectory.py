@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft  # type: ignore[import-untyped]
 
-from napari_dip.lab.iterates import Array, Step, Steps, draw, every, iterates, scaled, table, to_the_end
+from napari_dip.lab.iterates import Array, Outcome, Step, Steps, draw, every, iterates, scaled, to_the_end
 
 FITTED = 0.5  # share of a band from which it counts as fitted
 _POINTS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trajectory:
+class Trajectory(Outcome):
     """Iterates, and the share of each band of frequencies that they have.
 
     Attributes
@@ -36,9 +36,9 @@ class Trajectory:
     power : float array (bands,)
         Share of the variance of the image in each band.
     shown : int array (k,)
-        Iterations of the stack, evenly spaced in their logarithm.
-    stack : array (k, *S)
-        The iterates, in the units of the image.
+        Iterations of the images, evenly spaced in their logarithm.
+    images : dict of str to array
+        Iteration -> its iterate, in the units of the image.
     """
 
     iterations: npt.NDArray[np.int64]
@@ -46,7 +46,7 @@ class Trajectory:
     shares: Array
     power: Array
     shown: npt.NDArray[np.int64]
-    stack: Array = field(repr=False)
+    images: dict[str, Array] = field(repr=False)
 
     @property
     def names(self) -> list[str]:
@@ -69,15 +69,10 @@ class Trajectory:
             )
         return rows
 
-    def table(self) -> str:
-        """The rows as a table in Markdown."""
-        return table(self.rows)
-
     def plot(self) -> Any:
         """Curves and iterates as a figure of matplotlib, which must be installed (``napari-dip[plot]``)."""
         curves = {name: (self.iterations, share) for name, share in zip(self.names, self.shares, strict=True)}
-        images = {str(at): image for at, image in zip(self.shown, self.stack, strict=True)}
-        return draw(curves, "share of the band that is fitted", dict(list(images.items())[::-1]))
+        return draw(curves, "share of the band that is fitted", dict(list(self.images.items())[::-1]))
 
 
 def trajectory(
@@ -163,7 +158,7 @@ def iterate_trajectory(
     energy = _sums(np.abs(aim) ** 2, rings, bands)
     wanted = set(np.unique(np.geomspace(1, iterations // step, frames).astype(int) * step))
     counts, shown = list[int](), list[int]()
-    shares, stack = list[Array](), list[Array]()
+    shares, images = list[Array](), dict[str, Array]()
     changes = {"average": 0.0, "seed": seed, **knobs}
     for at, made in iterates(task, unit.values, None, iterations, step, should_stop, **changes):
         share = _sums((fft.fftn(made) * aim.conj()).real, rings, bands) / np.maximum(energy, 1e-30)
@@ -171,7 +166,7 @@ def iterate_trajectory(
         shares.append(share)
         if at in wanted:
             shown.append(at)
-            stack.append(unit.back(made))
+            images[str(at)] = unit.back(made)
         values = {f"{high:.2f}": float(each) for high, each in zip(edges[1:], share, strict=True)}
         yield Step(part="fit", iteration=at, values=values, done=at / iterations, image=unit.back(made))
     if not counts:
@@ -182,7 +177,7 @@ def iterate_trajectory(
         shares=np.array(shares).T,
         power=energy / energy.sum(),
         shown=np.array(shown),
-        stack=np.array(stack),
+        images=images,
     )
 
 

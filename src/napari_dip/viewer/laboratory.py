@@ -17,6 +17,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QFontDatabase
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QProgressBar, QScrollArea, QVBoxLayout, QWidget
 
+from napari_dip.experiments import EXPERIMENTS, QUESTIONS
 from napari_dip.knobs import GENERATORS
 from napari_dip.viewer import layers
 from napari_dip.viewer.background import Background
@@ -29,29 +30,6 @@ from napari_dip.viewer.rows import Rows, Text
 
 _NONE = "none"
 _STEPS = 1000  # of the bar
-#: Experiment -> rows that it has besides crop, iterations and seed, and iterations by default. `lab` imports torch.
-EXPERIMENTS: dict[str, tuple[tuple[str, ...], int]] = {
-    "impedance": (tuple(GENERATORS), 400),
-    "ablation": (("question", "truth"), 400),
-    "held-out": (("truth",), 1500),
-    "explicit": (("truth",), 1500),
-    "trajectory": ((), 1000),
-}
-QUESTIONS = (
-    "skips", "upsampling", "downsampling", "depth", "code", "code noise", "generator", "normalisation", "optimiser",
-    "fidelity", "regulariser", "average", "range",
-)  # fmt: skip
-_QUANTITIES = {
-    "held-out": "error (rms)",
-    "trajectory": "share of the band",
-}  # on the axis of the curves, else PSNR
-_ABOUT = {
-    "impedance": "what each generator fits first: the image, noise, both, or shuffled pixels",
-    "ablation": "one knob, several values, the same seeds",
-    "held-out": "the error on fitted and on held-out pixels",
-    "explicit": "total variation, Tikhonov, wavelets, non-local means and the prior, each at its best",
-    "trajectory": "the iterates, and how fast each band of frequencies is fitted",
-}
 
 
 class LaboratoryWidget(QWidget):
@@ -89,10 +67,10 @@ class LaboratoryWidget(QWidget):
     def _build(self) -> None:
         self.experiment = ComboBox(
             name="experiment", label="Experiment", choices=list(EXPERIMENTS), value="ablation",
-            tooltip="; ".join(f"{name}: {what}" for name, what in _ABOUT.items()) + ".",
+            tooltip=" ".join(f"{name}: {row.does}" for name, row in EXPERIMENTS.items()),
         )  # fmt: skip
         self.question = ComboBox(
-            name="question", label="Question", choices=QUESTIONS, tooltip="The knob whose values are compared."
+            name="question", label="Question", choices=list(QUESTIONS), tooltip="The knob whose values are compared."
         )
         self.truth = ComboBox(
             name="truth", label="Truth", choices=self._truths,
@@ -178,10 +156,12 @@ class LaboratoryWidget(QWidget):
         self._describe()
 
     def _on_experiment(self, event: Any = None) -> None:
-        needed, iterations = EXPERIMENTS[self.experiment.value]
-        for row in (self.question, self.truth, *self.ticks.values()):
-            self.rows.show_row(row, row.name in needed)
-        self.iterations.value = iterations
+        row = EXPERIMENTS[self.experiment.value]
+        for each in (self.question, self.truth):
+            self.rows.show_row(each, each.name in row.takes)
+        for tick in self.ticks.values():
+            self.rows.show_row(tick, "generators" in row.takes)
+        self.iterations.value = row.iterations
         self._describe()
 
     def _describe(self, event: Any = None) -> None:
@@ -274,7 +254,7 @@ class LaboratoryWidget(QWidget):
             from napari_dip.viewer.overlay import Overlay  # imports pyqtgraph
 
             theme = get_theme(self._viewer.theme)
-            quantity = _QUANTITIES.get(self._experiment, "PSNR (dB)")
+            quantity = EXPERIMENTS[self._experiment].quantity
             self.plot = Overlay(quantity, theme.text.as_hex(), theme.background.as_hex())
             self._layout.insertWidget(self._layout.indexOf(self._wide), self.plot)
         self.plot.draw(dict(self._points))
@@ -294,9 +274,8 @@ class LaboratoryWidget(QWidget):
         self._wide.setFixedHeight(self._table.sizeHint().height() + 24)
         self._wide.setVisible(True)
         self.save_button.setVisible(True)
-        if hasattr(result, "stack"):
-            names = [str(each) for each in getattr(result, "images", getattr(result, "shown", []))]
-            record = {METADATA: {"experiment": self._name, "images": names, "table": result.table()}}
+        if result.stack is not None:
+            record = {METADATA: {"experiment": self._name, "images": list(result.images), "table": result.table()}}
             layers.show(self._viewer, result.stack, layers.stacked(self._place, "value"), self._name, record)
         return None
 
