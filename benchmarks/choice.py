@@ -76,7 +76,7 @@ def row_of(case: Case, cache: Path | None) -> dict[str, Any]:
     """Both methods on a case."""
     from napari_dip.core.judge.residual import residual_verdict
     from napari_dip.core.noise.estimate import estimate_noise
-    from napari_dip.method import auto_preset
+    from napari_dip.tables.method import auto_preset
 
     noise = estimate_noise(case.observed)
     preset, _ = auto_preset("denoise", on_cpu=True, noise=noise, changes={})

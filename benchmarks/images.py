@@ -206,7 +206,7 @@ def _photon_noise(image: Array, peak: float) -> Noise:
 def _blur(folder: Path, group: str, crop: int) -> Iterator[Case]:
     from scipy.signal import fftconvolve
 
-    from napari_dip.instrument import read_psf
+    from napari_dip.plan.instrument import read_psf
 
     peak, psf = float(group.partition("-")[2] or 0), read_psf(SIGMA, 2).astype(np.float64)
     reach = len(psf) // 2

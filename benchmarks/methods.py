@@ -159,7 +159,7 @@ def _in_process(pipe: Any, name: str, case: Case, options: dict[str, Any]) -> No
     if neural:
         import torch
 
-        import napari_dip.restore  # noqa: F401
+        import napari_dip.run.restore  # noqa: F401
     for package in classical.PACKAGES:
         with contextlib.suppress(ImportError):
             importlib.import_module(package)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.images import Array, Case
+from napari_dip.command.info import processor
 from napari_dip.core.judge.metrics import Comparison, compare
-from napari_dip.info import processor
 
 TILE = 256  # pixels at the least, of the side of an image in the picture
 HEAD = 22  # pixels of the line above it

@@ -203,7 +203,7 @@ def _loop(name: str, shape: Shape, device: str) -> Callable[[], object]:
     from napari_dip.core.methods.prior import PriorFitter
     from napari_dip.core.operators import Identity
     from napari_dip.core.problem import Problem
-    from napari_dip.settings import Settings
+    from napari_dip.tables.settings import Settings
 
     settings = Settings(
         precision=PRECISION[name], device=device, stop="iterations"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from napari_dip import presets
-from napari_dip.knobs import FitKnobs, Knob, PriorKnobs, RefiningKnobs, RunKnobs, SelfGuidedKnobs
-from napari_dip.request import arguments
-from napari_dip.settings import Settings, knobs
-from napari_dip.tasks import TASKS, tasks_with_knob
+from napari_dip.plan.request import arguments
+from napari_dip.tables import presets
+from napari_dip.tables.knobs import FitKnobs, Knob, PriorKnobs, RefiningKnobs, RunKnobs, SelfGuidedKnobs
+from napari_dip.tables.settings import Settings, knobs
+from napari_dip.tables.tasks import TASKS, tasks_with_knob
 
 _OWNERS = {
     RunKnobs: "Of the run",

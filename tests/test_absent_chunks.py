@@ -12,7 +12,7 @@ import pytest
 import zarr
 
 from napari_dip import restore_blocks
-from napari_dip.cli import DONE, main
+from napari_dip.command.cli import DONE, main
 from napari_dip.io import files
 from napari_dip.io.absent import absent_chunks
 from tests.blocks.test_large import PRIOR, stack

@@ -18,12 +18,13 @@ import pytest
 import torch
 
 import napari_dip
-from napari_dip import Result, Run, Settings, denoise, inpaint, iterate, record, superresolve
+from napari_dip import Result, Run, Settings, denoise, inpaint, iterate, superresolve
 from napari_dip.core import fidelity
 from napari_dip.core.attempt import Attempt
 from napari_dip.core.guard import Diverged
 from napari_dip.core.methods import prior
 from napari_dip.core.stopping import RULES
+from napari_dip.tables import record
 from tests.bad_inputs import QUICK, Case, bad, dot, odd, plain
 from tests.core.tiny import noisy, picture, psnr
 

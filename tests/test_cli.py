@@ -17,14 +17,15 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from napari_dip import instrument, options
-from napari_dip.cli import main
+from napari_dip.command import options
+from napari_dip.command.cli import main
 from napari_dip.core import memory
 from napari_dip.core.operators import KERNELS
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
-from napari_dip.settings import Settings, knobs, knobs_of, presets_for
-from napari_dip.tasks import TASKS
+from napari_dip.plan import instrument
+from napari_dip.tables.settings import Settings, knobs, knobs_of, presets_for
+from napari_dip.tables.tasks import TASKS
 from napari_dip.terminal import Stop
 from tests import bad_inputs
 from tests.bad_inputs import Case, bad, odd
@@ -247,7 +248,7 @@ def test_a_failure_of_the_run_is_status_1_and_one_line(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("napari_dip.restore.iterate", fail)
+    monkeypatch.setattr("napari_dip.run.restore.iterate", fail)
     assert main(["denoise", "in.tif", "out.tif", *QUICK]) == 1
     assert capsys.readouterr().err in (
         "napari-dip: error: memory ran out\n",
@@ -426,10 +427,12 @@ def test_overwriting_is_on_request_only() -> None:
 
 
 def test_the_bar_counts_over_all_slices(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    import napari_dip.restore
+    import napari_dip.run.restore
 
-    iterate = napari_dip.restore.iterate
-    monkeypatch.setattr("napari_dip.restore.iterate", lambda *args, **rest: iterate(*args, **{**rest, "interval": 0}))
+    iterate = napari_dip.run.restore.iterate
+    monkeypatch.setattr(
+        "napari_dip.run.restore.iterate", lambda *args, **rest: iterate(*args, **{**rest, "interval": 0})
+    )
     np.save("stack.npy", noise(2, 16, 16))
     assert main(["denoise", "stack.npy", "out.tif", *QUICK[:-1]]) == 0
     bar = capsys.readouterr().err
@@ -511,7 +514,9 @@ sys.exit(main())
 """
 
 
-@pytest.mark.parametrize("module", ["napari_dip.cli", "numpy", "napari_dip.options", "tifffile", "torch", "torch.nn"])
+@pytest.mark.parametrize(
+    "module", ["napari_dip.command.cli", "numpy", "napari_dip.command.options", "tifffile", "torch", "torch.nn"]
+)
 def test_ctrl_c_during_an_import_is_one_line_and_status_130(module: str, folder: Path) -> None:
     with start("-c", INTERRUPTED, module, "denoise", "in.tif", "out.tif", *QUICK) as process:
         out, err = process.communicate(timeout=60)
@@ -720,7 +725,7 @@ def test_the_noise_control_says_what_is_made_up(capsys: pytest.CaptureFixture[st
 )
 def test_help_and_usage_errors_come_without_torch(words: tuple[str, ...]) -> None:
     script = (
-        "import sys\nfrom napari_dip.cli import main\n"
+        "import sys\nfrom napari_dip.command.cli import main\n"
         f"try: main({words!r})\nexcept SystemExit: pass\n"
         "print('torch' in sys.modules)"
     )

@@ -13,7 +13,7 @@ import tifffile
 import zarr
 
 from napari_dip import estimate_blocks, iterate_blocks, restore_blocks
-from napari_dip.cli import FAILED, main
+from napari_dip.command.cli import FAILED, main
 from tests.blocks.test_large import PRIOR, finish
 from tests.blocks.test_targets import stack
 from tests.test_blockwise import TINY

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import napari_dip
-from napari_dip.report import account
+from napari_dip.command.report import account
 
 
 def test_areas_of_one_value_are_what_a_compression_leaves_and_no_padding() -> None:

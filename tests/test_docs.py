@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from napari_dip.settings import PRESETS, Settings, knobs
-from napari_dip.tasks import TASKS
+from napari_dip.tables.settings import PRESETS, Settings, knobs
+from napari_dip.tables.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

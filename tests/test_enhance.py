@@ -9,7 +9,8 @@ import pytest
 import tifffile
 
 import napari_dip
-from napari_dip import cli, trust
+from napari_dip import trust
+from napari_dip.command import cli
 from tests.bad_inputs import QUICK, plain
 
 HOW: dict[str, Any] = {"progress": False, **QUICK}

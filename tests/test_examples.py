@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from napari_dip import restore
-from napari_dip.run import Run
+from napari_dip.run import restore
+from napari_dip.run.run import Run
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py") if path.name not in ("demo.py", "make_samples.py"))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import napari_dip
-from napari_dip import doubts
 from napari_dip.core.judge.guided import Unsupported
+from napari_dip.run import doubts
 from tests.bad_inputs import plain
 
 HOW: dict[str, Any] = {"preset": "denoise-small", "iterations": 2, "runs": 1, "channels": 4, "progress": False}

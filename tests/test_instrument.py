@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage, special  # type: ignore[import-untyped]
 
 import napari_dip
-from napari_dip.instrument import CENTRES, plain_psf, reach_of, read_psf, read_voxel_size
+from napari_dip.plan.instrument import CENTRES, plain_psf, reach_of, read_psf, read_voxel_size
 
 
 def spot(shape: tuple[int, ...], at: tuple[float, ...], sigma: float = 1.2) -> np.ndarray:

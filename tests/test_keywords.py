@@ -14,11 +14,12 @@ import pytest
 import tqdm.auto
 
 import napari_dip
-from napari_dip import Result, Settings, keywords, restore_blocks, terminal, trust
+from napari_dip import Result, Settings, restore_blocks, terminal, trust
 from napari_dip.core.noise.model import Noise
 from napari_dip.io.ngff import Calibration
-from napari_dip.request import AXES, arguments
-from napari_dip.settings import knobs
+from napari_dip.plan import keywords
+from napari_dip.plan.request import AXES, arguments
+from napari_dip.tables.settings import knobs
 from tests.bad_inputs import QUICK, dot, plain
 
 KNOWN = {"Noise": Noise, "Result": Result, "Calibration": Calibration}

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_dip import cli, lab
+from napari_dip import lab
+from napari_dip.command import cli
 from napari_dip.io import files
-from napari_dip.settings import settings_for
+from napari_dip.tables.settings import settings_for
 from napari_dip.trust import psnr
 from tests.core.tiny import picture
 

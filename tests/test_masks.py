@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from scipy import ndimage  # type: ignore[import-untyped]
 
-from napari_dip.cli import main
-from napari_dip.greys import read_greys
-from napari_dip.inputs import read_slices
+from napari_dip.command.cli import main
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
+from napari_dip.plan.greys import read_greys
+from napari_dip.plan.inputs import read_slices
 
 HOLES = np.zeros((64, 64), bool)
 HOLES[10:20, 12:22] = HOLES[40:50, 30:40] = True

@@ -10,8 +10,8 @@ import pytest
 
 from napari_dip import denoise
 from napari_dip.core.noise.model import Noise
-from napari_dip.method import auto_preset
-from napari_dip.plan import settings_here
+from napari_dip.plan.plan import settings_here
+from napari_dip.tables.method import auto_preset
 
 WHITE = Noise(gain=0, offset=0, read_noise=10, sigma=10)
 SHARED = replace(WHITE, correlation=0.6)

@@ -16,7 +16,7 @@ import yaozarrs
 import zarr
 
 from napari_dip import restore_blocks
-from napari_dip.cli import DONE, FAILED, main
+from napari_dip.command.cli import DONE, FAILED, main
 from napari_dip.io.arrays import open_source
 from napari_dip.io.ngff import Calibration
 from tests.bad_inputs import QUICK

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_dip import Settings, denoise, enhance, estimate, inpaint, restore_blocks
-from napari_dip.parts import OwnPart
+from napari_dip.tables.parts import OwnPart
 from tests.core.tiny import noisy, picture
 
 QUICK: dict[str, Any] = {"preset": "denoise-small", "iterations": 3, "runs": 1, "progress": False, "device": "cpu"}

@@ -25,13 +25,15 @@ from torch import nn
 
 import napari_dip
 from benchmarks import __main__ as benchmarks
-from napari_dip import cli, options, restore, trust
+from napari_dip import trust
+from napari_dip.command import cli, options
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
-from napari_dip.parts import OwnPart
-from napari_dip.run import Run
-from napari_dip.settings import PRESETS
-from napari_dip.tasks import TASKS
+from napari_dip.run import restore
+from napari_dip.run.run import Run
+from napari_dip.tables.parts import OwnPart
+from napari_dip.tables.settings import PRESETS
+from napari_dip.tables.tasks import TASKS
 from tests.core.tiny import noisy
 
 ROOT = Path(__file__).parent.parent

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_dip import cli, lab
+from napari_dip import lab
+from napari_dip.command import cli
 from napari_dip.io import files
-from napari_dip.knobs import GENERATORS
+from napari_dip.tables.knobs import GENERATORS
 
 SMALL: dict[str, Any] = {"channels": 4}
 

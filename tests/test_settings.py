@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_dip import presets
 from napari_dip.core.noise.model import Noise
 from napari_dip.io import files
 from napari_dip.io.picture import make_picture
-from napari_dip.knobs import Knob, SelfGuided, own
-from napari_dip.plan import chosen
-from napari_dip.settings import PRESETS, Settings, check_names, knobs, presets_for, settings_for
-from napari_dip.tasks import TASKS
+from napari_dip.plan.plan import chosen
+from napari_dip.tables import presets
+from napari_dip.tables.knobs import Knob, SelfGuided, own
+from napari_dip.tables.settings import PRESETS, Settings, check_names, knobs, presets_for, settings_for
+from napari_dip.tables.tasks import TASKS
 
 KNOBS = knobs()
 NUMBERS = {name: knob for name, knob in KNOBS.items() if knob.kind in ("int", "ints", "float")}

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import napari_dip
-from napari_dip import several
-from napari_dip.cli import main
+from napari_dip.command import several
+from napari_dip.command.cli import main
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
-from napari_dip.settings import PRESETS
+from napari_dip.tables.settings import PRESETS
 from tests.test_cli import QUICK
 
 Values = np.ndarray[Any, Any]

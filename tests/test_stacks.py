@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from napari_dip import Result, denoise, iterate
 from napari_dip.core.methods import coverage, prior, selfguided
-from napari_dip.loop import room
+from napari_dip.run.loop import room
 from tests.bad_inputs import QUICK
 from tests.core.tiny import comparisons, picture, psnr
 

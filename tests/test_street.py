@@ -11,7 +11,7 @@ import pytest
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import napari_dip
-from napari_dip.settings import Settings
+from napari_dip.tables.settings import Settings
 from tests.core.tiny import noisy
 
 FRAMES = 8  # at the most

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import napari_dip
-from napari_dip.request import Request, arguments, arguments_of, read_instrument
-from napari_dip.settings import PRESETS, knobs
-from napari_dip.tasks import TASKS, Task
+from napari_dip.plan.request import Request, arguments, arguments_of, read_instrument
+from napari_dip.tables.settings import PRESETS, knobs
+from napari_dip.tables.tasks import TASKS, Task
 from tests.bad_inputs import QUICK, plain
 
 PACKAGE = Path(napari_dip.__file__).parent

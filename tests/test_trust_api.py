@@ -13,11 +13,12 @@ import zarr
 from scipy import ndimage
 
 import napari_dip
-from napari_dip import Result, Settings, denoise, doubts, inpaint, iterate, superresolve, target, trust
+from napari_dip import Result, Settings, denoise, inpaint, iterate, superresolve, trust
 from napari_dip.core.judge.residual import residual_verdict
 from napari_dip.core.methods import coverage
 from napari_dip.core.noise.model import Noise
-from napari_dip.inputs import read_slices
+from napari_dip.plan.inputs import read_slices
+from napari_dip.run import doubts, target
 from tests.bad_inputs import QUICK
 
 SMALL = {**QUICK, "iterations": 4, "seed": 3}

@@ -12,7 +12,7 @@ import tifffile
 import zarr
 
 from napari_dip import denoise
-from napari_dip.cli import DONE, FAILED, main
+from napari_dip.command.cli import DONE, FAILED, main
 from napari_dip.io import files
 from tests.bad_inputs import QUICK
 from tests.blocks.test_large import stack

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from napari_dip.core.noise.model import Noise
     from napari_dip.core.noise.pixels import find_bad_pixels
     from napari_dip.core.result import Progress, Result
-    from napari_dip.cost import Cost, estimate
-    from napari_dip.restore import Run, deblock, deconvolve, denoise, enhance, inpaint, iterate, superresolve
-    from napari_dip.settings import PRESETS, Settings
+    from napari_dip.plan.cost import Cost, estimate
+    from napari_dip.run.restore import Run, deblock, deconvolve, denoise, enhance, inpaint, iterate, superresolve
+    from napari_dip.tables.settings import PRESETS, Settings
     from napari_dip.trust import estimate_noise
 
 _FROM = {
-    "settings": ("PRESETS", "Settings"),
-    "restore": (
+    "tables.settings": ("PRESETS", "Settings"),
+    "run.restore": (
         "Progress",
         "Result",
         "Run",
@@ -40,7 +40,7 @@ _FROM = {
         "superresolve",
     ),
     "blocks.restore": ("iterate_blocks", "restore_blocks"),
-    "cost": ("Cost", "estimate"),
+    "plan.cost": ("Cost", "estimate"),
     "blocks.cost": ("BlocksCost", "estimate_blocks"),
     "trust": ("Noise", "estimate_noise", "find_bad_pixels"),
 }

@@ -23,7 +23,7 @@ def _abort(*_: object) -> None:
 
 
 def _run() -> int:
-    from napari_dip.cli import main
+    from napari_dip.command.cli import main
 
     return main()
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_dip.request import arguments
-from napari_dip.settings import Settings, knobs_of
+from napari_dip.plan.request import arguments
+from napari_dip.tables.settings import Settings, knobs_of
 
 _ORDINARY = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".npy", ".lsm", ".zarr")
 
@@ -118,7 +118,7 @@ class Again:
             *["import numpy as np"] * bool(self.mask),
             "import napari_dip",
             "from napari_dip import pictures",
-            "from napari_dip.record import fingerprint",
+            "from napari_dip.tables.record import fingerprint",
             "",
             *self._to_do(),
             f"image = {read}",

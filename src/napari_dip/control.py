@@ -14,16 +14,16 @@ from napari_dip.core.judge.control import Invention, invented, noise_only_observ
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.result import Progress, Result
-from napari_dip.cost import fitted
-from napari_dip.inputs import read_slices
-from napari_dip.instrument import read_psf
 from napari_dip.io.arrays import read_known
-from napari_dip.parts import OwnPart
-from napari_dip.record import fingerprint
-from napari_dip.request import arguments
-from napari_dip.restore import iterate
-from napari_dip.run import Run
-from napari_dip.tasks import TASKS
+from napari_dip.plan.cost import fitted
+from napari_dip.plan.inputs import read_slices
+from napari_dip.plan.instrument import read_psf
+from napari_dip.plan.request import arguments
+from napari_dip.run.restore import iterate
+from napari_dip.run.run import Run
+from napari_dip.tables.parts import OwnPart
+from napari_dip.tables.record import fingerprint
+from napari_dip.tables.tasks import TASKS
 from napari_dip.terminal import script_bar
 
 if TYPE_CHECKING:

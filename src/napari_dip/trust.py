@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip import doubts
 from napari_dip.control import NO_RESULT, Control, iterate_noise_control, noise_control
 from napari_dip.core.judge import metrics
 from napari_dip.core.judge.frc import FourierCorrelation, fourier_correlation
@@ -23,11 +22,12 @@ from napari_dip.core.judge.residual import Verdict
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.noise.pixels import find_bad_pixels
 from napari_dip.core.result import Result
-from napari_dip.defects import without_lines, without_padding
-from napari_dip.inputs import read_part, read_slices
 from napari_dip.io.arrays import open_source
-from napari_dip.noises import noise_of
-from napari_dip.tasks import removes_noise
+from napari_dip.plan.defects import without_lines, without_padding
+from napari_dip.plan.inputs import read_part, read_slices
+from napari_dip.plan.noises import noise_of
+from napari_dip.run import doubts
+from napari_dip.tables.tasks import removes_noise
 
 __all__ = [
     "Control",

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.benchmark import Measurement, Timer
 
 from napari_dip.core.generators import make_generator
-from napari_dip.knobs import Prior
+from napari_dip.tables.knobs import Prior
 
 pytest.importorskip("benchmarks", reason="needs a checkout")
 

@@ -10,7 +10,7 @@ import pytest
 
 from napari_dip import BlocksCost, Cost, Settings, estimate, estimate_blocks, iterate_blocks, restore_blocks
 from napari_dip.blocks.record import noise_from
-from napari_dip.cli import DONE, main
+from napari_dip.command.cli import DONE, main
 from napari_dip.core.cost import code_to_load, memory_of_noise
 from napari_dip.core.intensity import Scaling
 from napari_dip.io.arrays import Part

@@ -20,7 +20,7 @@ from napari_dip import estimate_blocks, iterate_blocks, restore_blocks
 from napari_dip.blocks import cluster as clusters
 from napari_dip.blocks.cluster import active_client
 from napari_dip.blocks.ledger import Ledger
-from napari_dip.cli import DONE, FAILED, main
+from napari_dip.command.cli import DONE, FAILED, main
 from tests.bad_inputs import QUICK
 from tests.blocks.test_large import finish, saved, stack
 from tests.test_blockwise import TINY
@@ -121,7 +121,7 @@ ALONE = """
 import json, sys
 from distributed import Client
 from napari_dip import restore_blocks
-from napari_dip.cli import main
+from napari_dip.command.cli import main
 address, source, knobs, words, *targets = sys.argv[1:]
 assert main(["denoise", source, targets[0], "--scheduler", address, *json.loads(words)]) == 0
 with Client(address, set_as_default=False) as client:

@@ -14,7 +14,7 @@ import zarr
 
 from napari_dip import iterate_blocks, restore_blocks
 from napari_dip.blocks import blocks
-from napari_dip.cli import DONE, FAILED, main
+from napari_dip.command.cli import DONE, FAILED, main
 from napari_dip.io import files
 from napari_dip.io.disk import DiskFull
 from napari_dip.io.picture import make_picture

@@ -29,12 +29,12 @@ from napari_dip.blocks.ledger import KEY, Ledger
 from napari_dip.blocks.record import AnotherRun
 from napari_dip.blocks.restore import BlockProgress, Restored
 from napari_dip.core.tiling import Tiling, seed_at
-from napari_dip.fits import Unfitted
 from napari_dip.io.arrays import open_source
 from napari_dip.io.ngff import Calibration
-from napari_dip.plan import Plan
-from napari_dip.request import read_request
-from napari_dip.settings import settings_for
+from napari_dip.plan.plan import Plan
+from napari_dip.plan.request import read_request
+from napari_dip.run.fits import Unfitted
+from napari_dip.tables.settings import settings_for
 from napari_dip.trust import noise_control
 from tests.bad_inputs import QUICK
 from tests.core.tiny import noisy
@@ -210,7 +210,7 @@ def test_a_block_without_a_verdict_is_kept(tmp_path: Path, monkeypatch: pytest.M
     def none(*_: Any) -> Any:
         raise RuntimeError("on purpose")
 
-    monkeypatch.setattr("napari_dip.doubts.judge", none)
+    monkeypatch.setattr("napari_dip.run.doubts.judge", none)
     restored = restore_blocks("denoise", stack(20, 24), tmp_path / "out.zarr", **PRIOR)
     assert restored.complete
     assert (restored.record["blocks"], restored.record["residuals_judged"]) == (1, 0)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from napari_dip.core.codes import fourier_features, make_code, mesh
-from napari_dip.knobs import Prior
+from napari_dip.tables.knobs import Prior
 from tests.core.tiny import problem, run, tiny
 
 SHAPES = [(8, 9), (5, 6, 7), (1, 12)]

@@ -20,7 +20,7 @@ from napari_dip.core.methods.prior import PriorFitter
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Compose, Downsample, Mask
 from napari_dip.core.problem import Problem
-from napari_dip.settings import PRESETS, Settings
+from napari_dip.tables.settings import PRESETS, Settings
 from tests.core.tiny import finish, iterate, noisy, not_finite_in_step, picture, psnr, run, tiny
 
 pytestmark = pytest.mark.cuda

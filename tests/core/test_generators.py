@@ -13,9 +13,9 @@ from napari_dip import iterate
 from napari_dip.core.forward import passed
 from napari_dip.core.generators import GENERATORS, fresh_generator
 from napari_dip.core.methods.prior import PriorFitter
-from napari_dip.knobs import GENERATORS as NAMED
-from napari_dip.knobs import Prior
-from napari_dip.settings import PRESETS, Settings
+from napari_dip.tables.knobs import GENERATORS as NAMED
+from napari_dip.tables.knobs import Prior
+from napari_dip.tables.settings import PRESETS, Settings
 from tests.core.test_solve import equal, state_of
 from tests.core.tiny import noisy, picture, problem, run
 

@@ -21,7 +21,7 @@ from napari_dip.core.operators import Compose, Downsample, Mask
 from napari_dip.core.problem import Problem
 from napari_dip.core.result import Result
 from napari_dip.core.state import State
-from napari_dip.settings import PRESETS, Settings
+from napari_dip.tables.settings import PRESETS, Settings
 from tests.core.tape import Refusing, Taping
 from tests.core.test_solve import equal, state_of
 from tests.core.tiny import noisy, not_finite_in_step, problem, run, tiny

@@ -14,7 +14,7 @@ from torch import Tensor
 from napari_dip.core.generators import draw_weights, make_generator
 from napari_dip.core.generators.hourglass import Hourglass
 from napari_dip.core.generators.layers import ACTIVATIONS, crop, halvings
-from napari_dip.settings import Settings, knobs
+from napari_dip.tables.settings import Settings, knobs
 from tests.core.tiny import tiny
 
 SHAPES = [(1, 1000), (7, 7), (3, 3), (33, 17), (1, 1), (2, 5), (64, 65), (5, 33, 20), (1, 9, 9), (1, 1, 1), (3, 3, 3)]

@@ -25,7 +25,7 @@ from napari_dip.core.result import Result
 from napari_dip.core.setup import Setup, left_open
 from napari_dip.core.solve import Restoration
 from napari_dip.core.state import SAVING
-from napari_dip.settings import Settings
+from napari_dip.tables.settings import Settings
 from tests.core.tiny import TINY, comparisons, finish, guided, iterate, noisy, picture, problem, run, setup_of, tiny
 
 Fails = Callable[[Fitter], bool]

@@ -18,7 +18,7 @@ from napari_dip.core.methods.prior import PriorFitter
 from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.core.operators import Blur
 from napari_dip.core.problem import Problem
-from napari_dip.settings import Settings
+from napari_dip.tables.settings import Settings
 from tests.core import pretended
 from tests.core.test_graph import PHOTONS, SHARED, WAYS, WHITE, case_of
 from tests.core.tiny import TINY, guided, holed, noisy, picture, problem, run, tiny

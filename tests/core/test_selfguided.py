@@ -23,7 +23,7 @@ from napari_dip.core.operators import Downsample, Identity
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.problem import Problem
 from napari_dip.core.state import SAVING
-from napari_dip.settings import PRESETS, Settings
+from napari_dip.tables.settings import PRESETS, Settings
 from tests.core.tiny import holed, iterate, noisy, picture, psnr, run
 
 WHITE = Noise(gain=0, offset=0, read_noise=0.1, sigma=0.1)

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_dip import Result, doubts, iterate, record, target
+from napari_dip import Result, iterate
 from napari_dip.core.attempt import Attempt
 from napari_dip.core.memory import OutOfMemory
 from napari_dip.core.methods.base import Fitter
 from napari_dip.core.problem import Problem
-from napari_dip.units import Units
+from napari_dip.plan.units import Units
+from napari_dip.run import doubts, target
+from napari_dip.tables import record
 from tests.core.shortage import shortage
 from tests.core.tiny import noisy
 

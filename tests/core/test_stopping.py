@@ -17,7 +17,7 @@ from napari_dip.core.problem import Problem
 from napari_dip.core.result import Result
 from napari_dip.core.state import State
 from napari_dip.core.stopping import RATIO, RATIO_GUESSED, RATIO_SHARED, HeldOut
-from napari_dip.settings import PRESETS
+from napari_dip.tables.settings import PRESETS
 from tests.core.tiny import holed, iterate, picture, problem, psnr, run, tiny
 
 WHITE = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)

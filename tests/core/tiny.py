@@ -19,7 +19,7 @@ from napari_dip.core.result import Progress, Result
 from napari_dip.core.setup import Setup
 from napari_dip.core.solve import Restoration
 from napari_dip.core.state import State
-from napari_dip.settings import PRESETS, Settings
+from napari_dip.tables.settings import PRESETS, Settings
 
 #: Knobs that make an iteration cost about 3 ms.
 TINY: dict[str, Any] = {

@@ -12,7 +12,7 @@ import pytest
 from napari._qt.qt_viewer import QtViewer
 from qtpy.QtWidgets import QWidget
 
-from napari_dip.plan import Plan
+from napari_dip.plan.plan import Plan
 from napari_dip.viewer import engine
 from napari_dip.viewer.job import Job
 from napari_dip.viewer.restoration import Forecast

@@ -10,7 +10,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_dip import Noise
-from napari_dip.tasks import TASKS
+from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer.form import SettingsForm
 from napari_dip.viewer.knobrows import AUTOMATIC
 from tests.viewer.docks import restored

@@ -10,8 +10,8 @@ import pytest
 from qtpy.QtCore import QObject
 
 from napari_dip.core.noise.model import Noise
-from napari_dip.settings import settings_for
-from napari_dip.tasks import TASKS
+from napari_dip.tables.settings import settings_for
+from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.form import SettingsForm
 from napari_dip.viewer.restoration import METADATA

@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 from napari_dip.blocks import blocks
-from napari_dip.settings import Settings
+from napari_dip.tables.settings import Settings
 from napari_dip.viewer import layers, masks, restore_layer
 from napari_dip.viewer.choice import ALL_SLICES, TOGETHER, VOLUME
 from napari_dip.viewer.job import Job

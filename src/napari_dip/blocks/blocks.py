@@ -17,12 +17,12 @@ from napari_dip.blocks.target import FIT, ZarrTarget
 from napari_dip.core.result import Progress
 from napari_dip.core.telling import quietly
 from napari_dip.core.tiling import seed_at
-from napari_dip.cost import fitted
-from napari_dip.fits import Fit, Unfitted
-from napari_dip.inputs import as_code
 from napari_dip.io.arrays import Part, Place, read_known
-from napari_dip.loop import Loop
-from napari_dip.plan import Plan
+from napari_dip.plan.cost import fitted
+from napari_dip.plan.inputs import as_code
+from napari_dip.plan.plan import Plan
+from napari_dip.run.fits import Fit, Unfitted
+from napari_dip.run.loop import Loop
 
 Array = npt.NDArray[Any]
 Parts = tuple[Any, ...]  # of source, mask and guide, where there are any

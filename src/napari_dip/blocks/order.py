@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from napari_dip import record
 from napari_dip.blocks.grid import Grid
 from napari_dip.core import device as devices
 from napari_dip.core.tiling import snug, tiles_of, tiling
-from napari_dip.inputs import Slices
 from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source, read_known
 from napari_dip.io.ngff import Calibration
-from napari_dip.parts import OwnPart, read_part
-from napari_dip.plan import Plan, check_guide, decide
-from napari_dip.request import Request, arguments, check_reach, read_instrument
-from napari_dip.settings import Settings, check_names, knobs
+from napari_dip.plan.inputs import Slices
+from napari_dip.plan.plan import Plan, check_guide, decide
+from napari_dip.plan.request import Request, arguments, check_reach, read_instrument
+from napari_dip.tables import record
+from napari_dip.tables.parts import OwnPart, read_part
+from napari_dip.tables.settings import Settings, check_names, knobs
 
 _OTHERWISE = {  # how blocks are told what other functions have a keyword for
     "axes": "the file of an OME-Zarr names its axes, calibration= those of a plain array, and leading_axes= says how "

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from napari_dip import record
 from napari_dip.blocks.ledger import KEY, Ledger
 from napari_dip.blocks.order import Order
 from napari_dip.core import device as devices
@@ -20,9 +19,10 @@ from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.reason import Choice
 from napari_dip.core.tiling import Tiling
-from napari_dip.inputs import read_range
-from napari_dip.plan import Plan
-from napari_dip.settings import Settings
+from napari_dip.plan.inputs import read_range
+from napari_dip.plan.plan import Plan
+from napari_dip.tables import record
+from napari_dip.tables.settings import Settings
 
 _FREE = ("threads", "at_once")  # knobs that another call may have otherwise and still go on
 _INSTRUMENT = ("kernel", "psf", "psf_centre", "voxel_size")  # arguments that a record keeps as they were said

@@ -19,8 +19,8 @@ from napari_dip.blocks.result import BlockProgress, Restored
 from napari_dip.blocks.run import BlockRun, Work
 from napari_dip.core.pauses import without_pauses
 from napari_dip.io.ngff import Calibration
-from napari_dip.keywords import BlockOptions, OfArray, with_knobs
-from napari_dip.settings import Settings
+from napari_dip.plan.keywords import BlockOptions, OfArray, with_knobs
+from napari_dip.tables.settings import Settings
 from napari_dip.terminal import script_bar
 
 __all__ = ["BlockProgress", "Restored", "iterate_blocks", "restore_blocks"]

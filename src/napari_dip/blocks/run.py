@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from napari_dip import record
 from napari_dip.blocks import result
 from napari_dip.blocks.blocks import Blocks
 from napari_dip.blocks.cluster import check_sendable, connected, once, outcomes
@@ -30,9 +29,10 @@ from napari_dip.blocks.target import FIT, ZarrTarget, check_array
 from napari_dip.core.reason import End, Reason
 from napari_dip.core.result import Progress
 from napari_dip.core.telling import quiet, quietly
-from napari_dip.fits import Extras
 from napari_dip.io.arrays import Part
 from napari_dip.io.disk import DiskFull, full, is_full
+from napari_dip.run.fits import Extras
+from napari_dip.tables import record
 
 Work = Generator[BlockProgress, None, Restored]
 

@@ -25,12 +25,12 @@ from napari_dip.core.pieces import States
 from napari_dip.core.reason import Reason
 from napari_dip.core.result import Result
 from napari_dip.core.state import OUT_OF_MEMORY
-from napari_dip.fits import Extras, Fit, Unfitted
-from napari_dip.inputs import Slices
 from napari_dip.io.arrays import Source
 from napari_dip.io.ngff import Calibration, besides, merged
 from napari_dip.io.omezarr import VERSIONS, chunks_of, coarser, create_level, pyramid
-from napari_dip.plan import Plan
+from napari_dip.plan.inputs import Slices
+from napari_dip.plan.plan import Plan
+from napari_dip.run.fits import Extras, Fit, Unfitted
 
 Array = npt.NDArray[Any]
 FIT = "fit"  # the first step

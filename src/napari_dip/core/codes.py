@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_dip.knobs import Prior
+from napari_dip.tables.knobs import Prior
 
 Shape = tuple[int, ...]
 NO_GUIDE = "code='guide' needs a guide image: give guide=, or choose another code"

@@ -21,7 +21,7 @@ from napari_dip.core.noise.model import Noise
 from napari_dip.core.pace import rates_of
 from napari_dip.core.state import STATES_AT_MOST
 from napari_dip.core.tiling import tiles_of
-from napari_dip.settings import Settings
+from napari_dip.tables.settings import Settings
 
 
 @dataclass(frozen=True)

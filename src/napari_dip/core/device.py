@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 
-from napari_dip.knobs import FitKnobs
+from napari_dip.tables.knobs import FitKnobs
 
 Made = TypeVar("Made")
 #: Held while a CUDA graph is recorded, and by what would break the recording. Reentrant, as a recording begins with a

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from napari_dip.core.forward import Pass, Work
-from napari_dip.knobs import Method
+from napari_dip.tables.knobs import Method
 
 # Measured (python -m benchmarks memory): torch 2.13 on processors with glibc.
 _TWICE = {2: 0.85, 3: 0.9}  # factor on the peak where activations are recomputed

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from napari_dip.core.generators import make_generator
-from napari_dip.knobs import Prior, SelfGuided
-from napari_dip.parts import OwnPart
+from napari_dip.tables.knobs import Prior, SelfGuided
+from napari_dip.tables.parts import OwnPart
 
 Shape = tuple[int, ...]
 Size = tuple[float, ...]

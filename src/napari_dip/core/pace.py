@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from napari_dip.core import pages
 from napari_dip.core.forward import OF_PRIOR, Work, passed
 from napari_dip.core.generators import fresh_generator
-from napari_dip.knobs import Prior
+from napari_dip.tables.knobs import Prior
 
 #: Seconds that no machine exceeds.
 SLOWEST = np.array([5e-4, 2e-9, 1e-10])

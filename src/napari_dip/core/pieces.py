@@ -23,7 +23,7 @@ from napari_dip.core.setup import Setup
 from napari_dip.core.state import FAILED, Curve, Event, Outcome, State, in_words, keepable
 from napari_dip.core.telling import warn
 from napari_dip.core.tiling import Tiling, seed_at, tiles_of
-from napari_dip.settings import Settings
+from napari_dip.tables.settings import Settings
 
 States = tuple[State | None, ...]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Mask, Operator
-from napari_dip.parts import OwnPart
+from napari_dip.tables.parts import OwnPart
 
 
 @dataclass(frozen=True, kw_only=True)

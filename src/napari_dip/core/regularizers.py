@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from napari_dip.parts import OwnPart
+from napari_dip.tables.parts import OwnPart
 
 
 def none(image: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from napari_dip.core.judge.residual import Verdict
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.reason import Choice, End
 from napari_dip.core.state import NO_STATE, SAVING, SLOWER, Curve, Event, Image, State
-from napari_dip.settings import Settings
+from napari_dip.tables.settings import Settings
 
 
 @dataclass(frozen=True)

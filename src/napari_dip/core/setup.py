@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from napari_dip.core import device as devices
 from napari_dip.core.device import Device
 from napari_dip.core.tiling import tiles_of
-from napari_dip.settings import Settings
+from napari_dip.tables.settings import Settings
 
 LEAST = 128  # pixels of the result along the smallest tiles that are chosen for want of memory
 

@@ -24,7 +24,7 @@ from napari_dip.core.operators import Compose, Mask
 from napari_dip.core.problem import Problem
 from napari_dip.core.reason import Choice
 from napari_dip.core.state import Curve, Mark
-from napari_dip.knobs import Method
+from napari_dip.tables.knobs import Method
 
 # Residual over noise: the mean square of the one over the variance of the other.
 RATIO = 0.95  # to stop at: the running average lags behind the iterate, which has fitted some noise by then

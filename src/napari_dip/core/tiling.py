@@ -15,7 +15,7 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.settings import Settings
+from napari_dip.tables.settings import Settings
 
 Place = tuple[slice, ...]
 

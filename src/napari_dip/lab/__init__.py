@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from napari_dip.experiments import EXPERIMENTS, QUESTIONS, TARGETS, Experiment
 from napari_dip.lab.ablation import Ablation, ablation, iterate_ablation
 from napari_dip.lab.experiments import begin, duration
 from napari_dip.lab.explicit import EXPLICIT, Explicit, explicit, iterate_explicit
@@ -14,6 +13,7 @@ from napari_dip.lab.prior_samples import samples, self_similarity
 from napari_dip.lab.sought import Preimage, Sought
 from napari_dip.lab.textures import TEXTURES, texture, texture_network
 from napari_dip.lab.trajectory import Trajectory, iterate_trajectory, trajectory
+from napari_dip.tables.experiments import EXPERIMENTS, QUESTIONS, TARGETS, Experiment
 
 __all__ = [
     "EXPERIMENTS",

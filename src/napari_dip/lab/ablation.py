@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip import tasks
-from napari_dip.experiments import QUESTIONS
 from napari_dip.lab.iterates import TASKS, Array, Outcome, Step, Steps, draw, every, iterates, like, scaled, to_the_end
-from napari_dip.settings import knobs as known_knobs
+from napari_dip.tables import tasks
+from napari_dip.tables.experiments import QUESTIONS
+from napari_dip.tables.settings import knobs as known_knobs
 from napari_dip.trust import peak_of, psnr
 
 HELD_OUT = 0.1  # share of the known pixels by which values are compared where there is no truth

@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from napari_dip.cost import estimate, in_time
-from napari_dip.experiments import row_of
 from napari_dip.lab.ablation import iterate_ablation
 from napari_dip.lab.explicit import iterate_explicit
 from napari_dip.lab.held_out import iterate_held_out
 from napari_dip.lab.impedance import iterate_impedance
 from napari_dip.lab.trajectory import iterate_trajectory
+from napari_dip.plan.cost import estimate, in_time
+from napari_dip.tables.experiments import row_of
 
 #: Name -> function that goes step by step.
 _STEPS: dict[str, Callable[..., Any]] = {

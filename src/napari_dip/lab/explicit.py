@@ -11,8 +11,8 @@ import numpy.typing as npt
 from scipy import fft  # type: ignore[import-untyped]
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 
-from napari_dip.experiments import WEIGHTS
 from napari_dip.lab.iterates import Array, Outcome, Step, Steps, draw, every, iterates, like, scaled, to_the_end
+from napari_dip.tables.experiments import WEIGHTS
 from napari_dip.trust import peak_of, psnr
 
 _LEVELS = 3  # scales of the wavelets

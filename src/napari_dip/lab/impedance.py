@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.experiments import TARGETS
-from napari_dip.knobs import GENERATORS as _NAMED
 from napari_dip.lab.iterates import Array, Outcome, draw, every, iterates, scaled, to_the_end
+from napari_dip.tables.experiments import TARGETS
+from napari_dip.tables.knobs import GENERATORS as _NAMED
 from napari_dip.trust import psnr
 
 #: Generators by name: those that are compared by default.

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.telling import quietly
-from napari_dip.restore import iterate
+from napari_dip.run.restore import iterate
 from napari_dip.terminal import script_bar
 
 Array = npt.NDArray[np.float64]

@@ -17,9 +17,9 @@ from napari_dip.core.problem import Problem
 from napari_dip.core.result import Result
 from napari_dip.core.setup import Setup
 from napari_dip.core.solve import Restoration
-from napari_dip.knobs import Prior
 from napari_dip.lab.iterates import Array, Outcome, Step, Steps, every
-from napari_dip.settings import Settings, settings_for
+from napari_dip.tables.knobs import Prior
+from napari_dip.tables.settings import Settings, settings_for
 
 #: Knobs of both ways to seek, unless others are said.
 _KNOBS: dict[str, Any] = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_dip.tasks import removes_noise
+from napari_dip.tables.tasks import removes_noise
 
 if TYPE_CHECKING:
     from napari_dip import Progress, Result

@@ -16,7 +16,7 @@ from napari.layers import Image, Labels, Shapes
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_dip.tasks import TASKS
+from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import guides, layers, masks, regions
 from napari_dip.viewer.arguments import Camera, known_of, said_by
 from napari_dip.viewer.background import Background

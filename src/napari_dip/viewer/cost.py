@@ -11,7 +11,7 @@ from napari_dip.viewer.restoration import Asked, Forecast
 from napari_dip.viewer.rows import Text, tip
 
 if TYPE_CHECKING:
-    from napari_dip.settings import Settings
+    from napari_dip.tables.settings import Settings
 
 _DELAY = 400  # ms: while a number is typed nothing is estimated
 _PENDING = "Takes ..."  # so that nothing moves when the figures come

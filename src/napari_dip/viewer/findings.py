@@ -10,7 +10,7 @@ import pint
 from scipy import ndimage  # type: ignore[import-untyped]
 
 import napari_dip
-from napari_dip.tasks import TASKS
+from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import blockfindings, detail
 from napari_dip.viewer.layers import Geometry
 from napari_dip.viewer.maps import (
@@ -33,7 +33,7 @@ from napari_dip.viewer.stream import Stream
 if TYPE_CHECKING:
     from napari_dip import Progress, Result
     from napari_dip.blocks.restore import BlockProgress
-    from napari_dip.restore import Run
+    from napari_dip.run.restore import Run
 
 Look = Callable[[Any, Any, Wanted], Findings]
 

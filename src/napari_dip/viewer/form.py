@@ -15,10 +15,10 @@ from magicgui.widgets import ComboBox
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from napari_dip.knobs import RunKnobs
-from napari_dip.presets import at_quality, qualities_of
-from napari_dip.settings import PRESETS, Settings, knobs, knobs_of, presets_for, settings_for
-from napari_dip.tasks import TASKS
+from napari_dip.tables.knobs import RunKnobs
+from napari_dip.tables.presets import at_quality, qualities_of
+from napari_dip.tables.settings import PRESETS, Settings, knobs, knobs_of, presets_for, settings_for
+from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import engine
 from napari_dip.viewer.knobrows import AUTOMATIC, KnobRows, from_text, knob_row, name_item, offer, to_row
 from napari_dip.viewer.rows import Rows, Section, tip
@@ -148,7 +148,7 @@ class SettingsForm(QWidget):
             return f"The preset {self._rows['preset'].value} says how."
         if not engine.loaded():
             return ""
-        from napari_dip.plan import why_here
+        from napari_dip.plan.plan import why_here
 
         return f"It is {self.method}, because {why_here(self._task, **self._known, **self._chosen())}."
 
@@ -230,7 +230,7 @@ class SettingsForm(QWidget):
         if not engine.loaded():
             on_cpu = chosen.get("device", "auto") in ("auto", "cpu")
             return settings_for(self._task, on_cpu=on_cpu, **self._known, **chosen)
-        from napari_dip.plan import settings_here
+        from napari_dip.plan.plan import settings_here
 
         return settings_here(self._task, **self._known, **chosen)
 

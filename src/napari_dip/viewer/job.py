@@ -155,7 +155,7 @@ class Job(QObject):
     def _consume(self) -> Any:
         engine.load()
         from napari_dip import Progress
-        from napari_dip.plan import Plan
+        from napari_dip.plan.plan import Plan
 
         steps = self._steps(self._should_stop)
         while True:

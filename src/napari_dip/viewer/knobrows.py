@@ -9,8 +9,8 @@ from magicgui.widgets import create_widget
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QWidget
 
-from napari_dip.knobs import Knob
-from napari_dip.settings import presets_for
+from napari_dip.tables.knobs import Knob
+from napari_dip.tables.settings import presets_for
 from napari_dip.viewer.rows import Rows, tip
 
 AUTOMATIC = "automatic"

@@ -17,8 +17,8 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QFontDatabase
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QProgressBar, QScrollArea, QVBoxLayout, QWidget
 
-from napari_dip.experiments import EXPERIMENTS, QUESTIONS
-from napari_dip.knobs import GENERATORS
+from napari_dip.tables.experiments import EXPERIMENTS, QUESTIONS
+from napari_dip.tables.knobs import GENERATORS
 from napari_dip.viewer import layers
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.connections import connect_for_life

@@ -12,7 +12,7 @@ import pint
 from napari.layers import Image
 from napari.utils.transforms import Affine
 
-from napari_dip.inputs import read_part
+from napari_dip.plan.inputs import read_part
 
 ALL = "all"  # every slice of the leading axes
 TOGETHER = "together"  # the same, by one generator

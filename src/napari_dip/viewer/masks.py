@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Labels, Shapes
 
-from napari_dip.greys import read_greys
+from napari_dip.plan.greys import read_greys
 from napari_dip.viewer.layers import Selection, Source, in_layer_units, in_pixels_of, kind
 from napari_dip.viewer.regions import marks_of
 

@@ -113,8 +113,8 @@ def _estimate(
 
     Where nothing is to be restored, a sentence that says so.
     """
-    from napari_dip.plan import depth_of
-    from napari_dip.request import read_request
+    from napari_dip.plan.plan import depth_of
+    from napari_dip.plan.request import read_request
     from napari_dip.trust import estimate_noise, left_out  # imports torch: seconds
 
     source, filling = read(), holes is not None

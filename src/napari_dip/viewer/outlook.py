@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_dip.tasks import TASKS
+from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import engine
 
 if TYPE_CHECKING:
     from napari_dip import Noise
-    from napari_dip.plan import Plan
+    from napari_dip.plan.plan import Plan
 
 LOADING = " torch is being loaded; Run waits for it."
 _HOW = {
@@ -73,8 +73,8 @@ def before(inputs: Any, form: Any, asked: Any, waiting: bool) -> Outlook:
     inputs.check()
     if not engine.loaded():
         return Outlook(f"{what}.{LOADING}", ready=True)
-    from napari_dip.cost import iterations_at_most
     from napari_dip.machine import choose
+    from napari_dip.plan.cost import iterations_at_most
 
     destination, device = asked.destination(), choose(settings.device)
     source = asked.source
@@ -89,7 +89,7 @@ def before(inputs: Any, form: Any, asked: Any, waiting: bool) -> Outlook:
 
 def of_plan(plan: Plan, what: str) -> Outlook:
     """Outlook on a run that is under way, by its plan."""
-    from napari_dip.cost import iterations_at_most
+    from napari_dip.plan.cost import iterations_at_most
 
     most = iterations_at_most(plan.settings, plan.slices.values.shape[2:], plan.request.voxel_size)
     sentence = f"{what}: {work(plan.settings, most)}, on {computer(plan.settings)}."

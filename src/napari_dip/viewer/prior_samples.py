@@ -9,7 +9,7 @@ import numpy as np
 from magicgui.widgets import ComboBox, SpinBox
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_dip.knobs import GENERATORS
+from napari_dip.tables.knobs import GENERATORS
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.controls import button
 from napari_dip.viewer.restoration import METADATA

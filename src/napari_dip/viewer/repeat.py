@@ -8,7 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QApplication, QMenu, QPushButton
 
 from napari_dip.again import Again, file_for
-from napari_dip.record import fingerprint
+from napari_dip.tables.record import fingerprint
 from napari_dip.viewer.layers import ALL, TOGETHER
 from napari_dip.viewer.opening import file_of
 from napari_dip.viewer.restoration import Restoration

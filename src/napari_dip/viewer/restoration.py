@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 import napari_dip
-from napari_dip.record import fingerprint
-from napari_dip.request import unrecorded
-from napari_dip.tasks import TASKS
+from napari_dip.plan.request import unrecorded
+from napari_dip.tables.record import fingerprint
+from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import account, layers
 from napari_dip.viewer.layers import Geometry, Source
 from napari_dip.viewer.noise import known_in, level_of
@@ -23,9 +23,9 @@ from napari_dip.viewer.preferences import preference
 
 if TYPE_CHECKING:
     from napari_dip import Noise, Progress, Result
-    from napari_dip.plan import Plan
-    from napari_dip.restore import Run
-    from napari_dip.settings import Settings
+    from napari_dip.plan.plan import Plan
+    from napari_dip.run.restore import Run
+    from napari_dip.tables.settings import Settings
     from napari_dip.trust import Control
 
     Watch = Callable[[Run], Iterable[Progress]]
@@ -119,7 +119,7 @@ class Asked:
 
     def forecast(self, settings: Settings) -> Forecast:
         """Memory and time of the run with these settings; reads no pixel."""
-        from napari_dip.cost import estimate  # imports torch: seconds
+        from napari_dip.plan.cost import estimate  # imports torch: seconds
 
         source, axes = self.source, len(self.source.shape)
         cost = estimate(
@@ -136,8 +136,8 @@ class Asked:
 
     def told(self, cost: Any, settings: Settings, each: str = "", what: str = "") -> Forecast:
         """A cost in a sentence, with what would be faster where it is long."""
-        from napari_dip.cost import LONG, sentence
         from napari_dip.machine import choose, free
+        from napari_dip.plan.cost import LONG, sentence
 
         less = self._faster(settings) if LONGER < cost.seconds <= LONG else ""
         short = not each and cost.memory > free(choose(settings.device).name)
@@ -197,7 +197,7 @@ class Restoration(Asked):
 
     def start(self, should_stop: Callable[[], bool], interval: float, snapshot_every: int = 0) -> Run:
         """Check the arguments and make the run."""
-        from napari_dip.restore import iterate  # imports torch: seconds
+        from napari_dip.run.restore import iterate  # imports torch: seconds
 
         knobs = self.knobs_here
         if self.source.rgb and np.issubdtype(self.source.image.dtype, np.integer):

@@ -10,7 +10,7 @@ from napari.layers import Image
 from napari.utils import progress as activity
 from qtpy.QtCore import QEventLoop
 
-from napari_dip.request import arguments, read_instrument, with_defaults
+from napari_dip.plan.request import arguments, read_instrument, with_defaults
 from napari_dip.viewer import engine, findings, guides, layers, masks
 from napari_dip.viewer.account import has_other_last, share
 from napari_dip.viewer.job import INTERVAL, Job, Outcome

@@ -8,8 +8,8 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
-from napari_dip import record
-from napari_dip.settings import Settings
+from napari_dip.tables import record
+from napari_dip.tables.settings import Settings
 from napari_dip.viewer.controls import button
 from napari_dip.viewer.form import SettingsForm
 from napari_dip.viewer.restoration import METADATA

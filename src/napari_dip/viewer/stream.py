@@ -17,7 +17,7 @@ import zarr
 
 import napari_dip
 from napari_dip.blocks.ledger import Ledger
-from napari_dip.tasks import TASKS
+from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import account, layers
 from napari_dip.viewer.layers import Geometry, Selection
 from napari_dip.viewer.opening import file_of
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari_dip import Progress
     from napari_dip.blocks.cost import BlocksCost
     from napari_dip.blocks.restore import BlockProgress, Restored
-    from napari_dip.settings import Settings
+    from napari_dip.tables.settings import Settings
     from napari_dip.trust import Control
     from napari_dip.viewer.restoration import Watch
 

@@ -16,7 +16,7 @@ from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
-from napari_dip.tasks import TASKS
+from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import account, detail, engine, findings, layers, outlook
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.choice import Inputs
@@ -44,7 +44,7 @@ from napari_dip.viewer.trust import TrustPanel
 
 if TYPE_CHECKING:
     from napari_dip import Noise
-    from napari_dip.plan import Plan
+    from napari_dip.plan.plan import Plan
 
 _SCROLLBAR = 4  # pixels between rows and the bar beside them
 _LONG = 10  # seconds of a run after which somebody may have looked away
@@ -259,7 +259,7 @@ class RestoreWidget(QWidget):
         """Say on the button what going on would mean."""
         if self._last is None or not self._can_go_on:
             return self.controls.offer_more("")
-        from napari_dip.cost import iterations_at_most
+        from napari_dip.plan.cost import iterations_at_most
 
         restoration, result, layer = self._last
         source, settings = restoration.source, result.settings.decided(iterations=self.form.settings().iterations)

@@ -10,7 +10,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_dip.core.noise.estimate import estimate_noise
-from napari_dip.method import auto_preset
+from napari_dip.tables.method import auto_preset
 
 Array = npt.NDArray[np.float64]
 

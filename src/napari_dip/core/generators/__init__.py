@@ -15,8 +15,8 @@ from napari_dip.core.generators.own import OwnNetwork
 from napari_dip.core.generators.resnet import ResNet
 from napari_dip.core.generators.unet import UNet
 from napari_dip.core.generators.unetprior import PriorUNet
-from napari_dip.knobs import Prior, SelfGuided
-from napari_dip.parts import OwnPart
+from napari_dip.tables.knobs import Prior, SelfGuided
+from napari_dip.tables.parts import OwnPart
 
 #: Those of priors, by name; a self-guided fit has a U-Net of its own.
 GENERATORS: dict[str, Callable[..., Network]] = {

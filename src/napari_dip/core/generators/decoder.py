@@ -12,7 +12,7 @@ import math
 from torch import Tensor, nn
 
 from napari_dip.core.generators.layers import Layers, Network, Shape, Size, halvings, per_scale, whole
-from napari_dip.knobs import Prior
+from napari_dip.tables.knobs import Prior
 
 
 class Decoder(Network):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from napari_dip.core.generators.recompute import through
 from napari_dip.core.generators.volumes import Conv3d
 from napari_dip.core.operators import Downsample
-from napari_dip.knobs import Prior
+from napari_dip.tables.knobs import Prior
 
 Shape = tuple[int, ...]
 Size = tuple[float, ...]

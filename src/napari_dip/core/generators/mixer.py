@@ -11,7 +11,7 @@ import math
 from torch import Tensor, nn
 
 from napari_dip.core.generators.layers import Layers, Network, Shape, Size, crop, halvings, per_scale, whole
-from napari_dip.knobs import Prior
+from napari_dip.tables.knobs import Prior
 
 BLOCKS = 4
 HALVINGS = 3  # at the most, of a pixel's way to a patch: patches of 8x8

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from napari_dip.core.generators.layers import Network, Shape, crop
-from napari_dip.knobs import Prior
-from napari_dip.parts import OwnPart
+from napari_dip.tables.knobs import Prior
+from napari_dip.tables.parts import OwnPart
 
 MULTIPLE = 32  # that the sides of a code are rounded up to, where the network does not take those of the image
 

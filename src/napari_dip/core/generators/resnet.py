@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from napari_dip.core.generators.layers import Layers, Network, Shape, Size, per_scale
-from napari_dip.knobs import Prior
+from napari_dip.tables.knobs import Prior
 
 BLOCKS = 8  # as in that code
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from napari_dip.core.generators.layers import ACTIVATIONS, Network, halvings, per_scale, whole
 from napari_dip.core.generators.volumes import Conv3d
-from napari_dip.knobs import SelfGuided
+from napari_dip.tables.knobs import SelfGuided
 
 Shape = tuple[int, ...]
 Size = tuple[float, ...]

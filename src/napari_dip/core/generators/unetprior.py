@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_dip.core.generators.layers import Layers, Network, Shape, Size, halvings, per_scale, whole, without_gaps
-from napari_dip.knobs import Prior
+from napari_dip.tables.knobs import Prior
 
 
 class PriorUNet(Network):

@@ -9,7 +9,7 @@ from napari_dip.core.methods.patches import PatchesFitter
 from napari_dip.core.methods.prior import PriorFitter
 from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.core.problem import Problem
-from napari_dip.knobs import Method, Patches, Prior, SelfGuided
+from napari_dip.tables.knobs import Method, Patches, Prior, SelfGuided
 
 FITTERS: dict[type[Method], Any] = {
     Prior: PriorFitter,

@@ -23,7 +23,7 @@ from napari_dip.core.muon import Muon
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.problem import Problem
 from napari_dip.core.state import SLOWER, Event, Mark, State, copy_to, on_host
-from napari_dip.knobs import Method
+from napari_dip.tables.knobs import Method
 
 
 class Fitter:

@@ -16,7 +16,7 @@ from napari_dip.core.methods import nlridge
 from napari_dip.core.methods.nlridge import COMPARED
 from napari_dip.core.noise.correlation import autocorrelation_of, strides_of
 from napari_dip.core.noise.model import Noise
-from napari_dip.knobs import FitKnobs, SelfGuided
+from napari_dip.tables.knobs import FitKnobs, SelfGuided
 
 EPOCHS = 32, 65, 250  # epochs for large, small and tiny images
 _ENOUGH = 420, 520  # iterations that tiny and small images are raised to, within these epochs

@@ -30,7 +30,7 @@ from napari_dip.core.noise.stabilise import Stabiliser
 from napari_dip.core.operators import Blur
 from napari_dip.core.problem import Problem
 from napari_dip.core.state import Mark, State
-from napari_dip.knobs import Patches
+from napari_dip.tables.knobs import Patches
 
 NO_NOISE = "similar patches need the noise of the image, which is not known here; use another preset"
 CLEAR = 8.0  # SNR from which much of the estimated noise may be fine structure, and counts for nothing

@@ -30,7 +30,7 @@ from napari_dip.core.noise.model import Noise
 from napari_dip.core.problem import Problem
 from napari_dip.core.regularizers import regulariser_of
 from napari_dip.core.state import Mark
-from napari_dip.knobs import Prior
+from napari_dip.tables.knobs import Prior
 
 # Measured (python -m benchmarks memory): torch 2.13 on processors with glibc.
 _PEAK: Peak = {2: {"float32": 1.47, "bfloat16": 0.9}, 3: {"float32": 1.7, "bfloat16": 1.0}}

@@ -24,7 +24,7 @@ from napari_dip.core.laws import denoised
 from napari_dip.core.methods.nlridge import COMPARED, by_strips
 from napari_dip.core.pauses import part
 from napari_dip.core.problem import Problem
-from napari_dip.parts import OwnPart
+from napari_dip.tables.parts import OwnPart
 
 # Chosen on eight images of benchmarks/NOTES.md, "Similar patches behind a prior"; three others are for the claim.
 FIRST, LAST = 15 / 255, 1 / 255  # noise of the first step and of the last, over the range of the image

@@ -56,7 +56,7 @@ from napari_dip.core.noise.photons import Stabilised
 from napari_dip.core.pauses import part, without_pauses
 from napari_dip.core.problem import Problem
 from napari_dip.core.state import SAVING, Event, Mark, State
-from napari_dip.knobs import SelfGuided
+from napari_dip.tables.knobs import SelfGuided
 
 NO_NOISE = "code='self' needs the noise of the image, which is not known here; use code='uniform'"
 LEAST = 0.05  # step length at the end, relative to the first

@@ -1,0 +1,209 @@
+"""Memory and time of a restoration before it begins, and what becomes of it where they are not there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Unpack
+
+import numpy as np
+
+from napari_dip.core import cost, memory
+from napari_dip.core import device as devices
+from napari_dip.core.cost import Cost, in_bytes, in_time, iterations_at_most
+from napari_dip.core.forward import Work
+from napari_dip.core.memory import OutOfMemory
+from napari_dip.core.noise.estimate import is_guess
+from napari_dip.core.noise.model import Noise
+from napari_dip.core.pace import SLOWEST
+from napari_dip.core.setup import Setup
+from napari_dip.core.telling import quietly, warn
+from napari_dip.plan.keywords import Knobs
+from napari_dip.plan.noises import axes_of_noise
+from napari_dip.plan.plan import Plan, settings_here
+from napari_dip.plan.request import read_instrument
+from napari_dip.tables.settings import Settings
+
+if TYPE_CHECKING:
+    from napari_dip.blocks.cost import BlocksCost
+
+__all__ = [
+    "LONG",
+    "Cost",
+    "cost_of",
+    "estimate",
+    "fitted",
+    "in_bytes",
+    "in_time",
+    "iterations_at_most",
+    "less_time",
+    "sentence",
+    "tell_if_long",
+    "tell_of_long_wait",
+]
+
+LONG = 4 * 3600  # seconds: a longer wait is said before it begins, with what would shorten it
+
+
+def estimate(
+    shape: tuple[int, ...],
+    settings: Settings | None = None,
+    *,
+    task: str = "denoise",
+    factor: Any = None,
+    channel_axis: int | None = None,
+    leading_axes: int = 0,
+    psf: Any = None,
+    voxel_size: Any = None,
+    image_noise: Noise | None = None,
+    **knobs: Unpack[Knobs],
+) -> Cost:
+    """Memory and time that a restoration will take; nothing of it is computed or allocated.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the image, as it is handed in.
+    settings : Settings, optional
+        Settings of the run; by default the task's preset for the device.
+    task, factor, channel_axis, leading_axes, psf, voxel_size
+        As for `iterate`.
+    image_noise : Noise, optional
+        Of the image, scaled to 0..1; by default photon noise that is independent from pixel to pixel, and known unless
+        the image is tiny.
+    **knobs
+        Changes to the settings, by name.
+
+    Returns
+    -------
+    Cost
+        `memory`: bytes at the peak, beyond the image itself and what the process holds; on a GPU, bytes of the GPU.
+        `seconds`: if no rule ends the run before its last iteration; from the rates that this machine reaches in a
+        short measurement, and right within a factor of two on a machine that has nothing else to do. Of a stack, the
+        mean of what it takes where its slices are alike and where they are not.
+    """
+    axes = tuple(shape) if isinstance(shape, (tuple, list)) else ()
+    channel = None if channel_axis is None else channel_axis % max(1, len(axes))
+    space = tuple(n for axis, n in enumerate(axes) if axis >= leading_axes and axis != channel)
+    if np.ndim(shape) > 1:
+        raise TypeError(f"shape is a {type(shape).__name__} of {np.ndim(shape)} axes; give image.shape, not the image")
+    if len(space) not in (2, 3) or min(axes) < 1:
+        raise ValueError(
+            f"shape={shape} with leading_axes={leading_axes} and channel_axis={channel_axis} is not that of an image "
+            "(two axes of space) or a volume (three), such as (512, 512)"
+        )
+    if settings is not None and not isinstance(settings, Settings):
+        raise TypeError(f"settings={settings!r} are no Settings; the shape comes first, the task as task='inpaint'")
+    slices, channels = math.prod(axes[:leading_axes]), 1 if channel is None else axes[channel]
+    known = image_noise or _typical(slices * channels, space)
+    settings = settings_here(task, image_noise=known, **knobs) if settings is None else settings.changed(**knobs)
+    with quietly():  # the run itself says what there is to say of its arguments
+        asked = read_instrument(task, len(space), factor=factor, psf=psf, voxel_size=voxel_size)
+    return cost.estimate(
+        channels,
+        space,
+        settings,
+        known,
+        devices.choose(settings.device).name,
+        factors=asked.factor,
+        margin=asked.margin,
+        voxel_size=asked.fine_voxel_size,
+        slices=slices,
+    )
+
+
+def _typical(planes: int, shape: tuple[int, ...]) -> Noise:
+    """Noise assumed for `planes` images (*shape); it has a warning if so few pixels allow only a guess."""
+    few = is_guess(planes, axes_of_noise(shape))
+    return replace(cost.TYPICAL, warning="the image is small") if few else cost.TYPICAL
+
+
+def fitted(plan: Plan) -> Plan:
+    """The plan as it fits into the memory that is free: activations computed twice, or in tiles, where that is open.
+
+    Raises
+    ------
+    OutOfMemory
+        If it cannot fit; the message says what it needs, what there is, and what to do.
+    """
+    free, device = memory.free(plan.device.name), plan.device.name
+    needed = cost_of(plan, SLOWEST).memory
+    if needed <= free:
+        return plan
+    for setup in _with_less(plan.setup):
+        less = replace(plan, settings=setup.settings)
+        if cost_of(less, SLOWEST).memory <= free:
+            warn(
+                f"the whole image would take {in_bytes(needed)}, and {in_bytes(free)} are free on {device}: "
+                f"it is fitted {setup.tried[-1]}",
+                stacklevel=3,
+            )
+            return less
+    smaller_tile = "a smaller tile, " if plan.settings.tile else ""
+    factor = f"a smaller factor than {max(plan.request.factor)}, " if plan.request.factor else ""
+    raise OutOfMemory(
+        f"this would take {in_bytes(needed)} of memory, but {in_bytes(free)} are free on {device}; use "
+        f"{factor}{smaller_tile}a part of the image, or fewer channels than {plan.settings.channels}"
+    )
+
+
+def _with_less(setup: Setup) -> Iterator[Setup]:
+    """Setups with less and less memory that cost neither digits nor the device: the first steps of a run, if open."""
+    for name in ("recompute", "tile"):  # tiles without recomputation: they save far more, and take no more time
+        less: Setup | None = setup.only(name)
+        while (less := less and less.with_less_memory()) is not None:
+            yield less
+
+
+def tell_of_long_wait(plan: Plan, share: float = 1) -> None:
+    """Warn of a run, or the share of it that is left, that will take many hours, with what would take less."""
+    if share * cost_of(plan, SLOWEST).seconds > LONG:  # else this machine need not be measured
+        seconds, device = share * cost_of(plan).seconds, plan.device.name
+        how = f"about {in_time(seconds)} on {device}, if no rule ends it sooner"
+        tell_if_long(seconds, how, less_time(device, plan.request.factor))
+
+
+def tell_if_long(seconds: float, how: str, less: str) -> None:
+    """Warn of a wait of many hours, said in words, with what would take less."""
+    if seconds > LONG:
+        warn(f"this takes {how}; {less}", stacklevel=5)
+
+
+def less_time(device: str, factors: tuple[int, ...] | None = None, *, workers: bool = False) -> str:
+    """Remedies that take less time, to be said of a run that takes long."""
+    finer = max(factors or (1,))
+    less = ["a part of it", "fewer iterations"] + [f"a smaller factor than {finer}"] * (finer > 1)
+    less += ["a GPU"] * (device == "cpu") + ["more workers"] * workers
+    return f"{', '.join(less[:-1])} or {less[-1]} would take less (tiles would not)"
+
+
+def cost_of(plan: Plan, rates: Work | None = None) -> Cost:
+    """Cost of a plan, at the rates of this machine if no others are given."""
+    noise = plan.scaled_noise or cost.TYPICAL
+    count, channels = plan.slices.values.shape[:2]
+    own = plan.request.operator is not None  # behind which the image may have any shape
+    return cost.estimate(
+        channels,
+        plan.request.shape if own else plan.slices.values.shape[2:],
+        plan.settings,
+        noise,
+        plan.device.name,
+        factors=None if own else plan.request.factor,
+        margin=plan.request.margin,
+        voxel_size=plan.request.fine_voxel_size,
+        slices=count,
+        rates=rates,
+    )
+
+
+def sentence(
+    taken: Cost | BlocksCost, settings: Settings, factors: tuple[int, ...] | None, each: str = "", what: str = ""
+) -> str:
+    """Cost of a run in a sentence, with what stands in its way and what would take less."""
+    device = devices.choose(settings.device).name
+    free = memory.free(device)
+    short = f" Only {in_bytes(free)} are free on {device}." if taken.memory > free and not each else ""
+    less = less_time(device, factors, workers=bool(each)) if taken.seconds > LONG else ""
+    wait = f" {less[0].upper()}{less[1:]}." if less else ""
+    return f"Takes about {in_bytes(taken.memory)}{each} and {in_time(taken.seconds)} at most{what}.{short}{wait}"

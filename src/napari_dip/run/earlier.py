@@ -1,0 +1,47 @@
+"""An earlier result that a run goes on from: what its fits came to, and what is left of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_dip.core.pieces import Account, States
+from napari_dip.core.reason import Choice, Reason
+from napari_dip.core.state import curves_of, has_ended, mark_of
+from napari_dip.core.tiling import tiles_of
+from napari_dip.plan.plan import Plan
+
+
+def unfinished(plan: Plan, states: States) -> float:
+    """The share of fits, by their states, that no rule had ended, or not begun though there is what to fit."""
+    return sum(left_of(plan, states)) / max(1, len(states))
+
+
+def left_of(plan: Plan, states: States) -> list[int]:
+    """Number of fits of each slice still to do: not ended by a rule, or not begun though they have pixels to fit."""
+    tiles, runs = list(tiles_of(plan.slices.values.shape[2:], plan.settings)), plan.settings.runs
+    counts = [0] * len(plan.slices.values)
+    for number, state in enumerate(states):
+        index, tile = divmod(number // runs, len(tiles))
+        counts[index] += not has_ended(state) and (
+            state is not None or not plan.units.holds_nothing(index, tiles[tile])
+        )
+    return counts
+
+
+def account_of(states: States, rule: Choice) -> Account:
+    """Account of a slice from the states of its fits."""
+    begun = [state for state in states if state is not None]
+    return Account(
+        rule=rule,
+        marks=tuple(map(mark_of, begun)),
+        iterations=sum(state.iteration for state in begun),
+        end=Reason.BEFORE.told(iteration=begun[-1].iteration),
+        loss=np.array([loss for state in begun for loss in state.losses], np.float32),
+        curves=tuple(curve for state in begun for curve in curves_of(state)),
+    )
+
+
+def gone_on(before: States, after: States) -> bool:
+    """True if any fit has made an iteration since."""
+    pairs = zip(before, after, strict=True) if after else ()
+    return any(a is not None and (b is None or a.iteration > b.iteration) for b, a in pairs)

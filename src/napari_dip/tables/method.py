@@ -1,0 +1,90 @@
+"""Choice of the preset that ``auto`` takes, by the task, the device, the noise, and what the user has chosen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_dip.tables import presets
+from napari_dip.tables.knobs import FitKnobs, Patches, Prior, SelfGuided, own
+from napari_dip.tables.parts import OwnPart
+from napari_dip.tables.tasks import TASKS
+
+if TYPE_CHECKING:
+    from napari_dip.core.noise.model import Noise
+
+
+def auto_preset(
+    task: str, *, on_cpu: bool, noise: Noise | None, depth: float | None = None, changes: dict[str, Any]
+) -> tuple[str, str]:
+    """The name of a preset, and the reason for it as part of a sentence.
+
+    Parameters
+    ----------
+    task : str
+    on_cpu : bool
+        True if the fit runs on a CPU.
+    noise : Noise or None
+        Noise of the image; None if it is not known.
+    depth : float, optional
+        Pixels from the deepest missing pixel to a known one; not known by default.
+    changes : dict
+        The settings and parts that the user has chosen: they may ask for what only one method has.
+    """
+    row, wish, quality = TASKS[task], _wish(changes), changes.get("quality", "balanced")
+    prior = row.presets[0 if on_cpu else 1]
+    trained = [name for name in changes if name in FitKnobs.__dataclass_fields__ and name not in _UNTRAINED]
+    if row.patches and wish is None and not trained and changes.get("keep_known", True):
+        certain = noise is not None and noise.sigma > 0 and not noise.warning
+        near = depth is not None and depth <= NEAR
+        if quality == "fast" and row.fills_holes and not near:
+            away = "an unknown distance" if depth is None else f"{depth:.0f} pixels"
+            return prior, f"a missing pixel is {away} away from a known one, too far for similar patches alone"
+        if quality == "fast" and (certain or SelfGuided not in row.methods):
+            return row.patches, "quality='fast' asks for a first good picture"
+        if quality == "balanced" and near:
+            return row.patches, f"no missing pixel is more than {depth:.1f} pixels away from a known one"
+    if row.patches and wish and wish[0] == Patches.name:
+        return row.patches, f"{wish[1]} needs it"
+    if SelfGuided not in row.methods:
+        return prior, f"it is the default for this task on a {'CPU' if on_cpu else 'GPU'}"
+    if wish:
+        name = presets.SELF if wish[0] == SelfGuided.name else prior
+        return name, f"{wish[1]} needs it"
+    if noise is None:
+        return prior, "the noise of the image is not known, and self-guided training needs it"
+    if noise.sigma <= 0 and noise.warning:
+        return prior, f"self-guided training needs the noise, which is not known: {noise.warning}"
+    if noise.sigma <= 0:
+        return prior, "self-guided training learns from the noise, and none was found"
+    if noise.contrast < (FAINTEST if noise.independent else FAINTEST_SHARED):
+        return prior, "the noise outweighs the structure, and there the prior denoises better"
+    if not noise.independent:
+        shared = f"the noise is correlated between neighbouring pixels ({noise.correlation:.1f})"
+        return presets.SELF, f"{shared}, nearly independent some pixels apart, and weaker than the structure"
+    if noise.warning:
+        return prior, f"self-guided training needs the noise, and its estimate is uncertain: {noise.warning}"
+    return presets.SELF, "the noise is known, and independent from pixel to pixel"
+
+
+#: SNR below which the prior denoises better than self-guided training: 0.3 for white noise, 1.0 for correlated noise.
+#: Above 1.0 correlated noise is for self-guided training even if its estimate is a guess, by which a prior would stop
+#: too early or too late.
+FAINTEST, FAINTEST_SHARED = 0.3, 1.0
+#: Pixels from a missing pixel to a known one up to which similar patches alone are as good as behind a prior.
+NEAR = 3.0
+_UNTRAINED = ("seed", "threads", "precision", "recompute")  # knobs of each fit that do not ask for a network
+_OF_SELF = (("code", "self"), ("optimiser", "muon"), ("stop", "passes"))
+
+
+def _wish(changes: dict[str, Any]) -> tuple[str, str] | None:
+    """The method that a choice of the user's needs, and that choice."""
+    for name, value in sorted(changes.items(), key=lambda change: change[0] != "code"):  # which names the method
+        stated = f"{name}={value!r}"
+        if (name, value) == ("code", "patches"):
+            return Patches.name, stated
+        if name in own(SelfGuided) or (name, value) in _OF_SELF:
+            return SelfGuided.name, stated
+        of_prior = name in own(Prior) or name == "optimiser" or isinstance(value, OwnPart)
+        if of_prior or value not in SelfGuided.takes.get(name, (value,)):
+            return Prior.name, stated
+    return None

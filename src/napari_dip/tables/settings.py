@@ -1,0 +1,313 @@
+"""Settings: all knobs side by side, as users say them; checked once, and read as the method that they mean.
+
+Keyword arguments, command line, the form in the window and the record of a result all walk ``fields(Settings)``.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import numbers
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from napari_dip.tables import presets, record
+from napari_dip.tables.knobs import (
+    GENERATORS,
+    METHODS,
+    FitKnobs,
+    Knob,
+    Method,
+    Prior,
+    PriorKnobs,
+    RunKnobs,
+    SelfGuidedKnobs,
+    knob,
+    own,
+)
+from napari_dip.tables.method import auto_preset
+from napari_dip.tables.parts import MARK, OwnPart, read_part
+from napari_dip.tables.tasks import task_named, tasks_with_knob
+
+if TYPE_CHECKING:
+    from napari_dip.core.noise.model import Noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
+    """Knobs of a restoration, checked once: when a user makes or changes them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value out of its range or of the wrong kind, and for a knob of another method; the message names the
+        knob, the value and the remedy.
+    """
+
+    generator: str = knob(
+        "hourglass",
+        "Architecture of the untrained network: the hourglass with skips, the deep decoder (few weights), the U-Net "
+        "(which self-guided fits have), residual blocks at one scale (resnet), or the MLP-Mixer.",
+        "choice",
+        choices=tuple(GENERATORS),
+        own=True,
+    )
+    code: str = knob(
+        "uniform",
+        "Input of the generator: fixed noise, a mesh grid, Fourier features, a guide image; or the measurement "
+        "itself, made noisier (self; with the U-Net). Or no generator at all: similar patches alone (patches).",
+        "choice",
+        choices=("uniform", "normal", "mesh", "fourier", "guide", "self", "patches"),
+    )
+
+    def __post_init__(self) -> None:
+        for name, declared in knobs().items():
+            object.__setattr__(self, name, _checked(name, getattr(self, name), declared))
+        for name in ("filter_size", "filter_size_up", "filter_size_skip"):
+            for size in _as_tuple(getattr(self, name)):
+                if size % 2 == 0:
+                    raise ValueError(f"{name}={size} must be odd, so that filters have a centre; use {size + 1}")
+        self._check_method()
+        if 0 < self.tile < 16:
+            raise ValueError(f"tile={self.tile} is too small to tell structure from noise; use at least 16, or 0")
+        if self.tile and 2 * self.overlap > self.tile:  # ever more tiles, of which many would share each pixel
+            raise ValueError(
+                f"overlap={self.overlap} is more than half of tile={self.tile}; use {self.tile // 2} at the most (an "
+                "eighth of a tile is usual)"
+            )
+        for name in knobs():
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != self.scales:
+                raise ValueError(
+                    f"{name}={value} has {len(value)} values for scales={self.scales}; give one number for all "
+                    "scales, or one per scale"
+                )
+
+    def _check_method(self) -> None:
+        """Refuse knobs and values that the method of these settings does not have."""
+        method = self._kind
+        for other in {Prior, *METHODS.values()} - {method}:
+            for name in set(own(other)) - {*own(method), "code", "generator"}:
+                value = getattr(self, name)
+                if value != Settings.__dataclass_fields__[name].default:
+                    raise ValueError(
+                        f"{name}={value!r} is for {other.plural} alone and has no effect with code={self.code!r}; "
+                        "leave it out, or choose another preset"
+                    )
+        for name, values in method.takes.items():
+            value = getattr(self, name)
+            if value not in values and not (method is Prior and isinstance(value, OwnPart)):
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} does not go with code={self.code!r}; "
+                    f"use {' or '.join(map(repr, values))}, or choose another preset"
+                )
+        if method is Prior:
+            self._check_generator()
+        if isinstance(self.regulariser, OwnPart) and not self.regulariser_weight:
+            raise ValueError(
+                f"regulariser={self.regulariser!r} has no effect with regulariser_weight=0; say "
+                "regulariser_weight=0.01, for example"
+            )
+
+    def _check_generator(self) -> None:
+        """Refuse architecture that the generator does not have; what a preset says of another one is passed over."""
+        preset, reads = presets.TABLE.get(self.preset, {}), GENERATORS.get(self.generator, ())
+        for name in {*GENERATORS["hourglass"]} - {*reads}:
+            value, default = getattr(self, name), Settings.__dataclass_fields__[name].default
+            if value not in (default, preset.get(name, default)):
+                others = [other for other, knobs in GENERATORS.items() if name in knobs]
+                raise ValueError(
+                    f"{name}={value!r} has no effect with generator={self.generator!r}; leave it out, or use "
+                    f"generator={' or '.join(map(repr, others))}"
+                )
+
+    @property
+    def _kind(self) -> type[Method]:
+        return METHODS.get(self.code, Prior)
+
+    @cached_property
+    def method(self) -> Method:
+        """The method with its knobs, and none of another one."""
+        return self._kind(**{knob.name: getattr(self, knob.name) for knob in fields(self._kind)})
+
+    @property
+    def effective(self) -> tuple[str, ...]:
+        """Names of the knobs that have an effect beside the others, in the order in which they are shown."""
+        kind, table = self._kind, knobs()
+        here = {entry.name for owner in (RunKnobs, kind) for entry in fields(owner)} - set(kind.idle)
+        if kind is Prior and self.generator in GENERATORS:
+            here -= {name for read in GENERATORS.values() for name in read} - set(GENERATORS[self.generator])
+        return tuple(
+            name
+            for name in table
+            if name in here and not any(getattr(self, other) in values for other, values in table[name].idle.items())
+        )
+
+    def changed(self, **changes: Any) -> Settings:
+        """A copy with some knobs changed.
+
+        Raises
+        ------
+        TypeError
+            For a name that is no knob; the message suggests the one that was meant.
+        """
+        check_names(changes)
+        if not changes:
+            return self
+        if {"preset", "quality"} & set(changes):
+            name, quality = (changes.get(start, getattr(self, start)) for start in ("preset", "quality"))
+            _checked("quality", quality, knobs()["quality"])
+            if name in PRESETS:
+                start = {"quality": quality, **presets.at_quality(name, quality)}
+                changes = {**PRESETS[name].as_dict(), **start, **changes}
+        return replace(self, **changes)
+
+    def decided(self, **knobs: Any) -> Settings:
+        """A copy with what is decided within a run, which needs no check."""
+        made = copy.copy(self)
+        vars(made).update(knobs)
+        vars(made).pop("method", None)
+        return made
+
+    def as_dict(self) -> dict[str, Any]:
+        """The knobs as plain values, fit for JSON."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """The knobs as a JSON object, by name."""
+        return json.dumps(self.as_dict(), indent=2)
+
+    @classmethod
+    def from_json(cls, source: str | Path) -> Settings:
+        """Read settings from JSON.
+
+        Parameters
+        ----------
+        source : str or Path
+            The text of a JSON object, or the name of a file that holds one: of knobs by name, of which some may be
+            left out, or a record of a restoration, such as the OUT.json of the command line, with its ``settings``. Or
+            an image that was restored: a TIFF, a PNG or an OME-Zarr with its record inside, a JPEG or .npy with it
+            beside.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError, TypeError
+            If it is no such object, or a knob has a wrong name or value; the message says which.
+        """
+        found = record.read(source)
+        return cls().changed(**found.get("settings", found))
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The preset, and the knobs that are not as it has them, by name."""
+        base = (PRESETS.get(self.preset) or Settings()).as_dict()
+        return {"preset": self.preset, **{name: v for name, v in self.as_dict().items() if v != base[name]}}
+
+    def reason(self, name: str) -> str:
+        """Reason for the value of a knob, as part of a sentence: the preset, or the user."""
+        by_user = name in self.chosen or self.preset not in PRESETS
+        return "chosen by the user" if by_user else f"of the preset {self.preset!r}"
+
+
+@cache
+def knobs() -> dict[str, Knob]:
+    """Name -> `Knob` of every field of `Settings`, in the order in which they are shown."""
+    return {entry.name: entry.metadata["knob"] for entry in fields(Settings)}
+
+
+def knobs_of(task: str) -> dict[str, Knob]:
+    """Knobs of one task."""
+    return {name: knob for name, knob in knobs().items() if task in tasks_with_knob(name)}
+
+
+def check_names(changes: dict[str, Any], also: tuple[str, ...] = ()) -> None:
+    """Raise a `TypeError` with a suggestion for the first name that is no knob."""
+    names = list(knobs())
+    for name in changes:
+        if name not in names:
+            close = difflib.get_close_matches(name, [*names, *also], n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]!r}?" if close else f"the knobs are {', '.join(names)}"
+            raise TypeError(f"unknown setting {name!r}: {hint}")
+
+
+def check_preset(task: str, changes: dict[str, Any]) -> None:
+    """Raise a `ValueError` that names the presets of a task if the changes name one that there is not."""
+    name, knob = changes.get("preset", "auto"), knobs()["preset"]
+    if name not in knob.choices:
+        _checked("preset", name, replace(knob, choices=("auto", *presets_for(task))))
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _checked(name: str, value: Any, knob: Knob) -> Any:
+    """`value` as the plain Python type of its knob, or the error that says what is wrong with it."""
+    if knob.kind in ("ints", "choices") and isinstance(value, (list, tuple)):
+        single = replace(knob, kind="int" if knob.kind == "ints" else "choice")
+        return tuple(_checked(name, item, single) for item in value)
+    if knob.own and (callable(value) or (isinstance(value, str) and MARK in value) or isinstance(value, OwnPart)):
+        return read_part(name, value)
+    if knob.kind in ("choice", "choices"):
+        if not isinstance(value, str) or value not in knob.choices:
+            close = difflib.get_close_matches(str(value), knob.choices, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(knob.choices)}"
+            raise ValueError(f"{name}={value!r} is not known: {hint}")
+        return value
+    if knob.kind == "text":
+        if not isinstance(value, str):
+            raise TypeError(f"{name}={value!r} must be a text, such as {Settings.__dataclass_fields__[name].default!r}")
+        return value
+    if knob.kind == "bool":
+        if type(value).__name__ not in ("bool", "bool_"):
+            raise TypeError(f"{name}={value!r} must be True or False")
+        return bool(value)
+    whole = knob.kind in ("int", "ints")
+    wanted = "a whole number" if whole else "a number"
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral if whole else numbers.Real):
+        raise TypeError(f"{name}={value!r} must be {wanted}")
+    if not knob.min <= cast(Any, value) <= knob.max:  # false for NaN too
+        raise ValueError(f"{name}={value!r} must be {wanted} from {knob.min:.10g} to {knob.max:.10g}")
+    return int(cast(Any, value)) if whole else float(value)
+
+
+#: Every preset by name, as plain settings.
+PRESETS = {name: Settings(preset=name, **changes) for name, changes in presets.TABLE.items()}
+
+
+def settings_for(
+    task: str,
+    *,
+    on_cpu: bool,
+    image_noise: Noise | None = None,
+    depth: float | None = None,
+    parts: dict[str, OwnPart] | None = None,
+    **changes: Any,
+) -> Settings:
+    """The settings of a task: its preset (the one named in `changes`, or the task's own), with the changes on top.
+
+    The task's own depends on where it is computed, on the noise of the image and the depth of its holes if these are
+    known, and on parts of the user's own.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an unknown name or preset, or a value out of range.
+    """
+    check_names(changes)
+    name = changes.get("preset", "auto")
+    check_preset(task, changes)
+    if name == "auto":
+        asked = {**(parts or {}), **changes}
+        name, _ = auto_preset(task, on_cpu=on_cpu, noise=image_noise, depth=depth, changes=asked)
+    return PRESETS[name].changed(**{**changes, "preset": name}) if changes else PRESETS[name]
+
+
+def presets_for(task: str) -> list[str]:
+    """The names of the presets that a task offers."""
+    return [name for name in presets.TABLE if name in task_named(task).presets]
