@@ -42,7 +42,8 @@ _FROM = {
     "blocks.restore": ("iterate_blocks", "restore_blocks"),
     "plan.cost": ("Cost", "estimate"),
     "blocks.cost": ("BlocksCost", "estimate_blocks"),
-    "trust": ("Noise", "estimate_noise", "find_bad_pixels"),
+    "core.noise.model": ("Noise",),
+    "trust": ("estimate_noise", "find_bad_pixels"),
 }
 __all__ = [
     "PRESETS",

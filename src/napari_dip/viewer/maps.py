@@ -14,7 +14,7 @@ from napari_dip.viewer.restoration import METADATA
 if TYPE_CHECKING:
     from napari_dip import Result
     from napari_dip.blocks.restore import Restored
-    from napari_dip.trust import Comparison
+    from napari_dip.trust.results import Comparison
 
 RESIDUAL, UNCERTAINTY, HOLES, CONTROL = "residual", "uncertainty", "hole map", "noise-only control"
 COARSE, DETAIL = "coarse", "detail"
