@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -24,9 +24,6 @@ from napari_dip.plan.noises import axes_of_noise
 from napari_dip.plan.plan import Plan, settings_here
 from napari_dip.plan.request import read_instrument
 from napari_dip.tables.settings import Settings
-
-if TYPE_CHECKING:
-    from napari_dip.blocks.cost import BlocksCost
 
 __all__ = [
     "LONG",
@@ -198,12 +195,17 @@ def cost_of(plan: Plan, rates: Work | None = None) -> Cost:
 
 
 def sentence(
-    taken: Cost | BlocksCost, settings: Settings, factors: tuple[int, ...] | None, each: str = "", what: str = ""
+    peak: int,
+    seconds: float,
+    settings: Settings,
+    factors: tuple[int, ...] | None,
+    each: str = "",
+    what: str = "",
 ) -> str:
-    """Cost of a run in a sentence, with what stands in its way and what would take less."""
+    """Peak of memory and seconds of a run in a sentence, with what stands in its way and what would take less."""
     device = devices.choose(settings.device).name
     free = memory.free(device)
-    short = f" Only {in_bytes(free)} are free on {device}." if taken.memory > free and not each else ""
-    less = less_time(device, factors, workers=bool(each)) if taken.seconds > LONG else ""
+    short = f" Only {in_bytes(free)} are free on {device}." if peak > free and not each else ""
+    less = less_time(device, factors, workers=bool(each)) if seconds > LONG else ""
     wait = f" {less[0].upper()}{less[1:]}." if less else ""
-    return f"Takes about {in_bytes(taken.memory)}{each} and {in_time(taken.seconds)} at most{what}.{short}{wait}"
+    return f"Takes about {in_bytes(peak)}{each} and {in_time(seconds)} at most{what}.{short}{wait}"

@@ -24,7 +24,7 @@ from napari_dip.plan.plan import Plan
 from napari_dip.run import doubts
 from napari_dip.run.earlier import account_of, gone_on, left_of
 from napari_dip.run.fits import Extras, Fit, Unfitted
-from napari_dip.tables.record import describe
+from napari_dip.run.record import describe
 from napari_dip.tables.settings import PRESETS
 
 Array = npt.NDArray[Any]

@@ -141,7 +141,7 @@ class Asked:
 
         less = self._faster(settings) if LONGER < cost.seconds <= LONG else ""
         short = not each and cost.memory > free(choose(settings.device).name)
-        return Forecast(sentence(cost, settings, self.factor, each, what) + less, short)
+        return Forecast(sentence(cost.memory, cost.seconds, settings, self.factor, each, what) + less, short)
 
     def _faster(self, settings: Settings) -> str:
         """Sentence on what takes less time than a run with these settings."""
