@@ -11,10 +11,10 @@ import tifffile
 import zarr
 
 from napari_dip import restore_blocks, trust
-from napari_dip.blocks.restore import BlockProgress
 from napari_dip.command.cli import DONE, FAILED, main
 from napari_dip.io.arrays import open_source
 from napari_dip.io.ngff import Calibration
+from napari_dip.run.blocks.restore import BlockProgress
 from napari_dip.terminal import Bar, Stop
 from tests.blocks.test_large import PRIOR, ome_zarr, saved, stack
 

@@ -24,7 +24,6 @@ from PIL import Image
 from scipy import ndimage  # type: ignore[import-untyped]
 
 from napari_dip import Result, deconvolve, denoise, inpaint, iterate, restore_blocks, superresolve, trust
-from napari_dip.blocks.order import look
 from napari_dip.command.cli import main
 from napari_dip.core.guard import Diverged
 from napari_dip.core.methods import coverage
@@ -33,6 +32,7 @@ from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.io import files
 from napari_dip.io.arrays import open_source
 from napari_dip.plan.request import read_instrument
+from napari_dip.run.blocks.order import look
 from napari_dip.terminal import one_line_warnings
 from tests.bad_inputs import QUICK
 from tests.core.tiny import picture

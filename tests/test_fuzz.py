@@ -21,9 +21,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_dip import restore_blocks
-from napari_dip.blocks.ledger import KEY
 from napari_dip.io.arrays import Unreadable, open_source
 from napari_dip.io.ngff import besides, merged
+from napari_dip.run.blocks.ledger import KEY
 from tests.blocks.test_large import PRIOR
 from tests.blocks.test_targets import files, stack, stopped
 from tests.test_ngff import IMAGE, written

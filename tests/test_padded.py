@@ -12,12 +12,12 @@ import zarr
 
 import napari_dip
 from napari_dip import denoise, inpaint, iterate, restore_blocks, superresolve
-from napari_dip.blocks.order import look
 from napari_dip.command.cli import main
 from napari_dip.io.arrays import open_source
 from napari_dip.plan.defects import without_lines
 from napari_dip.plan.inputs import read_slices
 from napari_dip.plan.request import read_instrument
+from napari_dip.run.blocks.order import look
 from tests.bad_inputs import QUICK
 from tests.core.noise.test_padding import scene
 

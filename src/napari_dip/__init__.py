@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from napari_dip.llvm import keep_apart
 
 if TYPE_CHECKING:
-    from napari_dip.blocks.cost import BlocksCost, estimate_blocks
-    from napari_dip.blocks.restore import iterate_blocks, restore_blocks
     from napari_dip.core.noise.model import Noise
     from napari_dip.core.noise.pixels import find_bad_pixels
     from napari_dip.core.result import Progress, Result
     from napari_dip.plan.cost import Cost, estimate
+    from napari_dip.run.blocks.cost import BlocksCost, estimate_blocks
+    from napari_dip.run.blocks.restore import iterate_blocks, restore_blocks
     from napari_dip.run.restore import Run, deblock, deconvolve, denoise, enhance, inpaint, iterate, superresolve
     from napari_dip.tables.settings import PRESETS, Settings
     from napari_dip.trust import estimate_noise
@@ -39,9 +39,9 @@ _FROM = {
         "iterate",
         "superresolve",
     ),
-    "blocks.restore": ("iterate_blocks", "restore_blocks"),
+    "run.blocks.restore": ("iterate_blocks", "restore_blocks"),
     "plan.cost": ("Cost", "estimate"),
-    "blocks.cost": ("BlocksCost", "estimate_blocks"),
+    "run.blocks.cost": ("BlocksCost", "estimate_blocks"),
     "core.noise.model": ("Noise",),
     "trust": ("estimate_noise", "find_bad_pixels"),
 }

@@ -92,11 +92,11 @@ class Again:
         call += ["    image_noise=noise,"] * (noise is not None)
         told = []
         if noise is not None:
-            from napari_dip.blocks.record import noise_as_dict  # imports torch: seconds
+            from napari_dip.run.blocks.record import noise_as_dict  # imports torch: seconds
 
             told = [f"noise = noise_from({noise_as_dict(noise)!r})"]
         lines = [
-            *["from napari_dip.blocks.record import noise_from"] * (noise is not None),
+            *["from napari_dip.run.blocks.record import noise_from"] * (noise is not None),
             *self._reading(),
             *told,
             f"assert fingerprint(image) == {self.fingerprint!r}, 'other pixels than those that were restored'",

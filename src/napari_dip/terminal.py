@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
 if TYPE_CHECKING:
-    from napari_dip.blocks.result import BlockProgress
     from napari_dip.core.result import Progress
+    from napari_dip.run.blocks.result import BlockProgress
 
 
 _ALL_BUT = 0.99  # of the bar until all is done: patches are compared and results judged after the last iteration

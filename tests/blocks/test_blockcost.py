@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from napari_dip import BlocksCost, Cost, Settings, estimate, estimate_blocks, iterate_blocks, restore_blocks
-from napari_dip.blocks.record import noise_from
 from napari_dip.command.cli import DONE, main
 from napari_dip.core.cost import code_to_load, memory_of_noise
 from napari_dip.core.intensity import Scaling
 from napari_dip.io.arrays import Part
+from napari_dip.run.blocks.record import noise_from
 from tests.blocks.test_large import PRIOR, saved, stack
 from tests.test_blockwise import TINY
 

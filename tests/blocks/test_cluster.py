@@ -17,10 +17,10 @@ import pytest
 import zarr
 
 from napari_dip import estimate_blocks, iterate_blocks, restore_blocks
-from napari_dip.blocks import cluster as clusters
-from napari_dip.blocks.cluster import active_client
-from napari_dip.blocks.ledger import Ledger
 from napari_dip.command.cli import DONE, FAILED, main
+from napari_dip.run.blocks import cluster as clusters
+from napari_dip.run.blocks.cluster import active_client
+from napari_dip.run.blocks.ledger import Ledger
 from tests.bad_inputs import QUICK
 from tests.blocks.test_large import finish, saved, stack
 from tests.test_blockwise import TINY

@@ -13,11 +13,11 @@ import tifffile
 import zarr
 
 from napari_dip import iterate_blocks, restore_blocks
-from napari_dip.blocks import blocks
 from napari_dip.command.cli import DONE, FAILED, main
 from napari_dip.io import files
 from napari_dip.io.disk import DiskFull
 from napari_dip.io.picture import make_picture
+from napari_dip.run.blocks import blocks
 from tests.blocks.test_large import PRIOR, finish, stack
 from tests.blocks.test_targets import stack as flat
 from tests.blocks.test_targets import stopped
@@ -114,7 +114,7 @@ def test_a_run_over_blocks_ends_at_it_and_goes_on_when_there_is_room(
     tifffile.imwrite(tmp_path / "in.tif", values, imagej=True)
     words = ["denoise", str(tmp_path / "in.tif"), str(target), "--quiet", *TINY]
     with monkeypatch.context() as patched:
-        patched.setattr("napari_dip.blocks.blocks.Blocks._piece", _after(2, error))
+        patched.setattr("napari_dip.run.blocks.blocks.Blocks._piece", _after(2, error))
         assert main(words) == FAILED
     said = capsys.readouterr().out
     assert f"{target}: the disk of {target} is full, with " in said
@@ -129,7 +129,7 @@ def test_where_no_block_is_done_it_is_an_error_and_the_old_image_stays(
     values, target = flat(3, 16, 20), tmp_path / "out.zarr"
     restore_blocks("denoise", values, target, **PRIOR)
     with monkeypatch.context() as patched:
-        patched.setattr("napari_dip.blocks.blocks.Blocks._piece", _after(0, FULL[0]))
+        patched.setattr("napari_dip.run.blocks.blocks.Blocks._piece", _after(0, FULL[0]))
         free(3000)
         with (
             pytest.raises(DiskFull, match="the disk of .*/out.zarr is full, with 3 kB free; free some"),

@@ -24,15 +24,15 @@ import zarr
 from filelock import FileLock
 
 from napari_dip import denoise, estimate_noise, iterate_blocks, restore_blocks
-from napari_dip.blocks import blocks
-from napari_dip.blocks.ledger import KEY, Ledger
-from napari_dip.blocks.record import AnotherRun
-from napari_dip.blocks.restore import BlockProgress, Restored
 from napari_dip.core.tiling import Tiling, seed_at
 from napari_dip.io.arrays import open_source
 from napari_dip.io.ngff import Calibration
 from napari_dip.plan.plan import Plan
 from napari_dip.plan.request import read_request
+from napari_dip.run.blocks import blocks
+from napari_dip.run.blocks.ledger import KEY, Ledger
+from napari_dip.run.blocks.record import AnotherRun
+from napari_dip.run.blocks.restore import BlockProgress, Restored
 from napari_dip.run.fits import Unfitted
 from napari_dip.tables.settings import settings_for
 from napari_dip.trust import noise_control
@@ -621,7 +621,7 @@ def test_a_target_around_the_source_or_the_mask_is_refused(tmp_path: Path, kind:
 
 
 def test_another_mask_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_dip.blocks.order._SAMPLES", {2: (1, (4, 4))})  # which do not meet the mask
+    monkeypatch.setattr("napari_dip.run.blocks.order._SAMPLES", {2: (1, (4, 4))})  # which do not meet the mask
     values, mask = stack(2, 20, 24), np.zeros((20, 24), np.uint8)
     mask[3:5, 3:5] = 1
     other = np.roll(mask, 4)
@@ -682,7 +682,7 @@ def test_what_is_known_of_the_camera_counts_where_no_sample_has_a_known_pixel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = plans(monkeypatch)
-    monkeypatch.setattr("napari_dip.blocks.order._SAMPLES", {2: (1, (4, 4))})
+    monkeypatch.setattr("napari_dip.run.blocks.order._SAMPLES", {2: (1, (4, 4))})
     values = stack(20, 24).astype(np.float32)
     values[6:14, 8:16] = np.nan
     restore_blocks("denoise", values, tmp_path / "out.zarr", gain=2.0, offset=90.0, **PRIOR)

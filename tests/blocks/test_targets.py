@@ -15,10 +15,10 @@ import pytest
 import zarr
 
 from napari_dip import iterate_blocks, restore_blocks
-from napari_dip.blocks import blocks
-from napari_dip.blocks.ledger import KEY, Ledger
-from napari_dip.blocks.restore import Restored
 from napari_dip.command.cli import DONE, FAILED, main
+from napari_dip.run.blocks import blocks
+from napari_dip.run.blocks.ledger import KEY, Ledger
+from napari_dip.run.blocks.restore import Restored
 from tests.blocks.test_large import PRIOR, finish, saved
 from tests.test_blockwise import TINY
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_dip.blocks import blocks
+from napari_dip.run.blocks import blocks
 from napari_dip.tables.settings import Settings
 from napari_dip.viewer import layers, masks, restore_layer
 from napari_dip.viewer.choice import ALL_SLICES, TOGETHER, VOLUME
@@ -19,7 +19,7 @@ from napari_dip.viewer.stream import Stream
 from tests.viewer.docks import restored
 
 PLANES, SIDE = 6, 24
-BLOCKS = "napari_dip.blocks.restore.iterate_blocks"
+BLOCKS = "napari_dip.run.blocks.restore.iterate_blocks"
 QUICK = {"channels": 4, "scales": 2, "code_channels": 8, "iterations": 3, "stop": "iterations"}
 SCALE, TRANSLATE, UNITS = (2.0, 0.5, 0.25), (10.0, 20.0, 30.0), ("um", "um", "um")
 
@@ -583,7 +583,7 @@ def test_a_full_disk_ends_a_run_over_blocks_and_is_said(viewer, dock, wait, plan
         marked.append(index)
         return before(plan, index, *arguments, **pace)
 
-    monkeypatch.setattr("napari_dip.blocks.blocks.Blocks._piece", piece)
+    monkeypatch.setattr("napari_dip.run.blocks.blocks.Blocks._piece", piece)
     show(lazily(planes))
     widget = dock()
     widget.inputs.where.value = ALL_SLICES

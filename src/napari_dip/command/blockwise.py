@@ -51,10 +51,10 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
         source, calibration = picture.values, calibration_of(picture, args.source)
         if args.target is not None:
             tell_lost(args.target, picture)
-    from napari_dip.blocks.cluster import connected  # torch, zarr and dask: seconds
-    from napari_dip.blocks.cost import estimate_blocks
-    from napari_dip.blocks.restore import iterate_blocks
     from napari_dip.io.arrays import open_source
+    from napari_dip.run.blocks.cluster import connected  # torch, zarr and dask: seconds
+    from napari_dip.run.blocks.cost import estimate_blocks
+    from napari_dip.run.blocks.restore import iterate_blocks
 
     opened = open_source(source, calibration)
     axes = opened.calibration.axes
@@ -133,8 +133,8 @@ def _together(args: Namespace, leading: str) -> int | None:
 
 def _account(record: dict[str, Any]) -> Iterator[str]:
     """Yield the findings and choices of a run over blocks from its record, with their reasons, and its totals."""
-    from napari_dip.blocks.record import noise_from
     from napari_dip.core.reason import Choice
+    from napari_dip.run.blocks.record import noise_from
     from napari_dip.tables.settings import Settings
 
     if record.get("noise") is not None:

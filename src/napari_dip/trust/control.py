@@ -27,7 +27,7 @@ from napari_dip.tables.tasks import TASKS
 from napari_dip.terminal import script_bar
 
 if TYPE_CHECKING:
-    from napari_dip.blocks.result import Restored
+    from napari_dip.run.blocks.result import Restored
 
 Array = npt.NDArray[Any]
 NO_RESULT = "result is of type {}: give what denoise, inpaint or superresolve returned, not an image"

@@ -18,7 +18,7 @@ from napari_dip.tables.tasks import removes_noise
 from napari_dip.trust.control import NO_RESULT
 
 if TYPE_CHECKING:
-    from napari_dip.blocks.result import Restored
+    from napari_dip.run.blocks.result import Restored
 
 Array = npt.NDArray[Any]
 

@@ -11,7 +11,7 @@ from napari_dip.tables.tasks import removes_noise
 
 if TYPE_CHECKING:
     from napari_dip import Progress, Result
-    from napari_dip.blocks.restore import BlockProgress, Restored
+    from napari_dip.run.blocks.restore import BlockProgress, Restored
 
 _SHARE = {"sample": (0.0, 0.0), "measure": (0.0, 0.02), "fit": (0.02, 0.95)}  # of a run over blocks, about
 GO_ON = "Go on"
@@ -68,7 +68,7 @@ def details_of_blocks(restored: Restored) -> list[tuple[str, str]]:
 
 def pace(progress: Progress | BlockProgress) -> str:
     """Pace of a run: slice, iteration, rate and time left."""
-    from napari_dip.blocks.restore import BlockProgress
+    from napari_dip.run.blocks.restore import BlockProgress
 
     if isinstance(progress, BlockProgress):
         return _pace_of_blocks(progress)
@@ -103,7 +103,7 @@ def _pace_of_blocks(progress: BlockProgress) -> str:
 
 def share(progress: Progress | BlockProgress) -> float:
     """Share of a run that is done, 0 to 1."""
-    from napari_dip.blocks.restore import BlockProgress
+    from napari_dip.run.blocks.restore import BlockProgress
 
     if isinstance(progress, BlockProgress):
         begin, end = _SHARE.get(progress.step, (0.95, 1.0))

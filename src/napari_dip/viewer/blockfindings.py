@@ -10,7 +10,7 @@ from napari_dip.viewer.maps import RESIDUAL, UNCERTAINTY, Findings, Map, Wanted,
 from napari_dip.viewer.stream import Stream, lazy_levels
 
 if TYPE_CHECKING:
-    from napari_dip.blocks.restore import Restored
+    from napari_dip.run.blocks.restore import Restored
 
 NOT_OF_BLOCKS = "it needs whole slices in memory, but the result is written block by block: restore one slice"
 

@@ -25,7 +25,7 @@ from napari_dip.viewer.rows import Section, Text, tip
 
 if TYPE_CHECKING:
     from napari_dip import Progress
-    from napari_dip.blocks.restore import BlockProgress
+    from napari_dip.run.blocks.restore import BlockProgress
 
 _STEPS = 1000  # of the progress bars
 _ACCOUNT_HEIGHT = 110  # pixels: the settings above need the room

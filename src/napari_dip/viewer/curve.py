@@ -18,7 +18,7 @@ from napari_dip.viewer.rows import Section, Text, tip
 
 if TYPE_CHECKING:
     from napari_dip import Progress
-    from napari_dip.blocks.restore import BlockProgress
+    from napari_dip.run.blocks.restore import BlockProgress
 
 _EVERY = 300  # ms between two drawings of the plot, at the least
 _ABOUT_MEMORY = (

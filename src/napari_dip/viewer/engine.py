@@ -24,7 +24,7 @@ def load() -> None:
     with _one:
         import_module("napari_dip.core")  # what is set before torch is loaded
         _open_libraries()
-        for name in ("run.restore", "trust", "blocks.restore", "blocks.cost"):
+        for name in ("run.restore", "trust", "run.blocks.restore", "run.blocks.cost"):
             import_module(f"napari_dip.{name}")
     import_module("pyqtgraph")  # the plot's
     _loaded.set()

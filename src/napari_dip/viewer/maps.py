@@ -13,7 +13,7 @@ from napari_dip.viewer.restoration import METADATA
 
 if TYPE_CHECKING:
     from napari_dip import Result
-    from napari_dip.blocks.restore import Restored
+    from napari_dip.run.blocks.restore import Restored
     from napari_dip.trust.results import Comparison
 
 RESIDUAL, UNCERTAINTY, HOLES, CONTROL = "residual", "uncertainty", "hole map", "noise-only control"

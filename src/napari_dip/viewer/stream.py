@@ -16,7 +16,7 @@ import numpy as np
 import zarr
 
 import napari_dip
-from napari_dip.blocks.ledger import Ledger
+from napari_dip.run.blocks.ledger import Ledger
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import account, layers
 from napari_dip.viewer.layers import Geometry, Selection
@@ -27,8 +27,8 @@ from napari_dip.zarrs import AXES, Calibration, plain
 
 if TYPE_CHECKING:
     from napari_dip import Progress
-    from napari_dip.blocks.cost import BlocksCost
-    from napari_dip.blocks.restore import BlockProgress, Restored
+    from napari_dip.run.blocks.cost import BlocksCost
+    from napari_dip.run.blocks.restore import BlockProgress, Restored
     from napari_dip.tables.settings import Settings
     from napari_dip.trust import Control
     from napari_dip.viewer.restoration import Watch
@@ -75,7 +75,7 @@ class Stream(Asked):
         ValueError
             If the run cannot be written there; the message says why, and what to do. No pixel is read for it.
         """
-        from napari_dip.blocks.record import AnotherRun  # imports torch: seconds
+        from napari_dip.run.blocks.record import AnotherRun  # imports torch: seconds
 
         check(self.source)
         before = what_is_there(self.target)
@@ -109,7 +109,7 @@ class Stream(Asked):
 
     def cost(self, settings: Settings) -> BlocksCost:
         """Memory and time of the blocks that are left, with these settings; reads no pixel."""
-        from napari_dip.blocks.cost import estimate_blocks
+        from napari_dip.run.blocks.cost import estimate_blocks
 
         cost = estimate_blocks(self.task, self.source.array, self.mask, settings=settings, **self._problem)
         return replace(cost, blocks=0 if self.finished else cost.blocks - self.done)
@@ -117,7 +117,7 @@ class Stream(Asked):
     @property
     def fitted(self) -> tuple[int, ...]:
         """Size of the blocks, along the axes of space."""
-        from napari_dip.blocks.order import read_order
+        from napari_dip.run.blocks.order import read_order
 
         order = read_order(self.task, self.source.array, self.mask, **self._problem, **self.knobs_here)
         return order.grid.tiles.tile
@@ -147,7 +147,7 @@ class Stream(Asked):
         }
 
     def _steps(self, should_stop: Callable[[], bool], interval: float) -> Generator[BlockProgress, None, Restored]:
-        from napari_dip.blocks.restore import iterate_blocks
+        from napari_dip.run.blocks.restore import iterate_blocks
 
         return iterate_blocks(
             self.task,
@@ -316,7 +316,7 @@ def _may_be_written(target: Path) -> bool:
 
 def _unlike(differences: dict[str, tuple[Any, Any]]) -> str:
     """Differences from another run, and the remedy, in a sentence."""
-    from napari_dip.blocks.record import said
+    from napari_dip.run.blocks.record import said
 
     told = []
     for name, values in differences.items():

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.blocks.grid import Grid
 from napari_dip.core.intensity import to_dtype
 from napari_dip.io.arrays import Place
+from napari_dip.run.blocks.grid import Grid
 
 Array = npt.NDArray[Any]
 IMAGE = ""  # the name of the restored image

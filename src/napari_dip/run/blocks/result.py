@@ -9,13 +9,13 @@ from typing import Any
 
 import zarr
 
-from napari_dip.blocks.blocks import Blocks
-from napari_dip.blocks.ledger import RESIDUAL, UNCERTAINTY, Ledger
-from napari_dip.blocks.order import Order
-from napari_dip.blocks.outputs import IMAGE
 from napari_dip.core.reason import End, Reason
 from napari_dip.core.result import Progress
 from napari_dip.io.arrays import Place, Unreadable
+from napari_dip.run.blocks.blocks import Blocks
+from napari_dip.run.blocks.ledger import RESIDUAL, UNCERTAINTY, Ledger
+from napari_dip.run.blocks.order import Order
+from napari_dip.run.blocks.outputs import IMAGE
 
 _TOLD = 10  # failures, in a sentence
 _PATIENCE = 3  # blocks that fail before any is done, after which no other is tried

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from napari_dip.blocks.grid import Grid
 from napari_dip.core import device as devices
 from napari_dip.core.tiling import snug, tiles_of, tiling
 from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source, read_known
@@ -18,6 +17,7 @@ from napari_dip.io.ngff import Calibration
 from napari_dip.plan.inputs import Slices
 from napari_dip.plan.plan import Plan, check_guide, decide
 from napari_dip.plan.request import Request, arguments, check_reach, read_instrument
+from napari_dip.run.blocks.grid import Grid
 from napari_dip.tables import record
 from napari_dip.tables.parts import OwnPart, read_part
 from napari_dip.tables.settings import Settings, check_names, knobs

@@ -11,15 +11,15 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from napari_dip.blocks.cluster import active_client
-from napari_dip.blocks.ledger import Ledger
-from napari_dip.blocks.order import Order, read_order
-from napari_dip.blocks.record import begun, refuse_another
-from napari_dip.blocks.result import BlockProgress, Restored
-from napari_dip.blocks.run import BlockRun, Work
 from napari_dip.core.pauses import without_pauses
 from napari_dip.io.ngff import Calibration
 from napari_dip.plan.keywords import BlockOptions, OfArray, with_knobs
+from napari_dip.run.blocks.cluster import active_client
+from napari_dip.run.blocks.ledger import Ledger
+from napari_dip.run.blocks.order import Order, read_order
+from napari_dip.run.blocks.record import begun, refuse_another
+from napari_dip.run.blocks.result import BlockProgress, Restored
+from napari_dip.run.blocks.run import BlockRun, Work
 from napari_dip.tables.settings import Settings
 from napari_dip.terminal import script_bar
 

@@ -16,21 +16,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from napari_dip.blocks import result
-from napari_dip.blocks.blocks import Blocks
-from napari_dip.blocks.cluster import check_sendable, connected, once, outcomes
-from napari_dip.blocks.cost import tell_of_full_disk, tell_of_long_wait
-from napari_dip.blocks.ledger import KEY, Ledger
-from napari_dip.blocks.order import Order, look
-from napari_dip.blocks.record import asked_for, begun, noted, plan_of, refuse_another
-from napari_dip.blocks.result import BlockProgress, Restored, Step
-from napari_dip.blocks.survey import Survey, joined, range_of
-from napari_dip.blocks.target import FIT, ZarrTarget, check_array
 from napari_dip.core.reason import End, Reason
 from napari_dip.core.result import Progress
 from napari_dip.core.telling import quiet, quietly
 from napari_dip.io.arrays import Part
 from napari_dip.io.disk import DiskFull, full, is_full
+from napari_dip.run.blocks import result
+from napari_dip.run.blocks.blocks import Blocks
+from napari_dip.run.blocks.cluster import check_sendable, connected, once, outcomes
+from napari_dip.run.blocks.cost import tell_of_full_disk, tell_of_long_wait
+from napari_dip.run.blocks.ledger import KEY, Ledger
+from napari_dip.run.blocks.order import Order, look
+from napari_dip.run.blocks.record import asked_for, begun, noted, plan_of, refuse_another
+from napari_dip.run.blocks.result import BlockProgress, Restored, Step
+from napari_dip.run.blocks.survey import Survey, joined, range_of
+from napari_dip.run.blocks.target import FIT, ZarrTarget, check_array
 from napari_dip.run.fits import Extras
 from napari_dip.tables import record
 

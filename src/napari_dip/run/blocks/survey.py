@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from napari_dip.blocks.cluster import outcomes
-from napari_dip.blocks.order import Order
-from napari_dip.blocks.result import BlockProgress, Step
 from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise.model import Noise
 from napari_dip.io.arrays import Part, Unreadable, read_known
 from napari_dip.plan.defects import Skips
 from napari_dip.plan.inputs import BLANK, Slices
 from napari_dip.plan.plan import Plan
+from napari_dip.run.blocks.cluster import outcomes
+from napari_dip.run.blocks.order import Order
+from napari_dip.run.blocks.result import BlockProgress, Step
 from napari_dip.tables import record
 
 Pieces = Iterator[tuple[int, tuple[Any, ...]]]

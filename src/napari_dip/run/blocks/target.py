@@ -17,9 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from napari_dip.blocks.grid import Grid
-from napari_dip.blocks.ledger import KEY, RESIDUAL, UNCERTAINTY, Ledger
-from napari_dip.blocks.outputs import IMAGE, Output
 from napari_dip.core.intensity import float_for
 from napari_dip.core.pieces import States
 from napari_dip.core.reason import Reason
@@ -30,6 +27,9 @@ from napari_dip.io.ngff import Calibration, besides, merged
 from napari_dip.io.omezarr import VERSIONS, chunks_of, coarser, create_level, pyramid
 from napari_dip.plan.inputs import Slices
 from napari_dip.plan.plan import Plan
+from napari_dip.run.blocks.grid import Grid
+from napari_dip.run.blocks.ledger import KEY, RESIDUAL, UNCERTAINTY, Ledger
+from napari_dip.run.blocks.outputs import IMAGE, Output
 from napari_dip.run.fits import Extras, Fit, Unfitted
 
 Array = npt.NDArray[Any]

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from napari_dip.blocks.blocks import Blocks
-from napari_dip.blocks.cluster import connected, once
-from napari_dip.blocks.order import look, read_order, settled
-from napari_dip.blocks.target import ZarrTarget
 from napari_dip.core.cost import code_to_load, memory_of_noise
 from napari_dip.core.noise.model import Noise
 from napari_dip.io.disk import free_at, lack
 from napari_dip.plan.cost import Cost, estimate, in_bytes, in_time, less_time, tell_if_long
 from napari_dip.plan.keywords import OfBlocks
 from napari_dip.plan.request import Request
+from napari_dip.run.blocks.blocks import Blocks
+from napari_dip.run.blocks.cluster import connected, once
+from napari_dip.run.blocks.order import look, read_order, settled
+from napari_dip.run.blocks.target import ZarrTarget
 from napari_dip.tables.settings import Settings
 
 Shape = tuple[int, ...]
