@@ -10,7 +10,7 @@ import pytest
 
 from napari_dip import denoise
 from napari_dip.core.noise.model import Noise
-from napari_dip.plan.plan import settings_here
+from napari_dip.plan.chosen import settings_here
 from napari_dip.tables.method import auto_preset
 
 WHITE = Noise(gain=0, offset=0, read_noise=10, sigma=10)

@@ -15,7 +15,7 @@ import pytest
 from napari_dip.core.noise.model import Noise
 from napari_dip.io import files
 from napari_dip.io.picture import make_picture
-from napari_dip.plan.plan import chosen
+from napari_dip.plan.chosen import chosen
 from napari_dip.tables import presets
 from napari_dip.tables.knobs import Knob, SelfGuided, own
 from napari_dip.tables.settings import PRESETS, Settings, check_names, knobs, presets_for, settings_for

@@ -19,7 +19,7 @@ from napari_dip.core.cost import Cost, in_bytes, in_time, memory_of_noise
 from napari_dip.core.methods import coverage
 from napari_dip.core.noise.estimate import estimate_noise
 from napari_dip.plan import cost as costs
-from napari_dip.plan.plan import settings_here
+from napari_dip.plan.chosen import settings_here
 from tests.core.tiny import TINY, picture
 
 SMALL = {**TINY, "preset": "denoise-small", "runs": 1}

@@ -19,7 +19,8 @@ from napari_dip.io.formats import tell_lost
 from napari_dip.io.ngff import ENDING, is_zarr
 from napari_dip.io.picture import Picture
 from napari_dip.plan.greys import read_greys
-from napari_dip.plan.inputs import Array, read_factor
+from napari_dip.plan.inputs import Array
+from napari_dip.plan.values import read_factor
 from napari_dip.terminal import Bar, Stop
 
 

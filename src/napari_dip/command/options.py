@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 
 import napari_dip
 from napari_dip.io import files
-from napari_dip.plan.inputs import read_factor
 from napari_dip.plan.request import Argument, arguments, arguments_of, with_defaults
+from napari_dip.plan.values import read_factor
 from napari_dip.tables.knobs import GENERATORS, Knob
 from napari_dip.tables.settings import PRESETS, Settings, knobs, knobs_of, presets_for, settings_for
 from napari_dip.tables.tasks import TASKS, Task

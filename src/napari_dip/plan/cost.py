@@ -19,9 +19,10 @@ from napari_dip.core.noise.model import Noise
 from napari_dip.core.pace import SLOWEST
 from napari_dip.core.setup import Setup
 from napari_dip.core.telling import quietly, warn
+from napari_dip.plan.chosen import settings_here
 from napari_dip.plan.keywords import Knobs
 from napari_dip.plan.noises import axes_of_noise
-from napari_dip.plan.plan import Plan, settings_here
+from napari_dip.plan.plan import Plan
 from napari_dip.plan.request import read_instrument
 from napari_dip.tables.settings import Settings
 

@@ -22,6 +22,7 @@ from napari_dip.core.reason import Choice
 from napari_dip.core.result import Result
 from napari_dip.core.setup import Setup, left_open
 from napari_dip.plan import own
+from napari_dip.plan.chosen import chosen
 from napari_dip.plan.defects import Skips
 from napari_dip.plan.inputs import Array, Slices
 from napari_dip.plan.noises import Noises, noise_of, telling
@@ -29,9 +30,7 @@ from napari_dip.plan.request import Request
 from napari_dip.plan.units import Units
 from napari_dip.tables import record
 from napari_dip.tables.knobs import GENERATORS
-from napari_dip.tables.method import auto_preset
-from napari_dip.tables.parts import OwnPart
-from napari_dip.tables.settings import Settings, check_preset, settings_for
+from napari_dip.tables.settings import Settings
 from napari_dip.tables.tasks import TASKS
 
 
@@ -264,72 +263,3 @@ def depth_of(request: Request) -> float:
     """Pixels from the deepest missing pixel of all slices to the nearest known one; infinite where none is known."""
     holes = [np.any(each, axis=0) for each in request.slices.holes]
     return max(np.inf if np.all(hole) else float(ndimage.distance_transform_edt(hole).max()) for hole in holes)
-
-
-def chosen(
-    task: str,
-    settings: Settings | None,
-    noise: Noise | None,
-    knobs: dict[str, Any],
-    depth: float | None = None,
-    parts: dict[str, OwnPart] | None = None,
-) -> tuple[Settings, str]:
-    """The settings with these changes, by default those of the task here; and why they are so."""
-    if settings is not None and not isinstance(settings, Settings):
-        raise TypeError(f"settings={settings!r} must be Settings, those of a result say; give knobs by name")
-    if settings is not None:
-        check_preset(task, knobs)
-        settings = settings.changed(**knobs)
-        return settings, settings.reason("code")
-    settings = settings_here(task, image_noise=noise, depth=depth, parts=parts, **knobs)
-    if knobs.get("preset", "auto") == "auto":
-        return settings, why_here(task, image_noise=noise, depth=depth, parts=parts, **knobs)
-    return settings, settings.reason("code")
-
-
-def settings_here(
-    task: str,
-    *,
-    image_noise: Noise | None = None,
-    depth: float | None = None,
-    parts: dict[str, OwnPart] | None = None,
-    **knobs: Any,
-) -> Settings:
-    """The settings of a task on this machine: its preset for the device that ``device`` means, and the changes.
-
-    Parameters
-    ----------
-    task : {"denoise", "inpaint", "superresolve", "deconvolve", "deblock", "enhance"}
-    image_noise : Noise, optional
-        Noise of the image, by which ``preset="auto"`` chooses.
-    depth : float, optional
-        Pixels from the deepest missing pixel to a known one, by which it chooses too.
-    parts : dict of str to OwnPart, optional
-        Parts of the user's own, which a method may lack.
-    **knobs
-        Changes to the settings, by name.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For an unknown knob or preset, a value out of range, or a device that is not there.
-    """
-    return settings_for(task, on_cpu=_on_cpu(**knobs), image_noise=image_noise, depth=depth, parts=parts, **knobs)
-
-
-def why_here(
-    task: str,
-    *,
-    image_noise: Noise | None = None,
-    depth: float | None = None,
-    parts: dict[str, OwnPart] | None = None,
-    **knobs: Any,
-) -> str:
-    """Reason for the preset that `settings_here` takes for ``preset="auto"``, as part of a sentence."""
-    asked = {**(parts or {}), **knobs}
-    return auto_preset(task, on_cpu=_on_cpu(**knobs), noise=image_noise, depth=depth, changes=asked)[1]
-
-
-def _on_cpu(device: Any = "auto", **_: Any) -> bool:
-    """Presets leave the device open; what is no text is refused with the other settings."""
-    return isinstance(device, str) and devices.choose(device).name == "cpu"

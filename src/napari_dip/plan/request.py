@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.plan.inputs import Slices, read_boost, read_factor, read_guide, read_range, read_slices
+from napari_dip.plan.inputs import Slices, read_slices
 from napari_dip.plan.instrument import (
     CENTRES,
     KERNELS,
@@ -26,6 +26,7 @@ from napari_dip.plan.instrument import (
     read_psf,
     read_voxel_size,
 )
+from napari_dip.plan.values import read_boost, read_factor, read_guide, read_range
 from napari_dip.tables import record
 from napari_dip.tables.parts import OwnPart, read_part
 from napari_dip.tables.tasks import TASKS, Task, task_named

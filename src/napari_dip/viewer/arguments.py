@@ -12,8 +12,8 @@ import numpy as np
 from magicgui.widgets import ComboBox, FloatSlider, FloatSpinBox, LineEdit, SpinBox
 from qtpy.QtCore import Signal
 
-from napari_dip.plan.inputs import read_factor
 from napari_dip.plan.request import Request, arguments, arguments_of, with_defaults
+from napari_dip.plan.values import read_factor
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import layers
 from napari_dip.viewer.rows import Rows

@@ -148,7 +148,7 @@ class SettingsForm(QWidget):
             return f"The preset {self._rows['preset'].value} says how."
         if not engine.loaded():
             return ""
-        from napari_dip.plan.plan import why_here
+        from napari_dip.plan.chosen import why_here
 
         return f"It is {self.method}, because {why_here(self._task, **self._known, **self._chosen())}."
 
@@ -230,7 +230,7 @@ class SettingsForm(QWidget):
         if not engine.loaded():
             on_cpu = chosen.get("device", "auto") in ("auto", "cpu")
             return settings_for(self._task, on_cpu=on_cpu, **self._known, **chosen)
-        from napari_dip.plan.plan import settings_here
+        from napari_dip.plan.chosen import settings_here
 
         return settings_here(self._task, **self._known, **chosen)
 

@@ -18,8 +18,8 @@ from napari_dip.core.telling import quietly
 from napari_dip.core.tiling import seed_at
 from napari_dip.io.arrays import Part, Place, read_known
 from napari_dip.plan.cost import fitted
-from napari_dip.plan.inputs import as_code
 from napari_dip.plan.plan import Plan
+from napari_dip.plan.values import as_code
 from napari_dip.run.blocks.target import FIT, ZarrTarget
 from napari_dip.run.fits import Fit, Unfitted
 from napari_dip.run.loop import Loop

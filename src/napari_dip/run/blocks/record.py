@@ -17,8 +17,8 @@ from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.reason import Choice
 from napari_dip.core.tiling import Tiling
-from napari_dip.plan.inputs import read_range
 from napari_dip.plan.plan import Plan
+from napari_dip.plan.values import read_range
 from napari_dip.run.blocks.ledger import KEY, Ledger
 from napari_dip.run.blocks.order import Order
 from napari_dip.tables import record

@@ -17,8 +17,9 @@ from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise.model import Noise
 from napari_dip.io.arrays import Part, Unreadable, read_known
 from napari_dip.plan.defects import Skips
-from napari_dip.plan.inputs import BLANK, Slices
+from napari_dip.plan.inputs import Slices
 from napari_dip.plan.plan import Plan
+from napari_dip.plan.values import BLANK
 from napari_dip.run.blocks.cluster import outcomes
 from napari_dip.run.blocks.order import Order
 from napari_dip.run.blocks.result import BlockProgress, Step
