@@ -11,7 +11,7 @@ import pytest
 from napari_dip import lab
 from napari_dip.command import cli
 from napari_dip.io import files
-from napari_dip.tables.settings import settings_for
+from napari_dip.tables.method import settings_for
 from napari_dip.trust import psnr
 from tests.core.tiny import picture
 

@@ -18,7 +18,8 @@ from napari_dip.io.picture import make_picture
 from napari_dip.plan.chosen import chosen
 from napari_dip.tables import presets
 from napari_dip.tables.knobs import Knob, SelfGuided, own
-from napari_dip.tables.settings import PRESETS, Settings, check_names, knobs, presets_for, settings_for
+from napari_dip.tables.method import settings_for
+from napari_dip.tables.settings import PRESETS, Settings, check_names, knobs, presets_for
 from napari_dip.tables.tasks import TASKS
 
 KNOBS = knobs()

@@ -34,7 +34,7 @@ from napari_dip.run.blocks.ledger import KEY, Ledger
 from napari_dip.run.blocks.record import AnotherRun
 from napari_dip.run.blocks.restore import BlockProgress, Restored
 from napari_dip.run.fits import Unfitted
-from napari_dip.tables.settings import settings_for
+from napari_dip.tables.method import settings_for
 from napari_dip.trust import noise_control
 from tests.bad_inputs import QUICK
 from tests.core.tiny import noisy

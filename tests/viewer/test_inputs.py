@@ -10,7 +10,7 @@ import pytest
 from qtpy.QtCore import QObject
 
 from napari_dip.core.noise.model import Noise
-from napari_dip.tables.settings import settings_for
+from napari_dip.tables.method import settings_for
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.form import SettingsForm

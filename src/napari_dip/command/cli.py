@@ -28,7 +28,7 @@ from napari_dip.io.formats import SCREEN
 from napari_dip.io.picture import Picture
 from napari_dip.plan.inputs import Array
 from napari_dip.plan.request import Request, read_instrument, unrecorded
-from napari_dip.tables.settings import settings_for
+from napari_dip.tables.method import settings_for
 from napari_dip.tables.tasks import TASKS
 from napari_dip.terminal import Bar, Stop, one_line, one_line_warnings
 

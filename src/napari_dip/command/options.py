@@ -14,7 +14,8 @@ from napari_dip.io import files
 from napari_dip.plan.request import Argument, arguments, arguments_of, with_defaults
 from napari_dip.plan.values import read_factor
 from napari_dip.tables.knobs import GENERATORS, Knob
-from napari_dip.tables.settings import PRESETS, Settings, knobs, knobs_of, presets_for, settings_for
+from napari_dip.tables.method import settings_for
+from napari_dip.tables.settings import PRESETS, Settings, knobs, knobs_of, presets_for
 from napari_dip.tables.tasks import TASKS, Task
 
 _NOISE = "Say what the noise of an image is, and which of its pixels are bad."

@@ -13,7 +13,7 @@ from scipy import ndimage, spatial  # type: ignore[import-untyped]
 from napari_dip.core.codes import make_code
 from napari_dip.core.generators import fresh_generator
 from napari_dip.tables.knobs import Prior
-from napari_dip.tables.settings import settings_for
+from napari_dip.tables.method import settings_for
 
 Array = npt.NDArray[Any]
 SMALLEST = 32  # pixels a side of an image whose self-similarity is told

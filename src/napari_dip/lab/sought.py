@@ -19,7 +19,8 @@ from napari_dip.core.setup import Setup
 from napari_dip.core.solve import Restoration
 from napari_dip.lab.iterates import Array, Outcome, Step, Steps, every
 from napari_dip.tables.knobs import Prior
-from napari_dip.tables.settings import Settings, settings_for
+from napari_dip.tables.method import settings_for
+from napari_dip.tables.settings import Settings
 
 #: Knobs of both ways to seek, unless others are said.
 _KNOBS: dict[str, Any] = {

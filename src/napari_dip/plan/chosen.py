@@ -6,9 +6,9 @@ from typing import Any
 
 from napari_dip.core import device as devices
 from napari_dip.core.noise.model import Noise
-from napari_dip.tables.method import auto_preset
+from napari_dip.tables.method import auto_preset, settings_for
 from napari_dip.tables.parts import OwnPart
-from napari_dip.tables.settings import Settings, check_preset, settings_for
+from napari_dip.tables.settings import Settings, check_preset
 
 
 def chosen(

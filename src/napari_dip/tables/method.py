@@ -1,4 +1,4 @@
-"""Choice of the preset that ``auto`` takes, by the task, the device, the noise, and what the user has chosen."""
+"""Settings of a task: its preset, or the one that ``auto`` takes by device, noise and what the user has chosen."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari_dip.tables import presets
 from napari_dip.tables.knobs import FitKnobs, Patches, Prior, SelfGuided, own
 from napari_dip.tables.parts import OwnPart
+from napari_dip.tables.settings import PRESETS, Settings, check_names, check_preset
 from napari_dip.tables.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -88,3 +89,31 @@ def _wish(changes: dict[str, Any]) -> tuple[str, str] | None:
         if of_prior or value not in SelfGuided.takes.get(name, (value,)):
             return Prior.name, stated
     return None
+
+
+def settings_for(
+    task: str,
+    *,
+    on_cpu: bool,
+    image_noise: Noise | None = None,
+    depth: float | None = None,
+    parts: dict[str, OwnPart] | None = None,
+    **changes: Any,
+) -> Settings:
+    """The settings of a task: its preset (the one named in `changes`, or the task's own), with the changes on top.
+
+    The task's own depends on where it is computed, on the noise of the image and the depth of its holes if these are
+    known, and on parts of the user's own.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an unknown name or preset, or a value out of range.
+    """
+    check_names(changes)
+    name = changes.get("preset", "auto")
+    check_preset(task, changes)
+    if name == "auto":
+        asked = {**(parts or {}), **changes}
+        name, _ = auto_preset(task, on_cpu=on_cpu, noise=image_noise, depth=depth, changes=asked)
+    return PRESETS[name].changed(**{**changes, "preset": name}) if changes else PRESETS[name]

@@ -28,12 +28,11 @@ from napari_dip.tables.knobs import (
     knob,
     own,
 )
-from napari_dip.tables.method import auto_preset
 from napari_dip.tables.parts import MARK, OwnPart, read_part
 from napari_dip.tables.tasks import task_named, tasks_with_knob
 
 if TYPE_CHECKING:
-    from napari_dip.core.noise.model import Noise
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,34 +277,6 @@ def _checked(name: str, value: Any, knob: Knob) -> Any:
 
 #: Every preset by name, as plain settings.
 PRESETS = {name: Settings(preset=name, **changes) for name, changes in presets.TABLE.items()}
-
-
-def settings_for(
-    task: str,
-    *,
-    on_cpu: bool,
-    image_noise: Noise | None = None,
-    depth: float | None = None,
-    parts: dict[str, OwnPart] | None = None,
-    **changes: Any,
-) -> Settings:
-    """The settings of a task: its preset (the one named in `changes`, or the task's own), with the changes on top.
-
-    The task's own depends on where it is computed, on the noise of the image and the depth of its holes if these are
-    known, and on parts of the user's own.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For an unknown name or preset, or a value out of range.
-    """
-    check_names(changes)
-    name = changes.get("preset", "auto")
-    check_preset(task, changes)
-    if name == "auto":
-        asked = {**(parts or {}), **changes}
-        name, _ = auto_preset(task, on_cpu=on_cpu, noise=image_noise, depth=depth, changes=asked)
-    return PRESETS[name].changed(**{**changes, "preset": name}) if changes else PRESETS[name]
 
 
 def presets_for(task: str) -> list[str]:

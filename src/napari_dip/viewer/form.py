@@ -16,8 +16,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_dip.tables.knobs import RunKnobs
+from napari_dip.tables.method import settings_for
 from napari_dip.tables.presets import at_quality, qualities_of
-from napari_dip.tables.settings import PRESETS, Settings, knobs, knobs_of, presets_for, settings_for
+from napari_dip.tables.settings import PRESETS, Settings, knobs, knobs_of, presets_for
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import engine
 from napari_dip.viewer.knobrows import AUTOMATIC, KnobRows, from_text, knob_row, name_item, offer, to_row
