@@ -59,8 +59,8 @@ def test_the_command_restores_the_others_and_says_which_file(
 def test_tiles_are_blended_around_a_damaged_one_and_again_after_its_repair(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
-    monkeypatch.setattr("napari_dip.io.omezarr._SMALLEST", 16)
-    monkeypatch.setattr("napari_dip.io.omezarr._CHUNK", {2: (16, 16), 3: (8, 16, 16)})
+    monkeypatch.setattr("napari_dip.io.zarrwriter._SMALLEST", 16)
+    monkeypatch.setattr("napari_dip.io.zarrwriter._CHUNK", {2: (16, 16), 3: (8, 16, 16)})
     values = np.full((2, 40, 40), 7, np.uint16)
     values[1] = 9
     source = zarr.create_array(tmp_path / "in.zarr", shape=values.shape, dtype="u2", chunks=(1, 10, 10))

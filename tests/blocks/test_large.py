@@ -245,8 +245,8 @@ def test_all_kinds_of_arrays_give_the_same(tmp_path: Path, kind: str) -> None:
 
 
 def test_tiles_are_blended_and_the_pyramid_is_the_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_dip.io.omezarr._SMALLEST", 16)
-    monkeypatch.setattr("napari_dip.io.omezarr._CHUNK", {2: (16, 32), 3: (8, 16, 16)})
+    monkeypatch.setattr("napari_dip.io.zarrwriter._SMALLEST", 16)
+    monkeypatch.setattr("napari_dip.io.zarrwriter._CHUNK", {2: (16, 32), 3: (8, 16, 16)})
     values = stack(2, 40, 50)
     restored = restore_blocks(
         "denoise", saved(values, tmp_path / "in.zarr"), tmp_path / "out.zarr", tile=24, overlap=8, **PRIOR
@@ -380,7 +380,7 @@ def test_calibration_carries_over_and_superresolution_refines_it(tmp_path: Path,
 
 
 def test_each_level_has_the_outline_of_the_finest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_dip.io.omezarr._SMALLEST", 8)
+    monkeypatch.setattr("napari_dip.io.zarrwriter._SMALLEST", 8)
     calibration = Calibration(axes="yx", scale=(0.5, 0.5), translation=(3.0, 4.0), units=("micrometer",) * 2)
     restored = restore_blocks("denoise", stack(32, 40), tmp_path / "out.zarr", calibration=calibration, **PRIOR)
     (image,) = zarr.open_group(restored.path, mode="r").attrs["ome"]["multiscales"]

@@ -1,4 +1,4 @@
-"""OME-Zarr files: images in them are found and opened, and the levels of new ones laid out."""
+"""OME-Zarr files: images in them are found and opened, and their calibration read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,13 +17,10 @@ import zarr
 from zarr.storage import FsspecStore, StorePath
 
 from napari_dip.io import ome
-from napari_dip.io.channels import Array
 from napari_dip.io.ngff import AXES, METADATA, SOURCE, Calibration, Node, calibration_in, image_metadata, path_of_finest
 from napari_dip.io.picture import Picture
 from napari_dip.io.units import NAMES
 
-_SMALLEST = 256  # pixels along y and x of the coarsest level, about
-_CHUNK = {2: (1024, 1024), 3: (64, 256, 256)}  # 4 to 16 MB
 VERSIONS = {2: "0.4", 3: "0.5"}  # zarr format -> NGFF
 WHITE = "FFFFFF"  # of a channel whose colour is not known
 _NAMED = 10  # images of a file in a message
@@ -267,48 +264,3 @@ def _known(picture: Picture) -> dict[str, Any]:
         known["function"] = {"code": picture.function.code, "coefficients": list(picture.function.coefficients)}
     root = picture.display.get("OME")
     return known if root is None else {**known, "OME": ElementTree.tostring(root, encoding="unicode")}
-
-
-# ------------------------------------------------------------------------------------------------------------ writing
-
-
-def pyramid(shape: tuple[int, ...], spatial: int) -> list[tuple[int, ...]]:
-    """Factors by which each level is coarser along each axis: halved where it is long; the first is all ones."""
-    factors = [(1,) * len(shape)]
-    while True:
-        size = [n // f for n, f in zip(shape, factors[-1], strict=True)]
-        halve = [i >= len(shape) - spatial and size[i] >= 2 * _SMALLEST for i in range(len(shape))]
-        if not any(halve):
-            return factors
-        factors.append(tuple(f * (1 + h) for f, h in zip(factors[-1], halve, strict=True)))
-
-
-def chunks_of(shape: tuple[int, ...], spatial: int) -> tuple[int, ...]:
-    """Shape of a chunk: one slice of the leading axes, some megabytes of space."""
-    ends = [min(n, c) for n, c in zip(shape[-spatial:], _CHUNK[spatial], strict=True)]
-    return (*[1] * (len(shape) - spatial), *ends)
-
-
-def create_level(
-    group: zarr.Group, path: str, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...], axes: str
-) -> zarr.Array[Any]:
-    """Create an array of NaN (of 0 if it holds whole numbers)."""
-    names: dict[str, Any] = {"dimension_names": list(axes)}
-    if group.metadata.zarr_format == 2:
-        names = {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
-    empty = np.nan if dtype.kind == "f" else 0
-    return group.create_array(path, shape=shape, dtype=dtype, chunks=chunks, fill_value=empty, **names)
-
-
-def coarser(values: Array, factors: Sequence[int]) -> Array:
-    """Mean over blocks of `factors` pixels, in the same type; the last block of an axis may be smaller."""
-    kind = values.dtype
-    result = values.astype(np.float64)
-    for axis, factor in enumerate(factors):
-        if factor > 1:
-            starts = np.arange(0, result.shape[axis], factor)
-            counts = np.diff(np.append(starts, result.shape[axis]))
-            along = [1] * result.ndim
-            along[axis] = -1
-            result = np.add.reduceat(result, starts, axis) / counts.reshape(along)
-    return (np.rint(result) if kind.kind in "iu" else result).astype(kind)

@@ -1,4 +1,4 @@
-"""An image in memory as a new OME-Zarr: the way back from `zarrpicture`. Whole, or not at all."""
+"""New OME-Zarr files: an image in memory, whole or not at all (the way back from `zarrpicture`); the levels of any."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import zarr
 
 from napari_dip.io import disk
-from napari_dip.io.channels import Channel
+from napari_dip.io.channels import Array, Channel
 from napari_dip.io.ngff import RECORD
-from napari_dip.io.omezarr import VERSIONS, calibration_of, chunks_of, coarser, create_level, pyramid
+from napari_dip.io.omezarr import VERSIONS, calibration_of
 from napari_dip.io.picture import Picture, make_picture
 
 _COLOURS = ("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF")
 _FORMAT: Literal[3] = 3  # of zarr, as NGFF 0.5 has it
+_SMALLEST = 256  # pixels along y and x of the coarsest level, about
+_CHUNK = {2: (1024, 1024), 3: (64, 256, 256)}  # 4 to 16 MB
 
 
 def write_zarr(path: Path, part: Path, picture: Picture, place: Sequence[float] | None = None) -> None:
@@ -91,3 +93,45 @@ def _with_channels(picture: Picture, place: Sequence[float] | None) -> tuple[Pic
         place = list(place)
         place.insert(made.axes.index("C"), 0.0)
     return replace(made, notes=picture.notes), place
+
+
+def pyramid(shape: tuple[int, ...], spatial: int) -> list[tuple[int, ...]]:
+    """Factors by which each level is coarser along each axis: halved where it is long; the first is all ones."""
+    factors = [(1,) * len(shape)]
+    while True:
+        size = [n // f for n, f in zip(shape, factors[-1], strict=True)]
+        halve = [i >= len(shape) - spatial and size[i] >= 2 * _SMALLEST for i in range(len(shape))]
+        if not any(halve):
+            return factors
+        factors.append(tuple(f * (1 + h) for f, h in zip(factors[-1], halve, strict=True)))
+
+
+def chunks_of(shape: tuple[int, ...], spatial: int) -> tuple[int, ...]:
+    """Shape of a chunk: one slice of the leading axes, some megabytes of space."""
+    ends = [min(n, c) for n, c in zip(shape[-spatial:], _CHUNK[spatial], strict=True)]
+    return (*[1] * (len(shape) - spatial), *ends)
+
+
+def create_level(
+    group: zarr.Group, path: str, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...], axes: str
+) -> zarr.Array[Any]:
+    """Create an array of NaN (of 0 if it holds whole numbers)."""
+    names: dict[str, Any] = {"dimension_names": list(axes)}
+    if group.metadata.zarr_format == 2:
+        names = {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
+    empty = np.nan if dtype.kind == "f" else 0
+    return group.create_array(path, shape=shape, dtype=dtype, chunks=chunks, fill_value=empty, **names)
+
+
+def coarser(values: Array, factors: Sequence[int]) -> Array:
+    """Mean over blocks of `factors` pixels, in the same type; the last block of an axis may be smaller."""
+    kind = values.dtype
+    result = values.astype(np.float64)
+    for axis, factor in enumerate(factors):
+        if factor > 1:
+            starts = np.arange(0, result.shape[axis], factor)
+            counts = np.diff(np.append(starts, result.shape[axis]))
+            along = [1] * result.ndim
+            along[axis] = -1
+            result = np.add.reduceat(result, starts, axis) / counts.reshape(along)
+    return (np.rint(result) if kind.kind in "iu" else result).astype(kind)

@@ -24,7 +24,8 @@ from napari_dip.core.result import Result
 from napari_dip.core.state import OUT_OF_MEMORY
 from napari_dip.io.arrays import Source
 from napari_dip.io.ngff import Calibration, besides, merged
-from napari_dip.io.omezarr import VERSIONS, chunks_of, coarser, create_level, pyramid
+from napari_dip.io.omezarr import VERSIONS
+from napari_dip.io.zarrwriter import chunks_of, coarser, create_level, pyramid
 from napari_dip.plan.inputs import Slices
 from napari_dip.plan.plan import Plan
 from napari_dip.run.blocks.grid import Grid
