@@ -1,4 +1,4 @@
-"""Progress bars of commands and scripts, and the end of a command by Ctrl-C."""
+"""Progress bars of commands and scripts, errors and warnings in a line, and the end of a command by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_dip.core.result import Progress
     from napari_dip.run.blocks.result import BlockProgress
 
-
+FORESEEN = OSError, ValueError, TypeError, MemoryError, ArithmeticError, ImportError
 _ALL_BUT = 0.99  # of the bar until all is done: patches are compared and results judged after the last iteration
 _OF_ITERATIONS = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
@@ -148,3 +148,11 @@ def one_line_warnings() -> Iterator[None]:
 def one_line(message: object) -> str:
     """A message without line breaks."""
     return " ".join(str(message).split())
+
+
+def in_words(error: Exception) -> str:
+    """Error in a line, with its name where it was not foreseen."""
+    words = one_line(error)
+    if isinstance(error, MemoryError):
+        return words or "memory ran out"
+    return words if isinstance(error, FORESEEN) and words else f"{type(error).__name__}{': ' * bool(words)}{words}"

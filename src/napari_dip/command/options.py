@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import napari_dip
+from napari_dip.command.parser import Parser, values_of, why_unknown
 from napari_dip.io import files
 from napari_dip.plan.request import Argument, arguments, arguments_of, with_defaults
 from napari_dip.plan.values import read_factor
@@ -52,7 +51,7 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
         args.sources = [args.source, *([] if args.target is None else [args.target]), *words]
         args.target, unknown = args.output_folder, [word for word in unknown if word not in words]
     if unknown:
-        command.error(_unknown(unknown[0], args.task, commands))
+        command.error(why_unknown(unknown[0], args.task, commands))
     if args.mask is None and (args.mask_label is not None or args.mask_is_known):
         command.error("--mask-label and --mask-is-known say how to read a mask; give it with --mask")
     if args.task == "noise":
@@ -101,8 +100,8 @@ def check_volume(args: argparse.Namespace, axes: str) -> None:
             raise ValueError(f"{said} is for z, y and x: say --volume too, as only y and x are space without it")
 
 
-def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
-    parser = _Parser(prog="napari-dip", description=napari_dip.__doc__.partition("\n")[0], epilog=_ABOUT)
+def _parsers() -> tuple[Parser, dict[str, Parser]]:
+    parser = Parser(prog="napari-dip", description=napari_dip.__doc__.partition("\n")[0], epilog=_ABOUT)
     parser.add_argument("--version", action="version", version=f"napari-dip {napari_dip.__version__}")
     subparsers = parser.add_subparsers(dest="task", metavar="TASK", required=True)
     commands = {task: subparsers.add_parser(task, help=row.does, **_texts(row)) for task, row in TASKS.items()}
@@ -124,7 +123,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     return parser, commands
 
 
-def _add_samples(command: _Parser, commands: dict[str, _Parser]) -> None:
+def _add_samples(command: Parser, commands: dict[str, Parser]) -> None:
     """Add the options of samples of a prior."""
     commands["samples"] = command
     command.add_argument("target", metavar="OUT", help="The file to write: a stack, of decimal numbers.")
@@ -135,7 +134,7 @@ def _add_samples(command: _Parser, commands: dict[str, _Parser]) -> None:
     command.add_argument("--overwrite", action="store_true", help="Replace OUT if it exists.")
 
 
-def _add_lab(command: _Parser, commands: dict[str, _Parser]) -> None:
+def _add_lab(command: Parser, commands: dict[str, Parser]) -> None:
     """Add the options of the laboratory."""
     commands["lab"] = command
     add = command.add_argument
@@ -157,7 +156,7 @@ def _texts(task: Task) -> dict[str, Any]:
     return {"usage": usage, "description": task.does, "epilog": _ABOUT, "allow_abbrev": False}
 
 
-def _add_arguments(command: _Parser, task: str) -> None:
+def _add_arguments(command: Parser, task: str) -> None:
     """Add the options that define the problem, and how it is run."""
     add = command.add_argument
     add("source", metavar="IN", help="The image to restore.")
@@ -187,7 +186,7 @@ def _add_ways(command: Any, argument: Argument, needed: bool) -> None:
     for option in argument.options:
         how: dict[str, Any] = {"choices": option.choices} if option.choices else {"metavar": option.metavar}
         if not option.choices:
-            how["type"] = _several(option.type, option.several) if option.several else option.type
+            how["type"] = values_of(option.type, option.several) if option.several else option.type
         if needed and not several:
             how["required"] = True
         place.add_argument(option.flag, help=option.help, **how)
@@ -209,7 +208,7 @@ def files_said() -> list[str]:
     return [name for name, argument in arguments().items() if any(option.file for option in argument.options)]
 
 
-def _add_reading(command: _Parser) -> None:
+def _add_reading(command: Parser) -> None:
     """Add the options that say how IN is read, and what is known of it."""
     add = command.add_argument
     where = "not zero where a pixel is missing; NaN and infinite pixels of IN count as missing too"
@@ -225,7 +224,7 @@ def _add_reading(command: _Parser) -> None:
                 _add_ways(place, argument, needed=False)
 
 
-def _add_trust(command: _Parser) -> None:
+def _add_trust(command: Parser) -> None:
     """Add the options for what is said of the result, and written beside it."""
     add = command.add_argument_group("how far to trust the result (--uncertainty writes OUT-uncertainty)").add_argument
     add("--residual", action="store_true", help="Write what was removed beside OUT, as OUT-residual.")
@@ -250,7 +249,7 @@ _TOGETHER = (
 )
 
 
-def _add_knobs(command: _Parser, task: str) -> None:
+def _add_knobs(command: Parser, task: str) -> None:
     """Add one option for each knob of the task."""
     groups = {
         False: command.add_argument_group("settings"),
@@ -273,8 +272,8 @@ def _reading(name: str, knob: Knob) -> dict[str, Any]:
         "float": {"type": float, "metavar": "X"},
         "text": {"metavar": "NAME"},
         "choice": {"metavar": choices},
-        "ints": {"type": _several(int, "16 or 16,32,64"), "metavar": "N[,N...]"},
-        "choices": {"type": _several(str, "one name or several"), "metavar": f"{choices}[,...]"},
+        "ints": {"type": values_of(int, "16 or 16,32,64"), "metavar": "N[,N...]"},
+        "choices": {"type": values_of(str, "one name or several"), "metavar": f"{choices}[,...]"},
     }
     return kinds[knob.kind]
 
@@ -286,37 +285,3 @@ def _help(task: str, name: str, knob: Knob) -> str:
     defaults = {str(getattr(PRESETS[preset], name)) for preset in presets_for(task)}
     default = "auto" if name == "preset" else defaults.pop() if len(defaults) == 1 else "from the preset"
     return f"{knob.help} ({'; '.join([*notes, f'default: {default}'])})".replace("%", "%%")
-
-
-def _several(kind: Callable[[str], Any], example: str) -> Callable[[str], Any]:
-    """A reader of one value, or of several with commas between them as a tuple."""
-
-    def read(text: str) -> Any:
-        try:
-            values = tuple(kind(part.strip()) for part in text.split(","))
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} must be like {example}") from None
-        return values if len(values) > 1 else values[0]
-
-    return read
-
-
-def _unknown(word: str, task: str, commands: dict[str, _Parser]) -> str:
-    """The error for a word that nothing took."""
-    if not word.startswith("-"):
-        return f"{word!r} is one word too many; quote a name that has spaces"
-    option = word.partition("=")[0]
-    others = [name for name, command in commands.items() if option in command.option_strings()]
-    if others:
-        return f"{option} is not for {task}, but for {' and '.join(others)}; leave it out"
-    close = difflib.get_close_matches(option, commands[task].option_strings(), n=1, cutoff=0.5)
-    return f"unknown option {word}: " + (f"did you mean {close[0]}?" if close else "see --help for those there are")
-
-
-class _Parser(argparse.ArgumentParser):
-    def option_strings(self) -> list[str]:
-        return [word for action in self._actions for word in action.option_strings]
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(2, f"napari-dip: error: {message}\n")
