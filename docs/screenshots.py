@@ -131,6 +131,18 @@ def _laboratory() -> None:
     page.save("laboratory")
 
 
+def _preimage() -> None:
+    page = Page("fluorescence", "Laboratory")
+    page.widget.experiment.value, page.widget.crop.value = "preimage", 64
+    page.widget.run_button.click()
+    Page._wait(lambda: not page.widget.running and page.widget.run_button.isEnabled())
+    for layer in page.viewer.layers:
+        layer.visible = layer is page.viewer.layers[-1]
+    page.viewer.dims.set_point(0, 0)  # that of the prior
+    page.viewer.reset_view()
+    page.save("preimage-window")
+
+
 def _enhanced() -> None:
     page = Page("faint", "Enhance")
     page.run()
@@ -151,6 +163,7 @@ PICTURES: dict[str, Callable[[], None]] = {
     "guide": _guided,
     "samples": _samples,
     "laboratory": _laboratory,
+    "preimage-window": _preimage,
 }
 
 

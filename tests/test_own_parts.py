@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from napari_dip import Settings, denoise, enhance, estimate, inpaint, restore_blocks
+from napari_dip.command.cli import main
+from napari_dip.io import files
 from napari_dip.tables.parts import OwnPart
 from tests.core.tiny import noisy, picture
 
@@ -237,3 +239,24 @@ def test_blocks_take_parts_and_refuse_an_operator(tmp_path: Any) -> None:
     assert np.isfinite(np.asarray(restored.array)).all()
     with pytest.raises(TypeError, match="operator=.* is not for blocks"):
         restore_blocks("denoise", large, tmp_path / "other.zarr", operator=row_means, **SMALL)
+
+
+def test_the_command_line_takes_parts_by_a_name_in_a_python_file(tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "def bending(image):\n    return image.diff(n=2, dim=-1).abs().mean()\n\n\n"
+        "def far(predicted, observed):\n    return (predicted - observed).abs().mean()\n"
+    )
+    np.save(tmp_path / "in.npy", np.random.default_rng(0).random((16, 16)))
+    command = ["denoise", str(tmp_path / "in.npy"), str(tmp_path / "out.tif"), "--preset", "denoise-small"]
+    command += ["--iterations", "3", "--regulariser-weight", "0.1", "--runs", "1", "--channels", "4", "--scales", "2"]
+    parts = ["--regulariser", f"{file}:bending", "--fidelity", f"{file}:far"]
+    assert main([*command, *parts]) == 0
+    own = files.read_record(tmp_path / "out.tif")["own_parts"]
+    assert own["regulariser"].startswith("own_mine.bending#")
+    assert own["fidelity"].startswith("own_mine.far#")
+    assert main([*command, "--overwrite", "--fidelity", f"{file}:none"]) == 1
+    assert "there is no none in" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*command, "--regulariser", f"{tmp_path / 'absent.py'}:a"])
+    assert "a Python file that there is" in capsys.readouterr().err

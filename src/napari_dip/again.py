@@ -170,7 +170,7 @@ class Again:
     def _flag(self, name: str, value: Any) -> str:
         """The option of an argument that is said by numbers or names."""
         _plain(value)
-        ways = [option for option in arguments()[name].options if not option.file]
+        ways = [option for option in arguments()[name].options if not (option.file or option.code)]
         if not ways:
             raise ValueError(f"{name} cannot be said in a command; copy the run as Python")
         return ways[0].flag

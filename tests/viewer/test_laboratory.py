@@ -9,7 +9,7 @@ from tests.core.tiny import picture
 
 @pytest.fixture
 def widget(viewer):
-    viewer.add_image(np.stack([picture(48, 40)] * 2), name="cells", scale=(1, 0.5, 0.5))
+    viewer.add_image(np.stack([picture(48, 40)] * 2) * 100, name="cells", scale=(1, 0.5, 0.5))
     widget = viewer.window.add_plugin_dock_widget("napari-dip", "Laboratory")[1]
     widget.crop.value = 32
     return widget
@@ -41,3 +41,16 @@ def test_a_stop_ends_an_experiment_at_once_and_keeps_what_is_whole(widget, viewe
     wait(lambda: not widget.running and "iteration" not in widget.told)
     assert viewer.layers[-1].name == "cells, trajectory"
     assert widget.run_button.isEnabled()
+
+
+def test_a_preimage_is_sought_in_the_layer_that_is_named_and_a_wrong_name_lists_those_there_are(widget, viewer, wait):
+    widget.experiment.value = "preimage"
+    widget.iterations.value, widget.layer.value = 10, "relu7"
+    widget.run_button.click()
+    wait(lambda: not widget.running and "choose one of conv1, relu1" in widget.told)
+    widget.layer.value = "relu1"
+    widget.run_button.click()
+    wait(lambda: not widget.running and widget.told == "cells, preimage of relu1:")
+    assert viewer.layers[-1].data.shape == (2, 32, 32)
+    assert viewer.layers[-1].data.max() > 10  # in the units of the image
+    assert viewer.layers[-1].metadata[METADATA]["images"] == ["prior", "pixels and total variation"]

@@ -144,11 +144,14 @@ def _lab(args: Namespace, stop: Stop) -> int:
     from napari_dip.core.pauses import without_pauses
 
     given = {"question": args.question, "generators": lab.GENERATORS, "truth": truth, "iterations": args.iterations}
+    given |= {name: getattr(args, name) for name in ("network", "weights", "layer", "unit")}
     steps = lab.begin(args.experiment, image, seed=args.seed, should_stop=stop.asked, **given)
     print(f"napari-dip: {lab.duration(args.experiment, image.shape, **given)}", file=sys.stderr)
     stop.begin()
     with Bar(quiet=False, tty=sys.stderr.isatty()) as bar:
         made = without_pauses(steps, lambda at: bar.show_share(at.done, at.part))
+        if not stop.asked():
+            bar.fill()
     print(made.table())
     if args.images is not None and made.stack is not None:
         axes = "QZYX" if made.stack.ndim == 4 else "QYX"

@@ -12,8 +12,10 @@ from napari_dip.command.parser import Parser, values_of, why_unknown
 from napari_dip.io import files
 from napari_dip.plan.request import Argument, arguments, arguments_of, with_defaults
 from napari_dip.plan.values import read_factor
+from napari_dip.tables.experiments import EXPERIMENTS
 from napari_dip.tables.knobs import GENERATORS, Knob
 from napari_dip.tables.method import settings_for
+from napari_dip.tables.parts import from_file
 from napari_dip.tables.settings import PRESETS, Settings, knobs, knobs_of, presets_for
 from napari_dip.tables.tasks import TASKS, Task
 
@@ -56,7 +58,10 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
         command.error("--mask-label and --mask-is-known say how to read a mask; give it with --mask")
     if args.task == "noise":
         return args, {}
-    changes = {name: value for name, value in vars(args).items() if name in knobs()}
+    try:
+        changes = {name: _own(name, value) for name, value in vars(args).items() if name in knobs()}
+    except ValueError as error:
+        command.error(str(error))
     if args.settings is not None:
         try:
             if "preset" in changes:
@@ -138,10 +143,15 @@ def _add_lab(command: Parser, commands: dict[str, Parser]) -> None:
     """Add the options of the laboratory."""
     commands["lab"] = command
     add = command.add_argument
-    add("experiment", metavar="EXPERIMENT", help="impedance, ablation, held-out, explicit or trajectory.")
+    add("experiment", metavar="EXPERIMENT", help=f"{', '.join(EXPERIMENTS)}.")
     add("source", metavar="IN", help="The image: (y, x), or (z, y, x).")
     add("--question", default="skips", metavar="NAME", help="Of an ablation: skips, code noise, ... (default: skips).")
     add("--truth", metavar="FILE", help="The same image without noise.")
+    network = "Of preimage and maximise: textures, torchvision:NAME, timm:NAME, or FILE.py:NAME, which is run."
+    add("--network", default="textures", metavar="NAME", help=network)
+    add("--weights", metavar="FILE", help="Of that network: .npz, .safetensors, .pt or .pth.")
+    add("--layer", default="relu2", metavar="NAME", help="Of that network (default: relu2; '' is its output).")
+    add("--unit", type=int, default=0, metavar="N", help="Of that layer, to maximise: a filter, or a class.")
     add("--crop", type=int, default=96, metavar="N", help="Pixels a side, in the middle (default: 96).")
     add("--iterations", type=int, metavar="N", help="Of each fit.")
     add("--seed", type=int, default=0, metavar="N", help="Decides every random number (default: 0).")
@@ -199,7 +209,7 @@ def said(args: argparse.Namespace) -> dict[str, Any]:
         for option in argument.options:
             value = getattr(args, option.flag.strip("-").replace("-", "_"), None)
             if value is not None:
-                found[name] = files.read(value).values if option.file else value
+                found[name] = files.read(value).values if option.file else from_file(value) if option.code else value
     return with_defaults(found)
 
 
@@ -247,6 +257,11 @@ _TOGETHER = (
     "One generator restores all times, channels or z slices of an image together, like the colours of RGB: for few of "
     "them that have their structure in common."
 )
+
+
+def _own(name: str, value: Any) -> Any:
+    """A value of a knob, which may be a part of the user's own, by FILE.py:NAME."""
+    return from_file(value) if knobs()[name].own and isinstance(value, str) and ".py:" in value else value
 
 
 def _add_knobs(command: Parser, task: str) -> None:

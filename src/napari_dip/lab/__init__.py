@@ -8,6 +8,7 @@ from napari_dip.lab.explicit import EXPLICIT, Explicit, explicit, iterate_explic
 from napari_dip.lab.held_out import HeldOut, held_out, iterate_held_out
 from napari_dip.lab.impedance import GENERATORS, Impedance, Point, impedance, iterate_impedance, targets_of
 from napari_dip.lab.iterates import Step
+from napari_dip.lab.networks import load_network
 from napari_dip.lab.preimage import iterate_maximise, iterate_preimage, maximise, preimage
 from napari_dip.lab.prior_samples import samples, self_similarity
 from napari_dip.lab.sought import Preimage, Sought
@@ -45,6 +46,7 @@ __all__ = [
     "iterate_maximise",
     "iterate_preimage",
     "iterate_trajectory",
+    "load_network",
     "maximise",
     "preimage",
     "samples",

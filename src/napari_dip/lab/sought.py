@@ -99,14 +99,22 @@ class Preimage(Outcome):
         return self.prior.image
 
     @property
+    def images(self) -> dict[str, Array]:
+        """The images by the way in which they were sought."""
+        return {name: sought.image for name, sought in self._both.items()}
+
+    @property
+    def _both(self) -> dict[str, Sought]:
+        both = {"prior": self.prior, "pixels and total variation": self.plain}
+        return {name: sought for name, sought in both.items() if sought is not None}
+
+    @property
     def rows(self) -> list[dict[str, Any]]:
         """Row of the table for each way to seek: what it reached, and the PSNR where there is one."""
-        both = {"prior": self.prior, "pixels and total variation": self.plain}
         rows = []
-        for name, sought in both.items():
-            if sought is not None:
-                row: dict[str, Any] = {"sought by": name, self.quantity: f"{sought.values[-1]:.3g}"}
-                rows.append(row if sought.psnr is None else {**row, "PSNR in dB": sought.psnr})
+        for name, sought in self._both.items():
+            row: dict[str, Any] = {"sought by": name, self.quantity: f"{sought.values[-1]:.3g}"}
+            rows.append(row if sought.psnr is None else {**row, "PSNR in dB": sought.psnr})
         return rows
 
 

@@ -52,6 +52,7 @@ class Option:
     several: str = ""  # an example of several values with commas between them, one for each axis of space
     choices: tuple[str, ...] | None = None
     file: bool = False  # an image file, whose pixels are the value
+    code: bool = False  # FILE.py:NAME, which is run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,15 @@ def _argument(default: Any, kind: str, help: str, read: Callable[[Any, Request],
 
 def _part(name: str, value: Any, _: Request) -> OwnPart:
     return read_part(name, value)
+
+
+def _of_own(flag: str, help: str) -> dict[str, Any]:
+    return {
+        "options": (
+            Option(flag=flag, metavar="FILE.py:NAME", help=f"{help} The file is run: docs/own-parts.md.", code=True),
+        ),
+        "kept": False,
+    }
 
 
 def _number(name: str, value: Any, _: Request) -> float:
@@ -254,7 +264,7 @@ class Request:
         "The instrument, which light passes before that of the task: linear, of an image (1, C, *S) in the units of "
         "the measurement; its ``image_shape`` is that of the image, where it is not that of the measurement.",
         partial(_part, "operator"),
-        kept=False,
+        **_of_own("--operator", "The instrument, which light passes before that of the task."),
     )
     fidelity: OwnPart | None = _argument(
         None,
@@ -262,7 +272,7 @@ class Request:
         "Distance of ``(predicted, observed)``, two tensors (1, C, *S) scaled to 0..1 and zero where nothing was "
         "measured, as one number; in place of that of ``noise``.",
         partial(_part, "fidelity"),
-        kept=False,
+        **_of_own("--fidelity", "Distance of (predicted, observed)."),
     )
     denoiser: OwnPart | None = _argument(
         None,
@@ -270,7 +280,7 @@ class Request:
         "Any function of a plane (y, x), a float array scaled to 0..1, and the standard deviation of its noise, that "
         "gives the plane without noise; in place of similar patches in the ``refine`` steps.",
         partial(_part, "denoiser"),
-        kept=False,
+        **_of_own("--denoiser", "Function of a plane and its noise, for the steps of --refine."),
     )
     image_noise: Noise | None = _argument(
         None,

@@ -93,6 +93,20 @@ EXPERIMENTS: dict[str, Experiment] = {
         iterations=1000,
         quantity="share of the band",
     ),
+    "preimage": Experiment(
+        does="Seek an image that a layer of a trained network takes for the same, by the prior and by plain pixels.",
+        takes=("network", "weights", "layer"),
+        iterations=200,
+        fits=lambda given: 2,
+        quantity="feature error",
+    ),
+    "maximise": Experiment(
+        does="Seek an image that excites one unit of a layer of a trained network; of IN only the size counts.",
+        takes=("network", "weights", "layer", "unit"),
+        iterations=200,
+        fits=lambda given: 2,
+        quantity="activation",
+    ),
 }
 
 

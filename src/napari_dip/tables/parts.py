@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import inspect
+import sys
+from pathlib import Path
 from typing import Any
 
 MARK = "#"  # between the name of a part and its fingerprint
@@ -94,3 +97,25 @@ def _fingerprint(part: Any) -> str:
         return hashlib.sha256(inspect.getsource(part).encode()).hexdigest()
     except (OSError, TypeError):
         return ""
+
+
+def from_file(text: str) -> Any:
+    """The object that ``FILE.py:NAME`` names. The file is run: it is Python of the user's own.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, or no such name in it.
+    """
+    file, _, name = text.rpartition(":")
+    if not file.endswith(".py") or not name.isidentifier() or not Path(file).is_file():
+        raise ValueError(f"{text!r} must be FILE.py:NAME, a Python file that there is and a name in it")
+    spec = importlib.util.spec_from_file_location(f"own_{Path(file).stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where the source of a class is looked up, for its fingerprint
+    spec.loader.exec_module(module)
+    if not hasattr(module, name):
+        raise ValueError(f"{text!r}: there is no {name} in {file}")
+    return getattr(module, name)

@@ -10,7 +10,7 @@ from typing import Any
 
 import napari.viewer
 import numpy as np
-from magicgui.widgets import CheckBox, ComboBox, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, FileEdit, LineEdit, SpinBox
 from napari.layers import Image
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QTimer
@@ -77,6 +77,22 @@ class LaboratoryWidget(QWidget):
             tooltip="A layer like the image, without noise. None: pixels held out stand for it, and 'explicit' adds "
             "noise to the image.",
         )  # fmt: skip
+        self.network = LineEdit(
+            name="network", label="Network", value="textures",
+            tooltip="textures, the small network of the package; torchvision:NAME or timm:NAME, where installed, with "
+            "weights; or FILE.py:NAME, a module of yours: the file is run.",
+        )  # fmt: skip
+        self.weights = FileEdit(
+            name="weights", label="Weights", nullable=True, filter="Weights (*.npz *.safetensors *.pt *.pth)",
+            tooltip="Of that network: arrays alone. A file that holds more is not loaded.",
+        )  # fmt: skip
+        self.layer = LineEdit(
+            name="layer", label="Layer", value="relu2", tooltip="By its name. A wrong name lists those there are."
+        )
+        self.unit = SpinBox(
+            name="unit", label="Unit", max=100_000, tooltip="Of the layer: a filter, or of the last one a class."
+        )
+        self._answers = [self.question, self.truth, self.network, self.weights, self.layer, self.unit]
         self.ticks = {
             name: CheckBox(name=name, label=name, value=i < 2, tooltip="Fit by this generator too.")
             for i, name in enumerate(GENERATORS)
@@ -89,9 +105,7 @@ class LaboratoryWidget(QWidget):
             name="iterations", label="Iterations", value=400, min=10, max=100_000, step=100, tooltip="Of each fit."
         )
         self.seed = SpinBox(name="seed", label="Seed", min=0, max=2**30, tooltip="The same seed, the same outcome.")
-        self.rows = Rows(
-            [self.experiment, self.question, self.truth, *self.ticks.values(), self.crop, self.iterations, self.seed]
-        )
+        self.rows = Rows([self.experiment, *self._answers, *self.ticks.values(), self.crop, self.iterations, self.seed])
         self._cost, self._words, self._table = Text("cost"), Text("laboratory"), Text("table")
         self._table.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self._table.setWordWrap(False)
@@ -157,7 +171,7 @@ class LaboratoryWidget(QWidget):
 
     def _on_experiment(self, event: Any = None) -> None:
         row = EXPERIMENTS[self.experiment.value]
-        for each in (self.question, self.truth):
+        for each in self._answers:
             self.rows.show_row(each, each.name in row.takes)
         for tick in self.ticks.values():
             self.rows.show_row(tick, "generators" in row.takes)
@@ -199,8 +213,10 @@ class LaboratoryWidget(QWidget):
             return self._words.setText(str(error))
         name = self.experiment.value
         given: dict[str, Any] = {"iterations": self.iterations.value, "seed": self.seed.value, "truth": other}
-        given |= {"question": self.question.value, "generators": self._ticked()}
-        self._name = f"{layer.name}, {name}" + (f" of {self.question.value}" if name == "ablation" else "")
+        given |= {each.name: each.value for each in self._answers if each is not self.truth}
+        given["generators"] = self._ticked()
+        of = {"ablation": self.question, "preimage": self.layer, "maximise": self.layer}.get(name)
+        self._name = f"{layer.name}, {name}" + (f" of {of.value}" if of is not None else "")
         self._experiment, self._points = name, {}
         points = self._points
         if self.plot is not None:

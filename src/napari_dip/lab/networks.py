@@ -1,0 +1,142 @@
+"""Networks that experiments look into, by name, with weights from a file: data alone, no program is loaded.
+
+A name is ``textures``, the small network in the package; ``torchvision:NAME`` or ``timm:NAME`` where these libraries
+are installed, with weights from a file; or ``FILE.py:NAME``, a module or a function without arguments that makes one,
+for which the file is run: that is Python of your own. Weights are read from .npz without pickle, from .safetensors, or
+from .pt and .pth by ``torch.load(..., weights_only=True)``. An exported program (torch.export, TorchScript, ONNX) is
+refused: what loads one may run what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_dip.lab.textures import texture_network
+from napari_dip.tables.parts import from_file
+
+#: Mean and standard deviation of each colour, to which networks of photographs are used.
+_PHOTOGRAPHS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_WEIGHTS = (".npz", ".safetensors", ".pt", ".pth")
+_PROGRAMS = "a program runs what it says when it is loaded; give the weights alone ({}), with the name of the network"
+
+
+def load_network(name: str, weights: str | Path | None = None) -> nn.Module:
+    """A network by name, with weights from a file that holds nothing else.
+
+    Parameters
+    ----------
+    name : str
+        ``textures``; ``torchvision:vgg16`` or ``timm:resnet18``, where the library is installed; or ``FILE.py:NAME``,
+        a `torch.nn.Module` or a function that makes one, for which the file is run.
+    weights : str or path, optional
+        An .npz, .safetensors, .pt or .pth file with an array for each of its weights. Without it ``textures`` and
+        ``FILE.py:NAME`` have those that they come with.
+
+    Returns
+    -------
+    torch.nn.Module
+        Takes an image (N, 1, y, x) or (N, 3, y, x) from 0 to 1: one of a library gets three channels, normalised as
+        photographs are.
+
+    Raises
+    ------
+    ValueError, ImportError, OSError
+        If there is no such network, or the weights are not its own; the message says what to do.
+    """
+    kind, _, rest = name.partition(":")
+    if name == "textures":
+        network: nn.Module = texture_network()
+    elif kind in _LIBRARIES and rest:
+        if weights is None:
+            raise ValueError(f"network {name!r} needs its weights: give a file ({', '.join(_WEIGHTS)})")
+        network = _of_library(kind, rest)
+    elif ".py:" in name:
+        made = from_file(name)
+        network = made if isinstance(made, nn.Module) else made()
+        if not isinstance(network, nn.Module):
+            raise ValueError(f"network {name!r} gives a {type(network).__name__}, not a torch.nn.Module")
+    elif Path(name).suffix:
+        raise ValueError(f"network {name!r} is a file: " + _PROGRAMS.format(", ".join(_WEIGHTS)))
+    else:
+        raise ValueError(f"network {name!r} must be textures, torchvision:NAME, timm:NAME, or FILE.py:NAME")
+    if weights is not None:
+        _fill(network, Path(weights))
+    return _Photographs(network) if kind in _LIBRARIES else network.eval()
+
+
+class _Photographs(nn.Module):
+    """A network of photographs for images from 0 to 1, of one channel or three."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.eval()
+        for name, values in zip(("mean", "deviation"), _PHOTOGRAPHS, strict=True):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        colours = image.expand(-1, 3, -1, -1)
+        made: Tensor = self.network((colours - self.mean) / self.deviation)
+        return made
+
+
+def _torchvision(name: str) -> nn.Module:
+    network: nn.Module = import_module("torchvision.models").get_model(name, weights=None)
+    return network
+
+
+def _timm(name: str) -> nn.Module:
+    network: nn.Module = import_module("timm").create_model(name, pretrained=False)
+    return network
+
+
+_LIBRARIES: dict[str, Callable[[str], nn.Module]] = {"torchvision": _torchvision, "timm": _timm}
+
+
+def _of_library(library: str, name: str) -> nn.Module:
+    try:
+        return _LIBRARIES[library](name)
+    except ImportError as error:
+        raise ImportError(f"network '{library}:{name}' needs {library}: pip install {library} ({error})") from error
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{library} has no network {name!r}: {error}") from error
+
+
+def _fill(network: nn.Module, file: Path) -> None:
+    """Give a network the weights of a file, all of them and no others."""
+    saved = _read(file)
+    if not isinstance(saved, dict) or not all(isinstance(each, Tensor) for each in saved.values()):
+        raise ValueError(f"weights {file} must be a state_dict, a tensor for each name; save model.state_dict() alone")
+    own = network.state_dict()
+    missing, more = sorted(own.keys() - saved.keys()), sorted(saved.keys() - own.keys())
+    other = [name for name in own.keys() & saved.keys() if own[name].shape != saved[name].shape]
+    if missing or more or other:
+        words = {"lacks": missing, "has besides": more, "has in another shape": sorted(other)}
+        said = "; ".join(f"{verb} {', '.join(names[:3])}" for verb, names in words.items() if names)
+        raise ValueError(f"weights {file} are not those of this network: the file {said}")
+    network.load_state_dict(saved)
+
+
+def _read(file: Path) -> Any:
+    suffix = file.suffix.lower()
+    if suffix == ".npz":
+        with np.load(file, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(np.asarray(arrays[name], np.float32)) for name in arrays}
+    if suffix == ".safetensors":
+        return import_module("safetensors.torch").load_file(file)
+    if suffix in (".pt", ".pth"):
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # pickle has many
+            words = " ".join(str(error).split())[:200]
+            raise ValueError(f"weights {file} hold more than weights, and are not loaded: {words}") from error
+    raise ValueError(f"weights {file} must be one of {', '.join(_WEIGHTS)}: " + _PROGRAMS.format(", ".join(_WEIGHTS)))
