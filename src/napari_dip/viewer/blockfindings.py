@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import napari_dip
-from napari_dip.viewer.layers import Geometry
+from napari_dip.viewer.geometry import Geometry
 from napari_dip.viewer.maps import RESIDUAL, UNCERTAINTY, Findings, Map, Wanted, plain
 from napari_dip.viewer.stream import Stream, lazy_levels
 

@@ -20,6 +20,7 @@ from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import guides, layers, masks, regions
 from napari_dip.viewer.arguments import Camera, known_of, said_by
 from napari_dip.viewer.background import Background
+from napari_dip.viewer.geometry import geometry_of
 from napari_dip.viewer.layers import Selection, Source
 from napari_dip.viewer.restoration import METADATA, is_by_product
 from napari_dip.viewer.rows import Rows, Section
@@ -446,7 +447,7 @@ class Inputs(QWidget):
         if layer is None:
             self.part.value = regions.WHOLE
             return self.said.emit(self.no_image(), True)
-        place = layers.geometry_of(layer).last(2)
+        place = geometry_of(layer).last(2)
         shapes = layers.show_shapes(self._viewer, place, f"{layer.name} part")
         shapes.mode = "add_rectangle"
         self._viewer.layers.selection.active = shapes

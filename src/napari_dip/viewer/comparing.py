@@ -10,6 +10,7 @@ from napari.experimental import link_layers, unlink_layers
 from qtpy.QtWidgets import QCheckBox
 
 from napari_dip.viewer import layers
+from napari_dip.viewer.geometry import geometry_of, in_layer_units
 from napari_dip.viewer.restoration import METADATA
 from napari_dip.viewer.rows import Section, Text, tip
 
@@ -50,7 +51,7 @@ class Divider:
         self._viewer, self._source = viewer, source
         self._data = source.data[0] if source.multiscale else source.data
         self._axis = source.ndim - 1
-        geometry = layers.geometry_of(source)
+        geometry = geometry_of(source)
         self.layer = layers.show(
             viewer, self._left(0.5), geometry, f"{source.name} (left)", {METADATA: {"preview": True}}
         )
@@ -73,7 +74,7 @@ class Divider:
         self.layer.data = self._left(share)
 
     def _share(self, event: Any) -> float:
-        position = self._source.world_to_data(layers.in_layer_units(self._viewer, self._source, event.position))
+        position = self._source.world_to_data(in_layer_units(self._viewer, self._source, event.position))
         return float((position[-1] + 0.5) / self._data.shape[self._axis])
 
     def _drag(self, viewer: Any, event: Any) -> Iterator[None]:

@@ -12,7 +12,7 @@ from scipy import ndimage  # type: ignore[import-untyped]
 import napari_dip
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import blockfindings, detail
-from napari_dip.viewer.layers import Geometry
+from napari_dip.viewer.geometry import Geometry
 from napari_dip.viewer.maps import (
     CONTROL,
     HOLES,

@@ -9,7 +9,8 @@ import numpy as np
 from scipy import ndimage  # type: ignore[import-untyped]
 
 from napari_dip.viewer import layers
-from napari_dip.viewer.layers import Selection, Source, in_pixels_of
+from napari_dip.viewer.geometry import in_pixels_of
+from napari_dip.viewer.layers import Selection, Source
 
 _SAME = 1e-3  # pixels
 

@@ -23,6 +23,7 @@ from napari_dip.viewer import layers
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.connections import connect_for_life
 from napari_dip.viewer.controls import button
+from napari_dip.viewer.geometry import geometry_of, stacked
 from napari_dip.viewer.job import Job, Outcome
 from napari_dip.viewer.regions import window_in_view
 from napari_dip.viewer.restoration import METADATA, is_by_product
@@ -256,7 +257,7 @@ class LaboratoryWidget(QWidget):
         index = layers.in_view(self._viewer, layer) if whole.ndim > 2 else ()
         crop = np.array(whole[index][self._window])
         origin = tuple(float(part.start) for part in self._window)
-        return crop, layers.geometry_of(layer).last(2).cut(origin, (1.0, 1.0))
+        return crop, geometry_of(layer).last(2).cut(origin, (1.0, 1.0))
 
     def _on_step(self, step: Any) -> None:
         self.bar.setValue(round(_STEPS * step.done))
@@ -292,7 +293,7 @@ class LaboratoryWidget(QWidget):
         self.save_button.setVisible(True)
         if result.stack is not None:
             record = {METADATA: {"experiment": self._name, "images": list(result.images), "table": result.table()}}
-            layers.show(self._viewer, result.stack, layers.stacked(self._place, "value"), self._name, record)
+            layers.show(self._viewer, result.stack, stacked(self._place, "value"), self._name, record)
         return None
 
     def _ask(self) -> None:

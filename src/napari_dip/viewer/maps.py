@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_dip.viewer import layers
-from napari_dip.viewer.layers import Geometry
+from napari_dip.viewer.geometry import Geometry
 from napari_dip.viewer.restoration import METADATA
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ import numpy as np
 from napari.layers import Labels, Shapes
 
 from napari_dip.plan.greys import read_greys
-from napari_dip.viewer.layers import Selection, Source, in_layer_units, in_pixels_of, kind
+from napari_dip.viewer.geometry import in_layer_units, in_pixels_of
+from napari_dip.viewer.layers import Selection, Source, kind
 from napari_dip.viewer.regions import marks_of
 
 _CHUNK = 1024  # pixels along y and x

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_dip.viewer.layers import Source, in_units, world_matrix
+from napari_dip.viewer.geometry import in_units, world_matrix
+from napari_dip.viewer.layers import Source
 
 
 def slice_in_view(viewer: Any, source: Source) -> int | None:

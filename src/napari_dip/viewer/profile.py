@@ -10,6 +10,7 @@ from napari.utils.theme import get_theme
 from scipy import ndimage  # type: ignore[import-untyped]
 
 from napari_dip.viewer import layers
+from napari_dip.viewer.geometry import geometry_of
 from napari_dip.viewer.regions import in_pixels
 
 _HEIGHT = 110  # pixels
@@ -40,7 +41,7 @@ class Profile(pg.PlotWidget):
         self.curves = [self.plot(pen=pg.mkPen(colour, width=1.5)) for colour in _COLOURS]
         height, width = layers.select(pair[0]).shape[-2:]
         line = np.array([[height / 2, width / 4], [height / 2, 3 * width / 4]])
-        self.line = layers.show_shapes(viewer, layers.geometry_of(pair[0]).last(2), f"{pair[0].name} profile")
+        self.line = layers.show_shapes(viewer, geometry_of(pair[0]).last(2), f"{pair[0].name} profile")
         self.line.add_lines(line, edge_color=_COLOURS[1])
         self._events = [self.line.events.set_data, viewer.dims.events.current_step]
         for emitter in self._events:
@@ -68,7 +69,7 @@ def along(viewer: Any, layer: Any, line: Any) -> tuple[np.ndarray, np.ndarray]:
     data = layer.data[0] if layer.multiscale else layer.data
     image = np.asarray(data[layers.in_view(viewer, layer)], float)
     image = image.mean(-1) if layer.rgb else image
-    ends = in_pixels(layers.geometry_of(layer).last(2), line)[0][[0, -1], -2:]
+    ends = in_pixels(geometry_of(layer).last(2), line)[0][[0, -1], -2:]
     count = int(np.clip(2 * np.abs(ends[1] - ends[0]).max(), 2, _POINTS))
     places = np.linspace(*ends, count)
     values = ndimage.map_coordinates(image, places.T, order=1, mode="nearest")

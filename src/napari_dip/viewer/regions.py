@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from napari.layers import Shapes
 
-from napari_dip.viewer.layers import Geometry, Selection, Source, in_pixels_of
+from napari_dip.viewer.geometry import Geometry, in_pixels_of
+from napari_dip.viewer.layers import Selection, Source
 
 WHOLE, IN_VIEW, DRAW = "all of it", "what is in view", "a rectangle that I draw"
 _LEAST = 16  # pixels a side of a part

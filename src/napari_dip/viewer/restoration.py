@@ -17,7 +17,8 @@ from napari_dip.plan.request import unrecorded
 from napari_dip.tables.record import fingerprint
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import account, layers
-from napari_dip.viewer.layers import Geometry, Source
+from napari_dip.viewer.geometry import Geometry, stacked
+from napari_dip.viewer.layers import Source
 from napari_dip.viewer.noise import known_in, level_of
 from napari_dip.viewer.preferences import preference
 
@@ -282,9 +283,9 @@ class Restoration(Asked):
         if layer is not None:
             layer.data = np.concatenate([layer.data, image[None]])
             return layer
-        stacked = layers.stacked(geometry, "iteration", float(every), float(progress.iteration))
+        place = stacked(geometry, "iteration", float(every), float(progress.iteration))
         name = f"{self.name}, {self._slice_name(progress)}iterations"
-        return layers.show(viewer, image[None], stacked, name, self._snapshot_record(progress))
+        return layers.show(viewer, image[None], place, name, self._snapshot_record(progress))
 
     def _slice(self, progress: Progress) -> tuple[np.ndarray, Geometry]:
         """The image of a progress in the axes of the source, and where it lies."""

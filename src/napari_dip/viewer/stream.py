@@ -19,7 +19,8 @@ import napari_dip
 from napari_dip.run.blocks.ledger import Ledger
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import account, layers
-from napari_dip.viewer.layers import Geometry, Selection
+from napari_dip.viewer.geometry import Geometry
+from napari_dip.viewer.layers import Selection
 from napari_dip.viewer.opening import file_of
 from napari_dip.viewer.preferences import zarr_folder
 from napari_dip.viewer.restoration import METADATA, Asked, Forecast
