@@ -1,4 +1,4 @@
-"""The classical methods, told the true noise, and similar patches alone.
+"""The methods to be held against: classical ones, told the true noise, and ones that learn from the image alone.
 
 Their weights come from it or, where there is no rule (total variation), from scikit-image's calibration on the noisy
 image itself (Batson and Royer, "Noise2Self", 2019).
@@ -69,6 +69,36 @@ def bm3d_stabilised(case: Case) -> Array:
     return np.asarray(there_and_back.inverse(_bm3d(stable, 1.0)))
 
 
+def bm3d_spectrum(case: Case) -> Array:
+    """BM3D told the power spectrum of the noise, from what the observation differs by from the truth."""
+    from scipy import fft
+
+    noise = _noise_itself(case)
+    line = np.minimum(_apart(noise.shape[0]), REACH + 1)[:, None], np.minimum(_apart(noise.shape[1]), REACH + 1)
+    near = (line[0] <= REACH) & (line[1] <= REACH)
+    covariance = fft.ifft2(np.abs(fft.fft2(noise)) ** 2).real / noise.size
+    spectrum = np.maximum(fft.fft2(np.where(near, covariance, 0)).real, 1e-3 * noise.var())
+    return _bm3d(case.observed.astype(np.float64), case.noise.sigma, spectrum * noise.size)
+
+
+def _apart(size: int) -> Array:
+    """Pixels from the first one of a ring of so many."""
+    return np.minimum(np.arange(size), size - np.arange(size))
+
+
+def _noise_itself(case: Case) -> Array:
+    """What the observation differs by from the truth, of mean zero."""
+    gain, offset = np.polyfit(case.truth.ravel(), case.observed.ravel(), 1) if case.affine else (1, 0)
+    noise = case.observed - (gain * case.truth + offset)
+    return noise - noise.mean()
+
+
+def shares_noise(case: Case) -> bool:
+    """True if neighbouring pixels of a grey image share more than a fifth of their noise."""
+    noise = _noise_itself(case)
+    return noise.ndim == 2 and float((noise[:, 1:] * noise[:, :-1]).mean()) > 0.2 * float(noise.var())
+
+
 def patches_stabilised(case: Case) -> Array:
     """Our similar patches alone, on counts transformed to unit variance."""
     from napari_dip.core.methods.patches import denoised
@@ -89,12 +119,23 @@ def patches(case: Case) -> Array:
     return restore(case.observed, **case.arguments, preset=preset, device="cpu", progress=False).image.astype(float)
 
 
-def _bm3d(image: Array, sigma: float) -> Array:
+def zs_n2n(case: Case) -> Array:
+    """Zero-Shot Noise2Noise, which is told nothing."""
+    from benchmarks.zeroshot import zero_shot_n2n
+
+    axis, image = case.arguments.get("channel_axis"), case.observed.astype(np.float64)
+    made = zero_shot_n2n(image[None] if axis is None else np.moveaxis(image, axis, 0))
+    return made[0] if axis is None else np.moveaxis(made, 0, axis)
+
+
+def _bm3d(image: Array, sigma: float, spectrum: Array | None = None) -> Array:
     """BM3D (Dabov et al. 2007), with intensities from 0 to 1, which is what its thresholds were made for."""
     package = _package("bm3d")
     low, span = image.min(), np.ptp(image)
     run = package.bm3d_rgb if image.ndim == 3 else package.bm3d
-    return np.asarray(run((image - low) / span, sigma / span)) * span + low
+    told = sigma / span if spectrum is None else spectrum / span**2
+    vars(np).setdefault("trapz", np.trapezoid)  # bm4d 4.2.5 calls it, and numpy 2.4 has it no more
+    return np.asarray(run((image - low) / span, told)) * span + low
 
 
 def _package(name: str) -> Any:
@@ -111,10 +152,55 @@ def biharmonic(case: Case) -> Array:
     return inpaint_biharmonic(case.observed.astype(np.float64), case.arguments["mask"])
 
 
+def navier_stokes(case: Case) -> Array:
+    """OpenCV's inpainting by Navier-Stokes (Bertalmio et al. 2001)."""
+    return _opencv(case, "INPAINT_NS")
+
+
+def telea(case: Case) -> Array:
+    """OpenCV's inpainting by fast marching (Telea 2004)."""
+    return _opencv(case, "INPAINT_TELEA")
+
+
+def _opencv(case: Case, method: str) -> Array:
+    package = _package("cv2")
+    mask = case.arguments["mask"].astype(np.uint8)
+    return package.inpaint(case.observed.astype(np.float32), mask, RADIUS, getattr(package, method)).astype(np.float64)
+
+
 def bicubic(case: Case) -> Array:
+    return _enlarged(case.observed.astype(np.float64))
+
+
+def _enlarged(image: Array) -> Array:
     from skimage.transform import resize
 
-    return resize(case.observed, tuple(FACTOR * n for n in case.observed.shape), order=3, mode="edge")
+    return resize(image, tuple(FACTOR * n for n in image.shape), order=3, mode="edge")
+
+
+def lanczos(case: Case) -> Array:
+    from PIL import Image
+
+    image = Image.fromarray(case.observed.astype(np.float32))
+    size = tuple(FACTOR * n for n in reversed(case.observed.shape))
+    return np.asarray(image.resize(size, Image.Resampling.LANCZOS), np.float64)
+
+
+def back_projection(case: Case) -> Array:
+    """Iterated back projection (Irani and Peleg 1991), at its best count by the truth, through the true filter."""
+    import torch
+
+    from benchmarks.methods import score
+    from napari_dip.core.operators import Downsample
+
+    down = Downsample((FACTOR, FACTOR), "lanczos2")
+    image = best = bicubic(case)
+    for count in range(1, max(BACK_PROJECTIONS) + 1):
+        seen = down(torch.from_numpy(image).float()[None, None])[0, 0].double().numpy()
+        image = image + _enlarged(case.observed - seen)
+        if count in BACK_PROJECTIONS:
+            best = max(best, image, key=lambda each: score(each, case))
+    return best
 
 
 def richardson_lucy(case: Case) -> Array:
@@ -193,6 +279,12 @@ def _inside(image: Array, case: Case) -> Array:
 RICHARDSON_LUCY = (5, 10, 15, 20, 30, 50, 100, 200)
 #: Weights of total variation in it of which the best is taken.
 VARIATION = (0.002, 0.005, 0.01, 0.02, 0.05)
+#: Pixels up to which noise is correlated.
+REACH = 4
+#: Back projections of which the best count is taken.
+BACK_PROJECTIONS = (1, 2, 5, 10, 20, 50)
+#: Pixels around a missing one that OpenCV's inpaintings look at.
+RADIUS = 3
 
 #: task -> name -> classical method
 METHODS: dict[str, dict[str, Callable[[Case], Array]]] = {
@@ -203,11 +295,24 @@ METHODS: dict[str, dict[str, Callable[[Case], Array]]] = {
         "TV": total_variation,
         "BM3D": bm3d,
         "BM3D, 2 sigma": bm3d_doubled,
+        "BM3D, spectrum": bm3d_spectrum,
         "VST + BM3D": bm3d_stabilised,
         "VST + patches": patches_stabilised,
+        "ZS-N2N": zs_n2n,
     },
-    "inpaint": {"masked": input_itself, "biharmonic": biharmonic, "patches": patches},
-    "superresolve": {"bicubic": bicubic, "patches": patches},
+    "inpaint": {
+        "masked": input_itself,
+        "biharmonic": biharmonic,
+        "Navier-Stokes": navier_stokes,
+        "Telea": telea,
+        "patches": patches,
+    },
+    "superresolve": {
+        "bicubic": bicubic,
+        "Lanczos": lanczos,
+        "back projection, best": back_projection,
+        "patches": patches,
+    },
     "deconvolve": {
         "blurred": input_itself,
         "RL, best": richardson_lucy,
@@ -216,12 +321,13 @@ METHODS: dict[str, dict[str, Callable[[Case], Array]]] = {
     },
 }
 #: what they need besides scikit-image: name of the module -> of the package
-PACKAGES = {"bm3d": "bm3d", "pywt": "pywavelets"}
+PACKAGES = {"bm3d": "bm3d", "cv2": "opencv-python-headless", "pywt": "pywavelets"}
 #: those that make a difference only where noise depends on the signal, or neighbours share it
-REAL_NOISE = ("BM3D, 2 sigma", "VST + BM3D")
+REAL_NOISE = ("BM3D, 2 sigma", "BM3D, spectrum", "VST + BM3D")
 
 
 def names(case: Case) -> list[str]:
     """The names of the methods that a case is compared with."""
     white = case.noise.gain == 0 and case.noise.independent
-    return [name for name in METHODS[case.task] if not (white and name in REAL_NOISE)]
+    left = REAL_NOISE if white else () if case.task == "denoise" and shares_noise(case) else ("BM3D, spectrum",)
+    return [name for name in METHODS[case.task] if name not in left]

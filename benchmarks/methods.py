@@ -23,7 +23,7 @@ BEST = {"ours": "ours, best", "original": "original, best"}
 
 @dataclass
 class Outcome:
-    """What a method made of a case, in how many seconds and with how many bytes beyond what the process had before.
+    """What a method made of a case, in how many seconds of the processor, and with how many bytes beyond those before.
 
     Several images if they come from one run: a fixed iteration and the best one, say. `notes` are fit for JSON.
     """
@@ -42,11 +42,11 @@ def ours(case: Case, oracle: bool = False, **knobs: Any) -> Outcome:
     """
     from napari_dip import iterate
 
-    began = time.perf_counter()
+    began = time.process_time()
     run = iterate(case.task, case.observed, **case.arguments, interval=np.inf, **knobs)
     for _ in run:
         pass
-    seconds, result = time.perf_counter() - began, run.result
+    seconds, result = time.process_time() - began, run.result
     outcome = Outcome({"ours": result.image.astype(np.float64)}, _notes(result), seconds)
     if oracle:
         again = result.settings.changed(stop="iterations", runs=1)
@@ -69,10 +69,10 @@ def score(image: Array, case: Case) -> float:
 
 def original(case: Case, **knobs: Any) -> Outcome:
     """The preset of the original notebooks at its fixed iteration, and at its best one by the truth."""
-    began = time.perf_counter()
+    began = time.process_time()
     best, iteration, result = _best(case, preset=case.original, **knobs)
     images = {"original": result.image.astype(np.float64), BEST["original"]: best}
-    return Outcome(images, {**_notes(result), "best iteration": iteration}, time.perf_counter() - began)
+    return Outcome(images, {**_notes(result), "best iteration": iteration}, time.process_time() - began)
 
 
 def _notes(result: Any) -> dict[str, Any]:
@@ -105,13 +105,13 @@ def _best(case: Case, **options: Any) -> tuple[Array, int, Any]:
 
 def run(name: str, case: Case, **options: Any) -> Outcome:
     """Apply a method, in this process."""
-    began = time.perf_counter()
+    began = time.process_time()
     if name == "ours":
         return ours(case, **options)
     if name == "original":
         return original(case, **options)
     image = classical.METHODS[case.task][name](case)
-    return Outcome({name: image}, seconds=time.perf_counter() - began)
+    return Outcome({name: image}, seconds=time.process_time() - began)
 
 
 def measure(name: str, case: Case, **options: Any) -> Outcome:

@@ -1,9 +1,9 @@
 """How good the restored images are: ``python -m benchmarks quality --data FOLDER``.
 
-Per image: the input, classical methods told the true noise, similar patches alone, ours with everything on auto and, if
-asked for, the best iterate of our run by the truth and the preset of the original notebooks. PSNR is told plain and
-after gain and offset were fitted, as frames differ in brightness from the mean of fifty. Written into
-``benchmarks/results/``.
+Per image: the input, classical methods told the true noise, similar patches alone, Zero-Shot Noise2Noise, ours with
+everything on auto and, if asked for, the best iterate of our run by the truth and the preset of the original notebooks.
+PSNR is told plain and after gain and offset were fitted, as frames differ in brightness from the mean of fifty. Seconds
+are those of the processor. Written into ``benchmarks/results/``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmarks import classical, images, methods, report
+from benchmarks import classical, images, methods, report, zeroshot
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -89,10 +89,10 @@ def measured(name: str, case: images.Case, cache: Path | None, arguments: dict[s
     """What a method gives; of a classical one, what the cache remembers for this very image, noise and machine."""
     if cache is None or name in methods.BEST or "patches" in name:
         return methods.measure(name, case, **arguments)
-    versions = [_version(package) for package in ("scikit-image", "bm3d", "numpy")]
+    versions = [_version(package) for package in ("scikit-image", "bm3d", "numpy", "opencv-python-headless")]
     key = hashlib.sha256(repr((name, case.noise, versions, report.hardware("cpu"))).encode())
     stabilised = [importlib.import_module("napari_dip.core.noise.stabilise")] if "VST" in name else []
-    for module in (classical, *stabilised):
+    for module in (classical, zeroshot, *stabilised):
         key.update(Path(str(module.__file__)).read_bytes())
     for array in (case.observed, case.arguments.get("mask"), case.arguments.get("psf"), case.truth):
         if array is not None:

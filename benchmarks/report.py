@@ -91,7 +91,7 @@ def tables(rows: list[Row]) -> str:
     psnr = _table("PSNR, dB", labels, {r.case.name: {k: f.psnr for k, f in r.figures.items()} for r in rows}, 2)
     ssim = _table("SSIM", labels, {r.case.name: {k: f.ssim for k, f in r.figures.items()} for r in rows}, 3)
     affine = _table("affine PSNR, dB", labels, {r.case.name: r.affine for r in rows}, 2)
-    cost = table(["method", "s, mean", "s, longest", "memory, MB"], [])
+    cost = table(["method", "processor s, mean", "longest", "memory, MB"], [])
     for label in labels:
         seconds = [row.seconds[label] for row in rows if label in row.seconds]
         memory = max(row.memory.get(label, 0) for row in rows) / 2**20

@@ -17,7 +17,7 @@ from tests.core.tiny import picture
 
 benchmarks = pytest.importorskip("benchmarks", reason="needs a checkout")
 
-from benchmarks import classical, images, methods, report  # noqa: E402
+from benchmarks import classical, images, methods, report, zeroshot  # noqa: E402
 from benchmarks.__main__ import main  # noqa: E402
 
 SIZE = 40
@@ -62,6 +62,8 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(methods, "measure", methods.run)
     monkeypatch.setattr(classical, "RICHARDSON_LUCY", (2, 4))
     monkeypatch.setattr(classical, "VARIATION", (0.01,))
+    monkeypatch.setattr(classical, "BACK_PROJECTIONS", (1, 3))
+    monkeypatch.setattr(zeroshot, "EPOCHS", 2)
     for package in classical.PACKAGES:  # whether installed or not, and they are slow
         monkeypatch.setitem(sys.modules, package, None)
 
@@ -82,11 +84,11 @@ def found(results: Path, name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("group", "methods"),
     [
-        ("fmd", {"noisy", "NLM", "TV", "VST + patches", "ours"}),
-        ("w2s", {"noisy", "NLM", "TV", "VST + patches", "ours"}),
-        ("colour", {"noisy", "NLM", "TV", "VST + patches", "ours"}),
+        ("fmd", {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N", "ours"}),
+        ("w2s", {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N", "ours"}),
+        ("colour", {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N", "ours"}),
         ("inpainting", {"masked", "biharmonic", "patches", "ours"}),
-        ("superresolution", {"bicubic", "patches", "ours"}),
+        ("superresolution", {"bicubic", "Lanczos", "back projection, best", "patches", "ours"}),
         ("blur-30", {"blurred", "RL, best", "RL-TV, best", "Wiener, best", "ours"}),
         ("volume", {"blurred", "RL, best", "RL-TV, best", "Wiener, best", "ours"}),
     ],
@@ -101,6 +103,8 @@ def test_each_set_has_a_table_figures_and_a_picture(
     assert all(np.isfinite(figure["psnr"]) and 0 < figure["ssim"] <= 1 for figure in figures.values())
     for name in ("RL-TV, best", "Wiener, best") if group == "blur-30" else ():
         assert figures[name]["psnr"] > figures["blurred"]["psnr"]
+    if group == "superresolution":
+        assert figures["back projection, best"]["psnr"] > figures["Lanczos"]["psnr"] > 20
     assert figures["ours"]["iterations"] == 2
     assert figures["ours"]["stop"]
     table = (tmp_path / f"quality-{group}.md").read_text()
@@ -208,8 +212,8 @@ def test_what_classical_methods_gave_is_kept(data: Path, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(methods, "measure", measure)
     for _ in range(2):
-        quality(data, tmp_path, "--images", "inpainting", "--cache", str(tmp_path / "cache"))
-    assert asked == ["masked", "biharmonic", "patches", "ours", "patches", "ours"]
+        quality(data, tmp_path, "--images", "superresolution", "--cache", str(tmp_path / "cache"))
+    assert asked == ["bicubic", "Lanczos", "back projection, best", "patches", "ours", "patches", "ours"]
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -220,7 +224,29 @@ def test_a_method_whose_package_is_missing_is_left_out_and_named(
     left_out = capsys.readouterr().err
     assert "bm3d: pip install --group bench" in left_out
     assert "pywavelets: pip install --group bench" in left_out
-    assert set(found(tmp_path, "quality-grey-15")) == {"noisy", "NLM", "TV", "VST + patches"}
+    assert set(found(tmp_path, "quality-grey-15")) == {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N"}
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_opencv_is_named_where_it_is_missing(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert quality(data, tmp_path, "--images", "inpainting", "--classical") == 0
+    assert "opencv-python-headless: pip install --group bench" in capsys.readouterr().err
+    assert set(found(tmp_path, "quality-inpainting")) == {"masked", "biharmonic", "patches"}
+
+
+def test_the_spectrum_of_the_noise_is_told_where_neighbours_share_it(data: Path) -> None:
+    shared, white = (next(images.cases(data, "denoise", (f"{group}/a",))) for group in ("shared-25", "grey-25"))
+    assert "BM3D, spectrum" in classical.names(shared)
+    assert "BM3D, spectrum" not in classical.names(white)
+
+
+def test_the_rival_without_training_data_removes_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zeroshot, "EPOCHS", 200)
+    truth = 20 + 200 * picture(33, 40)
+    noisy = truth + np.random.default_rng(0).normal(0, 25, truth.shape)
+    made = zeroshot.zero_shot_n2n(noisy[None])[0]
+    assert made.shape == truth.shape
+    assert np.square(made - truth).mean() < 0.5 * np.square(noisy - truth).mean()
 
 
 def test_a_folder_without_images_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
