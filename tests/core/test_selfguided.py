@@ -347,6 +347,12 @@ def test_small_images_need_more_passes_and_bear_no_more_than_some(side: int, pas
     assert whole == math.ceil(passes * side**2 / (2 * 64 * 64))
 
 
+@pytest.mark.parametrize(("side", "iterations"), [(512, 1024), (256, 520), (192, 293), (128, 130), (64, 125)])
+def test_a_fit_of_a_small_image_is_shorter_where_noise_is_correlated(side: int, iterations: int) -> None:
+    shared = replace(WHITE, correlation=0.6)
+    assert whole_fit((side, side), PRESETS["denoise-self"], noise=shared) == iterations
+
+
 @pytest.mark.parametrize("shape", [(3, 40, 40), (32, 200), (24, 24)])
 def test_fewer_iterations_are_called_what_they_are(shape: tuple[int, ...]) -> None:
     whole = whole_fit(shape, small())

@@ -110,10 +110,12 @@ def estimate(
     return Cost(memory, float(work @ rates) + _SECONDS * slices * pixels)
 
 
-def iterations_at_most(settings: Settings, shape: Shape, voxel_size: Size | None = None) -> int:
-    """Iterations of a run on an image (*shape) or a tile of it, if no rule ends it sooner."""
+def iterations_at_most(
+    settings: Settings, shape: Shape, voxel_size: Size | None = None, noise: Noise | None = None
+) -> int:
+    """Iterations of a run on an image (*shape) or a tile of it, if it has this noise, and no rule ends it sooner."""
     method, tile = settings.method, tiles_of(shape, settings).tile
-    return int(FITTERS[type(method)].iterations_at_most(method, tile, voxel_size))
+    return int(FITTERS[type(method)].iterations_at_most(method, tile, voxel_size, noise))
 
 
 def memory_of_noise(planes: int, shape: Shape) -> int:

@@ -264,7 +264,7 @@ class ArrayTarget:
         plan, settings = self.plan, self.plan.settings
         preset = PRESETS.get(settings.preset, settings)
         usual = settings.decided(iterations=preset.iterations, stop=preset.stop)
-        return iterations_at_most(usual, plan.slices.values.shape[2:], plan.request.fine_voxel_size)
+        return iterations_at_most(usual, plan.slices.values.shape[2:], plan.request.fine_voxel_size, plan.noise)
 
     def _all_states(self, fits: int) -> States:
         """States of all fits, so many for each slice; empty if not all were kept."""

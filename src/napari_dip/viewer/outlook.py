@@ -91,7 +91,7 @@ def of_plan(plan: Plan, what: str) -> Outlook:
     """Outlook on a run that is under way, by its plan."""
     from napari_dip.plan.cost import iterations_at_most
 
-    most = iterations_at_most(plan.settings, plan.slices.values.shape[2:], plan.request.voxel_size)
+    most = iterations_at_most(plan.settings, plan.slices.values.shape[2:], plan.request.voxel_size, plan.noise)
     sentence = f"{what}: {work(plan.settings, most)}, on {computer(plan.settings)}."
     return Outlook(sentence, why=f"It is {plan.method.name}, because {plan.method.reason}.")
 

@@ -263,7 +263,7 @@ class RestoreWidget(QWidget):
 
         restoration, result, layer = self._last
         source, settings = restoration.source, result.settings.decided(iterations=self.form.settings().iterations)
-        iterations = iterations_at_most(settings, source.shape[-source.space :], source.voxel_size)
+        iterations = iterations_at_most(settings, source.shape[-source.space :], source.voxel_size, result.noise)
         fits = sum(state is not None for state in result.states)
         return self.controls.offer_more(layer.name, account.more(iterations, self.curve.rate, fits))
 

@@ -182,8 +182,8 @@ class Fitter:
         raise NotImplementedError
 
     @staticmethod
-    def iterations_at_most(method: Any, shape: Shape, voxel_size: Size | None) -> int:
-        """Iterations of a fit of an image (*shape), if no rule ends it sooner."""
+    def iterations_at_most(method: Any, shape: Shape, voxel_size: Size | None, noise: Noise | None = None) -> int:
+        """Iterations of a fit of an image (*shape) with this noise, if it is known and no rule ends it sooner."""
         return int(method.iterations)
 
     @staticmethod

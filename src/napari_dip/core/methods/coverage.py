@@ -20,6 +20,7 @@ from napari_dip.tables.knobs import FitKnobs, SelfGuided
 
 EPOCHS = 32, 65, 250  # epochs for large, small and tiny images
 _ENOUGH = 420, 520  # iterations that tiny and small images are raised to, within these epochs
+_ENOUGH_SHARED = 130, 520  # of correlated noise, which is not quite independent on the sub-grids
 _TILE = {2: 1024, 3: 64}  # pixels along a tile that is predicted at a time
 _HALO = {2: 64, 3: 48}  # pixels around it that its prediction looks at
 # Measured (python -m benchmarks memory): torch 2.13 on processors with glibc.
@@ -62,10 +63,10 @@ def one_epoch(shape: tuple[int, ...], method: SelfGuided, voxel_size: tuple[floa
     return math.prod(shape) / (method.batch * math.prod(crop_of(shape, method, voxel_size)))
 
 
-def whole_fit(shape: tuple[int, ...], method: SelfGuided, voxel_size: tuple[float, ...] | None = None) -> int:
-    """Iterations of a whole fit: as many epochs as the size of an image (*shape) asks for."""
+def whole_fit(shape: Shape, method: SelfGuided, voxel_size: Size | None = None, noise: Noise | None = None) -> int:
+    """Iterations of a whole fit: as many epochs as the size of an image (*shape) asks for, and its noise bears."""
     one, (large, small, most) = one_epoch(shape, method, voxel_size), EPOCHS
-    few, many = _ENOUGH
+    few, many = _ENOUGH if noise is None or noise.independent else _ENOUGH_SHARED
     return math.ceil(one * min(most, max(few / one, min(small, max(large, many / one)))))
 
 
@@ -90,11 +91,11 @@ def _side_and_halo(ndim: int, multiple: int) -> tuple[int, int]:
     return side, halo
 
 
-def iterations_at_most(method: SelfGuided, shape: Shape, voxel_size: Size | None) -> int:
+def iterations_at_most(method: SelfGuided, shape: Shape, voxel_size: Size | None, noise: Noise | None = None) -> int:
     """Iterations of a fit of an image (*shape): a whole fit, unless all that were asked for are to be made."""
     if method.stop == "iterations":
         return method.iterations
-    return min(method.iterations, whole_fit(shape, method, voxel_size))
+    return min(method.iterations, whole_fit(shape, method, voxel_size, noise))
 
 
 def share_is_sought(method: SelfGuided, noise: Noise) -> bool:
@@ -125,7 +126,7 @@ def cost_of(method: SelfGuided, image: Shape, noise: Noise, voxel_size: Size | N
     turned = len(set(multiple[-2:])) == len(set(grid.strides[-2:])) == 1
     ways = 2 ** len(measured) * (1 + turned) * (1 + sought)
     scanned = math.prod(canvas) * math.prod(grid.strides) / math.prod(seen) * ways
-    work = iterations_at_most(method, measured, voxel_size) * work_of(crops, method, _ITERATION)
+    work = iterations_at_most(method, measured, voxel_size, noise) * work_of(crops, method, _ITERATION)
     work = work + scanned * _PREDICTION * predicted.work(method.precision)
     return FitCost(memory, 3 * crops.weights, work + sought * asked * pixels * COMPARED, asked * pixels * COMPARED)
 

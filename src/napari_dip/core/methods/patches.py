@@ -105,7 +105,7 @@ class PatchesFitter(Fitter):
         return {}
 
     @staticmethod
-    def iterations_at_most(method: Patches, shape: Shape, voxel_size: Size | None) -> int:
+    def iterations_at_most(method: Patches, shape: Shape, voxel_size: Size | None, noise: Noise | None = None) -> int:
         """None."""
         return 0
 

@@ -158,7 +158,8 @@ class SelfGuidedFitter(Fitter):
         self._before: Tensor | None = None
         super().begin(state, neighbour, since)
         shape = self.problem.image_shape, self.method, self.problem.voxel_size
-        self.whole = math.ceil(whole_fit(*shape) * (WARM if self.warm else 1))  # a quarter of it for a warm start
+        whole = whole_fit(*shape, self.problem.noise)
+        self.whole = math.ceil(whole * (WARM if self.warm else 1))  # a quarter of it for a warm start
         self.epoch = one_epoch(*shape)
         last = self._since + self.method.iterations
         self._planned = last if self.method.stop == "iterations" else min(self.whole, last)
