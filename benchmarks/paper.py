@@ -15,6 +15,7 @@ from benchmarks.quality import RESULTS
 
 #: Name -> what the figure of the paper shows.
 FIGURES = {
+    "general": "a general prior beside the internal one (not in the paper)",
     "guide": "a guide: flash and no flash, two channels",
     "together": "one generator for several channels (not in the paper)",
     "jpeg": "compression artefacts, removed without knowing of them",

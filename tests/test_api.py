@@ -752,6 +752,10 @@ def test_a_record_tells_what_was_done() -> None:
     assert told["finished"].endswith("+00:00")
 
 
+def test_a_record_has_no_mask_where_no_pixel_is_missing() -> None:
+    assert denoise(plain(), **FAST).record["mask"] is None
+
+
 def test_records_of_different_masks_differ() -> None:
     one, other = (
         inpaint(plain(), mask, intensity_range=(0, 107), **FAST).record for mask in (dot(), np.roll(dot(), 1))

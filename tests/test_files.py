@@ -249,7 +249,10 @@ def test_values_that_a_screen_format_cannot_hold_are_stretched_aloud(tmp_path: P
 
 def test_a_float_result_of_whole_numbers_is_rounded_and_clipped(tmp_path: Path) -> None:
     result = np.array([[-3, 0.4, 0.6], [254.6, 256, np.nan]], np.float32)
-    files.write(tmp_path / "a.png", result, Picture(values=values((2, 3)), axes="YX"))
+    with pytest.warns(
+        UserWarning, match="a.png holds whole numbers from 0 to 255: values are changed by up to 3; .tif"
+    ):
+        files.write(tmp_path / "a.png", result, Picture(values=values((2, 3)), axes="YX"))
     np.testing.assert_array_equal(files.read(tmp_path / "a.png").values, [[0, 0, 1], [255, 255, 0]])
 
 

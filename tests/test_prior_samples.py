@@ -28,7 +28,14 @@ def test_a_volume_has_three_axes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "words"), [({"shape": (4, 20)}, "shape="), ({"count": 0}, "count="), ({"code": "guide"}, "code=")]
+    ("said", "words"),
+    [
+        ({"shape": (4, 20)}, "shape="),
+        ({"count": 0}, "count="),
+        ({"code": "guide"}, "code="),
+        ({"iterations": 5}, "iterations=5 has no effect"),
+        ({"code_noise": 0.1}, "code_noise=0.1 has no effect"),
+    ],
 )
 def test_what_is_asked_must_be_there(said: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):

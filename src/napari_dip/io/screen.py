@@ -96,7 +96,16 @@ def for_screen(values: Array, source: np.dtype[Any], held: tuple[str, ...], name
     if values.dtype in held:
         return values
     if source in held:
-        return _rounded(values, source)
+        rounded = _rounded(values, source)
+        off = np.abs(rounded - values.astype(np.float64))
+        if (most := float(np.nanmax(off, initial=0))) > 0:
+            limits = np.iinfo(source)
+            warnings.warn(
+                f"{name} holds whole numbers from 0 to {limits.max}: values are changed by up to {most:.3g}; "
+                ".tif keeps values",
+                stacklevel=3,
+            )
+        return rounded
     target = np.dtype(held[-1])
     top = np.iinfo(target).max
     finite = values[np.isfinite(values)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from napari_dip.lab.ablation import Ablation, ablation, iterate_ablation
+from napari_dip.lab.denoiser import denoising_network, trained_denoiser
 from napari_dip.lab.experiments import begin, duration
 from napari_dip.lab.explicit import EXPLICIT, Explicit, explicit, iterate_explicit
 from napari_dip.lab.held_out import HeldOut, held_out, iterate_held_out
@@ -35,6 +36,7 @@ __all__ = [
     "Trajectory",
     "ablation",
     "begin",
+    "denoising_network",
     "duration",
     "explicit",
     "held_out",
@@ -54,5 +56,6 @@ __all__ = [
     "targets_of",
     "texture",
     "texture_network",
+    "trained_denoiser",
     "trajectory",
 ]

@@ -1,8 +1,8 @@
-"""Explicit against implicit: noise removed by penalties that are written down and by the prior, each at its best."""
+"""Explicit against implicit: noise removed by penalties, by a trained network and by the prior, each at its best."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +11,15 @@ import numpy.typing as npt
 from scipy import fft  # type: ignore[import-untyped]
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 
-from napari_dip.lab.iterates import Array, Outcome, Step, Steps, draw, every, iterates, like, scaled, to_the_end
+from napari_dip.lab.denoiser import trained_denoiser
+from napari_dip.lab.iterates import Array, Outcome, Scaled, Step, Steps, draw, every, iterates, like, scaled, to_the_end
 from napari_dip.tables.experiments import WEIGHTS
 from napari_dip.trust import peak_of, psnr
 
 _LEVELS = 3  # scales of the wavelets
+_STEPS = 8  # of a denoiser behind the prior
+#: Strengths that a denoiser is tried with, times the deviation of the noise.
+_STRENGTHS = np.geomspace(0.5, 2, 7)
 
 
 def tikhonov(image: Array, strength: float, sigma: float) -> Array:
@@ -58,6 +62,20 @@ def total_variation(image: Array, strength: float, sigma: float) -> Array:
 def non_local_means(image: Array, strength: float, sigma: float) -> Array:
     """Buades, Coll, Morel (2005)."""
     return np.asarray(denoise_nl_means(image, h=strength * sigma, sigma=sigma, patch_size=5, patch_distance=6))
+
+
+Denoiser = Callable[[Any, float], Any]
+
+
+def _by_plane(denoiser: Denoiser) -> Callable[[Array, float, float], Array]:
+    """A denoiser of planes as a method for images and volumes."""
+
+    def method(image: Array, strength: float, sigma: float) -> Array:
+        planes = image.reshape(-1, *image.shape[-2:])
+        made = [np.asarray(denoiser(plane.astype(np.float32), strength * sigma), np.float64) for plane in planes]
+        return np.stack(made).reshape(image.shape)
+
+    return method
 
 
 #: Name -> function of an image, a strength and the deviation of its noise, and the strengths that are tried.
@@ -113,12 +131,13 @@ def explicit(
     *,
     sigma: float = 0.1,
     weights: Sequence[float] = WEIGHTS,
+    denoiser: Denoiser | None = trained_denoiser,
     iterations: int = 1500,
     seed: int = 0,
     progress: bool = True,
     **knobs: Any,
 ) -> Explicit:
-    """Remove noise by Tikhonov, total variation, wavelets, non-local means, the prior, and it with total variation.
+    """Remove noise by Tikhonov, total variation, wavelets, non-local means, a trained network, the prior, and by pairs.
 
     Each is at its best: of several strengths, or of all iterates, the one that is closest to the truth. So the table
     says what each could reach, not what it reaches without a truth.
@@ -133,6 +152,9 @@ def explicit(
         Of the noise that is added without a truth, relative to the range of the image.
     weights : sequence of float
         Of total variation behind the prior, each a fit of its own.
+    denoiser : callable, optional
+        Function of a plane (y, x) and the deviation of its noise, such as a network of your own: a general prior, tried
+        alone, and in steps behind the best iterate of the prior. By default `trained_denoiser`; None for neither.
     iterations, seed : int
         Of the fits.
     progress : bool
@@ -149,7 +171,8 @@ def explicit(
     ValueError, TypeError
         If the image or a knob is not fit; the message says what to do.
     """
-    said: dict[str, Any] = {"sigma": sigma, "weights": weights, "iterations": iterations, "seed": seed}
+    said: dict[str, Any] = {"sigma": sigma, "weights": weights, "denoiser": denoiser}
+    said |= {"iterations": iterations, "seed": seed}
     return to_the_end(iterate_explicit(image, truth, **said, **knobs), progress)
 
 
@@ -159,6 +182,7 @@ def iterate_explicit(
     *,
     sigma: float = 0.1,
     weights: Sequence[float] = WEIGHTS,
+    denoiser: Denoiser | None = trained_denoiser,
     iterations: int = 1500,
     seed: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
@@ -168,7 +192,7 @@ def iterate_explicit(
 
     Parameters
     ----------
-    image, truth, sigma, weights, iterations, seed, **knobs
+    image, truth, sigma, weights, denoiser, iterations, seed, **knobs
         As for `explicit`.
     should_stop : callable
         Asked before every iteration and every strength; true ends the run with the methods that are whole.
@@ -198,7 +222,11 @@ def iterate_explicit(
     fits: dict[str, dict[str, Any]] = {"prior": {}} | {
         f"prior + total variation {weight:g}": {"regulariser": "tv", "regulariser_weight": weight} for weight in weights
     }
-    whole, done = len(EXPLICIT) + 10 * len(fits), 0.0  # a fit takes far longer
+    methods, general = dict(EXPLICIT), ""
+    if denoiser is not None:
+        general = "trained network" if denoiser is trained_denoiser else getattr(denoiser, "__name__", "denoiser")
+        methods[general] = _by_plane(denoiser), _STRENGTHS
+    whole, done = len(methods) + 10 * (len(fits) + bool(general)), 0.0  # a fit takes far longer
 
     def result() -> Explicit:
         return Explicit(
@@ -210,7 +238,7 @@ def iterate_explicit(
             sigma=sigma * unit.span,
         )
 
-    for name, (method, strengths) in EXPLICIT.items():
+    for name, (method, strengths) in methods.items():
         made = []
         for strength in strengths:
             if should_stop():
@@ -235,4 +263,27 @@ def iterate_explicit(
             break
         best[name], at[name], curves[name] = most, f"iteration {where}", np.array(points)
         done += 10
+        if name == "prior" and general:
+            behind = {"seed": seed, **knobs, "denoiser": denoiser, "refine": _STEPS}
+            pair = iterates("denoise", values, None, where, step, should_stop, **behind)
+            name = f"prior + {general}"
+            made_of_both = yield from _shown(pair, name, unit, done / whole, 10 / iterations / whole)
+            if made_of_both is None:
+                break
+            best[name], at[name] = psnr(made_of_both, aim, data_range=peak), f"{_STEPS} steps behind iteration {where}"
+            images[name] = unit.back(made_of_both)
+            done += 10
     return result()
+
+
+def _shown(
+    fit: Generator[tuple[int, Any], None, Array | None], part: str, unit: Scaled, begun: float, each: float
+) -> Generator[Step, None, Array | None]:
+    """A fit without a curve; the image that it ends with."""
+    while True:
+        try:
+            count, made = next(fit)
+        except StopIteration as end:
+            image: Array | None = end.value
+            return image
+        yield Step(part=part, iteration=count, values={}, done=begun + each * count, image=unit.back(made))

@@ -137,8 +137,11 @@ def iterates(
     step: int,
     should_stop: Callable[[], bool],
     **knobs: Any,
-) -> Generator[tuple[int, Any], None, None]:
-    """Every so many iterations of one fit, which goes to its end: the iteration and its image."""
+) -> Generator[tuple[int, Any], None, Array | None]:
+    """Every so many iterations of one fit, which goes to its end: the iteration and its image.
+
+    Returns the image that the run makes of it all, with the steps of `refine`; None if it was stopped.
+    """
     changes = {"preset": f"{task}-small", "runs": 1, "refine": 0, **knobs, "iterations": iterations}
     changes |= {"stop": "iterations", "skip_padding": False, "skip_bad_pixels": False}
     pace: dict[str, Any] = {"interval": math.inf, "snapshot_every": step}
@@ -148,7 +151,7 @@ def iterates(
         with quietly():  # not across a yield
             shown = next(run, None)
         if shown is None:
-            return
+            return None if should_stop() else run.result.image
         if shown.iteration and shown.iteration % step == 0:
             yield shown.iteration, shown.image
 

@@ -12,12 +12,13 @@ from scipy import ndimage, spatial  # type: ignore[import-untyped]
 
 from napari_dip.core.codes import make_code
 from napari_dip.core.generators import fresh_generator
-from napari_dip.tables.knobs import Prior
+from napari_dip.tables.knobs import GENERATORS, Prior
 from napari_dip.tables.method import settings_for
 
 Array = npt.NDArray[Any]
 SMALLEST = 32  # pixels a side of an image whose self-similarity is told
 _PRESET = "denoise-small"
+_TOLD = "preset", "generator", "code", "code_channels", "code_scale"  # knobs that count for each generator
 _PATCH, _COMPARED, _AMONG = 5, 400, 4000  # pixels a side of a patch; patches that are looked for, and among which
 
 
@@ -59,6 +60,10 @@ def samples(
     method = settings_for("denoise", on_cpu=True, **{"preset": _PRESET, "seed": seed, **knobs}).method
     if not isinstance(method, Prior) or method.code == "guide":
         raise ValueError(f"code={knobs.get('code', '')!r} is an image; choose uniform, normal, mesh or fourier")
+    if idle := sorted(knobs.keys() - {*_TOLD, *GENERATORS.get(method.generator, ())}):
+        raise ValueError(
+            f"{idle[0]}={knobs[idle[0]]!r} has no effect on a network that is fitted to nothing; leave it out"
+        )
     channels = {"mesh": len(size)}.get(method.code, method.code_channels)
     drawn = []
     for number in range(count):

@@ -365,7 +365,7 @@ class Request:
         }
         return {
             "task": self.task.name,
-            "mask": record.fingerprint(self.slices.missing),
+            "mask": record.fingerprint(self.slices.missing) if self.slices.missing.any() else None,
             **told,
             "camera": self.camera,
         }

@@ -83,10 +83,10 @@ EXPERIMENTS: dict[str, Experiment] = {
         quantity="error (rms)",
     ),
     "explicit": Experiment(
-        does="Remove noise by total variation, Tikhonov, wavelets, non-local means and the prior, each at its best.",
+        does="Remove noise by penalties, non-local means, a trained network, the prior, and by both, each at its best.",
         takes=("truth",),
         iterations=1500,
-        fits=lambda given: 1 + len(WEIGHTS),
+        fits=lambda given: 2 + len(WEIGHTS),
     ),
     "trajectory": Experiment(
         does="Keep the iterates of a fit, and measure how fast each band of frequencies is fitted.",
