@@ -88,3 +88,19 @@ def to_dtype(values: npt.NDArray[np.float64], dtype: np.dtype[np.generic]) -> np
     # 64-bit limits round up as float64: stay one step inside so that the cast cannot wrap round
     top = np.nextafter(float(limits.max), 0) if float(limits.max) > limits.max else float(limits.max)
     return np.clip(np.rint(np.nan_to_num(values, nan=0.0)), float(limits.min), top).astype(dtype)
+
+
+def piled(
+    values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Known pixels at the lower and at the upper limit of the range.
+
+    That of the type, or an end of the data where more pixels pile up than at any value beside it.
+    """
+    levels, counts = np.unique(values[known], return_counts=True)
+    limits = (np.iinfo(values.dtype.name).min, np.iinfo(values.dtype.name).max) if values.dtype.kind in "iu" else ()
+    beside = (counts[1:4].max(), counts[-4:-1].max()) if len(levels) > 2 else (np.inf, np.inf)
+    most = [max(3 * count, 1e-3 * counts.sum()) for count in beside]
+    low = known & (values == levels[0]) & (levels[0] in limits or counts[0] > most[0])
+    high = known & (values == levels[-1]) & (levels[-1] in limits or counts[-1] > most[1])
+    return low, high

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dip.core.intensity import mean_of
-from napari_dip.core.noise.estimate import estimate_noise, level_of
+from napari_dip.core.noise.estimate import estimate_noise
+from napari_dip.core.noise.levels import level_of
 from napari_dip.core.noise.model import Noise
 from napari_dip.plan.inputs import Slices
 

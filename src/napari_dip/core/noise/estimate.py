@@ -1,17 +1,22 @@
-"""Estimate of the noise of one image from that image alone."""
+"""Estimate of the noise of one image from that image alone.
+
+Long because all that may mislead an estimate is met here, each with its warning: pixels at a limit, padding, too few
+pixels, values of a camera that do not fit.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.core.intensity import above, check_range
+from napari_dip.core.intensity import above, check_range, piled
 from napari_dip.core.noise import calm, counting
 from napari_dip.core.noise.impulses import clusters, filled, isolated
+from napari_dip.core.noise.levels import least_level
+from napari_dip.core.noise.lines import camera_of, line_keeping
 from napari_dip.core.noise.model import Noise, between_neighbours
 
 _CLIPPED = "much of the image is at a limit of its range: the noise is a guess"
@@ -20,8 +25,6 @@ _SMALL = "the image is small: fine structure may be what its neighbours seem to 
 _FLAT = "most of the image does not vary from pixel to pixel: no noise can be seen in it"
 _EQUAL = "most pixels equal their neighbours: the noise is a guess"
 _BESIDES = "most of the image does not vary from pixel to pixel: the noise is that of the rest"
-#: Precision of the offset, relative to an image's range: a constant can then be added to it without rounding.
-_STEP = 2.0**-20
 #: Fewer isolated pixels than this fraction may be chance.
 _IMPULSES = 1e-3
 _REMEDY = "leave it out or correct it"
@@ -37,8 +40,6 @@ _LEAST = 0.05
 _ENOUGH = 100
 #: In fewer pixels than the first, a correlation along an axis above the second may be texture of all calm patches.
 _LARGE, _TEXTURE = 3000, 0.25
-#: Differences of a higher order, of which so many tell the level.
-_BENDS = 500
 #: Pixels across, below which no patches could tell the correlation; and pixels of such a line, from which differences
 #: tell the noise level.
 _WIDE, _LINE = 3, 32
@@ -169,10 +170,10 @@ def _estimate(
     if not len(patches):
         return _rough(values, known, gain, offset, read_noise, warning)
     warning = clipping or warning
-    fit = calm.fit(used, _line(gain, offset, read_noise))
+    fit = calm.fit(used, line_keeping(gain, offset, read_noise))
     measured = read_noise is not None
     seen = float(patches.mean.min()), float(patches.mean.max())
-    gain, offset, read_noise = _in_words(fit.slope, fit.constant, seen, gain, offset, read_noise)
+    gain, offset, read_noise = camera_of(fit.slope, fit.constant, seen, gain, offset, read_noise)
     if not measured:  # no pixel is without noise, if only of the rounding: what divides by it must not fail in the dark
         read_noise = max(read_noise, _LEAST * float(np.sqrt(np.mean(fit.slope * patches.mean + fit.constant).clip(0))))
     if fit.calm < 0.03:
@@ -288,22 +289,6 @@ def _unit(span: float) -> float:
     return math.ldexp(1.0, math.frexp(span)[1] - 1)
 
 
-def piled(
-    values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Known pixels at the lower and at the upper limit of the range.
-
-    That of the type, or an end of the data where more pixels pile up than at any value beside it.
-    """
-    levels, counts = np.unique(values[known], return_counts=True)
-    limits = (np.iinfo(values.dtype.name).min, np.iinfo(values.dtype.name).max) if values.dtype.kind in "iu" else ()
-    beside = (counts[1:4].max(), counts[-4:-1].max()) if len(levels) > 2 else (np.inf, np.inf)
-    most = [max(3 * count, 1e-3 * counts.sum()) for count in beside]
-    low = known & (values == levels[0]) & (levels[0] in limits or counts[0] > most[0])
-    high = known & (values == levels[-1]) & (levels[-1] in limits or counts[-1] > most[1])
-    return low, high
-
-
 def _noisy(patches: calm.Patches) -> tuple[calm.Patches, str]:
     """Patches without padding and the like, if there is much of it; none where the rest is edges; and a warning."""
     varied = patches.power.any(axis=1)
@@ -334,94 +319,6 @@ def _unclipped(patches: calm.Patches) -> tuple[calm.Patches, str]:
     return patches, _CLIPPED
 
 
-def _line(gain: float | None, offset: float | None, read_noise: float | None) -> calm.Line:
-    """A line through variances against intensities that keeps to what is given."""
-    if gain is not None:
-        return partial(_constant, slope=gain)
-    if offset is not None and read_noise is not None:
-        return partial(_slope, offset=offset, constant=read_noise**2)
-    if offset is not None:
-        return partial(_above, offset=offset)
-    return calm.straight_line
-
-
-def _constant(intensity: calm.Array, variance: calm.Array, error: calm.Array, slope: float) -> tuple[float, float]:
-    above = variance - slope * intensity
-    return slope, _weighted_median(above, 1 / (error * variance))
-
-
-def _slope(
-    intensity: calm.Array, variance: calm.Array, error: calm.Array, offset: float, constant: float
-) -> tuple[float, float]:
-    photons = np.maximum(intensity - offset, np.finfo(float).eps * (1 + abs(offset)))
-    slope = max(_weighted_median((variance - constant) / photons, photons / (error * variance)), 0.0)
-    return slope, constant - slope * offset
-
-
-def _above(intensity: calm.Array, variance: calm.Array, error: calm.Array, offset: float) -> tuple[float, float]:
-    """A line that is not negative at the offset."""
-    slope, constant = calm.straight_line(intensity, variance, error)
-    return (slope, constant) if slope * offset + constant >= 0 else _slope(intensity, variance, error, offset, 0.0)
-
-
-def _weighted_median(values: calm.Array, weight: calm.Array) -> float:
-    order = np.argsort(values)
-    total = np.cumsum(weight[order])
-    return float(values[order][np.searchsorted(total, total[-1] / 2)])
-
-
-def _in_words(
-    slope: float,
-    constant: float,
-    seen: tuple[float, float],
-    gain: float | None,
-    offset: float | None,
-    read_noise: float | None,
-) -> tuple[float, float, float]:
-    """Gain, offset and read noise of a line, keeping what is given; by the darkest and the brightest part seen."""
-    gain = slope if gain is None else gain
-    if offset is None:
-        dark, bright = seen
-        offset = ((read_noise or 0.0) ** 2 - constant) / gain if gain else dark
-        if read_noise is None and offset < 2 * dark - bright:
-            offset = dark
-        offset = round(offset / _STEP) * _STEP
-    if read_noise is None:
-        read_noise = math.sqrt(max(constant + gain * offset, 0.0))
-    return gain, offset, read_noise
-
-
-def level_of(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_]) -> float:
-    """Noise level by differences of neighbours in channels (C, *S), which fine texture adds to."""
-    return _level(_differences(values, known, 1), 1)
-
-
-def _level(differences: calm.Array, order: int) -> float:
-    """Noise level by differences of an order, of independent noise."""
-    # the quartile of the absolute value of a Gaussian of unit variance is 0.3186
-    quartile = float(np.quantile(differences, 0.25)) / 0.3186 if differences.size else 0.0
-    return quartile / math.sqrt(math.comb(2 * order, order))
-
-
-def _differences(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_], order: int) -> calm.Array:
-    """Absolute differences of an order between known neighbours along all axes of channels (C, *S)."""
-    steps, values = [np.empty(0)], np.where(known, values, 0).astype(np.float64)  # what is not known may be infinite
-    for axis in range(1, values.ndim):
-        there = known
-        for _ in range(order):
-            n = there.shape[axis]
-            there = np.take(there, range(1, n), axis) & np.take(there, range(n - 1), axis)
-        steps.append(np.abs(np.diff(values, order, axis=axis))[there])
-    return np.concatenate(steps)
-
-
-def _least_level(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_]) -> float:
-    """Noise level by the differences that structure adds least to: of slopes and bends, if enough are known."""
-    higher = [(order, _differences(values, known, order)) for order in (2, 3)]
-    levels = [_level(found, order) for order, found in higher if found.size >= _BENDS]
-    return min([level_of(values, known), *levels])
-
-
 def _rough(
     values: calm.Array,
     known: npt.NDArray[np.bool_],
@@ -432,7 +329,7 @@ def _rough(
 ) -> Noise:
     """Noise from differences of neighbours, where there is no room for patches: taken as independent, of one level."""
     seen = float(values[known].min()), float(values[known].max())
-    given = _in_words(0.0, _least_level(values, known) ** 2, seen, gain, offset, read_noise)
+    given = camera_of(0.0, least_level(values, known) ** 2, seen, gain, offset, read_noise)
     noise = Noise(
         gain=given[0],
         offset=given[1],

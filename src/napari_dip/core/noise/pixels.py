@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.core.noise.estimate import estimate_noise, piled
+from napari_dip.core.intensity import piled
+from napari_dip.core.noise.estimate import estimate_noise
 from napari_dip.core.noise.impulses import isolated
 from napari_dip.core.noise.model import Noise
 
