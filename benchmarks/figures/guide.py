@@ -16,7 +16,7 @@ import napari_dip
 from benchmarks import images
 from benchmarks.figures import Figure, sheet, table
 from benchmarks.images import Array
-from napari_dip.core.judge.metrics import psnr
+from napari_dip.core.judge.errors import psnr
 from napari_dip.viewer import samples
 
 HOW = {"preset": "denoise-small", "runs": 1, "iterations": 800, "progress": False}

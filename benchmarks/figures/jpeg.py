@@ -22,7 +22,7 @@ import napari_dip
 from benchmarks import images
 from benchmarks.figures import Figure, sheet, table
 from benchmarks.images import Array
-from napari_dip.core.judge.metrics import psnr
+from napari_dip.core.judge.errors import psnr
 
 QUALITY, TWELVE = 10, 1  # of 8 bits; of 12 bits, for a file of as many bytes
 MICROGRAPH = "biosr/ccps10_clean.tiff"

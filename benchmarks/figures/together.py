@@ -13,7 +13,7 @@ import numpy as np
 import napari_dip
 from benchmarks import images
 from benchmarks.figures import Figure, sheet, table
-from napari_dip.core.judge.metrics import psnr
+from napari_dip.core.judge.errors import psnr
 from napari_dip.trust import likeness
 
 HOW = {"preset": "denoise-small", "runs": 1, "iterations": 400, "progress": False}

@@ -4,7 +4,7 @@ images out.
 docs/trust.md says what each measure can tell, what it cannot, and its measured figures.
 """
 
-from napari_dip.core.judge.metrics import calibration, peak_of, psnr
+from napari_dip.core.judge.errors import calibration, peak_of, psnr
 from napari_dip.core.noise.pixels import find_bad_pixels
 from napari_dip.trust.control import Control, iterate_noise_control, noise_control
 from napari_dip.trust.images import estimate_noise, hole_map, hole_warning, left_out, likeness, resolution

@@ -11,7 +11,8 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_dip.viewer.layers import Selection
 from napari_dip.viewer.rows import Rows
-from napari_dip.viewer.stream import CONTINUE, default_target, run_in
+from napari_dip.viewer.runfiles import default_target, run_in
+from napari_dip.viewer.stream import CONTINUE
 
 
 class Target(Rows):

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_dip.core.judge.metrics import compare, peak_of, psnr
+from napari_dip.core.judge.errors import peak_of, psnr
+from napari_dip.core.judge.metrics import compare
 from tests.core.tiny import noisy, picture
 
 SHAPES = [(20, 30), (5, 9), (3, 3), (8, 9, 10), (3, 12, 14)]

@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from napari_dip.core.judge.control import invented, noise_only_observation, unit_noise
-from napari_dip.core.judge.metrics import calibration
+from napari_dip.core.judge.errors import calibration
 from napari_dip.core.judge.residual import residual_verdict
 from napari_dip.core.noise.correlation import autocorrelation_of, power_of
 from napari_dip.core.noise.model import Noise

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_dip.core.intensity import check_range
+from napari_dip.core.judge.errors import Levels, decibels, peak
 
 Array = npt.NDArray[np.float64]
 Place = tuple[slice, ...]
@@ -59,32 +60,10 @@ def compare(
     leading_axes: int = 0,
     data_range: float | None = None,
 ) -> Comparison:
-    """Compare a restored image with the truth; of several slices the figures are the means.
+    """`napari_dip.trust.compare`, of arrays: what has a shape and a dtype but is no numpy array is read part by part.
 
-    Parameters
-    ----------
-    restored, truth : array-like of real numbers, (*leading, *S) or with channels, of one shape
-        Finite where they are compared. What has a shape and a dtype but is no numpy array is read part by part.
-    affine : bool
-        True to first fit the gain and offset (one of each for all channels of a slice) that bring the restored image
-        closest to the truth by least squares, for a truth that was taken with another exposure.
-    mask : array-like of bool, of the shape with or without channels, or of one slice without, optional
-        True where pixels are left out: of the fit, of the errors, and as centres of the windows of SSIM.
-    channel_axis : int, optional
-        Axis of channels, which SSIM compares one by one.
-    leading_axes : int
-        Number of leading axes, not counting that of the channels, whose slices are compared one by one.
-    data_range : float, optional
-        Above 0; by default 255 for a truth of 8-bit integers, else the difference of its largest and smallest pixel.
-
-    Returns
-    -------
-    Comparison
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not fit; the message says what to do.
+    With `affine` there is one gain and one offset for all channels of a slice. What `mask` leaves out is left out of
+    the fit, of the errors, and as the centre of windows of SSIM.
 
     Notes
     -----
@@ -97,7 +76,7 @@ def compare(
         raise ValueError("mask leaves no pixel to compare: it marks what is left out as True; did you mean ~mask?")
     if data_range is None:
         low, high = min(each.low for each in levels.values()), max(each.high for each in levels.values())
-        data_range = _peak(pair.truth.dtype, low, high)
+        data_range = peak(pair.truth.dtype, low, high)
         if data_range == 0:
             raise ValueError("truth has one value only; say the data_range that counts as its peak")
     elif not (np.isfinite(data_range) and data_range > 0):
@@ -105,36 +84,6 @@ def compare(
     each = [pair.figures(at, *(found.fit if affine else (1.0, 0.0)), data_range) for at, found in levels.items()]
     names = ("psnr", "ssim", "nrmse", "gain", "offset")
     return replace(each[0], **{name: float(np.mean([getattr(one, name) for one in each])) for name in names})
-
-
-@dataclass
-class _Levels:
-    """Sums over the pixels of a slice that are compared, part by part: what a fit by least squares needs."""
-
-    count: int = 0
-    mean: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))  # of the restored image and the truth
-    power: float = 0.0  # of the restored image, about its mean
-    shared: float = 0.0  # with the truth
-    low: float = np.inf  # of the truth
-    high: float = -np.inf
-
-    def add(self, restored: Array, truth: Array) -> None:
-        """Add the pixels of a part."""
-        if not truth.size:
-            return
-        count, mean = self.count + truth.size, np.array([restored.mean(), truth.mean()])
-        step, weight = mean - self.mean, self.count * truth.size / count
-        centred = restored - mean[0]
-        self.power += float(centred @ centred) + float(step[0] ** 2) * weight
-        self.shared += float(centred @ (truth - mean[1])) + float(step[0] * step[1]) * weight
-        self.mean = mean if not self.count else self.mean + step * truth.size / count
-        self.low, self.high, self.count = min(self.low, float(truth.min())), max(self.high, float(truth.max())), count
-
-    @property
-    def fit(self) -> tuple[float, float]:
-        """Gain and offset by least squares; a constant image becomes the mean of the truth."""
-        gain = self.shared / self.power if self.power > 0 else 0.0
-        return gain, float(self.mean[1] - gain * self.mean[0])
 
 
 @dataclass(frozen=True)
@@ -224,7 +173,7 @@ class _Pair:
                 )
         return result, target, compared
 
-    def levels(self, at: tuple[int, ...]) -> _Levels:
+    def levels(self, at: tuple[int, ...]) -> Levels:
         """Sums over a slice.
 
         Raises
@@ -232,7 +181,7 @@ class _Pair:
         ValueError
             If float64 does not hold the powers of its differences.
         """
-        levels = _Levels()
+        levels = Levels()
         for place in self.parts:
             result, target, compared = self.read(at, place)
             for values in (result, target):
@@ -269,32 +218,13 @@ class _Pair:
         # pixels whose windows reach over the border count only where there are no others
         total, windows = similar[0] if similar[0, 1] else similar[1]
         return Comparison(
-            psnr=_decibels(errors / count, data_range),
+            psnr=decibels(errors / count, data_range),
             ssim=float(total / windows),
             nrmse=float(np.sqrt(errors / power)) if power else float("inf"),
             gain=gain,
             offset=offset,
             data_range=data_range,
         )
-
-
-def peak_of(truth: npt.NDArray[Any]) -> float:
-    """Peak that a truth has by default: 255 of 8-bit integers, else the difference of its finite extremes; 0 if none.
-
-    For figures of parts of it, which are to have the peak of the whole.
-    """
-    known = truth[np.isfinite(truth)]
-    return _peak(truth.dtype, float(known.min()), float(known.max())) if known.size else 0.0
-
-
-def _peak(kind: np.dtype[Any], low: float, high: float) -> float:
-    """Data range by default, of a truth of this type between two values."""
-    return 255.0 if kind == np.uint8 else high - low
-
-
-def _decibels(error: float, data_range: float) -> float:
-    """PSNR of a mean square error; infinite without any."""
-    return float(10 * np.log10(data_range**2 / error)) if error else float("inf")
 
 
 def _similarity(result: Array, target: Array, window: int, data_range: float) -> Array:
@@ -312,59 +242,3 @@ def _checked(name: str, image: Any) -> Any:
     if image.dtype.kind not in "buif":
         raise TypeError(f"{name} is of type {image.dtype}: give an array of real numbers")
     return image
-
-
-def psnr(
-    restored: npt.NDArray[Any], truth: npt.NDArray[Any], *, affine: bool = False, data_range: float | None = None
-) -> float:
-    """PSNR alone of one slice, as `compare` has it, in a few milliseconds; pixels that are not finite are left out.
-
-    Parameters
-    ----------
-    restored, truth : arrays of one shape
-    affine, data_range
-        As for `compare`.
-
-    Returns
-    -------
-    float
-        In dB; infinite if the two are equal, NaN if no pixel can be compared or the truth has one value only.
-    """
-    compared = np.isfinite(restored) & np.isfinite(truth)
-    if not compared.any():
-        return float("nan")
-    result, target = restored[compared].astype(np.float64), truth[compared].astype(np.float64)
-    levels = _Levels()
-    levels.add(result, target)
-    if data_range is None:
-        data_range = _peak(truth.dtype, levels.low, levels.high)
-    if data_range == 0:
-        return float("nan")
-    gain, offset = levels.fit if affine else (1.0, 0.0)
-    return _decibels(float(np.mean(np.square(gain * result + offset - target))), data_range)
-
-
-def calibration(uncertainty: npt.ArrayLike, restored: npt.ArrayLike, truth: npt.ArrayLike) -> float:
-    """Fraction of the true values that lie within two uncertainties of the restored ones.
-
-    About 0.95 if the uncertainty is the standard deviation of a normal error; less if it is too small.
-
-    Parameters
-    ----------
-    uncertainty, restored, truth : array-like of one shape
-        In the same units; pixels where one of them is not finite are left out.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, an uncertainty is negative or no pixel is finite.
-    """
-    spread, image, target = (np.asarray(a, np.float64) for a in (uncertainty, restored, truth))
-    if not spread.shape == image.shape == target.shape:
-        raise ValueError(f"uncertainty {spread.shape}, restored {image.shape}, truth {target.shape}: shapes must agree")
-    fair = np.isfinite(spread) & np.isfinite(image) & np.isfinite(target)
-    if not fair.any():
-        raise ValueError("uncertainty, restored and truth have no pixel in common where all three are finite")
-    if (spread[fair] < 0).any():
-        raise ValueError("uncertainty has negative values; it must be a standard deviation")
-    return float(np.mean(np.abs(image - target)[fair] <= 2 * spread[fair]))
