@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from napari_dip.core import device
+from napari_dip.core.memory import is_out_of_memory
 from tests.core.tiny import problem, run, tiny
 
 
@@ -104,7 +105,7 @@ def test_the_result_says_where_it_was_computed() -> None:
     ids=repr,
 )
 def test_out_of_memory_is_told_from_other_errors(error: Exception, is_it: bool) -> None:
-    assert device.is_out_of_memory(error) is is_it
+    assert is_out_of_memory(error) is is_it
 
 
 @pytest.mark.parametrize("there", [False, True])

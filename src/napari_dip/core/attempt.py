@@ -9,9 +9,8 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from napari_dip.core import device as devices
 from napari_dip.core.guard import GaveUp, Guard
-from napari_dip.core.memory import RAN_OUT, SMALLER
+from napari_dip.core.memory import RAN_OUT, SMALLER, if_memory_allows, in_two_tries, shortage, work_if_memory_allows
 from napari_dip.core.methods import fitter_of
 from napari_dip.core.methods.base import Fitter
 from napari_dip.core.methods.refine import refined
@@ -114,7 +113,7 @@ class Attempt:
         if isinstance(error, GaveUp):
             self.end = Reason.GAVE_UP.told(guard=error)
             return
-        self.failure = devices.shortage(error)
+        self.failure = shortage(error)
         if not self.failure:
             traceback.clear_frames(error.__traceback__)
             self.error = error
@@ -194,7 +193,7 @@ class Attempt:
 
     def preview(self) -> Image | None:
         """The image so far; None if there is no memory to make it, which costs the previews and not the run."""
-        image, failure = devices.if_memory_allows(self.fitter.image)
+        image, failure = if_memory_allows(self.fitter.image)
         if image is None:
             self.fitter.drop_gradients()
             self._tell(SAVING, f"memory ran out on {self.device} over a preview ({failure}): no more are shown")
@@ -207,7 +206,7 @@ class Attempt:
         """
         if not self.method.refine:
             return
-        self._refined, failure = yield from devices.work_if_memory_allows(self._of_similar_patches())
+        self._refined, failure = yield from work_if_memory_allows(self._of_similar_patches())
         if failure:
             self.fitter.drop_gradients()
             self._tell(SAVING, f"memory ran out over similar patches ({failure}): the image is that of the prior")
@@ -226,7 +225,7 @@ class Attempt:
         self, make: Callable[[], Made], kind: str = "", what: str = "", rest: str = ""
     ) -> Made | None:
         """Make something, in the second try if need be; None if memory runs out over it, which is told if of a kind."""
-        made, failure = devices.if_memory_allows(lambda: devices.in_two_tries(make, self.fitter.drop_gradients))
+        made, failure = if_memory_allows(lambda: in_two_tries(make, self.fitter.drop_gradients))
         if failure:
             self.fitter.drop_gradients()
             if kind:

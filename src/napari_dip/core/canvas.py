@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_dip.core import device as devices
 from napari_dip.core.averaging import RunningAverage
+from napari_dip.core.memory import if_memory_allows
 from napari_dip.core.operators import Place, seen_by
 from napari_dip.core.problem import Problem
 from napari_dip.core.result import Progress
@@ -54,7 +54,7 @@ class Pile:
         else:
             assert self._last.mean is not None
             image, last, spread = self._mean, self._last.mean.numpy(), self._spread
-        residual, failure = devices.if_memory_allows(lambda: self._problem.residual(image))
+        residual, failure = if_memory_allows(lambda: self._problem.residual(image))
         if failure:
             events.append(Event(0, SAVING, "memory ran out over the residual, which is not known"))
             residual = np.full_like(self._problem.observation, np.nan)

@@ -1,21 +1,15 @@
-"""Compute devices: which one to use and why, its precision and threads, and its memory."""
+"""Compute devices: which one to use and why, its precision and threads."""
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 import threading
-import traceback
-from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 
 from napari_dip.tables.knobs import FitKnobs
 
-Made = TypeVar("Made")
 #: Held while a CUDA graph is recorded, and by what would break the recording. Reentrant, as a recording begins with a
 #: garbage collection, in which an abandoned run may free its memory.
 ONE_AT_A_TIME = threading.RLock()
@@ -139,62 +133,3 @@ def give_back(device: str) -> None:
             torch.cuda.empty_cache()
     elif device == "mps":
         torch.mps.empty_cache()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """True if an error means that memory ran out: torch says so in several ways, one for each allocator."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
-
-
-def shortage(error: Exception) -> str:
-    """First line of an error that means that memory ran out, of whose frames it keeps no variable; empty for others."""
-    if not is_out_of_memory(error):
-        return ""
-    traceback.clear_frames(error.__traceback__)  # their variables would keep every tensor alive
-    return str(error).split("\n")[0] or type(error).__name__
-
-
-def if_memory_allows(make: Callable[[], Made]) -> tuple[Made | None, str]:
-    """Make something. Returns it and no failure, or None and the message if memory ran out over it."""
-    try:
-        return make(), ""
-    except Exception as error:
-        if not (failure := shortage(error)):
-            raise
-        return None, failure
-
-
-def work_if_memory_allows(work: Generator[float, None, Made]) -> Generator[float, None, tuple[Made | None, str]]:
-    """Do work with pauses. Returns what it makes and no failure, or None and the message if memory ran out over it."""
-    try:
-        return (yield from work), ""
-    except Exception as error:
-        if not (failure := shortage(error)):
-            raise
-        return None, failure
-
-
-def in_two_tries(make: Callable[[], Made], make_room: Callable[[], object]) -> Made:
-    """Make something; if memory runs out, make room and try once more."""
-    try:
-        return make()
-    except Exception as error:
-        if not shortage(error):
-            raise
-    make_room()
-    return make()
-
-
-#: Messages of libraries: the allocators of CUDA, of a Mac and of the CPU (on Linux, then Windows), C++, cuBLAS, cuFFT,
-#: cuDNN, oneDNN, MKL. If none of its algorithms has the memory it takes, torch says that cuDNN has found no engine.
-_NO_MEMORY = re.compile(
-    r"out of memory|(can't|cannot|could not|unable to|failed to) allocate|not enough memory|insufficient memory"
-    r"|memory allocation|bad_?alloc|bad allocation|alloc_failed|memoryallocation"
-    r"|could not (create|execute) a primitive(?! descriptor)|could not create a memory"
-    r"|unable to find an engine|unable to find a valid cudnn",
-    re.IGNORECASE,
-)

@@ -1,17 +1,20 @@
-"""Memory of a device: what is free, within the limits of containers and batch systems; and the error if it runs out."""
+"""Memory of a device: what is free, within the limits of containers and batch systems; what to do if it runs out."""
 
 from __future__ import annotations
 
+import errno
 import importlib
 import math
-from collections.abc import Iterator
+import re
+import traceback
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
-from napari_dip.core import device as devices
-
+Made = TypeVar("Made")
 RAN_OUT = "memory ran out"
 SMALLER = "use fewer channels, a smaller image, or device='cpu'"
 
@@ -41,7 +44,7 @@ def telling_of_memory() -> Iterator[None]:
     except OutOfMemory:
         raise
     except Exception as error:
-        if not (words := devices.shortage(error)):
+        if not (words := shortage(error)):
             raise
     raise OutOfMemory(f"{RAN_OUT} ({words})", SMALLER)
 
@@ -108,3 +111,62 @@ def _statistics(group: Path) -> dict[str, float]:
     except OSError:
         return {}
     return {name: float(value) for name, value in map(str.split, lines)}
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True if an error means that memory ran out: torch says so in several ways, one for each allocator."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
+
+
+def shortage(error: Exception) -> str:
+    """First line of an error that means that memory ran out, of whose frames it keeps no variable; empty for others."""
+    if not is_out_of_memory(error):
+        return ""
+    traceback.clear_frames(error.__traceback__)  # their variables would keep every tensor alive
+    return str(error).split("\n")[0] or type(error).__name__
+
+
+def if_memory_allows(make: Callable[[], Made]) -> tuple[Made | None, str]:
+    """Make something. Returns it and no failure, or None and the message if memory ran out over it."""
+    try:
+        return make(), ""
+    except Exception as error:
+        if not (failure := shortage(error)):
+            raise
+        return None, failure
+
+
+def work_if_memory_allows(work: Generator[float, None, Made]) -> Generator[float, None, tuple[Made | None, str]]:
+    """Do work with pauses. Returns what it makes and no failure, or None and the message if memory ran out over it."""
+    try:
+        return (yield from work), ""
+    except Exception as error:
+        if not (failure := shortage(error)):
+            raise
+        return None, failure
+
+
+def in_two_tries(make: Callable[[], Made], make_room: Callable[[], object]) -> Made:
+    """Make something; if memory runs out, make room and try once more."""
+    try:
+        return make()
+    except Exception as error:
+        if not shortage(error):
+            raise
+    make_room()
+    return make()
+
+
+#: Messages of libraries: the allocators of CUDA, of a Mac and of the CPU (on Linux, then Windows), C++, cuBLAS, cuFFT,
+#: cuDNN, oneDNN, MKL. If none of its algorithms has the memory it takes, torch says that cuDNN has found no engine.
+_NO_MEMORY = re.compile(
+    r"out of memory|(can't|cannot|could not|unable to|failed to) allocate|not enough memory|insufficient memory"
+    r"|memory allocation|bad_?alloc|bad allocation|alloc_failed|memoryallocation"
+    r"|could not (create|execute) a primitive(?! descriptor)|could not create a memory"
+    r"|unable to find an engine|unable to find a valid cudnn",
+    re.IGNORECASE,
+)

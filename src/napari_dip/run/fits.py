@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.core import device as devices
 from napari_dip.core.judge.residual import Verdict
+from napari_dip.core.memory import in_two_tries
 from napari_dip.core.result import Progress, Result
 from napari_dip.core.setup import Setup
 from napari_dip.core.solve import Restoration
@@ -42,7 +42,7 @@ class Extras:
     def make(self, what: str, make: Callable[[], Made], otherwise: Made) -> Made:
         """Make something, in the second try if memory runs out in the first; `otherwise` where it cannot be made."""
         try:
-            return devices.in_two_tries(make, gc.collect)
+            return in_two_tries(make, gc.collect)
         except Warning:  # that are errors here
             raise
         except Exception as error:
@@ -112,7 +112,7 @@ class Fit:
             lambda: units.level(self.restoration.problem, result.image),
             np.zeros((), np.float32),
         )
-        image = devices.in_two_tries(lambda: units.finish(index, result.image + level), gc.collect)
+        image = in_two_tries(lambda: units.finish(index, result.image + level), gc.collect)
         nothing = units.dtype_of_differences.type(np.nan)
         uncertainty = None
         if spread is not None:

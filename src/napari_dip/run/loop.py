@@ -12,6 +12,7 @@ import torch
 from napari_dip.core import device as devices
 from napari_dip.core import memory
 from napari_dip.core.batch import round_robin
+from napari_dip.core.memory import is_out_of_memory
 from napari_dip.core.pieces import States
 from napari_dip.core.reason import Reason
 from napari_dip.core.result import Progress, Result, Steps
@@ -162,7 +163,7 @@ class Loop:
         error = outcome if isinstance(outcome, Exception) else self._put(index, fit, outcome)
         if error is None:
             return None
-        short = devices.is_out_of_memory(error)
+        short = is_out_of_memory(error)
         if short and self.under_way:
             self.at_once = len(self.under_way)
             self.due.insert(0, index)

@@ -25,12 +25,12 @@ from napari_dip.tables.parts import OwnPart
 from napari_dip.tables.record import fingerprint
 from napari_dip.tables.tasks import TASKS
 from napari_dip.terminal import script_bar
+from napari_dip.trust.results import NO_RESULT
 
 if TYPE_CHECKING:
     from napari_dip.run.blocks.result import Restored
 
 Array = npt.NDArray[Any]
-NO_RESULT = "result is of type {}: give what denoise, inpaint or superresolve returned, not an image"
 
 
 @dataclass(frozen=True, kw_only=True)

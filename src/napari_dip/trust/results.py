@@ -15,12 +15,12 @@ from napari_dip.core.result import Result
 from napari_dip.io.arrays import open_source
 from napari_dip.plan.inputs import read_part
 from napari_dip.tables.tasks import removes_noise
-from napari_dip.trust.control import NO_RESULT
 
 if TYPE_CHECKING:
     from napari_dip.run.blocks.result import Restored
 
 Array = npt.NDArray[Any]
+NO_RESULT = "result is of type {}: give what denoise, inpaint or superresolve returned, not an image"
 
 
 def verdict(result: Result) -> Verdict:

@@ -19,6 +19,7 @@ from napari_dip.core import graph, pages
 from napari_dip.core.fitcost import FitCost
 from napari_dip.core.forward import Shape, Size
 from napari_dip.core.generators.layers import Network
+from napari_dip.core.memory import if_memory_allows
 from napari_dip.core.muon import Muon
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.problem import Problem
@@ -215,7 +216,7 @@ class Fitter:
     def losses(self) -> list[float]:
         """Losses of all steps so far. Waits for the GPU."""
         if self._unread:
-            read, _ = devices.if_memory_allows(lambda: torch.stack(self._unread).tolist())
+            read, _ = if_memory_allows(lambda: torch.stack(self._unread).tolist())
             self._losses += read or [loss.item() for loss in self._unread]  # slower, and takes no memory
             self._unread.clear()
         return self._losses

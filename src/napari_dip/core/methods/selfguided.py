@@ -31,12 +31,12 @@ from scipy import ndimage  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn.utils import vector_to_parameters
 
-from napari_dip.core import device as devices
 from napari_dip.core import pages
 from napari_dip.core.augmentation import augmentations
 from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.generators import fresh_generator
 from napari_dip.core.generators.unet import UNet
+from napari_dip.core.memory import work_if_memory_allows
 from napari_dip.core.methods.base import Fitter, layout
 from napari_dip.core.methods.coverage import (
     cost_of,
@@ -136,7 +136,7 @@ class SelfGuidedFitter(Fitter):
         """Compute the NL-Ridge estimate, unless it is found already. Out of memory costs the estimate, not the run."""
         if not (self.method.similar_patches or self.method.uncertainty):
             return
-        self._agreed, failure = yield from devices.work_if_memory_allows(self._found())
+        self._agreed, failure = yield from work_if_memory_allows(self._found())
         if failure:
             message = f"memory ran out on {self.device} over similar patches ({failure}): the fit goes without them"
             self.events.append(Event(self.iteration, SAVING, message))
@@ -283,7 +283,7 @@ class SelfGuidedFitter(Fitter):
 
     def finish(self) -> Generator[float, None, None]:
         """Predict the final image and find the share of NL-Ridge. If memory runs out, `mark` tries again."""
-        yield from devices.work_if_memory_allows(self._finish())
+        yield from work_if_memory_allows(self._finish())
 
     def _finish(self) -> Generator[float, None, None]:
         self._replayed.forget()  # a recording holds as much memory as a step takes
