@@ -21,6 +21,7 @@ FIGURES = {
     "jpeg": "compression artefacts, removed without knowing of them",
     "enhance": "detail enhancement: the image plus what a coarse image lacks",
     "laboratory": "the laboratory: knobs, explicit penalties, held-out pixels, bands of frequencies",
+    "critics": "what critics of the prior claim, on six crops and two seeds (not in the paper)",
     "impedance": "impedance: what each generator fits first, and what critics claim of it",
     "preimage": "pre-images: which images a network takes for the same",
 }

@@ -405,6 +405,10 @@ def test_a_guide_guides() -> None:
     after = files.read("out.tif")
     assert after.record["settings"]["code"] == "guide"
     assert after.record["files"]["guide"] == "m.png"
+    save("coarse.tif", noise(8, 8), "YX", pixel_size={"Y": 400, "X": 200}, unit="nm")
+    assert main(["denoise", "in.tif", "out.tif", "--overwrite", "--guide", "coarse.tif", *QUICK]) == 0
+    save("unknown.tif", noise(8, 8), "YX")
+    assert main(["denoise", "in.tif", "out.tif", "--overwrite", "--guide", "unknown.tif", *QUICK]) == 1
 
 
 def test_an_image_of_one_value_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,12 +12,14 @@ import numpy as np
 
 from napari_dip.command import blockwise, report
 from napari_dip.command.options import check_volume, files_said, said
+from napari_dip.guides import on_grid
 from napari_dip.io import files
 from napari_dip.io.disk import check_room
 from napari_dip.io.formats import SCREEN
 from napari_dip.io.picture import Picture
 from napari_dip.plan.inputs import Array
 from napari_dip.plan.request import Request, read_instrument, unrecorded
+from napari_dip.plan.values import read_factor
 from napari_dip.tables.method import settings_for
 from napari_dip.terminal import Bar, Stop, in_words
 
@@ -177,7 +179,25 @@ def _asked(args: Namespace, picture: Picture, spatial: str) -> Request:
     sizes = picture.sizes_in(picture.unit_of("X"), spatial)
     known = all(sizes.get(axis, 0) > 0 for axis in spatial)
     voxel_size = tuple(sizes[axis] for axis in spatial) if known else None
-    return read_instrument(args.task, len(spatial), voxel_size=voxel_size, **said(args))
+    given = said(args)
+    if getattr(args, "guide", None) is not None:
+        given["guide"] = _aligned(args, picture, spatial, given.get("factor"))
+    return read_instrument(args.task, len(spatial), voxel_size=voxel_size, **given)
+
+
+def _aligned(args: Namespace, picture: Picture, spatial: str, factor: Any) -> Array:
+    """The guide; on the grid of OUT where it has other pixels, and both files know their sizes."""
+    guide = files.read(args.guide)
+    fine = read_factor(factor, len(spatial)) if factor else (1,) * len(spatial)
+    there = dict(zip(picture.slice_axes, picture.slice_shape, strict=True))
+    shape = tuple(int(there[axis] * n) for axis, n in zip(spatial, fine, strict=True))
+    unit = picture.unit_of("X")
+    sizes, own = picture.sizes_in(unit, spatial), guide.sizes_in(unit, spatial)
+    known = all(each.get(axis, 0) > 0 for each in (sizes, own) for axis in spatial)
+    if guide.axes != spatial or guide.values.shape == shape or not known:
+        return guide.values
+    size = [sizes[axis] / n for axis, n in zip(spatial, fine, strict=True)]
+    return on_grid(guide.values, shape, size=size, guide_size=[own[axis] for axis in spatial])
 
 
 def spatial_axes(picture: Picture, args: Namespace) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
-from scipy import ndimage  # type: ignore[import-untyped]
 
+from napari_dip.guides import looked_up
 from napari_dip.viewer import layers
 from napari_dip.viewer.geometry import in_pixels_of
 from napari_dip.viewer.layers import Selection, Source
@@ -45,16 +44,5 @@ def aligned(guide: Any, source: Selection | Source, factor: tuple[int, ...] | No
     if values.shape[:space] == shape and (bare or here):
         return values
     channels = np.moveaxis(values, -1, 0) if guide.rgb else values[None]
-    coarser = np.maximum(np.linalg.norm(matrix[:, :-1], axis=1), 1)  # pixels of the guide for one of the result
-    blurred = (ndimage.gaussian_filter(each.astype(np.float64), (coarser - 1) / 2) for each in channels)
-    found = np.stack(
-        [ndimage.affine_transform(each, matrix[:, :-1], matrix[:, -1], shape, order=1, cval=np.nan) for each in blurred]
-    )
-    covered = float(np.isfinite(found[0]).mean())
-    if not covered:
-        raise ValueError(f"guide '{guide.name}' does not reach the image: move it there, or set scale and translate")
-    if covered < 1:
-        warnings.warn(
-            f"guide '{guide.name}' covers {covered:.0%} of the image; it guides nothing in the rest", stacklevel=2
-        )
+    found = np.stack([looked_up(each, matrix, shape, f"guide '{guide.name}'") for each in channels])
     return np.moveaxis(found, 0, -1) if guide.rgb else found[0]
