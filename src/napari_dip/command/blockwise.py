@@ -52,6 +52,7 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
         source, calibration = picture.values, calibration_of(picture, args.source)
         if args.target is not None:
             tell_lost(args.target, picture)
+    from napari_dip.core.pauses import without_pauses
     from napari_dip.io.arrays import open_source
     from napari_dip.run.blocks.cluster import connected  # torch, zarr and dask: seconds
     from napari_dip.run.blocks.cost import estimate_blocks
@@ -93,12 +94,7 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
         pace["interval"] = float("inf") if args.quiet else 0.25 if tty else 5
         steps = iterate_blocks(args.task, source, args.target, overwrite=args.overwrite, **pace, **asked)
         with Bar(quiet=args.quiet, tty=tty) as bar, closing(steps):
-            while True:
-                try:
-                    bar.show_blocks(next(steps))
-                except StopIteration as end:
-                    done = end.value
-                    break
+            done = without_pauses(steps, bar.show_blocks)
     print(f"{args.target}: {done.stop_reason}.")
     for sentence in _account(done.record):
         print(sentence)

@@ -61,21 +61,19 @@ def account(result: Result) -> Iterator[str]:
 def tell_control(result: Any, image: Array | None, bar: Bar, **how: Any) -> None:
     """Restore pure noise with the settings of a result, and print what was made of it; `how` as for the control."""
     from napari_dip import trust
+    from napari_dip.core.pauses import without_pauses
 
     if how["should_stop"]():
         print("Noise-only control: left out, as the run was stopped.")
         return
     steps = trust.iterate_noise_control(result, image, **how)
     with bar:
-        while True:
-            try:
-                bar.show(next(steps), "noise-only control")
-            except StopIteration as end:
-                print(f"Noise-only control: {end.value.invention.sentence}.")
-                return
-            except ValueError as error:  # the result is written; it alone counts
-                print(f"Noise-only control: left out; {one_line(error)}.")
-                return
+        try:
+            made = without_pauses(steps, lambda progress: bar.show(progress, "noise-only control"))
+        except ValueError as error:  # the result is written; it alone counts
+            print(f"Noise-only control: left out; {one_line(error)}.")
+            return
+        print(f"Noise-only control: {made.invention.sentence}.")
 
 
 def sharing(image: Array, axes: dict[str, Any]) -> str:

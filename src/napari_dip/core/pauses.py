@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 Made = TypeVar("Made")
+Shown = TypeVar("Shown")
 
 
 def without_pauses(work: Generator[Any, None, Made], tell: Callable[[Any], object] = lambda _: None) -> Made:
@@ -18,11 +19,17 @@ def without_pauses(work: Generator[Any, None, Made], tell: Callable[[Any], objec
             return made
 
 
-def part(work: Generator[float, None, Made], index: int, count: int) -> Generator[float, None, Made]:
-    """One of several equal parts of a work, yielding the share done of all of them."""
+def each(work: Generator[Any, None, Made], make: Callable[[Any], Shown]) -> Generator[Shown, None, Made]:
+    """Do the work, yielding what `make` makes of each thing that it yields, and return its end."""
     while True:
         try:
-            yield (index + next(work)) / count
+            shown = next(work)
         except StopIteration as end:
             made: Made = end.value
             return made
+        yield make(shown)
+
+
+def part(work: Generator[float, None, Made], index: int, count: int) -> Generator[float, None, Made]:
+    """One of several equal parts of a work, yielding the share done of all of them."""
+    return each(work, lambda share: (index + share) / count)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy import fft  # type: ignore[import-untyped]
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 
+from napari_dip.core import pauses
 from napari_dip.lab.denoiser import trained_denoiser
 from napari_dip.lab.iterates import Array, Outcome, Scaled, Step, Steps, draw, every, iterates, like, scaled, to_the_end
 from napari_dip.tables.experiments import WEIGHTS
@@ -280,10 +281,9 @@ def _shown(
     fit: Generator[tuple[int, Any], None, Array | None], part: str, unit: Scaled, begun: float, each: float
 ) -> Generator[Step, None, Array | None]:
     """A fit without a curve; the image that it ends with."""
-    while True:
-        try:
-            count, made = next(fit)
-        except StopIteration as end:
-            image: Array | None = end.value
-            return image
-        yield Step(part=part, iteration=count, values={}, done=begun + each * count, image=unit.back(made))
+
+    def step(shown: tuple[int, Array]) -> Step:
+        count, made = shown
+        return Step(part=part, iteration=count, values={}, done=begun + each * count, image=unit.back(made))
+
+    return pauses.each(fit, step)
