@@ -53,6 +53,15 @@ def presets_by_task() -> str:
     return "\n".join(parts)
 
 
+def kinds_of_image() -> str:
+    """Every kind of image, or of hole, with its sentence and what it changes."""
+    parts = ["| preset | for | when, and what it changes |\n|---|---|---|"]
+    for name, kind in presets.KINDS.items():
+        changes = ", ".join(f"`{knob}={value!r}`" for knob, value in kind.changes.items())
+        parts.append(f"| `{name}` | {', '.join(kind.tasks)} | {kind.when}{f' {changes}' if changes else ''} |")
+    return "\n".join(parts)
+
+
 def settings_schema() -> dict[str, Any]:
     """JSON Schema of the settings that `Settings.to_json` writes and `Settings.from_json` reads."""
     return {

@@ -118,3 +118,13 @@ def test_the_noise_only_control_needs_the_same_blur() -> None:
         trust.noise_control(result, image)
     with pytest.raises(ValueError, match="psf and psf_centre must be those"):
         trust.noise_control(denoise(image, code="uniform", generator="hourglass", **FAST), image, psf=1.0)
+
+
+def test_a_point_spread_function_is_cropped_to_its_light_and_that_is_said() -> None:
+    wide = np.pad(LOPSIDED, 20)
+    result = deconvolve(np.random.default_rng(0).random((20, 20)), wide, psf_centre="maximum", **FAST)
+    used, given = result.record["psf_size"]["used"], list(wide.shape)
+    assert result.record["psf_size"]["given"] == given
+    assert np.prod(used) < np.prod(given)
+    assert result.choices["Point spread function"].startswith(f"cropped to the {used[0]} x {used[1]} of its")
+    assert "Point spread function" not in deconvolve(result.image, 1.5, **FAST).choices

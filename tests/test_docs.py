@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from napari_dip.tables.presets import KINDS
 from napari_dip.tables.settings import PRESETS, Settings, knobs
 from napari_dip.tables.tasks import TASKS
 
@@ -45,6 +46,7 @@ def test_tables_have_every_knob_and_every_preset(monkeypatch: pytest.MonkeyPatch
     assert sorted(listed) == sorted(knobs())
     presets = tables.presets_by_task()
     assert all(f"| `{name}` |" in presets for row in TASKS.values() for name in row.presets)
+    assert all(f"| `{name}` |" in tables.kinds_of_image() for name in KINDS)
 
 
 def test_pages_ask_for_tables_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,13 @@ import numpy.typing as npt
 from napari_dip.io import files
 from napari_dip.io.channels import Channel
 from napari_dip.io.formats import ENDINGS as WRITTEN
-from napari_dip.io.formats import ending_of, format_of
+from napari_dip.io.formats import READABLE, ending_of, format_of
 from napari_dip.io.imagej import look, table_of
-from napari_dip.io.ngff import ENDING
+from napari_dip.io.ngff import ENDING, is_zarr
 from napari_dip.io.picture import Picture, make_picture
 from napari_dip.io.units import NAMES, unit_name
 
-__all__ = ["ENDINGS", "Picture", "channel", "make", "read", "save", "table_of", "units_of"]
+__all__ = ["ENDINGS", "Picture", "channel", "in_folder", "make", "read", "save", "table_of", "units_of"]
 
 Array = npt.NDArray[Any]
 
@@ -33,6 +33,11 @@ _LETTERS = {
     **dict.fromkeys(("z", "plane", "planes", "slice", "depth"), "Z"),
 }
 _KEPT = ("contrast limits", "lookup tables", "its place in space")  # where they are in the record too
+
+
+def in_folder(folder: Path) -> list[Path]:
+    """Image files and OME-Zarrs of a folder by name, but not those of folders in it."""
+    return [each for each in sorted(folder.iterdir()) if is_zarr(each) or each.suffix.lower() in READABLE]
 
 
 def channel(table: Array, name: str = "", limits: tuple[float, float] | None = None) -> Channel:

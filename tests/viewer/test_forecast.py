@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 
+from napari_dip.core.pace import share_of_processor
 from napari_dip.viewer import noise
 from napari_dip.viewer.choice import IN_VIEW, VOLUME
 
@@ -98,3 +99,31 @@ def test_what_would_shorten_a_wait_of_many_hours_is_said(viewer, dock, wait):
     widget.form.set(iterations=1_000_000, runs=1000)
     wait(lambda: "days" in widget.cost.text())
     assert "fewer iterations or a GPU would take less" in widget.cost.text()
+
+
+def test_a_busy_machine_takes_longer_and_says_so(viewer, dock, wait, monkeypatch):
+    viewer.add_image(np.random.default_rng(0).random((96, 96)))
+    widget = dock(preset="denoise-small", iterations=20_000, runs=4)
+    seconds = {}
+    for share in (1.0, 0.1):
+        monkeypatch.setattr("napari_dip.plan.cost.share_of_processor", lambda threads, share=share: share)
+        widget.cost._key = None
+        widget.reset_choices()
+        said(widget, wait)
+        seconds[share] = widget.cost.text()
+    assert "busy" not in seconds[1.0]
+    assert f"This computer is busy now; else {seconds[1.0].split(' and ')[1].split(' at most')[0]}." in seconds[0.1]
+
+
+def test_the_time_of_a_run_is_by_its_own_pace_once_it_has_begun(viewer, dock, wait):
+    viewer.add_image(np.random.default_rng(0).random((24, 24)))
+    widget = dock(iterations=100_000)
+    widget.run()
+    wait(lambda: "at the pace of this run" in widget.cost.text())
+    widget.stop()
+    wait(lambda: not widget.running)
+    said(widget, wait)
+
+
+def test_the_share_of_the_processor_is_a_share():
+    assert 0 < share_of_processor(2) <= 1

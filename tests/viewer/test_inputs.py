@@ -13,6 +13,7 @@ from napari_dip.core.noise.model import Noise
 from napari_dip.tables.method import settings_for
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer.background import Background
+from napari_dip.viewer.choice import ALL_SLICES, TOGETHER
 from napari_dip.viewer.form import SettingsForm
 from napari_dip.viewer.restoration import METADATA
 from tests.viewer.docks import restored
@@ -305,3 +306,17 @@ def test_bad_pixels_of_all_slices_or_of_the_one_in_view(viewer, dock, wait):
     viewer.layers.clear()
     widget.inputs.find_bad_pixels()
     assert "no image" in widget.status
+
+
+def test_gain_or_loss_of_slices_together_is_said_before_the_run(viewer, dock, wait):
+    a, b = np.random.default_rng(0).normal(0, 1, (2, 48, 48)).repeat(4, 1).repeat(4, 2)
+    layer = viewer.add_image(np.stack([a, 2 * a]).astype(np.float32))
+    widget = dock()
+    assert widget.together.text() == ""
+    widget.inputs.where.value = TOGETHER
+    wait(lambda: "edges correlate by 1.00: expect a gain" in widget.together.text())
+    layer.data = np.stack([a, b]).astype(np.float32)
+    widget.reset_choices()
+    wait(lambda: "expect a loss" in widget.together.text() or "expect little" in widget.together.text())
+    widget.inputs.where.value = ALL_SLICES
+    assert widget.together.text() == ""

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from napari_dip import pictures
 from napari_dip.viewer import layers, masks, regions
 from napari_dip.viewer.queue import WAITING, queue
 from napari_dip.viewer.restoration import METADATA
-from tests.viewer.docks import LONG, restored
+from tests.viewer.docks import LONG, QUICK, restored
 
 CORNERS = np.array([[2.0, 3.0], [2.0, 21.0], [18.0, 21.0], [18.0, 3.0]])  # of a rectangle, in pixels
 
@@ -116,3 +117,55 @@ def test_shapes_are_a_mask_of_inpainting(viewer, dock, wait, cells):
     widget.run_button.click()
     wait(lambda: not widget.running)
     assert restored(viewer)[0].metadata[METADATA]["mask_layer"] == "part"
+
+
+def test_a_folder_of_images_becomes_files_through_the_queue(viewer, dock, wait, picture, tmp_path):
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir(), target.mkdir()
+    stack = np.stack([picture, picture + 5])
+    for name, values in {"b": stack, "a": picture}.items():
+        made = pictures.make(values, scale=(1, 0.5, 0.5)[-values.ndim :], units=["um"] * values.ndim)
+        pictures.save(source / f"{name}.ome.tif", made)
+    (source / "damaged.tif").write_bytes(b"no image")
+    before = list(viewer.layers)
+    queue().empty()  # of what other tests did
+    widget = dock()
+    widget.apply_to_folder(source, target)
+    wait(lambda: not queue().of("running", "waiting"))
+    assert list(viewer.layers) == before
+    assert {each.name: each.state for each in queue().entries} == {
+        "a.ome.tif": "done", "b.ome.tif": "done", "damaged.tif": "failed"
+    }  # fmt: skip
+    made = pictures.read(target / "b.ome.tif")
+    assert made.values.shape == stack.shape
+    assert made.pixel_size["X"] == 0.5
+    assert made.record["settings"]["iterations"] == QUICK["iterations"]
+    widget.apply_to_folder(source, target)  # those that are there stay
+    assert [each.name for each in queue().of("running", "waiting")] in ([], ["damaged.tif"])
+    wait(lambda: not queue().of("running", "waiting"))
+    (source / "damaged.tif").unlink()
+    widget.apply_to_folder(source, target)
+    assert "All 2 images are in" in widget.status
+    queue().empty()
+
+
+def test_run_again_like_this_takes_one_click(viewer, dock, wait, picture):
+    viewer.add_image(picture, name="first")
+    other = viewer.add_image(picture + 7, name="other")
+    widget = dock(iterations=7)
+    widget.inputs.image.value = viewer.layers["first"]
+    widget.run()
+    wait(lambda: not widget.running and len(restored(viewer)) == 1)
+    widget.form.reset()
+    viewer.layers.selection.active = restored(viewer)[0]
+    assert widget.record.image.value is viewer.layers["first"]
+    widget.record.image.value = other
+    widget.record.again_button.click()
+    wait(lambda: not widget.running and len(restored(viewer)) == 2)
+    record = restored(viewer)[1].metadata[METADATA]
+    assert record["source_layer"] == "other"
+    assert record["settings"] == restored(viewer)[0].metadata[METADATA]["settings"]
+    inpaint = dock("Inpaint")
+    viewer.layers.selection.active = restored(viewer)[0]
+    inpaint.record.again_button.click()
+    assert "open Denoise" in inpaint.status

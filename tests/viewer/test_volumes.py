@@ -7,7 +7,7 @@ from napari_dip import superresolve
 from napari_dip.viewer import layers, restore_layer
 from tests.viewer.docks import QUICK, restored
 
-VOLUME, ALL_VOLUMES = "the volume", "all volumes, one after the other"
+IN_VIEW, VOLUME, ALL_VOLUMES = "the slice in view", "the volume", "all volumes, one after the other"
 SCALE, TRANSLATE = (4.0, 0.5, 0.5), (10.0, 20.0, 30.0)
 
 
@@ -139,3 +139,18 @@ def test_voxels_are_measured_in_one_unit(viewer, stack):
     layer = viewer.add_image(stack, scale=SCALE, units=("um", "nm", "nm"))
     assert layers.read(layer, space=3).voxel_size == pytest.approx((4000, 0.5, 0.5))
     assert layers.read(layer).voxel_size == (0.5, 0.5)
+
+
+def test_a_point_spread_function_chooses_volumes_or_slices_and_says_where_its_light_is(viewer, dock, wait, stack):
+    z, y, x = np.indices((9, 33, 33)) - np.array([4, 16, 16])[:, None, None, None]
+    point = np.exp(-(x**2 + y**2 + z**2) / 2).astype(np.float32)
+    bead, flat = viewer.add_image(point, name="bead"), viewer.add_image(point[4], name="flat")
+    layer = viewer.add_image(stack, name="stack")
+    widget = dock("Deconvolve")
+    widget.inputs.image.value = layer
+    widget.inputs.where.value = IN_VIEW
+    widget.inputs.known["psf"].layer.value = bead
+    assert widget.inputs.where.value == VOLUME
+    assert "'bead' (its light is in 7 x 7 x 7 of its 9 x 33 x 33 pixels)" in widget._sentence.text()
+    widget.inputs.known["psf"].layer.value = flat
+    assert widget.inputs.where.value == IN_VIEW

@@ -16,7 +16,7 @@ from napari_dip.tables.experiments import EXPERIMENTS
 from napari_dip.tables.knobs import GENERATORS, Knob
 from napari_dip.tables.method import settings_for
 from napari_dip.tables.parts import from_file
-from napari_dip.tables.settings import PRESETS, Settings, knobs, knobs_of, presets_for
+from napari_dip.tables.settings import PRESETS, Settings, kinds_for, knobs, knobs_of, presets_for
 from napari_dip.tables.tasks import TASKS, Task
 
 _NOISE = "Say what the noise of an image is, and which of its pixels are bad."
@@ -294,7 +294,7 @@ def _reading(name: str, knob: Knob) -> dict[str, Any]:
 
 
 def _help(task: str, name: str, knob: Knob) -> str:
-    notes = [f"one of auto, {', '.join(presets_for(task))}"] if name == "preset" else []
+    notes = [f"one of auto, {', '.join([*kinds_for(task), *presets_for(task)])}"] if name == "preset" else []
     if knob.kind in ("int", "ints", "float"):
         notes.append(f"{knob.min:.10g} to {knob.max:.10g}{f' {knob.unit}' if knob.unit else ''}")
     defaults = {str(getattr(PRESETS[preset], name)) for preset in presets_for(task)}

@@ -21,14 +21,6 @@ if TYPE_CHECKING:
     from napari_dip.core.result import Result
 
 
-#: Correlation of edges from which one generator for all does so, see docs/together.md.
-_SHARING = (
-    (0.3, "expect a gain from sharing one generator"),
-    (0.0, "expect little from sharing one generator"),
-    (-np.inf, "expect a loss, restore each on its own without --together"),
-)
-
-
 def beside(target: str, name: str) -> Path:
     """The file beside OUT that shows something else of the result; TIFF where OUT could not hold signed fractions."""
     path = Path(target)
@@ -74,17 +66,6 @@ def tell_control(result: Any, image: Array | None, bar: Bar, **how: Any) -> None
             print(f"Noise-only control: left out; {one_line(error)}.")
             return
         print(f"Noise-only control: {made.invention.sentence}.")
-
-
-def sharing(image: Array, axes: dict[str, Any]) -> str:
-    """Likeness of what one generator is to make together, and what that lets expect, in a sentence."""
-    from napari_dip import trust
-
-    found = trust.likeness(image, **axes)
-    if np.isnan(found):
-        return "no two of the images vary, so they share nothing"
-    expected = next(words for bound, words in _SHARING if found >= bound)
-    return f"edges correlate by {found:.2f}: {expected} (measured on few scenes)"
 
 
 def compared(found: Comparison) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from napari_dip.io.formats import ENDINGS, READABLE
 from napari_dip.io.ngff import is_zarr
+from napari_dip.pictures import in_folder
 from napari_dip.terminal import Stop
 
 
@@ -68,11 +69,10 @@ def _images(word: str) -> Iterator[str]:
     """Images that a word of the command names."""
     path = Path(word)
     if path.is_dir() and not is_zarr(path):
-        there = sorted(path.iterdir())
-        names = [each for each in there if is_zarr(each) or each.suffix.lower() in READABLE]
+        names = in_folder(path)
         if not names:
             raise ValueError(f"{word} is a folder without an image; its images end in {', '.join(READABLE)} or .zarr")
-        if folders := [str(each) for each in there if each.is_dir() and each not in names]:
+        if folders := [str(each) for each in sorted(path.iterdir()) if each.is_dir() and each not in names]:
             warnings.warn(f"folders in {word} are left out ({', '.join(folders)}): name them too", stacklevel=2)
         yield from map(str, names)
     elif not path.exists() and any(sign in path.name for sign in "*?["):  # of a shell that leaves patterns alone

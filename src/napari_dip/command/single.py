@@ -59,7 +59,9 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     )
     before = measures.before()
     if args.together is not None:
-        print(f"Together: {report.sharing(picture.values, together)}.")
+        from napari_dip.trust import sharing
+
+        print(f"Together: {sharing(picture.values, **together)}.")
     from napari_dip.run.restore import iterate  # imports torch: seconds
 
     tty = sys.stderr.isatty()

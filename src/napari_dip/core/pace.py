@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -18,6 +20,23 @@ from napari_dip.tables.knobs import Prior
 
 #: Seconds that no machine exceeds.
 SLOWEST = np.array([5e-4, 2e-9, 1e-10])
+_LOOK = 0.2  # seconds for which the share of the processor is measured
+_TEXT = bytes(2**20)
+_FINE = 1e-6  # seconds that a clock must tell apart
+
+
+def share_of_processor(threads: int) -> float:
+    """Share of the time, 0 to 1, that each of so many threads computes now, beside whatever else this machine does."""
+
+    def of_one(_: int) -> float:
+        began, before = time.perf_counter(), time.thread_time()
+        while (passed := time.perf_counter() - began) < _LOOK:
+            hashlib.sha256(_TEXT)  # leaves the other threads of this process their turn
+        return (time.thread_time() - before) / passed
+
+    with ThreadPoolExecutor(threads) as pool:
+        shares = list(pool.map(of_one, range(threads)))
+    return min(1.0, max(sum(shares) / threads, 0.01))
 
 
 @functools.lru_cache(maxsize=8)
@@ -37,15 +56,18 @@ def rates_of(device: str, precision: str) -> Work:
 
 
 def _measured(device: str, dtype: torch.dtype) -> Work:
+    own = device == "cpu" and time.get_clock_info("thread_time").resolution < _FINE
+    clock = time.thread_time if own else time.perf_counter  # else what other programs take counts too
+
     def seconds(compute: Callable[[], object]) -> float:
         compute()
         best = math.inf
         for _ in range(3):
-            began = time.perf_counter()
+            began = clock()
             compute()
             if device.startswith("cuda"):
                 torch.cuda.current_stream(device).synchronize()  # of the whole device it would break a recording
-            best = min(best, time.perf_counter() - began)
+            best = min(best, clock() - began)
         return best
 
     one, many = torch.zeros(1, device=device), torch.zeros(2**22, device=device)

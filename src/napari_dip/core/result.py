@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -275,7 +276,12 @@ class Result:
     @property
     def choices(self) -> dict[str, str]:
         """Choices and their reasons: headings and sentences."""
-        return {"Method": str(self.method), "Stopping rule": str(self.rule)}
+        told = {"Method": str(self.method), "Stopping rule": str(self.rule)}
+        size = self.record.get("psf_size")
+        if size and math.prod(size["used"]) < math.prod(size["given"]):
+            given, used = (" x ".join(map(str, size[name])) for name in ("given", "used"))
+            told["Point spread function"] = f"cropped to the {used} of its {given} pixels that hold its light"
+        return told
 
 
 #: A run: Progress, or None after an iteration that shows nothing, so that several can go round robin.

@@ -8,7 +8,7 @@ from napari_dip.core import device as devices
 from napari_dip.core.noise.model import Noise
 from napari_dip.tables.method import auto_preset, settings_for
 from napari_dip.tables.parts import OwnPart
-from napari_dip.tables.settings import Settings, check_preset
+from napari_dip.tables.settings import Settings, check_preset, of_kind
 
 
 def chosen(
@@ -71,7 +71,7 @@ def why_here(
     **knobs: Any,
 ) -> str:
     """Reason for the preset that `settings_here` takes for ``preset="auto"``, as part of a sentence."""
-    asked = {**(parts or {}), **knobs}
+    asked = {**(parts or {}), **of_kind(task, knobs)}
     return auto_preset(task, on_cpu=_on_cpu(**knobs), noise=image_noise, depth=depth, changes=asked)[1]
 
 

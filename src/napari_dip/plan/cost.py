@@ -16,7 +16,7 @@ from napari_dip.core.forward import Work
 from napari_dip.core.memory import OutOfMemory
 from napari_dip.core.noise.estimate import is_guess
 from napari_dip.core.noise.model import Noise
-from napari_dip.core.pace import SLOWEST
+from napari_dip.core.pace import SLOWEST, share_of_processor
 from napari_dip.core.setup import Setup
 from napari_dip.core.telling import quietly, warn
 from napari_dip.plan.chosen import settings_here
@@ -37,11 +37,14 @@ __all__ = [
     "iterations_at_most",
     "less_time",
     "sentence",
+    "slowed_by",
     "tell_if_long",
     "tell_of_long_wait",
 ]
 
 LONG = 4 * 3600  # seconds: a longer wait is said before it begins, with what would shorten it
+_SOON = 5  # seconds of a run for which it is not looked at what else the machine does
+_IDLE = 1.25  # times that a run may take longer on a machine that is called idle
 
 
 def estimate(
@@ -195,6 +198,14 @@ def cost_of(plan: Plan, rates: Work | None = None) -> Cost:
     )
 
 
+def slowed_by(seconds: float, device: str, threads: int) -> float:
+    """Times that a run of so many seconds takes longer on a processor, for what else this machine does now."""
+    if device != "cpu" or seconds < _SOON:
+        return 1.0
+    times = 1 / share_of_processor(threads)
+    return times if times > _IDLE else 1.0
+
+
 def sentence(
     peak: int,
     seconds: float,
@@ -202,11 +213,16 @@ def sentence(
     factors: tuple[int, ...] | None,
     each: str = "",
     what: str = "",
+    slowed: float = 1.0,
 ) -> str:
-    """Peak of memory and seconds of a run in a sentence, with what stands in its way and what would take less."""
+    """Peak of memory and seconds of a run in a sentence, with what stands in its way and what would take less.
+
+    `slowed` is as by `slowed_by`, of a machine that does something else too.
+    """
     device = devices.choose(settings.device).name
     free = memory.free(device)
     short = f" Only {in_bytes(free)} are free on {device}." if peak > free and not each else ""
-    less = less_time(device, factors, workers=bool(each)) if seconds > LONG else ""
+    less = less_time(device, factors, workers=bool(each)) if slowed * seconds > LONG else ""
     wait = f" {less[0].upper()}{less[1:]}." if less else ""
-    return f"Takes about {in_bytes(peak)}{each} and {in_time(seconds)} at most{what}.{short}{wait}"
+    busy = f" This computer is busy now; else {in_time(seconds)}." if slowed > 1 else ""
+    return f"Takes about {in_bytes(peak)}{each} and {in_time(slowed * seconds)} at most{what}.{busy}{short}{wait}"

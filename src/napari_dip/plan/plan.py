@@ -30,7 +30,7 @@ from napari_dip.plan.request import Request
 from napari_dip.plan.units import Units
 from napari_dip.tables import record
 from napari_dip.tables.knobs import GENERATORS
-from napari_dip.tables.settings import Settings
+from napari_dip.tables.settings import Settings, of_kind
 from napari_dip.tables.tasks import TASKS
 
 
@@ -190,6 +190,7 @@ def decide(request: Request, settings: Settings | None, changes: dict[str, Any],
 
     `depth` is that of the deepest hole, in pixels, where all are known.
     """
+    changes = of_kind(request.task.name, changes)
     skips = Skips.of(request.task, settings, changes)
     if request.operator is not None:  # behind which constant areas and lone pixels may be structure
         skips = Skips(padding=False, bad_pixels=False)

@@ -10,6 +10,7 @@ import numpy as np
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.result import Result
 from napari_dip.plan.plan import Plan
+from napari_dip.plan.request import Request
 from napari_dip.tables.parts import OwnPart
 from napari_dip.tables.record import fingerprint, now, software
 from napari_dip.tables.settings import Settings
@@ -19,6 +20,7 @@ def describe(plan: Plan, result: Result) -> dict[str, Any]:
     """The record of a result of a plan."""
     return {
         **plan.definition,
+        "psf_size": _psf_size(plan.request),
         "missing_pixels": int(plan.slices.missing.sum()),
         "bad_pixels": 0 if plan.slices.bad is None else int(plan.slices.bad.sum()),
         "padding_pixels": 0 if plan.slices.padding is None else int(plan.slices.padding.sum()),
@@ -47,6 +49,14 @@ def describe(plan: Plan, result: Result) -> dict[str, Any]:
         "software": software(),
         "finished": now(),
     }
+
+
+def _psf_size(request: Request) -> dict[str, list[int]] | None:
+    """Pixels of a measured point spread function as it was given, and of the part that holds its light."""
+    given = np.shape(request.said.get("psf", ()))
+    if request.psf is None or len(given) < 2:
+        return None
+    return {"given": list(given), "used": list(request.psf.shape)}
 
 
 def _own_parts(plan: Plan) -> dict[str, OwnPart]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari_dip.tables import presets
 from napari_dip.tables.knobs import FitKnobs, Patches, Prior, SelfGuided, own
 from napari_dip.tables.parts import OwnPart
-from napari_dip.tables.settings import PRESETS, Settings, check_names, check_preset
+from napari_dip.tables.settings import PRESETS, Settings, check_names, check_preset, of_kind
 from napari_dip.tables.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ def settings_for(
         For an unknown name or preset, or a value out of range.
     """
     check_names(changes)
+    changes = of_kind(task, changes)
     name = changes.get("preset", "auto")
     check_preset(task, changes)
     if name == "auto":

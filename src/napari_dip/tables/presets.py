@@ -4,10 +4,14 @@ Rows named ``original-...`` are the settings of the notebooks that came with Uly
 Prior" (CVPR 2018), one per figure. They scale intensities and treat borders as this package does, so figures agree
 with the published ones within the spread of their runs. Rows named after a task alone are this package's own:
 ``small`` for a CPU, ``large`` for a GPU. The rows of `napari_dip.tables.tasks` say which ones a task offers.
+
+Kinds of image and of hole stand beside them, and leave to ``auto`` what it finds out by itself: they change what no
+pixel tells, or tells wrongly. Where there is nothing to change, a kind changes nothing and its sentence says so.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 _SMALL: dict[str, Any] = dict(channels=(16, 32, 64, 64, 64), code_channels=16)
@@ -98,6 +102,72 @@ TABLE: dict[str, dict[str, Any]] = {
     "original-superresolve-4": _original(iterations=2000, code_noise=0.03, average=0.0),
     "original-superresolve-8": _original(iterations=4000, code_noise=0.05, average=0.0),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """Kind of image, or of hole, that the user knows: a name for changes on top of ``preset="auto"``.
+
+    Attributes
+    ----------
+    when : str
+        When to choose it, and what it does: a sentence or two in the window.
+    changes : dict
+        Knobs by name; those that a task lacks are left out.
+    tasks : tuple of str
+    """
+
+    when: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    tasks: tuple[str, ...] = ("denoise", "superresolve", "deconvolve")
+
+
+_HOLES: dict[str, Any] = dict(tasks=("inpaint",))
+
+#: name -> kind, in the order in which they are offered.
+KINDS: dict[str, Kind] = {
+    "confocal": Kind(
+        when="Scanned point by point: photon noise, each pixel on its own. Automatic finds that out, and needs no more."
+    ),
+    "wide-field": Kind(
+        when="Taken by a camera, where neighbouring pixels often share their noise. Automatic finds that out, and hot "
+        "pixels too, and needs no more. If the offset and gain of the camera are known, type them under Camera."
+    ),
+    "two-photon": Kind(
+        when="Scanned point by point, with few photons and a dark background. Automatic finds the photon noise, and "
+        "needs no more."
+    ),
+    "light sheet": Kind(
+        when="A stack of planes from a camera. Automatic needs no more: it finds hot pixels, and each plane begins "
+        "with what the one before has learnt. Choose all slices, one after the other."
+    ),
+    "electron microscopy": Kind(
+        when="Structure everywhere, and no dark background. Automatic needs no more, but fine texture may count as "
+        "noise: try a part first, and if structure is in its residual, type the read noise under Camera."
+    ),
+    "photograph": Kind(
+        when="Specks and areas of one value belong to the picture, so nothing is taken for a hot pixel or for padding. "
+        "The result has the type of the file.",
+        changes=dict(skip_bad_pixels=False, skip_padding=False, output_dtype="input"),
+    ),
+    "text": Kind(
+        when="Thin strokes over the picture, such as text or a grid. Automatic needs no more: similar patches fill "
+        "what is up to 3 pixels away from what is known, in seconds, and a prior what is further away.",
+        **_HOLES,
+    ),
+    "scratch": Kind(
+        when="A line or a band across the picture. Automatic needs no more: where it is wider than some 6 pixels, a "
+        "prior carries structure across it.",
+        **_HOLES,
+    ),
+    "hole": Kind(
+        when="A hole of many pixels across. The network has no skips, so that it carries structure in from further "
+        "away. What it fills in there is a guess: the hole map under Trust says where.",
+        changes=dict(skip_channels=0),
+        **_HOLES,
+    ),
+}
+
 
 #: The preset of self-guided fits.
 SELF = "denoise-self"

@@ -234,11 +234,25 @@ def check_names(changes: dict[str, Any], also: tuple[str, ...] = ()) -> None:
             raise TypeError(f"unknown setting {name!r}: {hint}")
 
 
+def of_kind(task: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """Changes to the settings with what a kind of image stands for, where ``preset`` names one."""
+    name = changes.get("preset")
+    if not isinstance(name, str) or name not in kinds_for(task):
+        return changes
+    own = {knob: value for knob, value in presets.KINDS[name].changes.items() if task in tasks_with_knob(knob)}
+    return {**own, **changes, "preset": "auto"}
+
+
+def kinds_for(task: str) -> list[str]:
+    """The names of the kinds of image, or of hole, that a task offers as presets."""
+    return [name for name, kind in presets.KINDS.items() if task in kind.tasks]
+
+
 def check_preset(task: str, changes: dict[str, Any]) -> None:
     """Raise a `ValueError` that names the presets of a task if the changes name one that there is not."""
     name, knob = changes.get("preset", "auto"), knobs()["preset"]
     if name not in knob.choices:
-        _checked("preset", name, replace(knob, choices=("auto", *presets_for(task))))
+        _checked("preset", name, replace(knob, choices=("auto", *presets_for(task), *kinds_for(task))))
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ docs/trust.md says what each measure can tell, what it cannot, and its measured 
 from napari_dip.core.judge.errors import calibration, peak_of, psnr
 from napari_dip.core.noise.pixels import find_bad_pixels
 from napari_dip.trust.control import Control, iterate_noise_control, noise_control
-from napari_dip.trust.images import estimate_noise, hole_map, hole_warning, left_out, likeness, resolution
+from napari_dip.trust.images import estimate_noise, hole_map, hole_warning, left_out, likeness, resolution, sharing
 from napari_dip.trust.results import before_and_after, compare, verdict
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "peak_of",
     "psnr",
     "resolution",
+    "sharing",
     "verdict",
 ]

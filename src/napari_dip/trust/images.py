@@ -206,3 +206,23 @@ def likeness(image: Any, *, channel_axis: int, leading_axes: int = 0) -> float:
     values = np.where(slices.missing, np.nan, slices.values.astype(np.float64))
     middle = np.nanmean(values, axis=tuple(range(2, values.ndim)), keepdims=True)
     return float(np.mean([_likeness(each) for each in np.where(slices.missing, middle, values)]))
+
+
+#: Correlation of edges from which one generator for all does so, see docs/together.md.
+_SHARING = (
+    (0.3, "expect a gain from sharing one generator"),
+    (0.0, "expect little from sharing one generator"),
+    (-np.inf, "expect a loss: restore each on its own"),
+)
+
+
+def sharing(image: Any, *, channel_axis: int, leading_axes: int = 0) -> str:
+    """`likeness` of channels and what it lets expect of one generator for all of them, as a sentence without its end.
+
+    Parameters and errors are those of `likeness`.
+    """
+    found = likeness(image, channel_axis=channel_axis, leading_axes=leading_axes)
+    if np.isnan(found):
+        return "no two of the images vary, so they share nothing"
+    expected = next(words for bound, words in _SHARING if found >= bound)
+    return f"edges correlate by {found:.2f}: {expected} (measured on few scenes)"

@@ -5,6 +5,7 @@ An argument of a kind that no class here is for gets a plain row, made of what i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +13,14 @@ import numpy as np
 from magicgui.widgets import ComboBox, FloatSlider, FloatSpinBox, LineEdit, SpinBox
 from qtpy.QtCore import Signal
 
+from napari_dip.plan.instrument import read_psf
 from napari_dip.plan.request import Request, arguments, arguments_of, with_defaults
 from napari_dip.plan.values import read_factor
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import layers
 from napari_dip.viewer.rows import Rows
 
+_LOOKED_AT = 2**18  # pixels of a measured PSF at the most, that is looked at before a run: a tenth of a second
 _WRONG = "{name}={text!r} is not a number: type one, or leave it empty to estimate it from the image"
 
 
@@ -151,6 +154,7 @@ class PointSpread(Known):
             for name, axes in (("sigma_z", "z"), ("sigma", "y, x"))
         )
         self._needed = needed
+        self._sized: tuple[Any, str] = None, ""
         return [self.layer, self.sigma_z, self.sigma]
 
     @property
@@ -185,10 +189,19 @@ class PointSpread(Known):
                 "function, or another row under Restore."
             )
         if psf is not None:
-            return f"undo the blur of '{psf.name}'"
+            return f"undo the blur of '{psf.name}'{self._size(psf, space)}"
         if self.value(space) is None and self._needed:
             raise ValueError("A sigma above 0 says how wide the blur is.")
         return "undo a Gaussian blur" if self.value(space) else ""
+
+    def _size(self, psf: Any, space: int) -> str:
+        """Part of a measured PSF that holds its light, in words; empty for all of it, and for a large one."""
+        key = id(psf), id(psf.data), self.centre.value
+        if key != self._sized[0] and math.prod(psf.data.shape) <= _LOOKED_AT:
+            given, used = psf.data.shape, read_psf(layers.pixels(psf), space, self.centre.value).shape
+            cropped = f" (its light is in {' x '.join(map(str, used))} of its {' x '.join(map(str, given))} pixels)"
+            self._sized = key, cropped if math.prod(used) < math.prod(given) else ""
+        return self._sized[1] if key == self._sized[0] else ""
 
 
 class Boost(Known):

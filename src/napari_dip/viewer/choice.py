@@ -70,6 +70,9 @@ class Inputs(QWidget):
         self._finder.answered.connect(self._on_found)
         for row in self._watched():
             row.changed.connect(self._tell)
+        psf = self.known.get("psf")
+        for row in [self.image, *([psf.layer] if psf is not None else [])]:
+            row.changed.connect(self._follow_psf)
         self.new_mask.changed.connect(self._add_mask)
         self.part.changed.connect(self._draw_part)
         self.part.changed.connect(self._watch_part)
@@ -78,7 +81,7 @@ class Inputs(QWidget):
         self.target.said.connect(self.said)
 
     def _build(self) -> None:
-        self.image = ComboBox(name="image", label="Image", choices=self._images, tooltip="The image to restore.")
+        self.image = ComboBox(name="image", label="Image", choices=self.images, tooltip="The image to restore.")
         self.level = SpinBox(name="level", label="Resolution level", min=0, tooltip="0 is the finest level.")
         self.where = ComboBox(
             name="slices",
@@ -122,7 +125,7 @@ class Inputs(QWidget):
         self.guide = ComboBox(
             name="guide",
             label="Guide",
-            choices=self._images,
+            choices=self.images,
             nullable=True,
             tooltip="The image that serves as the code. Its scale and offset may differ: it is looked up through the "
             "world. As large as the result and without units it lies pixel on pixel.",
@@ -131,7 +134,7 @@ class Inputs(QWidget):
         painted = [self.new_mask] if self._row.fills_holes else []
         self._rows = Rows([self.mask, self.label, *painted, self.find_button, self.guide])
         self.camera = Camera()
-        self.known = known_of(self._task, self._images)
+        self.known = known_of(self._task, self.images)
         needed = [each for name, each in self.known.items() if name in (*self._row.needs, *self._row.defaults)]
         others = [each for each in self.known.values() if each not in needed]
         layout = QVBoxLayout(self)
@@ -158,6 +161,20 @@ class Inputs(QWidget):
 
     def _tell(self) -> None:
         self.changed.emit()
+
+    def _follow_psf(self, _: Any = None) -> None:
+        """Choose volumes for a point spread function of three axes, and slices for one of two."""
+        layer, known = self.image.value, self.known.get("psf")
+        psf = None if known is None else known.layer.value
+        if layer is None or psf is None or psf is layer or psf.ndim == self.space:
+            return
+        self.where.reset_choices()
+        one, of_all = (VOLUME, ALL_VOLUMES) if psf.ndim == 3 else (IN_VIEW, ALL_SLICES)
+        wanted = of_all if self.where.value in (ALL_SLICES, ALL_VOLUMES) else one
+        wanted = wanted if wanted in self.where.choices else one
+        if wanted in self.where.choices and wanted != self.where.value:
+            self.where.value = wanted
+            self.said.emit(f"'{psf.name}' has {psf.ndim} axes, so 'Restore' is {wanted}.", False)
 
     def _watch_mask(self, mask: Any) -> None:
         """Follow what is painted on the mask, and on no other."""
@@ -205,7 +222,8 @@ class Inputs(QWidget):
             if active in row.choices:
                 row.value = active
 
-    def _images(self, _: Any = None) -> list[tuple[str, Any]]:
+    def images(self, _: Any = None) -> list[tuple[str, Any]]:
+        """The layers that can be restored, by name, as magicgui asks for them."""
         return images_in(self._viewer)
 
     def _wheres(self, _: Any = None) -> list[str]:
@@ -328,6 +346,11 @@ class Inputs(QWidget):
         layers.check_source(self.image.value)
         return self._reader(self.place(), self.space)()
 
+    def masked(self, source: Source) -> Source:
+        """A source from elsewhere, with the pixels missing that the mask marks."""
+        mask = self.mask.value
+        return source if mask is None else masks.with_mask(source, mask, self.label.value or None, self._viewer)
+
     def lazy_mask(self, blank: bool) -> Any:
         """The pixels of what is chosen that the mask marks, not read yet, as `masks.lazy_mask`; None without a mask."""
         mask = self.mask.value
@@ -365,6 +388,13 @@ class Inputs(QWidget):
             raise ValueError(f"Paint on what is missing first: the mask '{mask.name}' is empty.")
         for known in self.known.values():
             known.check(layer)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """All that decides the pixels of what is chosen, whichever slice is in view."""
+        layer, window = self.image.value, self.window()
+        part = window and [(each.start, each.stop) for each in window]
+        return id(layer), id(layer.data), self._level_of(layer), self.where.value, part
 
     def look(self) -> tuple[Any, Callable[[], Source]]:
         """A key of the slice in view, its mask included, and a function that reads it: all of it, also for a part."""

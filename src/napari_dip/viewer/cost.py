@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
 
+from napari_dip.viewer.account import duration
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.restoration import Asked, Forecast
 from napari_dip.viewer.rows import Text, tip
@@ -17,8 +19,8 @@ _DELAY = 400  # ms: while a number is typed nothing is estimated
 _PENDING = "Takes ..."  # so that nothing moves when the figures come
 _ABOUT = (
     "The memory is that of the largest moment, beyond what napari holds. The time is what it would take if no stopping "
-    "rule ended the run sooner, and nothing else kept this machine busy: right within a factor of two. Of a run over "
-    "blocks it is that of the fits, without reading and writing."
+    "rule ended the run sooner, and the computer stayed as busy as it is: right within a factor of two. During a run "
+    "it is by the pace of that run. Of a run over blocks it is that of the fits, without reading and writing."
 )
 
 
@@ -57,6 +59,14 @@ class CostSentence(Text):
             self._key = key
             self._say(_PENDING)
             self._background.ask(lambda: asked.forecast(settings))
+
+    def follow(self, progress: Any) -> None:
+        """Say what the run under way takes by its own pace, in place of what was expected."""
+        left, done = progress.seconds_left, progress.fraction
+        if hasattr(progress, "rate") and math.isfinite(left) and 0 < done < 1:  # blocks have a share of each step alone
+            self._key = None  # to be estimated anew, as the machine may be busier than it was
+            self._background.forget()
+            self._say(f"Takes {duration(left / (1 - done))} at most, at the pace of this run.")
 
     def wait(self) -> None:
         """The figures depend on something that is still to be found."""

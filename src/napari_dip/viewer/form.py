@@ -43,6 +43,7 @@ class SettingsForm(QWidget):
     """
 
     changed = Signal()
+    replaced = Signal()  # by what another run, a file or a preset chose
 
     def __init__(self, task: str, without: tuple[str, ...] = ()) -> None:
         super().__init__()
@@ -138,6 +139,11 @@ class SettingsForm(QWidget):
         return bool(self._rows["preset"].value == "auto")
 
     @property
+    def quality(self) -> str:
+        """Time against quality, as chosen."""
+        return str(self._rows["quality"].value)
+
+    @property
     def method(self) -> str:
         """The method that these settings are of, in a word."""
         return self.settings().method.name
@@ -193,6 +199,7 @@ class SettingsForm(QWidget):
         self.set(**rest)
         self._touched = set(rest)  # also what would be proposed now
         self._show()
+        self.replaced.emit()
         self.changed.emit()
 
     def reset(self, name: str = "") -> None:
@@ -203,7 +210,7 @@ class SettingsForm(QWidget):
             self._touched.discard(name)
             self._fill()
             return self._refill()
-        return self.take({"quality": self._rows["quality"].value})
+        return self.take({"quality": self.quality})
 
     def _changes(self) -> dict[str, Any]:
         return {name: self._value(name) for name in sorted(self._touched)}

@@ -15,7 +15,7 @@ from napari.layers import Image
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QFontDatabase
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QProgressBar, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QProgressBar, QScrollArea, QVBoxLayout
 
 from napari_dip.tables.experiments import EXPERIMENTS, QUESTIONS
 from napari_dip.tables.knobs import GENERATORS
@@ -28,12 +28,13 @@ from napari_dip.viewer.job import Job, Outcome
 from napari_dip.viewer.regions import window_in_view
 from napari_dip.viewer.restoration import METADATA, is_by_product
 from napari_dip.viewer.rows import Rows, Text
+from napari_dip.viewer.tabs import Tabbed
 
 _NONE = "none"
 _STEPS = 1000  # of the bar
 
 
-class LaboratoryWidget(QWidget):
+class LaboratoryWidget(Tabbed):
     """Dock widget of the laboratory.
 
     Parameters

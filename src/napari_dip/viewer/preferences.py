@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from qtpy.QtCore import QStandardPaths
+
 #: Name -> heading in the manifest, and default.
 DEFAULTS: dict[str, tuple[str, Any]] = {
     "device": ("computing", "auto"),
@@ -24,6 +26,16 @@ def preference(name: str) -> Any:
         return getattr(getattr(get_plugin_settings("napari-dip"), heading), name)
     except (ImportError, KeyError, AttributeError):  # an older napari, or one that does not know this plugin
         return default
+
+
+def presets_folder() -> Path:
+    """The folder of settings that the user keeps under names: beside napari's own settings."""
+    from napari.settings import get_settings
+
+    path = get_settings().config_path
+    if path is None:  # napari is not to keep any
+        path = Path(QStandardPaths.writableLocation(QStandardPaths.StandardLocation.GenericConfigLocation)) / "napari"
+    return Path(path).parent / "napari-dip" / "presets"
 
 
 def zarr_folder() -> Path | None:

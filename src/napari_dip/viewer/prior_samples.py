@@ -7,16 +7,17 @@ from typing import Any
 import napari.viewer
 import numpy as np
 from magicgui.widgets import ComboBox, SpinBox
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout
 
 from napari_dip.tables.knobs import GENERATORS
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.controls import button
 from napari_dip.viewer.restoration import METADATA
 from napari_dip.viewer.rows import Rows, Text
+from napari_dip.viewer.tabs import Tabbed
 
 
-class SamplesWidget(QWidget):
+class SamplesWidget(Tabbed):
     """Dock widget for samples of the prior.
 
     Parameters

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from magicgui.widgets import ComboBox
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
+from napari_dip.viewer.controls import button
 from napari_dip.viewer.restoration import METADATA
-from napari_dip.viewer.rows import Text
+from napari_dip.viewer.rows import Rows, Text
 
 _HEIGHT = 220  # pixels
 _FIRST = ("task", "stop_reason", "method", "noise", "residual_verdict", "warnings", "settings")
@@ -19,11 +23,29 @@ class RecordPanel(QWidget):
     Parameters
     ----------
     viewer : napari.viewer.Viewer
+    images : callable
+        The layers to choose from, as magicgui asks for them.
+
+    Attributes
+    ----------
+    again : Signal
+        Carries an image layer that is to be restored as the selected one was, the record of that, and its name.
     """
 
-    def __init__(self, viewer: Any) -> None:
+    again = Signal(object, dict, str)
+
+    def __init__(self, viewer: Any, images: Callable[[Any], list[tuple[str, Any]]]) -> None:
         super().__init__()
         self._viewer = viewer
+        self.image = ComboBox(
+            name="again", label="On", choices=images, tooltip="The image to restore as the selected layer was restored."
+        )
+        self._row = Rows([self.image])
+        self.again_button = button(
+            "Run again like this",
+            self._ask,
+            "Takes over the settings of the selected layer, and runs them on the image above.",
+        )
         self.title = Text("record of")
         self.tree = QTreeWidget()
         self.tree.setHeaderLabels(["", ""])
@@ -32,7 +54,8 @@ class RecordPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.title)
-        layout.addWidget(self.tree)
+        for part in (self.tree, self._row, self.again_button):
+            layout.addWidget(part)
         self.refresh()
 
     def refresh(self, event: Any = None) -> None:
@@ -41,12 +64,28 @@ class RecordPanel(QWidget):
         record = {} if layer is None else layer.metadata.get(METADATA) or {}
         self.tree.clear()
         self.tree.setVisible(bool(record))
+        self._offer(record)
         if not record:
             return self.title.setText("Select a layer that was restored, or opened with its record.")
         self.title.setText(f"Record of '{layer.name}'")
         order = [*(name for name in _FIRST if name in record), *(name for name in record if name not in _FIRST)]
         self.tree.addTopLevelItems([_item(name, record[name]) for name in order])
         return self.tree.resizeColumnToContents(0)
+
+    def _offer(self, record: dict[str, Any]) -> None:
+        """Offer to run again like a layer with this record: at first on the image that it was made of."""
+        self.image.reset_choices()
+        source = next((each for each in self.image.choices if each.name == record.get("source_layer")), None)
+        if source is not None:
+            self.image.value = source
+        offered = {"settings", "task", "stop_reason"} <= record.keys() and len(self.image.choices) > 0
+        for part in (self._row, self.again_button):
+            part.setVisible(offered)
+
+    def _ask(self) -> None:
+        layer = self._viewer.layers.selection.active
+        if layer is not None and self.image.value is not None:
+            self.again.emit(self.image.value, layer.metadata.get(METADATA) or {}, layer.name)
 
 
 def _item(name: str, value: Any) -> QTreeWidgetItem:

@@ -138,11 +138,14 @@ class Asked:
     def told(self, cost: Any, settings: Settings, each: str = "", what: str = "") -> Forecast:
         """A cost in a sentence, with what would be faster where it is long."""
         from napari_dip.machine import choose, free
-        from napari_dip.plan.cost import LONG, sentence
+        from napari_dip.plan.cost import LONG, sentence, slowed_by
 
-        less = self._faster(settings) if LONGER < cost.seconds <= LONG else ""
-        short = not each and cost.memory > free(choose(settings.device).name)
-        return Forecast(sentence(cost.memory, cost.seconds, settings, self.factor, each, what) + less, short)
+        device = choose(settings.device).name
+        slowed = slowed_by(cost.seconds, device, self.knobs_here["threads"])
+        less = self._faster(settings) if LONGER < slowed * cost.seconds <= LONG else ""
+        short = not each and cost.memory > free(device)
+        told = sentence(cost.memory, cost.seconds, settings, self.factor, each, what, slowed)
+        return Forecast(told + less, short)
 
     def _faster(self, settings: Settings) -> str:
         """Sentence on what takes less time than a run with these settings."""

@@ -70,7 +70,7 @@ class SettingsFile(QWidget):
             found = record.read(path)
         except (OSError, ValueError, TypeError) as error:
             return self.said.emit(f"The settings stay as they were: {error}", True)
-        return self._take(found, f"'{path.name}'")
+        self.take(found, f"'{path.name}'")
 
     def save(self, path: Path) -> None:
         """Save the settings of the form."""
@@ -87,19 +87,22 @@ class SettingsFile(QWidget):
         if "settings" not in found:
             name = "no layer" if layer is None else f"'{layer.name}'"
             return self.said.emit(f"Select a layer that was restored: {name} has no settings.", True)
-        return self._take(found, f"'{layer.name}'")
+        self.take(found, f"'{layer.name}'")
 
-    def _take(self, found: dict[str, Any], where: str) -> None:
+    def take(self, found: dict[str, Any], where: str) -> bool:
+        """Take settings by name, or those of a record; says where from, and returns whether a run needs no more."""
         try:
             settings = Settings().changed(**found.get("settings", found))
         except (ValueError, TypeError) as error:
-            return self.said.emit(f"The settings stay as they were: {error}", True)
+            self.said.emit(f"The settings stay as they were: {error}", True)
+            return False
         self._form.take(settings.chosen)
         missing = ""
         if "settings" in found:
             self.taken.emit(found)
             missing = " Choose its point spread function." if isinstance(found.get("psf"), str) else ""
-        return self.said.emit(f"The settings are those of {where}.{missing}", False)
+        self.said.emit(f"The settings are those of {where}.{missing}", False)
+        return not missing
 
     def _ask_what_to_load(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Load settings", self._folder, _LIKE)

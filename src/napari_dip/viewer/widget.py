@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import weakref
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import napari.viewer
@@ -17,7 +18,7 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from napari_dip.tables.tasks import TASKS
-from napari_dip.viewer import account, detail, engine, findings, layers, outlook
+from napari_dip.viewer import account, choice, detail, engine, findings, folder, layers, outlook
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.choice import Inputs
 from napari_dip.viewer.comparing import Comparing
@@ -25,8 +26,10 @@ from napari_dip.viewer.connections import connect_for_life
 from napari_dip.viewer.controls import Controls
 from napari_dip.viewer.cost import CostSentence
 from napari_dip.viewer.curve import CurvePanel
+from napari_dip.viewer.folder import FileRestoration, FolderPanel, jobs
 from napari_dip.viewer.form import SettingsForm
 from napari_dip.viewer.job import INTERVAL, Outcome
+from napari_dip.viewer.kinds import Kinds
 from napari_dip.viewer.live import Live
 from napari_dip.viewer.maps import Findings, Finished, show_maps
 from napari_dip.viewer.noise import NoiseSentence
@@ -40,6 +43,8 @@ from napari_dip.viewer.rows import Section, Text, tip
 from napari_dip.viewer.save_button import SaveButton
 from napari_dip.viewer.settings_file import SettingsFile
 from napari_dip.viewer.stream import Stream
+from napari_dip.viewer.tabs import Tabbed
+from napari_dip.viewer.together import TogetherSentence
 from napari_dip.viewer.trust import TrustPanel
 
 if TYPE_CHECKING:
@@ -50,7 +55,7 @@ _SCROLLBAR = 4  # pixels between rows and the bar beside them
 _LONG = 10  # seconds of a run after which somebody may have looked away
 
 
-class RestoreWidget(QWidget):
+class RestoreWidget(Tabbed):
     """Dock widget of one task; a subclass names it.
 
     Parameters
@@ -86,7 +91,9 @@ class RestoreWidget(QWidget):
     def _build(self) -> None:
         self.inputs = Inputs(self._viewer, self.task)
         self.noise = NoiseSentence()
+        self.together = TogetherSentence()
         self.form = SettingsForm(self.task, without=("uncertainty",))  # which is one of the switches of trust
+        self.kinds = Kinds(self.task, self.form, self.inputs.camera.values)
         self.live = Live(self._viewer)
         self.trust = TrustPanel(self._viewer, self.task)
         self.curve = CurvePanel(self._viewer, self.live)
@@ -105,13 +112,15 @@ class RestoreWidget(QWidget):
         inside = QVBoxLayout(self._choices)
         inside.setContentsMargins(0, 0, _SCROLLBAR, 0)
         self.files = SettingsFile(self._viewer, self.form)
-        self.record = RecordPanel(self._viewer)
+        self.record = RecordPanel(self._viewer, self.inputs.images)
+        self.folder = FolderPanel()
         folded = (
             Section("Camera", self.inputs.camera),
             Section("Preview and moments", self.live),
-            Section("Settings as a file", self.files),
+            Section("Settings as a file", self.files, self.kinds.buttons),
+            Section("A folder of images", self.folder),
         )
-        self._chosen_before = (self.inputs, self.noise, self.form, *folded)
+        self._chosen_before = (self.inputs, self.together, self.noise, self.kinds, self.kinds.when, self.form, *folded)
         record = Section("Record", self.record)
         for part in (*self._chosen_before, self.comparing, self.trust, self.curve, self.queue, record):
             inside.addWidget(part)
@@ -161,6 +170,10 @@ class RestoreWidget(QWidget):
         self.inputs.continued.connect(self.trust.take)
         self.inputs.continued.connect(self.form.take)
         self.form.changed.connect(self._describe)
+        self.record.again.connect(self.run_again)
+        self.folder.asked.connect(self.apply_to_folder)
+        self.kinds.said.connect(self._say)
+        self.kinds.taken.connect(self.inputs.take)
         self.files.said.connect(self._say)
         self.files.taken.connect(self.inputs.take)
         self.saving.said.connect(self._say)
@@ -184,6 +197,7 @@ class RestoreWidget(QWidget):
         """Offer the layers that there are; napari calls this too."""
         self.inputs.reset_choices()
         self.trust.reset_choices()
+        self.record.refresh()
         self.comparing.offer()
         self._describe()
 
@@ -275,8 +289,11 @@ class RestoreWidget(QWidget):
             look = None
         if look is None:
             self.noise.forget()
+            self.together.look(None, None)
         else:
             self.noise.look(*look, camera, self.inputs.holes(), self.inputs.chosen())
+            together = self.inputs.place() == layers.TOGETHER
+            self.together.look(self.inputs.key, self.inputs.chosen() if together else None)
 
     def _on_loaded(self, failure: Exception | None) -> None:
         self._sentence.setText(
@@ -314,29 +331,64 @@ class RestoreWidget(QWidget):
     def run(self) -> None:
         """Restore the chosen layer with the settings of the form, or wait for what runs elsewhere."""
         if not self.running:
-            self._enqueue(self.inputs.image.value, partial(self._asked, read=True))
+            self._enqueue(getattr(self.inputs.image.value, "name", ""), partial(self._asked, read=True))
+
+    def run_again(self, layer: Any, record: dict[str, Any], name: str) -> None:
+        """Restore a layer as another one was restored, by the record of that one."""
+        if record["task"] != self.task:
+            return self._say(f"'{name}' is of another widget: open {TASKS[record['task']].title}.", failed=True)
+        self.inputs.image.value = layer
+        if self.files.take(record, f"'{name}'"):
+            self.run()
+        return None
 
     def more(self) -> None:
         """Go on with the last run, for as many iterations as the form says."""
         if self._last is not None and not self.running:
             restoration, result, layer = self._last
-            self._enqueue(layer, lambda: restoration.continued(result, self.form.settings().iterations))
+            self._enqueue(layer.name, lambda: restoration.continued(result, self.form.settings().iterations))
 
     def apply_to_all(self) -> None:
         """Restore every slice, and all of each, of the selected layers or the one that is chosen."""
         for layer in self.inputs.all_layers():
-            self._enqueue(layer, partial(self._all_of, layer))
+            self._enqueue(layer.name, partial(self._all_of, layer))
+
+    def apply_to_folder(self, source: Path, target: Path) -> None:
+        """Restore every image of a folder into another one, but those that are there already."""
+        try:
+            todo = jobs(source, target)
+        except (ValueError, OSError) as error:
+            return self._say(str(error), failed=True)
+        for path, name in todo:
+            self._enqueue(path.name, partial(self._file, path, name))
+        return None
+
+    def _file(self, path: Path, target: Path) -> FileRestoration:
+        """The run of the form on an image file."""
+        inputs = self.inputs
+        if self.form.wants_guide:
+            raise ValueError("A guide is for the image that it was chosen with: choose another code for a folder.")
+        source = folder.read(path, inputs.space, inputs.where.value == choice.TOGETHER)
+        return FileRestoration(
+            task=self.task,
+            knobs=self.form.knobs(),
+            said=inputs.problem(),
+            mask_name=None if inputs.mask.value is None else inputs.mask.value.name,
+            source=inputs.masked(source),
+            path=path,
+            target=target,
+        )
 
     def _all_of(self, layer: Any) -> Any:
         self.inputs.image.value = layer
         self.inputs.choose_all()
         return self._asked(read=True)
 
-    def _enqueue(self, layer: Any, make: Any) -> None:
+    def _enqueue(self, name: str, make: Any) -> None:
         """Begin a run, or have it wait for those before it."""
         if self.running and not queue().of(RUNNING):
             return  # with a noise-only control
-        entry = Entry(self, getattr(layer, "name", ""), partial(self._start, make))
+        entry = Entry(self, name, partial(self._start, make))
         queue().add(entry)
         if waiting := waiting_for(entry):
             self.controls.say(waiting)
@@ -356,13 +408,15 @@ class RestoreWidget(QWidget):
             return False
         try:
             restoration: Restoration | Stream = make()
-            wanted, moments = self.trust.wanted(restoration), self.curve.moments_of(restoration)
+            of_file = isinstance(restoration, FileRestoration)
+            wanted = findings.Wanted() if of_file else self.trust.wanted(restoration)
+            moments = self.curve.moments_of(restoration)
             pace = {"interval": preference("preview_interval"), "snapshot_every": self.live.every.value}
             steps = partial(findings.restore, restoration, wanted, moments=moments, **pace)
             self._restoration = restoration
             self.live.end()
             self.controls.start(f"{TASKS[self.task].title} '{restoration.source.name}'", steps)
-        except (ValueError, TypeError, RuntimeError) as error:
+        except (ValueError, TypeError, RuntimeError, OSError) as error:
             self._say(str(error), failed=True)
             return False
         self.curve.begin(restoration, moments)
@@ -398,6 +452,7 @@ class RestoreWidget(QWidget):
 
     def _on_progress(self, progress: Any) -> None:
         if self._restoration is not None:
+            self.cost.follow(progress)
             shown = self.curve.show_progress(progress)
             self.live.show_progress(self._restoration, progress, shown)
 

@@ -1,0 +1,49 @@
+"""Docks of this package as tabs of each other, so that a second one leaves the first its height."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
+
+
+class Tabbed(QWidget):
+    """A widget whose dock becomes a tab beside the docks of this class that are there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._raiser = QTimer(self)
+        self._raiser.setSingleShot(True)
+        self._raiser.timeout.connect(self._show_tab)
+
+    def event(self, event: QEvent) -> bool:
+        """Join the others where napari places the dock, before the window grows for it."""
+        handled: bool = super().event(event)
+        if event.type() == QEvent.Type.ParentChange and (dock := _above(self, QDockWidget)) is not None:
+            dock.dockLocationChanged.connect(self._join)
+        return handled
+
+    def _join(self) -> None:
+        own, window = _above(self, QDockWidget), _above(self, QMainWindow)
+        if own is None or window is None:
+            return
+        own.dockLocationChanged.disconnect(self._join)  # once: afterwards the user moves it where he likes
+        area = window.dockWidgetArea(own)
+        docks = [dock for each in window.findChildren(Tabbed) if (dock := _above(each, QDockWidget)) is not None]
+        beside = [each for each in docks if each is not own and window.dockWidgetArea(each) == area]
+        beside = [each for each in beside if not each.isFloating()]
+        if beside:
+            window.tabifyDockWidget(beside[0], own)
+            self._raiser.start(0)
+
+    def _show_tab(self) -> None:
+        if (dock := _above(self, QDockWidget)) is not None:
+            dock.show()
+            dock.raise_()
+
+
+def _above(widget: QWidget, kind: type[QWidget]) -> QWidget | None:
+    """The nearest widget of a kind that a widget is in."""
+    parent = widget.parentWidget()
+    while parent is not None and not isinstance(parent, kind):
+        parent = parent.parentWidget()
+    return parent
