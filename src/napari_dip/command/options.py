@@ -1,4 +1,7 @@
-"""The options of the command line. Those that are knobs come from walking `knobs`, arguments from `Request`."""
+"""The options of the command line. Those that are knobs come from walking `knobs`, arguments from `Request`.
+
+Long because all that ``--help`` shows, and neither of these has, is written here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""From a napari layer to arrays and back: what is read, where it lies, and a result that lies in the same place."""
+"""From a napari layer to arrays and back: what is read of it, and layers that are shown in its place.
+
+Long because a third of it says what the fields of a selection and of a source mean.
+"""
 
 from __future__ import annotations
 

@@ -12,6 +12,8 @@ Where noise is correlated, so is that of patches that overlap, or nearly: by the
 distance. R takes the place of I in the second step, in both places. The first step would have to know the products of
 the clean patches better than overlapping noisy ones tell. So all three steps are made on sub-grids of every second (or
 third) pixel, in which noise is nearly independent; their result is the guide of one more second step on all pixels.
+
+Long because all steps share how patches are grouped, and how much memory and time a strip of them may take.
 """
 
 from __future__ import annotations

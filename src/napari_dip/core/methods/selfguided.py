@@ -15,6 +15,8 @@ of x', with noise like that of y as the code and x' itself as the target (as in 
 Kim 2020, whose network is pretrained). These targets hold little noise, the others no error of the teacher. The
 generator uses nearby pixels, NL-Ridge similar patches: the result is the mixture of the two that has the least squared
 error by Stein's unbiased estimate.
+
+Long because pairs, teacher, sub-grids and mixture are one method: each is there for the others.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ frequencies hold.
 
 Photon noise needs no wider distribution than Gaussian noise: the power of a patch of few photons varies more, but not
 at a given mean of the patch (their distribution is then multinomial), and patches are compared with others of their
-mean.
+mean. Long because the three follow from each other, so that none can be read without the others.
 """
 
 from __future__ import annotations
