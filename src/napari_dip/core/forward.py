@@ -1,4 +1,7 @@
-"""One forward pass of a generator on meta tensors, which have a shape but no data: features, operations, weights."""
+"""Memory and work of one fit, by a forward pass of its generator on meta tensors, which have a shape but no data.
+
+Features, operations and weights are counted; what is its own, each method says itself.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from napari_dip.core.generators import make_generator
-from napari_dip.tables.knobs import Prior, SelfGuided
+from napari_dip.tables.knobs import Method, Prior, SelfGuided
 from napari_dip.tables.parts import OwnPart
 
 Shape = tuple[int, ...]
@@ -24,6 +27,12 @@ Work = npt.NDArray[np.float64]
 #: Calls, bytes of features and operations of an iteration of a prior, relative to a forward pass.
 OF_PRIOR = np.array([1, 6.2, 3])
 _BRIEF = {"float32": 1.0, "bfloat16": 0.56}  # bytes of features relative to float32, as far as they cost time
+# Measured (python -m benchmarks memory): torch 2.13 on processors with glibc.
+_TWICE = {2: 0.85, 3: 0.9}  # factor on the peak where activations are recomputed
+_THREAD = 0.075  # more of it in bfloat16 for each thread beyond the first: buffers of oneDNN
+WEIGHTS = 8  # times the weights: these, gradients, moments, and a copy of the last good state
+#: Bytes at the peak of a fit for each byte of features that a forward pass makes, by axes and precision.
+Peak = dict[int, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -151,3 +160,29 @@ def _shape_of(name: str, args: Any, kwargs: Any) -> list[int] | None:
         case "matmul" | "__matmul__":
             return [*args[0].shape[:-1], args[1].shape[-1]]
     return None
+
+
+@dataclass(frozen=True)
+class FitCost:
+    """Cost of one fit: bytes at its peak and of its state, its work, and work done once for all runs of a problem."""
+
+    memory: int
+    state: int
+    work: Work
+    once: Work
+
+
+def memory_of(forward: Pass, method: Method, ndim: int, peak: Peak) -> int:
+    """Bytes at the peak of a fit: forward and backward pass, weights, optimiser."""
+    kept = peak[ndim][method.precision]
+    if method.recompute == "on":
+        kept *= _TWICE[ndim]
+    if method.precision == "bfloat16":
+        kept += _THREAD * (method.threads - 1)
+    return int(kept * forward.made + WEIGHTS * forward.weights)
+
+
+def work_of(forward: Pass, method: Method, each: Work) -> Work:
+    """Work of an iteration; `each` is relative to a forward pass."""
+    often = 4 / 3 if method.recompute == "on" else 1
+    return often * each * forward.work(method.precision)

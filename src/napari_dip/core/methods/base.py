@@ -16,8 +16,7 @@ from torch import Tensor
 
 from napari_dip.core import device as devices
 from napari_dip.core import graph, pages
-from napari_dip.core.fitcost import FitCost
-from napari_dip.core.forward import Shape, Size
+from napari_dip.core.forward import FitCost, Shape, Size
 from napari_dip.core.generators.layers import Network
 from napari_dip.core.memory import if_memory_allows
 from napari_dip.core.muon import Muon

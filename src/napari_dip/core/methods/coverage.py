@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from napari_dip.core.fitcost import WEIGHTS, FitCost, Peak, memory_of, work_of
-from napari_dip.core.forward import Shape, Size, passed
+from napari_dip.core.forward import WEIGHTS, FitCost, Peak, Shape, Size, memory_of, passed, work_of
 from napari_dip.core.generators.unet import multiples
 from napari_dip.core.methods import nlridge
 from napari_dip.core.methods.nlridge import COMPARED

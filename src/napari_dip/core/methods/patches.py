@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from napari_dip.core import pages
-from napari_dip.core.fitcost import FitCost
-from napari_dip.core.forward import Shape, Size
+from napari_dip.core.forward import FitCost, Shape, Size
 from napari_dip.core.methods.base import Fitter
 from napari_dip.core.methods.coverage import UNDONE, of_patches
 from napari_dip.core.methods.nlridge import COMPARED, by_strips

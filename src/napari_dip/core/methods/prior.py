@@ -19,8 +19,7 @@ from torch.nn import functional
 from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.codes import code_channels_of, make_code
 from napari_dip.core.fidelity import make_fidelity
-from napari_dip.core.fitcost import FitCost, Peak, memory_of, work_of
-from napari_dip.core.forward import OF_PRIOR, Shape, Size, passed
+from napari_dip.core.forward import OF_PRIOR, FitCost, Peak, Shape, Size, memory_of, passed, work_of
 from napari_dip.core.generators import fresh_generator
 from napari_dip.core.generators.layers import Network
 from napari_dip.core.langevin import Langevin
