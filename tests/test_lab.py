@@ -98,7 +98,21 @@ def test_every_question_has_values_that_a_run_takes(question: str) -> None:
 
 
 def _without_range(knobs: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in knobs.items() if name != "intensity_range"}
+    return {
+        name: value for name, value in knobs.items() if name not in ("intensity_range", "each_plane", "channel_axis")
+    }
+
+
+def test_several_images_are_made_by_a_generator_each_or_by_one_for_all() -> None:
+    truth = np.stack([picture(16, 20), picture(16, 20)[::-1]])
+    said: dict[str, Any] = {"truth": truth, "iterations": 4, "progress": False, **TINY}
+    made = lab.ablation(truth + 0.1, "one image or several", **said)
+    assert list(made.images) == ["one each", "together"]
+    assert all(image.shape == truth.shape for image in made.images.values())
+    alone = lab.ablation(truth[0] + 0.1, "code", {"a": {}}, **{**said, "truth": truth[0]})
+    assert np.isfinite(alone.curves["a"]).all()
+    with pytest.raises(ValueError, match="is of a stack"):
+        lab.ablation(truth[0], "one image or several", progress=False)
 
 
 @pytest.mark.parametrize(

@@ -54,3 +54,11 @@ def test_a_preimage_is_sought_in_the_layer_that_is_named_and_a_wrong_name_lists_
     assert viewer.layers[-1].data.shape == (2, 32, 32)
     assert viewer.layers[-1].data.max() > 10  # in the units of the image
     assert viewer.layers[-1].metadata[METADATA]["images"] == ["prior", "pixels and total variation"]
+
+
+def test_one_image_or_several_is_asked_of_all_planes_of_a_stack(widget, viewer, wait):
+    widget.experiment.value, widget.question.value, widget.iterations.value = "ablation", "one image or several", 10
+    widget.run_button.click()
+    wait(lambda: not widget.running and widget.told.endswith("several:"))
+    assert viewer.layers[-1].data.shape == (2, 2, 32, 32)
+    assert tuple(viewer.layers[-1].translate) == (0, 0, 4, 2)

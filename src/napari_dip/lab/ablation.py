@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_dip.lab.iterates import TASKS, Array, Outcome, Step, Steps, draw, every, iterates, like, scaled, to_the_end
 from napari_dip.tables import tasks
-from napari_dip.tables.experiments import QUESTIONS
+from napari_dip.tables.experiments import QUESTIONS, SEVERAL
 from napari_dip.tables.settings import knobs as known_knobs
 from napari_dip.trust import peak_of, psnr
 
@@ -158,6 +158,8 @@ def iterate_ablation(
         raise ValueError("seeds is empty: name at least one, such as seeds=[0]")
     unit, step, named = scaled(image), every(iterations), _named(question, values)
     shape = unit.values.shape
+    if question == SEVERAL and len(shape) != 3:
+        raise ValueError(f"question={question!r} is of a stack (n, y, x), not of an image {shape}; give several images")
     missing, known_truth = like("mask", mask, shape), like("truth", truth, shape)
     missing = np.zeros(shape, bool) if missing is None else missing != 0
     if known_truth is None:

@@ -140,8 +140,26 @@ def iterates(
 ) -> Generator[tuple[int, Any], None, Array | None]:
     """Every so many iterations of one fit, which goes to its end: the iteration and its image.
 
-    Returns the image that the run makes of it all, with the steps of `refine`; None if it was stopped.
+    With ``each_plane=True`` each plane of a stack has a fit of its own. Returns the image that the run makes of it all,
+    with the steps of `refine`; None if it was stopped.
     """
+    if knobs.pop("each_plane", False):
+        masks = [None] * len(values) if mask is None else list(mask)
+        fits = [
+            iterates(
+                task,
+                plane,
+                missing if missing is not None and missing.any() else None,
+                iterations,
+                step,
+                should_stop,
+                **knobs,
+            )
+            for plane, missing in zip(values, masks, strict=True)
+        ]
+        for moments in zip(*fits, strict=False):  # stopped, one may be a step ahead
+            yield moments[0][0], np.stack([made for _, made in moments])
+        return None
     changes = {"preset": f"{task}-small", "runs": 1, "refine": 0, **knobs, "iterations": iterations}
     changes |= {"stop": "iterations", "skip_padding": False, "skip_bad_pixels": False}
     pace: dict[str, Any] = {"interval": math.inf, "snapshot_every": step}

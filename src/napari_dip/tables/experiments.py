@@ -12,6 +12,8 @@ from napari_dip.tables.knobs import GENERATORS
 TARGETS = ("image", "noise", "image + noise", "shuffled")
 #: Weights of total variation that the prior is tried with, besides none.
 WEIGHTS = (0.003, 0.01)
+#: The question for which an image is a stack (n, y, x): a generator for each plane, or one for all.
+SEVERAL = "one image or several"
 #: Question of an ablation -> value by its label -> knobs.
 QUESTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "skips": {"none": {"skip_channels": 0}, "4 channels": {"skip_channels": 4}, "32 channels": {"skip_channels": 32}},
@@ -37,6 +39,7 @@ QUESTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "0 to 1": {"output": "linear", "intensity_range": (0.0, 1.0)},
         "0 to 255": {"output": "linear", "intensity_range": (0.0, 1 / 255)},
     },
+    SEVERAL: {"one each": {"each_plane": True}, "together": {"channel_axis": 0}},
 }
 
 

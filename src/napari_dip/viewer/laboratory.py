@@ -17,7 +17,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QFontDatabase
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QProgressBar, QScrollArea, QVBoxLayout
 
-from napari_dip.tables.experiments import EXPERIMENTS, QUESTIONS
+from napari_dip.tables.experiments import EXPERIMENTS, QUESTIONS, SEVERAL
 from napari_dip.tables.knobs import GENERATORS
 from napari_dip.viewer import layers
 from napari_dip.viewer.background import Background
@@ -244,7 +244,7 @@ class LaboratoryWidget(Tabbed):
             self._job.stop()
 
     def _cut(self, layer: Any, window: Any = None) -> tuple[np.ndarray, Any]:
-        """Pixels (y, x) in the middle of what is seen of a layer, and their place."""
+        """Pixels (y, x) in the middle of what is seen of a layer, or of all its planes, and their place."""
         if layer.rgb:
             raise ValueError(f"'{layer.name}' has colours; split it into channels, and select one")
         if window is None:
@@ -256,9 +256,13 @@ class LaboratoryWidget(Tabbed):
             self._window = tuple(window)
         whole = layers.pixels(layer)
         index = layers.in_view(self._viewer, layer) if whole.ndim > 2 else ()
-        crop = np.array(whole[index][self._window])
         origin = tuple(float(part.start) for part in self._window)
-        return crop, geometry_of(layer).last(2).cut(origin, (1.0, 1.0))
+        if self.experiment.value != "ablation" or self.question.value != SEVERAL:
+            return np.array(whole[index][self._window]), geometry_of(layer).last(2).cut(origin, (1.0, 1.0))
+        if whole.ndim < 3:
+            raise ValueError(f"'{layer.name}' is one image; '{SEVERAL}' is asked of a stack, such as several channels")
+        crop = np.array(whole[index[:-1]][(slice(None), *self._window)])
+        return crop, geometry_of(layer).last(3).cut((0.0, *origin), (1.0, 1.0, 1.0))
 
     def _on_step(self, step: Any) -> None:
         self.bar.setValue(round(_STEPS * step.done))
