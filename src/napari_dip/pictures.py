@@ -107,7 +107,7 @@ def save_result(
     path: str | Path, image: Array, record: dict[str, Any], like: str | Path | Picture | None, *, overwrite: bool
 ) -> None:
     """Write the image of a result, with its record: see `Result.save`."""
-    picture = _bare(image, record) if like is None else like if isinstance(like, Picture) else read(like)
+    picture = _bare(record) if like is None else like if isinstance(like, Picture) else read(like)
     space = _space(record)
     factors = dict(zip(space, record["factor"] or (1,) * len(space), strict=True))
     wanted = tuple(n * factors.get(axis, 1) for axis, n in zip(picture.axes, picture.values.shape, strict=True))
@@ -125,7 +125,7 @@ def _space(record: dict[str, Any]) -> str:
     return "ZYX"[-(len(given["shape"]) - given["leading_axes"] - (given["channel_axis"] is not None)) :]
 
 
-def _bare(image: Array, record: dict[str, Any]) -> Picture:
+def _bare(record: dict[str, Any]) -> Picture:
     """All that a result knows of the array that it was made of; the unit of a voxel size is not known."""
     given, space = record["input"], _space(record)
     axes = ["Q"] * given["leading_axes"] + list(space)

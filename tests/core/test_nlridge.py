@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from napari_dip.core.methods import nlridge
-from napari_dip.core.methods.nlridge import nonlocal_ridge
 from napari_dip.core.noise.correlation import coloured, spectrum
 from napari_dip.core.pauses import without_pauses
-from tests.core.tiny import picture
+from tests.core.tiny import nonlocal_ridge, picture
 
 
 def white(*shape: int, seed: int = 0) -> Tensor:

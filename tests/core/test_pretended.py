@@ -13,7 +13,6 @@ import torch
 
 from napari_dip import denoise, superresolve, trust
 from napari_dip.core.methods.base import Fitter
-from napari_dip.core.methods.nlridge import nonlocal_ridge
 from napari_dip.core.methods.prior import PriorFitter
 from napari_dip.core.methods.selfguided import SelfGuidedFitter
 from napari_dip.core.operators import Blur
@@ -21,7 +20,7 @@ from napari_dip.core.problem import Problem
 from napari_dip.tables.settings import Settings
 from tests.core import pretended
 from tests.core.test_graph import PHOTONS, SHARED, WAYS, WHITE, case_of
-from tests.core.tiny import TINY, guided, holed, noisy, picture, problem, run, tiny
+from tests.core.tiny import TINY, guided, holed, noisy, nonlocal_ridge, picture, problem, run, tiny
 
 KNOWN = {"gain": 0.0, "offset": 0.0, "read_noise": 0.1}
 SELF: dict[str, Any] = {"preset": "denoise-self", "channels": 4, "scales": 2, "crop": 8, "batch": 2, "iterations": 6}

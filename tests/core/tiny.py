@@ -13,7 +13,9 @@ import torch
 from napari_dip.core import device as devices
 from napari_dip.core.fidelity import Gaussian
 from napari_dip.core.methods import patches
+from napari_dip.core.methods.nlridge import by_strips
 from napari_dip.core.operators import Identity, Mask, Operator
+from napari_dip.core.pauses import without_pauses
 from napari_dip.core.problem import Problem
 from napari_dip.core.result import Progress, Result
 from napari_dip.core.setup import Setup
@@ -147,3 +149,8 @@ def live_tensors() -> int:
     """How many tensors Python holds, those behind `gc.freeze` left out."""
     gc.collect()
     return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+
+
+def nonlocal_ridge(image: torch.Tensor, sigma: float, shared: Any = None) -> torch.Tensor:
+    """The image denoised by NL-Ridge, without pauses."""
+    return without_pauses(by_strips(image, sigma, shared))

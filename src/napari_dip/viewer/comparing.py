@@ -58,7 +58,6 @@ class Divider:
         viewer.layers.move(viewer.layers.index(self.layer), viewer.layers.index(result) + 1)
         if not source.rgb:
             link_layers([source, self.layer], _LINKED)
-        self._were_visible = source.visible, result.visible
         source.visible = result.visible = True
         viewer.mouse_drag_callbacks.append(self._drag)
 

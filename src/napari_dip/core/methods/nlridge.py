@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_dip.core.noise.correlation import phases, strides_of
-from napari_dip.core.pauses import part, without_pauses
+from napari_dip.core.pauses import part
 
 Array = npt.NDArray[np.float64]
 _STEP = 4  # pixels from one reference patch to the next
@@ -70,8 +70,10 @@ SIZES = (
 ON_ALL_PIXELS = _Groups(13, 90)
 
 
-def nonlocal_ridge(image: Tensor, sigma: float, shared: Array | None = None) -> Tensor:
-    """Denoise an image by non-local ridge regression.
+def by_strips(
+    image: Tensor, sigma: float, shared: Array | None = None, *, reach: int = REACH
+) -> Generator[float, None, Tensor]:
+    """Denoise an image by non-local ridge regression, strip by strip.
 
     Parameters
     ----------
@@ -82,6 +84,14 @@ def nonlocal_ridge(image: Tensor, sigma: float, shared: Array | None = None) -> 
         Standard deviation of the noise in these units, the same for all pixels and channels; 0 gives the image back.
     shared : float array (odd, odd), optional
         Autocorrelation of the noise along Y and X, 1 in the middle; noise is white without it.
+
+    reach : int
+        Distance in pixels of the patches that are compared.
+
+    Yields
+    ------
+    float
+        Share that is done, after each strip.
 
     Returns
     -------
@@ -98,16 +108,6 @@ def nonlocal_ridge(image: Tensor, sigma: float, shared: Array | None = None) -> 
     ----------
     S. Herbreteau, C. Kervrann, "Towards a unified view of unsupervised non-local methods for image denoising: the
     NL-Ridge approach", ICIP 2022.
-    """
-    return without_pauses(by_strips(image, sigma, shared))
-
-
-def by_strips(
-    image: Tensor, sigma: float, shared: Array | None = None, *, reach: int = REACH
-) -> Generator[float, None, Tensor]:
-    """`nonlocal_ridge` with pauses: yields the share that is done after each strip, and returns the image.
-
-    `reach` is the distance in pixels of the patches that are compared.
     """
     if image.ndim not in (3, 4):
         raise ValueError(f"image has the shape {tuple(image.shape)}; give it channels and two or three spatial axes")
