@@ -57,7 +57,7 @@ def test_a_part_takes_the_noise_of_all(viewer, dock, wait, cells):
     assert record["noise_of"] == "all of 'cells'"
     assert record["camera"] == {}
     assert f"Noise: {widget._noise}" in widget.noise.text()
-    assert "noise_from" in widget.copying.text("python")
+    assert "noise_from" in widget.copying.run_as("python")
 
 
 def test_run_waits_for_a_rectangle_to_be_drawn(viewer, dock, cells):

@@ -90,4 +90,4 @@ def test_what_no_text_can_say_is_said(viewer, dock, wait, picture):
     assert "pictures.read('from nowhere.ome.tif')" in text
     assert "factor=(2, 2)" in text
     with pytest.raises(ValueError, match="a command restores all of a file"):
-        widget.copying.text("command")
+        widget.copying.run_as("command")

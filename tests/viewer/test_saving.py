@@ -145,4 +145,4 @@ def test_save_the_result_and_open_it_again(viewer, dock, wait, picture, tmp_path
     assert again.metadata.pop(FILE) == str(tmp_path / "mine.ome.zarr")
     assert again.metadata == json.loads(json.dumps(layer.metadata))
     assert np.allclose(again.scale, 0.2)
-    assert f"pictures.read({str(tmp_path / 'cells.tif')!r})" in widget.copying.text("python")
+    assert f"pictures.read({str(tmp_path / 'cells.tif')!r})" in widget.copying.run_as("python")

@@ -11,7 +11,6 @@ from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
-from napari_dip import pictures
 from napari_dip.viewer import layers
 from napari_dip.viewer.controls import button
 from napari_dip.viewer.layers import Source
@@ -60,6 +59,8 @@ def jobs(source: Path, target: Path) -> list[tuple[Path, Path]]:
     ValueError
         If there is no image, all are there already, or two would become one file.
     """
+    from napari_dip import pictures  # imports readers and writers of files
+
     found: dict[Path, Path] = {}
     images = pictures.in_folder(source)
     for each in images:
@@ -77,6 +78,8 @@ def jobs(source: Path, target: Path) -> list[tuple[Path, Path]]:
 
 def read(path: Path, space: int, together: bool) -> Source:
     """The pixels of an image file, with `space` axes of space; all slices, which may be restored together."""
+    from napari_dip import pictures  # imports readers and writers of files
+
     picture = pictures.read(path)
     rgb, axes = picture.axes.endswith("S"), picture.slice_axes
     leading = len(axes) - space

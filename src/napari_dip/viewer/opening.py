@@ -9,8 +9,6 @@ import napari
 from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QFileDialog
 
-from napari_dip.viewer.saving import read_image
-
 FILE = "napari-dip-file"  # in ``layer.metadata``: napari tells its own readers' files alone
 _MARKS = ("zarr.json", ".zattrs", ".zgroup")  # a file in an OME-Zarr, which a dialog for files can choose
 _FILTER = "Images (*.tif *.tiff *.lsm *.png *.jpg *.jpeg *.npy zarr.json .zattrs .zgroup)"
@@ -25,6 +23,8 @@ def open_image(viewer: napari.Viewer) -> None:
 
 def add_image(viewer: napari.Viewer, path: Path) -> None:
     """Add an image file as a layer; tell the user if it cannot be read."""
+    from napari_dip.viewer.saving import read_image  # imports readers of files
+
     path = path.parent if path.name in _MARKS else path
     try:
         values, meta, _ = read_image(path)

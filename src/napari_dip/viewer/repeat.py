@@ -43,7 +43,7 @@ class CopyButton(QPushButton):
         self._last = (restoration, result, label) if memory else None
         self.setVisible(memory)
 
-    def text(self, kind: str) -> str:
+    def run_as(self, kind: str) -> str:
         """The run as "python" or "command"."""
         assert self._last is not None
         return str(getattr(again(self._viewer, *self._last), kind)())
@@ -56,7 +56,7 @@ class CopyButton(QPushButton):
 
     def _copy(self, kind: str) -> None:
         try:
-            text = self.text(kind)
+            text = self.run_as(kind)
         except ValueError as error:
             return self.said.emit(f"It is not copied: {error}.", True)
         QApplication.clipboard().setText(text)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from napari_dip.run.blocks.ledger import Ledger
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer.layers import Selection
 from napari_dip.viewer.opening import file_of
 from napari_dip.viewer.preferences import zarr_folder
+
+if TYPE_CHECKING:
+    from napari_dip.run.blocks.ledger import Ledger
 
 
 def default_target(layer: Any, selection: Selection, task: str) -> Path:
@@ -39,7 +41,7 @@ def run_in(folder: Path) -> tuple[Path, dict[str, Any]]:
         If there is none.
     """
     for path in (folder, *folder.parents):
-        found = Ledger(path).record()
+        found = ledger_of(path).record()
         if found is not None:
             return path, found
     raise ValueError(
@@ -61,7 +63,7 @@ def what_is_there(target: Path) -> str:
             "File > Preferences > napari-dip has a folder for such results."
         )
     if target.exists():
-        found = Ledger(target).record()
+        found = ledger_of(target).record()
         if found is None:
             raise ValueError(
                 f"'{target}' exists, but not from a run of this plugin: name another file under 'Write to'."
@@ -72,9 +74,16 @@ def what_is_there(target: Path) -> str:
     return ""
 
 
+def ledger_of(path: Path, run: str = "") -> Ledger:
+    """The ledger of a run in an OME-Zarr."""
+    from napari_dip.run.blocks.ledger import Ledger  # imports zarr, which the first dock would wait for
+
+    return Ledger(path, run)
+
+
 def _may_be_written(target: Path) -> bool:
     """True if nothing is there, or a run that is not finished."""
-    found = Ledger(target).record() if target.exists() else None
+    found = ledger_of(target).record() if target.exists() else None
     return not target.exists() if found is None else not found["finished"]
 
 

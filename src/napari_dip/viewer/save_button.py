@@ -11,7 +11,6 @@ from qtpy.QtWidgets import QFileDialog, QPushButton
 from napari_dip.viewer.opening import file_of
 from napari_dip.viewer.restoration import METADATA
 from napari_dip.viewer.rows import tip
-from napari_dip.viewer.saving import write_image
 
 _FILTERS = {
     "OME-TIFF (*.ome.tif *.ome.tiff)": ".ome.tif",
@@ -50,6 +49,8 @@ class SaveButton(QPushButton):
 
     def save(self, path: str, ending: str = "") -> None:
         """Write the layer; a path without an ending gets one, and then no file is replaced."""
+        from napari_dip.viewer.saving import write_image  # imports writers of files
+
         assert self._layer is not None
         data, meta, _ = self._layer.as_layer_data_tuple()
         try:

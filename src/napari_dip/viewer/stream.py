@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import zarr
 
 import napari_dip
-from napari_dip.run.blocks.ledger import Ledger
 from napari_dip.viewer import account, layers
 from napari_dip.viewer.geometry import Geometry
 from napari_dip.viewer.layers import Selection
 from napari_dip.viewer.restoration import METADATA, Asked, Forecast
-from napari_dip.viewer.runfiles import what_is_there
+from napari_dip.viewer.runfiles import ledger_of, what_is_there
 from napari_dip.zarrs import AXES, Calibration, plain
 
 if TYPE_CHECKING:
@@ -122,13 +120,13 @@ class Stream(Asked):
     @property
     def finished(self) -> bool:
         """True if there is nothing left to do."""
-        found = Ledger(self.target).record()
+        found = ledger_of(self.target).record()
         return found is not None and bool(found["finished"])
 
     @property
     def done(self) -> int:
         """Number of blocks of an unfinished run that are restored already."""
-        return len(Ledger(self.target).done("fit")) if self.target.exists() else 0
+        return len(ledger_of(self.target).done("fit")) if self.target.exists() else 0
 
     @property
     def _problem(self) -> dict[str, Any]:
@@ -229,6 +227,8 @@ def lazy_levels(restored: Restored, name: str = "") -> list[Any]:
 
     target = None if restored.blocks is None else restored.blocks.target
     if restored.complete:
+        import zarr
+
         group = zarr.open_group(restored.path / name, mode="r")
         arrays = [group[str(i)] for i in range(len([name for name, _ in group.arrays()]))]
         return [_lazy(array) for array in arrays]
@@ -263,7 +263,7 @@ def _unlike(differences: dict[str, tuple[Any, Any]]) -> str:
 
 def _done_blocks(restored: Restored) -> int:
     """Number of restored blocks of a run that is not complete."""
-    return len(Ledger(restored.path, restored.record.get("run", "")).done("fit"))
+    return len(ledger_of(restored.path, restored.record.get("run", "")).done("fit"))
 
 
 def _lazy(array: Any) -> Any:
