@@ -121,6 +121,18 @@ def test_an_empty_mask_turns_run_off_until_something_is_painted(viewer, dock, pi
     assert widget.run_button.isEnabled()
 
 
+def test_an_empty_mask_turns_run_off_for_decimal_numbers_too(viewer, dock, wait, picture):
+    """Pixels might have been NaN there, and Run was on, to fail."""
+    viewer.add_image(picture, name="cells")
+    widget = dock("Inpaint")
+    widget.inputs.new_mask.native.click()
+    wait(lambda: "Nothing is missing in 'cells'" in widget._sentence.text())
+    assert not widget.run_button.isEnabled()
+    viewer.layers["cells mask"].paint((4, 4), 1)
+    wait(lambda: not widget.noise.waiting)
+    assert widget.run_button.isEnabled()
+
+
 def test_an_image_without_noise_is_asked_about(viewer, dock, wait, picture, monkeypatch):
     clean = Noise(gain=0, offset=0, read_noise=0, sigma=0)
     monkeypatch.setattr("napari_dip.trust.estimate_noise", lambda *_, **__: clean)

@@ -125,7 +125,9 @@ def _estimate(
     if holes is None:
         return *noise, None
     request = read_request("inpaint", **holes().arguments)
-    return *noise, depth_of(request) if request.slices.holes.any() else None
+    if not request.slices.holes.any():
+        return f"Nothing is missing in '{source.name}': paint on what is missing first, as no pixel is NaN either."
+    return *noise, depth_of(request)
 
 
 def nothing_in(source: Source, filling: bool) -> str:
