@@ -84,9 +84,9 @@ def found(results: Path, name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("group", "methods"),
     [
-        ("fmd", {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N", "ours"}),
-        ("w2s", {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N", "ours"}),
-        ("colour", {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N", "ours"}),
+        ("fmd", {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N, short", "ours"}),
+        ("w2s", {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N, short", "ours"}),
+        ("colour", {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N, short", "ours"}),
         ("inpainting", {"masked", "biharmonic", "patches", "ours"}),
         ("superresolution", {"bicubic", "Lanczos", "back projection, best", "patches", "ours"}),
         ("blur-30", {"blurred", "RL, best", "RL-TV, best", "Wiener, best", "ours"}),
@@ -224,7 +224,7 @@ def test_a_method_whose_package_is_missing_is_left_out_and_named(
     left_out = capsys.readouterr().err
     assert "bm3d: pip install --group bench" in left_out
     assert "pywavelets: pip install --group bench" in left_out
-    assert set(found(tmp_path, "quality-grey-15")) == {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N"}
+    assert set(found(tmp_path, "quality-grey-15")) == {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N, short"}
 
 
 @pytest.mark.usefixtures("in_this_process")
