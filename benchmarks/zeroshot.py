@@ -17,7 +17,10 @@ WIDTH, EPOCHS = 48, 500  # the paper has 2000
 
 
 def zero_shot_n2n(image: Array) -> Array:
-    """Denoised image (C, H, W), by the settings of the paper but for the epochs; one of an odd size is continued by its last pixels."""
+    """Denoised image (C, H, W), by the settings of the paper but for the epochs.
+
+    An image of an odd size is continued by its last pixels.
+    """
     low, span = image.min(), np.ptp(image)
     height, width = image.shape[1:]
     scaled = np.pad((image - low) / span, ((0, 0), (0, height % 2), (0, width % 2)), mode="edge")

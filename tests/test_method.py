@@ -15,6 +15,9 @@ from napari_dip.tables.method import auto_preset
 
 WHITE = Noise(gain=0, offset=0, read_noise=10, sigma=10)
 SHARED = replace(WHITE, correlation=0.6)
+LINE = np.array([0.14, 0.6, 1, 0.6, 0.14])  # of a wide-field camera
+FAR = replace(SHARED, autocorrelation=np.outer(LINE, LINE))
+NEAR = replace(SHARED, autocorrelation=np.outer(LINE, LINE)[1:-1, 1:-1])
 
 
 @pytest.mark.parametrize(
@@ -26,7 +29,10 @@ SHARED = replace(WHITE, correlation=0.6)
         (replace(WHITE, contrast=0.2), {}, "denoise-small", "outweighs"),
         (SHARED, {}, "denoise-self", "correlated between neighbouring pixels (0.6)"),
         (replace(SHARED, warning="it is clipped"), {}, "denoise-self", "correlated between neighbouring pixels (0.6)"),
-        (replace(SHARED, contrast=0.9), {}, "denoise-small", "outweighs"),
+        (replace(SHARED, contrast=0.8), {}, "denoise-small", "outweighs"),
+        (replace(FAR, contrast=1.3), {}, "denoise-small", "correlated over several pixels (0.14 at two)"),
+        (replace(FAR, contrast=1.6), {}, "denoise-self", "correlated between neighbouring pixels (0.6)"),
+        (replace(NEAR, contrast=1.3), {}, "denoise-self", "correlated between neighbouring pixels (0.6)"),
         (replace(WHITE, warning="it is clipped"), {}, "denoise-small", "it is clipped"),
         (replace(WHITE, sigma=0.0, warning="it is too small"), {}, "denoise-small", "it is too small"),
         (WHITE, {"code": "mesh"}, "denoise-small", "code='mesh'"),

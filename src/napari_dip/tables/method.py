@@ -59,18 +59,26 @@ def auto_preset(
         return prior, "self-guided training learns from the noise, and none was found"
     if noise.contrast < (FAINTEST if noise.independent else FAINTEST_SHARED):
         return prior, "the noise outweighs the structure, and there the prior denoises better"
+    if not noise.independent and noise.far > FAR and noise.contrast < FAINTEST_FAR:
+        strong = (
+            f"the noise is correlated over several pixels ({noise.far:.2f} at two) and nearly outweighs the structure"
+        )
+        return prior, f"{strong}, and there the prior denoises better"
     if not noise.independent:
         shared = f"the noise is correlated between neighbouring pixels ({noise.correlation:.1f})"
-        return presets.SELF, f"{shared}, nearly independent some pixels apart, and weaker than the structure"
+        return presets.SELF, f"{shared}, nearly independent some pixels apart, and hardly stronger than the structure"
     if noise.warning:
         return prior, f"self-guided training needs the noise, and its estimate is uncertain: {noise.warning}"
     return presets.SELF, "the noise is known, and independent from pixel to pixel"
 
 
-#: SNR below which the prior denoises better than self-guided training: 0.3 for white noise, 1.0 for correlated noise.
-#: Above 1.0 correlated noise is for self-guided training even if its estimate is a guess, by which a prior would stop
+#: SNR below which the prior denoises better than self-guided training: 0.3 for white noise, 0.85 for correlated noise.
+#: Above it correlated noise is for self-guided training even if its estimate is a guess, by which a prior would stop
 #: too early or too late.
-FAINTEST, FAINTEST_SHARED = 0.3, 1.0
+FAINTEST, FAINTEST_SHARED = 0.3, 0.85
+#: Correlation of noise two pixels apart above which it is too much on the sub-grids of self-guided training, and the
+#: SNR below which the prior denoises better then.
+FAR, FAINTEST_FAR = 0.12, 1.5
 #: Pixels from a missing pixel to a known one up to which similar patches alone are as good as behind a prior.
 NEAR = 3.0
 _UNTRAINED = ("seed", "threads", "precision", "recompute")  # knobs of each fit that do not ask for a network

@@ -68,6 +68,11 @@ class Noise:
         beside = between_neighbours(self.autocorrelation)
         return max(beside) if beside else self.correlation
 
+    @property
+    def far(self) -> float:
+        """Correlation of pixels two apart, averaged over the axes; 0 if it is not known."""
+        return float(np.mean(between_neighbours(self.autocorrelation, 2) or 0.0))
+
     def variance(self, mean: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Variance of the noise where the mean is as given, counts squared."""
         photons = np.maximum(np.asarray(mean, np.float64) - self.offset, 0)
@@ -100,8 +105,10 @@ class Noise:
         return ", ".join(words) + (f"; {self.warning}" if self.warning else "")
 
 
-def between_neighbours(autocorrelation: npt.NDArray[np.float64]) -> list[float]:
-    """Correlation of direct neighbours along each axis that has any."""
+def between_neighbours(autocorrelation: npt.NDArray[np.float64], apart: int = 1) -> list[float]:
+    """Correlation of pixels so many apart along each axis that has any."""
     middle = [n // 2 for n in autocorrelation.shape]
-    beside = [tuple(m + (a == axis) for a, m in enumerate(middle)) for axis, m in enumerate(middle) if m]
+    beside = [
+        tuple(m + apart * (a == axis) for a, m in enumerate(middle)) for axis, m in enumerate(middle) if m >= apart
+    ]
     return [float(autocorrelation[place]) for place in beside]
