@@ -21,24 +21,16 @@ if TYPE_CHECKING:
     from napari_dip.plan.cost import Cost, estimate
     from napari_dip.run.blocks.cost import BlocksCost, estimate_blocks
     from napari_dip.run.blocks.restore import iterate_blocks, restore_blocks
-    from napari_dip.run.restore import Run, deblock, deconvolve, denoise, enhance, inpaint, iterate, superresolve
+    from napari_dip.run.restore import deblock, deconvolve, denoise, enhance, inpaint, iterate, superresolve
+    from napari_dip.run.run import Run
     from napari_dip.tables.settings import PRESETS, Settings
     from napari_dip.trust import estimate_noise
 
 _FROM = {
     "tables.settings": ("PRESETS", "Settings"),
-    "run.restore": (
-        "Progress",
-        "Result",
-        "Run",
-        "deblock",
-        "deconvolve",
-        "denoise",
-        "enhance",
-        "inpaint",
-        "iterate",
-        "superresolve",
-    ),
+    "run.restore": ("deblock", "deconvolve", "denoise", "enhance", "inpaint", "iterate", "superresolve"),
+    "run.run": ("Run",),
+    "core.result": ("Progress", "Result"),
     "run.blocks.restore": ("iterate_blocks", "restore_blocks"),
     "plan.cost": ("Cost", "estimate"),
     "run.blocks.cost": ("BlocksCost", "estimate_blocks"),

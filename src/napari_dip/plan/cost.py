@@ -11,7 +11,10 @@ import numpy as np
 
 from napari_dip.core import cost, memory
 from napari_dip.core import device as devices
-from napari_dip.core.cost import Cost, in_bytes, in_time, iterations_at_most
+from napari_dip.core.cost import Cost as Cost
+from napari_dip.core.cost import in_bytes as in_bytes
+from napari_dip.core.cost import in_time as in_time
+from napari_dip.core.cost import iterations_at_most as iterations_at_most
 from napari_dip.core.forward import Work
 from napari_dip.core.memory import OutOfMemory
 from napari_dip.core.noise.estimate import is_guess
@@ -25,22 +28,6 @@ from napari_dip.plan.noises import axes_of_noise
 from napari_dip.plan.plan import Plan
 from napari_dip.plan.request import read_instrument
 from napari_dip.tables.settings import Settings
-
-__all__ = [
-    "LONG",
-    "Cost",
-    "cost_of",
-    "estimate",
-    "fitted",
-    "in_bytes",
-    "in_time",
-    "iterations_at_most",
-    "less_time",
-    "sentence",
-    "slowed_by",
-    "tell_if_long",
-    "tell_of_long_wait",
-]
 
 LONG = 4 * 3600  # seconds: a longer wait is said before it begins, with what would shorten it
 _SOON = 5  # seconds of a run for which it is not looked at what else the machine does

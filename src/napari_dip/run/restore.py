@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 from napari_dip.core.memory import telling_of_memory
-from napari_dip.core.result import Progress, Result
+from napari_dip.core.result import Result
 from napari_dip.plan.cost import fitted, tell_of_long_wait
 from napari_dip.plan.keywords import Arguments, FineOptions, Options, with_knobs
 from napari_dip.plan.plan import make_plan
@@ -17,19 +17,6 @@ from napari_dip.run.earlier import unfinished
 from napari_dip.run.run import Run
 from napari_dip.tables.settings import Settings, check_names
 from napari_dip.terminal import best_tqdm, script_bar
-
-__all__ = [
-    "Progress",
-    "Result",
-    "Run",
-    "deblock",
-    "deconvolve",
-    "denoise",
-    "enhance",
-    "inpaint",
-    "iterate",
-    "superresolve",
-]
 
 best_tqdm()  # imports it now, as that touches the filters of warnings, which all threads share
 

@@ -33,7 +33,7 @@ from napari_dip.viewer.stream import Stream
 if TYPE_CHECKING:
     from napari_dip import Progress, Result
     from napari_dip.run.blocks.restore import BlockProgress
-    from napari_dip.run.restore import Run
+    from napari_dip.run.run import Run
 
 Look = Callable[[Any, Any, Wanted], Findings]
 

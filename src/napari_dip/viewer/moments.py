@@ -14,7 +14,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from napari_dip import Progress, Result
-    from napari_dip.run.restore import Run
+    from napari_dip.run.run import Run
 
 DECIBELS = "PSNR (dB)"
 _CODES = 2**16 - 2  # steps from the lowest to the highest value; the code 0 is NaN

@@ -25,7 +25,7 @@ from napari_dip.viewer.preferences import preference
 if TYPE_CHECKING:
     from napari_dip import Noise, Progress, Result
     from napari_dip.plan.plan import Plan
-    from napari_dip.run.restore import Run
+    from napari_dip.run.run import Run
     from napari_dip.tables.settings import Settings
     from napari_dip.trust import Control
 
