@@ -1,8 +1,9 @@
-"""A dock opens without torch, which is imported beside it; whatever needs it waits without holding up the window."""
+"""Docks open without torch, which is imported beside them, and a process ends with them, whatever they do."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -27,7 +28,10 @@ from napari_dip.viewer import engine
 load = engine.load
 engine.load = lambda: torch_may_come.wait(60) and load()  # not within an import, which would hold up others
 
-from napari_dip.viewer.widget import DeconvolveWidget, DenoiseWidget, InpaintWidget, SuperresolveWidget
+from napari_dip.tables.tasks import TASKS
+from napari_dip.viewer import widget
+from napari_dip.viewer.laboratory import LaboratoryWidget
+from napari_dip.viewer.prior_samples import SamplesWidget
 
 app = QApplication([])
 viewer = ViewerModel()
@@ -40,7 +44,8 @@ def until(condition):
         time.sleep(0.01)
         assert time.monotonic() < end
 
-docks = [make(viewer) for make in (DenoiseWidget, InpaintWidget, SuperresolveWidget, DeconvolveWidget)]
+docks = [getattr(widget, f"{task.capitalize()}Widget")(viewer) for task in TASKS]
+laboratory, samples = LaboratoryWidget(viewer), SamplesWidget(viewer)
 dock = docks[0]
 for _ in range(20):
     app.processEvents()
@@ -67,11 +72,23 @@ torch_may_come.set()
 until(lambda: "libtorch is damaged" in dock._sentence.text())
 assert not dock.run_button.isEnabled()
 """
+MIDWAY = """
+torch_may_come.set()
+laboratory.iterations.value, laboratory.crop.value = 100_000, 32
+laboratory.run()
+until(lambda: "iteration" in laboratory.told)
+dock.run()  # waits
+samples.draw()
+until(lambda: samples._drawer._under_way)
+"""
 
 
-@pytest.mark.parametrize(("then", "torch"), [(RUN, "well"), (BROKEN, "broken")], ids=["well", "broken"])
-def test_a_dock_opens_without_torch_and_waits_for_it_beside(then: str, torch: str) -> None:
+@pytest.mark.parametrize(
+    ("then", "torch"), [(RUN, "well"), (BROKEN, "broken"), (MIDWAY, "well")], ids=["run", "broken", "midway"]
+)
+def test_docks_open_without_torch_wait_for_it_beside_and_end_with_the_process(then: str, torch: str) -> None:
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", "-c", OPEN + then, torch]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stderr[-3000:]
+    assert not re.search("Traceback|Error|QObject|QThread|QTimer", run.stderr), run.stderr[-3000:]

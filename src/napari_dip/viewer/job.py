@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import threading
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from napari.qt.threading import create_worker
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QThreadPool, Signal
 
 from napari_dip.viewer import engine
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from napari_dip import Progress
 
 INTERVAL = 0.3  # seconds between two looks at the image: each costs the window a redraw
+_PATIENCE = 60_000  # ms for a run to end with the process
 _log = logging.getLogger(__name__)
 
 
@@ -172,3 +174,11 @@ class Job(QObject):
             if self._free.is_set() and not self._stopped.is_set():
                 self._free.clear()
                 self.progressed.emit(progress)
+
+
+@atexit.register
+def _end() -> None:
+    """End the run before the process: it would keep it from ending, and tell of itself to what Qt has taken away."""
+    if (job := Job._current) is not None:
+        job.stop()
+        QThreadPool.globalInstance().waitForDone(_PATIENCE)
