@@ -30,7 +30,7 @@ from napari_dip.terminal import Stop
 from tests import bad_inputs
 from tests.bad_inputs import Case, bad, odd
 
-SOURCE = str(Path(files.__file__).resolve().parents[1])  # before a test changes the folder
+SOURCE = str(Path(files.__file__).resolve().parents[2])  # before a test changes the folder
 QUICK = (
     "--iterations",
     "3",
