@@ -46,6 +46,8 @@ def quick(samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             "stop": "iterations",
             "runs": 1,
         }
+        if job.settings.code == "self":
+            less |= {"similar_patches": False}  # comparing them takes most of the time
         if job.settings.code == "patches":  # which fit nothing
             less = {"refine": min(1, job.settings.refine)}
         return Run(replace(job, settings=job.settings.changed(**less)), *rest)

@@ -156,6 +156,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
             less |= {"channels": 4, "scales": 2}
         if isinstance(job.settings.skip_channels, tuple):
             less |= {"skip_channels": 4}
+        if job.settings.code == "self":
+            less |= {"similar_patches": False}  # comparing them takes most of the time
         if job.settings.code == "patches":  # which fit nothing
             less = {"refine": min(1, job.settings.refine)}
         return Run(replace(job, settings=job.settings.changed(**less)), *rest)

@@ -28,6 +28,7 @@ from tests.test_blockwise import TINY
 distributed = pytest.importorskip("distributed")
 
 PRIOR: dict[str, Any] = {**QUICK, "preset": "denoise-small"}
+LONGER: dict[str, Any] = {**PRIOR, "iterations": 20}
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,22 @@ def client() -> Iterator[Any]:
     )
     with cluster, distributed.Client(cluster) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Any]:
+    """Path of three slices, and their restoration without workers."""
+    folder = tmp_path_factory.mktemp("few")
+    source = saved(stack(3, 20, 24), folder / "in.zarr")
+    return source, restore_blocks("denoise", source, folder / "whole.zarr", client=False, **PRIOR).array[:]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Any]:
+    """Path of six slices, and their restoration by `LONGER` without workers."""
+    folder = tmp_path_factory.mktemp("many")
+    source = saved(stack(6, 24, 40), folder / "in.zarr")
+    return source, restore_blocks("denoise", source, folder / "whole.zarr", client=False, **LONGER).array[:]
 
 
 def test_workers_make_the_image_that_one_process_makes(tmp_path: Path, client: Any) -> None:
@@ -53,12 +70,12 @@ def test_workers_make_the_image_that_one_process_makes(tmp_path: Path, client: A
         assert done[-1] == next(progress.count for progress in seen if progress.step == step)
 
 
-def test_a_worker_that_is_killed_costs_its_block_and_not_the_run(tmp_path: Path, client: Any) -> None:
-    source = saved(stack(6, 24, 40), tmp_path / "in.zarr")
-    knobs = {**PRIOR, "iterations": 20}
+def test_a_worker_that_is_killed_costs_its_block_and_not_the_run(
+    tmp_path: Path, client: Any, many: tuple[str, Any]
+) -> None:
     victim = next(iter(client.run(os.getpid).values()))
     killed, restored = False, None
-    steps = iterate_blocks("denoise", source, tmp_path / "out.zarr", client=client, **knobs)
+    steps = iterate_blocks("denoise", many[0], tmp_path / "out.zarr", client=client, **LONGER)
     while restored is None:
         try:
             progress = next(steps)
@@ -71,13 +88,11 @@ def test_a_worker_that_is_killed_costs_its_block_and_not_the_run(tmp_path: Path,
     assert killed
     assert restored.complete
     assert victim not in client.run(os.getpid).values()
-    whole = restore_blocks("denoise", source, tmp_path / "whole.zarr", client=False, **knobs)
-    np.testing.assert_array_equal(restored.array[:], whole.array[:])
+    np.testing.assert_array_equal(restored.array[:], many[1])
 
 
-def test_a_stop_cancels_the_rest_and_ends_what_is_computed(tmp_path: Path, client: Any) -> None:
-    source = saved(stack(6, 24, 40), tmp_path / "in.zarr")
-    knobs = {**PRIOR, "iterations": 10_000}
+def test_a_stop_cancels_the_rest_and_ends_what_is_computed(tmp_path: Path, client: Any, many: tuple[str, Any]) -> None:
+    source, knobs = many[0], {**PRIOR, "iterations": 10_000}
     step = ""
 
     def should_stop() -> bool:
@@ -102,12 +117,12 @@ def test_an_array_in_memory_is_not_sent_to_workers(tmp_path: Path, client: Any) 
         restore_blocks("denoise", stack(2, 20, 24), tmp_path / "out.zarr", client=client, **PRIOR)
 
 
-def test_the_command_line_computes_on_the_workers_of_a_scheduler(tmp_path: Path, client: Any) -> None:
-    source = saved(stack(3, 20, 24), tmp_path / "in.zarr")
+def test_the_command_line_computes_on_the_workers_of_a_scheduler(
+    tmp_path: Path, client: Any, few: tuple[str, Any]
+) -> None:
     target = tmp_path / "out.zarr"
-    assert main(["denoise", source, str(target), "--scheduler", client.scheduler.address, *TINY]) == DONE
-    whole = restore_blocks("denoise", source, tmp_path / "whole.zarr", client=False, **PRIOR)
-    np.testing.assert_array_equal(zarr.open_array(target / "0", mode="r")[:], whole.array[:])
+    assert main(["denoise", few[0], str(target), "--scheduler", client.scheduler.address, *TINY]) == DONE
+    np.testing.assert_array_equal(zarr.open_array(target / "0", mode="r")[:], few[1])
 
 
 def test_an_estimate_is_that_of_the_workers(tmp_path: Path, client: Any) -> None:
@@ -117,59 +132,66 @@ def test_an_estimate_is_that_of_the_workers(tmp_path: Path, client: Any) -> None
     assert said.seconds == 3 * said.block.seconds
 
 
-ALONE = """
+#: By all three ways, then stays where it is when the first block of another run is restored, until it is killed.
+ELSEWHERE = """
 import json, sys
 from distributed import Client
-from napari_dip import restore_blocks
+from napari_dip import iterate_blocks, restore_blocks
 from napari_dip.command.cli import main
-address, source, knobs, words, *targets = sys.argv[1:]
-assert main(["denoise", source, targets[0], "--scheduler", address, *json.loads(words)]) == 0
+address, few, many, folder, knobs, longer, words = sys.argv[1:]
+target, knobs = f"{folder}/{{}}.zarr".format, json.loads(knobs)
+assert main(["denoise", few, target("cli"), "--scheduler", address, *json.loads(words)]) == 0
+assert restore_blocks("denoise", few, target("address"), client=address, **knobs).complete
 with Client(address, set_as_default=False) as client:
-    for target, said in zip(targets[1:], (address, client), strict=True):
-        assert restore_blocks("denoise", source, target, client=said, **json.loads(knobs)).complete
+    assert restore_blocks("denoise", few, target("client"), client=client, **knobs).complete
+print("restored", flush=True)
+for progress in iterate_blocks("denoise", many, target("killed"), client=address, **json.loads(longer)):
+    if progress.step == "fit" and progress.done:
+        print("is there", flush=True)
+        sys.stdin.read()
 """
+
+
+@pytest.fixture(scope="module")
+def elsewhere(
+    tmp_path_factory: pytest.TempPathFactory, client: Any, few: tuple[str, Any], many: tuple[str, Any]
+) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """Another process without an active client, and its folder."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    words = [client.scheduler.address, few[0], many[0], str(folder), *map(json.dumps, (PRIOR, LONGER, TINY))]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", ELSEWHERE, *words], **pipes) as process:
+        come_to("restored", process)
+        yield process, folder
+        process.kill()
+
+
+def come_to(word: str, process: subprocess.Popen[str]) -> None:
+    """Wait until a process says so."""
+    assert process.stdout is not None
+    assert any(line.strip() == word for line in process.stdout), f"ended before {word!r}"
 
 
 def test_a_scheduler_is_enough_without_an_active_client_and_a_client_need_not_be_the_default_one(
-    tmp_path: Path, client: Any
+    elsewhere: tuple[subprocess.Popen[str], Path], few: tuple[str, Any]
 ) -> None:
-    source, targets = saved(stack(3, 20, 24), tmp_path / "in.zarr"), [str(tmp_path / f"{i}.zarr") for i in range(3)]
-    words = [client.scheduler.address, source, json.dumps(PRIOR), json.dumps(TINY), *targets]
-    alone = subprocess.run([sys.executable, "-c", ALONE, *words], capture_output=True, text=True, check=False)
-    assert alone.returncode == 0, alone.stderr
-    whole = restore_blocks("denoise", source, tmp_path / "whole.zarr", client=False, **PRIOR)
-    for target in targets:
-        np.testing.assert_array_equal(zarr.open_array(Path(target) / "0", mode="r")[:], whole.array[:])
+    _, folder = elsewhere
+    for way in ("cli", "address", "client"):
+        np.testing.assert_array_equal(zarr.open_array(folder / f"{way}.zarr" / "0", mode="r")[:], few[1])
 
 
-#: Stays where it is when its first block is restored, until it is killed.
-KILLED = """
-import json, sys
-from napari_dip import iterate_blocks
-if __name__ == "__main__":
-    address, source, target, knobs = sys.argv[1:]
-    for progress in iterate_blocks("denoise", source, target, client=address, **json.loads(knobs)):
-        if progress.step == "fit" and progress.done:
-            print("is there", flush=True)
-            sys.stdin.read()
-"""
-
-
-def test_a_call_that_is_killed_leaves_no_lock_behind(tmp_path: Path, client: Any) -> None:
-    source, target = saved(stack(6, 24, 40), tmp_path / "in.zarr"), tmp_path / "out.zarr"
-    knobs = {**PRIOR, "iterations": 20}
-    words = [sys.executable, "-c", KILLED, client.scheduler.address, source, str(target), json.dumps(knobs)]
-    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdout.readline(), "ended before it could be killed"
+def test_a_call_that_is_killed_leaves_no_lock_behind(
+    elsewhere: tuple[subprocess.Popen[str], Path], client: Any, many: tuple[str, Any]
+) -> None:
+    process, folder = elsewhere
+    come_to("is there", process)
     with pytest.raises(BlockingIOError, match="being written"):
-        restore_blocks("denoise", source, target, client=client, **knobs)
+        restore_blocks("denoise", many[0], folder / "killed.zarr", client=client, **LONGER)
     process.kill()
-    process.communicate()
-    restored = restore_blocks("denoise", source, target, client=client, **knobs)
+    process.wait()
+    restored = restore_blocks("denoise", many[0], folder / "killed.zarr", client=client, **LONGER)
     assert restored.complete
-    whole = restore_blocks("denoise", source, tmp_path / "whole.zarr", client=False, **knobs)
-    np.testing.assert_array_equal(restored.array[:], whole.array[:])
+    np.testing.assert_array_equal(restored.array[:], many[1])
 
 
 def clients(client: Any) -> set[str]:
@@ -178,8 +200,8 @@ def clients(client: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("end", ["finished", "closed", "failed", "refused", "not begun"])
-def test_a_client_is_closed_by_those_who_opened_it(tmp_path: Path, client: Any, end: str) -> None:
-    source, target = saved(stack(3, 20, 24), tmp_path / "in.zarr"), tmp_path / "out.zarr"
+def test_a_client_is_closed_by_those_who_opened_it(tmp_path: Path, client: Any, few: tuple[str, Any], end: str) -> None:
+    source = few[0]
     before = clients(client)
     for number, said in enumerate((client.scheduler.address, client)):
         target = tmp_path / f"{number}.zarr"
