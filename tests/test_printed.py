@@ -143,6 +143,10 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("in.zarr", "truth.zarr"):
         ome_zarr(tmp_path / name, 100 + 200 * noisy(1, 1, 2, 18, 20))
     zarr.create_array(tmp_path / "film.zarr", data=100 + 200 * noisy(2, 18, 20))
+    (tmp_path / "mine.py").write_text(
+        "def means(plane, sigma):\n    return plane * (1 - sigma) + plane.mean() * sigma\n\n\n"
+        "def bending(image):\n    return image.diff(n=2, dim=-1).abs().mean()\n"
+    )
     return tmp_path
 
 
