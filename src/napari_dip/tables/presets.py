@@ -54,7 +54,9 @@ TABLE: dict[str, dict[str, Any]] = {
     "denoise-large": dict(_LARGE, iterations=2000),
     "inpaint-small": dict(_SMALL, iterations=1500, refine=8),
     "inpaint-large": dict(_LARGE, iterations=3000, refine=8),
-    "superresolve-small": dict(channels=32, iterations=1200, refine=8),
+    "superresolve-small": dict(
+        channels=32, optimiser="muon", learning_rate=0.03, average=0.95, iterations=400, refine=8
+    ),
     "superresolve-large": dict(_LARGE, iterations=2000, refine=8),
     "deconvolve-small": dict(_SMALL, **_SHARP, iterations=1000),
     "deconvolve-large": dict(_LARGE, **_SHARP, iterations=1000),
@@ -172,6 +174,9 @@ KINDS: dict[str, Kind] = {
 #: The preset of self-guided fits.
 SELF = "denoise-self"
 
+#: Adam's long run, with three times the iterations of Muon's: up to 0.4 dB.
+_LONG: dict[str, Any] = dict(optimiser="adam", learning_rate=0.01, average=0.99, iterations=1200)
+
 #: What a quality changes in a preset: preset -> quality -> changes. "balanced" changes nothing, and a preset that lacks
 #: another one says itself how long it takes.
 OF_QUALITY: dict[str, dict[str, dict[str, Any]]] = {
@@ -180,7 +185,7 @@ OF_QUALITY: dict[str, dict[str, dict[str, Any]]] = {
     "denoise-large": {"fast": {}, "best": dict(runs=2)},
     "inpaint-small": {"fast": dict(iterations=500), "best": dict(runs=2)},
     "inpaint-large": {"fast": dict(iterations=500), "best": dict(runs=2)},
-    "superresolve-small": {"fast": {}, "best": dict(runs=2)},
+    "superresolve-small": {"fast": {}, "best": dict(_LONG, runs=2)},
     "superresolve-large": {"fast": {}, "best": dict(runs=2)},
     "deconvolve-small": {"fast": {}, "best": dict(runs=2)},
     "deconvolve-large": {"fast": {}, "best": dict(runs=2)},
