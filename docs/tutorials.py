@@ -1,0 +1,498 @@
+"""Go through a tutorial as its page says, and take its picture: ``python docs/tutorials.py [NAME...]``.
+
+A reader clicks and types in the real window, and finds what the page names by what is written on it. After each one
+the screen is looked at in both themes and two sizes: no text is cut off, what can be pressed differs from what cannot,
+and the canvas shows the result. Without a screen run it under ``xvfb-run -a -s "-screen 0 1400x900x24"``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import napari
+import numpy as np
+import tifffile
+from napari._qt.utils import QImg2array
+from qtpy.compat import isalive
+from qtpy.QtCore import QPoint, QPointF, Qt, QTimer
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QDialogButtonBox,
+    QFileDialog,
+    QLabel,
+    QLineEdit,
+    QScrollArea,
+    QSlider,
+    QWidget,
+)
+
+from napari_dip.viewer.samples import fluorescence
+
+HERE = Path(__file__).parent
+SIZES = (1400, 900), (1280, 720)
+THEMES = "dark", "light"
+LEFT = Qt.MouseButton.LeftButton
+PATIENCE = 1800.0  # seconds
+
+
+class Reader:
+    """Somebody before the window, who knows what the page says and sees what is on the screen.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    hurry : dict
+        Knobs, by name, that make a run short: for a test.
+    """
+
+    def __init__(self, viewer: napari.Viewer, hurry: dict[str, Any] | None = None) -> None:
+        self.viewer, self.hurry = viewer, hurry or {}
+        self.window: Any = viewer.window._qt_window
+        self.dock: Any = None  # the one that was opened last
+
+    # -- menus and dialogs --------------------------------------------------------------------------------------
+
+    def opens(self, *menu: str) -> None:
+        """Choose an entry of a menu, level by level, with clicks."""
+        bar = self.window.menuBar()
+        before = set(self.docks())
+        level: Any = bar
+        for words in menu:
+            there = {_plain(each.text()): each for each in level.actions()}
+            entry = next((there[each] for each in there if each.startswith(words)), None)
+            assert entry is not None, f"there is no {words!r} in the menu, but {[*there]}"
+            if level is not bar:  # napari fills menus as they show
+                self.until(level.isVisible)
+            QTest.mouseClick(level, LEFT, pos=level.actionGeometry(entry).center())
+            pause(0.05)
+            level = entry.menu() or level
+        new = [each for each in self.docks() if each not in before]
+        self.dock = new[0] if new else self.dock
+
+    def names_file(self, path: Path) -> None:
+        """Type the name of a file into the dialog that the next click opens, and confirm it."""
+
+        def type_it() -> None:
+            dialog = QApplication.activeModalWidget()
+            field = dialog.findChild(QLineEdit, "fileNameEdit") if isinstance(dialog, QFileDialog) else None
+            if field is None or not field.isVisible():
+                return QTimer.singleShot(50, type_it)
+            field.setCompleter(None)  # its list would lie over the button
+            field.setText("")
+            QTest.keyClicks(field, str(path))
+            box = dialog.findChild(QDialogButtonBox)
+            button = next(b for b in box.buttons() if box.buttonRole(b) == QDialogButtonBox.ButtonRole.AcceptRole)
+            QTimer.singleShot(500, lambda: type_it() if isalive(dialog) and dialog.isVisible() else None)
+            return QTest.mouseClick(button, LEFT)  # which a dialog that is not laid out yet does not see
+
+        QTimer.singleShot(400, type_it)
+
+    # -- the dock -----------------------------------------------------------------------------------------------
+
+    def docks(self) -> list[QWidget]:
+        """Docks of ours."""
+        docks = self.viewer.window.dock_widgets.values()
+        return [each for each in docks if type(each).__module__.startswith("napari_dip")]
+
+    def finds(self, kind: type[QWidget], words: str) -> Any:
+        """What is written or called so in the dock, brought into view."""
+        there = [each for each in self.dock.findChildren(kind) if self.sees(each)]
+        found = [each for each in there if _named(each, words) and (kind is QLabel or not isinstance(each, QLabel))]
+        exact = [each for each in found if words == _words(each)[0]]
+        if not found:
+            raise LookupError(f"there is no {words!r} in the dock, but {sorted({_words(each)[0] for each in there})}")
+        widget: Any = (exact or found)[0]
+        around = widget.parent()
+        while around is not None:
+            if isinstance(around, QScrollArea):
+                around.ensureWidgetVisible(widget)
+            around = around.parent()
+        pause(0.02)
+        return widget
+
+    def sees(self, widget: QWidget) -> bool:
+        """True if a widget is on the screen, or can be scrolled to."""
+        return widget.isVisibleTo(self.window)
+
+    def presses(self, words: str) -> None:
+        """Click a button that can be pressed."""
+        button = self.finds(QAbstractButton, words)
+        self.until(button.isEnabled)
+        QTest.mouseClick(button, LEFT)
+        pause(0.05)
+
+    def ticks(self, words: str) -> None:
+        """Click a box."""
+        box = self.finds(QCheckBox, words)
+        QTest.mouseClick(box, LEFT, pos=QPoint(8, box.height() // 2))
+        pause(0.05)
+
+    def chooses(self, words: str, choice: str) -> None:
+        """Choose an entry of a row, with the keys."""
+        row = self.finds(QComboBox, words)
+        offered = [row.itemText(i) for i in range(row.count())]
+        begins = [text for text in offered if text.startswith(choice)]
+        assert begins, f"{words!r} offers no {choice!r}, but {offered}"
+        steps = offered.index(choice if choice in begins else begins[0])
+        row.setFocus()
+        QTest.keyClick(row, Qt.Key.Key_Home)
+        for _ in range(steps):
+            QTest.keyClick(row, Qt.Key.Key_Down)
+        pause(0.05)
+
+    def types(self, words: str, text: str) -> None:
+        """Type into a row, in place of what is there."""
+        row = self.finds(QWidget, words)
+        field = row if isinstance(row, QLineEdit) else row.findChild(QLineEdit)
+        QTest.mouseClick(field, LEFT)
+        QTest.keySequence(field, "Ctrl+A")
+        QTest.keyClicks(field, text)
+        QTest.keyClick(field, Qt.Key.Key_Return)
+        pause(0.05)
+
+    def slides(self, words: str, clicks: int) -> None:
+        """Move a slider, with the keys."""
+        row = self.finds(QWidget, words)
+        slider = row if isinstance(row, QSlider) else row.findChild(QSlider)
+        for _ in range(abs(clicks)):
+            QTest.keyClick(slider, Qt.Key.Key_PageUp if clicks > 0 else Qt.Key.Key_PageDown)
+        pause(0.3)
+
+    def reads(self, words: str) -> str:
+        """Find a sentence on the screen, also one that is still to come."""
+        found: list[str] = []
+
+        def there() -> bool:
+            texts = [each.text() for each in self.dock.findChildren(QLabel) if self.sees(each)]
+            found[:] = [each for each in texts if words in each]
+            return bool(found)
+
+        self.until(there)
+        return found[0]
+
+    def runs(self) -> Any:
+        """Press Run, wait until it is over, and return the newest layer that was restored."""
+        if self.hurry:
+            self.dock.form.set(**self.hurry)
+        self.presses("Run")
+        self.waits()
+        made = [each for each in self.viewer.layers if "stop_reason" in self.record(each)]
+        assert made, f"nothing was restored: {self.dock.status}"
+        return made[-1]
+
+    @staticmethod
+    def record(layer: Any) -> dict[str, Any]:
+        """What a layer says of how it was made."""
+        return dict(layer.metadata.get("napari-dip", {}))
+
+    def waits(self) -> None:
+        """Wait until the run is over: there is nothing left to stop."""
+        stop = self.finds(QAbstractButton, "Stop")
+        self.until(stop.isEnabled, 60)
+        self.until(lambda: not stop.isEnabled())
+        pause(0.3)
+
+    def until(self, condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+        """Wait for something."""
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError(f"it did not come about within {seconds:.0f} s")
+            pause(0.05)
+
+    # -- the curve and the canvas -------------------------------------------------------------------------------
+
+    def drags_line(self, to: float) -> None:
+        """Drag the line of the curve to a share of the run, from where it is."""
+        plot = self.dock.curve.plot
+        self.finds(type(plot), "Curve of the run")
+        row = plot._rows[-1]
+        box = row.plot.getViewBox()
+
+        def at(iteration: float) -> QPoint:
+            scene = box.mapViewToScene(QPointF(iteration, np.mean(box.viewRange()[1])))
+            return plot.mapFromScene(scene)
+
+        low, high = box.viewRange()[0]
+        begin, end = at(row.marker.value()), at(low + to * (high - low))
+        drags(plot.viewport(), begin, end)
+
+    def draws_rectangle(self, low: tuple[float, float], high: tuple[float, float]) -> None:
+        """Drag a rectangle on the canvas, between two places (y, x) in pixels of the active layer's image."""
+        canvas = self.window._qt_viewer.canvas
+        places = []
+        for y, x in (low, high):
+            centre, zoom = np.array(self.viewer.scene.camera.center[-2:]), self.viewer.scene.camera.zoom
+            size = np.array([canvas.native.height(), canvas.native.width()])
+            at = (np.array([y, x]) - centre) * zoom + size / 2
+            places.append(QPoint(round(at[1]), round(at[0])))
+        drags(canvas.native, *places)
+
+    def starts_again(self) -> None:
+        """Close the window, and open another one."""
+        self.viewer.close()
+        self.viewer = window()
+        self.window, self.dock = self.viewer.window._qt_window, None
+
+    def picks(self, name: str) -> None:
+        """Select a layer by its name."""
+        self.viewer.layers.selection.active = self.viewer.layers[name]
+        pause(0.05)
+
+    # -- what is on the screen ----------------------------------------------------------------------------------
+
+    def looks(self, picture: str = "", themes: tuple[str, ...] = THEMES, sizes: Any = SIZES) -> None:
+        """Look at the screen in each theme and size; the first is the picture of the page."""
+        for theme in themes:
+            self.viewer.theme = theme
+            for size in sizes:
+                self.window.resize(*size)
+                pause(0.4)
+                self._check(f"{theme}, {size[0]}x{size[1]}")
+                if picture:
+                    first = (theme, size) == (themes[0], sizes[0])
+                    name = picture if first else f"{picture}-{theme}-{size[0]}x{size[1]}"
+                    folder = HERE if first else Path(tempfile.gettempdir())
+                    self.viewer.screenshot(str(folder / f"{name}.png"), canvas_only=False, flash=False)
+        self.viewer.theme = themes[0]
+        self.window.resize(*sizes[0])
+        pause(0.2)
+
+    def _check(self, where: str) -> None:
+        self.window.grab()
+        cut = list(cut_off(self.dock, self.window))
+        assert not cut, f"{where}: cut off are {cut}"
+        able, unable = (self.finds(QAbstractButton, words) for words in ("Run", "Stop"))
+        assert contrast(able) > 1.3 * contrast(unable), f"{where}: Run looks no better than Stop"
+        assert contrast(able) > 60, f"{where}: Run can hardly be read"
+
+    def sees_difference(self, one: str, other: str) -> float:
+        """Mean difference of the canvas between two layers, of 255, each shown alone."""
+        before, seen = {layer: layer.visible for layer in self.viewer.layers}, []
+        for name in (one, other):
+            for layer in self.viewer.layers:
+                layer.visible = layer.name == name
+            pause(0.2)
+            seen.append(self.viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(float))
+            assert seen[-1].std() > 5, f"the canvas shows nothing of {name!r}"
+        for layer, visible in before.items():
+            layer.visible = visible
+        pause(0.1)
+        return float(np.abs(seen[0] - seen[1]).mean())
+
+
+def window() -> napari.Viewer:
+    """A new window."""
+    viewer = napari.Viewer(title="napari-dip")
+    viewer.window.resize(*SIZES[0])
+    pause(0.5)
+    return viewer
+
+
+def pause(seconds: float) -> None:
+    """Let the window live for a while."""
+    end = time.monotonic() + seconds
+    while True:
+        QApplication.processEvents()
+        if time.monotonic() > end:
+            return
+        time.sleep(0.01)
+
+
+def drags(widget: QWidget, begin: QPoint, end: QPoint) -> None:
+    """Press, move in steps, and let go."""
+    QTest.mouseMove(widget, begin)
+    QTest.mousePress(widget, LEFT, pos=begin)
+    for share in np.linspace(0, 1, 12):
+        QTest.mouseMove(widget, begin + (end - begin) * float(share))
+        pause(0.06)
+    QTest.mouseRelease(widget, LEFT, pos=end)
+    pause(0.2)
+
+
+def cut_off(dock: QWidget, window: QWidget) -> Iterator[str]:
+    """Texts of labels and buttons that have less room than they need."""
+    for widget in dock.findChildren(QWidget):
+        if not isinstance(widget, (QLabel, QAbstractButton)) or not widget.isVisibleTo(window):
+            continue
+        text = _words(widget)[0]
+        if not text or "\n" in text:  # a table scrolls
+            continue
+        measure, room = widget.fontMetrics(), widget.contentsRect()
+        if isinstance(widget, QLabel) and widget.wordWrap():
+            words = [] if Qt.mightBeRichText(text) else text.split()
+            longest = max((measure.horizontalAdvance(word) for word in words), default=0)
+            need = longest, widget.heightForWidth(widget.width())
+            if need[0] > room.width() + 1 or need[1] > widget.height() + 2:
+                yield f"{text!r} ({need} in {room.width()} x {widget.height()})"
+        elif measure.horizontalAdvance(text) > room.width() + 1:
+            yield f"{text!r} ({measure.horizontalAdvance(text)} in {room.width()})"
+
+
+def contrast(widget: QWidget) -> float:
+    """Difference between text and background, of 255."""
+    grey = pixels(widget).mean(-1)
+    return float(np.abs(grey - np.median(grey)).max())
+
+
+def pixels(widget: QWidget) -> np.ndarray:
+    """What a widget looks like, (y, x, 3)."""
+    return np.asarray(QImg2array(widget.grab().toImage()), float)[..., :3]
+
+
+def _plain(text: str) -> str:
+    return text.replace("&", "")
+
+
+def _named(widget: QWidget, words: str) -> bool:
+    return any(each.startswith(words) for each in _words(widget))
+
+
+def _words(widget: Any) -> tuple[str, ...]:
+    """What is written on a widget, and how it is called."""
+    text = _plain(widget.text()) if isinstance(widget, (QLabel, QAbstractButton)) else ""
+    return text or widget.accessibleName(), widget.accessibleName(), text
+
+
+# -- the tutorials ----------------------------------------------------------------------------------------------
+
+
+def denoise(reader: Reader, folder: Path) -> None:
+    """docs/denoise.md and what docs/window.md adds, to the same image again in a new window."""
+    image = next(data for data, keywords, _ in fluorescence() if keywords.get("visible", True))
+    if reader.hurry:
+        image = image[:48, :64]
+    tifffile.imwrite(folder / "cells.tif", image)
+    reader.names_file(folder / "cells.tif")
+    reader.opens("File", "Open File(s)")
+    reader.opens("Plugins", "napari-dip", "Denoise")
+    reader.reads("Noise:")
+    result = reader.runs()
+    _is_restored(reader, result, "cells denoised", source="cells")
+    assert reader.sees_difference("cells", "cells denoised") > 1
+    _side_by_side(reader)
+    reader.presses("Curve (")
+    reader.presses("Curve (")
+    reader.looks("" if reader.hurry else "denoise", **_once(reader))
+    reader.ticks("Side by side")
+
+    reader.drags_line(0.2)  # another moment
+    reader.reads("is shown in the preview")
+    reader.presses("Keep this")
+    (kept,) = [each for each in reader.viewer.layers if reader.record(each).get("bits") == 16]
+    assert not np.array_equal(kept.data, result.data)
+    reader.presses("Back to the result")
+
+    saved = folder / "cells denoised.ome.tif"
+    reader.names_file(saved)
+    reader.presses("Save the result...")
+    reader.reads("is saved in")
+
+    reader.chooses("Part", "a rectangle that I draw")
+    height, width = image.shape
+    reader.draws_rectangle((height / 4, width / 4), (height * 3 / 4, width * 3 / 4))
+    part = reader.runs()
+    assert "(part)" in part.name
+    assert all(abs(n - whole / 2) <= 2 for n, whole in zip(part.data.shape, image.shape, strict=True)), part.data.shape
+    reader.presses("Apply to all of 'cells'")
+    reader.waits()
+    assert np.array_equal(reader.viewer.layers[-1].data, result.data)  # the same seed, the same image
+
+    recorded, values = reader.record(result), np.array(result.data)
+    reader.starts_again()
+    reader.names_file(saved)
+    reader.opens("File", "IO Utilities", "Open image with calibration")
+    opened = reader.viewer.layers[0]
+    assert np.array_equal(opened.data, values)
+    assert reader.record(opened)["settings"] == recorded["settings"]
+    reader.names_file(folder / "cells.tif")
+    reader.opens("File", "Open File(s)")
+    reader.opens("Plugins", "napari-dip", "Denoise")
+    reader.picks(opened.name)
+    reader.presses("Settings as a file")
+    reader.presses("As in layer")
+    reader.reads("The settings are those of")
+    reader.chooses("Image", "cells")
+    repeated = reader.runs()
+    assert repeated.data.shape == image.shape
+    assert np.array_equal(repeated.data, values)
+
+
+def enhance(reader: Reader, folder: Path) -> None:
+    reader.opens("File", "Open Sample", "napari-dip", "Fluorescence, faint detail")
+    reader.opens("Plugins", "napari-dip", "Enhance")
+    result = reader.runs()
+    before = result.data.std()
+    reader.slides("Boost of detail", 3)
+    assert result.data.std() > before, "the enhanced layer does not follow the slider"
+    source = reader.record(result)["source_layer"]
+    for layer in reader.viewer.layers:
+        layer.visible = layer is result or layer.name == source or layer.name.endswith("detail")
+    reader.finds(QWidget, "Boost of detail")
+    _pictured(reader, "enhance", grid=3)
+
+
+def _is_restored(reader: Reader, result: Any, name: str, source: str) -> None:
+    """The result lies where its source lies, says how it was made, and is another image."""
+    image = reader.viewer.layers[source]
+    assert result.name == name, result.name
+    assert result.data.shape == image.data.shape
+    np.testing.assert_allclose(result.scale, image.scale)
+    assert result.units == image.units
+    assert reader.record(result)["source_layer"] == source
+    assert reader.viewer.layers.selection.active is result
+    assert np.isfinite(result.data).all()
+    assert not np.array_equal(result.data, image.data)
+
+
+def _grid(reader: Reader, count: int) -> None:
+    grid = reader.viewer.canvas.grid if hasattr(reader.viewer, "canvas") else reader.viewer.grid  # napari 0.9 moved it
+    grid.shape, grid.stride, grid.enabled = (1, count), 1, True
+    reader.viewer.reset_view()
+
+
+def _side_by_side(reader: Reader) -> None:
+    reader.presses("Compare with the source")
+    reader.ticks("Side by side")
+
+
+def _once(reader: Reader) -> dict[str, Any]:
+    """In a hurry one theme and one size are enough."""
+    return {"themes": ("light",), "sizes": (SIZES[1],)} if reader.hurry else {}
+
+
+def _pictured(reader: Reader, name: str, grid: int) -> None:
+    _grid(reader, grid)
+    reader.looks("" if reader.hurry else name, **_once(reader))
+
+
+TUTORIALS: dict[str, Callable[[Reader, Path], None]] = {each.__name__: each for each in (denoise, enhance)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(TUTORIALS)}; by default all")
+    names = parser.parse_args().names or list(TUTORIALS)
+    if unknown := [name for name in names if name not in TUTORIALS]:
+        parser.error(f"{unknown[0]!r} is no tutorial: choose of {', '.join(TUTORIALS)}")
+    for name in names:
+        reader = Reader(window())
+        with tempfile.TemporaryDirectory() as folder:
+            TUTORIALS[name](reader, Path(folder))
+        reader.viewer.close()
+        print(f"{name}: as the page says")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

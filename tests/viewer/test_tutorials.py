@@ -1,0 +1,33 @@
+"""A reader goes through a tutorial in the real window: docs/tutorials.py, with a small image and few iterations."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.viewer.docks import QUICK
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.skipif(not DOCS.exists(), reason="needs a checkout")
+def test_denoising_goes_as_its_page_says(viewer, qtbot, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(DOCS))
+    import tutorials
+
+    class Reader(tutorials.Reader):
+        def starts_again(self):
+            """Empty the window in place of closing it, as all tests have this one."""
+            self.viewer.window.remove_dock_widget("all")
+            self.viewer.layers.clear()
+
+    window = viewer.window._qt_window
+    theme, size = viewer.theme, window.size()
+    viewer.window.show()
+    try:
+        tutorials.denoise(Reader(viewer, QUICK | {"iterations": 60}), tmp_path)
+    finally:
+        viewer.theme = theme
+        window.resize(size)
+        window.hide()
+        sys.modules.pop("tutorials")
