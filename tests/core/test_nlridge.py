@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -117,7 +115,7 @@ def test_what_is_no_image_is_refused() -> None:
         nonlocal_ridge(torch.zeros(1, 8, 8), -1)
 
 
-def test_threads_change_nothing_but_the_last_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nlridge, "_REFERENCES", 32)  # several strips
     image = torch.from_numpy(picture(48, 64)).float()[None]
     image += 0.1 * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
@@ -126,27 +124,8 @@ def test_threads_change_nothing_but_the_last_digits(monkeypatch: pytest.MonkeyPa
         torch.set_num_threads(1)
         alone = nonlocal_ridge(image, 0.1)
         torch.set_num_threads(3)
-        together = nonlocal_ridge(image, 0.1)
+        assert torch.equal(alone, nonlocal_ridge(image, 0.1))
         assert torch.get_num_threads() == 3
-        assert torch.equal(together, nonlocal_ridge(image, 0.1))
-    finally:
-        torch.set_num_threads(before)
-    torch.testing.assert_close(alone, together, rtol=0, atol=1e-5)
-
-
-def test_each_strip_is_computed_by_one_thread_whichever_that_is() -> None:
-    """A thread that begins only after others took its strip has had as many as the process, and other last digits."""
-
-    def threads_here(top: int) -> Any:
-        return torch.get_num_threads()
-
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(3)
-        for _ in range(100):
-            seen = nlridge._side_by_side(threads_here, range(9), torch.device("cpu"), 8)
-            assert set(seen) == {1}
-            assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
 

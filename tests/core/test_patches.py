@@ -47,6 +47,11 @@ def test_the_nearest_known_pixel_stands_in() -> None:
     assert np.array_equal(standing_in(image, known | True), image)
 
 
+def test_threads_change_nothing_of_fast_denoising() -> None:
+    one, two = (napari_dip.denoise(noisy(96, 80), **{**QUICK, "threads": threads}).image for threads in (1, 2))
+    assert np.array_equal(one, two)
+
+
 def test_fast_denoising_is_similar_patches_alone() -> None:
     image = (100 + 1000 * noisy(48, 48)).astype(np.float32)
     truth = 100 + 1000 * picture(48, 48)

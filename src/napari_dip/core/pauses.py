@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 Made = TypeVar("Made")
@@ -33,3 +34,17 @@ def each(work: Generator[Any, None, Made], make: Callable[[Any], Shown]) -> Gene
 def part(work: Generator[float, None, Made], index: int, count: int) -> Generator[float, None, Made]:
     """One of several equal parts of a work, yielding the share done of all of them."""
     return each(work, lambda share: (index + share) / count)
+
+
+def between_pauses(
+    context: Callable[[], AbstractContextManager[object]], work: Generator[Any, None, Made]
+) -> Generator[Any, None, Made]:
+    """Do the work in a context that its pauses are outside of."""
+    while True:
+        with context():
+            try:
+                shown = next(work)
+            except StopIteration as end:
+                made: Made = end.value
+                return made
+        yield shown

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +28,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_dip.core import crew
 from napari_dip.core.noise.correlation import phases, strides_of
-from napari_dip.core.pauses import part
+from napari_dip.core.pauses import between_pauses, part
 
 Array = npt.NDArray[np.float64]
 _STEP = 4  # pixels from one reference patch to the next
@@ -96,7 +96,7 @@ def by_strips(
     Returns
     -------
     float32 tensor of the same shape
-        Bit by bit the same for the same image and number of threads on a CPU. On a GPU sums are taken in any order,
+        Bit by bit the same for the same image on a CPU, on any number of threads. On a GPU sums are taken in any order,
         so the last digits differ from run to run.
 
     Raises
@@ -109,6 +109,10 @@ def by_strips(
     S. Herbreteau, C. Kervrann, "Towards a unified view of unsupervised non-local methods for image denoising: the
     NL-Ridge approach", ICIP 2022.
     """
+    return (yield from between_pauses(crew.alone, _by_strips(image, sigma, shared, reach)))
+
+
+def _by_strips(image: Tensor, sigma: float, shared: Array | None, reach: int) -> Generator[float, None, Tensor]:
     if image.ndim not in (3, 4):
         raise ValueError(f"image has the shape {tuple(image.shape)}; give it channels and two or three spatial axes")
     if not 0 <= sigma < float("inf"):
@@ -116,7 +120,7 @@ def by_strips(
     if image.ndim == 4:
         planes, count = [], image.shape[1]
         for z, plane in enumerate(image.unbind(1)):
-            planes.append((yield from part(by_strips(plane, sigma, shared, reach=reach), z, count)))
+            planes.append((yield from part(_by_strips(plane, sigma, shared, reach), z, count)))
         return torch.stack(planes, dim=1)
     noisy = image.detach().float()
     if sigma == 0 or not noisy.numel():
@@ -220,25 +224,9 @@ def _side_by_side(
     estimate: Callable[[int], _Strip], tops: range, device: torch.device, workers: int
 ) -> Iterator[_Strip]:
     """Estimate strips, in order; on a CPU several at a time, each by one thread: solves this small use only one."""
-    threads = torch.get_num_threads() if device.type == "cpu" else 1
-    workers = min(threads, workers, len(tops))
-    if workers < 2:
-        yield from map(estimate, tops)
-        return
-
-    def alone(top: int) -> _Strip:
-        torch.get_num_threads()  # a thread takes over the number of the process when it first asks, not when it begins
-        torch.set_num_threads(1)
-        return estimate(top)
-
-    try:
-        with ThreadPoolExecutor(workers) as pool:
-            for first in range(0, len(tops), workers):  # no more results than workers wait in memory
-                some = list(pool.map(alone, tops[first : first + workers]))
-                torch.set_num_threads(threads)  # what begins in a pause has as many as ever
-                yield from some
-    finally:
-        torch.set_num_threads(threads)
+    workers = min(crew.usable(), workers) if device.type == "cpu" else 1
+    for first in range(0, len(tops), workers):  # no more results than workers wait in memory
+        yield from crew.side_by_side(estimate, tops[first : first + workers])
 
 
 def _extended(image: Tensor, side: int) -> Tensor:

@@ -1,0 +1,47 @@
+"""Threads that share whole tasks: products in order, errors raised, threads given back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from napari_dip.core import crew
+
+
+@pytest.fixture(autouse=True)
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    assert torch.get_num_threads() == 3
+    assert crew.usable() == 1
+    torch.set_num_threads(before)
+
+
+def test_a_task_goes_to_several_threads_of_one_each_and_comes_back_in_order() -> None:
+    met = threading.Barrier(3, timeout=60)
+
+    def task(number: int) -> tuple[int, int, int]:
+        if number < 3:
+            met.wait()  # for the others
+        return number, torch.get_num_threads(), threading.get_ident()
+
+    with crew.alone():
+        made = crew.side_by_side(task, range(9))
+    assert [(number, threads) for number, threads, _ in made] == [(number, 1) for number in range(9)]
+    assert len({thread for *_, thread in made[:3]}) == 3
+
+
+def test_an_error_on_another_thread_is_raised_here() -> None:
+    here, met = threading.get_ident(), threading.Barrier(2, timeout=60)
+
+    def task(_: int) -> None:
+        met.wait()
+        if threading.get_ident() != here:
+            raise MemoryError("elsewhere")
+
+    with crew.alone(), pytest.raises(MemoryError, match="elsewhere"):
+        crew.side_by_side(task, range(2))
