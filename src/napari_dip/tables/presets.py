@@ -174,9 +174,6 @@ KINDS: dict[str, Kind] = {
 #: The preset of self-guided fits.
 SELF = "denoise-self"
 
-#: Adam's long run, with three times the iterations of Muon's: up to 0.4 dB.
-_LONG: dict[str, Any] = dict(optimiser="adam", learning_rate=0.01, average=0.99, iterations=1200)
-
 #: What a quality changes in a preset: preset -> quality -> changes. "balanced" changes nothing, and a preset that lacks
 #: another one says itself how long it takes.
 OF_QUALITY: dict[str, dict[str, dict[str, Any]]] = {
@@ -185,7 +182,7 @@ OF_QUALITY: dict[str, dict[str, dict[str, Any]]] = {
     "denoise-large": {"fast": {}, "best": dict(runs=2)},
     "inpaint-small": {"fast": dict(iterations=500), "best": dict(runs=2)},
     "inpaint-large": {"fast": dict(iterations=500), "best": dict(runs=2)},
-    "superresolve-small": {"fast": {}, "best": dict(_LONG, runs=2)},
+    "superresolve-small": {"fast": {}, "best": dict(runs=2)},
     "superresolve-large": {"fast": {}, "best": dict(runs=2)},
     "deconvolve-small": {"fast": {}, "best": dict(runs=2)},
     "deconvolve-large": {"fast": {}, "best": dict(runs=2)},
