@@ -11,6 +11,7 @@ FOLDER holds the sets as folders. Those whose files are missing are left out.
 | `biosr` | `biosr/*_{raw,clean}.tiff` | one frame at low light; compared after an affine fit |
 | `colour` | `colour/*_{noisy,GT}.png` | sigma 25, 8 bits |
 | `inpainting` | `inpainting/*_{masked,GT}.png` | half of the pixels missing (zero) |
+| `half` | `grey/*.png` | half of the pixels missing, seed 1 |
 | `blur`, `-100`, `-30` | `grey/*.png` | Gaussian blur of 1.5 pixels; 100 or 30 photons at the most, or no noise |
 | `volume` | `volume/{data,kernel,actual}.tif` | as it is, and with the same noises; compared after an affine fit |
 | `superresolution` | `superresolution/*_GT.bmp` | luminance, a quarter of the size by a Lanczos filter |
@@ -32,7 +33,7 @@ from napari_dip.core.noise.model import Noise
 Array = npt.NDArray[np.float64]
 SETS = {
     "denoise": ("grey-15", "grey-25", "grey-50", "shared-25", "fmd", "w2s", "biosr", "colour"),
-    "inpaint": ("inpainting",),
+    "inpaint": ("inpainting", "half"),
     "superresolve": ("superresolution",),
     "deconvolve": ("blur", "blur-100", "blur-30", "volume"),
 }
@@ -177,6 +178,15 @@ def _inpainting(folder: Path, group: str, crop: int) -> Iterator[Case]:
         yield Case(group, name, "inpaint", truth, observed, _white(0), "original-inpaint-half", arguments=mask)
 
 
+def _half(folder: Path, group: str, crop: int) -> Iterator[Case]:
+    for path in sorted((folder / "grey").glob("*.png")):
+        truth = _read(path, crop)
+        missing = np.random.default_rng(1).random(truth.shape) < 0.5
+        observed = np.where(missing, 0, truth).astype(truth.dtype)
+        mask, known = {"mask": missing}, truth.astype(np.float64)
+        yield Case(group, path.stem, "inpaint", known, observed, _white(0), "original-inpaint-half", arguments=mask)
+
+
 def _superresolution(folder: Path, group: str, crop: int) -> Iterator[Case]:
     import torch
     from skimage import color
@@ -250,6 +260,7 @@ _READERS = {
     "biosr": _pairs,
     "colour": _colour,
     "inpainting": _inpainting,
+    "half": _half,
     "superresolution": _superresolution,
 }
 

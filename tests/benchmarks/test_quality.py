@@ -88,6 +88,7 @@ def found(results: Path, name: str) -> dict[str, Any]:
         ("w2s", {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N, short", "ours"}),
         ("colour", {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N, short", "ours"}),
         ("inpainting", {"masked", "biharmonic", "patches", "ours"}),
+        ("half", {"masked", "biharmonic", "patches", "ours"}),
         ("superresolution", {"bicubic", "Lanczos", "back projection, best", "patches", "ours"}),
         ("blur-30", {"blurred", "RL, best", "RL-TV, best", "Wiener, best", "ours"}),
         ("volume", {"blurred", "RL, best", "RL-TV, best", "Wiener, best", "ours"}),
@@ -146,7 +147,8 @@ def test_images_are_chosen_by_set_name_and_pattern(data: Path) -> None:
     assert names("a", task="denoise") == ["grey-15/a", "grey-25/a", "grey-50/a", "shared-25/a"]
     assert names("grey-15/a", "house") == ["grey-15/a", "inpainting/house"]
     assert names("grey-*/b", task="denoise") == ["grey-15/b", "grey-25/b", "grey-50/b"]
-    assert names("b", task="inpaint") == []
+    assert names("b", task="inpaint") == ["half/b"]
+    assert names("b", task="superresolve") == []
 
 
 def test_neighbours_share_noise_as_the_methods_are_told(data: Path) -> None:
