@@ -12,6 +12,7 @@ from napari_dip import denoise
 from napari_dip.core.noise.model import Noise
 from napari_dip.plan.chosen import settings_here
 from napari_dip.tables.method import auto_preset
+from napari_dip.tables.parts import OwnPart
 
 WHITE = Noise(gain=0, offset=0, read_noise=10, sigma=10)
 SHARED = replace(WHITE, correlation=0.6)
@@ -53,6 +54,11 @@ def test_the_method_follows_the_noise_and_the_users_wishes(
     settings = settings_here("denoise", image_noise=noise, device="cpu", **changes)
     assert settings.preset == name
     assert all(getattr(settings, key) == value for key, value in changes.items())
+
+
+def test_a_part_of_the_users_is_named_in_the_reason_as_in_the_record() -> None:
+    _, reason = auto_preset("denoise", on_cpu=True, noise=WHITE, changes={"generator": settings_here})
+    assert reason == f"generator={str(OwnPart(settings_here))!r} needs it"
 
 
 def test_other_tasks_keep_their_prior() -> None:

@@ -87,7 +87,8 @@ _OF_SELF = (("code", "self"), ("optimiser", "muon"), ("stop", "passes"))
 
 def _wish(changes: dict[str, Any]) -> tuple[str, str] | None:
     """The method that a choice of the user's needs, and that choice."""
-    for name, value in sorted(changes.items(), key=lambda change: change[0] != "code"):  # which names the method
+    for name, given in sorted(changes.items(), key=lambda change: change[0] != "code"):  # which names the method
+        value = OwnPart(given) if callable(given) else given  # which has no address of memory in its name
         stated = f"{name}={value!r}"
         if (name, value) == ("code", "patches"):
             return Patches.name, stated
