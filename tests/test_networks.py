@@ -44,6 +44,11 @@ def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path):
             lab.load_network(name)
     with pytest.raises(ValueError, match="must be textures, torchvision:NAME"):
         lab.load_network("vgg16")
+    with pytest.raises(TypeError, match="network=5 must be a text: textures, torchvision:NAME"):
+        lab.load_network(5)
+    (tmp_path / "mine.py").write_text("def means(image):\n    return image\n")
+    with pytest.raises(ValueError, match=r"mine.py:means' fails as it is called without arg.*: TypeError: .*; name"):
+        lab.load_network(f"{tmp_path / 'mine.py'}:means")
 
 
 def test_a_network_of_a_library_gets_its_weights_and_images_like_photographs(tmp_path, monkeypatch):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
+import re
 from typing import Any
 
 import numpy as np
@@ -260,3 +262,32 @@ def test_the_command_line_takes_parts_by_a_name_in_a_python_file(tmp_path, capsy
     with pytest.raises(SystemExit):
         main([*command, "--regulariser", f"{tmp_path / 'absent.py'}:a"])
     assert "a Python file that there is" in capsys.readouterr().err
+    again = [*command[:2], str(tmp_path / "again.tif"), "--settings", str(tmp_path / "out.tif")]
+    with pytest.raises(SystemExit):
+        main(again)
+    assert "--regulariser FILE.py:NAME" in capsys.readouterr().err
+    assert main([*again, "--regulariser", f"{file}:bending"]) == 0
+    assert files.read_record(tmp_path / "again.tif")["own_parts"] == {"regulariser": own["regulariser"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def gen(:\n", r"mine.py fails as it is run: SyntaxError: .*line 1"),
+        ("import nothing_of_this_name\n", r"mine.py fails as it is run: ModuleNotFoundError: No module"),
+        ("gen = 5\n", r"mine.py:gen' is 5, not a function, a class or a torch.nn.Module"),
+        (
+            "def gen(image):\n    return image\n",
+            r"generator='own_mine.gen#.* called with \(code_channels, channels, shape\).*: TypeError: .*; give a torch",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_file_of_the_users_is_said_in_a_line(text, words, tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(text)
+    np.save(tmp_path / "in.npy", np.random.default_rng(0).random((16, 16)))
+    names = [str(tmp_path / name) for name in ("in.npy", "out.tif")]
+    with contextlib.suppress(SystemExit):  # of what is wrong with the words of a command
+        assert main(["denoise", *names, "--generator", f"{tmp_path / 'mine.py'}:gen", "--preset", "denoise-small"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert re.search(words, said[-1])
+    assert not any("Traceback" in line for line in said)

@@ -69,7 +69,8 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
         try:
             if "preset" in changes:
                 raise ValueError("--settings FILE names a preset; leave out --preset")
-            changes = {**Settings.from_json(Path(args.settings)).chosen, **changes}
+            parts = {name: value for name, value in changes.items() if knobs()[name].own}  # which a record only names
+            changes = {**Settings.from_json(Path(args.settings), **parts).chosen, **changes}
         except (OSError, TypeError, ValueError) as error:
             command.error(f"--settings: {error}")
     if args.target is None and not args.estimate:

@@ -14,6 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from napari_dip.tables.parts import said_of
+
 Shape = tuple[int, ...]
 _NEAR = 1e-3  # relative difference up to which two results of float32 count as the same
 _UNITS = 0.2, 5.0  # mean that an image of ones may have behind an operator
@@ -207,8 +209,8 @@ def _called(what: str, name: str, function: Callable[..., Any], *given: Any, rem
     try:
         return function(*given)
     except Exception as error:
-        said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        raise ValueError(f"{what}={name!r} fails on an image {tuple(given[0].shape)}: {said}; {remedy}") from error
+        where = f"fails on an image {tuple(given[0].shape)}"
+        raise ValueError(f"{what}={name!r} {where}: {said_of(error)}; {remedy}") from error
 
 
 def _random(seed: int = 0) -> torch.Generator:

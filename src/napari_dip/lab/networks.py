@@ -19,10 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from napari_dip.lab.textures import texture_network
-from napari_dip.tables.parts import from_file
+from napari_dip.tables.parts import from_file, said_of
 
 #: Mean and standard deviation of each colour, to which networks of photographs are used.
 _PHOTOGRAPHS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_NAMES = "textures, torchvision:NAME, timm:NAME, or FILE.py:NAME"
 _WEIGHTS = (".npz", ".safetensors", ".pt", ".pth")
 _PROGRAMS = "a program runs what it says when it is loaded; give the weights alone ({}), with the name of the network"
 
@@ -47,9 +48,11 @@ def load_network(name: str, weights: str | Path | None = None) -> nn.Module:
 
     Raises
     ------
-    ValueError, ImportError, OSError
+    TypeError, ValueError, ImportError, OSError
         If there is no such network, or the weights are not its own; the message says what to do.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"network={name!r} must be a text: {_NAMES}")
     kind, _, rest = name.partition(":")
     if name == "textures":
         network: nn.Module = texture_network()
@@ -59,16 +62,27 @@ def load_network(name: str, weights: str | Path | None = None) -> nn.Module:
         network = _of_library(kind, rest)
     elif ".py:" in name:
         made = from_file(name)
-        network = made if isinstance(made, nn.Module) else made()
+        network = made if isinstance(made, nn.Module) else _made(name, made)
         if not isinstance(network, nn.Module):
             raise ValueError(f"network {name!r} gives a {type(network).__name__}, not a torch.nn.Module")
     elif Path(name).suffix:
         raise ValueError(f"network {name!r} is a file: " + _PROGRAMS.format(", ".join(_WEIGHTS)))
     else:
-        raise ValueError(f"network {name!r} must be textures, torchvision:NAME, timm:NAME, or FILE.py:NAME")
+        raise ValueError(f"network {name!r} must be {_NAMES}")
     if weights is not None:
         _fill(network, Path(weights))
     return _Photographs(network) if kind in _LIBRARIES else network.eval()
+
+
+def _made(name: str, function: Callable[[], Any]) -> Any:
+    """The module that a function of the user's makes; an error of its own is told with its name and the remedy."""
+    try:
+        return function()
+    except Exception as error:
+        raise ValueError(
+            f"network {name!r} fails as it is called without arguments: {said_of(error)}; name a torch.nn.Module, or a "
+            "function without arguments that makes one"
+        ) from error
 
 
 class _Photographs(nn.Module):

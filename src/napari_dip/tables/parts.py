@@ -73,7 +73,7 @@ def read_part(name: str, value: Any) -> OwnPart:
     if isinstance(value, str):
         raise ValueError(
             f"{name}={value!r} is a text: a record only names a part of one's own; give the object, a callable or a "
-            "torch.nn.Module"
+            f"torch.nn.Module (--{name} FILE.py:NAME)"
         )
     if not callable(value):
         raise TypeError(f"{name}={value!r} must be a callable or a torch.nn.Module")
@@ -105,7 +105,7 @@ def from_file(text: str) -> Any:
     Raises
     ------
     ValueError
-        If there is no such file, or no such name in it.
+        If there is no such file, it fails as it is run, or it has no such name or no callable of that name.
     """
     file, _, name = text.rpartition(":")
     if not file.endswith(".py") or not name.isidentifier() or not Path(file).is_file():
@@ -115,7 +115,17 @@ def from_file(text: str) -> Any:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where the source of a class is looked up, for its fingerprint
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file may raise
+        raise ValueError(f"{text!r}: {file} fails as it is run: {said_of(error)}; mend the file") from error
     if not hasattr(module, name):
         raise ValueError(f"{text!r}: there is no {name} in {file}")
-    return getattr(module, name)
+    if not callable(part := getattr(module, name)):
+        raise ValueError(f"{text!r} is {part!r}, not a function, a class or a torch.nn.Module; name one of these")
+    return part
+
+
+def said_of(error: Exception) -> str:
+    """An error of a user's own program, in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -180,7 +180,7 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
         return json.dumps(self.as_dict(), indent=2)
 
     @classmethod
-    def from_json(cls, source: str | Path) -> Settings:
+    def from_json(cls, source: str | Path, **changes: Any) -> Settings:
         """Read settings from JSON.
 
         Parameters
@@ -190,6 +190,8 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
             left out, or a record of a restoration, such as the OUT.json of the command line, with its ``settings``. Or
             an image that was restored: a TIFF, a PNG or an OME-Zarr with its record inside, a JPEG or .npy with it
             beside.
+        **changes
+            Knobs that count more than those read, by name: parts of your own too, which a record only names.
 
         Raises
         ------
@@ -199,7 +201,7 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
             If it is no such object, or a knob has a wrong name or value; the message says which.
         """
         found = record.read(source)
-        return cls().changed(**found.get("settings", found))
+        return cls().changed(**{**found.get("settings", found), **changes})
 
     @property
     def chosen(self) -> dict[str, Any]:

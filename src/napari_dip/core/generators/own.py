@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from napari_dip.core.generators.layers import Network, Shape, crop
 from napari_dip.tables.knobs import Prior
-from napari_dip.tables.parts import OwnPart
+from napari_dip.tables.parts import OwnPart, said_of
 
 MULTIPLE = 32  # that the sides of a code are rounded up to, where the network does not take those of the image
 
@@ -41,7 +42,7 @@ class OwnNetwork(Network):
         assert isinstance(method.generator, OwnPart)
         name, part = method.generator, method.generator.part
         canvas = tuple(MULTIPLE * math.ceil(n / MULTIPLE) for n in shape)
-        own = copy.deepcopy(part) if isinstance(part, nn.Module) else part(code_channels, channels, shape)
+        own = copy.deepcopy(part) if isinstance(part, nn.Module) else _made(name, part, code_channels, channels, shape)
         if not isinstance(own, nn.Module):
             kind = type(own).__name__
             raise TypeError(f"generator={name!r} must be a torch.nn.Module or make one, not a {kind}")
@@ -59,6 +60,17 @@ class OwnNetwork(Network):
         """Image (1, C, *shape) made of a code (1, Z, *canvas)."""
         image: Tensor = self.own(code).float()
         return crop(image, self.shape)
+
+
+def _made(name: str, part: Callable[..., Any], *given: Any) -> Any:
+    """The module that a function of the user's makes; an error of its own is told with its name and the remedy."""
+    try:
+        return part(*given)
+    except Exception as error:
+        raise ValueError(
+            f"generator={name!r} fails as it is called with (code_channels, channels, shape)={given}: "
+            f"{said_of(error)}; give a torch.nn.Module, or a function of these three that makes one"
+        ) from error
 
 
 def _failure(own: nn.Module, code_channels: int, channels: int, canvas: Shape) -> str:
