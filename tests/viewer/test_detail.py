@@ -1,6 +1,9 @@
 """Coarse image and detail beside an enhanced layer, and a boost that it follows."""
 
 import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QSlider
 
 from napari_dip.viewer.restoration import METADATA
 
@@ -34,3 +37,13 @@ def test_colours_stay_of_their_type_and_another_run_leaves_the_first_layer(viewe
     assert second.data.dtype == np.uint8
     assert np.array_equal(first.data, before)
     assert not np.array_equal(second.data, before)
+
+
+def test_keys_move_the_slider_by_hundredths_and_tenths_of_its_range(dock):
+    row = dock("Enhance").inputs.known["boost"].row
+    slider = row.native.findChild(QSlider)
+    for key, step in ((Qt.Key.Key_Right, 0.01), (Qt.Key.Key_PageUp, 0.1)):
+        before = row.value
+        QTest.keyClick(slider, key)
+        assert np.isclose(row.value - before, step * (row.max - row.min), atol=1e-4)
+        assert row.min < row.value < row.max

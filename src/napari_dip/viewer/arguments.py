@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from magicgui.widgets import ComboBox, FloatSlider, FloatSpinBox, LineEdit, SpinBox
 from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QSlider
 
 from napari_dip.plan.instrument import read_psf
 from napari_dip.plan.request import Request, arguments, arguments_of, with_defaults
@@ -213,6 +214,10 @@ class Boost(Known):
             name="boost", label=argument.label, tooltip=argument.help, value=2, min=-1, max=10, step=0.1
         )
         self._forget = lambda: None
+        for slider in self.row.native.findChildren(QSlider):  # one for the keys, not its readout
+            whole = slider.maximum() - slider.minimum()
+            slider.setSingleStep(whole // 100)
+            slider.setPageStep(whole // 10)
         return [self.row]
 
     def take(self, asked: dict[str, Any]) -> None:
