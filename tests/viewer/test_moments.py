@@ -6,10 +6,11 @@ import threading
 import numpy as np
 import pytest
 
-from napari_dip import Progress
+from napari_dip import Progress, iterate
 from napari_dip.core.result import History
 from napari_dip.core.state import Curve
 from napari_dip.viewer.moments import Moment, Moments
+from tests.viewer.docks import QUICK
 
 
 def progress(iteration, image=None, mark=None, **where):
@@ -142,3 +143,13 @@ def test_the_window_reads_while_the_run_adds():
     reader.join()
     sys.setswitchinterval(before)
     assert not failed
+
+
+def test_a_run_too_short_for_a_preview_has_a_curve_and_its_end():
+    image = np.random.default_rng(0).random((20, 24)).astype(np.float32)
+    moments, run = Moments(1e6), iterate("denoise", image, interval=1e3, seed=0, **QUICK | {"channels": 4})
+    assert not [each for each in moments.watch(run) if each.history is not None]  # none is shown
+    chart = moments.chart(0)
+    assert chart.length == len(run.result.history.loss) == QUICK["iterations"]
+    assert [at for at, _ in chart.moments] == [QUICK["iterations"]]
+    assert chart.moments[0][1].progress.image == pytest.approx(run.result.last, abs=1e-4)

@@ -5,6 +5,7 @@ The worker's thread adds them while the window reads; a lock keeps the two apart
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from napari_dip import Progress, Result
+    from napari_dip import Progress
     from napari_dip.run.run import Run
 
 DECIBELS = "PSNR (dB)"
@@ -173,7 +174,8 @@ class Moments:
                 self.add(progress, psnr)
                 latest = progress
             yield progress
-        self._add_end(run.result, latest, psnr)
+        if len(run.result.marks) == math.prod(run.plan.slices.leading) == 1:  # else each fit has an end of its own
+            self._add_end(run, latest, psnr)
 
     def add(self, progress: Progress, psnr: Callable[[Progress], float] | None = None) -> None:
         """Keep one image and the figures so far."""
@@ -193,19 +195,22 @@ class Moments:
             while self._bytes() > self.memory:
                 max(self._fits.values(), key=lambda each: len(each.moments)).thin()
 
-    def _add_end(self, result: Result, latest: Progress | None, psnr: Callable[[Progress], float] | None) -> None:
+    def _add_end(self, run: Run, latest: Progress | None, psnr: Callable[[Progress], float] | None) -> None:
         """Add the image at the end, in place of its preview, which is made with less care."""
-        if len(result.marks) != 1 or latest is None or result.last.size != latest.image.size:
-            return  # of several fits each has an end of its own
-        (at,) = self._fits
+        from napari_dip import Progress  # imports torch: seconds, but for a run it is there
+
+        last, history, mark = run.result.last, run.result.history, run.result.marks[0]
+        length = len(history.loss)
+        if not length:
+            return  # similar patches alone
         with self._lock:
-            moments = self._fits[at].moments
-            if moments and moments[-1].about.iteration == len(result.history.loss):
-                moments.pop()
-        axes = latest.image.ndim
-        last = result.last.reshape(result.last.shape[result.last.ndim - axes :])
-        length = len(result.history.loss)
-        self.add(replace(latest, image=last, iteration=length, history=result.history, mark=result.marks[0]), psnr)
+            for fit in self._fits.values():
+                if fit.moments and fit.moments[-1].about.iteration == length:
+                    fit.moments.pop()
+        image = last.reshape(last.shape[len(run.plan.slices.leading) :])
+        if latest is None:  # the run was too short for a preview
+            latest = Progress(image=image, iteration=length, iterations=length, loss=history.loss[-1], rate=0)
+        self.add(replace(latest, image=image, iteration=length, history=history, mark=mark), psnr)
 
     def _bytes(self) -> int:
         return sum(moment.codes.nbytes for fit in self._fits.values() for moment in fit.moments)
