@@ -202,12 +202,12 @@ class Reader:
         self.until(lambda: not stop.isEnabled())
         pause(0.3)
 
-    def until(self, condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    def until(self, condition: Callable[[], bool], seconds: float | None = None) -> None:
         """Wait for something."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + (seconds or PATIENCE)
         while not condition():
             if time.monotonic() > end:
-                raise TimeoutError(f"it did not come about within {seconds:.0f} s")
+                raise TimeoutError(f"it did not come about within {seconds or PATIENCE:.0f} s")
             pause(0.05)
 
     # -- the curve and the canvas -------------------------------------------------------------------------------
@@ -272,9 +272,11 @@ class Reader:
         self.window.grab()
         cut = list(cut_off(self.dock, self.window))
         assert not cut, f"{where}: cut off are {cut}"
-        able, unable = (self.finds(QAbstractButton, words) for words in ("Run", "Stop"))
-        assert contrast(able) > 1.3 * contrast(unable), f"{where}: Run looks no better than Stop"
-        assert contrast(able) > 60, f"{where}: Run can hardly be read"
+        there = {_plain(each.text()): each for each in self.dock.findChildren(QAbstractButton)}
+        able = there.get("Run") or there["Draw"]
+        assert contrast(able) > 60, f"{where}: {able.text()} can hardly be read"
+        if unable := there.get("Stop"):
+            assert contrast(able) > 1.3 * contrast(unable), f"{where}: {able.text()} looks no better than Stop"
 
     def sees_difference(self, one: str, other: str) -> float:
         """Mean difference of the canvas between two layers, of 255, each shown alone."""
@@ -428,18 +430,82 @@ def denoise(reader: Reader, folder: Path) -> None:
     assert np.array_equal(repeated.data, values)
 
 
+def inpaint(reader: Reader, folder: Path) -> None:
+    reader.opens("File", "Open Sample", "napari-dip", "Fluorescence with holes")
+    reader.opens("Plugins", "napari-dip", "Inpaint")
+    reader.picks("fluorescence with holes")
+    reader.chooses("Missing pixels", "holes")
+    reader.chooses("Quality", "fast")
+    result = reader.runs()
+    _is_restored(reader, result, "fluorescence with holes inpainted", source="fluorescence with holes")
+    missing = reader.viewer.layers["holes"].data > 0
+    known = reader.viewer.layers["fluorescence with holes"].data[~missing]
+    assert np.array_equal(result.data[~missing], known.astype(result.data.dtype))
+    _pictured(reader, "inpaint", view="Curve (")
+
+
+def superresolve(reader: Reader, folder: Path) -> None:
+    reader.opens("File", "Open Sample", "napari-dip", "Fluorescence, low resolution")
+    reader.opens("Plugins", "napari-dip", "Super-resolve")
+    source = reader.viewer.layers.selection.active
+    reader.chooses("Quality", "fast")
+    result = reader.runs()
+    factor = np.array(result.data.shape) // source.data.shape
+    assert (factor > 1).all()
+    np.testing.assert_allclose(result.scale, source.scale / factor)
+    corners = [layer.extent.world[0] - np.array(layer.scale) / 2 for layer in (result, source)]
+    np.testing.assert_allclose(*corners, atol=1e-9)
+    _pictured(reader, "superresolve", view="Factor y, x")
+
+
+def deconvolve(reader: Reader, folder: Path) -> None:
+    reader.opens("File", "Open Sample", "napari-dip", "Fluorescence, noisy")
+    reader.opens("Plugins", "napari-dip", "Deconvolve")
+    reader.types("Sigma y, x", "1.3")
+    reader.chooses("Quality", "fast")
+    _is_restored(reader, reader.runs(), "fluorescence deconvolved", source="fluorescence")
+    _pictured(reader, "deconvolve", view="Sigma y, x")
+
+
+def deblock(reader: Reader, folder: Path) -> None:
+    reader.opens("File", "Open Sample", "napari-dip", "Fluorescence, saved as JPEG")
+    reader.opens("Plugins", "napari-dip", "Remove compression artefacts")
+    source = reader.viewer.layers.selection.active.name
+    result = reader.runs()
+    assert reader.sees_difference(source, result.name) > 1
+    reader.drags_line(0.5)
+    reader.presses("Keep this")
+    reader.presses("Back to the result")
+    reader.viewer.layers.remove(reader.viewer.layers[-1])
+    reader.picks(result.name)
+    _pictured(reader, "deblock", view="Curve (")
+
+
 def enhance(reader: Reader, folder: Path) -> None:
     reader.opens("File", "Open Sample", "napari-dip", "Fluorescence, faint detail")
     reader.opens("Plugins", "napari-dip", "Enhance")
     result = reader.runs()
     before = result.data.std()
-    reader.slides("Boost of detail", 3)
+    reader.slides("Boost of detail", 2)  # each a tenth of the range from -1 to 10
+    np.testing.assert_allclose(reader.record(result)["boost"], 2 + 2 * 1.1, atol=1e-3)
     assert result.data.std() > before, "the enhanced layer does not follow the slider"
     source = reader.record(result)["source_layer"]
     for layer in reader.viewer.layers:
         layer.visible = layer is result or layer.name == source or layer.name.endswith("detail")
-    reader.finds(QWidget, "Boost of detail")
-    _pictured(reader, "enhance", grid=3)
+    _pictured(reader, "enhance", grid=3, view="Boost of detail")
+
+
+def samples(reader: Reader, folder: Path) -> None:
+    reader.opens("Plugins", "napari-dip", "Samples of the prior")
+    for generator in ("hourglass", "decoder"):
+        reader.chooses("Generator", generator)
+        if generator == "hourglass":
+            reader.types("Skip channels", "0")
+        reader.presses("Draw")
+        reader.until(lambda: reader.finds(QAbstractButton, "Draw").isEnabled())
+    assert [layer.data.shape for layer in reader.viewer.layers] == [(8, 128, 128)] * 2
+    _grid(reader, 2)
+    reader.looks("samples")
 
 
 def _is_restored(reader: Reader, result: Any, name: str, source: str) -> None:
@@ -471,12 +537,20 @@ def _once(reader: Reader) -> dict[str, Any]:
     return {"themes": ("light",), "sizes": (SIZES[1],)} if reader.hurry else {}
 
 
-def _pictured(reader: Reader, name: str, grid: int) -> None:
-    _grid(reader, grid)
+def _pictured(reader: Reader, name: str, grid: int = 0, view: str = "") -> None:
+    """Take the picture of `grid` layers, or of source and result, beside each other, with `view` in sight."""
+    if grid:
+        _grid(reader, grid)
+    else:
+        _side_by_side(reader)
+    if view:
+        reader.finds(QWidget, view)
     reader.looks("" if reader.hurry else name, **_once(reader))
 
 
-TUTORIALS: dict[str, Callable[[Reader, Path], None]] = {each.__name__: each for each in (denoise, enhance)}
+TUTORIALS: dict[str, Callable[[Reader, Path], None]] = {
+    each.__name__: each for each in (denoise, inpaint, superresolve, deconvolve, deblock, enhance, samples)
+}
 
 
 def main() -> int:
