@@ -44,6 +44,8 @@ class Again:
     space : int
         Number of axes of space.
     voxel_size : tuple of float or None
+    place : dict
+        ``labels``, ``scale`` and ``units`` of the axes of the result, and ``rgb``, as `pictures.make` takes them.
     alpha : bool
         True if the image has transparency as its last channel, which is not restored.
     fingerprint : str
@@ -66,6 +68,7 @@ class Again:
     label: int | None = None
     axes: dict[str, Any] = field(default_factory=dict)
     voxel_size: tuple[float, ...] | None = None
+    place: dict[str, Any] = field(default_factory=dict)
     alpha: bool = False
 
     @property
@@ -106,9 +109,19 @@ class Again:
             *call,
             ")",
             "print(result)",
-            f"result.save({self.result!r})",
+            *self._saving(),
         ]
         return "\n".join(lines) + "\n"
+
+    def _saving(self) -> list[str]:
+        """Lines that save the result: with all that its file says, or, of a part, with what the layer says."""
+        if self.part is None and not self.by_napari:
+            return [f"result.save({self.result!r}, like={self.image!r})"]
+        place = "".join(f", {name}={value!r}" for name, value in self.place.items())
+        return [
+            f"picture = pictures.make(result.image{place}, record=result.record)",
+            f"pictures.save({self.result!r}, picture)",
+        ]
 
     def _reading(self) -> list[str]:
         """Lines that read the image and its mask, as far as they were restored."""

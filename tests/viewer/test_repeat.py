@@ -1,6 +1,7 @@
 """A run as a text: in a fresh process it gives the identical image."""
 
 import os
+import runpy
 import shlex
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from tests.viewer.docks import restored
 def stack(tmp_path):
     """A file with two slices, and a mask of it."""
     values = np.random.default_rng(0).normal(100, 10, (2, 20, 24)).astype(np.float32)
-    tifffile.imwrite(tmp_path / "cells.tif", values, imagej=True, metadata={"axes": "ZYX"})
+    tifffile.imwrite(
+        tmp_path / "cells.tif", values, imagej=True, resolution=(4, 4), metadata={"axes": "ZYX", "unit": "um"}
+    )
     marks = np.zeros((20, 24), np.uint8)
     marks[5:7, 8:11] = 2
     tifffile.imwrite(tmp_path / "holes.tif", marks)
@@ -44,11 +47,14 @@ def fresh(words, folder):
 def test_python_gives_the_identical_image(viewer, dock, wait, stack):
     (cells,) = viewer.open(stack / "cells.tif", plugin="napari")
     (holes,) = viewer.open(stack / "holes.tif", plugin="napari", layer_type="labels")
+    place = {"scale": (1, 0.25, 0.25), "units": ("um",) * 3}
+    cells.scale, cells.units = place.values()
+    holes.scale, holes.units = (0.25, 0.25), ("um",) * 2
     widget = dock("Inpaint", seed=3)
     widget.inputs.image.value = cells
     widget.inputs.where.value = "the slice in view"
     viewer.dims.set_point(0, 1)
-    corner = viewer.add_shapes([[1, 2, 3], [1, 2, 20], [1, 17, 20], [1, 17, 3]], name="corner")
+    corner = viewer.add_shapes([[1, 2, 3], [1, 2, 20], [1, 17, 20], [1, 17, 3]], name="corner", **place)
     widget.inputs.image.value, widget.inputs.part.value = cells, corner
     widget.inputs.mask.value, widget.inputs.label.value = holes, 2
     widget.run_button.click()
@@ -56,7 +62,26 @@ def test_python_gives_the_identical_image(viewer, dock, wait, stack):
     (first,) = restored(viewer)
     (stack / "again.py").write_text(copied(widget, "Python"))
     fresh([sys.executable, "again.py"], stack)
-    assert np.array_equal(pictures.read(stack / "cells again.ome.tif").values, first.data[0])
+    again = pictures.read(stack / "cells again.ome.tif")
+    assert np.array_equal(again.values, first.data[0])
+    assert (again.pixel_size["X"], again.unit, again.record["task"]) == (0.25, "µm", "inpaint")
+
+
+def test_python_keeps_all_that_a_whole_file_says(viewer, dock, wait, picture, stack):
+    """An array has no unit, and no name of a channel."""
+    made = pictures.make(
+        picture, scale=(0.25, 0.25), units=("um", "um"), shown=pictures.channel(np.eye(3, 256), "DAPI")
+    )
+    pictures.save(stack / "nuclei.ome.tif", made)
+    viewer.open(stack / "nuclei.ome.tif", plugin="napari-dip")
+    widget = dock(seed=3)
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    (stack / "again.py").write_text(copied(widget, "Python"))
+    runpy.run_path(str(stack / "again.py"))
+    again = pictures.read(stack / "nuclei again.ome.tif")
+    assert (again.pixel_size["X"], again.unit, again.channels[0].name) == (0.25, "µm", "DAPI")
+    assert np.array_equal(again.values, restored(viewer)[0].data)
 
 
 def test_a_command_gives_the_identical_image(viewer, dock, wait, stack):

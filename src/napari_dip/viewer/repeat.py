@@ -91,9 +91,21 @@ def again(viewer: Any, restoration: Restoration, result: Any, label: int | None 
         axes={"leading_axes": given["leading_axes"], "channel_axis": given["channel_axis"]},
         space=source.space,
         voxel_size=source.voxel_size,
+        place=_place(restoration),
         alpha=source.alpha is not None,
         fingerprint=fingerprint(source.image),
     )
+
+
+def _place(restoration: Restoration) -> dict[str, Any]:
+    """Names, distances and units of the axes of the result, in words of Python alone."""
+    geometry = restoration.place(restoration.source.geometry)
+    return {
+        "labels": tuple(map(str, geometry.place["axis_labels"])),
+        "scale": tuple(map(float, geometry.scale)),
+        "units": tuple(map(str, geometry.place["units"])),
+        "rgb": restoration.source.rgb,
+    }
 
 
 def _part(restoration: Restoration) -> tuple[slice, ...] | None:
