@@ -133,6 +133,10 @@ def test_a_folder_of_images_becomes_files_through_the_queue(viewer, dock, wait, 
     widget.apply_to_folder(source, target)
     wait(lambda: not queue().of("running", "waiting"))
     assert list(viewer.layers) == before
+    reason = next(each.reason for each in queue().of("failed"))
+    assert "damaged.tif" in reason
+    assert widget.status == f"1 of 3 images failed: 'damaged.tif' ({reason})."
+    assert f"failed: damaged.tif ({reason})" in widget.queue.told
     assert {each.name: each.state for each in queue().entries} == {
         "a.ome.tif": "done", "b.ome.tif": "done", "damaged.tif": "failed"
     }  # fmt: skip
@@ -146,6 +150,9 @@ def test_a_folder_of_images_becomes_files_through_the_queue(viewer, dock, wait, 
     (source / "damaged.tif").unlink()
     widget.apply_to_folder(source, target)
     assert "All 2 images are in" in widget.status
+    widget.apply_to_folder(source, source)
+    assert "choose another one for the results" in widget.status
+    assert not queue().of("running", "waiting")
     queue().empty()
 
 

@@ -57,10 +57,15 @@ def jobs(source: Path, target: Path) -> list[tuple[Path, Path]]:
     Raises
     ------
     ValueError
-        If there is no image, all are there already, or two would become one file.
+        If there is no image, all are there already, two would become one file, or the folders are the same.
     """
     from napari_dip import pictures  # imports readers and writers of files
 
+    if target.exists() and target.samefile(source):
+        raise ValueError(
+            f"'{target}' is the folder of the images, where the next run would restore the results too: choose another "
+            "one for the results."
+        )
     found: dict[Path, Path] = {}
     images = pictures.in_folder(source)
     for each in images:

@@ -32,12 +32,15 @@ class Entry:
     begin : callable
         Begins it, and returns whether it could.
     state : str
+    reason : str
+        Why it failed.
     """
 
     owner: QWidget | None
     name: str
     begin: Callable[[], bool]
     state: str = WAITING
+    reason: str = ""
 
 
 class Queue(QObject):
@@ -65,11 +68,11 @@ class Queue(QObject):
         self.entries.append(entry)
         self._next()
 
-    def ended(self, owner: QWidget, failed: bool) -> None:
+    def ended(self, owner: QWidget, failed: bool, reason: str = "") -> None:
         """Take note of the end of the run of a dock, and begin the next one."""
         for each in self.of(RUNNING):
             if each.owner is owner:
-                each.state = FAILED if failed else DONE
+                each.state, each.reason = FAILED if failed else DONE, reason
         self.changed.emit()
         QTimer.singleShot(0, self._next)
 
@@ -133,7 +136,8 @@ class QueuePanel(Section):
     def _show(self) -> None:
         entries, waiting = queue().entries, len(queue().of(WAITING))
         self.setText(f"Queue ({waiting} waiting)" if waiting else "Queue")
-        self._text.setText("\n".join(f"{each.state}: {each.name}" for each in entries))
+        told = [f"{each.state}: {each.name}" + f" ({each.reason})" * bool(each.reason) for each in entries]
+        self._text.setText("\n".join(told))
         self.setVisible(len(entries) > 1)
 
 

@@ -35,7 +35,7 @@ from napari_dip.viewer.maps import Findings, Finished, show_maps
 from napari_dip.viewer.noise import NoiseSentence
 from napari_dip.viewer.outlook import Outlook
 from napari_dip.viewer.preferences import preference
-from napari_dip.viewer.queue import RUNNING, WAITING, Entry, QueuePanel, queue, waiting_for
+from napari_dip.viewer.queue import FAILED, RUNNING, WAITING, Entry, QueuePanel, queue, waiting_for
 from napari_dip.viewer.record_panel import RecordPanel
 from napari_dip.viewer.repeat import CopyButton
 from napari_dip.viewer.restoration import METADATA, Asked, Restoration
@@ -71,6 +71,7 @@ class RestoreWidget(Tabbed):
         self._viewer = viewer
         self._restoration: Restoration | Stream | None = None  # under way
         self._last: tuple[Any, Any, Any] | None = None  # what was restored, and its layer
+        self._of_folder: list[Entry] = []  # images that were asked for, until the last of them is over
         self._found = Findings()  # about the last result
         self._said_before = ""  # of the last result
         self._failed_with: Any = None  # the image that the failure under the progress bar is about
@@ -172,6 +173,7 @@ class RestoreWidget(Tabbed):
         self.form.changed.connect(self._describe)
         self.record.again.connect(self.run_again)
         self.folder.asked.connect(self.apply_to_folder)
+        queue().changed.connect(self._tell_failed_files)
         self.kinds.said.connect(self._say)
         self.kinds.taken.connect(self.inputs.take)
         self.files.said.connect(self._say)
@@ -359,9 +361,20 @@ class RestoreWidget(Tabbed):
             todo = jobs(source, target)
         except (ValueError, OSError) as error:
             return self._say(str(error), failed=True)
-        for path, name in todo:
-            self._enqueue(path.name, partial(self._file, path, name))
-        return None
+        entries = [self._enqueue(path.name, partial(self._file, path, name)) for path, name in todo]
+        self._of_folder += [each for each in entries if each is not None]
+        return self._tell_failed_files()
+
+    def _tell_failed_files(self) -> None:
+        """Name the images of a folder that failed, once none of them waits or runs."""
+        entries, left = self._of_folder, queue().of(WAITING, RUNNING)
+        if any(each in left for each in entries):
+            return
+        self._of_folder = []
+        failed = [each for each in entries if each.state == FAILED and each.owner is self]
+        if failed:
+            told = ", ".join(f"'{each.name}'" + f" ({each.reason})" * bool(each.reason) for each in failed)
+            self._say(f"{len(failed)} of {len(entries)} images failed: {told}.", failed=True)
 
     def _file(self, path: Path, target: Path) -> FileRestoration:
         """The run of the form on an image file."""
@@ -384,14 +397,15 @@ class RestoreWidget(Tabbed):
         self.inputs.choose_all()
         return self._asked(read=True)
 
-    def _enqueue(self, name: str, make: Any) -> None:
+    def _enqueue(self, name: str, make: Any) -> Entry | None:
         """Begin a run, or have it wait for those before it."""
         if self.running and not queue().of(RUNNING):
-            return  # with a noise-only control
+            return None  # with a noise-only control
         entry = Entry(self, name, partial(self._start, make))
         queue().add(entry)
         if waiting := waiting_for(entry):
             self.controls.say(waiting)
+        return entry
 
     def stop(self) -> None:
         """End the run within an iteration and keep what there is."""
@@ -418,6 +432,7 @@ class RestoreWidget(Tabbed):
             self.controls.start(f"{TASKS[self.task].title} '{restoration.source.name}'", steps)
         except (ValueError, TypeError, RuntimeError, OSError) as error:
             self._say(str(error), failed=True)
+            queue().ended(self, failed=True, reason=str(error))
             return False
         self.curve.begin(restoration, moments)
         self._failed_with = None
@@ -475,7 +490,7 @@ class RestoreWidget(Tabbed):
             self._describe()
             if restoration is not None:
                 self.curve.end()
-                queue().ended(self, failed=outcome.value is None)
+                queue().ended(self, failed=outcome.value is None, reason=outcome.error)
 
     def _show(self, restoration: Restoration | Stream, finished: Finished, look: dict[str, Any]) -> None:
         result: Any = finished.result
