@@ -97,5 +97,10 @@ def test_a_task_without_kinds_has_a_row_for_settings_of_ones_own(viewer, dock):
     widget = dock("Enhance")
     assert not widget.kinds.isVisibleTo(widget)
     widget.kinds.keep("mine")
+    assert "'mine'" in widget.status
+    assert "signs" not in widget.status
     assert widget.kinds.row.value == "mine"
+    widget.kinds.keep("ä/ö:*?")
+    assert "Kept as 'ä_ö___'" in widget.status
+    assert "not as 'ä/ö:*?'" in widget.status
     assert widget.kinds.isVisibleTo(widget)

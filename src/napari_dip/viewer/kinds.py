@@ -79,6 +79,7 @@ class Kinds(Rows):
 
     def keep(self, name: str) -> None:
         """Keep what is chosen now under a name, in place of what was kept under it."""
+        asked = name.strip(" .")
         name = "".join(c if c.isalnum() or c in " -_." else "_" for c in name).strip(" .")
         if not name or name in (ANY, *KINDS):
             return self.said.emit(f"Nothing is kept: '{name}' cannot be the name of settings of yours.", True)
@@ -90,7 +91,8 @@ class Kinds(Rows):
         except (OSError, ValueError, TypeError) as error:
             return self.said.emit(f"Nothing is kept: {error}", True)
         self._offer(name)
-        return self.said.emit(f"Kept as '{name}', in '{path}'.", False)
+        other = "" if name == asked else f" (not as '{asked}': it is the name of a file, which lacks such signs)"
+        return self.said.emit(f"Kept as '{name}'{other}, in '{path}'.", False)
 
     def delete(self) -> None:
         """Delete what is kept under the name that is chosen; the form stays as it is."""
