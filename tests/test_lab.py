@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_dip import lab
+from napari_dip import lab, pictures
 from napari_dip.command import cli
 from napari_dip.io import files
 from napari_dip.tables.method import settings_for
@@ -200,14 +200,16 @@ def test_an_experiment_that_is_stopped_at_once_says_so() -> None:
 
 
 def test_the_command_prints_a_table_and_writes_the_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source, out = str(tmp_path / "in.npy"), str(tmp_path / "out.tif")
-    np.save(source, picture(30, 40))
+    source, out = str(tmp_path / "in.ome.tif"), str(tmp_path / "out.tif")
+    pictures.save(source, pictures.make(picture(30, 40), scale=(0.25, 0.5), units=("um", "um")))
     words = ["--question", "code noise", "--crop", "16", "--iterations", "2", "--images", out]
     assert cli.main(["lab", "ablation", source, *words]) == 0
     told = capsys.readouterr()
     assert "3 fits of 2 iterations, about" in told.err
     assert "| code noise | best | worst seed |" in told.out
-    assert files.read(out).values.shape == (3, 16, 16)
+    written = files.read(out)
+    assert written.values.shape == (3, 16, 16)
+    assert (written.pixel_size, written.unit) == ({"Y": 0.25, "X": 0.5}, "µm")
     assert cli.main(["lab", "alchemy", source]) == 1
     assert "experiment 'alchemy' must be one of impedance, ablation" in capsys.readouterr().err
 

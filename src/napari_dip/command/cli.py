@@ -138,7 +138,8 @@ def _lab(args: Namespace, stop: Stop) -> int:
     if args.images is not None:
         files.check(args.images, overwrite=args.overwrite)
         files.refuse_inputs([args.images], {"IN": args.source, "--truth": args.truth})
-    image = _middle(files.read(args.source).values, args.crop)
+    source = files.read(args.source)
+    image = _middle(source.values, args.crop)
     truth = None if args.truth is None else _middle(files.read(args.truth).values, args.crop)
     from napari_dip import lab  # imports torch: seconds
     from napari_dip.core.pauses import without_pauses
@@ -155,7 +156,11 @@ def _lab(args: Namespace, stop: Stop) -> int:
     print(made.table())
     if args.images is not None and made.stack is not None:
         axes = "QZYX" if made.stack.ndim == 4 else "QYX"
-        files.write(args.images, made.stack, Picture(values=made.stack, axes=axes), overwrite=args.overwrite)
+        same = made.stack.shape[-2:] == image.shape[-2:]  # pixels; a network may take images of its own size
+        sizes = {axis: size for axis, size in source.pixel_size.items() if same and axis in axes}
+        units = {axis: unit for axis, unit in source.units.items() if axis in sizes}
+        images = Picture(values=made.stack, axes=axes, pixel_size=sizes, unit=source.unit if sizes else "", units=units)
+        files.write(args.images, made.stack, images, overwrite=args.overwrite)
         print(f"{args.images} is written.")
     return DONE
 
