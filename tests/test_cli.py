@@ -151,6 +151,8 @@ def test_the_kernels_are_those_of_the_operator() -> None:
         (["denoise", "in.tif", "out.tif", "--channels", "4,8"], "scales=5"),
         (["denoise", "in.tif", "out.tif", "--preset", "original-denoice"], "did you mean 'original-denoise'?"),
         (["denoise", "in.tif", "out.tif", "--code", "guide"], "--guide FILE"),
+        (["denoise", "", "out.tif"], "IN is empty"),
+        (["noise", ""], "IN is empty"),
         (["denoise", "in.tif", "out.tif", "--mask-label", "1"], "--mask"),
         (["denoise", "in.tif", "out.tif", "--factor", "2"], "--factor"),
         (["denoise", "in.tif", "out.tif", "--affine"], "--truth"),
@@ -183,10 +185,10 @@ def test_a_command_that_makes_no_sense_is_status_2(
     [
         (["denoise", "missing.tif", "out.tif"], "missing.tif is not there"),
         (["denoise", "text.tif", "out.tif"], "text.tif cannot be read"),
-        (["denoise", "in.tif", "out.gif"], "out.gif ends in none of"),
+        (["denoise", "in.tif", "out.gif"], "out.gif ends in none of .tif, .tiff, .png, .jpg, .jpeg, .npy, .zarr"),
         (["denoise", "in.tif", "nowhere/out.tif"], "nowhere is not a folder"),
         (["denoise", "in.tif", "text.tif/out.tif"], "text.tif is not a folder"),
-        (["denoise", "in.tif", "in.tif"], "in.tif exists"),
+        (["denoise", "in.tif", "in.tif"], "in.tif is the same file as IN (in.tif)"),
         (["denoise", "in.tif", "in.tif", "--overwrite"], "in.tif is the same file as IN (in.tif)"),
         (["denoise", "in.tif", "link.tif", "--overwrite"], "link.tif is the same file as IN (in.tif)"),
         (["inpaint", "in.tif", "m.png", "--mask", "m.png", "--overwrite"], "m.png is the same file as --mask (m.png)"),
@@ -400,7 +402,7 @@ def test_a_float_image_becomes_a_png_with_a_warning(capsys: pytest.CaptureFixtur
     assert said.count("\n") == 1
 
 
-def test_a_guide_guides() -> None:
+def test_a_guide_guides(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["denoise", "in.tif", "out.tif", "--guide", "m.png", *QUICK]) == 0
     after = files.read("out.tif")
     assert after.record["settings"]["code"] == "guide"
@@ -409,6 +411,12 @@ def test_a_guide_guides() -> None:
     assert main(["denoise", "in.tif", "out.tif", "--overwrite", "--guide", "coarse.tif", *QUICK]) == 0
     save("unknown.tif", noise(8, 8), "YX")
     assert main(["denoise", "in.tif", "out.tif", "--overwrite", "--guide", "unknown.tif", *QUICK]) == 1
+    capsys.readouterr()
+    dark = np.zeros((9, 9), np.uint8)
+    dark[6:] = 1
+    save("far.tif", dark, "YX", pixel_size={"Y": 900, "X": 900}, unit=files.read("in.tif").unit_of("X"))
+    assert main(["denoise", "in.tif", "out.tif", "--overwrite", "--guide", "far.tif", *QUICK]) == 1
+    assert re.search(r"far.tif shows nothing where in.tif is: .* 900 x 900 .*mend those", capsys.readouterr().err)
 
 
 def test_an_image_of_one_value_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:

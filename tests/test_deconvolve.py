@@ -21,6 +21,12 @@ def test_light_that_spreads_far_beyond_the_image_is_refused() -> None:
         deconvolve(np.random.default_rng(0).random((16, 16)), 40.0, **FAST)
 
 
+@pytest.mark.parametrize(("psf", "words"), [(6.0, "pixels, and the image has 16 x 16"), (np.ones((1, 1)), "nothing")])
+def test_light_that_spreads_over_more_than_the_image_or_not_at_all_is_told(psf: Any, words: str) -> None:
+    result = deconvolve(np.random.default_rng(0).random((16, 16)), psf, **FAST)
+    assert any(sentence.startswith("psf ") and words in sentence for sentence in result.warnings)
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 def test_a_line_takes_what_the_refusal_of_a_spread_across_it_advises(axis: int) -> None:
     line = np.expand_dims(np.random.default_rng(0).random(30), axis)

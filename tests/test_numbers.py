@@ -76,6 +76,9 @@ def test_a_range_that_nothing_holds_is_refused(restore: Callable[..., Any], size
 def test_integers_that_float64_does_not_hold_are_told() -> None:
     image = (2**63 + 4096 * counts()[:16, :16].astype(np.uint64) // 64).astype(np.uint64)
     assert f"subtract {image.min()} from the image" in " ".join(denoise(image, **QUICK).warnings)
+    said = " ".join(denoise((image - 2**63).astype(np.int64) * 10**15, **QUICK).warnings)
+    assert "float64, which does not hold all from" in said  # also after subtracting
+    assert "from the image, and add it" not in said
 
 
 def odd() -> dict[str, Image]:

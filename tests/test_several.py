@@ -70,9 +70,10 @@ def test_folders_in_a_folder_are_left_out_and_that_is_said() -> None:
         assert [source for source, _ in several.jobs(["in"], "out")] == ["in/a.tif", "in/c.zarr"]
 
 
-def test_what_is_there_already_stays() -> None:
+def test_what_is_there_already_stays(capsys: pytest.CaptureFixture[str]) -> None:
     save("a.tif")
     assert main(["denoise", "a.tif", "--output-folder", ".", *QUICK]) == 1
+    assert "a.tif is the same file as IN (a.tif)" in capsys.readouterr().err  # no --overwrite would mend it
     assert np.array_equal(files.read("a.tif").values, save("again.tif"))
 
 

@@ -45,6 +45,8 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
     parser, commands = _parsers()
     args, unknown = parser.parse_known_args(argv)
     command = commands[args.task]
+    if getattr(args, "source", None) == "":
+        command.error("IN is empty; name the image")
     if args.task in ("info", "samples", "lab"):
         if unknown:
             command.error(f"{unknown[0]!r} is one word too many: see napari-dip {args.task} --help")

@@ -34,8 +34,8 @@ Factors = dict[str, int] | None  # axis -> factor of a super-resolution
 def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     """Read, restore, write; all that can fail without computing comes first. Returns whether the image is all there."""
     if args.target is not None:
+        files.refuse_inputs([args.target], inputs(args))  # first: no --overwrite is a remedy for that
         files.check(args.target, overwrite=args.overwrite)
-        files.refuse_inputs([args.target], inputs(args))
     picture = files.read(args.source, args.series, partly=not args.volume)
     mask = missing(args, picture)
     spatial = spatial_axes(picture, args)
@@ -199,7 +199,15 @@ def _aligned(args: Namespace, picture: Picture, spatial: str, factor: Any) -> Ar
     if guide.axes != spatial or guide.values.shape == shape or not known:
         return guide.values
     size = [sizes[axis] / n for axis, n in zip(spatial, fine, strict=True)]
-    return on_grid(guide.values, shape, size=size, guide_size=[own[axis] for axis in spatial])
+    guide_size = [own[axis] for axis in spatial]
+    made = on_grid(guide.values, shape, size=size, guide_size=guide_size)
+    if np.nanmin(made) == np.nanmax(made):
+        said = " and ".join(" x ".join(f"{each:g}" for each in sizes) for sizes in (guide_size, size))
+        raise ValueError(
+            f"{args.guide} shows nothing where {args.source} is: by their pixel sizes, {said} {unit}, that part of it "
+            "has one value; mend those, or take another guide"
+        )
+    return made
 
 
 def spatial_axes(picture: Picture, args: Namespace) -> str:

@@ -73,7 +73,8 @@ def ending_of(path: Path, endings: tuple[str, ...] = ENDINGS) -> str:
     if ending in _ZIPPED and endings == READABLE:
         raise ValueError(f"{path}: a zipped zarr is not read by napari-dip; unpack it, and name the folder")
     if ending not in endings:
-        raise ValueError(f"{path} ends in none of {', '.join(endings)}, which say what format it has; rename it")
+        known = ", ".join(dict.fromkeys((*endings, ".zarr")))  # which is a folder, and read and written elsewhere
+        raise ValueError(f"{path} ends in none of {known}, which say what format it has; rename it")
     return ending
 
 

@@ -312,6 +312,20 @@ class Request:
         return (0,) * self.ndim if self.psf is None else reach_of(self.psf, BEYOND)
 
     @property
+    def spread(self) -> str:
+        """A sentence if the light spreads over more than the image, or not at all; else an empty one."""
+        if self.psf is None:
+            return ""
+        remedy = "give it as wide as the blur, in pixels of the restored image"
+        if self.psf.size == 1:
+            return f"psf has all light in one pixel and blurs nothing; {remedy}"
+        wide, sides = [2 * m + 1 for m in self.margin[-2:]], self.shape[-2:]  # a stack may well be thin
+        if all(w <= n for w, n in zip(wide, sides, strict=True)):
+            return ""
+        light, size = (" x ".join(map(str, each)) for each in (wide, sides))
+        return f"psf spreads light over {light} pixels, and the image has {size}; {remedy}"
+
+    @property
     def fine_voxel_size(self) -> tuple[float, ...] | None:
         """Voxel size of the restored image."""
         return finer(self.voxel_size, self.factor)

@@ -194,4 +194,6 @@ class Units:
         low, high = int(known.min()), int(known.max())
         if low == high or max(abs(low), abs(high)) <= 2**53:
             return ""
+        if high - low > 2**53:
+            return f"Integers beyond 2**53 are rounded to float64, which does not hold all from {low} to {high}"
         return f"Integers beyond 2**53 are rounded to float64: subtract {low} from the image, and add it to the result"

@@ -216,7 +216,7 @@ class ArrayTarget:
     def _warned(self, accounts: dict[int, Account], ratios: Array | None) -> Iterator[str]:
         plan = self.plan
         guided = doubts.guide_sentence(plan.slices, self.residual, plan.request.guide, plan.noises.of)
-        yield from filter(None, (self.units.rounding, self.units.contrast, guided))
+        yield from filter(None, (self.units.rounding, plan.request.spread, self.units.contrast, guided))
         judged = plan.request.task.removes_noise
         noise, apart = (plan.noise, plan.noises.apart(accounts)) if judged else (None, {})
         yield from doubts.warnings_of(plan.slices, noise, ratios, apart=apart, camera=bool(plan.request.camera))
