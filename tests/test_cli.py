@@ -24,7 +24,7 @@ from napari_dip.core.operators import KERNELS
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
 from napari_dip.plan import instrument
-from napari_dip.tables.settings import Settings, knobs, knobs_of, presets_for
+from napari_dip.tables.settings import Settings, kinds_for, knobs, knobs_of, presets_for
 from napari_dip.tables.tasks import TASKS
 from napari_dip.terminal import Stop
 from tests import bad_inputs
@@ -107,7 +107,7 @@ def test_every_knob_is_an_option_of_its_tasks(task: str, capsys: pytest.CaptureF
     with pytest.raises(SystemExit, match="0"):
         options.parse([task, "--help"])
     listed = "".join(capsys.readouterr().out.split()).partition("oneofauto,")[2].partition(";")[0]
-    assert listed.split(",") == presets_for(task)
+    assert listed.split(",") == [name.replace(" ", "") for name in (*kinds_for(task), *presets_for(task))]
 
 
 def test_the_series_that_a_warning_lists_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
