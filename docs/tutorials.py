@@ -27,10 +27,12 @@ from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
     QComboBox,
+    QDialog,
     QDialogButtonBox,
     QFileDialog,
     QLabel,
     QLineEdit,
+    QMessageBox,
     QScrollArea,
     QSlider,
     QWidget,
@@ -82,18 +84,27 @@ class Reader:
     def names_file(self, path: Path) -> None:
         """Type the name of a file into the dialog that the next click opens, and confirm it."""
 
-        def type_it() -> None:
+        def type_it(tries: int = 60) -> None:
             dialog = QApplication.activeModalWidget()
+            if tries:  # first, for a dialog that is not there or laid out yet sees nothing of what follows
+                QTimer.singleShot(500, lambda: again(dialog if isinstance(dialog, QFileDialog) else None, tries - 1))
+            elif isinstance(dialog, QDialog):
+                return dialog.reject()  # rather than wait for ever
+            if isinstance(dialog, QMessageBox):
+                return dialog.accept()
             field = dialog.findChild(QLineEdit, "fileNameEdit") if isinstance(dialog, QFileDialog) else None
             if field is None or not field.isVisible():
-                return QTimer.singleShot(50, type_it)
+                return None
             field.setCompleter(None)  # its list would lie over the button
             field.setText("")
             QTest.keyClicks(field, str(path))
             box = dialog.findChild(QDialogButtonBox)
             button = next(b for b in box.buttons() if box.buttonRole(b) == QDialogButtonBox.ButtonRole.AcceptRole)
-            QTimer.singleShot(500, lambda: type_it() if isalive(dialog) and dialog.isVisible() else None)
-            return QTest.mouseClick(button, LEFT)  # which a dialog that is not laid out yet does not see
+            return QTest.mouseClick(button, LEFT)
+
+        def again(dialog: QWidget | None, tries: int) -> None:
+            if dialog is None or (isalive(dialog) and dialog.isVisible()):
+                type_it(tries)
 
         QTimer.singleShot(400, type_it)
 
