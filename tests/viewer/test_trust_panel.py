@@ -130,7 +130,7 @@ def test_residual_and_uncertainty_lie_where_the_image_lies(viewer, dock, wait, n
     assert "at the median pixel" in widget.trust.told
     assert set(figures(viewer)) == {"residual_verdict", "uncertainty"}
     assert widget.inputs.image.value is source
-    assert residual not in [layer for _, layer in widget.inputs._images()]
+    assert residual not in [layer for _, layer in widget.inputs.images()]
 
 
 def test_a_slice_that_fails_costs_that_slice_and_is_told(viewer, dock, wait, noisy, monkeypatch):

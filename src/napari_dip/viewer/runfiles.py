@@ -74,8 +74,8 @@ def what_is_there(target: Path) -> str:
     return ""
 
 
-def ledger_of(path: Path, run: str = "") -> Ledger:
-    """The ledger of a run in an OME-Zarr."""
+def ledger_of(path: Path, run: str | None = None) -> Ledger:
+    """The ledger of a run in an OME-Zarr: of one by its name, else of the one that is there."""
     from napari_dip.run.blocks.ledger import Ledger  # imports zarr, which the first dock would wait for
 
     return Ledger(path, run)
