@@ -532,9 +532,9 @@ def test_a_name_that_is_proposed_is_not_taken_unless_by_a_run_that_can_go_on(
 def test_what_the_blocks_that_are_left_take_is_said_before_the_run_and_nothing_read_for_it(begun, viewer, wait, planes):
     widget, target = begun
     done = int(widget.status.partition(" of 6 blocks")[0].split()[-1])
+    wait(lambda: not widget.noise.waiting)  # which the cost waits for
     wait(lambda: not widget.cost.waiting)
     assert f"for the {PLANES - done} blocks that are left." in widget.cost.text()
-    wait(lambda: not widget.noise.waiting)
     planes.read.clear()
     widget.inputs.target.value = target.with_name("other.ome.zarr")
     assert widget.cost.text() == "Takes ..."
