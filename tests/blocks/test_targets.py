@@ -335,7 +335,7 @@ def test_a_finished_target_without_its_pixels_is_said(tmp_path: Path) -> None:
     [
         ("in.zarr", "in.zarr", "is the source"),
         ("in.zarr", "in.zarr/out.zarr", "lies in the source"),
-        ("in.zarr/0", "in.zarr/0", "is the source"),
+        ("in.zarr/0", "in.zarr/0", "is the same file as IN"),
         ("box/in.zarr", "box/../box/in.zarr", "is the source"),
         ("box.zarr/in.zarr", "box.zarr", "contains the source"),
         ("in.zarr", "link.zarr", "is the source"),
@@ -351,6 +351,5 @@ def test_in_and_out_are_two(
     command = ["denoise", f"{tmp_path}/{source}", f"{tmp_path}/{target}", "--overwrite", *TINY]
     command[2] += "" if command[2].endswith(".zarr") else ".zarr" if source != target else ""
     assert main(command) == FAILED
-    said = capsys.readouterr().err
-    assert words in said or "ends in none of" in said
+    assert words in capsys.readouterr().err
     assert files(tmp_path) == before
