@@ -55,11 +55,12 @@ def on_grid(
             raise ValueError(f"{name}={sizes.tolist()} must be above 0, the size of a pixel")
     ratio = fine / coarse
     matrix = np.column_stack([np.diag(ratio), (ratio - 1) / 2 - away / coarse])
-    return looked_up(values, matrix, tuple(shape), "guide")
+    made: Array = looked_up(values[None], matrix, tuple(shape), "guide")[0]
+    return made
 
 
 def looked_up(guide: Array, matrix: Array, shape: tuple[int, ...], name: str) -> Array:
-    """A guide (*S) at the places that a matrix gives, in its pixels, for each pixel of an image.
+    """A guide (channels, *S) at the places that a matrix gives, in its pixels, for each pixel of an image.
 
     Raises
     ------
@@ -67,14 +68,15 @@ def looked_up(guide: Array, matrix: Array, shape: tuple[int, ...], name: str) ->
         If it is at none of them.
     """
     finer = np.maximum(np.linalg.norm(matrix[:, :-1], axis=1), 1)  # pixels of the guide for one of the image
-    blurred = ndimage.gaussian_filter(guide.astype(np.float64), (finer - 1) / 2)
-    made: Array = ndimage.affine_transform(blurred, matrix[:, :-1], matrix[:, -1], shape, order=1, mode="nearest")
+    made = np.empty((len(guide), *shape))
+    for each, there in zip(guide.astype(np.float64), made, strict=True):
+        blurred = ndimage.gaussian_filter(each, (finer - 1) / 2)
+        ndimage.affine_transform(blurred, matrix[:, :-1], matrix[:, -1], shape, there, order=1, mode="nearest")
     where = np.tensordot(matrix[:, :-1], np.indices(shape), 1)
-    for place, start, n in zip(where, matrix[:, -1], guide.shape, strict=True):
-        made[np.abs(place + start - (n - 1) / 2) > n / 2 + _EDGE] = (
-            np.nan
-        )  # pixels reach half a pixel from their centres
-    covered = float(np.isfinite(made).mean())
+    for place, start, n in zip(where, matrix[:, -1], guide.shape[1:], strict=True):
+        beyond = np.abs(place + start - (n - 1) / 2) > n / 2 + _EDGE  # pixels reach half a pixel from their centres
+        made[:, beyond] = np.nan
+    covered = float(np.isfinite(made[0]).mean())
     if not covered:
         raise ValueError(f"{name} does not reach the image: move it there, or set its pixel size and offset")
     if covered < 1:

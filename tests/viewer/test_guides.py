@@ -36,3 +36,7 @@ def test_without_units_it_lies_pixel_on_pixel_and_colours_are_channels(viewer):
     assert np.array_equal(guides.aligned(colours, layers.select(image), None, viewer), colours.data)
     colours.units, colours.scale = ("um", "um"), (0.2, 0.2)
     assert guides.aligned(colours, layers.select(image), None, viewer).shape == (10, 12, 3)
+    image.translate = (0, 1.75)
+    with pytest.warns(UserWarning, match="covers 50% of the image") as told:
+        guides.aligned(colours, layers.select(image), None, viewer)
+    assert len(told) == 1  # not once for each colour

@@ -44,5 +44,5 @@ def aligned(guide: Any, source: Selection | Source, factor: tuple[int, ...] | No
     if values.shape[:space] == shape and (bare or here):
         return values
     channels = np.moveaxis(values, -1, 0) if guide.rgb else values[None]
-    found = np.stack([looked_up(each, matrix, shape, f"guide '{guide.name}'") for each in channels])
+    found = looked_up(channels, matrix, shape, f"guide '{guide.name}'")
     return np.moveaxis(found, 0, -1) if guide.rgb else found[0]
