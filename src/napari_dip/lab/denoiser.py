@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_dip.lab.weights import from_npz
+
 WEIGHTS = Path(__file__).with_name("denoiser.npz")
 _WIDE, _DEEP = 48, 6  # channels and convolutions
 
@@ -55,8 +57,7 @@ def denoising_network(weights: Path | None = WEIGHTS) -> DenoisingNetwork:
     """
     network = DenoisingNetwork()
     if weights is not None:
-        with np.load(weights, allow_pickle=False) as saved:
-            network.load_state_dict({name: torch.from_numpy(saved[name].astype(np.float32)) for name in saved})
+        network.load_state_dict(from_npz(weights))
     return network.eval()
 
 

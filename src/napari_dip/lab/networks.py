@@ -14,11 +14,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from napari_dip.lab.textures import texture_network
+from napari_dip.lab.weights import from_npz
 from napari_dip.tables.parts import from_file, said_of
 
 #: Mean and standard deviation of each colour, to which networks of photographs are used.
@@ -143,8 +143,7 @@ def _fill(network: nn.Module, file: Path) -> None:
 def _read(file: Path) -> Any:
     suffix = file.suffix.lower()
     if suffix == ".npz":
-        with np.load(file, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(np.asarray(arrays[name], np.float32)) for name in arrays}
+        return from_npz(file)
     if suffix == ".safetensors":
         return import_module("safetensors.torch").load_file(file)
     if suffix in (".pt", ".pth"):

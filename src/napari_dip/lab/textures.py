@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy import ndimage, spatial  # type: ignore[import-untyped]
 from torch import nn
+
+from napari_dip.lab.weights import from_npz
 
 #: What it tells apart, in the order of its outputs.
 TEXTURES = ("horizontal", "vertical", "diagonal", "checks", "dots", "rings", "blobs", "cells")
@@ -48,8 +49,7 @@ def texture_network(weights: Path | None = WEIGHTS) -> nn.Sequential:
         )
     )
     if weights is not None:
-        with np.load(weights, allow_pickle=False) as saved:
-            network.load_state_dict({name: torch.from_numpy(saved[name].astype(np.float32)) for name in saved})
+        network.load_state_dict(from_npz(weights))
     return network.eval()
 
 
