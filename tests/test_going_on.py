@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from napari_dip import Result, denoise, iterate
+from napari_dip.core import fit
 from napari_dip.core.methods import coverage, patches, selfguided
 from tests.bad_inputs import QUICK
 from tests.core.tiny import comparisons, picture
@@ -22,7 +23,8 @@ CAMERA = dict(read_noise=10.0, gain=0.0, offset=0.0)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole fits of 12 iterations, and of 3 from a neighbour, which always helps."""
+    """Whole fits of 12 iterations, and of 3 from a neighbour, which always helps; an image whenever it is due."""
+    monkeypatch.setattr(fit, "_RARELY", 0)  # however long the image before took to show
     monkeypatch.setattr(coverage, "EPOCHS", (10, 10, 10))
     monkeypatch.setattr(selfguided, "LEARNT", np.inf)
 
