@@ -28,8 +28,8 @@ test: lint
 	$(call PYTEST,$(VENV)) -n 2 --dist worksteal --ignore=tests/benchmarks
 
 # after each change: whole restorations of each kind, by the API, from the command line and in a window
-QUICK := tests/test_fixture.py tests/test_settings.py tests/core/test_operators.py \
-	tests/test_cli.py::test_denoise_keeps_calibration_and_tells_how_it_went \
+QUICK := tests/test_fixture.py tests/tables/test_settings.py tests/core/test_operators.py \
+	tests/command/test_cli.py::test_denoise_keeps_calibration_and_tells_how_it_went \
 	tests/viewer/test_widget.py::test_a_run_adds_one_layer_with_its_record
 quick: lint
 	$(call PYTEST,$(VENV)) -q -n 2 --dist worksteal $(QUICK)
@@ -65,7 +65,7 @@ tutorials: $(VENV)/installed
 
 # damaged metadata, thousands of times and other ones each time; `make test` has the same few of them
 fuzz: $(VENV)/installed-for-tests
-	FUZZ=5000 $(VENV)/bin/python -m pytest tests/test_fuzz.py --timeout=0
+	FUZZ=5000 $(VENV)/bin/python -m pytest tests/io/test_fuzz.py --timeout=0
 
 # ruff, mypy and whitespace: .pre-commit-config.yaml
 lint: $(VENV)/installed-for-tests

@@ -80,6 +80,13 @@ def test_each_kind_of_change_has_an_example() -> None:
     assert {example.title for example in examples(PAGE.read_text(encoding="utf-8"))} == kinds
 
 
+def test_tests_lie_in_the_rooms_of_the_code() -> None:
+    """A folder of tests is one of the package; those of the benchmarks stand beside it."""
+    folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    rooms = {path.parent.relative_to(ROOT / "src/napari_dip") for path in (ROOT / "src/napari_dip").rglob("*.py")}
+    assert folders - rooms == {Path("benchmarks")}
+
+
 def test_an_example_that_is_no_longer_true_fails(tmp_path: Path) -> None:
     page = """
 ## How to add

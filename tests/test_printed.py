@@ -58,11 +58,11 @@ ELSEWHERE = {
     "dask scheduler": "does not end",
     "-m pytest": "runs these tests",
     "restore_layer(viewer": "needs a window: tests/viewer",
-    "lab.preimage(": "fits four times: tests/test_preimage.py",
+    "lab.preimage(": "fits four times: tests/lab/test_preimage.py",
     "scripts/train_textures.py": "trains for a minute",
-    "lab.impedance(": "fits twenty times: tests/test_lab.py",
-    "lab.ablation(": "fits often: tests/test_lab.py",
-    "napari-dip lab ": "fits often: tests/test_lab.py",
+    "lab.impedance(": "fits twenty times: tests/lab/test_lab.py",
+    "lab.ablation(": "fits often: tests/lab/test_lab.py",
+    "napari-dip lab ": "fits often: tests/lab/test_lab.py",
 }
 
 pytestmark = pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="needs a checkout")

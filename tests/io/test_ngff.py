@@ -20,8 +20,8 @@ from napari_dip.command.cli import DONE, FAILED, main
 from napari_dip.io.arrays import open_source
 from napari_dip.io.ngff import Calibration
 from tests.bad_inputs import QUICK
-from tests.blocks.test_large import PRIOR, stack
-from tests.test_blockwise import TINY
+from tests.command.test_blockwise import TINY
+from tests.run.blocks.test_large import PRIOR, stack
 
 AXES = [{"name": "c", "type": "channel"}, *({"name": n, "type": "space", "unit": "micrometer"} for n in "yx")]
 IMAGE = {

@@ -19,8 +19,8 @@ from napari_dip.command.cli import DONE, FAILED, main
 from napari_dip.run.blocks import blocks
 from napari_dip.run.blocks.ledger import KEY, Ledger
 from napari_dip.run.blocks.restore import Restored
-from tests.blocks.test_large import PRIOR, finish, saved
-from tests.test_blockwise import TINY
+from tests.command.test_blockwise import TINY
+from tests.run.blocks.test_large import PRIOR, finish, saved
 
 
 def stack(count: int, *size: int) -> np.ndarray:

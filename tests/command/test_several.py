@@ -16,7 +16,7 @@ from napari_dip.command.cli import main
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
 from napari_dip.tables.settings import PRESETS
-from tests.test_cli import QUICK
+from tests.command.test_cli import QUICK
 
 Values = np.ndarray[Any, Any]
 

@@ -16,7 +16,7 @@ from napari_dip.io.arrays import open_source
 from napari_dip.io.ngff import Calibration
 from napari_dip.run.blocks.restore import BlockProgress
 from napari_dip.terminal import Bar, Stop
-from tests.blocks.test_large import PRIOR, ome_zarr, saved, stack
+from tests.run.blocks.test_large import PRIOR, ome_zarr, saved, stack
 
 TINY = ["--preset", "denoise-small", "--runs", "1", "--iterations", "3", "--device", "cpu"]
 TINY += ["--channels", "4", "--scales", "2", "--code-channels", "4"]

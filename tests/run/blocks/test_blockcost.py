@@ -14,8 +14,8 @@ from napari_dip.core.cost import code_to_load, memory_of_noise
 from napari_dip.core.intensity import Scaling
 from napari_dip.io.arrays import Part
 from napari_dip.run.blocks.record import noise_from
-from tests.blocks.test_large import PRIOR, saved, stack
-from tests.test_blockwise import TINY
+from tests.command.test_blockwise import TINY
+from tests.run.blocks.test_large import PRIOR, saved, stack
 
 
 def test_it_is_the_cost_of_the_blocks_that_a_run_makes(tmp_path: Path) -> None:

@@ -24,9 +24,9 @@ from napari_dip import restore_blocks
 from napari_dip.io.arrays import Unreadable, open_source
 from napari_dip.io.ngff import besides, merged
 from napari_dip.run.blocks.ledger import KEY
-from tests.blocks.test_large import PRIOR
-from tests.blocks.test_targets import files, stack, stopped
-from tests.test_ngff import IMAGE, written
+from tests.io.test_ngff import IMAGE, written
+from tests.run.blocks.test_large import PRIOR
+from tests.run.blocks.test_targets import files, stack, stopped
 
 COUNT = int(os.environ.get("FUZZ", "0"))
 

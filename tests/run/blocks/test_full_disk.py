@@ -18,10 +18,10 @@ from napari_dip.io import files
 from napari_dip.io.disk import DiskFull
 from napari_dip.io.picture import make_picture
 from napari_dip.run.blocks import blocks
-from tests.blocks.test_large import PRIOR, finish, stack
-from tests.blocks.test_targets import stack as flat
-from tests.blocks.test_targets import stopped
-from tests.test_blockwise import TINY
+from tests.command.test_blockwise import TINY
+from tests.run.blocks.test_large import PRIOR, finish, stack
+from tests.run.blocks.test_targets import stack as flat
+from tests.run.blocks.test_targets import stopped
 
 NUMPYS = OSError("690 requested and 12 written")  # without a number
 FULL = [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EDQUOT, "Disk quota exceeded"), NUMPYS]

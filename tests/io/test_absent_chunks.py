@@ -15,10 +15,10 @@ from napari_dip import restore_blocks
 from napari_dip.command.cli import DONE, main
 from napari_dip.io import files
 from napari_dip.io.absent import absent_chunks
-from tests.blocks.test_large import PRIOR, stack
-from tests.test_blockwise import TINY
-from tests.test_damaged_chunks import CHUNK
-from tests.test_ngff import written
+from tests.command.test_blockwise import TINY
+from tests.io.test_ngff import written
+from tests.run.blocks.test_damaged_chunks import CHUNK
+from tests.run.blocks.test_large import PRIOR, stack
 
 
 @pytest.mark.parametrize("form", [2, 3])

@@ -14,10 +14,10 @@ import zarr
 
 from napari_dip import estimate_blocks, iterate_blocks, restore_blocks
 from napari_dip.command.cli import FAILED, main
-from tests.blocks.test_large import PRIOR, finish
-from tests.blocks.test_targets import stack
-from tests.test_blockwise import TINY
-from tests.test_ngff import written
+from tests.command.test_blockwise import TINY
+from tests.io.test_ngff import written
+from tests.run.blocks.test_large import PRIOR, finish
+from tests.run.blocks.test_targets import stack
 
 CHUNK = {2: "0/1.0.0", 3: "0/c/1/0/0"}
 DAMAGE: dict[str, Callable[[Path], Any]] = {

@@ -22,8 +22,8 @@ from napari_dip.run.blocks import cluster as clusters
 from napari_dip.run.blocks.cluster import active_client
 from napari_dip.run.blocks.ledger import Ledger
 from tests.bad_inputs import QUICK
-from tests.blocks.test_large import finish, saved, stack
-from tests.test_blockwise import TINY
+from tests.command.test_blockwise import TINY
+from tests.run.blocks.test_large import finish, saved, stack
 
 distributed = pytest.importorskip("distributed")
 

@@ -15,10 +15,10 @@ from napari_dip import denoise
 from napari_dip.command.cli import DONE, FAILED, main
 from napari_dip.io import files
 from tests.bad_inputs import QUICK
-from tests.blocks.test_large import stack
-from tests.test_blockwise import TINY
-from tests.test_damaged_chunks import CHUNK, DAMAGE
-from tests.test_ngff import bioformats, plate, written
+from tests.command.test_blockwise import TINY
+from tests.io.test_ngff import bioformats, plate, written
+from tests.run.blocks.test_damaged_chunks import CHUNK, DAMAGE
+from tests.run.blocks.test_large import stack
 
 
 def test_what_a_tiff_says_comes_back_from_a_zarr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
