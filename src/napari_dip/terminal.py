@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
+import re
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from napari_dip.core.result import Progress
     from napari_dip.run.blocks.result import BlockProgress
 
+Made = TypeVar("Made")
 FORESEEN = OSError, ValueError, TypeError, MemoryError, ArithmeticError, ImportError
 _ALL_BUT = 0.99  # of the bar until all is done: patches are compared and results judged after the last iteration
 _OF_ITERATIONS = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
@@ -90,6 +94,35 @@ def script_bar(show: bool) -> Bar:
     """The bar of a function that a script or a notebook calls."""
     live = "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
     return Bar(quiet=not show, tty=live, tqdm=best_tqdm())
+
+
+def to_the_end(
+    steps: Callable[..., Generator[Any, None, Made]], show: Callable[[Bar, Any], object] = Bar.show
+) -> Callable[..., Made]:
+    """The function that does all steps of ``iterate_NAME`` under a bar: NAME, with its arguments and its words.
+
+    In place of `should_stop` it takes `progress`, whether to show the bar; `show` moves that by what a step yields.
+    """
+
+    @functools.wraps(steps)
+    def do(*given: Any, progress: bool = True, **options: Any) -> Made:
+        from napari_dip.core.pauses import without_pauses
+
+        with script_bar(progress) as bar:
+            made = without_pauses(steps(*given, **options), functools.partial(show, bar))
+            bar.fill()
+        return made
+
+    signature = inspect.signature(steps)
+    bar = inspect.Parameter("progress", inspect.Parameter.KEYWORD_ONLY, default=True, annotation="bool")
+    taken = [bar if each.name == "should_stop" else each for each in signature.parameters.values()]
+    made = str(signature.return_annotation).rpartition("[")[2].rpartition(" ")[2].strip("]")  # of a generator
+    words = re.sub(r"(?m)^ *Yields\n.*\n(?s:.*?)\n\n", "", steps.__doc__ or "")
+    told = r"\1progress : bool\n\1    Show a progress bar, as `napari_dip.denoise` does.\n"
+    do.__doc__ = re.sub(r"(?m)^( *)should_stop : callable\n(?:\1 +.*\n)+", told, words)
+    do.__name__ = do.__qualname__ = steps.__name__.removeprefix("iterate_")
+    vars(do)["__signature__"] = signature.replace(parameters=taken, return_annotation=made)
+    return do
 
 
 class Stop:

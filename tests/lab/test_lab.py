@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -220,3 +221,19 @@ def _end(work: Any, seen: list[Any]) -> Any:
             seen.append(next(work))
         except StopIteration as end:
             return end.value
+
+
+@pytest.mark.parametrize(
+    "name", ["ablation", "explicit", "held_out", "impedance", "maximise", "preimage", "trajectory"]
+)
+def test_a_function_says_what_its_steps_say_with_a_bar_in_place_of_a_stop(name: str) -> None:
+    whole, steps = getattr(lab, name), getattr(lab, f"iterate_{name}")
+    taken = dict(inspect.signature(steps).parameters)
+    del taken["should_stop"]
+    assert {**inspect.signature(whole).parameters}.keys() == {*taken, "progress"}
+    assert inspect.signature(whole).return_annotation in inspect.signature(steps).return_annotation
+    assert "progress : bool\n        Show a progress bar" in whole.__doc__
+    assert "should_stop : callable" in steps.__doc__
+    assert "should_stop" not in whole.__doc__
+    assert "Yields" not in whole.__doc__
+    assert whole.__name__ == name

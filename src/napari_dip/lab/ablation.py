@@ -70,7 +70,7 @@ class Ablation(Outcome):
         return draw(curves, f"PSNR against {self.measure} (dB)", {"image": self.image, **self.images})
 
 
-def ablation(
+def iterate_ablation(
     image: npt.ArrayLike,
     question: str,
     values: Sequence[Any] | Mapping[str, dict[str, Any]] | None = None,
@@ -80,9 +80,9 @@ def ablation(
     truth: npt.ArrayLike | None = None,
     seeds: Sequence[int] = (0,),
     iterations: int = 400,
-    progress: bool = True,
+    should_stop: Callable[[], bool] = lambda: False,
     **knobs: Any,
-) -> Ablation:
+) -> Steps[Ablation]:
     """Restore an image with each of several values of one knob, from the same seeds, and compare.
 
     Parameters
@@ -104,10 +104,14 @@ def ablation(
         Each value is run once from each.
     iterations : int
         Of each fit; none is stopped before.
-    progress : bool
-        Show a progress bar.
+    should_stop : callable
+        Asked before every iteration; true ends the run with the values of which all seeds are there.
     **knobs
         Knobs of all fits, as for `napari_dip.denoise`.
+
+    Yields
+    ------
+    Step
 
     Returns
     -------
@@ -117,40 +121,6 @@ def ablation(
     ------
     ValueError, TypeError
         If the question, the image or a knob is not fit; the message says what to do.
-    """
-    said: dict[str, Any] = {"task": task, "mask": mask, "truth": truth, "seeds": seeds, "iterations": iterations}
-    return to_the_end(iterate_ablation(image, question, values, **said, **knobs), progress)
-
-
-def iterate_ablation(
-    image: npt.ArrayLike,
-    question: str,
-    values: Sequence[Any] | Mapping[str, dict[str, Any]] | None = None,
-    *,
-    task: str = "denoise",
-    mask: npt.ArrayLike | None = None,
-    truth: npt.ArrayLike | None = None,
-    seeds: Sequence[int] = (0,),
-    iterations: int = 400,
-    should_stop: Callable[[], bool] = lambda: False,
-    **knobs: Any,
-) -> Steps[Ablation]:
-    """`ablation` step by step.
-
-    Parameters
-    ----------
-    image, question, values, task, mask, truth, seeds, iterations, **knobs
-        As for `ablation`.
-    should_stop : callable
-        Asked before every iteration; true ends the run with the values of which all seeds are there.
-
-    Yields
-    ------
-    Step
-
-    Returns
-    -------
-    Ablation
     """
     if task not in TASKS:
         raise ValueError(f"task={task!r} must be one of {', '.join(TASKS)}")
@@ -204,6 +174,9 @@ def iterate_ablation(
         image=unit.back(unit.values),
         knobs={label: {**knobs, **named[label]} for label in curves},
     )
+
+
+ablation = to_the_end(iterate_ablation)
 
 
 def _named(question: str, values: Any) -> Mapping[str, dict[str, Any]]:

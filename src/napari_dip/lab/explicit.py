@@ -126,7 +126,7 @@ class Explicit(Outcome):
         return draw(curves, "PSNR against the truth (dB)", self.images)
 
 
-def explicit(
+def iterate_explicit(
     image: npt.ArrayLike,
     truth: npt.ArrayLike | None = None,
     *,
@@ -135,9 +135,9 @@ def explicit(
     denoiser: Denoiser | None = trained_denoiser,
     iterations: int = 1500,
     seed: int = 0,
-    progress: bool = True,
+    should_stop: Callable[[], bool] = lambda: False,
     **knobs: Any,
-) -> Explicit:
+) -> Steps[Explicit]:
     """Remove noise by Tikhonov, total variation, wavelets, non-local means, a trained network, the prior, and by pairs.
 
     Each is at its best: of several strengths, or of all iterates, the one that is closest to the truth. So the table
@@ -158,10 +158,14 @@ def explicit(
         alone, and in steps behind the best iterate of the prior. By default `trained_denoiser`; None for neither.
     iterations, seed : int
         Of the fits.
-    progress : bool
-        Show a progress bar.
+    should_stop : callable
+        Asked before every iteration and every strength; true ends the run with the methods that are whole.
     **knobs
         Knobs of the fits, as for `napari_dip.denoise`.
+
+    Yields
+    ------
+    Step
 
     Returns
     -------
@@ -171,40 +175,6 @@ def explicit(
     ------
     ValueError, TypeError
         If the image or a knob is not fit; the message says what to do.
-    """
-    said: dict[str, Any] = {"sigma": sigma, "weights": weights, "denoiser": denoiser}
-    said |= {"iterations": iterations, "seed": seed}
-    return to_the_end(iterate_explicit(image, truth, **said, **knobs), progress)
-
-
-def iterate_explicit(
-    image: npt.ArrayLike,
-    truth: npt.ArrayLike | None = None,
-    *,
-    sigma: float = 0.1,
-    weights: Sequence[float] = WEIGHTS,
-    denoiser: Denoiser | None = trained_denoiser,
-    iterations: int = 1500,
-    seed: int = 0,
-    should_stop: Callable[[], bool] = lambda: False,
-    **knobs: Any,
-) -> Steps[Explicit]:
-    """`explicit` step by step.
-
-    Parameters
-    ----------
-    image, truth, sigma, weights, denoiser, iterations, seed, **knobs
-        As for `explicit`.
-    should_stop : callable
-        Asked before every iteration and every strength; true ends the run with the methods that are whole.
-
-    Yields
-    ------
-    Step
-
-    Returns
-    -------
-    Explicit
     """
     unit, step = scaled(image), every(iterations)
     aim, values = unit.values, unit.values
@@ -275,6 +245,9 @@ def iterate_explicit(
             images[name] = unit.back(made_of_both)
             done += 10
     return result()
+
+
+explicit = to_the_end(iterate_explicit)
 
 
 def _shown(

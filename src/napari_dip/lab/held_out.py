@@ -58,7 +58,7 @@ class HeldOut(Outcome):
         return draw(curves, "error (rms)", self.images)
 
 
-def held_out(
+def iterate_held_out(
     image: npt.ArrayLike,
     *,
     task: str = "denoise",
@@ -66,9 +66,9 @@ def held_out(
     truth: npt.ArrayLike | None = None,
     iterations: int = 1500,
     seed: int = 0,
-    progress: bool = True,
+    should_stop: Callable[[], bool] = lambda: False,
     **knobs: Any,
-) -> HeldOut:
+) -> Steps[HeldOut]:
     """Follow the error on fitted and on held-out pixels, over a run that goes to its end.
 
     Parameters
@@ -84,43 +84,11 @@ def held_out(
     seed : int
         Decides which pixels are held out (3 % of the known ones, in blocks where neighbours share noise, as by
         ``stop="held-out"``), and the fit.
-    progress : bool
-        Show a progress bar.
+    should_stop : callable
+        Asked before every iteration; true ends the run with the curves so far, or a `ValueError` before their first
+        point.
     **knobs
         As for `napari_dip.denoise`.
-
-    Returns
-    -------
-    HeldOut
-
-    Raises
-    ------
-    ValueError, TypeError
-        If the image or a knob is not fit; the message says what to do.
-    """
-    said: dict[str, Any] = {"task": task, "mask": mask, "truth": truth, "iterations": iterations, "seed": seed}
-    return to_the_end(iterate_held_out(image, **said, **knobs), progress)
-
-
-def iterate_held_out(
-    image: npt.ArrayLike,
-    *,
-    task: str = "denoise",
-    mask: npt.ArrayLike | None = None,
-    truth: npt.ArrayLike | None = None,
-    iterations: int = 1500,
-    seed: int = 0,
-    should_stop: Callable[[], bool] = lambda: False,
-    **knobs: Any,
-) -> Steps[HeldOut]:
-    """`held_out` step by step.
-
-    Parameters
-    ----------
-    image, task, mask, truth, iterations, seed, **knobs
-        As for `held_out`.
-    should_stop : callable
-        Asked before every iteration; true ends the run with the curves so far.
 
     Yields
     ------
@@ -132,8 +100,8 @@ def iterate_held_out(
 
     Raises
     ------
-    ValueError
-        If it was stopped before the first point.
+    ValueError, TypeError
+        If the image or a knob is not fit; the message says what to do.
     """
     unit, step = scaled(image), every(iterations, _POINTS)
     shape = unit.values.shape
@@ -168,3 +136,6 @@ def iterate_held_out(
         held=held,
         noise=unit.span * noise.sigma,
     )
+
+
+held_out = to_the_end(iterate_held_out)

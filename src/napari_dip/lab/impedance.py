@@ -107,16 +107,16 @@ class Impedance(Outcome):
         return draw(curves, "PSNR against what is fitted (dB)")
 
 
-def impedance(
+def iterate_impedance(
     image: npt.ArrayLike,
     generators: Sequence[str] | Mapping[str, dict[str, Any]] = GENERATORS,
     *,
     iterations: int = 400,
     sigma: float = 0.1,
     seed: int = 0,
-    progress: bool = True,
+    should_stop: Callable[[], bool] = lambda: False,
     **knobs: Any,
-) -> Impedance:
+) -> Generator[Point, None, Impedance]:
     """Fit an image, noise, image + noise and the image with its pixels shuffled by each generator, and follow the PSNR.
 
     Parameters
@@ -133,11 +133,15 @@ def impedance(
         alone has the mean and the standard deviation of the image.
     seed : int
         Decides noise, shuffle, codes and weights.
-    progress : bool
-        Show a progress bar.
+    should_stop : callable
+        Asked before every iteration; true ends the run with the generators of which all curves are there.
     **knobs
         Knobs of all generators, as for `napari_dip.denoise`; by default those of ``preset="denoise-small"``, with no
         running average.
+
+    Yields
+    ------
+    Point
 
     Returns
     -------
@@ -147,37 +151,6 @@ def impedance(
     ------
     ValueError, TypeError
         If the image is none, or a knob is not valid; the message says what to do.
-    """
-    work = iterate_impedance(image, generators, iterations=iterations, sigma=sigma, seed=seed, **knobs)
-    return to_the_end(work, progress)
-
-
-def iterate_impedance(
-    image: npt.ArrayLike,
-    generators: Sequence[str] | Mapping[str, dict[str, Any]] = GENERATORS,
-    *,
-    iterations: int = 400,
-    sigma: float = 0.1,
-    seed: int = 0,
-    should_stop: Callable[[], bool] = lambda: False,
-    **knobs: Any,
-) -> Generator[Point, None, Impedance]:
-    """`impedance` point by point.
-
-    Parameters
-    ----------
-    image, generators, iterations, sigma, seed, **knobs
-        As for `impedance`.
-    should_stop : callable
-        Asked before every iteration; true ends the run with the generators of which all curves are there.
-
-    Yields
-    ------
-    Point
-
-    Returns
-    -------
-    Impedance
     """
     unit, step = scaled(image).values, every(iterations)
     named = generators if isinstance(generators, Mapping) else {name: {"generator": name} for name in generators}
@@ -220,6 +193,9 @@ def iterate_impedance(
         noisy=psnr(targets["image + noise"], unit, data_range=1.0),
         knobs=used,
     )
+
+
+impedance = to_the_end(iterate_impedance)
 
 
 def targets_of(image: Array, sigma: float, seed: int) -> dict[str, Array]:

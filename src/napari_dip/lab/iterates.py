@@ -10,10 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.core.pauses import without_pauses
 from napari_dip.core.telling import quietly
 from napari_dip.run.restore import iterate
-from napari_dip.terminal import script_bar
+from napari_dip.terminal import to_the_end as _to_the_end
 
 Array = npt.NDArray[np.float64]
 Made = TypeVar("Made")
@@ -174,12 +173,9 @@ def iterates(
             yield shown.iteration, shown.image
 
 
-def to_the_end(work: Generator[Any, None, Made], progress: bool) -> Made:
-    """Do all steps of an experiment, each with its `part` and the share `done`, under a bar."""
-    with script_bar(progress) as bar:
-        made = without_pauses(work, lambda at: bar.show_share(at.done, at.part))
-        bar.fill()
-    return made
+def to_the_end(steps: Callable[..., Generator[Any, None, Made]]) -> Callable[..., Made]:
+    """The function that does all steps of an experiment, each with its `part` and the share `done`, under a bar."""
+    return _to_the_end(steps, lambda bar, at: bar.show_share(at.done, at.part))
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -19,36 +19,8 @@ from torch import Tensor
 
 from napari_dip.core.features import Activation, Excited, Features, Prepare, SameFeatures
 from napari_dip.lab.iterates import Array, Steps, checked, to_the_end
-from napari_dip.lab.sought import TV, Preimage, sought_by_both
+from napari_dip.lab.sought import Preimage, sought_by_both
 from napari_dip.trust import psnr
-
-
-def preimage(image: npt.ArrayLike, model: Any, layer: str, *, progress: bool = True, **options: Any) -> Preimage:
-    """Seek a natural image that a layer of a network takes for the same as this one.
-
-    Parameters
-    ----------
-    image : array-like, (y, x) or (C, y, x)
-        Real and finite, in the units that the model takes, or that `prepare` takes. About 64 pixels a side tell enough.
-    model : torch.nn.Module or torch.export.ExportedProgram
-        Takes a tensor (1, C, y, x). It is copied, and not trained.
-    layer : str
-        Name of a module of it, as in ``dict(model.named_modules())``; empty for its output.
-    progress : bool
-        Show a progress bar.
-    **options
-        As for `iterate_preimage`: prepare, limits, iterations, plain, tv, seed, and knobs.
-
-    Returns
-    -------
-    Preimage
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the image, the model, the layer or a knob is not fit; the message says what to do.
-    """
-    return to_the_end(iterate_preimage(image, model, layer, **options), progress)
 
 
 def iterate_preimage(
@@ -59,18 +31,20 @@ def iterate_preimage(
     prepare: Prepare | None = None,
     limits: tuple[float, float] | None = None,
     iterations: int = 400,
-    plain: bool = True,
-    tv: float = TV,
     seed: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
-    **knobs: Any,
+    **search: Any,
 ) -> Steps[Preimage]:
-    """`preimage` step by step.
+    """Seek a natural image that a layer of a network takes for the same as this one.
 
     Parameters
     ----------
-    image, model, layer
-        As for `preimage`.
+    image : array-like, (y, x) or (C, y, x)
+        Real and finite, in the units that the model takes, or that `prepare` takes. About 64 pixels a side tell enough.
+    model : torch.nn.Module or torch.export.ExportedProgram
+        Takes a tensor (1, C, y, x). It is copied, and not trained.
+    layer : str
+        Name of a module of it, as in ``dict(model.named_modules())``; empty for its output.
     prepare : callable, optional
         Applied to a tensor (1, C, y, x) before the model: to normalise it, or to make three channels of one,
         ``lambda image: image.expand(-1, 3, -1, -1)``.
@@ -79,16 +53,13 @@ def iterate_preimage(
         of it besides its features.
     iterations : int
         Of the prior, and as many of the plain pixels.
-    plain : bool
-        Seek it by plain pixels with total variation too.
-    tv : float
-        Weight of that total variation, beside the squared feature error.
     seed : int
         Decides code and weights, and the pixels to begin with.
     should_stop : callable
         Asked before every iteration; true ends the search with what there is.
-    **knobs
-        Of the prior, as for `napari_dip.denoise`.
+    **search
+        ``plain=False`` not to seek it by plain pixels with total variation too; ``tv=0.1``, the weight of that beside
+        the squared feature error; and knobs of the prior, as for `napari_dip.denoise`.
 
     Yields
     ------
@@ -97,6 +68,11 @@ def iterate_preimage(
     Returns
     -------
     Preimage
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the image, the model, the layer or a knob is not fit; the message says what to do.
     """
     values = _image(image)
     within = (float(values.min()), float(values.max())) if limits is None else limits
@@ -105,55 +81,15 @@ def iterate_preimage(
     observed = ((values - within[0]) / (within[1] - within[0])).astype(np.float32)
     _tried(fidelity.features, observed)
     given = torch.from_numpy(observed)[None]
-    found = yield from sought_by_both(
-        observed,
-        fidelity,
-        "feature error",
-        lambda made: float(fidelity(made, given)) ** 0.5,
-        within,
-        iterations=iterations,
-        plain=plain,
-        tv=tv,
-        seed=seed,
-        should_stop=should_stop,
-        knobs=knobs,
-    )
+    search |= {"iterations": iterations, "seed": seed, "should_stop": should_stop}
+    measure = "feature error", lambda made: float(fidelity(made, given)) ** 0.5
+    found = yield from sought_by_both(observed, fidelity, *measure, within, **search)
     span = float(np.ptp(values))
     judged = {
         way: replace(sought, psnr=psnr(sought.image.reshape(values.shape), values, data_range=span))
         for way, sought in found.items()
     }
     return Preimage(quantity="feature error", prior=judged["prior"], plain=judged.get("plain"))
-
-
-def maximise(
-    model: Any, layer: str, unit: int, shape: Sequence[int] = (64, 64), *, progress: bool = True, **options: Any
-) -> Preimage:
-    """Seek an image that excites one unit of a layer of a network, such as a class.
-
-    Parameters
-    ----------
-    model, layer
-        As for `preimage`.
-    unit : int
-        Channel of the layer: a filter, whose mean over the image is raised, or a class of the output.
-    shape : sequence of int
-        Of the image: (y, x), or (C, y, x).
-    progress : bool
-        Show a progress bar.
-    **options
-        As for `iterate_maximise`: prepare, limits, iterations, plain, tv, seed, and knobs.
-
-    Returns
-    -------
-    Preimage
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the model, the layer, the unit, the shape or a knob is not fit; the message says what to do.
-    """
-    return to_the_end(iterate_maximise(model, layer, unit, shape, **options), progress)
 
 
 def iterate_maximise(
@@ -165,22 +101,24 @@ def iterate_maximise(
     prepare: Prepare | None = None,
     limits: tuple[float, float] = (0.0, 1.0),
     iterations: int = 200,
-    plain: bool = True,
-    tv: float = TV,
     seed: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
-    **knobs: Any,
+    **search: Any,
 ) -> Steps[Preimage]:
-    """`maximise` step by step.
+    """Seek an image that excites one unit of a layer of a network, such as a class.
 
     Parameters
     ----------
-    model, layer, unit, shape
-        As for `maximise`.
-    prepare, iterations, plain, tv, seed, should_stop, **knobs
+    model, layer, prepare, iterations, seed, **search
         As for `iterate_preimage`.
+    unit : int
+        Channel of the layer: a filter, whose mean over the image is raised, or a class of the output.
+    shape : sequence of int
+        Of the image: (y, x), or (C, y, x).
     limits : (float, float)
         Values that the image may have, in the units of the model.
+    should_stop : callable
+        As for `iterate_preimage`.
 
     Yields
     ------
@@ -189,6 +127,11 @@ def iterate_maximise(
     Returns
     -------
     Preimage
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model, the layer, the unit, the shape or a knob is not fit; the message says what to do.
     """
     size = tuple(shape)
     if len(size) not in (2, 3) or not all(isinstance(n, (int, np.integer)) and n >= 1 for n in size):
@@ -201,20 +144,13 @@ def iterate_maximise(
     if not isinstance(unit, (int, np.integer)) or not 0 <= unit < count:
         raise ValueError(f"unit={unit!r} must be a whole number from 0 to {count - 1}, as layer={layer!r} has {count}")
     activation = Activation(features, int(unit))
-    found = yield from sought_by_both(
-        np.zeros_like(noise),
-        Excited(activation, float(made.std(correction=0)) or 1.0),
-        "activation",
-        lambda image: float(activation(image)),
-        limits,
-        iterations=iterations,
-        plain=plain,
-        tv=tv,
-        seed=seed,
-        should_stop=should_stop,
-        knobs=knobs,
-    )
+    search |= {"iterations": iterations, "seed": seed, "should_stop": should_stop}
+    excited, measure = Excited(activation, float(made.std(correction=0)) or 1.0), lambda image: float(activation(image))
+    found = yield from sought_by_both(np.zeros_like(noise), excited, "activation", measure, limits, **search)
     return Preimage(quantity="activation", prior=found["prior"], plain=found.get("plain"))
+
+
+preimage, maximise = to_the_end(iterate_preimage), to_the_end(iterate_maximise)
 
 
 def _image(image: npt.ArrayLike) -> Array:

@@ -126,11 +126,11 @@ def sought_by_both(
     limits: tuple[float, float],
     *,
     iterations: int,
-    plain: bool,
-    tv: float,
     seed: int,
     should_stop: Callable[[], bool],
-    knobs: dict[str, Any],
+    plain: bool = True,
+    tv: float = TV,
+    **knobs: Any,
 ) -> Steps[dict[str, Sought]]:
     """An image (C, y, x) by the prior, and one by plain pixels: one fit each, by the loop that all tasks have."""
     step, found = every(iterations), dict[str, Sought]()

@@ -75,7 +75,7 @@ class Trajectory(Outcome):
         return draw(curves, "share of the band that is fitted", dict(list(self.images.items())[::-1]))
 
 
-def trajectory(
+def iterate_trajectory(
     image: npt.ArrayLike,
     *,
     task: str = "denoise",
@@ -83,9 +83,9 @@ def trajectory(
     frames: int = 12,
     iterations: int = 1000,
     seed: int = 0,
-    progress: bool = True,
+    should_stop: Callable[[], bool] = lambda: False,
     **knobs: Any,
-) -> Trajectory:
+) -> Steps[Trajectory]:
     """Follow a fit through its iterates, and measure how fast each band of frequencies is fitted.
 
     Parameters
@@ -98,43 +98,10 @@ def trajectory(
     frames : int
         Iterates that are kept, evenly spaced in the logarithm of the iteration.
     iterations, seed : int
-    progress : bool
-        Show a progress bar.
+    should_stop : callable
+        Asked before every iteration; true ends the run with the iterates so far, or a `ValueError` before the first.
     **knobs
         As for `napari_dip.denoise`; by default there is no running average, which would lag behind.
-
-    Returns
-    -------
-    Trajectory
-
-    Raises
-    ------
-    ValueError, TypeError
-        If the image or a knob is not fit; the message says what to do.
-    """
-    said: dict[str, Any] = {"task": task, "bands": bands, "frames": frames, "iterations": iterations, "seed": seed}
-    return to_the_end(iterate_trajectory(image, **said, **knobs), progress)
-
-
-def iterate_trajectory(
-    image: npt.ArrayLike,
-    *,
-    task: str = "denoise",
-    bands: int = 5,
-    frames: int = 12,
-    iterations: int = 1000,
-    seed: int = 0,
-    should_stop: Callable[[], bool] = lambda: False,
-    **knobs: Any,
-) -> Steps[Trajectory]:
-    """`trajectory` step by step.
-
-    Parameters
-    ----------
-    image, task, bands, frames, iterations, seed, **knobs
-        As for `trajectory`.
-    should_stop : callable
-        Asked before every iteration; true ends the run with the iterates so far.
 
     Yields
     ------
@@ -146,8 +113,8 @@ def iterate_trajectory(
 
     Raises
     ------
-    ValueError
-        If it was stopped before the first iterate.
+    ValueError, TypeError
+        If the image or a knob is not fit; the message says what to do.
     """
     unit, step = scaled(image), every(iterations, _POINTS)
     for name, count, most in (("bands", bands, min(unit.values.shape) // 2), ("frames", frames, 1000)):
@@ -179,6 +146,9 @@ def iterate_trajectory(
         shown=np.array(shown),
         images=images,
     )
+
+
+trajectory = to_the_end(iterate_trajectory)
 
 
 def _rings(shape: tuple[int, ...], bands: int) -> tuple[npt.NDArray[np.int64], Array]:

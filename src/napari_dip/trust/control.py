@@ -12,7 +12,6 @@ import numpy.typing as npt
 from napari_dip.core.intensity import mean_of
 from napari_dip.core.judge.control import Invention, invented, noise_only_observation
 from napari_dip.core.noise.model import Noise
-from napari_dip.core.pauses import without_pauses
 from napari_dip.core.result import Progress, Result
 from napari_dip.io.arrays import read_known
 from napari_dip.plan.cost import fitted
@@ -24,7 +23,7 @@ from napari_dip.run.run import Run
 from napari_dip.tables.parts import OwnPart
 from napari_dip.tables.record import fingerprint
 from napari_dip.tables.tasks import TASKS
-from napari_dip.terminal import script_bar
+from napari_dip.terminal import to_the_end
 from napari_dip.trust.results import NO_RESULT
 
 if TYPE_CHECKING:
@@ -55,9 +54,14 @@ class Control:
     result: Result
 
 
-def noise_control(
-    result: Result | Restored, image: npt.ArrayLike | None = None, *, progress: bool = True, **options: Any
-) -> Control:
+def iterate_noise_control(
+    result: Result | Restored,
+    image: npt.ArrayLike | None = None,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    interval: float = 0.25,
+    **same: Any,
+) -> Generator[Progress, None, Control]:
     """Restore pure noise with the settings of a restoration: all structure in the outcome is made up.
 
     Parameters
@@ -68,10 +72,18 @@ def noise_control(
     image : array-like, optional
         Image that was restored: its mean is the level of the noise, its axes are those of `result`. Not for blocks,
         whose record says the mean.
-    progress : bool
-        Show a progress bar, as `napari_dip.denoise` does.
-    **options
-        Options of `iterate_noise_control`.
+    should_stop : callable
+        As for `napari_dip.iterate`.
+    interval : float
+        Seconds between two steps at the least.
+    **same
+        ``guide``, ``psf`` and ``psf_centre`` of the restoration, and its ``operator``, ``fidelity`` and ``denoiser``,
+        if it had any: what its record has no values of. Not for blocks.
+
+    Yields
+    ------
+    Progress
+        Progress of the restoration of the noise.
 
     Returns
     -------
@@ -88,41 +100,6 @@ def noise_control(
     Notes
     -----
     It shows what the settings make of noise alone. Beside real structure more may be made up.
-    """
-    with script_bar(progress) as bar:
-        control = without_pauses(iterate_noise_control(result, image, **options), bar.show)
-        bar.fill()
-    return control
-
-
-def iterate_noise_control(
-    result: Result | Restored,
-    image: npt.ArrayLike | None = None,
-    *,
-    should_stop: Callable[[], bool] = lambda: False,
-    interval: float = 0.25,
-    **same: Any,
-) -> Generator[Progress, None, Control]:
-    """`noise_control` step by step.
-
-    Parameters
-    ----------
-    result, image
-        As for `noise_control`.
-    should_stop, interval
-        As for `napari_dip.iterate`.
-    **same
-        ``guide``, ``psf`` and ``psf_centre`` of the restoration, and its ``operator``, ``fidelity`` and ``denoiser``,
-        if it had any: what its record has no values of. Not for blocks.
-
-    Yields
-    ------
-    Progress
-        Progress of the restoration of the noise.
-
-    Returns
-    -------
-    Control
     """
     pace = {"should_stop": should_stop, "interval": interval}
     if (task := getattr(result, "record", {}).get("task")) in TASKS and TASKS[task].adds_detail:
@@ -144,6 +121,9 @@ def iterate_noise_control(
         invention = replace(invention, sentence=words)
     observation = plan.slices.layout_one(plan.slices.values[0])
     return Control(image=control.image, observation=observation, invention=invention, result=control)
+
+
+noise_control = to_the_end(iterate_noise_control)
 
 
 def _run_like(result: Result, image: Any, same: dict[str, Any], pace: dict[str, Any]) -> tuple[Run, Noise]:
