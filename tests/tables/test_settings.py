@@ -16,7 +16,7 @@ from napari_dip.core.noise.model import Noise
 from napari_dip.io import files
 from napari_dip.io.picture import make_picture
 from napari_dip.plan.chosen import chosen
-from napari_dip.tables import presets
+from napari_dip.tables import presets, record
 from napari_dip.tables.knobs import Knob, SelfGuided, own
 from napari_dip.tables.method import settings_for
 from napari_dip.tables.settings import PRESETS, Settings, check_names, knobs, presets_for
@@ -427,3 +427,12 @@ def test_a_written_image_has_the_settings_that_made_it(name: str, tmp_path: Path
     files.put(tmp_path / f"none-{name}", image)
     with pytest.raises(ValueError, match="not an image that napari-dip restored"):
         Settings.from_json(tmp_path / f"none-{name}")
+
+
+def test_what_cannot_be_written_leaves_what_is_there(tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    record.write(file, "{}")
+    with pytest.raises(ValueError, match="surrogates"):
+        record.write(file, "\ud800")
+    assert [each.name for each in tmp_path.iterdir()] == ["mine.json"]
+    assert file.read_text() == "{}\n"

@@ -47,6 +47,19 @@ def _version(name: str) -> str:
         return "not installed"
 
 
+def write(path: Path, text: str) -> None:
+    """Write a record or settings; what is there is replaced once the new text is whole."""
+    from napari_dip.io import parts
+
+    parts.sweep(path.parent)
+    part = parts.part_of(path)
+    try:
+        part.write_text(f"{text}\n", encoding="utf-8")
+        part.replace(path)
+    finally:
+        parts.delete([part])
+
+
 def read(source: str | Path) -> dict[str, Any]:
     """The record of a restoration, or settings by name: of the text, the file or the image that `source` is.
 

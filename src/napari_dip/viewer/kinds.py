@@ -87,7 +87,7 @@ class Kinds(Rows):
         try:
             kept = {"task": self._task, "settings": self._form.knobs(), "camera": self._camera()}
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+            record.write(path, json.dumps(kept, indent=2))
         except (OSError, ValueError, TypeError) as error:
             return self.said.emit(f"Nothing is kept: {error}", True)
         self._offer(name)

@@ -17,6 +17,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QFontDatabase
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QProgressBar, QScrollArea, QVBoxLayout
 
+from napari_dip.tables import record
 from napari_dip.tables.experiments import EXPERIMENTS, QUESTIONS, SEVERAL
 from napari_dip.tables.knobs import GENERATORS
 from napari_dip.viewer import layers
@@ -297,8 +298,8 @@ class LaboratoryWidget(Tabbed):
         self._wide.setVisible(True)
         self.save_button.setVisible(True)
         if result.stack is not None:
-            record = {METADATA: {"experiment": self._name, "images": list(result.images), "table": result.table()}}
-            layers.show(self._viewer, result.stack, stacked(self._place, "value"), self._name, record)
+            about = {METADATA: {"experiment": self._name, "images": list(result.images), "table": result.table()}}
+            layers.show(self._viewer, result.stack, stacked(self._place, "value"), self._name, about)
         return None
 
     def _ask(self) -> None:
@@ -311,7 +312,7 @@ class LaboratoryWidget(Tabbed):
         file = Path(path).with_suffix(".md")
         picture = file.with_suffix(".png")
         try:
-            file.write_text(f"# {self._name}\n\n{self._result.table()}\n\n![]({picture.name})\n", encoding="utf-8")
+            record.write(file, f"# {self._name}\n\n{self._result.table()}\n\n![]({picture.name})")
             if not self.plot.grab().save(str(picture)):
                 raise OSError(f"{picture} cannot be written")
         except OSError as error:

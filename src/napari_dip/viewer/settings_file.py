@@ -75,7 +75,7 @@ class SettingsFile(QWidget):
     def save(self, path: Path) -> None:
         """Save the settings of the form."""
         try:
-            path.write_text(self._form.settings().to_json() + "\n", encoding="utf-8")
+            record.write(path, self._form.settings().to_json())
         except (OSError, ValueError, TypeError) as error:
             return self.said.emit(f"The settings are not saved: {error}", True)
         return self.said.emit(f"The settings are saved in '{path}'.", False)
