@@ -268,8 +268,8 @@ class PriorKnobs(RefiningKnobs):
 
     generator: str = knob(
         "hourglass",
-        "Architecture of the untrained network: the hourglass with skips, the deep decoder (few weights), the U-Net, "
-        "residual blocks at one scale (resnet), or the MLP-Mixer.",
+        "Architecture of the untrained network: the hourglass with skips, the deep decoder (few weights), the U-Net "
+        "(which self-guided fits have), residual blocks at one scale (resnet), or the MLP-Mixer.",
         "choice",
         choices=tuple(GENERATORS),
         own=True,

@@ -21,10 +21,6 @@ class OwnPart(str):
     A str, so that settings, records, comparisons and JSON take it like the name of a part that there is. Copies share
     the object; pickled, it takes the object with it.
 
-    Parameters
-    ----------
-    part : callable or torch.nn.Module
-
     Attributes
     ----------
     part : callable or torch.nn.Module

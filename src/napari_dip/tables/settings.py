@@ -12,7 +12,7 @@ import numbers
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from napari_dip.tables import presets, record
 from napari_dip.tables.knobs import (
@@ -31,9 +31,6 @@ from napari_dip.tables.knobs import (
 from napari_dip.tables.parts import MARK, OwnPart, read_part
 from napari_dip.tables.tasks import task_named, tasks_with_knob
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
@@ -46,14 +43,6 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
         knob, the value and the remedy.
     """
 
-    generator: str = knob(
-        "hourglass",
-        "Architecture of the untrained network: the hourglass with skips, the deep decoder (few weights), the U-Net "
-        "(which self-guided fits have), residual blocks at one scale (resnet), or the MLP-Mixer.",
-        "choice",
-        choices=tuple(GENERATORS),
-        own=True,
-    )
     code: str = knob(
         "uniform",
         "Input of the generator: fixed noise, a mesh grid, Fourier features, a guide image; or the measurement "
@@ -66,7 +55,8 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
         for name, declared in knobs().items():
             object.__setattr__(self, name, _checked(name, getattr(self, name), declared))
         for name in ("filter_size", "filter_size_up", "filter_size_skip"):
-            for size in _as_tuple(getattr(self, name)):
+            value = getattr(self, name)
+            for size in value if isinstance(value, tuple) else (value,):
                 if size % 2 == 0:
                     raise ValueError(f"{name}={size} must be odd, so that filters have a centre; use {size + 1}")
         self._check_method()
@@ -255,10 +245,6 @@ def check_preset(task: str, changes: dict[str, Any]) -> None:
     name, knob = changes.get("preset", "auto"), knobs()["preset"]
     if name not in knob.choices:
         _checked("preset", name, replace(knob, choices=("auto", *presets_for(task), *kinds_for(task))))
-
-
-def _as_tuple(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
 
 
 def _checked(name: str, value: Any, knob: Knob) -> Any:
