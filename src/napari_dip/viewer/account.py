@@ -26,29 +26,29 @@ _DOING = {
 
 def headline(name: str, result: Result) -> str:
     """Headline of a run for the layer called `name`: its duration, its reason to end, its verdict."""
-    verdict = "" if result.verdict is None else f" {_ended(result.verdict.sentence)}"
-    return f"'{name}' ({duration(result.seconds)}): {_ended(result.stop_reason)}{verdict}"
+    verdict = "" if result.verdict is None else f" {ended(result.verdict.sentence)}"
+    return f"'{name}' ({duration(result.seconds)}): {ended(result.stop_reason)}{verdict}"
 
 
 def details(result: Result) -> list[tuple[str, str]]:
     """Choices of a run and their reasons, and its events: a heading and a sentence each."""
-    told = [("Warning", _ended(warning)) for warning in result.warnings]
-    told += [(heading, _ended(sentence)) for heading, sentence in result.choices.items()]
+    told = [("Warning", ended(warning)) for warning in result.warnings]
+    told += [(heading, ended(sentence)) for heading, sentence in result.choices.items()]
     if result.noise is not None and removes_noise(result.record):
-        told.append(("Noise", _ended(str(result.noise))))
+        told.append(("Noise", ended(str(result.noise))))
     marks = sorted(set(result.marks))
     if marks and has_other_last(result):
         which = f"that of iteration {marks[0]}" if len(marks) == 1 else f"of iterations {marks[0]} to {marks[-1]}"
         told.append(("Image", f"It is {which}; {result.iterations} were made in all."))
-    told.append(("Computed on", _ended(f"{result.device.name}, {result.device.reason}")))
-    told += [(event.kind.capitalize(), _ended(event.message)) for event in result.history.events]
+    told.append(("Computed on", ended(f"{result.device.name}, {result.device.reason}")))
+    told += [(event.kind.capitalize(), ended(event.message)) for event in result.history.events]
     return told
 
 
 def details_of_blocks(restored: Restored) -> list[tuple[str, str]]:
     """The same of a run over blocks."""
     record = restored.record
-    told = [("Warning", _ended(record["absent_chunks"]))] if record.get("absent_chunks") else []
+    told = [("Warning", ended(record["absent_chunks"]))] if record.get("absent_chunks") else []
     if record.get("residuals_with_structure"):
         told.append(
             (
@@ -57,10 +57,10 @@ def details_of_blocks(restored: Restored) -> list[tuple[str, str]]:
             )
         )
     if record.get("gave_up"):
-        told.append(("Warning", f"The fit failed in some blocks, first because: {_ended(record['gave_up'][0])}"))
+        told.append(("Warning", f"The fit failed in some blocks, first because: {ended(record['gave_up'][0])}"))
     if "method_reason" in record:
-        told.append(("Method", _ended(f"{record['settings']['preset']}: {record['method_reason']}")))
-        told.append(("Computed on", _ended(record["device"])))
+        told.append(("Method", ended(f"{record['settings']['preset']}: {record['method_reason']}")))
+        told.append(("Computed on", ended(record["device"])))
     if record.get("tiles"):
         told.append(("Blocks", f"{' x '.join(map(str, record['tiles']['tile']))} pixels each, one scaling for all."))
     return [*told, ("File", f"{restored.path}.")]
@@ -140,5 +140,6 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d} h"
 
 
-def _ended(sentence: str) -> str:
+def ended(sentence: str) -> str:
+    """A sentence with its full stop."""
     return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."

@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 from magicgui.widgets import ComboBox, FloatSlider, FloatSpinBox, LineEdit, SpinBox
-from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QSlider
 
 from napari_dip.plan.instrument import read_psf
-from napari_dip.plan.request import Request, arguments, arguments_of, with_defaults
+from napari_dip.plan.request import Request, arguments, arguments_of
 from napari_dip.plan.values import read_factor
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import layers
@@ -38,7 +37,6 @@ class Known(Rows):
         The layers to choose from, as magicgui asks for them.
     """
 
-    changed = Signal()
     title = ""  # of the section that it is folded into where it is not needed
 
     def __init__(self, name: str, needed: bool, images: Callable[[Any], list[tuple[str, Any]]]) -> None:
@@ -46,8 +44,7 @@ class Known(Rows):
         own = self._own(needed, images)
         self.beside = {other: _plain(other) for other, each in arguments().items() if each.beside == name}
         super().__init__([*own, *self.beside.values()])
-        for row in (*own, *self.beside.values()):
-            row.changed.connect(self._tell)
+        self.watch(*own, *self.beside.values())
 
     def _own(self, needed: bool, images: Callable[[Any], list[tuple[str, Any]]]) -> list[Any]:
         self.row = _plain(self.name)
@@ -86,9 +83,6 @@ class Known(Rows):
         for name, row in self.beside.items():
             if asked.get(name) is not None:
                 row.value = asked[name]
-
-    def _tell(self) -> None:
-        self.changed.emit()
 
 
 class Factor(Known):
@@ -234,8 +228,6 @@ class Boost(Known):
 class Camera(Rows):
     """Rows for what is known of the camera; what is left empty is estimated from the image."""
 
-    changed = Signal()
-
     def __init__(self) -> None:
         self.rows = {
             name: LineEdit(name=name, label=each.label, tooltip=f"{each.help} Empty: estimated from the image.")
@@ -245,7 +237,7 @@ class Camera(Rows):
         super().__init__(list(self.rows.values()))
         for row in self.rows.values():
             row.native.setPlaceholderText("estimated")
-            row.changed.connect(self._tell)
+        self.watch(*self.rows.values())
 
     def values(self) -> dict[str, float]:
         """Argument -> value, for the rows that are filled in.
@@ -272,9 +264,6 @@ class Camera(Rows):
         for name, row in self.rows.items():
             row.value = str(values.get(name, ""))
 
-    def _tell(self) -> None:
-        self.changed.emit()
-
 
 _KINDS: dict[str, type[Known]] = {"factor": Factor, "psf": PointSpread, "boost": Boost}
 
@@ -284,11 +273,6 @@ def known_of(task: str, images: Callable[[Any], list[tuple[str, Any]]]) -> dict[
     row = TASKS[task]
     own = [name for name, each in arguments_of(task).items() if name in row.takes and not each.beside]
     return {name: _KINDS.get(name, Known)(name, name in row.needs, images) for name in own}
-
-
-def said_by(known: dict[str, Known], space: int) -> dict[str, Any]:
-    """Argument -> value, of all rows."""
-    return with_defaults({name: value for each in known.values() for name, value in each.said(space).items()})
 
 
 def _plain(name: str) -> Any:

@@ -11,7 +11,10 @@ from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_dip.viewer.rows import Text
+
 _log = logging.getLogger(__name__)
+_DELAY = 400  # ms: while a number is typed, or a slider moves, nothing is computed
 _POLL = 20  # ms; a signal out of the thread would crash where the window is gone by then
 _one = threading.Lock()  # of all widgets together: each would take a core from the window
 # a process that ends within a computation of torch is aborted: wait for it, and begin no other
@@ -26,6 +29,9 @@ class Background(QObject):
 
     Parameters
     ----------
+    parent : QObject, optional
+    slot : callable, optional
+        Takes the answers.
     delay : int
         Milliseconds to wait for a newer question before it starts.
 
@@ -37,8 +43,12 @@ class Background(QObject):
 
     answered = Signal(object)
 
-    def __init__(self, delay: int = 0) -> None:
-        super().__init__()
+    def __init__(
+        self, parent: QObject | None = None, slot: Callable[[Any], object] | None = None, delay: int = 0
+    ) -> None:
+        super().__init__(parent)
+        if slot is not None:
+            self.answered.connect(slot)
         self._question: Callable[[], Any] | None = None
         self._count = 0  # of questions
         self._under_way = 0  # the number of the question that is being answered; 0 for none
@@ -97,3 +107,28 @@ def _work(question: Callable[[], Any], answers: queue.SimpleQueue[Any]) -> None:
             _log.debug("a computation beside the window failed", exc_info=True)
             answer = error.with_traceback(None)  # which would keep its arrays alive
         answers.put(answer)
+
+
+class Sentence(Text):
+    """A line of text that says what is computed beside the window, and keeps up with what is chosen.
+
+    A subclass takes the answers in `_on_answer`, and knows by `_key` what it has asked for.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._key: Any = None
+        self._background = Background(self, self._on_answer, _DELAY)
+        self.setVisible(False)
+
+    @property
+    def waiting(self) -> bool:
+        """True while an answer is under way."""
+        return self._background.waiting
+
+    def _on_answer(self, answer: Any) -> None:
+        raise NotImplementedError
+
+    def _say(self, text: str) -> None:
+        self.setText(text)
+        self.setVisible(bool(text))

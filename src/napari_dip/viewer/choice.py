@@ -14,16 +14,17 @@ import numpy as np
 from magicgui.widgets import ComboBox, PushButton, SpinBox
 from napari.layers import Image, Labels, Shapes
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
+from napari_dip.plan.request import with_defaults
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import guides, layers, masks, regions
-from napari_dip.viewer.arguments import Camera, known_of, said_by
+from napari_dip.viewer.arguments import Camera, known_of
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.geometry import geometry_of
 from napari_dip.viewer.layers import Selection, Source
 from napari_dip.viewer.restoration import METADATA, is_by_product
-from napari_dip.viewer.rows import Rows, Section
+from napari_dip.viewer.rows import Rows, Section, column
 from napari_dip.viewer.target import Target
 
 IN_VIEW, ALL_SLICES = "the slice in view", "all slices, one after the other"
@@ -34,11 +35,6 @@ _LOOKED_AT = 1024  # pixels a side, in the middle: 2 s of one core
 
 class Inputs(QWidget):
     """The image, what is missing in it, and the arguments that the row of a task names.
-
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
-    task : str
 
     Attributes
     ----------
@@ -65,11 +61,11 @@ class Inputs(QWidget):
         self._drawn: list[Any] = []  # and those of the part
         self._strokes = 0
         self.mask.changed.connect(self._watch_mask)
-        self._finder = Background()
-        self._finder.setParent(self)
-        self._finder.answered.connect(self._on_found)
-        for row in self._watched():
-            row.changed.connect(self._tell)
+        self._finder = Background(self, self._on_found)
+        self._what.watch(self.image, self.level, self.where, self.part)
+        self._rows.watch(self.mask, self.label, self.guide)
+        for part in (self._what, self._rows, self.target, self.camera, *self.known.values()):
+            part.changed.connect(self._tell)
         psf = self.known.get("psf")
         for row in [self.image, *([psf.layer] if psf is not None else [])]:
             row.changed.connect(self._follow_psf)
@@ -137,27 +133,8 @@ class Inputs(QWidget):
         self.known = known_of(self._task, self.images)
         needed = [each for name, each in self.known.items() if name in (*self._row.needs, *self._row.defaults)]
         others = [each for each in self.known.values() if each not in needed]
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        for part in (self._what, self.target, *needed, self._rows):
-            layout.addWidget(part)
-        for part in others:
-            layout.addWidget(Section(part.title, part))
-
-    def _watched(self) -> list[Any]:
-        """The rows whose change is told."""
-        chosen = [
-            self.image,
-            self.level,
-            self.where,
-            self.part,
-            self.target,
-            self.mask,
-            self.label,
-            self.guide,
-            self.camera,
-        ]
-        return [*chosen, *self.known.values()]
+        folded = [Section(part.title, part) for part in others]
+        column(self, self._what, self.target, *needed, self._rows, *folded)
 
     def _tell(self) -> None:
         self.changed.emit()
@@ -323,7 +300,8 @@ class Inputs(QWidget):
         selected = [each for each in self._viewer.layers.selection if each in self.image.choices]
         if len(selected) > 1 and layer in selected:
             return f"the {len(selected)} selected layers"
-        if layer is None or (self.window() is None and self.selection().shape == select_all(layer, self.space).shape):
+        whole = None if layer is None else layers.select(layer, space=self.space).shape
+        if layer is None or (self.window() is None and self.selection().shape == whole):
             return ""
         slices = math.prod(layer.data.shape[: layer.ndim - self.space]) if not layer.multiscale else 1
         return f"all of '{layer.name}'" + (f" ({slices} slices)" if slices > 1 else "")
@@ -363,7 +341,7 @@ class Inputs(QWidget):
         guide = self.guide.value
         if guide is None or self.large:
             return None if guide is None else layers.select(guide).array
-        return guides.aligned(guide, self.selection(), self.problem().get("factor"), self._viewer) if read else None
+        return guides.aligned(guide, self.selection(), self.problem().get("factor")) if read else None
 
     def take(self, record: dict[str, Any]) -> None:
         """Choose the camera, the factor and so on of a restoration, as far as its record has them."""
@@ -374,9 +352,7 @@ class Inputs(QWidget):
 
     def _on_continued(self, asked: dict[str, Any]) -> None:
         """Choose what the run that is to go on was asked for."""
-        self.camera.take(asked["camera"])
-        for known in self.known.values():
-            known.take(asked)
+        self.take(asked)
         self.continued.emit({**asked["changes"], "residual": asked.get("residual", False)})
 
     def check(self) -> None:
@@ -416,7 +392,8 @@ class Inputs(QWidget):
 
     def problem(self) -> dict[str, Any]:
         """Arguments of the problem besides the image: name -> value."""
-        return {**said_by(self.known, self.space), **self.camera.values()}
+        said = {name: value for each in self.known.values() for name, value in each.said(self.space).items()}
+        return {**with_defaults(said), **self.camera.values()}
 
     def verb(self, layer: Any) -> str:
         """The beginning of the sentence that says what a run will do to a layer."""
@@ -546,11 +523,6 @@ def images_in(viewer: Any) -> list[tuple[str, Any]]:
         (layer.name, layer)
         for layer in sorted(images, key=lambda layer: METADATA in layer.metadata or not layer.visible)
     ]
-
-
-def select_all(layer: Any, space: int) -> Selection:
-    """All of a layer at its finest level."""
-    return layers.select(layer, space=space)
 
 
 def _read(selection: Selection, mask: Any, label: int | None, viewer: Any) -> Source:

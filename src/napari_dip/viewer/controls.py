@@ -8,20 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils import progress as activity
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QFrame,
-    QHBoxLayout,
-    QProgressBar,
-    QPushButton,
-    QScrollArea,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QFrame, QProgressBar, QPushButton, QScrollArea, QSizePolicy, QWidget
 
 from napari_dip.viewer import account
 from napari_dip.viewer.job import Job, Outcome
-from napari_dip.viewer.rows import Section, Text, tip
+from napari_dip.viewer.rows import Section, Text, beside, column, tip
 
 if TYPE_CHECKING:
     from napari_dip import Progress
@@ -61,9 +52,7 @@ class Controls(QWidget):
         self._what = ""  # is under way, where it is not the restoration itself
         self._status = Text("status")
         self._status.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self._status.setMinimumHeight(
-            2 * self._status.fontMetrics().lineSpacing()
-        )  # what is said of a run takes two lines
+        self._status.setMinimumHeight(2 * self._status.fontMetrics().lineSpacing())  # as a run has to say
         self._bar = QProgressBar()
         self._bar.setRange(0, _STEPS)
         self._bar.setAccessibleName("Progress")
@@ -81,9 +70,7 @@ class Controls(QWidget):
             self.last_asked,
             "The run went on after the image that it returned, to be sure. Adds the image at its end as a layer.",
         )
-        buttons = QHBoxLayout()
-        for each in (self.run_button, self.pause_button, self.stop_button):
-            buttons.addWidget(each)
+        buttons = beside(self.run_button, self.pause_button, self.stop_button)
         self._account = Text("account")
         self._account.setAlignment(Qt.AlignmentFlag.AlignTop)
         scroll = QScrollArea()
@@ -92,11 +79,7 @@ class Controls(QWidget):
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setFixedHeight(_ACCOUNT_HEIGHT)
         self.happened = Section("What happened", scroll, self.last_button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(buttons)
-        for part in (self.all_button, self.more_button, self._bar, self._status, self.happened):
-            layout.addWidget(part)
+        column(self, buttons, self.all_button, self.more_button, self._bar, self._status, self.happened)
         self.tell_account([])
         self.show_state()
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Signal
 
 from napari_dip.viewer.account import duration
-from napari_dip.viewer.background import Background
+from napari_dip.viewer.background import Sentence
 from napari_dip.viewer.restoration import Asked, Forecast
-from napari_dip.viewer.rows import Text, tip
+from napari_dip.viewer.rows import tip
 
 if TYPE_CHECKING:
     from napari_dip.tables.settings import Settings
 
-_DELAY = 400  # ms: while a number is typed nothing is estimated
 _PENDING = "Takes ..."  # so that nothing moves when the figures come
 _ABOUT = (
     "The memory is that of the largest moment, beyond what napari holds. The time is what it would take if no stopping "
@@ -24,7 +23,7 @@ _ABOUT = (
 )
 
 
-class CostSentence(Text):
+class CostSentence(Sentence):
     """A line of text that says what a run will take, and keeps up with what is chosen.
 
     Attributes
@@ -39,18 +38,8 @@ class CostSentence(Text):
 
     def __init__(self) -> None:
         super().__init__("cost")
-        self._key: Any = None
         self.short = False
-        self._background = Background(_DELAY)
-        self._background.setParent(self)
-        self._background.answered.connect(self._on_answer)
         self.setToolTip(tip(_ABOUT))
-        self.setVisible(False)
-
-    @property
-    def waiting(self) -> bool:
-        """True while an estimate is under way."""
-        return self._background.waiting
 
     def look(self, asked: Asked, settings: Settings) -> None:
         """Estimate what a run will take, unless that is what was asked for the last time."""
@@ -64,21 +53,18 @@ class CostSentence(Text):
         """Say what the run under way takes by its own pace, in place of what was expected."""
         left, done = progress.seconds_left, progress.fraction
         if hasattr(progress, "rate") and math.isfinite(left) and 0 < done < 1:  # blocks have a share of each step alone
-            self._key = None  # to be estimated anew, as the machine may be busier than it was
-            self._background.forget()
-            self._say(f"Takes {duration(left / (1 - done))} at most, at the pace of this run.")
+            # to be estimated anew, as the machine may be busier than it was
+            self.forget(f"Takes {duration(left / (1 - done))} at most, at the pace of this run.")
 
     def wait(self) -> None:
         """The figures depend on something that is still to be found."""
-        self._key = None
-        self._background.forget()
-        self._say(_PENDING)
+        self.forget(_PENDING)
 
-    def forget(self) -> None:
-        """There is nothing whose cost could be told."""
+    def forget(self, said: str = "") -> None:
+        """There is nothing whose cost could be told now; `said` stands there meanwhile."""
         self._key = None
         self._background.forget()
-        self._say("")
+        self._say(said)
 
     def _on_answer(self, answer: Forecast | Exception) -> None:
         told = Forecast("") if isinstance(answer, Exception) else answer  # Run says what stands in the way
@@ -88,5 +74,4 @@ class CostSentence(Text):
 
     def _say(self, text: str) -> None:
         self.short = False
-        self.setText(text)
-        self.setVisible(bool(text))
+        super()._say(text)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_dip.viewer.controls import button
 from napari_dip.viewer.live import Live
 from napari_dip.viewer.moments import Chart, Moment, Moments
 from napari_dip.viewer.position import show_slice, slice_in_view, slice_name
 from napari_dip.viewer.restoration import Asked, Restoration
-from napari_dip.viewer.rows import Section, Text, tip
+from napari_dip.viewer.rows import Section, Text, beside, column, tip
 
 if TYPE_CHECKING:
     from napari_dip import Progress
@@ -63,11 +63,8 @@ class CurvePanel(Section):
         self.keep_button = button("Keep this", self.keep, "Adds the image at the marker as a layer, with its record.")
         self.now_button = button("", self.leave, "Takes the marker back to the image of now.")
         inside = QWidget()
-        self._layout = QVBoxLayout(inside)
-        self._layout.setContentsMargins(0, 0, 0, 0)
-        self._there = _row(self._where, self.show_button)
-        for part in (self._words, _row(self.keep_button, self.now_button), self._there):
-            self._layout.addWidget(part)
+        self._there = beside(self._where, self.show_button)
+        self._layout = column(inside, self._words, beside(self.keep_button, self.now_button), self._there)
         self.addWidget(inside)
         self.setToolTip(tip(_ABOUT_MEMORY))
         self.expand()
@@ -257,13 +254,3 @@ class CurvePanel(Section):
         elsewhere = self.running and self._under_way != seen
         self._there.setVisible(elsewhere)
         self._where.setText(f"Now at {slice_name(self._source, self._under_way)}" if elsewhere else "")
-
-
-def _row(*parts: QWidget) -> QWidget:
-    """Widgets beside each other."""
-    row = QWidget()
-    layout = QHBoxLayout(row)
-    layout.setContentsMargins(0, 0, 0, 0)
-    for part in parts:
-        layout.addWidget(part)
-    return row

@@ -12,6 +12,7 @@ from scipy import ndimage  # type: ignore[import-untyped]
 import napari_dip
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import blockfindings, detail
+from napari_dip.viewer.account import ended
 from napari_dip.viewer.geometry import Geometry
 from napari_dip.viewer.maps import (
     CONTROL,
@@ -22,7 +23,6 @@ from napari_dip.viewer.maps import (
     Finished,
     Map,
     Wanted,
-    ended,
     plain,
     positive,
 )
@@ -129,7 +129,7 @@ def _uncertainty(restoration: Restoration, result: Result, wanted: Wanted) -> Fi
         if result.settings.uncertainty and not result.complete:
             raise ValueError("the run was stopped before its end")
         raise ValueError("it is computed during a run: switch it on and run again")
-    image = _grey(result.uncertainty, restoration, _root_mean_square)
+    image = _grey(result.uncertainty, restoration, lambda values, axis: np.sqrt(np.mean(values**2, axis=axis)))
     known = image[np.isfinite(image)]
     if not known.size:
         raise ValueError("every pixel keeps its measured value")
@@ -193,7 +193,7 @@ def _against_truth(restoration: Restoration, result: Result, wanted: Wanted) -> 
             f"'{wanted.truth_name}' has shape {truth.shape} and the result {result.image.shape}; choose one of that"
         )
     axes = {name: source.arguments[name] for name in ("channel_axis", "leading_axes")}
-    options = {**axes, "affine": wanted.affine, "mask": _unusable(truth)}
+    options = {**axes, "affine": wanted.affine, "mask": ~np.isfinite(truth)}
     enlarged, how = _enlarged(restoration)
     after = napari_dip.trust.compare(result.image, truth, **options)
     lines = [f"After, {after}."]
@@ -217,10 +217,6 @@ def _grey(image: np.ndarray, restoration: Restoration, over: Callable[..., Any] 
     return np.asarray(over(image, axis=-1)) if restoration.source.rgb else image
 
 
-def _root_mean_square(values: np.ndarray, axis: int) -> np.ndarray:
-    return np.asarray(np.sqrt(np.mean(np.square(values), axis=axis)))
-
-
 def _range(image: np.ndarray) -> tuple[float, float]:
     low, high = float(np.nanmin(image)), float(np.nanmax(image))
     return (low, high) if high > low else (low, low + 1)
@@ -237,11 +233,6 @@ def _enlarged(restoration: Restoration) -> tuple[np.ndarray, str]:
     return ndimage.zoom(
         image.astype(np.float64), zoom, order=3, mode="nearest", grid_mode=True
     ), " (enlarged bicubically)"
-
-
-def _unusable(truth: np.ndarray) -> np.ndarray | None:
-    bad = ~np.isfinite(truth)
-    return bad if bad.any() else None
 
 
 def _unit(geometry: Geometry) -> str:

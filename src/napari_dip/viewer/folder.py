@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_dip.viewer import layers
 from napari_dip.viewer.controls import button
 from napari_dip.viewer.layers import Source
 from napari_dip.viewer.restoration import Restoration
-from napari_dip.viewer.rows import Text
+from napari_dip.viewer.rows import Text, column
 
 if TYPE_CHECKING:
     from napari_dip import Progress, Result
@@ -38,11 +38,8 @@ class FolderPanel(QWidget):
         super().__init__()
         words = Text("folder")
         words.setText("Restores every image of a folder with these settings. The results are OME-TIFFs, not layers.")
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(words)
         self.button = button("Choose the folders...", self._ask, "First that of the images, then that of the results.")
-        layout.addWidget(self.button)
+        column(self, words, self.button)
 
     def _ask(self) -> None:
         source = QFileDialog.getExistingDirectory(self, "Images to restore")
@@ -103,12 +100,7 @@ def read(path: Path, space: int, together: bool) -> Source:
 
 @dataclass(frozen=True, kw_only=True)
 class FileRestoration(Restoration):
-    """A restoration of a file into another one.
-
-    Attributes
-    ----------
-    path, target : Path
-    """
+    """A restoration of a file into another one."""
 
     path: Path
     target: Path

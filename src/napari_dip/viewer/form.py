@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_dip.tables.knobs import RunKnobs
 from napari_dip.tables.method import settings_for
@@ -22,7 +22,7 @@ from napari_dip.tables.settings import PRESETS, Settings, knobs, knobs_of, prese
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import engine
 from napari_dip.viewer.knobrows import AUTOMATIC, KnobRows, from_text, knob_row, name_item, offer, to_row
-from napari_dip.viewer.rows import Rows, Section, tip
+from napari_dip.viewer.rows import Rows, Section, column, tip
 
 if TYPE_CHECKING:
     from napari_dip import Noise
@@ -89,19 +89,11 @@ class SettingsForm(QWidget):
         for block in self._blocks:
             block.reset.connect(self.reset)
         first, rest, computing = self._blocks
-        self._more = Section("More knobs", rest)
         self.reset_button = QPushButton()
         self.reset_button.setToolTip(tip("Makes all that was changed automatic again."))
         self.reset_button.clicked.connect(lambda: self.reset())
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        for part in (
-            self._quality,
-            self.reset_button,
-            Section("Method", self._method, first, self._more),
-            Section("Computer and output", computing),
-        ):
-            layout.addWidget(part)
+        method = Section("Method", self._method, first, Section("More knobs", rest))
+        column(self, self._quality, self.reset_button, method, Section("Computer and output", computing))
 
     # -- what is chosen -----------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from napari_dip.viewer.layers import Selection, Source
 _SAME = 1e-3  # pixels
 
 
-def aligned(guide: Any, source: Selection | Source, factor: tuple[int, ...] | None, viewer: Any) -> np.ndarray:
+def aligned(guide: Any, source: Selection | Source, factor: tuple[int, ...] | None) -> np.ndarray:
     """The pixels of a guide on the grid of the restored image, NaN where it does not reach.
 
     Parameters

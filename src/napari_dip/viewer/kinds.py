@@ -13,7 +13,7 @@ from typing import Any
 
 from magicgui.widgets import ComboBox
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QInputDialog, QWidget
+from qtpy.QtWidgets import QInputDialog
 
 from napari_dip.tables import record
 from napari_dip.tables.presets import KINDS
@@ -21,7 +21,7 @@ from napari_dip.tables.settings import Settings, kinds_for, knobs_of, of_kind
 from napari_dip.viewer.controls import button
 from napari_dip.viewer.form import SettingsForm
 from napari_dip.viewer.preferences import presets_folder
-from napari_dip.viewer.rows import Rows, Text
+from napari_dip.viewer.rows import Rows, Text, beside
 
 ANY = "any"
 
@@ -66,13 +66,9 @@ class Kinds(Rows):
         )
         super().__init__([self.row])
         self.when = Text("kind")
-        self.buttons = QWidget()
         self.keep_button = button("Keep as...", self._ask, "Keeps these settings under a name, in the row above.")
         self.delete_button = button("Delete", self.delete, "Deletes the settings kept under the name that is chosen.")
-        kept = QHBoxLayout(self.buttons)
-        kept.setContentsMargins(0, 0, 0, 0)
-        kept.addWidget(self.keep_button)
-        kept.addWidget(self.delete_button)
+        self.buttons = beside(self.keep_button, self.delete_button)
         self.row.changed.connect(self._take)
         form.replaced.connect(self._forget)
         self._show()

@@ -7,11 +7,11 @@ from typing import Any
 
 from magicgui.widgets import create_widget
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QWidget
+from qtpy.QtWidgets import QComboBox, QToolButton, QWidget
 
 from napari_dip.tables.knobs import Knob
 from napari_dip.tables.settings import presets_for
-from napari_dip.viewer.rows import Rows, tip
+from napari_dip.viewer.rows import Rows, beside, tip
 
 AUTOMATIC = "automatic"
 _DECIMALS = 6  # what a float row can hold
@@ -45,7 +45,10 @@ class KnobRows(Rows):
         back.setAutoRaise(True)
         back.setFixedWidth(_BACK)
         back.clicked.connect(partial(self.reset.emit, row.name))
-        return beside(row.native, back)
+        both = beside(row.native, back)
+        both.layout().setSpacing(2)
+        both.layout().setStretch(0, 1)
+        return both
 
     def mark(self, name: str, changed: bool, words: str = "") -> None:
         """Show that a row was changed; or that it is automatic, and what "auto" is in words."""
@@ -58,17 +61,6 @@ class KnobRows(Rows):
         back.setEnabled(changed)
         name_item(row, "" if changed else words)
         _grey(row.native, not changed)
-
-
-def beside(field: QWidget, button: QWidget) -> QWidget:
-    """A field that takes the room, and a button."""
-    both = QWidget()
-    layout = QHBoxLayout(both)
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setSpacing(2)
-    layout.addWidget(field, stretch=1)
-    layout.addWidget(button)
-    return both
 
 
 def knob_row(name: str, knob: Knob, task: str) -> Any:

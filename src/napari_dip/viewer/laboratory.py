@@ -36,12 +36,7 @@ _STEPS = 1000  # of the bar
 
 
 class LaboratoryWidget(Tabbed):
-    """Dock widget of the laboratory.
-
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
-    """
+    """Dock widget of the laboratory."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -52,9 +47,7 @@ class LaboratoryWidget(Tabbed):
         self._place: Any = None  # of the crop that is worked on
         self._name = self._experiment = ""  # of what is shown
         self._build()
-        self._forecast = Background(delay=300)
-        self._forecast.setParent(self)
-        self._forecast.answered.connect(self._on_forecast)
+        self._forecast = Background(self, self._on_forecast, delay=300)
         connections = [
             (viewer.layers.events.inserted, self._on_layers),
             (viewer.layers.events.removed, self._on_layers),

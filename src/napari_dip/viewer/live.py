@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox, SpinBox
-from qtpy.QtCore import Signal
 
 from napari_dip.viewer.preferences import preference
 from napari_dip.viewer.restoration import Restoration
@@ -18,14 +17,7 @@ AS_LAYERS, AS_STACK = "new layers", "one stack"
 
 
 class Live(Rows):
-    """Rows that say what to show of a run, and the layers that show it.
-
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
-    """
-
-    changed = Signal()
+    """Rows that say what to show of a run, and the layers that show it."""
 
     def __init__(self, viewer: Any) -> None:
         self.preview = CheckBox(

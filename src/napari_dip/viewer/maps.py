@@ -109,7 +109,3 @@ def positive(kind: str, image: np.ndarray, geometry: Geometry, colormap: str) ->
 def plain(figures: Comparison) -> dict[str, float]:
     """Figures of a comparison by name, fit for a record."""
     return {name: float(value) for name, value in vars(figures).items()}
-
-
-def ended(sentence: str) -> str:
-    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."

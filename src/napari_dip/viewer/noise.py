@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import Signal
 
-from napari_dip.viewer.background import Background
+from napari_dip.viewer.background import Sentence
 from napari_dip.viewer.layers import Source
-from napari_dip.viewer.rows import Text, tip
+from napari_dip.viewer.rows import tip
 
 if TYPE_CHECKING:
     from napari_dip import Noise
 
-_DELAY = 400  # ms: while a slider moves nothing is estimated
 
-
-class NoiseSentence(Text):
+class NoiseSentence(Sentence):
     """A line of text that says what the noise is, and keeps up with what is chosen.
 
     Attributes
@@ -36,18 +34,8 @@ class NoiseSentence(Text):
 
     def __init__(self) -> None:
         super().__init__("noise")
-        self._key: Any = None
         self.nothing = ""
         self.level = 0.0
-        self._background = Background(_DELAY)
-        self._background.setParent(self)
-        self._background.answered.connect(self._on_answer)
-        self.setVisible(False)
-
-    @property
-    def waiting(self) -> bool:
-        """True while an estimate is under way."""
-        return self._background.waiting
 
     def look(
         self,
@@ -99,8 +87,7 @@ class NoiseSentence(Text):
 
     def _say(self, text: str) -> None:
         self.setToolTip("")
-        self.setText(text)
-        self.setVisible(bool(text))
+        super()._say(text)
 
 
 def _estimate(

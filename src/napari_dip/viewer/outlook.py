@@ -33,14 +33,11 @@ class Outlook:
         It can be run.
     why : str
         Reason for the method, in a sentence.
-    doubt : str
-        Sentence that speaks against running; the user is asked then.
     """
 
     sentence: str
     ready: bool = False
     why: str = ""
-    doubt: str = ""
 
 
 def doubt_of(task: str, noise: Noise | None, short: bool) -> str:

@@ -18,12 +18,7 @@ from napari_dip.viewer.tabs import Tabbed
 
 
 class SamplesWidget(Tabbed):
-    """Dock widget for samples of the prior.
-
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
-    """
+    """Dock widget for samples of the prior."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -52,9 +47,7 @@ class SamplesWidget(Tabbed):
         self.rows = Rows([self.generator, self.skips, self.count, self.size, self.seed])
         self.draw_button = button("Draw", self.draw, "Adds a stack of images, one for each set of random weights.")
         self._text = Text("samples")
-        self._drawer = Background()
-        self._drawer.setParent(self)
-        self._drawer.answered.connect(self._on_drawn)
+        self._drawer = Background(self, self._on_drawn)
         layout = QVBoxLayout(self)
         for part in (self.rows, self.draw_button, self._text):
             layout.addWidget(part)

@@ -87,7 +87,7 @@ class Queue(QObject):
         self.entries = [each for each in self.entries if each.owner is not owner or each in over]
         for each in over:
             if each.owner is owner:
-                each.owner, each.begin = None, _never
+                each.owner, each.begin = None, lambda: False
         self.changed.emit()
         QTimer.singleShot(0, self._next)
 
@@ -103,11 +103,6 @@ class Queue(QObject):
             waiting[0].state = FAILED
             QTimer.singleShot(0, self._next)
         return self.changed.emit()
-
-
-def _never() -> bool:
-    """Begin nothing."""
-    return False
 
 
 @cache

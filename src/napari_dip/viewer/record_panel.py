@@ -7,11 +7,11 @@ from typing import Any
 
 from magicgui.widgets import ComboBox
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QTreeWidget, QTreeWidgetItem, QWidget
 
 from napari_dip.viewer.controls import button
 from napari_dip.viewer.restoration import METADATA
-from napari_dip.viewer.rows import Rows, Text
+from napari_dip.viewer.rows import Rows, Text, column
 
 _HEIGHT = 220  # pixels
 _FIRST = ("task", "stop_reason", "method", "noise", "residual_verdict", "warnings", "settings")
@@ -51,11 +51,7 @@ class RecordPanel(QWidget):
         self.tree.setHeaderLabels(["", ""])
         self.tree.setHeaderHidden(True)
         self.tree.setFixedHeight(_HEIGHT)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.title)
-        for part in (self.tree, self._row, self.again_button):
-            layout.addWidget(part)
+        column(self, self.title, self.tree, self._row, self.again_button)
         self.refresh()
 
     def refresh(self, event: Any = None) -> None:

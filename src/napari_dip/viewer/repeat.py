@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from qtpy.QtCore import Signal
@@ -32,8 +33,8 @@ class CopyButton(QPushButton):
         self._last: tuple[Restoration, Any, int | None] | None = None
         self.setToolTip(tip("The last run as a text in the clipboard, which gives the identical image on a CPU."))
         menu = QMenu(self)
-        menu.addAction("Copy as Python", self._copy_python)
-        menu.addAction("Copy as command", self._copy_command)
+        menu.addAction("Copy as Python", partial(self._copy, "python"))
+        menu.addAction("Copy as command", partial(self._copy, "command"))
         self.setMenu(menu)
         self.setVisible(False)
 
@@ -47,12 +48,6 @@ class CopyButton(QPushButton):
         """The run as "python" or "command"."""
         assert self._last is not None
         return str(getattr(again(self._viewer, *self._last), kind)())
-
-    def _copy_python(self) -> None:
-        self._copy("python")
-
-    def _copy_command(self) -> None:
-        self._copy("command")
 
     def _copy(self, kind: str) -> None:
         try:

@@ -6,8 +6,8 @@ import html
 from typing import Any
 
 from magicgui.widgets import CheckBox, PushButton
-from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 _LABEL_WIDTH = 96  # pixels, so that the blocks of rows line up
@@ -27,6 +27,25 @@ class Text(QLabel):
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+
+
+def column(widget: QWidget, *parts: QWidget) -> QVBoxLayout:
+    """Lay out parts below each other in a widget, which has no margin of its own."""
+    layout = QVBoxLayout(widget)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for part in parts:
+        layout.addWidget(part)
+    return layout
+
+
+def beside(*parts: QWidget) -> QWidget:
+    """A widget with parts beside each other."""
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for part in parts:
+        layout.addWidget(part)
+    return row
 
 
 class Section(QCollapsible):
@@ -55,7 +74,15 @@ class _Calm(QObject):
 
 
 class Rows(QWidget):
-    """magicgui widgets below each other, their labels in one column."""
+    """magicgui widgets below each other, their labels in one column.
+
+    Attributes
+    ----------
+    changed : Signal
+        For the rows that `watch` was told of.
+    """
+
+    changed = Signal()
 
     def __init__(self, rows: list[Any]) -> None:
         super().__init__()
@@ -84,6 +111,14 @@ class Rows(QWidget):
                 row.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             if isinstance(row, CheckBox):
                 row.native.setText("")  # the label says it
+
+    def watch(self, *rows: Any) -> None:
+        """Tell of each change of these rows."""
+        for row in rows:
+            row.changed.connect(self._tell)
+
+    def _tell(self) -> None:
+        self.changed.emit()
 
     def field(self, row: Any) -> QWidget:
         """The part of a row beside its label."""

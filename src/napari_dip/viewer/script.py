@@ -101,7 +101,8 @@ def restore_layer(
     where = (where,) if isinstance(where, int) else where
     selection = layers.select(layer, where=where, level=level, space=3 if volume else 2)
     said = {name: options.pop(name) for name in arguments() if name in options}
-    said |= {name: _pixels(_by_name(viewer, each)) for name, each in said.items() if arguments()[name].kept is False}
+    given = {name: _by_name(viewer, each) for name, each in said.items() if arguments()[name].kept is False}
+    said |= {name: layers.pixels(each) if isinstance(each, Image) else each for name, each in given.items()}
     request = read_instrument(task, selection.space, **said)
     said = with_defaults({**request.said, **({"factor": request.factor} if request.factor else {})})
     asked: dict[str, Any] = {
@@ -126,7 +127,7 @@ def restore_layer(
         source = selection.read()
         if mask is not None:
             source = masks.with_mask(source, mask, label, viewer)
-        guide = None if guide is None else guides.aligned(guide, selection, said.get("factor"), viewer)
+        guide = None if guide is None else guides.aligned(guide, selection, said.get("factor"))
         restoration = Restoration(**asked, source=source, guide=guide, where=where)
         restoration.start(lambda: True, INTERVAL).close()  # refuses what is not fit, here rather than in the worker
     wanted = Wanted(
@@ -174,11 +175,6 @@ def _run(name: str, steps: Any) -> Any:
     if outcome[0].value is None:
         raise RuntimeError(outcome[0].error)
     return outcome[0].value
-
-
-def _pixels(value: Any) -> Any:
-    """Pixels of a layer; any other value as it is."""
-    return layers.pixels(value) if isinstance(value, Image) else value
 
 
 def _by_name(viewer: Any, layer: Any) -> Any:

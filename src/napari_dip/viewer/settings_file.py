@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_dip.tables import record
 from napari_dip.tables.settings import Settings
 from napari_dip.viewer.controls import button
 from napari_dip.viewer.form import SettingsForm
 from napari_dip.viewer.restoration import METADATA
+from napari_dip.viewer.rows import beside, column
 
 _JSON = "Settings or records (*.json)"
 _LIKE = "Settings, records and restored images (*.json *.tif *.tiff *.png *.jpg *.jpeg *.npy .zattrs);;All files (*)"
@@ -21,11 +22,6 @@ _IN_ZARR = ("zarr.json", ".zattrs", ".zgroup")  # a file in an OME-Zarr, which a
 
 class SettingsFile(QWidget):
     """Buttons beside a form.
-
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
-    form : SettingsForm
 
     Attributes
     ----------
@@ -58,10 +54,7 @@ class SettingsFile(QWidget):
             self.take_from_layer,
             "Takes the settings that the selected layer was restored with.",
         )
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        for each in (self.load_button, self.save_button, self.layer_button):
-            layout.addWidget(each)
+        column(self, beside(self.load_button, self.save_button, self.layer_button))
 
     def load(self, path: Path) -> None:
         """Take settings from a file, or from the record of an image; also what else the record says of the problem."""

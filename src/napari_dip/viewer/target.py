@@ -18,21 +18,14 @@ from napari_dip.viewer.stream import CONTINUE
 class Target(Rows):
     """Rows for an OME-Zarr.
 
-    Parameters
-    ----------
-    task : str
-
     Attributes
     ----------
-    changed : Signal
-        Another file is named now.
     continued : Signal
         A run is to go on in its file; carries what it was asked for.
     said : Signal
         A sentence for the user, and whether it is about a failure.
     """
 
-    changed = Signal()
     continued = Signal(dict)
     said = Signal(str, bool)
 
@@ -53,7 +46,7 @@ class Target(Rows):
             tooltip="Choose the OME-Zarr of a run that was stopped, or killed. Its settings are taken over.",
         )
         super().__init__([self.file, self.continue_button])
-        self.file.changed.connect(self._tell)
+        self.watch(self.file)
         self.continue_button.changed.connect(self._ask_what_to_continue)
 
     @property
@@ -93,6 +86,3 @@ class Target(Rows):
         folder = QFileDialog.getExistingDirectory(self, "Continue the run in an OME-Zarr", str(start))
         if folder:
             self.continue_run(Path(folder))
-
-    def _tell(self) -> None:
-        self.changed.emit()

@@ -7,24 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from napari_dip.viewer.background import Background
+from napari_dip.viewer.background import Sentence
 from napari_dip.viewer.layers import Source
-from napari_dip.viewer.rows import Text
 
 _MOST = 12  # slices that are compared, each with each
-_DELAY = 400  # ms: while a row is turned nothing is compared
 
 
-class TogetherSentence(Text):
+class TogetherSentence(Sentence):
     """A line of text, there where all slices are to be restored together."""
 
     def __init__(self) -> None:
         super().__init__("together")
-        self._key: Any = None
-        self._background = Background(_DELAY)
-        self._background.setParent(self)
-        self._background.answered.connect(self._on_answer)
-        self.setVisible(False)
 
     def look(self, key: Any, read: Callable[[], Source] | None) -> None:
         """Compare the slices that `read` reads, unless `key` is that of the last time; None for nothing to compare."""
@@ -38,10 +31,6 @@ class TogetherSentence(Text):
 
     def _on_answer(self, answer: str | Exception) -> None:
         self._say("" if isinstance(answer, Exception) else f"Together: {answer}.")  # Run says what stands in the way
-
-    def _say(self, text: str) -> None:
-        self.setText(text)
-        self.setVisible(bool(text))
 
 
 def _compared(source: Source) -> str:

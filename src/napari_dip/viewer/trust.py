@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from magicgui.widgets import ComboBox
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QWidget
 
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import layers
@@ -15,7 +15,7 @@ from napari_dip.viewer.choice import images_in
 from napari_dip.viewer.controls import button, paragraphs
 from napari_dip.viewer.maps import Findings, Wanted
 from napari_dip.viewer.restoration import Asked
-from napari_dip.viewer.rows import Rows, Section, Text, tip
+from napari_dip.viewer.rows import Rows, Section, Text, column, tip
 
 _SWITCHES = {  # name -> what stands beside it, and what it can and cannot tell
     "residual": (
@@ -77,11 +77,6 @@ _TRUTH = (
 class TrustPanel(Section):
     """A folded section of the widgets.
 
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
-    task : str
-
     Attributes
     ----------
     asked : Signal
@@ -94,18 +89,14 @@ class TrustPanel(Section):
         super().__init__("Trust")
         self._viewer = viewer
         inside = QWidget()
-        layout = QVBoxLayout(inside)
-        layout.setContentsMargins(0, 0, 0, 0)
         self._why_off = Text("why_off")
         self._why_off.setVisible(False)
-        layout.addWidget(self._why_off)
         self.switches: dict[str, QCheckBox] = {}
         self._off: set[str] = set()  # those that are not offered
         for name, words in _SWITCHES.items():
             if name == ("holes" if "resolution" in TASKS[task].before else "resolution"):
                 continue  # an image with holes has no whole halves to correlate
             self.switches[name] = _switch(*words)
-            layout.addWidget(self.switches[name])
         self.truth = ComboBox(name="truth", label="Ground truth", choices=self._truths, nullable=True, tooltip=_TRUTH)
         self._rows = Rows([self.truth])
         self.affine = _switch("Fit gain and offset first", _AFFINE)
@@ -115,8 +106,8 @@ class TrustPanel(Section):
             "Finds out what is switched on about the last result. After the next run it is done by itself.",
         )
         self._text = Text("trust")
-        for part in (self._rows, self.affine, self.look_button, self._text):
-            layout.addWidget(part)
+        below = self._rows, self.affine, self.look_button, self._text
+        column(inside, self._why_off, *self.switches.values(), *below)
         self.addWidget(inside)
         self.truth.changed.connect(self._show_affine)
         self._show_affine()

@@ -105,10 +105,7 @@ class RestoreWidget(Tabbed):
         self.pause_button, self.more_button = self.controls.pause_button, self.controls.more_button
         self._sentence = Text("what")
         self.cost = CostSentence()
-        self._looker = Background()
-        self._looker.setParent(self)
-        self._loader = Background()
-        self._loader.setParent(self)
+        self._looker, self._loader = Background(self, self._on_looked), Background(self, self._on_loaded)
         self._choices = QWidget()
         inside = QVBoxLayout(self._choices)
         inside.setContentsMargins(0, 0, _SCROLLBAR, 0)
@@ -192,8 +189,6 @@ class RestoreWidget(Tabbed):
         self.trust.asked.connect(self.look_again)
         self.trust.toggled.connect(partial(self._reveal, self.trust))
         self.curve.appeared.connect(partial(self._reveal, self.curve))
-        self._looker.answered.connect(self._on_looked)
-        self._loader.answered.connect(self._on_loaded)
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers that there are; napari calls this too."""
@@ -298,9 +293,8 @@ class RestoreWidget(Tabbed):
             self.together.look(self.inputs.key, self.inputs.chosen() if together else None)
 
     def _on_loaded(self, failure: Exception | None) -> None:
-        self._sentence.setText(
-            self._sentence.text().removesuffix(outlook.LOADING)
-        )  # also during a run, which has waited
+        # also during a run, which has waited
+        self._sentence.setText(self._sentence.text().removesuffix(outlook.LOADING))
         if failure is not None:
             self._broken = (
                 f"PyTorch cannot be loaded: {failure}. Install torch again, as its web site says for this computer."
