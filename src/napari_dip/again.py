@@ -88,7 +88,9 @@ class Again:
         """
         said = {name: value for name, value in self.said.items() if value is not None}
         noise = said.pop("image_noise", None)
-        asked = {name: _plain(value) for name, value in said.items()} | _set(self.axes)
+        asked = {name: _plain(value) for name, value in said.items()}
+        # not the axes that are as they are without a word
+        asked |= {name: n for name, n in self.axes.items() if n is not None and (name != "leading_axes" or n)}
         if self.voxel_size is not None:
             asked["voxel_size"] = tuple(map(float, self.voxel_size))
         call = [f"    {name}={value!r}," for name, value in {**asked, **self.settings.chosen}.items()]
@@ -209,11 +211,6 @@ def _plain(value: Any) -> Any:
 
 def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
-
-
-def _set(axes: dict[str, Any]) -> dict[str, Any]:
-    """Axes that are not as they are without a word."""
-    return {name: value for name, value in axes.items() if value is not None and (name != "leading_axes" or value)}
 
 
 def file_for(layer: str, path: Sequence[str] | str | None) -> tuple[str, bool]:

@@ -90,8 +90,8 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
             print(f"{args.source} would take {estimate_blocks(args.task, source, **asked)}.")
             return True
         stop.begin()
-        pace: dict[str, Any] = {"should_stop": stop.asked}
-        pace["interval"] = float("inf") if args.quiet else 0.25 if tty else 5
+        interval = float("inf") if args.quiet else 0.25 if tty else 5
+        pace: dict[str, Any] = {"should_stop": stop.asked, "interval": interval}
         steps = iterate_blocks(args.task, source, args.target, overwrite=args.overwrite, **pace, **asked)
         with Bar(quiet=args.quiet, tty=tty) as bar, closing(steps):
             done = without_pauses(steps, bar.show_blocks)

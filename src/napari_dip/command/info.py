@@ -32,11 +32,13 @@ def about() -> list[str]:
     versions = software()
     python, system = versions.pop("python"), versions.pop("platform")
     versions |= {name: version for name in _BESIDE if (version := _version(name))}
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = psutil.virtual_memory()
     return [
         *(f"{name} {version}" for name, version in versions.items()),
         f"Python {python}, {system}, {platform.release()}",
-        _processor(),
-        _memory(),
+        f"Processor: {processor()}, {usable} of {os.cpu_count()} cores may be used",
+        f"Memory: {memory.total / 1e9:.1f} GB, of which a run may take {machine.free('cpu') / 1e9:.1f} GB now",
         *_devices(),
     ]
 
@@ -55,16 +57,6 @@ def processor() -> str:
         lines = cpuinfo.read_text(errors="replace").splitlines()
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
     return name
-
-
-def _processor() -> str:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"Processor: {processor()}, {usable} of {os.cpu_count()} cores may be used"
-
-
-def _memory() -> str:
-    memory = psutil.virtual_memory()
-    return f"Memory: {memory.total / 1e9:.1f} GB, of which a run may take {machine.free('cpu') / 1e9:.1f} GB now"
 
 
 def _devices() -> list[str]:

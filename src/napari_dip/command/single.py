@@ -65,17 +65,8 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     from napari_dip.run.restore import iterate  # imports torch: seconds
 
     tty = sys.stderr.isatty()
-    interval = float("inf") if args.quiet else 0.25 if tty else 5
-    run = iterate(
-        args.task,
-        picture.values,
-        mask,
-        **asked.said,
-        **together,
-        should_stop=stop.asked,
-        interval=interval,
-        **changes,
-    )
+    pace: dict[str, Any] = {"should_stop": stop.asked, "interval": float("inf") if args.quiet else 0.25 if tty else 5}
+    run = iterate(args.task, picture.values, mask, **asked.said, **together, **pace, **changes)
     if args.estimate:
         print(f"{args.source} would take {run.cost}.")
         return True
@@ -102,8 +93,8 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
         return False
     print(*report.account(result), *before, *measures.after(result.image), sep="\n")
     if args.noise_control:
-        same, bar = unrecorded(asked.said), Bar(quiet=args.quiet, tty=tty)
-        report.tell_control(result, picture.values, bar, should_stop=stop.asked, interval=interval, **same)
+        bar = Bar(quiet=args.quiet, tty=tty)
+        report.tell_control(result, picture.values, bar, **pace, **unrecorded(asked.said))
     return picture.unread is None and (result.complete or (stop.asked() and result.whole))
 
 

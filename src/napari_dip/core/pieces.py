@@ -198,11 +198,6 @@ class Pieces:
         """Take note of an error that ended the current piece."""
         self._failed[self._number] = error
 
-    @property
-    def any_complete(self) -> bool:
-        """True if a piece has come to its proper end."""
-        return any(fit.end.reason.complete for fit in self.done)
-
     def result(self, setup: Setup, events: list[Event], seconds: float) -> Result:
         """Images of all pieces, how they were made, and why they ended.
 

@@ -198,7 +198,9 @@ class Result:
 
     def __repr__(self) -> str:
         """Shape, type, method, end and verdict, in a few lines."""
-        return "\n".join([f"Result: {self._headline}", *self._sentences, *self._count_of_warnings])
+        count = len(self.warnings)
+        more = [f"{count} warning{'s' if count > 1 else ''}, see .warnings"] if count else []
+        return "\n".join([f"Result: {self._headline}", *self._sentences, *more])
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Image:
         """The image, for numpy and all that takes an array."""
@@ -267,11 +269,6 @@ class Result:
     @property
     def _sentences(self) -> list[str]:
         return [self.stop_reason, *([self.verdict.sentence] if self.verdict else [])]
-
-    @property
-    def _count_of_warnings(self) -> list[str]:
-        count = len(self.warnings)
-        return [f"{count} warning{'s' if count > 1 else ''}, see .warnings"] if count else []
 
     @property
     def choices(self) -> dict[str, str]:

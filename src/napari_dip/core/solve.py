@@ -158,7 +158,8 @@ class Restoration:
     @property
     def _may_cut(self) -> bool:
         """True if tiles are open, and nothing is complete yet that would have to start again in others."""
-        return self._fresh and "tile" in self.setup.open and not self._pieces.any_complete
+        complete = any(fit.end.reason.complete for fit in self._pieces.done)
+        return self._fresh and "tile" in self.setup.open and not complete
 
     def _settle(self, piece: Piece, attempt: Attempt) -> None:
         """Take in a piece that came to an end, one way or the other."""

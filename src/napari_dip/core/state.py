@@ -67,17 +67,6 @@ def has_ended(state: State | None) -> bool:
     return state is not None and bool(state.rule.get("state", {}).get("ended"))
 
 
-def mark_of(state: State) -> int:
-    """The iteration that its rule has marked, else its own."""
-    mark = state.rule.get("state", {}).get("mark")
-    return int(mark["iteration"]) if mark else state.iteration
-
-
-def curves_of(state: State) -> tuple[Curve, ...]:
-    """Numbers that its rule has looked at."""
-    return tuple(state.rule.get("state", {}).get("curves", ()))
-
-
 @dataclass(frozen=True)
 class Event:
     """Something worth telling that happened in a run: at which iteration, what, and a sentence."""

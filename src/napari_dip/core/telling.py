@@ -6,9 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import TypeVar
 
-Step = TypeVar("Step")
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
@@ -26,14 +24,3 @@ def quietly() -> Iterator[None]:
         yield
     finally:
         _quiet.reset(before)
-
-
-def quiet(steps: Iterator[Step]) -> Iterator[Step]:
-    """Each of some steps, which is made quietly; who gets them is heard in between."""
-    while True:
-        with quietly():
-            try:
-                step = next(steps)
-            except StopIteration:
-                return
-        yield step

@@ -157,13 +157,7 @@ def seed_at(seed: int, place: Sequence[int]) -> int:
 
 
 class Blend:
-    """The image that tiles make, as running sums: its memory is that of the image, whatever the number of tiles.
-
-    Parameters
-    ----------
-    tiling : Tiling
-    channels : int
-    """
+    """The image that tiles make, as running sums: its memory is that of the image, whatever the number of tiles."""
 
     def __init__(self, tiling: Tiling, channels: int) -> None:
         self.tiling = tiling

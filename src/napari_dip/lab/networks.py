@@ -103,17 +103,10 @@ class _Photographs(nn.Module):
         return made
 
 
-def _torchvision(name: str) -> nn.Module:
-    network: nn.Module = import_module("torchvision.models").get_model(name, weights=None)
-    return network
-
-
-def _timm(name: str) -> nn.Module:
-    network: nn.Module = import_module("timm").create_model(name, pretrained=False)
-    return network
-
-
-_LIBRARIES: dict[str, Callable[[str], nn.Module]] = {"torchvision": _torchvision, "timm": _timm}
+_LIBRARIES: dict[str, Callable[[str], nn.Module]] = {
+    "torchvision": lambda name: import_module("torchvision.models").get_model(name, weights=None),
+    "timm": lambda name: import_module("timm").create_model(name, pretrained=False),
+}
 
 
 def _of_library(library: str, name: str) -> nn.Module:

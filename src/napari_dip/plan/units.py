@@ -50,9 +50,8 @@ class Units:
         An average of iterates is pulled towards the middle of the range, where the generator begins; the mean of so
         many measured pixels is known much better. In the other tasks the measured pixels leave no doubt about it.
         """
-        if (
-            not self.request.task.keeps_mean or self.request.operator is not None
-        ):  # nor is a preview to pay for the instrument
+        # nor is a preview to pay for the instrument
+        if not self.request.task.keeps_mean or self.request.operator is not None:
             return np.zeros((len(image), *(1 for _ in self.request.shape)), np.float32)
         axes = tuple(range(1, image.ndim))
         residual = np.nanmean(problem.residual(image), axis=axes, keepdims=True)  # NaN where no tile is fitted yet

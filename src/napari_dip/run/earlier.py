@@ -6,7 +6,7 @@ import numpy as np
 
 from napari_dip.core.pieces import Account, States
 from napari_dip.core.reason import Choice, Reason
-from napari_dip.core.state import curves_of, has_ended, mark_of
+from napari_dip.core.state import has_ended
 from napari_dip.core.tiling import tiles_of
 from napari_dip.plan.plan import Plan
 
@@ -31,13 +31,15 @@ def left_of(plan: Plan, states: States) -> list[int]:
 def account_of(states: States, rule: Choice) -> Account:
     """Account of a slice from the states of its fits."""
     begun = [state for state in states if state is not None]
+    looked = [state.rule.get("state", {}) for state in begun]
+    marks = [found["mark"]["iteration"] if found.get("mark") else None for found in looked]
     return Account(
         rule=rule,
-        marks=tuple(map(mark_of, begun)),
+        marks=tuple(state.iteration if mark is None else int(mark) for state, mark in zip(begun, marks, strict=True)),
         iterations=sum(state.iteration for state in begun),
         end=Reason.BEFORE.told(iteration=begun[-1].iteration),
         loss=np.array([loss for state in begun for loss in state.losses], np.float32),
-        curves=tuple(curve for state in begun for curve in curves_of(state)),
+        curves=tuple(curve for found in looked for curve in found.get("curves", ())),
     )
 
 

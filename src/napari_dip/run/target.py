@@ -37,10 +37,6 @@ _STAYS = {False: "is empty", True: "is as it was"}
 class ArrayTarget:
     """Images of all slices, and what became of each.
 
-    Parameters
-    ----------
-    plan : Plan
-
     Attributes
     ----------
     image, last, residual, uncertainty : array (N, C, *shape)

@@ -22,7 +22,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "swish": lambda: nn.SiLU(inplace=True),
     "elu": lambda: nn.ELU(inplace=True),
 }
-_BY_NDIM: dict[str, tuple[Any, ...]] = {
+#: Layers for one, two and three axes.
+BY_NDIM: dict[str, tuple[Any, ...]] = {
     "conv": (nn.Conv1d, nn.Conv2d, Conv3d),
     "transposed": (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
     "reflect": (nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d),
@@ -110,7 +111,7 @@ class Layers:
         self.output = nn.Sigmoid if method.output == "sigmoid" else nn.Identity
 
     def of(self, kind: str) -> Any:
-        return _BY_NDIM[kind][self.ndim - 1]
+        return BY_NDIM[kind][self.ndim - 1]
 
     def norm(self, channels: int) -> nn.Module:
         # always the statistics of the image at hand, also at the end: there is no other image

@@ -14,14 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_dip.core.generators.layers import ACTIVATIONS, Network, halvings, per_scale, whole
-from napari_dip.core.generators.volumes import Conv3d
+from napari_dip.core.generators.layers import ACTIVATIONS, BY_NDIM, Network, Shape, Size, halvings, per_scale, whole
 from napari_dip.tables.knobs import SelfGuided
-
-Shape = tuple[int, ...]
-Size = tuple[float, ...]
-_CONV: tuple[Any, ...] = (nn.Conv1d, nn.Conv2d, Conv3d)
-_TRANSPOSED: tuple[Any, ...] = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def halved(method: SelfGuided, shape: Shape, voxel_size: Size | None = None) -> list[Shape]:
@@ -58,7 +52,7 @@ class UNet(Network):
         widths = per_scale(method.channels, len(factors) + 1)
         sizes = per_scale(method.filter_size, len(factors) + 1)
         self.channels, self.multiple = channels, multiple
-        conv, transposed = _CONV[len(shape) - 1], _TRANSPOSED[len(shape) - 1]
+        conv, transposed = (BY_NDIM[kind][len(shape) - 1] for kind in ("conv", "transposed"))
         mode = "reflect" if method.padding == "reflection" else "zeros"
 
         def same(arriving: int, leaving: int, size: int, gain: float = 1) -> nn.Module:

@@ -97,10 +97,6 @@ def fourier_correlation(
     noise_correlation : float
         Of the noise of direct neighbours, as `Noise.correlation` has it, for the caveat.
 
-    Returns
-    -------
-    FourierCorrelation
-
     Raises
     ------
     TypeError, ValueError

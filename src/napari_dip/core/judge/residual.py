@@ -82,10 +82,6 @@ def residual_verdict(
     mask : array-like of bool, optional
         True for pixels to leave out.
 
-    Returns
-    -------
-    Verdict
-
     Raises
     ------
     ValueError

@@ -16,9 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from napari_dip.core.pauses import between_pauses
 from napari_dip.core.reason import End, Reason
 from napari_dip.core.result import Progress
-from napari_dip.core.telling import quiet, quietly
+from napari_dip.core.telling import quietly
 from napari_dip.io.arrays import Part
 from napari_dip.io.disk import DiskFull, full, is_full
 from napari_dip.run.blocks import result
@@ -192,7 +193,7 @@ class BlockRun:
         loop = blocks.loop(partial(self._parts, blocks, FIT), due, **pace)
         loop.over = self.should_stop()
         with loop as steps:
-            for index, outcome in quiet(steps):
+            for index, outcome in between_pauses(quietly, steps):
                 if isinstance(outcome, Progress):
                     if shown := Extras().make("a preview", partial(loop.under_way[index].shown, outcome), None):
                         yield index, shown
