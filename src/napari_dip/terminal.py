@@ -1,4 +1,4 @@
-"""Progress bars of commands and scripts, errors and warnings in a line, and the end of a command by Ctrl-C."""
+"""Progress bars of commands and scripts, warnings in a line, and the end of a command by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
+from napari_dip.core.telling import one_line
+
 if TYPE_CHECKING:
     from napari_dip.core.result import Progress
     from napari_dip.run.blocks.result import BlockProgress
 
 Made = TypeVar("Made")
-FORESEEN = OSError, ValueError, TypeError, MemoryError, ArithmeticError, ImportError
 _ALL_BUT = 0.99  # of the bar until all is done: patches are compared and results judged after the last iteration
 _OF_ITERATIONS = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
@@ -176,16 +177,3 @@ def one_line_warnings() -> Iterator[None]:
             f"napari-dip: warning: {one_line(message)}", file=sys.stderr
         )
         yield
-
-
-def one_line(message: object) -> str:
-    """A message without line breaks."""
-    return " ".join(str(message).split())
-
-
-def in_words(error: Exception) -> str:
-    """Error in a line, with its name where it was not foreseen."""
-    words = one_line(error)
-    if isinstance(error, MemoryError):
-        return words or "memory ran out"
-    return words if isinstance(error, FORESEEN) and words else f"{type(error).__name__}{': ' * bool(words)}{words}"

@@ -21,11 +21,12 @@ import numpy as np
 from napari_dip.command import blockwise, report, several, single
 from napari_dip.command.options import parse, said
 from napari_dip.command.single import axes_of, inputs, missing, spatial_axes
+from napari_dip.core.telling import FORESEEN, in_words
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
 from napari_dip.plan.inputs import Array
 from napari_dip.tables.tasks import TASKS
-from napari_dip.terminal import FORESEEN, Bar, Stop, in_words, one_line_warnings
+from napari_dip.terminal import Bar, Stop, one_line_warnings
 
 DONE, FAILED, ABORTED = 0, 1, 130
 TRACEBACK = "NAPARI_DIP_TRACEBACK"  # the variable of the environment that asks for one

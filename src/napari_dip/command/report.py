@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_dip.core.telling import one_line
 from napari_dip.io.formats import SCREEN
 from napari_dip.io.picture import Picture
 from napari_dip.plan.inputs import Array
 from napari_dip.tables.tasks import TASKS, removes_noise
-from napari_dip.terminal import Bar, one_line
+from napari_dip.terminal import Bar
 
 if TYPE_CHECKING:
     from napari_dip.core.judge.metrics import Comparison

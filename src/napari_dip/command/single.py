@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_dip.command import blockwise, report
 from napari_dip.command.options import check_volume, files_said, said
+from napari_dip.core.telling import in_words
 from napari_dip.guides import on_grid
 from napari_dip.io import files
 from napari_dip.io.disk import check_room
@@ -21,7 +22,7 @@ from napari_dip.plan.inputs import Array
 from napari_dip.plan.request import Request, read_instrument, unrecorded
 from napari_dip.plan.values import read_factor
 from napari_dip.tables.method import settings_for
-from napari_dip.terminal import Bar, Stop, in_words
+from napari_dip.terminal import Bar, Stop
 
 if TYPE_CHECKING:
     from napari_dip.core.result import Result

@@ -95,9 +95,8 @@ class Muon(torch.optim.Optimizer):
         square = x @ x.mT
         factor = one = torch.eye(square.shape[1], dtype=x.dtype, device=x.device).expand_as(square)
         a, b, c = self.QUINTIC
-        for _ in range(
-            5
-        ):  # x becomes p x with p a polynomial of x x^T, so that only these small squares are multiplied
+        for _ in range(5):
+            # x becomes p x with p a polynomial of x x^T, so that only these small squares are multiplied
             p = a * one + square @ (b * one + c * square)
             factor, square = p @ factor, p @ square @ p
         x = factor @ x

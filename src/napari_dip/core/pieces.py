@@ -20,8 +20,8 @@ from napari_dip.core.problem import Problem
 from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.result import History, Progress, Result
 from napari_dip.core.setup import Setup
-from napari_dip.core.state import FAILED, Curve, Event, Outcome, State, in_words, keepable
-from napari_dip.core.telling import warn
+from napari_dip.core.state import FAILED, Curve, Event, Outcome, State, keepable
+from napari_dip.core.telling import in_words, warn
 from napari_dip.core.tiling import Tiling, seed_at, tiles_of
 from napari_dip.tables.settings import Settings
 

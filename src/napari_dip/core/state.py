@@ -76,14 +76,6 @@ class Event:
     message: str
 
 
-def in_words(error: BaseException) -> str:
-    """An error in a line: with its name where it was not foreseen."""
-    name, words = type(error).__name__, " ".join(str(error).split())
-    if isinstance(error, (MemoryError, ValueError, TypeError, ArithmeticError, OSError)) and words:
-        return words
-    return f"{name}: {words}" if words else "memory ran out" if isinstance(error, MemoryError) else name
-
-
 @dataclass(frozen=True)
 class Mark:
     """An image (1, C, *image) of a run, its spread if that is kept, and the iteration that it is of."""

@@ -1,4 +1,4 @@
-"""Warnings of a run, and keeping them back: in this thread alone, where `warnings` has one set of filters for all."""
+"""Errors in a line; warnings, kept back in this thread alone, where `warnings` has one set of filters for all."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextvars import ContextVar
 
+FORESEEN = OSError, ValueError, TypeError, MemoryError, ArithmeticError, ImportError
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
@@ -24,3 +25,16 @@ def quietly() -> Iterator[None]:
         yield
     finally:
         _quiet.reset(before)
+
+
+def one_line(message: object) -> str:
+    """A message without line breaks."""
+    return " ".join(str(message).split())
+
+
+def in_words(error: BaseException) -> str:
+    """Error in a line, with its name where it was not foreseen."""
+    words = one_line(error)
+    if isinstance(error, MemoryError):
+        return words or "memory ran out"
+    return words if isinstance(error, FORESEEN) and words else f"{type(error).__name__}{': ' * bool(words)}{words}"

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage  # type: ignore[import-untyped]
 
+from napari_dip.core.noise.levels import differences
 from napari_dip.core.telling import warn
 
 CENTRES = ("mass", "maximum", "middle")
@@ -125,11 +126,8 @@ def without_background(array: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.f
 
 def _roughness(array: npt.NDArray[np.float64], where: npt.NDArray[np.bool_]) -> float:
     """Standard deviation of the noise in a part, by the differences of its neighbours."""
-    steps = [np.zeros(1)]
-    for axis, n in enumerate(array.shape):
-        both = where.take(range(1, n), axis) & where.take(range(n - 1), axis)
-        steps.append(np.abs(np.diff(array, axis=axis))[both])
-    return float(np.median(np.concatenate(steps))) / 0.954  # of a normal distribution, times the root of 2
+    steps = differences(array[None], where[None], 1)
+    return float(np.median(np.append(0, steps))) / 0.954  # of a normal distribution, times the root of 2
 
 
 def read_voxel_size(voxel_size: Any, ndim: int) -> tuple[float, ...] | None:

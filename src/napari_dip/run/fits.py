@@ -17,7 +17,7 @@ from napari_dip.core.memory import in_two_tries
 from napari_dip.core.result import Progress, Result
 from napari_dip.core.setup import Setup
 from napari_dip.core.solve import Restoration
-from napari_dip.core.state import in_words
+from napari_dip.core.telling import in_words
 from napari_dip.plan.inputs import Slices
 from napari_dip.plan.plan import Plan
 from napari_dip.run import doubts

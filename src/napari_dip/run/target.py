@@ -17,7 +17,8 @@ from napari_dip.core.pieces import Account, States
 from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.result import History, Result
 from napari_dip.core.setup import Setup
-from napari_dip.core.state import FAILED, NO_STATE, Event, has_ended, in_words, keepable
+from napari_dip.core.state import FAILED, NO_STATE, Event, has_ended, keepable
+from napari_dip.core.telling import in_words
 from napari_dip.glance import glance
 from napari_dip.plan.cost import iterations_at_most
 from napari_dip.plan.plan import Plan

@@ -14,7 +14,7 @@ _BENDS = 500
 
 def level_of(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_]) -> float:
     """Noise level by differences of neighbours in channels (C, *S), which fine texture adds to."""
-    return _level(_differences(values, known, 1), 1)
+    return _level(differences(values, known, 1), 1)
 
 
 def _level(differences: Array, order: int) -> float:
@@ -24,7 +24,7 @@ def _level(differences: Array, order: int) -> float:
     return quartile / math.sqrt(math.comb(2 * order, order))
 
 
-def _differences(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_], order: int) -> Array:
+def differences(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_], order: int) -> Array:
     """Absolute differences of an order between known neighbours along all axes of channels (C, *S)."""
     steps, values = [np.empty(0)], np.where(known, values, 0).astype(np.float64)  # what is not known may be infinite
     for axis in range(1, values.ndim):
@@ -38,6 +38,6 @@ def _differences(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_], 
 
 def least_level(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_]) -> float:
     """Noise level by the differences that structure adds least to: of slopes and bends, if enough are known."""
-    higher = [(order, _differences(values, known, order)) for order in (2, 3)]
+    higher = [(order, differences(values, known, order)) for order in (2, 3)]
     levels = [_level(found, order) for order, found in higher if found.size >= _BENDS]
     return min([level_of(values, known), *levels])

@@ -16,6 +16,8 @@ import numpy.typing as npt
 from scipy import ndimage  # type: ignore[import-untyped]
 from skimage.morphology import convex_hull_image
 
+from napari_dip.core.noise.levels import differences
+
 Mask = npt.NDArray[np.bool_]
 Array = npt.NDArray[np.float64]
 Place = tuple[slice, ...]
@@ -37,11 +39,8 @@ _SHARE = 0.04  # least share of an area's value in an interpolated rim
 _RIM = 0.75  # noise standard deviations by which such a rim is nearer to that value than the image behind it
 _CONVEX = 0.02  # fraction of the pixels by which the outline of an interpolated image may be off
 _PLANES = 8  # planes of a volume whose outlines are looked at
-_CORNERS, _SPURS, _FRAYED = (
-    4,
-    0.15,
-    0.4,
-)  # corners of an upright outline; more of them by its length, at an end of the range and where noise has the value
+# corners of an upright outline; more of them by its length, at an end of the range and where noise has the value
+_CORNERS, _SPURS, _FRAYED = 4, 0.15, 0.4
 _CORNERED = 0.8  # least fraction of the padding in the box around a turned image that lies in its corners
 _BENT = 0.1  # fraction of a corner by which its outline may be bent
 _SURE = 40.0  # minus the logarithm of the probability that noise makes all of an area equal
@@ -228,7 +227,7 @@ def _judged(
         before, grown = grown, ndimage.binary_dilation(grown)
         rings.append(grown & ~before & beside)
     first, second, third, fourth = rings
-    steps, height = _steps(image, first | second | third | fourth), image - float(value)
+    steps, height = differences(image[None], (first | second | third | fourth)[None], 1), image - float(value)
     if not first.any() or not steps.any() or np.mean(steps == 0) > _EQUAL:
         return none
     noise = float(np.median(steps[steps > 0])) / 0.954  # of Gaussian noise
@@ -250,15 +249,6 @@ def _judged(
     least = _JUMP if np.count_nonzero(solid) >= _FAINT else 5.0
     jump = np.median(away) > max(least * noise, _EVEN * far) and np.quantile(away, _NEARLY) > _STEP * noise
     return grown if jump else none
-
-
-def _steps(image: Array, where: Mask) -> Array:
-    """Absolute differences of neighbours that are both there."""
-    steps = [np.zeros(0)]
-    for axis, n in enumerate(image.shape):
-        both = np.take(where, range(1, n), axis) & np.take(where, range(n - 1), axis)
-        steps.append(np.abs(np.diff(image, axis=axis))[both])
-    return np.concatenate(steps)
 
 
 def _is_rim(height: Array, first: Mask, behind: Mask, noise: float) -> bool:
