@@ -217,5 +217,9 @@ def file_for(layer: str, path: Sequence[str] | str | None) -> tuple[str, bool]:
     """The file of a layer, and whether it is there; else a name for it."""
     if isinstance(path, str) and path and Path(path).suffix.lower() in _ORDINARY:
         return path, True
-    name = "".join(c if c.isalnum() or c in " -_.+" else "_" for c in layer)
-    return f"{name}.ome.tif", False
+    return f"{as_name(layer)}.ome.tif", False
+
+
+def as_name(words: str) -> str:
+    """A name of a file, of the name of a layer or other words, which may have a slash."""
+    return "".join(c if c.isalnum() or c in " -_.+" else "_" for c in words)

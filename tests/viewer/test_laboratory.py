@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QFileDialog
 
 from napari_dip.viewer.restoration import METADATA
 from tests.core.tiny import picture
@@ -15,19 +16,27 @@ def widget(viewer):
     return widget
 
 
-def test_an_ablation_of_a_crop_leaves_curves_a_table_a_stack_in_place_and_files(widget, viewer, wait, tmp_path):
-    widget.experiment.value, widget.question.value, widget.truth.value = "ablation", "code noise", "cells"
+def test_an_ablation_of_a_crop_leaves_curves_a_table_a_stack_in_place_and_files(
+    widget, viewer, wait, tmp_path, monkeypatch
+):
+    viewer.layers["cells"].name = "mice/cells"
+    widget.experiment.value, widget.question.value, widget.truth.value = "ablation", "code noise", "mice/cells"
     widget.iterations.value = 10
     wait(lambda: "3 fits of 10 iterations, about" in widget.cost)
     widget.run_button.click()
     wait(lambda: not widget.running and widget.told.endswith(":"))
     made = viewer.layers[-1]
-    assert made.name == "cells, ablation of code noise"
+    assert made.name == "mice/cells, ablation of code noise"
     assert made.data.shape == (3, 32, 32)
     assert tuple(made.translate) == (0, 4, 2)
     assert tuple(made.scale) == (1, 0.5, 0.5)
     assert made.metadata[METADATA]["images"] == ["none", "1/30", "1/10"]
-    widget.save(str(tmp_path / "out.md"))
+    asked = []
+    monkeypatch.setattr(
+        QFileDialog, "getSaveFileName", lambda *of: asked.append(of[2]) or (str(tmp_path / "out.md"), "")
+    )
+    widget.save_button.click()
+    assert asked == ["mice_cells ablation of code noise.md"]
     assert "| code noise | best |" in (tmp_path / "out.md").read_text()
     assert (tmp_path / "out.png").stat().st_size > 1000
 

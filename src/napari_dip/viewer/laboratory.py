@@ -17,6 +17,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QFontDatabase
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QProgressBar, QScrollArea, QVBoxLayout
 
+from napari_dip.again import as_name
 from napari_dip.tables import record
 from napari_dip.tables.experiments import EXPERIMENTS, QUESTIONS, SEVERAL
 from napari_dip.tables.knobs import GENERATORS
@@ -296,7 +297,8 @@ class LaboratoryWidget(Tabbed):
         return None
 
     def _ask(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save table and figure", f"{self._name}.md", "Markdown (*.md)")
+        name = f"{as_name(self._name.replace(',', ''))}.md"
+        path, _ = QFileDialog.getSaveFileName(self, "Save table and figure", name, "Markdown (*.md)")
         if path:
             self.save(path)
 

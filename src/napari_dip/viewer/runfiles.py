@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_dip.again import as_name
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer.layers import Selection
 from napari_dip.viewer.opening import file_of
@@ -24,7 +25,7 @@ def default_target(layer: Any, selection: Selection, task: str) -> Path:
     index = [str(each.start) for each in selection.part if each.stop - each.start == 1]
     whole = selection.shape == tuple(selection.data.shape[: len(selection.shape)])
     words = [layer.name, *([] if whole else index), *(["volume"] if selection.space == 3 else []), TASKS[task].done]
-    name = "".join(c if c.isalnum() or c in " -_.+" else "_" for c in " ".join(words))
+    name = as_name(" ".join(words))
     folder = _folder_of(layer, selection) or zarr_folder()
     if folder is None:
         return Path()

@@ -8,6 +8,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QPushButton
 
+from napari_dip.again import as_name
 from napari_dip.viewer.opening import file_of
 from napari_dip.viewer.restoration import METADATA
 from napari_dip.viewer.rows import tip
@@ -62,8 +63,7 @@ class SaveButton(QPushButton):
     def _ask(self) -> None:
         if self._layer is None:
             return
-        name = "".join(c if c.isalnum() or c in " -_.+" else "_" for c in self._layer.name)
-        start = str(Path(self._folder or self._folder_of_source()) / f"{name}.ome.tif")
+        start = str(Path(self._folder or self._folder_of_source()) / f"{as_name(self._layer.name)}.ome.tif")
         path, chosen = QFileDialog.getSaveFileName(self, "Save the result", start, ";;".join(_FILTERS))
         if path:
             self._folder = str(Path(path).parent)
