@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_dip.plan.request import arguments
+from napari_dip.tables.parts import OwnPart, only_named
 from napari_dip.tables.settings import Settings, knobs_of
 
 _ORDINARY = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".npy", ".lsm", ".zarr")
@@ -84,8 +85,10 @@ class Again:
         Raises
         ------
         ValueError
-            If the run was with an array that no file has, such as a measured point spread function.
+            If the run was with an array that no file has, such as a measured point spread function, or with a part of
+            the user's own.
         """
+        self._check_parts()
         said = {name: value for name, value in self.said.items() if value is not None}
         noise = said.pop("image_noise", None)
         asked = {name: _plain(value) for name, value in said.items()}
@@ -114,6 +117,14 @@ class Again:
             *self._saving(),
         ]
         return "\n".join(lines) + "\n"
+
+    def _check_parts(self) -> None:
+        """Refuse parts of the user's own, of which a text has no more than the name."""
+        own = [name for name, argument in arguments().items() if any(option.code for option in argument.options)]
+        parts = {name: self.said[name] for name in own if self.said.get(name) is not None}
+        for name, part in {**self.settings.chosen, **parts}.items():
+            if isinstance(part, OwnPart) or name in parts:
+                raise ValueError(only_named(name, OwnPart(part) if callable(part) else part))
 
     def _saving(self) -> list[str]:
         """Lines that save the result: with all that its file says, or, of a part, with what the layer says."""
@@ -162,6 +173,7 @@ class Again:
         ValueError
             If a command cannot say what was restored; the message says what to do instead.
         """
+        self._check_parts()
         if self.part is not None:
             raise ValueError("a command restores all of a file, and this run was of a part of it; copy it as Python")
         if self.axes.get("channel_axis") == 0:

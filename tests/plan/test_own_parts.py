@@ -14,9 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from napari_dip import Settings, denoise, enhance, estimate, inpaint, restore_blocks
+from napari_dip.again import Again
 from napari_dip.command.cli import main
+from napari_dip.command.options import parse
 from napari_dip.io import files
 from napari_dip.tables.parts import OwnPart
+from napari_dip.tables.settings import knobs
 from tests.core.tiny import noisy, picture
 
 QUICK: dict[str, Any] = {"preset": "denoise-small", "iterations": 3, "runs": 1, "progress": False, "device": "cpu"}
@@ -70,6 +73,58 @@ def test_each_part_is_taken_and_recorded() -> None:
     assert "then 2 steps of the denoiser" in result.stop_reason
     with pytest.raises(ValueError, match="a record only names a part of one's own"):
         Settings.from_json(json.dumps(record))
+
+
+#: One of each part, with the knobs that it needs.
+EACH: dict[str, dict[str, Any]] = {
+    "generator": {"generator": network()},
+    "regulariser": {"regulariser": steps, "regulariser_weight": 0.1},
+    "fidelity": {"fidelity": distance},
+    "operator": {"operator": row_means},
+    "denoiser": {"denoiser": smoothed, "refine": 2},
+}
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_settings_of_a_record_are_refused_without_the_part_that_it_names(name, tmp_path, capsys):
+    record = denoise(IMAGE, **EACH[name], **QUICK).record
+    file = tmp_path / "out.json"
+    file.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=f"{name}='.* a record only names a part of one's own"):
+        Settings.from_json(file)
+    part = EACH[name][name]
+    given = {name: part} if name in knobs() else {"beside": (name,)}
+    settings = Settings.from_json(file, **given)
+    assert settings.iterations == 3
+    again = denoise(IMAGE, settings=settings, progress=False, **({} if name in knobs() else {name: part}))
+    assert again.record["own_parts"] == record["own_parts"]
+    command = ["denoise", "in.tif", str(tmp_path / "out.tif"), "--settings", str(file)]
+    with pytest.raises(SystemExit):
+        parse(command)
+    assert re.search(f"{name}=.* --{name} FILE.py:NAME", capsys.readouterr().err)
+    own = tmp_path / "mine.py"
+    own.write_text("def mine(image):\n    return image\n")
+    assert parse([*command, f"--{name}", f"{own}:mine"])[1]["iterations"] == 3
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_a_part_that_a_script_or_a_command_cannot_say_is_not_copied_into_one(name):
+    given = EACH[name]
+    settings = Settings().changed(**{knob: value for knob, value in given.items() if knob in knobs()})
+    said = {key: value for key, value in given.items() if key not in knobs()}
+    run = Again(task="denoise", settings=settings, said=said, image="in.tif", layer="in", fingerprint="", space=2)
+    for text in (run.python, run.command):
+        with pytest.raises(ValueError, match=f"{name}='.* a record only names a part of one's own"):
+            text()
+
+
+def test_a_run_over_blocks_that_goes_on_has_the_same_parts_and_its_record_names_them(tmp_path):
+    target = tmp_path / "out.zarr"
+    restore_blocks("denoise", noisy(40, 40), target, fidelity=distance, **SMALL)
+    with pytest.raises(ValueError, match=r"another run \(fidelity: .*distance#.* -> .*row_means#"):
+        restore_blocks("denoise", noisy(40, 40), target, fidelity=row_means, **SMALL)
+    with pytest.raises(ValueError, match="fidelity=.* a record only names a part of one's own"):
+        Settings.from_json(target)
 
 
 def test_each_part_changes_the_result_and_the_same_one_repeats_it() -> None:
@@ -266,8 +321,8 @@ def test_the_command_line_takes_parts_by_a_name_in_a_python_file(tmp_path, capsy
     with pytest.raises(SystemExit):
         main(again)
     assert "--regulariser FILE.py:NAME" in capsys.readouterr().err
-    assert main([*again, "--regulariser", f"{file}:bending"]) == 0
-    assert files.read_record(tmp_path / "again.tif")["own_parts"] == {"regulariser": own["regulariser"]}
+    assert main([*again, *parts]) == 0
+    assert files.read_record(tmp_path / "again.tif")["own_parts"] == own
 
 
 @pytest.mark.parametrize(

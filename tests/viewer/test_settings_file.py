@@ -56,6 +56,25 @@ def test_a_file_that_is_wrong_is_said_and_changes_nothing(viewer, dock, picture,
     assert widget.form.settings() == before
 
 
+@pytest.mark.parametrize("name", ["generator", "regulariser", "fidelity", "operator", "denoiser"])
+def test_settings_of_a_run_with_a_part_of_ones_own_are_refused_where_no_part_can_be_given(viewer, dock, picture, name):
+    layer = viewer.add_image(picture)
+    widget = dock()
+    before, account = widget.form.settings(), "mine.part#0123456789ab: give the same one to repeat the run"
+    knobs = {name: account.partition(":")[0]} if name in before.as_dict() else {}
+    layer.metadata[METADATA] = {
+        "task": "denoise", "stop_reason": "", "settings": {**before.as_dict(), "iterations": 7, **knobs},
+        "own_parts": {name: account},
+    }  # fmt: skip
+    viewer.layers.selection.active = layer
+    widget.files.layer_button.click()
+    assert f"stay as they were: {name}='mine.part#0123456789ab'" in widget.status
+    widget.record.again_button.click()
+    assert f"--{name} FILE.py:NAME" in widget.status
+    assert not widget.running
+    assert widget.form.settings() == before
+
+
 def test_run_again_like_a_layer_or_its_record(viewer, dock, wait, picture, named, tmp_path):
     viewer.add_image(picture, name="cells")
     widget = dock(seed=3)

@@ -72,7 +72,7 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
             if "preset" in changes:
                 raise ValueError("--settings FILE names a preset; leave out --preset")
             parts = {name: value for name, value in changes.items() if knobs()[name].own}  # which a record only names
-            changes = {**Settings.from_json(Path(args.settings), **parts).chosen, **changes}
+            changes = {**Settings.from_json(Path(args.settings), beside=_of_problem(args), **parts).chosen, **changes}
         except (OSError, TypeError, ValueError) as error:
             command.error(f"--settings: {error}")
     if args.target is None and not args.estimate:
@@ -263,6 +263,12 @@ _TOGETHER = (
     "One generator restores all times, channels or z slices of an image together, like the colours of RGB: for few of "
     "them that have their structure in common."
 )
+
+
+def _of_problem(args: argparse.Namespace) -> list[str]:
+    """Names of the user's own parts of the problem that a command was given."""
+    flags = {name: option.flag for name, argument in arguments().items() for option in argument.options if option.code}
+    return [name for name, flag in flags.items() if getattr(args, flag.strip("-").replace("-", "_")) is not None]
 
 
 def _own(name: str, value: Any) -> Any:

@@ -67,13 +67,25 @@ def read_part(name: str, value: Any) -> OwnPart:
     if isinstance(value, OwnPart):
         return value
     if isinstance(value, str):
-        raise ValueError(
-            f"{name}={value!r} is a text: a record only names a part of one's own; give the object, a callable or a "
-            f"torch.nn.Module (--{name} FILE.py:NAME)"
-        )
+        raise ValueError(only_named(name, value))
     if not callable(value):
         raise TypeError(f"{name}={value!r} must be a callable or a torch.nn.Module")
     return OwnPart(value)
+
+
+def only_named(name: str, account: str) -> str:
+    """Error for a part that is known by the text alone that a record has of it."""
+    return (
+        f"{name}={account.partition(': ')[0]!r} is a text: a record only names a part of one's own; give the object, "
+        f"a callable or a torch.nn.Module: --{name} FILE.py:NAME"
+    )
+
+
+def named_in(found: dict[str, Any]) -> dict[str, str]:
+    """Text of each part of the user's own that settings or a record name, by its name."""
+    settings, parts = found.get("settings", found), found.get("own_parts")
+    marked = {name: text for name, text in settings.items() if isinstance(text, str) and MARK in text}
+    return {**marked, **(parts if isinstance(parts, dict) else {})}
 
 
 def _is_module(part: Any) -> bool:

@@ -9,6 +9,7 @@ import copy
 import difflib
 import json
 import numbers
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -28,7 +29,7 @@ from napari_dip.tables.knobs import (
     knob,
     own,
 )
-from napari_dip.tables.parts import MARK, OwnPart, read_part
+from napari_dip.tables.parts import MARK, OwnPart, named_in, only_named, read_part
 from napari_dip.tables.tasks import task_named, tasks_with_knob
 
 
@@ -170,7 +171,7 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
         return json.dumps(self.as_dict(), indent=2)
 
     @classmethod
-    def from_json(cls, source: str | Path, **changes: Any) -> Settings:
+    def from_json(cls, source: str | Path, *, beside: Collection[str] = (), **changes: Any) -> Settings:
         """Read settings from JSON.
 
         Parameters
@@ -180,6 +181,9 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
             left out, or a record of a restoration, such as the OUT.json of the command line, with its ``settings``. Or
             an image that was restored: a TIFF, a PNG or an OME-Zarr with its record inside, a JPEG or .npy with it
             beside.
+        beside : collection of str
+            Parts of your own that are no knobs, ``fidelity``, ``operator`` or ``denoiser``, by name: those of the run
+            that you give to the restoration again, beside these settings.
         **changes
             Knobs that count more than those read, by name: parts of your own too, which a record only names.
 
@@ -188,9 +192,17 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
         OSError
             If the file cannot be read.
         ValueError, TypeError
-            If it is no such object, or a knob has a wrong name or value; the message says which.
+            If it is no such object, a knob has a wrong name or value, or the run had a part of your own that is
+            neither among the changes nor beside; the message says which.
         """
-        found = record.read(source)
+        return cls.of_record(record.read(source), beside=beside, **changes)
+
+    @classmethod
+    def of_record(cls, found: dict[str, Any], *, beside: Collection[str] = (), **changes: Any) -> Settings:
+        """The settings of a record, or of knobs by name; all else as in `from_json`."""
+        for name, account in named_in(found).items():
+            if name not in changes and name not in beside:
+                raise ValueError(only_named(name, account))
         return cls().changed(**{**found.get("settings", found), **changes})
 
     @property

@@ -117,7 +117,7 @@ class Kinds(Rows):
         for path in sorted((presets_folder() / self._task).glob("*.json")):
             try:
                 found = record.read(path)
-                Settings().changed(**found.get("settings", found))
+                Settings.of_record(found)
             except (OSError, ValueError, TypeError):
                 continue
             self._own[path.stem] = found

@@ -85,7 +85,7 @@ class SettingsFile(QWidget):
     def take(self, found: dict[str, Any], where: str) -> bool:
         """Take settings by name, or those of a record; says where from, and returns whether a run needs no more."""
         try:
-            settings = Settings().changed(**found.get("settings", found))
+            settings = Settings.of_record(found)
         except (ValueError, TypeError) as error:
             self.said.emit(f"The settings stay as they were: {error}", True)
             return False

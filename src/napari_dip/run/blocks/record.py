@@ -49,6 +49,7 @@ def asked_for(order: Order, samples: list[str | None], marks: dict[str, str | No
         },
         **({"image_noise": noise_as_dict(request.image_noise)} if request.image_noise else {}),
         **({"residual": True} if order.residual else {}),
+        **request.own_parts,
         **({} if order.channel_axis is None else {"channel_axis": order.channel_axis}),
         **beside,
     }
@@ -147,6 +148,7 @@ def noted(
         "noise": None if plan.noise is None else noise_as_dict(plan.noise),
         "level": plan.level,
         "settings": plan.settings.as_dict(),
+        "own_parts": {name: part.account for name, part in order.own_parts.items()},
         "method_reason": plan.method.reason,
         "device": str(plan.device),
         "software": record.software(),
