@@ -3,6 +3,7 @@
 import pickle
 import sys
 import types
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -53,15 +54,19 @@ def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path):
 
 def test_a_network_of_a_library_gets_its_weights_and_images_like_photographs(tmp_path, monkeypatch):
     library = types.ModuleType("torchvision.models")
-    library.get_model = lambda name, weights: nn.Conv2d(3, 2, 1)
+    library.get_model = lambda name, weights: nn.Sequential(OrderedDict(features=nn.Conv2d(3, 2, 1), top=nn.ReLU()))
     monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
     monkeypatch.setitem(sys.modules, "torchvision.models", library)
     with pytest.raises(ValueError, match="needs its weights"):
         lab.load_network("torchvision:tiny")
-    torch.save({"weight": torch.ones(2, 3, 1, 1), "bias": torch.zeros(2)}, tmp_path / "tiny.pth")
+    torch.save({"features.weight": torch.ones(2, 3, 1, 1), "features.bias": torch.zeros(2)}, tmp_path / "tiny.pth")
     network = lab.load_network("torchvision:tiny", tmp_path / "tiny.pth")
     made = network(torch.full((1, 1, 4, 4), 0.5))
     assert torch.allclose(made, torch.tensor((0.5 - 0.485) / 0.229 + (0.5 - 0.456) / 0.224 + (0.5 - 0.406) / 0.225))
+    found = lab.preimage(lab.texture("cells", (24, 24)), network, "features", iterations=2, plain=False)
+    assert found.image.shape == (24, 24)
+    with pytest.raises(ValueError, match="choose one of features, top$"):
+        lab.preimage(lab.texture("cells", (24, 24)), network, "network.features", iterations=2)
 
 
 def test_the_command_line_seeks_what_a_layer_takes_for_the_same_and_what_excites_a_unit(tmp_path, capsys):

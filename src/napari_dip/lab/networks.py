@@ -71,7 +71,9 @@ def load_network(name: str, weights: str | Path | None = None) -> nn.Module:
         raise ValueError(f"network {name!r} must be {_NAMES}")
     if weights is not None:
         _fill(network, Path(weights))
-    return _Photographs(network) if kind in _LIBRARIES else network.eval()
+    if kind in _LIBRARIES:  # ahead of it, so that its layers keep the names that the library gives them
+        network.register_forward_pre_hook(_as_photograph)
+    return network.eval()
 
 
 def _made(name: str, function: Callable[[], Any]) -> Any:
@@ -85,22 +87,10 @@ def _made(name: str, function: Callable[[], Any]) -> Any:
         ) from error
 
 
-class _Photographs(nn.Module):
-    """A network of photographs for images from 0 to 1, of one channel or three."""
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network.eval()
-        for name, values in zip(("mean", "deviation"), _PHOTOGRAPHS, strict=True):
-            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
-
-    def forward(self, image: Tensor) -> Tensor:
-        colours = image.expand(-1, 3, -1, -1)
-        made: Tensor = self.network((colours - self.mean) / self.deviation)
-        return made
+def _as_photograph(_: nn.Module, seen: tuple[Tensor]) -> Tensor:
+    """An image from 0 to 1, of one channel or three, as networks of photographs take it."""
+    mean, deviation = (torch.tensor(values).to(seen[0]).view(1, 3, 1, 1) for values in _PHOTOGRAPHS)
+    return (seen[0].expand(-1, 3, -1, -1) - mean) / deviation
 
 
 _LIBRARIES: dict[str, Callable[[str], nn.Module]] = {
