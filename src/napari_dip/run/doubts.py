@@ -71,6 +71,8 @@ def warnings_of(
     """
     if noise is not None and noise.warning:
         yield noise.warning[0].upper() + noise.warning[1:] + ("" if camera else f"; {_CAMERA}")
+    elif noise is not None and noise.caution:
+        yield noise.caution[0].upper() + noise.caution[1:]
     if apart:
         few, more = sorted(apart)[:_NAMED], len(apart) - _NAMED
         which = ", ".join(map(str, few)) + (f" and {more} more" if more > 0 else "")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from scipy.ndimage import convolve, gaussian_filter
 
+from napari_dip import denoise
 from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise.estimate import estimate_noise
 from napari_dip.core.noise.model import Noise
+from napari_dip.tables.method import auto_preset
 
 KERNELS = {0.0: np.ones((1, 1)), 0.3: np.array([[0, 0.16, 0], [0.16, 1, 0.16], [0, 0.16, 0]]), 0.5: np.ones((2, 2))}
 
@@ -189,6 +192,40 @@ def test_images_without_noise_have_none_and_say_so(name: str, given: dict[str, f
     assert found.warning
     assert np.isfinite([found.gain, found.offset, found.read_noise, found.sigma]).all()
     assert given or found.sigma == 0
+
+
+_Y, _X = np.mgrid[:96, :96].astype(float)
+SMOOTH = {
+    "ramp": 100 + 0.7 * _X + 0.3 * _Y,
+    "steps of whole numbers": np.rint(1.5 * _X + 0.4 * _Y).astype(np.uint16),
+    "hill": 1000 * np.exp(-((_X - 48) ** 2 + (_Y - 48) ** 2) / 800),
+    "bowl": ((_X - 48) ** 2 + (_Y - 48) ** 2) / 50,
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_noise_that_may_be_a_slope_is_said_to_be_that_and_real_noise_is_not(name: str) -> None:
+    found = estimate_noise(SMOOTH[name])
+    assert "no noise" in found.caution
+    assert found.caution in str(found)
+    assert not found.warning
+    assert np.abs(found.autocorrelation).max() == 1
+    noisy = SMOOTH[name] + np.random.default_rng(0).normal(0, np.ptp(SMOOTH[name]) / 100, SMOOTH[name].shape)
+    assert not estimate_noise(noisy).caution
+    assert not estimate_noise(SMOOTH[name], read_noise=found.sigma).caution
+
+
+def test_the_noise_of_a_line_is_said_to_be_a_guess_and_the_choice_of_a_method_relies_on_it_all_the_same() -> None:
+    row = np.random.default_rng(0).normal(100, 10, (1, 200))
+    found = estimate_noise(row)
+    assert "hardly more than a line" in found.caution
+    assert not found.warning
+    result = denoise(row, preset="denoise-small", iterations=3, channels=4, scales=2, runs=1, progress=False)
+    assert any("a line of pixels" in sentence for sentence in result.warnings)
+    chosen = [
+        auto_preset("denoise", on_cpu=True, noise=each, changes={}) for each in (found, replace(found, caution=""))
+    ]
+    assert chosen[0] == chosen[1]
 
 
 def test_padding_hides_no_noise() -> None:

@@ -40,6 +40,9 @@ class Noise:
         photons are all the noise.
     warning : str
         Sentence that says why not to rely on the figures; empty if they can be relied on.
+    caution : str
+        Sentence on what the figures may be besides noise; empty if there is none. The choice of a method relies on
+        them all the same.
     """
 
     gain: float
@@ -52,6 +55,7 @@ class Noise:
     contrast: float = np.inf
     counting: bool = False
     warning: str = ""
+    caution: str = ""
 
     @property
     def independent(self) -> bool:
@@ -102,7 +106,7 @@ class Noise:
         words = [strength, "neighbours independent" if self.independent else shared]
         if self.impulses:
             words.append(f"{100 * self.impulses:.2g} % of the pixels hot or dead")
-        return ", ".join(words) + (f"; {self.warning}" if self.warning else "")
+        return "; ".join([", ".join(words), *filter(None, (self.warning, self.caution))])
 
 
 def between_neighbours(autocorrelation: npt.NDArray[np.float64], apart: int = 1) -> list[float]:

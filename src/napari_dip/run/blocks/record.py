@@ -178,7 +178,7 @@ def plan_of(order: Order, found: dict[str, Any]) -> Plan:
     numbers = [
         value
         for name, value in (found["noise"] or {}).items()
-        if name not in ("autocorrelation", "contrast", "warning")
+        if name not in ("autocorrelation", "contrast", "warning", "caution")
     ]
     if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in (found["level"], *numbers)):
         raise ValueError("its level or noise is no number")
