@@ -17,6 +17,7 @@ from napari_dip import Settings, denoise, enhance, estimate, inpaint, restore_bl
 from napari_dip.again import Again
 from napari_dip.command.cli import main
 from napari_dip.command.options import parse
+from napari_dip.core.forward import passed
 from napari_dip.io import files
 from napari_dip.tables.parts import OwnPart
 from napari_dip.tables.settings import knobs
@@ -186,6 +187,26 @@ def test_a_part_travels_with_what_it_is_and_its_estimate_is_that_of_its_layers()
     cost = estimate((64, 64), generator=network(), preset="denoise-small", device="cpu", iterations=9)
     more = estimate((64, 64), generator=Halving(), preset="denoise-small", device="cpu", iterations=90)
     assert 0 < cost.seconds < more.seconds
+
+
+class AsLibrariesDo(nn.Module):
+    """Layers called in the ways of others: a size of one number, a padding by name, a dilation, a weight by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Sequential(nn.Conv2d(16, 8, 3, padding="same", dilation=2), nn.MaxPool2d(2))
+        self.weight = nn.Parameter(torch.zeros(1, 8, 1, 1))
+
+    def forward(self, code: Tensor) -> Tensor:
+        rough = nn.functional.conv2d(self.down(code), weight=self.weight)
+        return nn.functional.interpolate(rough, size=code.shape[2:]).sigmoid()
+
+
+def test_what_a_network_of_a_library_costs_is_counted_however_it_calls_its_layers() -> None:
+    method = Settings().changed(generator=AsLibrariesDo(), code_channels=16).method
+    found = passed(method, 16, 1, (32, 64))
+    assert found.flops == 2 * (32 * 64 * 8 * 16 * 9 + 16 * 32 * 8)
+    assert denoise(IMAGE, generator=AsLibrariesDo(), **QUICK).image.shape == IMAGE.shape
 
 
 def clipped(image: Tensor) -> Tensor:

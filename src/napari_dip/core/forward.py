@@ -86,15 +86,15 @@ def _of_own(method: Prior | SelfGuided, code_channels: int, channels: int, shape
         generator = make_generator(method, code_channels, channels, shape)
     code = torch.zeros(1, code_channels, *generator.canvas)
     try:
-        return _tallied(copy.deepcopy(generator).to("meta"), code.to("meta"))
+        return _tallied(copy.deepcopy(generator).to("meta"), code.to("meta"), ours=False)
     except Exception:  # whatever it computes in its own way
         with torch.no_grad():
-            return _tallied(generator, code)
+            return _tallied(generator, code, ours=False)
 
 
-def _tallied(generator: nn.Module, code: Tensor) -> Pass:
+def _tallied(generator: nn.Module, code: Tensor, *, ours: bool = True) -> Pass:
     weights = sum(each.numel() * each.element_size() for each in generator.parameters())
-    with _Tally() as tally:
+    with _Tally(ours) as tally:
         generator(code)
     return Pass(tally.calls, tally.made, tally.flops, weights, code.numel() * code.element_size())
 
@@ -102,37 +102,38 @@ def _tallied(generator: nn.Module, code: Tensor) -> Pass:
 class _Tally(TorchFunctionMode):
     """Counter of calls, bytes and operations of layers on meta tensors, which say that they are on a CPU.
 
-    Output shapes of common layers are computed here: torch would import its compiler for them, which takes seconds, and
-    triton.
+    Output shapes of common layers of `ours` are computed here: torch would import its compiler for them, which takes
+    seconds, and triton. Those of others may be called in any way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ours: bool) -> None:
         super().__init__()
+        self.ours = ours
         self.calls = self.made = self.flops = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func == Tensor.device.__get__:
             return torch.device("cpu")
-        shape = _shape_of(func.__name__, args, kwargs)
+        shape = _shape_of(func.__name__, args, kwargs) if self.ours else None
         if shape is not None:
             result = args[0][0].new_empty(shape) if func is torch.cat else args[0].new_empty(shape)
         else:
             result = func(*args, **kwargs)
-            if not isinstance(result, Tensor) or result._is_view() or result is args[0]:
+            if not isinstance(result, Tensor) or result._is_view() or any(result is each for each in args):
                 return result
         self.calls += 1
         self.made += result.numel() * result.element_size() * (not kwargs.get("inplace"))
         if func.__name__.startswith("conv"):
             few = result if "transpose" not in func.__name__ else args[0]
-            self.flops += 2 * few.numel() * args[1][0].numel()
+            self.flops += 2 * few.numel() * (args[1] if len(args) > 1 else kwargs["weight"])[0].numel()
         elif func.__name__ in ("matmul", "__matmul__"):
             self.flops += 2 * result.numel() * args[0].shape[-1]
         return result
 
 
 def _shape_of(name: str, args: Any, kwargs: Any) -> list[int] | None:
-    """Output shape of a common layer, called as modules call it; None for any other."""
+    """Output shape of a common layer, called as our modules call it; None for any other."""
     match name:
         case "conv1d" | "conv2d" | "conv3d" if len(args) > 4:
             image, weight, _, stride, padding, *_ = args
