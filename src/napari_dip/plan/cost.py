@@ -201,10 +201,11 @@ def sentence(
     each: str = "",
     what: str = "",
     slowed: float = 1.0,
+    threads: int = 1,
 ) -> str:
     """Peak of memory and seconds of a run in a sentence, with what stands in its way and what would take less.
 
-    `slowed` is as by `slowed_by`, of a machine that does something else too.
+    `slowed` is as by `slowed_by`, of a machine that does something else too, where several `threads` wait for each other.
     """
     device = devices.choose(settings.device).name
     free = memory.free(device)
@@ -212,4 +213,5 @@ def sentence(
     less = less_time(device, factors, workers=bool(each)) if slowed * seconds > LONG else ""
     wait = f" {less[0].upper()}{less[1:]}." if less else ""
     busy = f" This computer is busy now; else {in_time(seconds)}." if slowed > 1 else ""
+    busy += " One thread may then take less." if busy and threads > 1 else ""
     return f"Takes about {in_bytes(peak)}{each} and {in_time(slowed * seconds)} at most{what}.{busy}{short}{wait}"

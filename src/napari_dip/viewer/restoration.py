@@ -141,10 +141,11 @@ class Asked:
         from napari_dip.plan.cost import LONG, sentence, slowed_by
 
         device = choose(settings.device).name
-        slowed = slowed_by(cost.seconds, device, self.knobs_here["threads"])
+        threads = self.knobs_here["threads"]
+        slowed = slowed_by(cost.seconds, device, threads)
         less = self._faster(settings) if LONGER < slowed * cost.seconds <= LONG else ""
         short = not each and cost.memory > free(device)
-        told = sentence(cost.memory, cost.seconds, settings, self.factor, each, what, slowed)
+        told = sentence(cost.memory, cost.seconds, settings, self.factor, each, what, slowed, threads)
         return Forecast(told + less, short)
 
     def _faster(self, settings: Settings) -> str:
