@@ -278,6 +278,24 @@ def test_the_share_is_that_of_the_least_squared_error(monkeypatch: pytest.Monkey
     assert share == pytest.approx(min(errors, key=lambda s: errors[s]), abs=0.1)
 
 
+@pytest.mark.parametrize(("photons", "asked"), [(2, 1), (400, 2)])
+def test_few_photons_do_not_choose_the_share(monkeypatch: pytest.MonkeyPatch, photons: float, asked: int) -> None:
+    """Their noise is skewed, that of the dark around them too, and Stein's estimate is for Gaussian noise."""
+    light = photons * np.maximum(picture(24, 24) - 0.5, 0)
+    counts = np.random.default_rng(0).poisson(light + photons / 4 * (photons > 2)).astype(np.float32)
+    noise = Noise(gain=1, offset=0, read_noise=0.1, sigma=1)
+    search = begun(Problem(observation=counts[None], operator=Identity(), noise=noise))
+    compared = []
+    each = search._of_similar_patches
+    monkeypatch.setattr(search, "_of_similar_patches", lambda image: compared.append(image) or each(image))
+    without_pauses(search.prepare())
+    search.step()
+    without_pauses(search.finish())
+    assert search._final is not None
+    assert len(compared) == asked
+    assert (search._final[2] == 0.5) is (asked == 1)
+
+
 def test_without_similar_patches_none_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     taught = run(case(), small(stop="iterations")).image
     monkeypatch.setattr(patches, "by_strips", None)

@@ -69,6 +69,7 @@ _SMOOTH = 4  # pixels over which a disagreement is averaged
 _WEIGHT = 4  # weight in the loss of crops of the teacher's image: their targets hold little noise
 _NUDGE = 0.1  # noise standard deviations by which a pixel is moved, to see how far the result follows
 _SKEWED = 0.15  # skewness of the noise from which Stein's estimate is off: that of 44 photons
+_MOST = 0.5  # share of the known pixels that must be trusted: what the few bright ones want may be wrong for the rest
 _DOUBT = 0.02  # mean squared disagreement, in noise variances, below which the share tends to a half
 _FEW = 8000  # pixels below which the weights themselves follow the noise, unseen by Stein's estimate
 #: Squared error over squared disagreement of generator and NL-Ridge: 1 where NL-Ridge does all, else 3.75 to 11 on ten
@@ -324,10 +325,12 @@ class SelfGuidedFitter(Fitter):
         the mean product of d with white noise is the divergence of d (Stein 1981), measured as the response of d to
         a nudge of all pixels (Ramani, Blu, Unser 2008), which is correlated as the noise of the measurement is. The
         sums are in standard deviations of the noise, of pixels whose noise is nearly Gaussian; the fewer these are, and
-        the smaller d, the closer the share is to a half.
+        the smaller d, the closer the share is to a half. It is a half where they are not most of the image.
         """
         deviation = self.model.variance(one).clamp(min=self.model.dimmest).sqrt()
         trusted = self._known * (self.model.skewness(one) < _SKEWED)
+        if trusted.sum() < _MOST * self._known.sum():
+            return one.new_tensor(0.5)
         apart, gap = (other - one) / deviation, (self._photons - one) / deviation
         nudge = self._drawn_noise() * trusted
         nudged = (self._photons + _NUDGE * deviation * nudge)[self._inside]

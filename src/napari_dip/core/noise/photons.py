@@ -36,10 +36,11 @@ class Stabilised:
         return (photons + self.read_variance).clamp(min=0) if self.lit else torch.ones_like(photons)
 
     def skewness(self, photons: Tensor) -> Tensor:
-        """Skewness of the noise: that of a Poisson distribution with the read noise added."""
+        """Skewness of the noise: that of a Poisson distribution of half a photon or more, with the read noise added."""
         if not self.lit:
             return torch.zeros_like(photons)
-        return photons.clamp(min=0) / self.variance(photons).clamp(min=self.dimmest) ** 1.5
+        some = photons.clamp(min=0.5)  # an estimate of none may be of a few, and is no sign of Gaussian noise
+        return some / self.variance(some) ** 1.5
 
     def stabilise(self, photons: Tensor) -> Tensor:
         if not self.lit:
