@@ -35,7 +35,7 @@ def auto_preset(
     prior = row.presets[0 if on_cpu else 1]
     trained = [name for name in changes if name in FitKnobs.__dataclass_fields__ and name not in _UNTRAINED]
     if row.patches and wish is None and not trained and changes.get("keep_known", True):
-        certain = noise is not None and noise.sigma > 0 and not noise.warning
+        certain = noise is not None and noise.sigma > 0 and (noise.limited or not noise.warning)
         near = depth is not None and depth <= NEAR
         if quality == "fast" and row.fills_holes and not near:
             away = "an unknown distance" if depth is None else f"{depth:.0f} pixels"
@@ -67,6 +67,8 @@ def auto_preset(
     if not noise.independent:
         shared = f"the noise is correlated between neighbouring pixels ({noise.correlation:.1f})"
         return presets.SELF, f"{shared}, nearly independent some pixels apart, and hardly stronger than the structure"
+    if noise.limited:
+        return presets.SELF, "the noise is independent from pixel to pixel, and known where the range does not limit it"
     if noise.warning:
         return prior, f"self-guided training needs the noise, and its estimate is uncertain: {noise.warning}"
     return presets.SELF, "the noise is known, and independent from pixel to pixel"

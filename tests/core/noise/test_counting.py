@@ -105,6 +105,8 @@ def test_noise_that_is_cut_off_in_the_dark_is_guessed_and_doubted(gain: float, c
     found = estimate_noise(image)
     assert found.sigma == pytest.approx(true, rel=0.25)
     assert "guess" in found.warning
+    assert found.limited
+    assert auto_preset("denoise", on_cpu=True, noise=found, changes={})[0] == "denoise-self"
 
 
 def test_an_export_of_a_bright_counter_is_guessed() -> None:

@@ -294,6 +294,17 @@ def test_hardly_any_pixel_left_is_said() -> None:
     assert found.sigma == pytest.approx(noise.std(), rel=0.5)
 
 
+def test_a_picture_that_its_range_limits_is_still_told_by_the_rest() -> None:
+    rng = np.random.default_rng(0)
+    white = 20 + 300 * scene() + rng.normal(0, 25, (192, 192))
+    found = estimate_noise(np.clip(np.rint(white), 0, 255).astype(np.uint8))
+    assert found.limited
+    assert "limit of its range" in found.warning
+    assert found.sigma == pytest.approx(25, rel=0.1)
+    assert not estimate_noise(white).limited
+    assert not estimate_noise(rng.normal(0, 1, (8, 8)).clip(-0.5, 0.5)).limited  # too little of it is there as well
+
+
 @pytest.mark.parametrize("sigma", [0, 2, 10])
 def test_structure_between_missing_pixels_is_no_noise(sigma: float) -> None:
     random = np.random.default_rng(0)

@@ -43,6 +43,8 @@ _LEAST = 0.05
 #: Contrast above which hardly any noise is there: up to 60 with noise of a camera or added, 5 to 82 in averages of many
 #: frames, 79 to 6000 in ramps, hills and clean photographs without any.
 _HARD = 75
+#: If fewer patches than this fraction are calm, fine structure may count as noise.
+_CALM = 0.03
 #: With fewer patches than this, nothing but a rough level can be estimated.
 _ENOUGH = 100
 #: In fewer pixels than the first, a correlation along an axis above the second may be texture of all calm patches.
@@ -174,9 +176,10 @@ def _estimate(
     used, clipping = _unclipped(patches) if len(patches) else (patches, "")
     if (clipping or not len(patches)) and (guess := counting.guess(values, known)):
         given = guess[0] if gain is None else gain, offset, guess[1] if read_noise is None else read_noise
-        return replace(_photons(values, known, *given), warning=_CLIPPED)
+        return replace(_photons(values, known, *given), limited=True, warning=_CLIPPED)
     if not len(patches):
         return _rough(values, known, gain, offset, read_noise, warning)
+    limited = bool(clipping) and not warning
     warning = clipping or warning
     fit = calm.fit(used, line_keeping(gain, offset, read_noise))
     measured = read_noise is not None
@@ -184,7 +187,7 @@ def _estimate(
     gain, offset, read_noise = camera_of(fit.slope, fit.constant, seen, gain, offset, read_noise)
     if not measured:  # no pixel is without noise, if only of the rounding: what divides by it must not fail in the dark
         read_noise = max(read_noise, _LEAST * float(np.sqrt(np.mean(fit.slope * patches.mean + fit.constant).clip(0))))
-    if fit.calm < 0.03:
+    if fit.calm < _CALM:
         warning = warning or "hardly any part of the image is free of structure: the noise may be weaker"
     mirrored = np.pad(fit.autocorrelation, [(n - 1, 0) for n in fit.autocorrelation.shape], mode="reflect")
     mirrored = mirrored.clip(-1, 1)  # where hardly a frequency has power, its share may come out as any number
@@ -198,6 +201,7 @@ def _estimate(
         sigma=0.0,
         correlation=float(np.mean(beside)),
         autocorrelation=mirrored,
+        limited=limited and fit.calm >= _CALM,
         warning=warning,
     )
     return replace(noise, sigma=float(np.sqrt(noise.variance(patches.mean).mean())))
@@ -273,7 +277,8 @@ def _by_camera(
         doubts.append(sentence)
     elif scaled.get("gain") and seen.gain > 0 and not 0.1 <= scaled["gain"] / seen.gain <= 10:
         doubts.append(f"{said['gain']} is far from the {seen.gain * unit:.2g} that is seen: {_REMEDY}")
-    return replace(noise, warning="; ".join(doubts) or noise.warning)
+    limited = noise.limited and len(doubts) < 2
+    return replace(noise, limited=limited, warning="; ".join(doubts) or noise.warning)
 
 
 def _read(

@@ -38,6 +38,9 @@ class Noise:
     counting : bool
         True for an image from a photon counter: whole multiples of the gain, and its lowest value at no light, so that
         photons are all the noise.
+    limited : bool
+        True if much of the image is at a limit of its range, and all that makes the figures doubtful is that they are
+        those of the rest.
     warning : str
         Sentence that says why not to rely on the figures; empty if they can be relied on.
     caution : str
@@ -54,6 +57,7 @@ class Noise:
     impulses: float = 0.0
     contrast: float = np.inf
     counting: bool = False
+    limited: bool = False
     warning: str = ""
     caution: str = ""
 
