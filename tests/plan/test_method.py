@@ -35,7 +35,12 @@ NEAR = replace(SHARED, autocorrelation=np.outer(LINE, LINE)[1:-1, 1:-1])
         (replace(FAR, contrast=1.6), {}, "denoise-self", "correlated between neighbouring pixels (0.6)"),
         (replace(NEAR, contrast=1.3), {}, "denoise-self", "correlated between neighbouring pixels (0.6)"),
         (replace(WHITE, warning="it is clipped"), {}, "denoise-small", "it is clipped"),
-        (replace(WHITE, warning="it is clipped", limited=True), {}, "denoise-self", "where the range does not limit it"),
+        (
+            replace(WHITE, warning="it is clipped", limited=True),
+            {},
+            "denoise-self",
+            "where the range does not limit it",
+        ),
         (replace(WHITE, sigma=0.0, warning="it is too small"), {}, "denoise-small", "it is too small"),
         (WHITE, {"code": "mesh"}, "denoise-small", "code='mesh'"),
         (WHITE, {"optimiser": "sgld"}, "denoise-small", "optimiser='sgld'"),

@@ -205,7 +205,7 @@ def sentence(
 ) -> str:
     """Peak of memory and seconds of a run in a sentence, with what stands in its way and what would take less.
 
-    `slowed` is as by `slowed_by`, of a machine that does something else too, where several `threads` wait for each other.
+    `slowed` is as by `slowed_by`, of a machine that does something else too, where `threads` wait for each other.
     """
     device = devices.choose(settings.device).name
     free = memory.free(device)
