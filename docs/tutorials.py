@@ -338,7 +338,7 @@ def cut_off(dock: QWidget, window: QWidget) -> Iterator[str]:
     for widget in dock.findChildren(QWidget):
         if not isinstance(widget, (QLabel, QAbstractButton)) or not widget.isVisibleTo(window):
             continue
-        text = _words(widget)[0]
+        text = _plain(widget.text())
         if not text or "\n" in text:  # a table scrolls
             continue
         measure, room = widget.fontMetrics(), widget.contentsRect()

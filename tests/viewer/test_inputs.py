@@ -13,7 +13,7 @@ from napari_dip.core.noise.model import Noise
 from napari_dip.tables.method import settings_for
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer.background import Background
-from napari_dip.viewer.choice import ALL_SLICES, TOGETHER
+from napari_dip.viewer.choice import ALL_SLICES, TOGETHER, Inputs
 from napari_dip.viewer.form import SettingsForm
 from napari_dip.viewer.restoration import METADATA
 from tests.viewer.docks import restored
@@ -306,6 +306,32 @@ def test_bad_pixels_of_all_slices_or_of_the_one_in_view(viewer, dock, wait):
     viewer.layers.clear()
     widget.inputs.find_bad_pixels()
     assert "no image" in widget.status
+
+
+_CELLS = "'cells' (64 x 64 pixels of float32)"
+_FINER = "2 times along y and x, to pixels of 0.25 x 0.25 µm"
+SENTENCES = {
+    "denoise": f"Denoise {_CELLS} and fill what 'scratch' marks in it",
+    "inpaint": f"Fill what every label of 'scratch' marks in {_CELLS}",
+    "superresolve": f"Enlarge {_CELLS} {_FINER}, without what 'scratch' marks",
+    "deconvolve": f"Undo a Gaussian blur in {_CELLS}, without what 'scratch' marks",
+    "deblock": f"Remove compression artefacts from {_CELLS} and fill what 'scratch' marks in it",
+    "enhance": f"Enhance {_CELLS} and fill what 'scratch' marks in it",
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_sentence_says_what_a_run_does_to_an_image_and_its_mask(viewer, qtbot, task):
+    viewer.add_image(flat(5), name="cells", scale=(0.5, 0.5), units=("um", "um"))
+    mask = viewer.add_labels(np.eye(64, dtype=np.uint8), name="scratch")
+    inputs = Inputs(viewer, task)
+    qtbot.addWidget(inputs)
+    inputs.reset_choices()
+    inputs.mask.value = None
+    if task != "inpaint":
+        assert inputs.sentence() == SENTENCES[task].split(" and fill")[0].split(", without")[0]
+    inputs.mask.value = mask
+    assert inputs.sentence() == SENTENCES[task]
 
 
 def test_gain_or_loss_of_slices_together_is_said_before_the_run(viewer, dock, wait):

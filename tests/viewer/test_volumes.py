@@ -78,9 +78,8 @@ def test_an_enlargement_undoes_the_blur_that_is_known_and_none_otherwise(viewer,
         widget.inputs.known["psf"].layer.value = psf
     else:
         widget.inputs.known["psf"].sigma.value = 1.5
-    assert (
-        "Undo the blur of 'bead' and enlarge" if measured else "Undo a Gaussian blur and enlarge"
-    ) in widget._sentence.text()
+    blur = "the blur of 'bead'" if measured else "a Gaussian blur"
+    assert f"Undo {blur} in 'cells' (20 x 18 pixels of float32) and enlarge it 2 times" in widget._sentence.text()
     widget.run()
     wait(lambda: not widget.running)
     (layer,) = restored(viewer)

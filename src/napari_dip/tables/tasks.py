@@ -24,6 +24,8 @@ class Task:
         Title of its window; participle in the name of a restored layer, such as "cells denoised".
     does : str
         Sentence of the help.
+    of : str
+        Preposition between the title and an image, where it takes one.
     needs : dict of str to str
         Arguments that must be given, and the remedy where one is not.
     defaults : dict
@@ -57,6 +59,7 @@ class Task:
     title: str
     done: str
     does: str
+    of: str = ""
     needs: dict[str, str] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=dict)
     takes: tuple[str, ...] = ()
@@ -70,6 +73,11 @@ class Task:
     removes_noise: bool = True
     adds_detail: bool = False
     where_whole: str = ""
+
+    @property
+    def acts(self) -> str:
+        """Beginning of a sentence that the name of an image ends."""
+        return f"{self.title} {self.of}".rstrip()
 
     @property
     def fills_holes(self) -> bool:
@@ -141,6 +149,7 @@ _ROWS = (
         title="Remove compression artefacts",
         done="deblocked",
         does="Remove blocks and ringing that JPEG, or another lossy compression, left in an image.",
+        of="from",
         presets=("deblock-small", "deblock-large", "original-jpeg"),
         removes_noise=False,
         keeps_mean=True,

@@ -66,7 +66,7 @@ class Known(Rows):
         return {} if value is None else {self.name: value, **{n: row.value for n, row in self.beside.items()}}
 
     def words(self, layer: Any, space: int) -> str:
-        """Part of the argument in the sentence on what a run does to a layer; empty if that goes without saying.
+        """Part of the argument in the sentence on a run, with "{}" for the layer; empty if that goes without saying.
 
         Raises
         ------
@@ -106,14 +106,12 @@ class Factor(Known):
 
     def words(self, layer: Any, space: int) -> str:
         factor = read_factor(self.value(space), space)
-        last = slice(-space, None)
-        sizes = [
-            f"{scale / each:.4g} {unit:~}"
-            for scale, each, unit in zip(layer.scale[last], factor, layer.units[last], strict=True)
-        ]
         along = {"z": factor[0] if space == 3 else 1, "y and x": factor[-1]}
         times = " and ".join(f"{times} times along {axes}" for axes, times in along.items() if times > 1)
-        return f"enlarge {times}, to pixels of {' x '.join(sizes)},"
+        sizes, units = layer.scale[-space:] / factor, {f"{unit:~}" for unit in layer.units[-space:]}
+        measured = len(units) == 1 and units != {"pixel"}  # else there is no size to speak of
+        pixels = f", to pixels of {' x '.join(f'{each:.4g}' for each in sizes)} {units.pop()}" if measured else ""
+        return f"enlarge {{}} {times}{pixels}"
 
     def take(self, asked: dict[str, Any]) -> None:
         super().take(asked)
@@ -184,10 +182,10 @@ class PointSpread(Known):
                 "function, or another row under Restore."
             )
         if psf is not None:
-            return f"undo the blur of '{psf.name}'{self._size(psf, space)}"
+            return f"undo the blur of '{psf.name}'{self._size(psf, space)} in {{}}"
         if self.value(space) is None and self._needed:
             raise ValueError("A sigma above 0 says how wide the blur is.")
-        return "undo a Gaussian blur" if self.value(space) else ""
+        return "undo a Gaussian blur in {}" if self.value(space) else ""
 
     def _size(self, psf: Any, space: int) -> str:
         """Part of a measured PSF that holds its light, in words; empty for all of it, and for a large one."""

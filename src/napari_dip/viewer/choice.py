@@ -395,18 +395,23 @@ class Inputs(QWidget):
         said = {name: value for each in self.known.values() for name, value in each.said(self.space).items()}
         return {**with_defaults(said), **self.camera.values()}
 
-    def verb(self, layer: Any) -> str:
-        """The beginning of the sentence that says what a run will do to a layer."""
-        mask = self.mask.value
+    def sentence(self) -> str:
+        """The beginning of the sentence that says what a run will do to the chosen layer.
+
+        Raises
+        ------
+        ValueError
+            If something has to be chosen first.
+        """
+        layer, mask, image = self.image.value, self.mask.value, self._described()
         if self._row.fills_holes:
-            return self._filling(layer)
+            return f"{self._filling(layer)} {image}"
         done = [known.words(layer, self.space) for known in list(self.known.values())[::-1]]
-        what = " and ".join(filter(None, done))
-        if not what:
-            return self._row.title + (f" and fill what '{mask.name}' marks in" if mask is not None else "")
-        missing = f", without what '{mask.name}' marks," if mask is not None else ""
-        of = "" if what.endswith(",") else " of"
-        return f"{what[0].upper()}{what[1:].removesuffix(',' * bool(missing))}{missing}{of}"
+        first, *others = list(filter(None, done)) or [f"{self._row.acts} {{}}"]
+        what = " and ".join([first.replace("{}", image), *(each.replace("{}", "it") for each in others)])
+        if mask is not None:
+            what += f", without what '{mask.name}' marks" if any(done) else f" and fill what '{mask.name}' marks in it"
+        return f"{what[0].upper()}{what[1:]}"
 
     def _filling(self, layer: Any) -> str:
         mask = self.mask.value
@@ -418,16 +423,16 @@ class Inputs(QWidget):
         which = which if isinstance(mask, Labels) else ""
         return f"Fill what {which}'{mask.name}' marks in"
 
-    def describe(self) -> str:
+    def _described(self) -> str:
         """The chosen layer, its slice and its pixels, in words."""
         layer = self.image.value
         where = ""
         if layer.ndim > 2:
-            where = f" ({self._slice_in_view(layer) if self.where.value == IN_VIEW else self.where.value})"
+            where = f"{self._slice_in_view(layer) if self.where.value == IN_VIEW else self.where.value}; "
         shape = self.selection().shape
         shape = shape if self.where.value in (ALL_SLICES, ALL_VOLUMES, TOGETHER) else shape[-self.space :]
         part = "a part of " if self.window() else ""
-        return f"{part}'{layer.name}'{where}, {' x '.join(map(str, shape))} pixels of {layer.dtype}"
+        return f"{part}'{layer.name}' ({where}{' x '.join(map(str, shape))} pixels of {layer.dtype})"
 
     def _slice_in_view(self, layer: Any) -> str:
         index = self.index_in_view()

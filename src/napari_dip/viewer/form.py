@@ -330,17 +330,16 @@ class SettingsForm(QWidget):
         with self.method_row.changed.blocked():
             self.method_row.value = AUTOMATIC if preset == "auto" else self._filled.method.name
         name_item(self.method_row, f"{AUTOMATIC}: {self._filled.method.name}" if preset == "auto" else "")
-        quality, count = self._rows["quality"], int(preset != "auto")
+        quality, count = self._rows["quality"], 0
         self._quality.show_row(quality, preset == "auto" or ("quality" in there and len(quality.choices) > 1))
         for block in self._blocks:
             for name in block.names:
                 row = self._rows[name]
                 several = not hasattr(row, "choices") or len(row.choices) > 1
                 block.show_row(row, several and (name in there or name in self._touched))
-                if name != "preset":
-                    changed = name in self._touched or (name == "device" and row.value != "auto")
-                    count += changed
-                    block.mark(name, changed, self._words(name))
+                changed = name in self._touched or (name in ("preset", "device") and row.value != "auto")
+                count += changed
+                block.mark(name, changed, self._words(name))
         self.reset_button.setText(f"{count} changed: make {'it' if count == 1 else 'all'} automatic again")
         self.reset_button.setVisible(count > 0)
 

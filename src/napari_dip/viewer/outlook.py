@@ -65,8 +65,7 @@ def before(inputs: Any, form: Any, asked: Any, waiting: bool) -> Outlook:
     ValueError, TypeError
         If it cannot be run; the message says what to do.
     """
-    layer = inputs.image.value
-    settings, what = form.settings(), f"{inputs.verb(layer)} {inputs.describe()}"
+    settings, what = form.settings(), inputs.sentence()
     inputs.check()
     if not engine.loaded():
         return Outlook(f"{what}.{LOADING}", ready=True)

@@ -7,10 +7,12 @@ from typing import Any
 
 from magicgui.widgets import CheckBox, PushButton
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtGui import QFontMetrics, QShowEvent
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
-_LABEL_WIDTH = 96  # pixels, so that the blocks of rows line up
+_LONGEST = "Downsampling"  # word of a label, which cannot wrap: as wide are all, so that the blocks of rows line up
+_FIELD = 90  # pixels that a field has at least: with those that Qt wants a dock is wider than 300
 
 
 def tip(text: str) -> str:
@@ -96,14 +98,16 @@ class Rows(QWidget):
                 row.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
                 row.native.setMinimumContentsLength(6)
             label = QLabel("" if isinstance(row, PushButton) else row.label)
-            label.setFixedWidth(_LABEL_WIDTH)
             label.setWordWrap(True)
             for part in (label, row.native):
                 part.setToolTip(tip(row.tooltip or ""))
-            row.native.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # not by the wheel
-            row.native.installEventFilter(calm)
+            for part in _focusable(row.native):
+                part.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # not by the wheel
+                part.installEventFilter(calm)
+                part.setAccessibleName(part.accessibleName() or label.text())
             row.native.setAccessibleName(label.text())
             label.setBuddy(row.native)
+            row.native.setMinimumWidth(_FIELD)
             field = self.field(row)
             self._lines[row.name] = label, field
             self._layout.addRow(label, field)
@@ -120,6 +124,15 @@ class Rows(QWidget):
     def _tell(self) -> None:
         self.changed.emit()
 
+    def showEvent(self, event: QShowEvent) -> None:
+        """Give all labels the room for the longest word, in bold as where a row is changed."""
+        for label, _ in self._lines.values():
+            label.ensurePolished()  # before, it has not the font of the window
+            bold = label.font()
+            bold.setBold(True)
+            label.setFixedWidth(QFontMetrics(bold).horizontalAdvance(_LONGEST) + 2)
+        super().showEvent(event)
+
     def field(self, row: Any) -> QWidget:
         """The part of a row beside its label."""
         return row.native
@@ -132,3 +145,11 @@ class Rows(QWidget):
         """Show or hide a row with its label."""
         for part in self._lines[row.name]:
             part.setVisible(visible)
+
+
+def _focusable(field: QWidget) -> list[QWidget]:
+    """A field, or the parts of it that take the focus, such as the slider and the number beside it."""
+    if field.focusPolicy() != Qt.FocusPolicy.NoFocus:
+        return [field]
+    parts = field.findChildren(QWidget)
+    return [each for each in parts if each.focusPolicy() != Qt.FocusPolicy.NoFocus and each.focusProxy() is None]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
+from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QTabBar, QWidget
 
 
 class Tabbed(QWidget):
@@ -27,6 +27,7 @@ class Tabbed(QWidget):
         if own is None or window is None:
             return
         own.dockLocationChanged.disconnect(self._join)  # once: afterwards the user moves it where he likes
+        _shorten(own)
         area = window.dockWidgetArea(own)
         docks = [dock for each in window.findChildren(Tabbed) if (dock := _above(each, QDockWidget)) is not None]
         beside = [each for each in docks if each is not own and window.dockWidgetArea(each) == area]
@@ -36,9 +37,14 @@ class Tabbed(QWidget):
             self._raiser.start(0)
 
     def _show_tab(self) -> None:
-        if (dock := _above(self, QDockWidget)) is not None:
-            dock.show()
-            dock.raise_()
+        dock, window = _above(self, QDockWidget), _above(self, QMainWindow)
+        if dock is None or window is None:
+            return
+        dock.show()
+        dock.raise_()
+        for bar in window.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly):
+            if dock.windowTitle() in [bar.tabText(i) for i in range(bar.count())]:
+                bar.setElideMode(Qt.TextElideMode.ElideNone)  # it scrolls instead
 
 
 def _above(widget: QWidget, kind: type[QWidget]) -> QWidget | None:
@@ -47,3 +53,10 @@ def _above(widget: QWidget, kind: type[QWidget]) -> QWidget | None:
     while parent is not None and not isinstance(parent, kind):
         parent = parent.parentWidget()
     return parent
+
+
+def _shorten(dock: QWidget) -> None:
+    """Leave out of a dock's tab which package it is of; the menu, whose entries are of all packages, says it still."""
+    whole = dock.windowTitle()
+    dock.setWindowTitle(whole.removesuffix(" (napari-dip)"))
+    dock.toggleViewAction().setText(whole)

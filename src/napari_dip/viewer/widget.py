@@ -128,6 +128,8 @@ class RestoreWidget(Tabbed):
         self._scroll.setWidgetResizable(True)
         self._scroll.setFrameShape(QFrame.Shape.NoFrame)
         self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._scroll.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # Tab goes to what is in it
+        self._scroll.setAccessibleName("Settings")
         self._opened: QWidget = self.trust  # the section to scroll to
         self._scroller = QTimer(self)
         self._scroller.setSingleShot(True)
@@ -262,7 +264,7 @@ class RestoreWidget(Tabbed):
     def _on_planned(self, plan: Plan) -> None:
         """Show the plan of the run that begins, which knows all slices and the depth of their holes."""
         if self._restoration is not None:
-            under_way = outlook.of_plan(plan, f"{TASKS[self.task].title} '{self._restoration.source.name}'")
+            under_way = outlook.of_plan(plan, f"{TASKS[self.task].acts} '{self._restoration.source.name}'")
             self._sentence.setText(under_way.sentence)
             self._sentence.setToolTip(tip(under_way.why))
 
@@ -423,7 +425,7 @@ class RestoreWidget(Tabbed):
             steps = partial(findings.restore, restoration, wanted, moments=moments, **pace)
             self._restoration = restoration
             self.live.end()
-            self.controls.start(f"{TASKS[self.task].title} '{restoration.source.name}'", steps)
+            self.controls.start(f"{TASKS[self.task].acts} '{restoration.source.name}'", steps)
         except (ValueError, TypeError, RuntimeError, OSError) as error:
             self._say(str(error), failed=True)
             queue().ended(self, failed=True, reason=str(error))

@@ -1,0 +1,111 @@
+"""What stands in a dock can be read at 300 pixels, reached with Tab in the order of the eye, and has a name."""
+
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QAbstractButton, QDockWidget, QScrollArea, QTabBar
+from superqt import QCollapsible
+
+from napari_dip.viewer.rows import Rows
+
+DOCS = Path(__file__).parents[2] / "docs"
+TASKS = ["Denoise", "Inpaint", "Super-resolve", "Deconvolve", "Remove compression artefacts", "Enhance"]
+OTHERS = ["Samples of the prior", "Laboratory"]
+
+
+@pytest.fixture
+def narrow(viewer, qtbot):
+    """Opens a dock in a window that is shown, all of it unfolded, 300 pixels wide."""
+    window = viewer.window._qt_window
+    size = window.size()
+    viewer.window.show()
+
+    def open_widget(name):
+        widget = viewer.window.add_plugin_dock_widget("napari-dip", name)[1]
+        for section in widget.findChildren(QCollapsible):
+            section.expand()
+        window.resize(1280, 900)
+        window.resizeDocks([_dock(widget)], [300], Qt.Orientation.Horizontal)
+        qtbot.waitUntil(lambda: widget.width() == 300)
+        return widget
+
+    yield open_widget
+    window.resize(size)
+    window.hide()
+
+
+def _dock(widget):
+    while not isinstance(widget, QDockWidget):
+        widget = widget.parentWidget()
+    return widget
+
+
+def _reached(widget):
+    """What Tab comes to, in its order."""
+    part, found = widget.nextInFocusChain(), []
+    while part is not widget:
+        tab = part.focusPolicy() & Qt.FocusPolicy.TabFocus and part.focusProxy() is None
+        if tab and widget.isAncestorOf(part) and part.isVisibleTo(widget.window()):
+            found.append(part)
+        part = part.nextInFocusChain()
+    return found
+
+
+@pytest.mark.skipif(not DOCS.exists(), reason="needs a checkout")
+@pytest.mark.parametrize("name", TASKS + OTHERS)
+def test_all_of_a_dock_can_be_read_and_reached(narrow, qtbot, name, monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS))
+    import tutorials
+
+    widget = narrow(name)
+    for rows in widget.findChildren(Rows):
+        for label, field in rows._lines.values():  # all that there are, as they look once they were changed
+            label.show()
+            field.show()
+            font = label.font()
+            font.setBold(True)
+            label.setFont(font)
+
+    def nothing_is_cut_off():
+        assert not list(tutorials.cut_off(widget, widget.window()))
+        for area in widget.findChildren(QScrollArea):
+            if area.isVisibleTo(widget):
+                assert area.widget().width() <= area.viewport().width(), "the scroll bar lies over the end of rows"
+
+    qtbot.waitUntil(nothing_is_cut_off, timeout=5000)  # layouts take some events
+    sys.modules.pop("tutorials")
+
+    reached = _reached(widget)
+    assert len(reached) > 3
+    for one, part in pairwise(reached):
+        before, after = (each.mapTo(widget, QPoint()) for each in (one, part))
+        if _scrolls(widget, one) and not _scrolls(widget, part):
+            continue  # to what stands below the settings
+        beside = abs(after.y() - before.y()) < 12 and after.x() > before.x()
+        assert beside or after.y() > before.y(), f"Tab jumps to {_called(part)!r}"
+    assert all(_called(part) for part in reached), [type(part) for part in reached if not _called(part)]
+    by_wheel = [_called(part) for part in reached if part.focusPolicy() == Qt.FocusPolicy.WheelFocus]
+    assert not by_wheel, "the wheel would change them in passing"
+
+
+def test_tabs_of_docks_are_read_in_full(viewer, narrow):
+    for name in TASKS[2:5]:
+        widget = narrow(name)
+    bars = widget.window().findChildren(QTabBar)
+    (bar,) = [each for each in bars if TASKS[4] in [each.tabText(i) for i in range(each.count())]]
+    assert [bar.tabText(i) for i in range(bar.count())] == TASKS[2:5]
+    for i in range(bar.count()):
+        assert bar.tabRect(i).width() > bar.fontMetrics().horizontalAdvance(bar.tabText(i))
+    assert _dock(widget).toggleViewAction().text() == f"{TASKS[4]} (napari-dip)"
+
+
+def _scrolls(widget, part):
+    return any(area.widget().isAncestorOf(part) for area in widget.findChildren(QScrollArea))
+
+
+def _called(part):
+    """The name by which a screen reader calls it."""
+    return part.accessibleName() or (isinstance(part, QAbstractButton) and part.text())
