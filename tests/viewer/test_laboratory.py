@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QFileDialog, QLineEdit
 
 from napari_dip.viewer.restoration import METADATA
 from tests.core.tiny import picture
@@ -71,3 +73,12 @@ def test_one_image_or_several_is_asked_of_all_planes_of_a_stack(widget, viewer, 
     wait(lambda: not widget.running and widget.told.endswith("several:"))
     assert viewer.layers[-1].data.shape == (2, 2, 32, 32)
     assert tuple(viewer.layers[-1].translate) == (0, 0, 4, 2)
+
+
+def test_a_number_is_typed_digit_by_digit_also_where_the_first_is_below_the_least(widget):
+    for row, text in ((widget.crop, "64"), (widget.iterations, "600")):
+        field = row.native.findChild(QLineEdit)
+        field.selectAll()
+        QTest.keyClicks(field, text)
+        QTest.keyClick(row.native, Qt.Key.Key_Return)
+        assert row.value == int(text)

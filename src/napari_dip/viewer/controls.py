@@ -244,5 +244,6 @@ def button(text: str, slot: Any, tooltip: str) -> QPushButton:
     """A button that does one thing."""
     made = QPushButton(text)
     made.setToolTip(tip(tooltip))
+    made.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # also on macOS, so that a field takes what was typed into it
     made.clicked.connect(slot)
     return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from magicgui.widgets import CheckBox, PushButton
+from magicgui.widgets import CheckBox, PushButton, SpinBox
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtGui import QFontMetrics, QShowEvent
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
@@ -108,6 +108,8 @@ class Rows(QWidget):
             row.native.setAccessibleName(label.text())
             label.setBuddy(row.native)
             row.native.setMinimumWidth(_FIELD)
+            if isinstance(row, SpinBox) and row.min > 9:  # else the 6 of 64 becomes the least, 32, and 324 comes of it
+                row.native.setKeyboardTracking(False)
             field = self.field(row)
             self._lines[row.name] = label, field
             self._layout.addRow(label, field)
