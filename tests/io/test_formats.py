@@ -45,7 +45,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         colours = [np.outer(top, np.arange(256)).astype("uint8") for top in ([0, 0, 1], [0, 1, 0])]
         metadata = {"axes": "ZCYX", "unit": "nm", "spacing": 300.0, "Ranges": (0.0, 9.0, 1.0, 8.0), "mode": "composite"}
         metadata |= {"Labels": ["DAPI", "GFP"] * 2, "LUTs": colours, "Info": "by hand", "Properties": {"a": "b"}}
-        tifffile.imwrite(path, values(2, 2, 9, 8), imagej=True, resolution=(1 / 65, 1 / 65), metadata=metadata)
+        tifffile.imwrite(path, values(2, 2, 9, 8), imagej=True, resolution=((1, 65), (1, 65)), metadata=metadata)
     return path
 
 
@@ -131,7 +131,7 @@ def test_colours_of_planes_stay_planes(tmp_path: Path) -> None:
 def test_imagejs_units_are_honoured_and_kept(tmp_path: Path, said: dict[str, Any], sizes: dict[str, float]) -> None:
     axes = "TYX" if "T" in sizes else "ZYX"
     tifffile.imwrite(
-        tmp_path / "a.tif", values(3, 6, 5), imagej=True, resolution=(1 / 65, 1 / 65), metadata={"axes": axes, **said}
+        tmp_path / "a.tif", values(3, 6, 5), imagej=True, resolution=((1, 65), (1, 65)), metadata={"axes": axes, **said}
     )
     for to in ("b.tif", "b.ome.tif", "b.npy"):
         before, after, _ = rewritten(tmp_path / "a.tif", to)

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 from xml.etree import ElementTree
@@ -290,6 +291,8 @@ def _resolution(picture: Picture, *, is_imagej: bool) -> dict[str, Any]:
         values, name = per_cm, "CENTIMETER"
     else:
         values, name = per_unit, "NONE"
-    if not all(1e-9 < value < 2**32 for value in values):  # the tag is a fraction of 32-bit numbers
+    most = 2**32 - 1  # the tag is a fraction of 32-bit numbers: the nearest one, where old tifffile takes one near it
+    if not all(1e-9 < value < most for value in values):
         return {}
-    return {"resolution": tuple(values), "resolutionunit": name}
+    nearest = [Fraction(value).limit_denominator(int(most / max(1, value))) for value in values]
+    return {"resolution": tuple(each.as_integer_ratio() for each in nearest), "resolutionunit": name}
