@@ -57,3 +57,16 @@ def test_settings_are_checked_once(case: str, monkeypatch: pytest.MonkeyPatch) -
     assert len(checks) == 1
     napari_dip.denoise(image, resume=result, progress=False, leading_axes=knobs.get("leading_axes", 0))
     assert len(checks) == 1
+
+
+@pytest.mark.parametrize("knobs", [{}, {"tile": 16, "overlap": 4}], ids=str)
+def test_settings_of_a_run_over_blocks_are_checked_once(
+    knobs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, checks = noisy(1, 32, 32), list[Settings]()
+    plain = Settings.__post_init__
+    monkeypatch.setattr(Settings, "__post_init__", lambda settings: (checks.append(settings), plain(settings)))
+    napari_dip.restore_blocks("denoise", image, tmp_path / "out.zarr", leading_axes=1, **{**PRIOR, **knobs})
+    assert len(checks) == 1
+    napari_dip.restore_blocks("denoise", image, tmp_path / "out.zarr", leading_axes=1, **{**PRIOR, **knobs})
+    assert len(checks) == 2  # the record of the first run has what this one decides

@@ -6,9 +6,9 @@ from typing import Any
 
 from napari_dip.core import device as devices
 from napari_dip.core.noise.model import Noise
-from napari_dip.tables.method import auto_preset, settings_for
+from napari_dip.tables.method import choose
 from napari_dip.tables.parts import OwnPart
-from napari_dip.tables.settings import Settings, check_preset, of_kind
+from napari_dip.tables.settings import Settings, check_preset
 
 
 def chosen(
@@ -26,10 +26,7 @@ def chosen(
         check_preset(task, knobs)
         settings = settings.changed(**knobs)
         return settings, settings.reason("code")
-    settings = settings_here(task, image_noise=noise, depth=depth, parts=parts, **knobs)
-    if knobs.get("preset", "auto") == "auto":
-        return settings, why_here(task, image_noise=noise, depth=depth, parts=parts, **knobs)
-    return settings, settings.reason("code")
+    return choose(task, on_cpu=_on_cpu(**knobs), image_noise=noise, depth=depth, parts=parts, **knobs)
 
 
 def settings_here(
@@ -59,20 +56,7 @@ def settings_here(
     TypeError, ValueError
         For an unknown knob or preset, a value out of range, or a device that is not there.
     """
-    return settings_for(task, on_cpu=_on_cpu(**knobs), image_noise=image_noise, depth=depth, parts=parts, **knobs)
-
-
-def why_here(
-    task: str,
-    *,
-    image_noise: Noise | None = None,
-    depth: float | None = None,
-    parts: dict[str, OwnPart] | None = None,
-    **knobs: Any,
-) -> str:
-    """Reason for the preset that `settings_here` takes for ``preset="auto"``, as part of a sentence."""
-    asked = {**(parts or {}), **of_kind(task, knobs)}
-    return auto_preset(task, on_cpu=_on_cpu(**knobs), noise=image_noise, depth=depth, changes=asked)[1]
+    return chosen(task, None, image_noise, knobs, depth, parts)[0]
 
 
 def _on_cpu(device: Any = "auto", **_: Any) -> bool:

@@ -102,7 +102,12 @@ def _wish(changes: dict[str, Any]) -> tuple[str, str] | None:
     return None
 
 
-def settings_for(
+def settings_for(task: str, **known: Any) -> Settings:
+    """The settings of a task, and not their reason: `choose` has the arguments."""
+    return choose(task, **known)[0]
+
+
+def choose(
     task: str,
     *,
     on_cpu: bool,
@@ -110,8 +115,10 @@ def settings_for(
     depth: float | None = None,
     parts: dict[str, OwnPart] | None = None,
     **changes: Any,
-) -> Settings:
+) -> tuple[Settings, str]:
     """The settings of a task: its preset (the one named in `changes`, or the task's own), with the changes on top.
+
+    And the reason for their method, as part of a sentence.
 
     The task's own depends on where it is computed, on the noise of the image and the depth of its holes if these are
     known, and on parts of the user's own.
@@ -123,9 +130,10 @@ def settings_for(
     """
     check_names(changes)
     changes = of_kind(task, changes)
-    name = changes.get("preset", "auto")
+    name, reason = changes.get("preset", "auto"), ""
     check_preset(task, changes)
     if name == "auto":
         asked = {**(parts or {}), **changes}
-        name, _ = auto_preset(task, on_cpu=on_cpu, noise=image_noise, depth=depth, changes=asked)
-    return PRESETS[name].changed(**{**changes, "preset": name}) if changes else PRESETS[name]
+        name, reason = auto_preset(task, on_cpu=on_cpu, noise=image_noise, depth=depth, changes=asked)
+    settings = PRESETS[name].changed(**{**changes, "preset": name}) if changes else PRESETS[name]
+    return settings, reason or settings.reason("code")

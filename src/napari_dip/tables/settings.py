@@ -61,13 +61,7 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
                 if size % 2 == 0:
                     raise ValueError(f"{name}={size} must be odd, so that filters have a centre; use {size + 1}")
         self._check_method()
-        if 0 < self.tile < 16:
-            raise ValueError(f"tile={self.tile} is too small to tell structure from noise; use at least 16, or 0")
-        if self.tile and 2 * self.overlap > self.tile:  # ever more tiles, of which many would share each pixel
-            raise ValueError(
-                f"overlap={self.overlap} is more than half of tile={self.tile}; use {self.tile // 2} at the most (an "
-                "eighth of a tile is usual)"
-            )
+        _check_tiles(self.tile, self.overlap)
         for name in knobs():
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != self.scales:
@@ -155,6 +149,18 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
                 changes = {**PRESETS[name].as_dict(), **start, **changes}
         return replace(self, **changes)
 
+    def with_tiles(self, tile: Any, overlap: Any) -> Settings:
+        """A copy with other tiles, of which nothing else needs a check.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For sides that are no whole numbers, or do not go together.
+        """
+        sides = {name: _checked(name, n, knobs()[name]) for name, n in (("tile", tile), ("overlap", overlap))}
+        _check_tiles(**sides)
+        return self.decided(**sides)
+
     def decided(self, **knobs: Any) -> Settings:
         """A copy with what is decided within a run, which needs no check."""
         made = copy.copy(self)
@@ -208,7 +214,7 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
     @property
     def chosen(self) -> dict[str, Any]:
         """The preset, and the knobs that are not as it has them, by name."""
-        base = (PRESETS.get(self.preset) or Settings()).as_dict()
+        base = PRESETS.get(self.preset, DEFAULTS).as_dict()
         return {"preset": self.preset, **{name: v for name, v in self.as_dict().items() if v != base[name]}}
 
     def reason(self, name: str) -> str:
@@ -259,6 +265,16 @@ def check_preset(task: str, changes: dict[str, Any]) -> None:
         _checked("preset", name, replace(knob, choices=("auto", *presets_for(task), *kinds_for(task))))
 
 
+def _check_tiles(tile: int, overlap: int) -> None:
+    if 0 < tile < 16:
+        raise ValueError(f"tile={tile} is too small to tell structure from noise; use at least 16, or 0")
+    if tile and 2 * overlap > tile:  # ever more tiles, of which many would share each pixel
+        raise ValueError(
+            f"overlap={overlap} is more than half of tile={tile}; use {tile // 2} at the most (an eighth of a tile is "
+            "usual)"
+        )
+
+
 def _checked(name: str, value: Any, knob: Knob) -> Any:
     """`value` as the plain Python type of its knob, or the error that says what is wrong with it."""
     if knob.kind in ("ints", "choices") and isinstance(value, (list, tuple)):
@@ -289,6 +305,8 @@ def _checked(name: str, value: Any, knob: Knob) -> Any:
     return int(cast(Any, value)) if whole else float(value)
 
 
+#: What every knob is by itself.
+DEFAULTS = Settings()
 #: Every preset by name, as plain settings.
 PRESETS = {name: Settings(preset=name, **changes) for name, changes in presets.TABLE.items()}
 

@@ -147,9 +147,10 @@ class SettingsForm(QWidget):
             return f"The preset {self._rows['preset'].value} says how."
         if not engine.loaded():
             return ""
-        from napari_dip.plan.chosen import why_here
+        from napari_dip.plan.chosen import chosen
 
-        return f"It is {self.method}, because {why_here(self._task, **self._known, **self._chosen())}."
+        settings, reason = chosen(self._task, None, self._noise, self._chosen(), self._depth)
+        return f"It is {settings.method.name}, because {reason}."
 
     # -- what is known ------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from napari_dip.plan.request import Request, arguments, check_reach, read_instru
 from napari_dip.run.blocks.grid import Grid
 from napari_dip.tables import record
 from napari_dip.tables.parts import OwnPart, read_part
-from napari_dip.tables.settings import Settings, check_names, knobs
+from napari_dip.tables.settings import DEFAULTS, Settings, check_names, knobs
 
 _OTHERWISE = {  # how blocks are told what other functions have a keyword for
     "axes": "the file of an OME-Zarr names its axes, calibration= those of a plain array, and leading_axes= says how "
@@ -78,8 +78,8 @@ class Order:
         """The blocks; their tiles are as the user says, or along each axis of the size that fits best."""
         at = len(self.source.shape) - self.request.ndim
         lead, space = self.source.shape[:at], self.source.shape[at:]
-        base = self.settings or Settings()
-        wanted = base.changed(**{name: self.changes[name] for name in ("tile", "overlap") if name in self.changes})
+        base = self.settings or DEFAULTS
+        wanted = base.with_tiles(*(self.changes.get(name, getattr(base, name)) for name in ("tile", "overlap")))
         if wanted.tile:
             tiles = tiles_of(space, wanted)
         else:

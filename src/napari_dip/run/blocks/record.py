@@ -163,8 +163,8 @@ def noted(
     return dict(json.loads(json.dumps(found)))
 
 
-def plan_of(order: Order, found: dict[str, Any]) -> Plan:
-    """The plan that a record has.
+def plan_of(order: Order, found: dict[str, Any], decided: Settings) -> Plan:
+    """The plan that a record has; its settings are checked unless they are those that are decided now.
 
     Raises
     ------
@@ -172,7 +172,8 @@ def plan_of(order: Order, found: dict[str, Any]) -> Plan:
         If it is damaged, or that of another version.
     """
     own = {name: part for name, part in order.own_parts.items() if name in found["settings"]}  # named in the record
-    tiles, settings = found["tiles"], Settings(**{**found["settings"], **own})
+    tiles, same = found["tiles"], found["settings"] == json.loads(decided.to_json())
+    settings = decided if same else Settings(**{**found["settings"], **own})
     if Tiling(tuple(tiles["shape"]), tuple(tiles["tile"]), tuple(map(tuple, tiles["corners"]))) != order.grid.tiles:
         raise ValueError("its tiles are others")
     numbers = [

@@ -34,6 +34,7 @@ from napari_dip.run.blocks.survey import Survey, joined, range_of
 from napari_dip.run.blocks.target import FIT, ZarrTarget, check_array
 from napari_dip.run.fits import Extras
 from napari_dip.tables import record
+from napari_dip.tables.settings import Settings
 
 Work = Generator[BlockProgress, None, Restored]
 
@@ -77,18 +78,18 @@ class BlockRun:
             if self.should_stop():
                 return ended(end=stopped, record={})
         asked = asked_for(order, samples, {name: joined(found) for name, found in beside.items()})
-        ledger, found = self._place(asked)
+        ledger, found = self._place(asked, plan.settings)
         if found is not None:
             if found["finished"]:
                 ledger.finish()
                 with contextlib.suppress(ValueError):  # by another version: nothing but a control needs it
-                    ended = partial(ended, blocks=_blocks(order, found, ledger))
+                    ended = partial(ended, blocks=_blocks(order, found, ledger, plan.settings))
                 return ended(end=Reason.DONE_BEFORE.told(), record=found)
             if found["software"] != record.software():
                 warnings.warn(
                     f"{target} was begun with other versions of the software: blocks may differ", stacklevel=2
                 )
-            blocks = _blocks(order, found, ledger)
+            blocks = _blocks(order, found, ledger, plan.settings)
         else:
             scaling = yield from survey.scaling(plan)
             if self.should_stop():
@@ -96,7 +97,7 @@ class BlockRun:
             Ledger(target, beside=True).discard()  # an earlier one, of another request
             guide = range_of(beside["guide"]) if "guide" in beside else None
             found = noted(order, asked, replace(plan, scaling=scaling), ledger.run, guide)
-            blocks = _blocks(order, found, ledger)
+            blocks = _blocks(order, found, ledger, plan.settings)
             blocks.target.create(ledger, order.source, found)
         found["absent_chunks"] = absent
         tell_of_long_wait(blocks, self.client)
@@ -133,7 +134,7 @@ class BlockRun:
         end = Reason.ALL_BLOCKS.told(result.found(finished), blocks=count, seconds=time.perf_counter() - began)
         return ended(path=target, end=end, record=finished)
 
-    def _place(self, asked: dict[str, Any]) -> tuple[Ledger, dict[str, Any] | None]:
+    def _place(self, asked: dict[str, Any], decided: Settings) -> tuple[Ledger, dict[str, Any] | None]:
         """Ledger of the target that a run writes to, and the record of the run that it continues, if any.
 
         What is at the target is replaced by what is made beside it: such a run goes on, and so does one at the target
@@ -148,7 +149,7 @@ class BlockRun:
                 if found["finished"]:
                     check_array(ledger.path, "0")
                 else:
-                    _blocks(self.order, found, ledger).target.check()
+                    _blocks(self.order, found, ledger, decided).target.check()
                     ledger.check_links()
                 return ledger, found
             except ValueError:
@@ -211,8 +212,8 @@ class BlockRun:
         return parts if step != FIT else (*parts, self.order.guide_part(index))
 
 
-def _blocks(order: Order, found: dict[str, Any], ledger: Ledger) -> Blocks:
-    """The blocks of a run, by its record.
+def _blocks(order: Order, found: dict[str, Any], ledger: Ledger, decided: Settings) -> Blocks:
+    """The blocks of a run, by its record; `decided` are the settings that would be decided now.
 
     Raises
     ------
@@ -220,7 +221,7 @@ def _blocks(order: Order, found: dict[str, Any], ledger: Ledger) -> Blocks:
         If that is damaged, or of another version.
     """
     try:
-        plan = plan_of(order, found)
+        plan = plan_of(order, found, decided)
         target = ZarrTarget.of(plan, order.source, order.grid, ledger, residual=order.residual)
         guide = found.get("guide_range")
         limits = None if guide is None else (float(guide[0]), float(guide[1]), float(guide[2]))
