@@ -38,8 +38,10 @@ test-benchmarks: $(VENV)/installed-for-tests
 	$(call PYTEST,$(VENV)) tests/benchmarks
 
 # Environments of their own, with the lowest versions that pyproject.toml allows and with the newest that there are. Old
-# releases warn of new ones, hence -W ignore. A part only: make test-lowest TESTS=tests/core
+# releases warn of new ones, hence -W ignore. A part only: make test-lowest TESTS=tests/core. Another build of torch, one
+# without CUDA's libraries say: make test-lowest TORCH=torch==2.13.0
 TESTS ?= --ignore=tests/benchmarks
+TORCH ?=
 test-lowest: .venv-lowest/installed
 test-newest: .venv-newest/installed
 test-lowest test-newest: test-%:
@@ -106,7 +108,7 @@ $(CUDA_VENV)/installed: pyproject.toml constraints.txt scripts/system-libraries
 .venv-lowest/installed .venv-newest/installed: pyproject.toml scripts/lowest
 	scripts/system-libraries $(PYTHON)
 	test -x $(@D)/bin/pip || $(PYTHON) -m venv $(@D)
-	$(PYTHON) scripts/lowest > $(@D)/lowest.txt
+	{ $(if $(findstring lowest,$@),$(PYTHON) scripts/lowest $(if $(TORCH),| grep -v '^torch=='),:); echo "$(TORCH)"; } > $(@D)/constraints.txt
 	$(@D)/bin/python -m pip install -q --upgrade pip
-	$(@D)/bin/python -m pip install -q --upgrade $(if $(findstring lowest,$@),-c $(@D)/lowest.txt) -e ".[all]" --group test
+	$(@D)/bin/python -m pip install -q --upgrade -c $(@D)/constraints.txt -e ".[all]" --group test
 	touch $@
