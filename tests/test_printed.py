@@ -30,6 +30,8 @@ from napari_dip.command import cli, options
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
 from napari_dip.run import restore
+from napari_dip.run.blocks import order
+from napari_dip.run.blocks import run as blocks
 from napari_dip.run.run import Run
 from napari_dip.tables.parts import OwnPart
 from napari_dip.tables.settings import PRESETS
@@ -155,21 +157,26 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fits of three iterations by a narrow generator, whatever was asked for."""
+    """Fits of three iterations by a narrow generator, whatever was asked for, of images and of blocks."""
 
-    def short(job: Any, *rest: Any) -> Any:
-        less: dict[str, Any] = {"iterations": min(3, job.settings.iterations), "stop": "iterations"}
-        if not isinstance(job.settings.generator, OwnPart):
+    def short(plan: Any) -> Any:
+        less: dict[str, Any] = {"iterations": min(3, plan.settings.iterations), "stop": "iterations"}
+        if not isinstance(plan.settings.generator, OwnPart):
             less |= {"channels": 4, "scales": 2}
-        if isinstance(job.settings.skip_channels, tuple):
+        if isinstance(plan.settings.skip_channels, tuple):
             less |= {"skip_channels": 4}
-        if job.settings.code == "self":
+        if plan.settings.code == "self":
             less |= {"similar_patches": False}  # comparing them takes most of the time
-        if job.settings.code == "patches":  # which fit nothing
-            less = {"refine": min(1, job.settings.refine)}
-        return Run(replace(job, settings=job.settings.changed(**less)), *rest)
+        if plan.settings.code == "patches":  # which fit nothing
+            less = {"refine": min(1, plan.settings.refine)}
+        return replace(plan, settings=plan.settings.changed(**less))
 
-    monkeypatch.setattr(restore, "Run", short)
+    def look(*what: Any) -> Any:
+        plan, digests = order.look(*what)
+        return short(plan), digests
+
+    monkeypatch.setattr(restore, "Run", lambda plan, *rest: Run(short(plan), *rest))
+    monkeypatch.setattr(blocks, "look", look)
 
 
 @pytest.fixture
