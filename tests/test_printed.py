@@ -186,7 +186,7 @@ def clusters(monkeypatch: pytest.MonkeyPatch) -> None:
     local, cuda = distributed.LocalCluster, ModuleType("dask_cuda")
 
     def one_worker(**_: Any) -> Any:
-        return local(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None)
+        return local(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0")
 
     cuda.LocalCUDACluster = one_worker  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "dask_cuda", cuda)
