@@ -318,6 +318,7 @@ METHODS: dict[str, dict[str, Callable[[Case], Array]]] = {
         "RL, best": richardson_lucy,
         "RL-TV, best": richardson_lucy_tv,
         "Wiener, best": wiener,
+        "patches": patches,
     },
 }
 #: what they need besides scikit-image: name of the module -> of the package

@@ -13,6 +13,7 @@ FOLDER holds the sets as folders. Those whose files are missing are left out.
 | `inpainting` | `inpainting/*_{masked,GT}.png` | half of the pixels missing (zero) |
 | `half` | `grey/*.png` | half of the pixels missing, seed 1 |
 | `blur`, `-100`, `-30` | `grey/*.png` | Gaussian blur of 1.5 pixels; 100 or 30 photons at the most, or no noise |
+| `cells`, `-100`, `-30` | `fmd/gt/*.png` | the same |
 | `volume` | `volume/{data,kernel,actual}.tif` | as it is, and with the same noises; compared after an affine fit |
 | `superresolution` | `superresolution/*_GT.bmp` | luminance, a quarter of the size by a Lanczos filter |
 """
@@ -35,7 +36,7 @@ SETS = {
     "denoise": ("grey-15", "grey-25", "grey-50", "shared-25", "fmd", "w2s", "biosr", "colour"),
     "inpaint": ("inpainting", "half"),
     "superresolve": ("superresolution",),
-    "deconvolve": ("blur", "blur-100", "blur-30", "volume"),
+    "deconvolve": ("blur", "blur-100", "blur-30", "cells", "cells-100", "cells-30", "volume"),
 }
 FACTOR = 4
 SIGMA = 1.5  # pixels, of the blur
@@ -220,7 +221,7 @@ def _blur(folder: Path, group: str, crop: int) -> Iterator[Case]:
 
     peak, psf = float(group.partition("-")[2] or 0), read_psf(SIGMA, 2).astype(np.float64)
     reach = len(psf) // 2
-    for path in sorted((folder / "grey").glob("*.png")):
+    for path in sorted((folder / ("fmd/gt" if group.startswith("cells") else "grey")).glob("*.png")):
         sharp = _read(path, crop + 2 * reach if crop else 0).astype(np.float64)
         blurred, truth = fftconvolve(sharp, psf, "valid"), sharp[reach:-reach, reach:-reach]
         seen = _photons(blurred, peak)
@@ -252,6 +253,7 @@ def _volume(folder: Path, group: str, crop: int) -> Iterator[Case]:
 
 _READERS = {
     "blur": _blur,
+    "cells": _blur,
     "volume": _volume,
     "grey": _grey,
     "shared": _shared,

@@ -90,8 +90,9 @@ def found(results: Path, name: str) -> dict[str, Any]:
         ("inpainting", {"masked", "biharmonic", "patches", "ours"}),
         ("half", {"masked", "biharmonic", "patches", "ours"}),
         ("superresolution", {"bicubic", "Lanczos", "back projection, best", "patches", "ours"}),
-        ("blur-30", {"blurred", "RL, best", "RL-TV, best", "Wiener, best", "ours"}),
-        ("volume", {"blurred", "RL, best", "RL-TV, best", "Wiener, best", "ours"}),
+        ("blur-30", {"blurred", "RL, best", "RL-TV, best", "Wiener, best", "patches", "ours"}),
+        ("cells-100", {"blurred", "RL, best", "RL-TV, best", "Wiener, best", "patches", "ours"}),
+        ("volume", {"blurred", "RL, best", "RL-TV, best", "Wiener, best", "patches", "ours"}),
     ],
 )
 def test_each_set_has_a_table_figures_and_a_picture(

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 import napari_dip
-from napari_dip.core.methods.refine import contrast, noise_left, put_back, refined
+from napari_dip.core.methods.patches import smoothest
+from napari_dip.core.methods.refine import contrast, noise_left, put_back, refined, told_by
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Blur, Compose, Downsample, Mask, Operator
 from napari_dip.core.pauses import without_pauses
@@ -94,6 +95,33 @@ def test_where_nothing_rises_above_the_patches_the_image_stays() -> None:
     problem = Problem(observation=dark[0].numpy(), operator=Operator())
     assert torch.allclose(without_pauses(refined(problem, dark, 2)), dark, atol=1e-6)
     assert contrast(dark).max() < 1e-4
+
+
+def test_dark_pixels_of_photons_tell_more_and_all_tell_the_same_without_photons() -> None:
+    photons = Noise(gain=0.02, offset=0, read_noise=0, sigma=0.1)  # of a mean of 0.5
+    told = told_by(photons, Operator(), torch.tensor([0.5, 0.125, 2.0, 0.0, -1.0]))
+    assert torch.allclose(torch.as_tensor(told), torch.tensor([1.0, 2.0, 0.5, 10**0.5, 10**0.5]))
+    assert told_by(Noise(gain=0, offset=0, read_noise=0.1, sigma=0.1), Operator(), dark_field()) == 1
+    assert told_by(None, Operator(), dark_field()) == 1
+
+
+def dark_field(side: int = 48) -> torch.Tensor:
+    """A picture in the middle of darkness, (1, 1, side, side)."""
+    truth = np.zeros((side, side))
+    truth[12:-12, 12:-12] = picture(side - 24, side - 24)
+    return torch.from_numpy(truth).float()[None, None]
+
+
+def test_photons_behind_a_blur_are_taken_out_though_most_of_it_is_dark() -> None:
+    truth, gain = dark_field(), 0.02
+    blur = Blur(torch.full((3, 3), 1 / 9), (1, 1))
+    seen = gain * np.random.default_rng(0).poisson(blur(truth).clamp(min=0).numpy() / gain)[0]
+    sigma = float(np.sqrt(gain * seen.mean()))
+    noise = Noise(gain=gain, offset=0, read_noise=0, sigma=sigma)
+    problem = Problem(observation=seen.astype(np.float32), operator=blur, noise=noise)
+    start = smoothest(blur, torch.from_numpy(problem.observation)[None], (48, 48), sigma)
+    better = without_pauses(refined(problem, start, 4))
+    assert (better - truth).square().mean() < 0.8 * (start - truth).square().mean()
 
 
 def test_a_volume_and_channels_are_refined_too() -> None:

@@ -324,6 +324,18 @@ def test_each_task_has_three_qualities(task: str) -> None:
     assert settings_for(task, on_cpu=True, image_noise=noise, quality="best", runs=3).runs == 3
 
 
+def test_patches_come_behind_a_deconvolution_where_there_is_noise_that_it_sharpens() -> None:
+    def steps(contrast: float, sigma: float = 0.1, **changes: Any) -> int:
+        noise = Noise(gain=0, offset=0, read_noise=sigma, sigma=sigma, contrast=contrast)
+        return settings_for("deconvolve", on_cpu=True, image_noise=noise, **changes).refine
+
+    assert steps(4) == settings_for("deconvolve", on_cpu=True).refine == 8
+    assert steps(30) == steps(np.inf, 0) == 0
+    assert steps(30, refine=3) == 3
+    assert steps(30, preset="deconvolve-small") == 8
+    assert steps(30, quality="fast") == 12  # which they make alone
+
+
 def test_what_a_fast_method_lacks_asks_for_another() -> None:
     noise = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
     asked = settings_for("denoise", on_cpu=True, image_noise=noise, quality="fast", skip_channels=8)

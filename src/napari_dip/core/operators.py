@@ -226,6 +226,11 @@ class Compose(Operator):
         return Compose(*cropped)
 
 
+def blurs(operator: nn.Module) -> bool:
+    """True if a point spread function is a part of the operator."""
+    return any(isinstance(part, Blur) for part in operator.modules())
+
+
 def seen_by(operator: Operator, measured: Place) -> Place:
     """Part of the image that a part of the measurement shows."""
     more = operator.image_shape((0,) * len(measured))  # around any part: light comes in from there

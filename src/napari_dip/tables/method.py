@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from napari_dip.tables import presets
@@ -83,8 +84,15 @@ FAINTEST, FAINTEST_SHARED = 0.3, 0.85
 FAR, FAINTEST_FAR = 0.12, 1.5
 #: Pixels from a missing pixel to a known one up to which similar patches alone are as good as behind a prior.
 NEAR = 3.0
+#: SNR from which a deconvolution ends with the prior: similar patches behind it take out noise that was sharpened.
+WEAK = 8.0
 _UNTRAINED = ("seed", "threads", "precision", "recompute")  # knobs of each fit that do not ask for a network
 _OF_SELF = (("code", "self"), ("optimiser", "muon"), ("stop", "passes"))
+
+
+def _is_weak(noise: Noise | None) -> bool:
+    """True if there is hardly noise for similar patches to take out behind a prior."""
+    return noise is not None and (noise.sigma <= 0 or WEAK <= noise.contrast < math.inf)
 
 
 def _wish(changes: dict[str, Any]) -> tuple[str, str] | None:
@@ -135,5 +143,7 @@ def choose(
     if name == "auto":
         asked = {**(parts or {}), **changes}
         name, reason = auto_preset(task, on_cpu=on_cpu, noise=image_noise, depth=depth, changes=asked)
+        if task == "deconvolve" and name != TASKS[task].patches and _is_weak(image_noise):
+            changes = {"refine": 0, **changes}
     settings = PRESETS[name].changed(**{**changes, "preset": name}) if changes else PRESETS[name]
     return settings, reason or settings.reason("code")

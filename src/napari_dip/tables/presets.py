@@ -58,8 +58,8 @@ TABLE: dict[str, dict[str, Any]] = {
         channels=32, optimiser="muon", learning_rate=0.03, average=0.95, iterations=400, refine=8
     ),
     "superresolve-large": dict(_LARGE, iterations=2000, refine=8),
-    "deconvolve-small": dict(_SMALL, **_SHARP, iterations=1000),
-    "deconvolve-large": dict(_LARGE, **_SHARP, iterations=1000),
+    "deconvolve-small": dict(_SMALL, **_SHARP, iterations=1000, refine=8),
+    "deconvolve-large": dict(_LARGE, **_SHARP, iterations=1000, refine=8),
     "deblock-small": _LOSSY,
     "deblock-large": dict(_LOSSY, runs=2),
     "enhance-small": _COARSE,

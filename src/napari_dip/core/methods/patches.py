@@ -26,7 +26,7 @@ from napari_dip.core.nearest import standing_in
 from napari_dip.core.noise.correlation import autocorrelation_of, plane_of
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.noise.stabilise import Stabiliser
-from napari_dip.core.operators import Blur
+from napari_dip.core.operators import blurs
 from napari_dip.core.problem import Problem
 from napari_dip.core.state import Mark, State
 from napari_dip.tables.knobs import Patches
@@ -78,8 +78,8 @@ class PatchesFitter(Fitter):
 
     def _smoothest(self) -> Tensor:
         """The smoothest image that explains the measurement, as far as its noise is no fine structure."""
-        noise, blurs = self.problem.noise, any(isinstance(part, Blur) for part in self._operator.modules())
-        counts = noise is not None and not noise.warning and (blurs or noise.contrast < CLEAR)
+        noise, blurred = self.problem.noise, blurs(self._operator)
+        counts = noise is not None and not noise.warning and (blurred or noise.contrast < CLEAR)
         sigma = noise.sigma if noise is not None and counts else 0.0
         return smoothest(self._operator, self.observation, self.problem.image_shape, sigma)
 

@@ -7,6 +7,10 @@ deep denoiser prior", 2021).
 
 Where the contrast of the image is far below these noises, as in a dark background, patches only smooth: the image stays
 that of the prior there.
+
+Behind a blur that noise came after, each pixel is put back by its own noise, as the dark ones of photons tell more than
+the bright ones, and patches need one step with the image before as their guide. All of the image is theirs there: what
+is faint is noise that was sharpened.
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ from torch import Tensor
 
 from napari_dip.core.laws import denoised
 from napari_dip.core.methods.nlridge import COMPARED, by_strips
+from napari_dip.core.noise.model import Noise
+from napari_dip.core.operators import blurs
 from napari_dip.core.pauses import part
 from napari_dip.core.problem import Problem
 from napari_dip.tables.parts import OwnPart
@@ -30,6 +36,8 @@ from napari_dip.tables.parts import OwnPart
 FIRST, LAST = 15 / 255, 1 / 255  # noise of the first step and of the last, over the range of the image
 _ABOVE = 2.0  # the first over the noise of the measurement, at the least
 _TRUST = 0.23  # weight of patches against the measurement, times the ratio of their variances
+_ABOVE_BLURRED, _TRUST_BLURRED = 1.5, 0.35  # the same for noise behind a blur
+_LEAST_BLURRED = 0.1  # variance of the darkest pixel there, relative to the mean one
 _SOLVES = 10  # conjugate gradients at a time
 _ENOUGH = 1e-10  # of the squared residual: where they end
 REACH = 8  # pixels to the furthest similar patch: half as far costs a fourth and loses nothing where an image is smooth
@@ -57,18 +65,37 @@ def refined(problem: Problem, image: Tensor, steps: int) -> Generator[float, Non
     operator = copy.deepcopy(problem.operator).to(image.device)  # Module.to moves in place
     observation = torch.from_numpy(problem.observation)[None].to(image)
     noise = noise_left(problem, operator, image, observation)
-    first, last = max(FIRST, _ABOVE * noise), max(LAST, noise)
+    blurred = blurs(operator) and noise > LAST  # without noise nothing of this gains
+    above, trust = (_ABOVE_BLURRED, _TRUST_BLURRED) if blurred else (_ABOVE, _TRUST)
+    first, last = max(FIRST, above * noise), max(LAST, noise)
     estimate = image
     for step in range(steps):
         sigma = first * (last / first) ** (step / max(steps - 1, 1))
-        estimate = put_back(operator, observation, estimate, _TRUST * (noise / sigma) ** 2)
+        guide = estimate[0] if blurred and step else None
+        told = told_by(problem.noise, operator, estimate) if blurred else 1.0
+        estimate = put_back(_times(told, operator), told * observation, estimate, trust * (noise / sigma) ** 2)
         if problem.denoiser is not None:
             estimate = by_plane(problem.denoiser, estimate, sigma)
             yield (step + 1) / steps
         else:
-            estimate = (yield from part(by_strips(estimate[0], sigma, reach=REACH), step, steps))[None]
+            estimate = (yield from part(by_strips(estimate[0], sigma, reach=REACH, guide=guide), step, steps))[None]
+    if blurred:
+        return estimate
     power = contrast(image).square()
     return torch.lerp(image, estimate, power / (power + _FAINT**2))
+
+
+def told_by(noise: Noise | None, operator: Callable[[Tensor], Tensor], image: Tensor) -> Tensor | float:
+    """Weight of each pixel of the measurement of an image: the mean noise over that of the pixel, where photons are."""
+    if noise is None or not noise.gain:
+        return 1.0
+    with torch.no_grad():
+        variance = noise.gain * (operator(image) - noise.offset).clamp(min=0) + noise.read_noise**2
+    return noise.sigma * variance.clamp(min=_LEAST_BLURRED * noise.sigma**2).rsqrt()
+
+
+def _times(told: Tensor | float, operator: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda image: told * operator(image)
 
 
 def by_plane(denoiser: OwnPart, image: Tensor, sigma: float) -> Tensor:
