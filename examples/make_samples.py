@@ -31,5 +31,9 @@ write("volume.tif", spots(max(8, size // 8), size // 2, size // 2), "zyx")
 holes = np.zeros((size, size), np.uint8)
 holes[size // 3 : size // 3 + 4, size // 4 : size // 2] = 255
 pictures.save("holes.tif", pictures.make(holes), overwrite=True)
+spectra = np.array([[1, 0.6, 0.2, 0.1], [0.1, 0.3, 0.8, 1]])  # dyes, bands
+overlap = np.array([[0.8, 0.2, 0, 0], [0.1, 0.8, 0.1, 0], [0, 0.1, 0.8, 0.1], [0, 0, 0.2, 0.8]])  # filters, bands
+seen = np.einsum("fb,db,dyx->fyx", overlap, spectra, np.stack([spots(size, size) for _ in range(2)]))
+write("mosaic.tif", np.choose(2 * (np.indices((size, size))[0] % 2) + np.indices((size, size))[1] % 2, seen), "yx")
 bead = np.exp(-((np.indices((9, 9)) - 4.0) ** 2) / 4).prod(0).astype(np.float32)
 pictures.save("bead.tif", pictures.make(bead), overwrite=True)

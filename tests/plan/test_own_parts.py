@@ -209,6 +209,26 @@ def test_what_a_network_of_a_library_costs_is_counted_however_it_calls_its_layer
     assert denoise(IMAGE, generator=AsLibrariesDo(), **QUICK).image.shape == IMAGE.shape
 
 
+def test_a_band_behind_filters_that_overlap_is_told_from_its_neighbours() -> None:
+    overlap = torch.tensor([[0.8, 0.2, 0, 0], [0.1, 0.8, 0.1, 0], [0, 0.1, 0.8, 0.1], [0, 0, 0.2, 0.8]])
+
+    def filters(image: Tensor) -> Tensor:
+        return torch.einsum("fb,nbyx->nfyx", overlap.to(image), image)
+
+    y, x = np.indices((24, 24))
+    lit = np.exp(-((y - 11) ** 2 + (x - 12) ** 2) / 30)  # in the second band alone
+    seen, mosaic = overlap[:, 1, None, None].numpy() * lit, np.full((4, 24, 24), np.nan)
+    for band, (row, column) in enumerate(np.ndindex(2, 2)):
+        mosaic[band, row::2, column::2] = seen[band, row::2, column::2]
+    knobs: dict[str, Any] = {**SMALL, "preset": "inpaint-small", "iterations": 200, "refine": 0, "channels": 8}
+    knobs |= {"channel_axis": 0, "stop": "iterations", "skip_bad_pixels": False}
+    slopes = [[np.polyfit(lit.ravel(), band.ravel(), 1)[0] for band in inpaint(mosaic, operator=each, **knobs).image]
+              for each in (filters, None)]  # fmt: skip
+    apart, leaking = (each[0] / each[1] for each in slopes)
+    assert leaking > 0.15  # of the light that the first filter lets pass: 0.2 / 0.8
+    assert apart < leaking / 2
+
+
 def clipped(image: Tensor) -> Tensor:
     return image.clamp(max=0.5)
 
