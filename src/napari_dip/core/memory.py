@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import math
 import re
 import traceback
@@ -11,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import psutil  # type: ignore[import-untyped]
 import torch
 
 Made = TypeVar("Made")
 RAN_OUT = "memory ran out"
 SMALLER = "use fewer channels, a smaller image, or device='cpu'"
 
+_MEMINFO = Path("/proc/meminfo")
 _CGROUPS = Path("/proc/self/cgroup")
 _MOUNT = Path("/sys/fs/cgroup")
 #: For each version of control groups: where they are mounted, the limit, what is used, and what of that can be dropped.
@@ -62,7 +63,19 @@ def free(device: str) -> float:
         return float(min(unused + torch.cuda.memory_reserved(device), allowed) - torch.cuda.memory_allocated(device))
     if device != "cpu":
         return math.inf
-    return min(float(psutil.virtual_memory().available), *_within_groups())
+    return min(_available(), *_within_groups())
+
+
+def _available() -> float:
+    if _MEMINFO.exists():
+        lines = dict(line.split(":") for line in _MEMINFO.read_text().splitlines() if ":" in line)
+        kilobytes = lines.get("MemAvailable", lines.get("MemFree", "")).split()
+        return 1024 * float(kilobytes[0]) if kilobytes else math.inf
+    try:
+        psutil = importlib.import_module("psutil")  # napari brings it
+    except ImportError:
+        return math.inf
+    return float(psutil.virtual_memory().available)
 
 
 def _within_groups() -> list[float]:
