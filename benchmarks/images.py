@@ -11,7 +11,8 @@ FOLDER holds the sets as folders. Those whose files are missing are left out.
 | `biosr` | `biosr/*_{raw,clean}.tiff` | one frame at low light; compared after an affine fit |
 | `colour` | `colour/*_{noisy,GT}.png` | sigma 25, 8 bits |
 | `inpainting` | `inpainting/*_{masked,GT}.png` | half of the pixels missing (zero) |
-| `half` | `grey/*.png` | half of the pixels missing, seed 1 |
+| `half`, `sparse` | `grey/*.png` | 50 or 90 % of the pixels missing, seed 1 |
+| `text`, `holes` | `grey/*.png` | lines of text missing, or a hole of 16x16 in each square of 64x64 |
 | `blur`, `-100`, `-30` | `grey/*.png` | Gaussian blur of 1.5 pixels; 100 or 30 photons at the most, or no noise |
 | `cells`, `-100`, `-30` | `fmd/gt/*.png` | the same |
 | `volume` | `volume/{data,kernel,actual}.tif` | as it is, and with the same noises; compared after an affine fit |
@@ -29,12 +30,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.holes import MISSING
 from napari_dip.core.noise.model import Noise
 
 Array = npt.NDArray[np.float64]
 SETS = {
     "denoise": ("grey-15", "grey-25", "grey-50", "shared-25", "fmd", "w2s", "biosr", "colour"),
-    "inpaint": ("inpainting", "half"),
+    "inpaint": ("inpainting", "half", "sparse", "text", "holes"),
     "superresolve": ("superresolution",),
     "deconvolve": ("blur", "blur-100", "blur-30", "cells", "cells-100", "cells-30", "volume"),
 }
@@ -179,13 +181,22 @@ def _inpainting(folder: Path, group: str, crop: int) -> Iterator[Case]:
         yield Case(group, name, "inpaint", truth, observed, _white(0), "original-inpaint-half", arguments=mask)
 
 
-def _half(folder: Path, group: str, crop: int) -> Iterator[Case]:
+def _holed(folder: Path, group: str, crop: int) -> Iterator[Case]:
     for path in sorted((folder / "grey").glob("*.png")):
         truth = _read(path, crop)
-        missing = np.random.default_rng(1).random(truth.shape) < 0.5
+        missing = MISSING[group](truth.shape)
         observed = np.where(missing, 0, truth).astype(truth.dtype)
         mask, known = {"mask": missing}, truth.astype(np.float64)
-        yield Case(group, path.stem, "inpaint", known, observed, _white(0), "original-inpaint-half", arguments=mask)
+        preset = _ORIGINAL[group]
+        yield Case(group, path.stem, "inpaint", known, observed, _white(0), preset, arguments=mask)
+
+
+_ORIGINAL = {
+    "half": "original-inpaint-half",
+    "sparse": "original-inpaint-sparse",
+    "text": "original-inpaint-text",
+    "holes": "original-inpaint-hole",
+}
 
 
 def _superresolution(folder: Path, group: str, crop: int) -> Iterator[Case]:
@@ -262,7 +273,7 @@ _READERS = {
     "biosr": _pairs,
     "colour": _colour,
     "inpainting": _inpainting,
-    "half": _half,
+    **dict.fromkeys(MISSING, _holed),
     "superresolution": _superresolution,
 }
 

@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from scipy.ndimage import distance_transform_edt
 
 from napari_dip.core.noise.model import Noise
+from napari_dip.tables.method import NEAR
 from tests.core.tiny import picture
 
 benchmarks = pytest.importorskip("benchmarks", reason="needs a checkout")
 
 from benchmarks import classical, images, methods, report, zeroshot  # noqa: E402
 from benchmarks.__main__ import main  # noqa: E402
+from benchmarks.holes import MISSING  # noqa: E402
 
 SIZE = 40
 
@@ -148,8 +151,18 @@ def test_images_are_chosen_by_set_name_and_pattern(data: Path) -> None:
     assert names("a", task="denoise") == ["grey-15/a", "grey-25/a", "grey-50/a", "shared-25/a"]
     assert names("grey-15/a", "house") == ["grey-15/a", "inpainting/house"]
     assert names("grey-*/b", task="denoise") == ["grey-15/b", "grey-25/b", "grey-50/b"]
-    assert names("b", task="inpaint") == ["half/b"]
+    assert names("b", task="inpaint") == ["half/b", "sparse/b", "text/b", "holes/b"]
     assert names("b", task="superresolve") == []
+
+
+@pytest.mark.parametrize(
+    ("group", "least", "most", "deepest"),
+    [("half", 0.45, 0.55, 4), ("sparse", 0.88, 0.92, 12), ("text", 0.05, 0.2, NEAR), ("holes", 1 / 16, 1 / 16, 8)],
+)
+def test_pixels_are_missing_as_the_sets_say(group: str, least: float, most: float, deepest: float) -> None:
+    missing = MISSING[group]((128, 192))
+    assert least <= missing.mean() <= most
+    assert 1 <= distance_transform_edt(missing).max() <= deepest
 
 
 def test_neighbours_share_noise_as_the_methods_are_told(data: Path) -> None:

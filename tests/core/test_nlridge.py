@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_dip.core.methods import nlridge
+from napari_dip.core.methods import groups, nlridge
 from napari_dip.core.noise.correlation import coloured, spectrum
 from napari_dip.core.pauses import without_pauses
 from tests.core.tiny import nonlocal_ridge, picture
@@ -128,7 +128,7 @@ def test_what_is_no_image_is_refused() -> None:
 
 
 def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nlridge, "_REFERENCES", 32)  # several strips
+    monkeypatch.setattr(groups, "_REFERENCES", 32)  # several strips
     image = torch.from_numpy(picture(48, 64)).float()[None]
     image += 0.1 * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
     before = torch.get_num_threads()
@@ -146,7 +146,7 @@ def test_strips_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     """Each is computed in the workspace of the one before, which may be larger."""
     noisy = torch.cat([clean(93, 64), 0.5 * clean(93, 64)]) + white(2, 93, 64)
     whole = nonlocal_ridge(noisy, 1)
-    monkeypatch.setattr(nlridge, "_REFERENCES", 64)
+    monkeypatch.setattr(groups, "_REFERENCES", 64)
     torch.testing.assert_close(nonlocal_ridge(noisy, 1), whole, rtol=0, atol=1e-3)
 
 

@@ -212,14 +212,15 @@ class Attempt:
             self._tell(SAVING, f"memory ran out over similar patches ({failure}): the image is that of the prior")
 
     def _of_similar_patches(self) -> Generator[float, None, Tensor]:
-        return (yield from refined(self.problem, (self.rule.mark or self.fitter.mark()).image, self.method.refine))
+        image, anew = (self.rule.mark or self.fitter.mark()).image, self.iteration == 0
+        return (yield from refined(self.problem, image, self.method.refine, anew=anew))
 
     @property
     def steps_behind(self) -> str:
         """Words on what came after the fit; empty if nothing did."""
-        steps = self.method.refine
         what = "similar patches" if self.problem.denoiser is None else f"the denoiser {self.problem.denoiser}"
-        return "" if self._refined is None else f", then {steps} step{'s' * (steps > 1)} of {what}"
+        many = f"{self.method.refine} step{'s' * (self.method.refine > 1)}"
+        return "" if self._refined is None else f", then {many} of {what}"
 
     def _if_there_is_room(
         self, make: Callable[[], Made], kind: str = "", what: str = "", rest: str = ""

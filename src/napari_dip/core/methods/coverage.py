@@ -12,6 +12,7 @@ import numpy as np
 from napari_dip.core.forward import WEIGHTS, FitCost, Peak, Shape, Size, memory_of, passed, work_of
 from napari_dip.core.generators.unet import multiples
 from napari_dip.core.methods import nlridge
+from napari_dip.core.methods.groups import WORKERS, strip_of
 from napari_dip.core.methods.nlridge import COMPARED
 from napari_dip.core.noise.correlation import autocorrelation_of, strides_of
 from napari_dip.core.noise.model import Noise
@@ -134,9 +135,9 @@ def of_patches(channels: int, shape: Shape, method: FitKnobs, noise: Noise, cpu:
     """Bytes of the buffers of NL-Ridge for an image (C, *shape), which it goes through strip by strip."""
     height, width = shape[-2:]
     side = (nlridge.SIZES[-1][2] if noise.independent else nlridge.ON_ALL_PIXELS).side
-    strip = nlridge.strip_of(width, channels)
+    strip = strip_of(width, channels)
     rows = min(strip + 2 * nlridge.REACH, height)
     buffers = 3 * 4 * rows * width * channels * side**2  # patches, guides, sums: float32
     distances = 2 * 4 * (min(strip, height) * width / 16) * (2 * nlridge.REACH + 1) ** 2
-    workers = min(method.threads, nlridge.WORKERS, -(-height // strip)) if cpu else 1
+    workers = min(method.threads, WORKERS, -(-height // strip)) if cpu else 1
     return workers * _PATCHES * (buffers + distances) + 4 * (6 * channels + 1) * height * width

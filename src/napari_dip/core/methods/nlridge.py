@@ -12,14 +12,12 @@ Where noise is correlated, so is that of patches that overlap, or nearly: by the
 distance. R takes the place of I in the second step, in both places. The first step would have to know the products of
 the clean patches better than overlapping noisy ones tell. So all three steps are made on sub-grids of every second (or
 third) pixel, in which noise is nearly independent; their result is the guide of one more second step on all pixels.
-
-Long because all steps share how patches are grouped, and how much memory and time a strip of them may take.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,17 +27,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_dip.core import crew
+from napari_dip.core.methods.groups import (
+    WORKERS,
+    Strip,
+    batch_of,
+    extended,
+    folded,
+    patches_of,
+    side_by_side,
+    similar,
+    strip_of,
+)
 from napari_dip.core.noise.correlation import phases, strides_of
 from napari_dip.core.pauses import between_pauses, part
 
 Array = npt.NDArray[np.float64]
-_STEP = 4  # pixels from one reference patch to the next
 REACH = 18  # pixels from a reference patch to the furthest of its group, along each axis, by default
 COMPARED = np.array([0.08, 4e5, 3.2e5])  # calls, bytes and operations per pixel
-_REFERENCES = 1024  # reference patches matched at a time, over the channels; 1024 of them take 6 MB of distances
-WORKERS = 8  # strips at a time on a CPU, at the most
-_VALUES = {"cpu": 2**18}  # pixels of groups in one batch of solves: 1 MB an array, which a cache holds
-_MANY_VALUES = 2**22  # the same elsewhere: a GPU is to be kept busy
 CONTRAST = 50  # range of an image in sigma up to which float32 is enough: its rounding grows with the square
 _ROUNDING = {torch.float32: 1e-6, torch.float64: 1e-14}  # relative to the largest product
 _LEAST = {
@@ -47,9 +51,6 @@ _LEAST = {
     torch.float64: 1e-3,
 }  # least power of the noise, relative to sigma squared
 _LEAST_VARIANCE = 1e-3  # least variance of an estimate, relative to the noise: far below what so many patches leave
-
-
-_Strip = tuple[slice, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -182,26 +183,26 @@ def in_step(
     side = groups.side
     steep = guide.amax() - guide.amin() > CONTRAST and guide.device.type != "mps"  # which has no float64
     precision = torch.float64 if steep else torch.float32
-    noisy, guide = _extended(noisy, side), _extended(guide, side)
-    channels, *extended = noisy.shape
-    down, across = (n - side + 1 for n in extended)  # places of a patch; a multiple of the step, plus one
+    noisy, guide = extended(noisy, side), extended(guide, side)
+    channels, *sizes = noisy.shape
+    down, across = (n - side + 1 for n in sizes)  # places of a patch; a multiple of the step, plus one
     count = min(groups.count, min(down, reach + 1) * min(across, reach + 1))
     strip = strip_of(across, channels)
-    batch = max(1, _VALUES.get(noisy.device.type, _MANY_VALUES) // (count * channels * side**2))
+    batch = batch_of(count * channels * side**2, noisy.device)
     most = min(strip + 2 * reach, down)
     local = threading.local()
 
-    def estimate(top: int) -> _Strip:
+    def estimate(top: int) -> Strip:
         """Strip of references from `top` on: its rows, the weighted sums of its estimates there, and the weights."""
         bottom = min(top + strip, down)
         low, high = max(top - reach, 0), min(bottom + reach, down)
         if not hasattr(local, "space"):
             local.space = _Workspace(noisy, side, most * across, known=known)
         space, places_here = local.space, (high - low) * across
-        near = _similar(guide, top, bottom, side, count, reach) - low * across
+        near = similar(guide, top, bottom, side, count, reach) - low * across
         rows = slice(low, high + side - 1)
-        patches = _patches(noisy[:, rows], side, space.patches[:places_here])
-        guides = _patches(guide[:, rows], side, space.guides[:places_here]) if known else patches
+        patches = patches_of(noisy[:, rows], side, space.patches[:places_here])
+        guides = patches_of(guide[:, rows], side, space.guides[:places_here]) if known else patches
         sums, weights = space.sums[:places_here].zero_(), space.weights[:places_here].zero_()
         for places in torch.split(near, batch):
             common = None if shared is None else _common(places, across, shared.to(precision))
@@ -211,40 +212,17 @@ def in_step(
             trust = 1 / variance.clamp(min=_LEAST_VARIANCE)
             sums.index_add_(0, places.flatten(), (trust * (theta @ patches[places])).flatten(0, 1))
             weights.index_add_(0, places.flatten(), trust.flatten(0, 1))
-        shape = (rows.stop - low, extended[1])
-        some, trust = (_folded(each, shape, side, space.patches) for each in (sums, weights.expand(-1, side**2)))
+        shape = (rows.stop - low, sizes[1])
+        some, trust = (folded(each, shape, side, space.patches) for each in (sums, weights.expand(-1, side**2)))
         return rows, some, trust
 
     total, weight = torch.zeros_like(noisy), torch.zeros_like(noisy[:1])
     tops = range(0, down, strip)
-    for done, (rows, some, trust) in enumerate(_side_by_side(estimate, tops, noisy.device, workers), 1):
+    for done, (rows, some, trust) in enumerate(side_by_side(estimate, tops, noisy.device, workers), 1):
         total[:, rows] += some
         weight[:, rows] += trust
         yield done / len(tops)
     return (total / weight)[:, :height, :width]
-
-
-def strip_of(width: int, channels: int) -> int:
-    """Rows of references that are matched at a time."""
-    return _STEP * max(1, _REFERENCES * _STEP // (width * channels))
-
-
-def _side_by_side(
-    estimate: Callable[[int], _Strip], tops: range, device: torch.device, workers: int
-) -> Iterator[_Strip]:
-    """Estimate strips, in order; on a CPU several at a time, each by one thread: solves this small use only one."""
-    workers = min(crew.usable(), workers) if device.type == "cpu" else 1
-    for first in range(0, len(tops), workers):  # no more results than workers wait in memory
-        yield from crew.side_by_side(estimate, tops[first : first + workers])
-
-
-def _extended(image: Tensor, side: int) -> Tensor:
-    """(C, H, W), mirrored beyond its far ends until a grid of patches covers it."""
-    for axis in (1, 2):
-        size = image.shape[axis]
-        places = torch.arange(max(size, side) + (side - max(size, side)) % _STEP, device=image.device)
-        image = image.index_select(axis, size - 1 - (places % (2 * size) - size + 0.5).abs().sub(0.5).long())
-    return image
 
 
 class _Workspace:
@@ -267,56 +245,6 @@ class _Workspace:
         self.patches, self.sums = image.new_empty(places, values), image.new_empty(places, values)
         self.guides = image.new_empty(places, values) if known else self.patches
         self.weights = image.new_empty(places, 1)
-
-
-def _patches(image: Tensor, side: int, made: Tensor) -> Tensor:
-    """All patches of (C, H, W) in the order of their places, made as (places, C * side * side)."""
-    windows = image.unfold(1, side, 1).unfold(2, side, 1).permute(1, 2, 0, 3, 4)
-    made.view(windows.shape).copy_(windows)
-    return made
-
-
-def _folded(patches: Tensor, shape: tuple[int, int], side: int, space: Tensor) -> Tensor:
-    """The sums (C, *shape) of all patches (places, C * side * side) where they lie, within a space for these.
-
-    The result of `torch.nn.functional.fold` would hold memory as large as its patches.
-    """
-    columns = space.view(-1)[: patches.numel()].view(patches.T.shape).copy_(patches.T)
-    sums = patches.new_empty(patches.shape[1] // side**2, *shape)
-    fold: Tensor = torch.ops.aten.col2im.out(columns, shape, [side] * 2, [1, 1], [0, 0], [1, 1], out=sums)
-    return fold
-
-
-def _similar(guide: Tensor, top: int, bottom: int, side: int, count: int, reach: int) -> Tensor:
-    """Places (references, count) of the patches most like each reference patch between two rows of the grid."""
-    span = 2 * reach + 1
-    across = guide.shape[2] - side + 1
-    here = guide[:, top : bottom - (bottom - 1 - top) % _STEP + side - 1, :, None]
-    beyond = F.pad(guide, [reach] * 4, value=float("inf"))  # a patch that leaves the image is like no other
-    grid = [(n - side) // _STEP + 1 for n in here.shape[1:3]]
-    distance = guide.new_empty(*grid, span, span)  # rows and columns of the grid, shifts down and right
-    difference = guide.new_empty(*here.shape[:3], span)  # C, rows, columns, shifts along the row
-    square = torch.empty_like(difference[0])
-    for y in range(span):
-        there = beyond[:, top + y : top + y + here.shape[1]].unfold(2, span, 1)
-        torch.sum(torch.sub(there, here, out=difference).square_(), 0, out=square)
-        distance[:, :, y] = _sums(_sums(square, 0, side, grid[0]), 1, side, grid[1])
-    distance[:, :, reach, reach] = -1  # itself comes first, even where all are alike: so every pixel has an estimate
-    nearest = distance.flatten(2).topk(count, largest=False, sorted=False).indices
-    rows = torch.arange(top, bottom, _STEP, device=guide.device)[:, None, None]
-    columns = torch.arange(0, across, _STEP, device=guide.device)[:, None]
-    down, right = nearest // span - reach, nearest % span - reach
-    return ((rows + down) * across + columns + right).flatten(0, 1)
-
-
-def _sums(values: Tensor, axis: int, side: int, count: int) -> Tensor:
-    """Sums over `side` places along an axis, `count` of them, `_STEP` places apart: a tenth of the time of pooling."""
-    ends = (count - 1) * _STEP + 1
-    moved = values.movedim(axis, 0)
-    total = moved[:ends:_STEP].clone()
-    for place in range(1, side):
-        total += moved[place : place + ends : _STEP]
-    return total.movedim(0, axis)
 
 
 def _common(places: Tensor, across: int, shared: Tensor) -> Tensor:

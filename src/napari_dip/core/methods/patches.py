@@ -1,7 +1,8 @@
 """Similar patches without a network: a first good picture in seconds, on any task.
 
 Noise alone is removed by NL-Ridge, once, on the image with stabilised noise. What is missing, blurred or on a coarser
-grid begins as the smoothest image that explains the measurement, and is refined as that of a prior is.
+grid begins as the smoothest image that explains the measurement, and is refined as that of a prior is; where nothing
+but pixels is missing, as similar patches expect them (`napari_dip.core.methods.expected`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from napari_dip.core.forward import FitCost, Shape, Size
 from napari_dip.core.methods.base import Fitter
 from napari_dip.core.methods.coverage import UNDONE, of_patches
 from napari_dip.core.methods.nlridge import COMPARED, by_strips
-from napari_dip.core.methods.refine import COMPARED_NEAR, put_back
+from napari_dip.core.methods.refine import CLEAR, COMPARED_NEAR, put_back
 from napari_dip.core.nearest import standing_in
 from napari_dip.core.noise.correlation import autocorrelation_of, plane_of
 from napari_dip.core.noise.model import Noise
@@ -32,7 +33,6 @@ from napari_dip.core.state import Mark, State
 from napari_dip.tables.knobs import Patches
 
 NO_NOISE = "similar patches need the noise of the image, which is not known here; use another preset"
-CLEAR = 8.0  # SNR from which much of the estimated noise may be fine structure, and counts for nothing
 _SOLVES = 150  # conjugate gradients for each weight
 # weights of the squared Laplacian without noise: the first reaches far into a hole, the last is to be small
 _SMOOTH = (0.1, 1e-3)

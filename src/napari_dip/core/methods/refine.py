@@ -5,6 +5,8 @@ of the prior is taken for a noisy one: similar patches denoise it, the measureme
 less noise (Venkatakrishnan, Bouman, Wohlberg 2013; the weights of Zhang et al., "Plug-and-play image restoration with
 deep denoiser prior", 2021).
 
+Without a prior, and where nothing but pixels is missing, similar patches foretell these more directly (`expected`).
+
 Where the contrast of the image is far below these noises, as in a dark background, patches only smooth: the image stays
 that of the prior there.
 
@@ -25,9 +27,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_dip.core.laws import denoised
+from napari_dip.core.methods import expected
 from napari_dip.core.methods.nlridge import COMPARED, by_strips
 from napari_dip.core.noise.model import Noise
-from napari_dip.core.operators import blurs
+from napari_dip.core.operators import Mask, blurs
 from napari_dip.core.pauses import part
 from napari_dip.core.problem import Problem
 from napari_dip.tables.parts import OwnPart
@@ -42,11 +45,12 @@ _SOLVES = 10  # conjugate gradients at a time
 _ENOUGH = 1e-10  # of the squared residual: where they end
 REACH = 8  # pixels to the furthest similar patch: half as far costs a fourth and loses nothing where an image is smooth
 COMPARED_NEAR = 0.45 * COMPARED  # work per pixel of a step, as patches are compared only so near
+CLEAR = 8.0  # SNR from which much of a guessed noise may be fine structure, and counts for nothing
 _FAINT = 4 / 255  # contrast at which half of the change is kept, over the range of the image
 _AROUND = 33  # pixels a side over which contrast is measured
 
 
-def refined(problem: Problem, image: Tensor, steps: int) -> Generator[float, None, Tensor]:
+def refined(problem: Problem, image: Tensor, steps: int, *, anew: bool = False) -> Generator[float, None, Tensor]:
     """Refine a restored image by similar patches, yielding the share that is done.
 
     Parameters
@@ -56,14 +60,21 @@ def refined(problem: Problem, image: Tensor, steps: int) -> Generator[float, Non
         In scaled intensities, finite.
     steps : int
         Of patches; 0 gives the image back.
+    anew : bool
+        True if the image is the smoothest one, which has yet no structure of its own in its holes.
 
     Returns
     -------
     float tensor (1, C, *image)
         Bit by bit the same for the same image and number of threads on a CPU.
     """
+    if not steps:
+        return image
     operator = copy.deepcopy(problem.operator).to(image.device)  # Module.to moves in place
     observation = torch.from_numpy(problem.observation)[None].to(image)
+    if anew and isinstance(operator, Mask) and problem.denoiser is None:
+        estimate = yield from _filled(problem, operator, image, observation, steps)
+        return where_faint(image, estimate)
     noise = noise_left(problem, operator, image, observation)
     blurred = blurs(operator) and noise > LAST  # without noise nothing of this gains
     above, trust = (_ABOVE_BLURRED, _TRUST_BLURRED) if blurred else (_ABOVE, _TRUST)
@@ -81,6 +92,27 @@ def refined(problem: Problem, image: Tensor, steps: int) -> Generator[float, Non
             estimate = (yield from part(by_strips(estimate[0], sigma, reach=REACH, guide=guide), step, steps))[None]
     if blurred:
         return estimate
+    return where_faint(image, estimate)
+
+
+def _filled(
+    problem: Problem, operator: Mask, image: Tensor, observation: Tensor, steps: int
+) -> Generator[float, None, Tensor]:
+    """The image (1, C, *S) with its missing pixels as similar patches expect them, from known ones."""
+    known, noise = operator.known.expand_as(image)[0], problem.noise
+    variance = noise.sigma**2 if noise is not None and noise.contrast < CLEAR else 0.0
+    estimate = image[0].float()
+    for step in range(steps):
+        if not variance:
+            estimate = torch.where(known, observation[0], estimate)
+        added = expected.FIRST * (expected.LAST / expected.FIRST) ** (step / max(steps - 1, 1))
+        work = expected.expected(estimate, known, observation[0], added, variance)
+        estimate = yield from part(work, step, steps)
+    return estimate[None]
+
+
+def where_faint(image: Tensor, estimate: Tensor) -> Tensor:
+    """An estimate, but the image where its contrast is faint: both (1, C, *S)."""
     power = contrast(image).square()
     return torch.lerp(image, estimate, power / (power + _FAINT**2))
 

@@ -1,0 +1,141 @@
+"""Missing pixels as similar patches expect them: what is known of a patch foretells the rest of it.
+
+The patches that are most like one, as the image is so far, are taken for draws of one Gaussian; the patch becomes the
+mean of this Gaussian, given its own known pixels. A better image makes better Gaussians, and so on: the steps of
+expectation and maximisation of Yu, Sapiro, Mallat, "Solving inverse problems with piecewise linear estimators" (2012),
+with a Gaussian for each patch as by Aguerrebere and others, "A Bayesian hyperprior approach for joint image denoising
+and interpolation" (2017). What is added to the variances, since the image is not the truth, falls from step to step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import torch
+from torch import Tensor
+
+from napari_dip.core import crew
+from napari_dip.core.methods.groups import (
+    WORKERS,
+    Strip,
+    batch_of,
+    extended,
+    folded,
+    patches_of,
+    side_by_side,
+    similar,
+    strip_of,
+)
+from napari_dip.core.pauses import between_pauses, part
+
+# Chosen on three centres of `grey`, and a photograph, of benchmarks/NOTES.md, "Half missing".
+SIDE, COUNT, STEP, REACH = 6, 60, 2, 18  # pixels along a patch, patches in a group, between references, to the furthest
+FIRST, LAST = 5e-4, 1e-6  # added to the variances in the first step and the last, over the squared range of the image
+_EXACT = 1e-6  # variance of known pixels, at the least
+_LEAST_VARIANCE = 1e-5  # of a pixel that counts as expected
+
+
+def expected(
+    image: Tensor, known: Tensor, observation: Tensor, added: float, variance: float = 0.0
+) -> Generator[float, None, Tensor]:
+    """An image with each pixel as the patches around it expect it, given the known ones.
+
+    Parameters
+    ----------
+    image : float tensor (C, Y, X) or (C, Z, Y, X)
+        So far, of a range of about 1. Slices along Z are estimated each on its own.
+    known : bool tensor of the same shape
+        True where a pixel was measured.
+    observation : float tensor of the same shape
+        What was measured.
+    added : float
+        To the variances of the Gaussians.
+    variance : float
+        Of the noise of the observation.
+
+    Yields
+    ------
+    float
+        Share that is done, after each strip.
+
+    Returns
+    -------
+    float32 tensor of the same shape
+        Bit by bit the same for the same image on a CPU, on any number of threads.
+    """
+    return (yield from between_pauses(crew.alone, _expected(image, known, observation, added, variance)))
+
+
+def _expected(
+    image: Tensor, known: Tensor, observation: Tensor, added: float, variance: float
+) -> Generator[float, None, Tensor]:
+    if image.ndim == 4:
+        count, planes = image.shape[1], []
+        for z, plane in enumerate(zip(image.unbind(1), known.unbind(1), observation.unbind(1), strict=True)):
+            planes.append((yield from part(_expected(*plane, added, variance), z, count)))
+        return torch.stack(planes, dim=1)
+    height, width = image.shape[1:]
+    guide, told, seen = (extended(each.float(), SIDE, STEP) for each in (image, known, observation))
+    channels, *sizes = guide.shape
+    down, across = (n - SIDE + 1 for n in sizes)
+    count = min(COUNT, min(down, REACH + 1) * min(across, REACH + 1))
+    strip = strip_of(across, channels, STEP)
+    batch = batch_of(count * channels * SIDE**2, guide.device)
+
+    def estimate(top: int) -> Strip:
+        """Strip of references from `top` on: its rows, the weighted sums of its estimates there, and the weights."""
+        bottom = min(top + strip, down)
+        low, high = max(top - REACH, 0), min(bottom + REACH, down)
+        near = similar(guide, top, bottom, SIDE, count, REACH, STEP) - low * across
+        patches = _patches(guide[:, low : high + SIDE - 1])
+        rows = slice(top, bottom + SIDE - 1)
+        own_known, own_seen = (_patches(each[:, rows]) for each in (told, seen))
+        own = (
+            (torch.arange(0, bottom - top, STEP, device=near.device)[:, None] * across)
+            .add(torch.arange(0, across, STEP, device=near.device))
+            .flatten()
+        )
+        sums, weights = torch.zeros_like(own_seen), torch.zeros_like(own_seen)
+        for places, self in zip(torch.split(near, batch), torch.split(own, batch), strict=True):
+            mean, left = _conditional(patches[places], own_known[self], own_seen[self], added, variance)
+            trust = 1 / (left + _LEAST_VARIANCE)
+            sums[self], weights[self] = trust * mean, trust
+        shape, space = (rows.stop - rows.start, sizes[1]), torch.empty_like(sums)
+        return rows, folded(sums, shape, SIDE, space), folded(weights, shape, SIDE, space)
+
+    total, weight = torch.zeros_like(guide), torch.zeros_like(guide)
+    tops = range(0, down, strip)
+    for done, (rows, some, trust) in enumerate(side_by_side(estimate, tops, guide.device, WORKERS), 1):
+        total[:, rows] += some
+        weight[:, rows] += trust
+        yield done / len(tops)
+    return (total / weight)[:, :height, :width]
+
+
+def _patches(image: Tensor) -> Tensor:
+    """All patches of (C, H, W) in the order of their places: (places, C * SIDE * SIDE)."""
+    channels, height, width = image.shape
+    places = (height - SIDE + 1) * (width - SIDE + 1)
+    return patches_of(image, SIDE, image.new_empty(places, channels * SIDE**2))
+
+
+def _conditional(group: Tensor, known: Tensor, seen: Tensor, added: float, variance: float) -> tuple[Tensor, Tensor]:
+    """Mean and variances (B, n) of patches under the Gaussians of their groups (B, k, n), given their known pixels.
+
+    The mean of the group where rounding leaves no inverse.
+    """
+    mean = group.mean(1)
+    centred = group - mean[:, None]
+    spread = centred.mT @ centred / group.shape[1]
+    spread.diagonal(dim1=1, dim2=2).add_(added)
+    told = spread * known[:, None]  # columns of known pixels
+    products = told * known[:, :, None]
+    products.diagonal(dim1=1, dim2=2).add_(1 - known).add_(known * max(variance, _EXACT))
+    factor, failed = torch.linalg.cholesky_ex(products)
+    lost = failed[:, None, None] > 0
+    factor = torch.where(lost, torch.eye(known.shape[1], dtype=group.dtype, device=group.device), factor)
+    news = torch.cat([told.mT, ((seen - mean) * known)[..., None]], 2).masked_fill(lost, 0)
+    solved = torch.linalg.solve_triangular(factor, news, upper=False)
+    told, news = solved[..., :-1], solved[..., -1:]
+    left = spread.diagonal(dim1=1, dim2=2) - told.square().sum(1)
+    return mean + (told.mT @ news)[..., 0], left.clamp(min=0)
