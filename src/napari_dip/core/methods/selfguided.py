@@ -260,9 +260,14 @@ class SelfGuidedFitter(Fitter):
         if self._predicted is None or self._predicted[0] != self.iteration:
             photons = self.predict(self._photons)
             if self._teacher is not None:
-                photons = photons.lerp(self._teacher, 1 - 0.5 * min(self.iteration / self._planned, 1.0))
+                photons = photons.lerp(self._teacher, self._usual_share)
             self._predicted = self.iteration, self._scaled(photons)
         return self._predicted[1]
+
+    @property
+    def _usual_share(self) -> float:
+        """Share of the teacher where nothing tells a better one: it falls to a half over the planned fit."""
+        return 1 - 0.5 * min(self.iteration / self._planned, 1.0)
 
     def mark(self, final: bool = True) -> Mark:
         """Restored image so far; if final, averaged over D4 augmentation, and mixed with the best share of NL-Ridge.
@@ -295,7 +300,7 @@ class SelfGuidedFitter(Fitter):
         photons = yield from part(self._augmented(self._photons), 0, 1 if teacher is None else 3)
         if teacher is not None:
             assert self.problem.noise is not None
-            share = 0.5
+            share = self._usual_share
             if share_is_sought(self.method, self.problem.noise):
                 share = float((yield from self._share(photons, teacher)))
         self._final = self.iteration, photons, share
@@ -325,12 +330,13 @@ class SelfGuidedFitter(Fitter):
         the mean product of d with white noise is the divergence of d (Stein 1981), measured as the response of d to
         a nudge of all pixels (Ramani, Blu, Unser 2008), which is correlated as the noise of the measurement is. The
         sums are in standard deviations of the noise, of pixels whose noise is nearly Gaussian; the fewer these are, and
-        the smaller d, the closer the share is to a half. It is a half where they are not most of the image.
+        the smaller d, the closer the share is to a half. It is the usual one where they are
+        not most of the image.
         """
         deviation = self.model.variance(one).clamp(min=self.model.dimmest).sqrt()
         trusted = self._known * (self.model.skewness(one) < _SKEWED)
         if trusted.sum() < _MOST * self._known.sum():
-            return one.new_tensor(0.5)
+            return one.new_tensor(self._usual_share)
         apart, gap = (other - one) / deviation, (self._photons - one) / deviation
         nudge = self._drawn_noise() * trusted
         nudged = (self._photons + _NUDGE * deviation * nudge)[self._inside]
