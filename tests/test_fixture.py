@@ -20,6 +20,7 @@ import pytest
 import torch
 
 import napari_dip
+from napari_dip.command.info import processor
 from tests.core.tiny import noisy, picture
 
 STORED = Path(__file__).with_name("fixture.npz")
@@ -317,7 +318,10 @@ def _zarr_going_on(folder: Path) -> Images:
 
 
 def rounding() -> str:
-    """A name for how this machine computes: its vector instructions, and a fit of a few layers."""
+    """A name for how this machine computes: its processor, its vector instructions, and a fit of a few layers.
+
+    Processors that give the same bits here can differ in larger layers and in what a fit makes of them.
+    """
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(1, 4, 24, 24, generator=generator, requires_grad=True)
     for width in (8, 8):
@@ -325,7 +329,7 @@ def rounding() -> str:
         x = torch.nn.functional.batch_norm(torch.conv2d(x, kernel, padding=1), None, None, training=True).sigmoid()
     x.square().mean().backward()
     bits = hashlib.sha256(x.detach().numpy().tobytes()).hexdigest()[:16]
-    return f"{bits} {torch.__version__.partition('+')[0]} {torch.backends.cpu.get_cpu_capability()}"
+    return f"{bits} {torch.__version__.partition('+')[0]} {torch.backends.cpu.get_cpu_capability()} {processor()}"
 
 
 @pytest.fixture(scope="module")
