@@ -4,7 +4,9 @@ Equal work, the preset of the original notebooks: 128 channels at five scales, f
 bilinear upsampling, batch norm. The loop of the original in plain torch and ours, each in a fresh process of its own,
 take turns, so that what else the machine does hits all alike. Shares are of the least time for the arithmetic, at the
 speed of a large matrix product, and for the memory, if each convolution touched its tensors once and nothing else did,
-at the speed of a copy; both are measured in the same turns. Written into ``benchmarks/results/``.
+at the speed of a copy; both are measured in the same turns. On a machine that others keep busy,
+``OMP_NUM_THREADS=1 python -m benchmarks speed --processor`` counts what the processor works, on one thread.
+Written into ``benchmarks/results/``.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
@@ -51,6 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sizes", nargs="+", type=int, metavar="N", help="NxN; by default 256 512, on a GPU 512 1024")
     parser.add_argument("--rounds", type=int, default=7, help="turns that each method takes")
     parser.add_argument("--number", type=int, help="iterations in a turn; by default 2, on a GPU 50")
+    parser.add_argument("--processor", action="store_true", help="time of the processor, one thread; not on a GPU")
     parser.add_argument("--results", type=Path, metavar="FOLDER", help="where the table goes")
 
 
@@ -63,14 +67,15 @@ def main(options: argparse.Namespace) -> int:
     speeds = []
     for size in options.sizes or {"cpu": (256, 512), "cuda": (512, 1024)}[device]:
         shape = (1 if device == "cpu" else 3, size, size)
-        speeds += compared(shape, device, options.rounds, number)
+        speeds += compared(shape, device, options.rounds, number, processor=options.processor)
         for speed in speeds[-len(PRECISION) :]:
             print(f"{size}x{size}  {speed.method}  {1e3 * speed.seconds:.1f} ms  {speed.faster:.2f}x", flush=True)
     text = f"{table(speeds)}\n\n{options.rounds} turns of {number} iterations each, in processes of their own."
     figures = {"speeds": [asdict(speed) for speed in speeds]}
-    title = f"Speed on a {'GPU' if device == 'cuda' else 'CPU'}: milliseconds of an iteration, equal work"
+    clock, name = (" of the processor", f"speed-{device}-processor") if options.processor else ("", f"speed-{device}")
+    title = f"Speed on a {'GPU' if device == 'cuda' else 'CPU'}: milliseconds{clock} of an iteration, equal work"
     folder = options.results or Path(__file__).parent / "results"
-    print(report.save(folder, f"speed-{device}", title, text, figures, report.where(device)))
+    print(report.save(folder, name, title, text, figures, report.where(device)))
     return 0
 
 
@@ -87,14 +92,14 @@ def table(speeds: list[Speed]) -> str:
     return "\n".join(lines)
 
 
-def compared(shape: Shape, device: str, rounds: int, number: int) -> list[Speed]:
+def compared(shape: Shape, device: str, rounds: int, number: int, *, processor: bool = False) -> list[Speed]:
     """All methods on one shape, turn by turn."""
     probes = [COPY, *(PRODUCT + precision for precision in dict.fromkeys(PRECISION.values()))]
     workers: dict[str, _Worker] = {}
     turns: dict[str, list[Measurement]] = {name: [] for name in (*PRECISION, *probes)}
     try:
         for name in turns:
-            workers[name] = _Worker(name, shape, device, number if name in PRECISION else 3)
+            workers[name] = _Worker(name, shape, device, number if name in PRECISION else 3, processor)
         for _ in range(rounds):
             for name, worker in workers.items():
                 turns[name].append(worker.turn())
@@ -149,13 +154,13 @@ def work(shape: Shape) -> tuple[int, int, int]:
 class _Worker:
     """A process that makes iterations of one method, or a probe, when it is its turn."""
 
-    def __init__(self, name: str, shape: Shape, device: str, number: int) -> None:
+    def __init__(self, name: str, shape: Shape, device: str, number: int, processor: bool) -> None:
         import napari_dip.core  # noqa: F401  sets OMP_WAIT_POLICY, which is read when a process starts
 
         own = os.environ.pop("OMP_WAIT_POLICY", "") if name == PLAIN else ""
         context = multiprocessing.get_context("spawn")
         self._pipe, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(there, name, shape, device, number))
+        self._process = context.Process(target=_serve, args=(there, name, shape, device, number, processor))
         self._process.start()
         there.close()
         if own:
@@ -179,11 +184,12 @@ class _Worker:
             raise RuntimeError(f"a measurement died, exit status {self._process.exitcode}") from error
 
 
-def _serve(pipe: Connection, name: str, shape: Shape, device: str, number: int) -> None:
+def _serve(pipe: Connection, name: str, shape: Shape, device: str, number: int, processor: bool) -> None:
     step = _probe(name, device) if name not in PRECISION else _loop(name, shape, device)
     for _ in range(WARM_UP):
         step()
-    timer = Timer("step()", globals={"step": step}, num_threads=torch.get_num_threads(), label=name)
+    clock = {"timer": time.process_time} if processor else {}  # by default one that waits for a GPU
+    timer = Timer("step()", globals={"step": step}, num_threads=torch.get_num_threads(), label=name, **clock)
     pipe.send("warm")
     while True:
         try:

@@ -54,7 +54,7 @@ def test_work_grows_with_the_pixels() -> None:
 class AtOnce:
     """A worker without a process: only the tenth part of a second that it is said to have taken."""
 
-    def __init__(self, name: str, shape: speed.Shape, device: str, number: int) -> None:
+    def __init__(self, name: str, shape: speed.Shape, device: str, number: int, processor: bool) -> None:
         self.taken = 0.1 * (1 + list(speed.PRECISION).index(name)) if name in speed.PRECISION else 0.01
 
     def turn(self) -> Measurement:
@@ -75,8 +75,16 @@ def test_the_table_says_how_many_times_as_fast(monkeypatch: pytest.MonkeyPatch, 
     assert "| 64x64 | plain loop | 100.0 |" in (tmp_path / "speed-cpu.md").read_text()
 
 
-def test_a_worker_measures_and_ends() -> None:
-    worker = speed._Worker(speed.COPY, (1, 32, 32), "cpu", 1)
+def test_time_of_the_processor_is_a_table_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(speed, "_Worker", AtOnce)
+    assert main(["speed", "--processor", "--device", "cpu", "--sizes", "64", "--results", str(tmp_path)]) == 0
+    assert "milliseconds of the processor" in (tmp_path / "speed-cpu-processor.md").read_text()
+    assert not (tmp_path / "speed-cpu.md").exists()
+
+
+@pytest.mark.parametrize("processor", [False, True])
+def test_a_worker_measures_and_ends(processor: bool) -> None:
+    worker = speed._Worker(speed.COPY, (1, 32, 32), "cpu", 1, processor)
     measured = worker.turn()
     worker.close()
     assert measured.median > 0
