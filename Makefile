@@ -9,7 +9,7 @@ SCREEN := xvfb-run -a -s "-screen 0 1400x900x24"
 # napari remembers the geometry of its window; here it starts afresh each time
 FRESH = NAPARI_CONFIG="$$(mktemp -d)/settings.yaml" NAPARI_ENSURE_PLUGIN_MAIN_THREAD=1
 
-.PHONY: demo docs screenshots tutorials quick test test-benchmarks test-lowest test-newest test-cuda-build fuzz lint format clean
+.PHONY: demo docs tutorials quick test test-benchmarks test-lowest test-newest test-cuda-build fuzz lint format clean
 
 demo: $(VENV)/installed
 ifeq ($(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin Windows_NT,$(shell uname -s) $(OS)),)
@@ -57,11 +57,8 @@ test-cuda-build: $(CUDA_VENV)/installed
 docs: $(VENV)/installed-for-docs
 	$(VENV)/bin/python -m sphinx -W --keep-going -q -b html docs build/docs
 
-# its pictures, from the running plug-in; some only: make screenshots PICTURES=denoise
-screenshots: $(VENV)/installed
-	$(FRESH) $(if $(shell command -v xvfb-run 2>/dev/null),$(SCREEN)) $(VENV)/bin/python docs/screenshots.py $(PICTURES)
-
-# a reader goes through tutorials with clicks and keys, and looks at the screen; one only: make tutorials PAGES=denoise
+# a reader goes through the pages with clicks and keys, looks at the screen, and takes their pictures; some only:
+# make tutorials PAGES="denoise guide"
 tutorials: $(VENV)/installed
 	$(FRESH) $(if $(shell command -v xvfb-run 2>/dev/null),$(SCREEN)) $(VENV)/bin/python docs/tutorials.py $(PAGES)
 

@@ -519,6 +519,66 @@ def samples(reader: Reader, folder: Path) -> None:
     reader.looks("samples")
 
 
+def guide(reader: Reader, folder: Path) -> None:
+    reader.opens("File", "Open Sample", "napari-dip", "Fluorescence, a dim and a bright channel")
+    reader.opens("Plugins", "napari-dip", "Denoise")
+    reader.chooses("Image", "dim channel")
+    reader.presses("Method")
+    reader.chooses("Method", "prior")
+    reader.types("Iterations", "600")
+    reader.presses("More knobs")
+    reader.chooses("Code", "guide")
+    reader.chooses("Guide", "bright channel")
+    result = reader.runs()
+    _is_restored(reader, result, "dim channel denoised", source="dim channel")
+    assert any("guide" in each for each in reader.record(result)["warnings"])
+    reader.presses("What happened (")  # so many warnings
+    reader.reads("guide")
+    for layer in reader.viewer.layers:
+        layer.visible = not layer.name.endswith("truth")
+    _pictured(reader, "guide", grid=3, view="Guide")
+
+
+def laboratory(reader: Reader, folder: Path) -> None:
+    reader.opens("File", "Open Sample", "napari-dip", "Fluorescence, noisy")
+    _experiments(reader, "explicit")
+    reader.chooses("Truth", "fluorescence, ground truth")
+    images = _tries(reader)
+    assert len(images.data) > 5
+    reader.viewer.dims.set_point(0, 5)  # the prior
+    reader.looks("laboratory")
+
+
+def preimage(reader: Reader, folder: Path) -> None:
+    reader.opens("File", "Open Sample", "napari-dip", "Fluorescence, noisy")
+    _experiments(reader, "preimage")
+    images = _tries(reader)
+    assert not np.allclose(*images.data[:2])
+    reader.viewer.dims.set_point(0, 0)  # that of the prior
+    reader.looks("preimage-window")
+
+
+def _experiments(reader: Reader, name: str) -> None:
+    """Open the laboratory, and choose an experiment and a crop of 64 x 64 pixels."""
+    reader.picks("fluorescence")
+    reader.opens("Plugins", "napari-dip", "Laboratory")
+    reader.chooses("Experiment", name)
+    reader.types("Crop (px)", "64")
+
+
+def _tries(reader: Reader) -> Any:
+    """Run an experiment, and return the layer of its images, shown alone."""
+    reader.reads("at most 64 x 64 px")
+    reader.presses("Run")
+    reader.waits()
+    images = reader.viewer.layers[-1]
+    assert images.data.shape[1:] == (64, 64), images.data.shape
+    for layer in reader.viewer.layers:
+        layer.visible = layer is images
+    reader.viewer.reset_view()
+    return images
+
+
 def _is_restored(reader: Reader, result: Any, name: str, source: str) -> None:
     """The result lies where its source lies, says how it was made, and is another image."""
     image = reader.viewer.layers[source]
@@ -560,7 +620,8 @@ def _pictured(reader: Reader, name: str, grid: int = 0, view: str = "") -> None:
 
 
 TUTORIALS: dict[str, Callable[[Reader, Path], None]] = {
-    each.__name__: each for each in (denoise, inpaint, superresolve, deconvolve, deblock, enhance, samples)
+    each.__name__: each
+    for each in (denoise, inpaint, superresolve, deconvolve, deblock, enhance, guide, samples, laboratory, preimage)
 }
 
 

@@ -132,7 +132,11 @@ class Rows(QWidget):
             label.ensurePolished()  # before, it has not the font of the window
             bold = label.font()
             bold.setBold(True)
-            label.setFixedWidth(QFontMetrics(bold).horizontalAdvance(_LONGEST) + 2)
+            measure = QFontMetrics(bold)
+            width = measure.horizontalAdvance(_LONGEST) + 2
+            label.setFixedWidth(width)
+            lines = measure.boundingRect(0, 0, width, 0, Qt.TextFlag.TextWordWrap, label.text())
+            label.setMinimumHeight(lines.height())  # a folded section asks for the height of one line
         super().showEvent(event)
 
     def field(self, row: Any) -> QWidget:
