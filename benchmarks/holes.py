@@ -1,9 +1,11 @@
-"""Pixels that the benchmark takes away from an image that is whole."""
+"""Missing pixels: which the benchmark takes away, how the original fills them, and what others published of theirs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,3 +40,23 @@ MISSING: dict[str, Callable[[tuple[int, ...]], npt.NDArray[np.bool_]]] = {
     "text": _text,
     "holes": _squares,
 }
+
+#: set -> the preset of the original notebooks
+ORIGINAL = {
+    "half": "original-inpaint-half",
+    "sparse": "original-inpaint-sparse",
+    "text": "original-inpaint-text",
+    "holes": "original-inpaint-hole",
+}
+
+#: method -> how the file with what its authors published of it ends
+PUBLISHED = {"original, published": "deep_prior", "sparse coding, published": "papyan"}
+
+
+def published(
+    masked: Path, observed: npt.NDArray[Any], read: Callable[[Path], npt.NDArray[Any]]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Images by others of what is masked (zero) in a file, known pixels put back, of those that lie beside it."""
+    files = {name: masked.with_name(masked.name.replace("_masked", f"_{end}")) for name, end in PUBLISHED.items()}
+    found = {name: read(file) for name, file in files.items() if file.exists()}
+    return {name: np.where(observed == 0, image, observed).astype(np.float64) for name, image in found.items()}

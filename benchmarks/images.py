@@ -10,7 +10,7 @@ FOLDER holds the sets as folders. Those whose files are missing are left out.
 | `w2s` | `w2s/{raw,clean}_*.tif` | one frame; compared after an affine fit |
 | `biosr` | `biosr/*_{raw,clean}.tiff` | one frame at low light; compared after an affine fit |
 | `colour` | `colour/*_{noisy,GT}.png` | sigma 25, 8 bits |
-| `inpainting` | `inpainting/*_{masked,GT}.png` | half of the pixels missing (zero) |
+| `inpainting` | `inpainting/*_{masked,GT}.png` | half of the pixels missing (zero), and what others published |
 | `half`, `sparse` | `grey/*.png` | 50 or 90 % of the pixels missing, seed 1 |
 | `text`, `holes` | `grey/*.png` | lines of text missing, or a hole of 16x16 in each square of 64x64 |
 | `blur`, `-100`, `-30` | `grey/*.png` | Gaussian blur of 1.5 pixels; 100 or 30 photons at the most, or no noise |
@@ -24,13 +24,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.holes import MISSING
+from benchmarks.holes import MISSING, ORIGINAL, published
 from napari_dip.core.noise.model import Noise
 
 Array = npt.NDArray[np.float64]
@@ -63,6 +64,8 @@ class Case:
         The peak of PSNR and SSIM.
     original : str
         The preset of the original notebooks.
+    published : dict of str to array
+        What others made of the same observation, by the name of their method, with known pixels put back.
     """
 
     group: str
@@ -75,6 +78,7 @@ class Case:
     arguments: dict[str, Any] = field(default_factory=dict)
     affine: bool = False
     data_range: float = 255.0
+    published: dict[str, Array] = field(default_factory=dict)
 
 
 def cases(folder: Path, task: str | None = None, wanted: tuple[str, ...] = (), crop: int = 0) -> Iterator[Case]:
@@ -177,8 +181,9 @@ def _inpainting(folder: Path, group: str, crop: int) -> Iterator[Case]:
         name = path.stem.removesuffix("_masked")
         truth = _read(path.with_name(f"{name}_GT.png"), crop).astype(np.float64)
         observed = _read(path, crop)
-        mask = {"mask": observed == 0}
-        yield Case(group, name, "inpaint", truth, observed, _white(0), "original-inpaint-half", arguments=mask)
+        mask, theirs = {"mask": observed == 0}, published(path, observed, partial(_read, crop=crop))
+        preset = "original-inpaint-half"
+        yield Case(group, name, "inpaint", truth, observed, _white(0), preset, mask, published=theirs)
 
 
 def _holed(folder: Path, group: str, crop: int) -> Iterator[Case]:
@@ -187,16 +192,8 @@ def _holed(folder: Path, group: str, crop: int) -> Iterator[Case]:
         missing = MISSING[group](truth.shape)
         observed = np.where(missing, 0, truth).astype(truth.dtype)
         mask, known = {"mask": missing}, truth.astype(np.float64)
-        preset = _ORIGINAL[group]
+        preset = ORIGINAL[group]
         yield Case(group, path.stem, "inpaint", known, observed, _white(0), preset, arguments=mask)
-
-
-_ORIGINAL = {
-    "half": "original-inpaint-half",
-    "sparse": "original-inpaint-sparse",
-    "text": "original-inpaint-text",
-    "holes": "original-inpaint-hole",
-}
 
 
 def _superresolution(folder: Path, group: str, crop: int) -> Iterator[Case]:

@@ -68,6 +68,8 @@ def main(options: argparse.Namespace) -> int:
                 continue
             for label, image in outcome.images.items():
                 row.add(label, image, outcome.seconds, outcome.memory, outcome.notes if label == name else {})
+        for label, image in case.published.items():
+            row.add(label, image, 0.0, 0, {})
         print(case.group, case.name, {k: round(f.psnr, 2) for k, f in row.figures.items()}, flush=True)
         rows.setdefault(case.group, []).append(row)
     if not rows:

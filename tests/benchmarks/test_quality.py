@@ -48,6 +48,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save(folder / "colour/hat_noisy.png", colours + rng.normal(0, 25, colours.shape))
     save(folder / "inpainting/house_GT.png", truth)
     save(folder / "inpainting/house_masked.png", truth * (rng.random(truth.shape) < 0.5))
+    save(folder / "inpainting/house_deep_prior.png", truth + 4)
     save(folder / "superresolution/bird_GT.bmp", colours)
     for name, volume in (
         ("data", 40 + picture(8, 12, 11)),
@@ -90,7 +91,7 @@ def found(results: Path, name: str) -> dict[str, Any]:
         ("fmd", {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N, short", "ours"}),
         ("w2s", {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N, short", "ours"}),
         ("colour", {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N, short", "ours"}),
-        ("inpainting", {"masked", "biharmonic", "patches", "ours"}),
+        ("inpainting", {"masked", "biharmonic", "patches", "ours", "original, published"}),
         ("half", {"masked", "biharmonic", "patches", "ours"}),
         ("superresolution", {"bicubic", "Lanczos", "back projection, best", "patches", "ours"}),
         ("blur-30", {"blurred", "RL, best", "RL-TV, best", "Wiener, best", "patches", "ours"}),
@@ -247,7 +248,10 @@ def test_a_method_whose_package_is_missing_is_left_out_and_named(
 def test_opencv_is_named_where_it_is_missing(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert quality(data, tmp_path, "--images", "inpainting", "--classical") == 0
     assert "opencv-python-headless: pip install --group bench" in capsys.readouterr().err
-    assert set(found(tmp_path, "quality-inpainting")) == {"masked", "biharmonic", "patches"}
+    figures = found(tmp_path, "quality-inpainting")
+    assert set(figures) == {"masked", "biharmonic", "patches", "original, published"}
+    error = 10 * np.log10(255**2 / (0.5 * 4**2))  # of the missing half: known pixels are put back
+    assert figures["original, published"]["psnr"] == pytest.approx(error, abs=0.5)
 
 
 def test_the_spectrum_of_the_noise_is_told_where_neighbours_share_it(data: Path) -> None:
