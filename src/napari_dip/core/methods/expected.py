@@ -28,7 +28,7 @@ from napari_dip.core.methods.groups import (
 )
 from napari_dip.core.pauses import between_pauses, part
 
-# Chosen on three centres of `grey`, and a photograph, of benchmarks/NOTES.md, "Half missing".
+# Chosen on three centres of `grey`, and a photograph, of benchmarks/NOTES.md, "Known pixels foretell the missing ones".
 SIDE, COUNT, STEP, REACH = 6, 60, 2, 18  # pixels along a patch, patches in a group, between references, to the furthest
 FIRST, LAST = 5e-4, 1e-6  # added to the variances in the first step and the last, over the squared range of the image
 _EXACT = 1e-6  # variance of known pixels, at the least
