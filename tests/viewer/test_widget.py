@@ -495,6 +495,8 @@ def test_more_iterations_go_on_with_the_last_run_that_gave_a_result(viewer, dock
     widget.run()
     wait(lambda: not widget.running)
     assert "no finite pixel" in status(widget)
+    wait(lambda: not widget.noise.waiting)
+    assert not widget.run_button.isEnabled()
     widget.more_button.click()
     wait(lambda: not widget.running)
     assert [layer.metadata[METADATA]["source_layer"] for layer in restored(viewer)] == ["cells", "cells"]

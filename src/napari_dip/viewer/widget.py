@@ -237,11 +237,8 @@ class RestoreWidget(Tabbed):
             self._outlook = outlook.before(self.inputs, self.form, asked, waiting=self.noise.waiting)
         except (ValueError, TypeError) as error:
             self._outlook = Outlook(str(error))
-        ready = self._outlook.ready
-        self.more_button.setEnabled(ready and self._can_go_on)
-        if ready:
-            self._offer_more()
-        if not ready or asked is None:
+        self._offer_more()
+        if not self._outlook.ready or asked is None:
             self.cost.forget()
         elif self.noise.waiting and self.form.automatic:
             self.cost.wait()
@@ -269,13 +266,18 @@ class RestoreWidget(Tabbed):
             self._sentence.setToolTip(tip(under_way.why))
 
     def _offer_more(self) -> None:
-        """Say on the button what going on would mean."""
+        """Say on the button what going on with the last run would mean, whichever image is chosen by now."""
+        self.more_button.setEnabled(self._can_go_on and not self._broken)
         if self._last is None or not self._can_go_on:
             return self.controls.offer_more("")
         from napari_dip.plan.cost import iterations_at_most
 
         restoration, result, layer = self._last
-        source, settings = restoration.source, result.settings.decided(iterations=self.form.settings().iterations)
+        try:
+            asked = self.form.settings().iterations
+        except (ValueError, TypeError):
+            return self.more_button.setEnabled(False)  # the sentence says what is wrong in the form
+        source, settings = restoration.source, result.settings.decided(iterations=asked)
         iterations = iterations_at_most(settings, source.shape[-source.space :], source.voxel_size, result.noise)
         fits = sum(state is not None for state in result.states)
         return self.controls.offer_more(layer.name, account.more(iterations, self.curve.rate, fits))
