@@ -136,3 +136,23 @@ def test_a_result_is_selected_has_the_colours_of_the_preview_and_is_input_by_han
     assert not source.visible
     widget.inputs.image.value = result
     assert "'cells denoised'" in widget._sentence.text()
+
+
+def test_the_preview_becomes_the_result_so_that_no_layer_is_taken_away(viewer, dock, wait, picture):
+    viewer.add_image(picture, name="cells", scale=(0.2, 0.2))
+    viewer.add_image(picture, name="cells denoised")
+    widget = dock(iterations=5)
+    viewer.layers.selection.active = viewer.layers["cells"]
+    widget.inputs.image.value = viewer.layers["cells"]
+    removed, previews = [], []
+    viewer.layers.events.removed.connect(lambda event: removed.append(event.value.name))
+    viewer.layers.events.inserted.connect(lambda event: previews.append(event.value))
+    widget.run()
+    wait(lambda: not widget.running)
+    (result,) = restored(viewer)
+    assert removed == []
+    assert previews == [result]
+    assert result.name == "cells denoised [1]"
+    assert "preview" not in result.metadata["napari-dip"]
+    assert result in widget.inputs.image.choices
+    np.testing.assert_allclose(result.scale, 0.2)

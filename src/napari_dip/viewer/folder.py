@@ -112,7 +112,7 @@ class FileRestoration(Restoration):
             result.save(self.target, like=self.path)
         return result
 
-    def show_result(self, viewer: Any, result: Result, figures: dict[str, Any]) -> Any:
+    def show_result(self, viewer: Any, result: Result, figures: dict[str, Any], preview: Any = None) -> Any:
         """No layer."""
         return None
 

@@ -288,6 +288,14 @@ def show(
     return layer
 
 
+def turn(layer: Any, image: np.ndarray, geometry: Geometry, name: str, metadata: dict[str, Any]) -> Any:
+    """Make an image layer that is there another one, with the look that it has."""
+    layer.data, layer.translate, layer.visible = image, geometry.translate, True
+    layer.metadata = copy.deepcopy(metadata)
+    layer.name = name  # last: those who hear of it look at the rest
+    return layer
+
+
 def show_labels(viewer: Any, marks: np.ndarray, geometry: Geometry, name: str) -> Any:
     """Add a new Labels layer in the place of an image; what the user had selected stays selected."""
     return _add(viewer, viewer.add_labels, marks, geometry, name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import CheckBox, ComboBox, SpinBox
 
 from napari_dip.viewer.preferences import preference
-from napari_dip.viewer.restoration import Restoration
+from napari_dip.viewer.restoration import METADATA, Restoration
 from napari_dip.viewer.rows import Rows
 
 if TYPE_CHECKING:
@@ -72,21 +72,25 @@ class Live(Rows):
 
     def show_moment(self, restoration: Restoration, progress: Progress) -> None:
         """Show an earlier image, also after the run, and where the user has taken the preview away."""
-        layer = self._layer if self._layer in self._viewer.layers else None
-        self._layer = restoration.show_preview(self._viewer, progress, layer)
+        self._layer = restoration.show_preview(self._viewer, progress, self.layer)
 
     def look(self) -> dict[str, Any]:
         """Contrast and colours of the preview, which the user may have set; nothing where there is none."""
-        layer = self._layer
-        if layer is None or layer not in self._viewer.layers:
+        layer = self.layer
+        if layer is None:
             return {}
         names = ("contrast_limits", "colormap", "gamma", "opacity", "blending", "interpolation2d")
         return {name: getattr(layer, name) for name in names if not (layer.rgb and name in names[:2])}
 
+    @property
+    def layer(self) -> Any:
+        """The preview; None where there is none, or the user has taken it away."""
+        return self._layer if self._layer in self._viewer.layers else None
+
     def end(self) -> None:
-        """Take the preview away."""
-        if self._layer is not None and self._layer in self._viewer.layers:
-            self._viewer.layers.remove(self._layer)
+        """Take the preview away, unless it has become the result."""
+        if self.layer is not None and "preview" in self.layer.metadata.get(METADATA, {}):
+            self._viewer.layers.remove(self.layer)
         self.begin()
 
     def _keep(self, restoration: Restoration, progress: Progress) -> None:

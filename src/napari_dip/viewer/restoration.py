@@ -250,8 +250,11 @@ class Restoration(Asked):
         """Headings and sentences on what happened."""
         return account.details(result)
 
-    def show_result(self, viewer: Any, result: Result, figures: dict[str, Any]) -> Any:
-        """Add the restored layer, with its record and the figures that were found out; None if there is no image."""
+    def show_result(self, viewer: Any, result: Result, figures: dict[str, Any], preview: Any = None) -> Any:
+        """Add the restored layer, with its record and the figures that were found out; None if there is no image.
+
+        A preview of the same pixels becomes that layer: to take it away and to add another would hold the window.
+        """
         if result.iterations == 0 and not result.complete:
             return None
         record = {**result.record, "source_layer": self.source.name, "mask_layer": self.mask_name}
@@ -260,8 +263,10 @@ class Restoration(Asked):
             record["noise_of"] = f"all of '{self.source.name}'"
         if figures:
             record["trust"] = figures
-        image = layers.with_alpha(self.source, result.image)
-        return layers.show(viewer, image, self.place(self.source.geometry), self.name, {METADATA: record})
+        image, place = layers.with_alpha(self.source, result.image), self.place(self.source.geometry)
+        if preview is not None and (preview.data.shape, preview.data.dtype) == (image.shape, image.dtype):
+            return layers.turn(preview, image, place, self.name, {METADATA: record})
+        return layers.show(viewer, image, place, self.name, {METADATA: record})
 
     def show_last(self, viewer: Any, result: Result, name: str) -> Any:
         """Add the image at the end of the run that made the layer called `name`, hidden."""

@@ -189,7 +189,7 @@ class Stream(Asked):
         """Headings and sentences on what happened."""
         return account.details_of_blocks(restored)
 
-    def show_result(self, viewer: Any, restored: Restored, figures: dict[str, Any]) -> Any:
+    def show_result(self, viewer: Any, restored: Restored, figures: dict[str, Any], preview: Any = None) -> Any:
         """Add the image as a lazy layer, as far as it is done; what showed the same file before goes; None if empty."""
         if not restored.complete and (restored.blocks is None or not _done_blocks(restored)):
             return None

@@ -472,18 +472,17 @@ class RestoreWidget(Tabbed):
     def _on_ended(self, outcome: Outcome) -> None:
         restoration, self._restoration = self._restoration, None
         try:
-            look = self.live.look()
-            self.live.end()
             if outcome.value is None:
                 self._say(outcome.error, failed=True)
                 show_error(outcome.error)
             elif isinstance(outcome.value, Finished) and restoration is not None:
-                self._show(restoration, outcome.value, look)
+                self._show(restoration, outcome.value, self.live.look())
             elif isinstance(outcome.value, Findings):
                 self._add_findings(outcome.value)
                 if outcome.value.maps:
                     self.controls.fill()
         finally:
+            self.live.end()
             self._show_state()
             self._describe()
             if restoration is not None:
@@ -493,7 +492,7 @@ class RestoreWidget(Tabbed):
     def _show(self, restoration: Restoration | Stream, finished: Finished, look: dict[str, Any]) -> None:
         result: Any = finished.result
         found = finished.findings
-        layer = restoration.show_result(self._viewer, result, found.figures)
+        layer = restoration.show_result(self._viewer, result, found.figures, self.live.layer)
         if layer is None:
             return self._say(restoration.nothing)
         self._last = (restoration, result, layer)
