@@ -18,6 +18,7 @@ from typing import Any
 import napari
 import numpy as np
 import tifffile
+from napari._qt.dialogs.qt_notification import NapariQtNotification
 from napari._qt.utils import QImg2array
 from qtpy.compat import isalive
 from qtpy.QtCore import QPoint, QPointF, Qt, QTimer
@@ -29,6 +30,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDialog,
     QDialogButtonBox,
+    QDockWidget,
     QFileDialog,
     QLabel,
     QLineEdit,
@@ -61,6 +63,7 @@ class Reader:
         self.viewer, self.hurry = viewer, hurry or {}
         self.window: Any = viewer.window._qt_window
         self.dock: Any = None  # the one that was opened last
+        self.window.resize(*SIZES[0])  # napari may remember one in which docks leave the canvas no room
 
     # -- menus and dialogs --------------------------------------------------------------------------------------
 
@@ -268,7 +271,11 @@ class Reader:
             self.viewer.theme = theme
             for size in sizes:
                 self.window.resize(*size)
+                for note in self.window.findChildren(NapariQtNotification):
+                    note.close()  # it has been read
                 pause(0.4)
+                there = self.window.width(), self.window.height()
+                assert there == size, f"the window asks for {there}, which a screen of {size} has not"
                 self._check(f"{theme}, {size[0]}x{size[1]}")
                 if picture:
                     first = (theme, size) == (themes[0], sizes[0])
@@ -281,7 +288,11 @@ class Reader:
 
     def _check(self, where: str) -> None:
         self.window.grab()
-        cut = list(cut_off(self.dock, self.window))
+        for area in self.dock.findChildren(QScrollArea):
+            bar = area.horizontalScrollBar()
+            hidden = area.horizontalScrollBarPolicy() == Qt.ScrollBarPolicy.ScrollBarAlwaysOff
+            assert not (hidden and bar.maximum()), f"{where}: {area.accessibleName()!r} is {bar.maximum()} px too wide"
+        cut = [*cut_off(_dock_of(self.dock), self.window)]
         assert not cut, f"{where}: cut off are {cut}"
         there = {_plain(each.text()): each for each in self.dock.findChildren(QAbstractButton)}
         able = there.get("Run") or there["Draw"]
@@ -361,6 +372,13 @@ def contrast(widget: QWidget) -> float:
 def pixels(widget: QWidget) -> np.ndarray:
     """What a widget looks like, (y, x, 3)."""
     return np.asarray(QImg2array(widget.grab().toImage()), float)[..., :3]
+
+
+def _dock_of(widget: QWidget) -> QWidget:
+    """The dock around a widget, with its heading."""
+    while not isinstance(widget, QDockWidget):
+        widget = widget.parentWidget()
+    return widget
 
 
 def _plain(text: str) -> str:
@@ -575,7 +593,7 @@ def _tries(reader: Reader) -> Any:
     assert images.data.shape[1:] == (64, 64), images.data.shape
     for layer in reader.viewer.layers:
         layer.visible = layer is images
-    reader.viewer.reset_view()
+    reader.viewer.fit_to_view(layers=[images])
     return images
 
 

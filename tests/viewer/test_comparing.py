@@ -91,6 +91,11 @@ def test_a_profile_reads_both_along_a_line_in_the_slice_in_view(viewer, comparin
     assert np.allclose(distance[-1], 24)  # half of 24 pixels of 2
     assert np.allclose(below, np.linspace(6, 18, len(below)) + 1)
     assert np.allclose(above, 2 * below)
+    before = made._profile.backgroundBrush().color().lightness()
+    theme = viewer.theme
+    viewer.theme = "light" if theme == "dark" else "dark"
+    assert abs(made._profile.backgroundBrush().color().lightness() - before) > 100
+    viewer.theme = theme
     line = made._profile.line
     line.data = [np.array([[10, 0], [10, 23]])]
     assert np.allclose(made._profile.curves[0].getData()[1][[0, -1]], (1, 24))

@@ -41,6 +41,14 @@ def test_an_ablation_of_a_crop_leaves_curves_a_table_a_stack_in_place_and_files(
     assert asked == ["mice_cells ablation of code noise.md"]
     assert "| code noise | best |" in (tmp_path / "out.md").read_text()
     assert (tmp_path / "out.png").stat().st_size > 1000
+    assert widget.minimumSizeHint().height() < 500  # a screen has 720 at the least, and napari's own bars
+    curves = {name: len(curve.getData()[0]) for name, curve in widget.plot._curves.items()}
+    before = widget.plot.backgroundBrush().color().lightness()
+    theme = viewer.theme
+    viewer.theme = "light" if theme == "dark" else "dark"
+    assert abs(widget.plot.backgroundBrush().color().lightness() - before) > 100
+    assert {name: len(curve.getData()[0]) for name, curve in widget.plot._curves.items()} == curves
+    viewer.theme = theme
 
 
 def test_a_stop_ends_an_experiment_at_once_and_keeps_what_is_whole(widget, viewer, wait):

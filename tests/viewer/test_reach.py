@@ -70,7 +70,7 @@ def test_all_of_a_dock_can_be_read_and_reached(narrow, qtbot, name, monkeypatch)
             label.setFont(font)
 
     def nothing_is_cut_off():
-        assert not list(tutorials.cut_off(widget, widget.window()))
+        assert not list(tutorials.cut_off(_dock(widget), widget.window()))
         for area in widget.findChildren(QScrollArea):
             if area.isVisibleTo(widget):
                 assert area.widget().width() <= area.viewport().width(), "the scroll bar lies over the end of rows"

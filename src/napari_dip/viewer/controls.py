@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils import progress as activity
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFrame, QProgressBar, QPushButton, QScrollArea, QSizePolicy, QWidget
+from qtpy.QtWidgets import QProgressBar, QPushButton, QSizePolicy, QWidget
 
 from napari_dip.viewer import account
 from napari_dip.viewer.job import Job, Outcome
-from napari_dip.viewer.rows import Section, Text, beside, column, tip
+from napari_dip.viewer.rows import Section, Text, beside, column, scrolled, tip
 
 if TYPE_CHECKING:
     from napari_dip import Progress
@@ -73,10 +73,7 @@ class Controls(QWidget):
         buttons = beside(self.run_button, self.pause_button, self.stop_button)
         self._account = Text("account")
         self._account.setAlignment(Qt.AlignmentFlag.AlignTop)
-        scroll = QScrollArea()
-        scroll.setWidget(self._account)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll = scrolled(self._account)
         scroll.setFixedHeight(_ACCOUNT_HEIGHT)
         self.happened = Section("What happened", scroll, self.last_button)
         column(self, buttons, self.all_button, self.more_button, self._bar, self._status, self.happened)

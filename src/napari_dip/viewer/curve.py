@@ -246,8 +246,7 @@ class CurvePanel(Section):
             words = f"The result{of} is that of iteration {at} of {chart.length}. Drag the line to see another image."
         self.plot.place(chart.length if at is None else at)
         self._words.setText(words)
-        megabytes = f"{self.moments.bytes / 2**20:.1f} of {self._live.memory.value} MB"
-        self.setText(f"Curve ({self.moments.count} moments, {megabytes})")
+        self.setText(f"Curve ({self.moments.count} moments, {self.moments.bytes / 2**20:.1f} MB)")
         self.keep_button.setEnabled(self.chosen is not None or self.running)
         self.now_button.setEnabled(self.chosen is not None)
         self.now_button.setText("Back to now" if self.running else "Back to the result")

@@ -13,9 +13,9 @@ import numpy as np
 from magicgui.widgets import CheckBox, ComboBox, FileEdit, LineEdit, SpinBox
 from napari.layers import Image
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QFontDatabase
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QProgressBar, QScrollArea, QVBoxLayout
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from napari_dip.again import as_name
 from napari_dip.tables import record
@@ -29,7 +29,7 @@ from napari_dip.viewer.geometry import geometry_of, stacked
 from napari_dip.viewer.job import Job, Outcome
 from napari_dip.viewer.regions import window_in_view
 from napari_dip.viewer.restoration import METADATA, is_by_product
-from napari_dip.viewer.rows import Rows, Text
+from napari_dip.viewer.rows import Rows, Text, column, scrolled
 from napari_dip.viewer.tabs import Tabbed
 
 _NONE = "none"
@@ -54,6 +54,7 @@ class LaboratoryWidget(Tabbed):
             (viewer.layers.events.removed, self._on_layers),
             (viewer.layers.events.renamed, self._on_layers),
             (viewer.layers.selection.events.active, self._on_layers),
+            (viewer.events.theme, self._on_theme),
         ]
         connect_for_life(self, connections)
         for row in (self.experiment, self.question, self.crop, self.iterations, *self.ticks.values()):
@@ -106,9 +107,7 @@ class LaboratoryWidget(Tabbed):
         self._cost, self._words, self._table = Text("cost"), Text("laboratory"), Text("table")
         self._table.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self._table.setWordWrap(False)
-        self._wide = QScrollArea()  # a table is wider than the dock
-        self._wide.setWidget(self._table)
-        self._wide.setWidgetResizable(True)
+        self._wide = scrolled(self._table)  # a table is wider than the dock
         self._wide.setVisible(False)
         self.run_button = button("Run", self.run, "Runs the experiment on a crop of the active layer.")
         self.stop_button = button("Stop", self.stop, "Ends it at once; what is whole is kept.")
@@ -122,7 +121,13 @@ class LaboratoryWidget(Tabbed):
         buttons = QHBoxLayout()
         buttons.addWidget(self.run_button, stretch=1)
         buttons.addWidget(self.stop_button)
-        self._layout = QVBoxLayout(self)
+        inside = QWidget()
+        scroll = scrolled(inside)  # what comes of a run is higher than a small screen
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # Tab goes to what is in it
+        scroll.setAccessibleName("Experiment")
+        column(self, scroll)
+        self._layout = QVBoxLayout(inside)
         self._layout.addWidget(self.rows)
         self._layout.addWidget(self._cost)
         self._layout.addLayout(buttons)
@@ -216,9 +221,7 @@ class LaboratoryWidget(Tabbed):
         self._name = f"{layer.name}, {name}" + (f" of {of.value}" if of is not None else "")
         self._experiment, self._points = name, {}
         points = self._points
-        if self.plot is not None:
-            self.plot.setParent(None)
-            self.plot = None
+        self._drop_plot()
         self._result = None
         self._wide.setVisible(False)
         self.save_button.setVisible(False)
@@ -275,6 +278,16 @@ class LaboratoryWidget(Tabbed):
             self.plot = Overlay(quantity, theme.text.as_hex(), theme.background.as_hex())
             self._layout.insertWidget(self._layout.indexOf(self._wide), self.plot)
         self.plot.draw(dict(self._points))
+
+    def _drop_plot(self) -> None:
+        if self.plot is not None:
+            self.plot.setParent(None)
+            self.plot = None
+
+    def _on_theme(self, event: Any = None) -> None:
+        """Draw the curves in the colours of the window."""
+        self._drop_plot()
+        self._draw()
 
     def _on_ended(self, outcome: Outcome) -> None:
         self._clock.stop()

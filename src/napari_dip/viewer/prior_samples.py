@@ -52,6 +52,7 @@ class SamplesWidget(Tabbed):
         for part in (self.rows, self.draw_button, self._text):
             layout.addWidget(part)
         layout.addStretch()
+        self.setMinimumWidth(300)
 
     @property
     def told(self) -> str:

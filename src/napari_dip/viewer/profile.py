@@ -29,24 +29,33 @@ class Profile(pg.PlotWidget):
     """
 
     def __init__(self, viewer: Any, pair: tuple[Any, Any]) -> None:
-        theme = get_theme(viewer.theme)
-        super().__init__(background=theme.background.as_hex())
+        super().__init__()
         self.setAccessibleName("Profile of source and result")
         self.setFixedHeight(_HEIGHT)
         self.setMinimumWidth(200)
         self._viewer, self._pair = viewer, pair
-        for side in ("left", "bottom"):
-            self.getAxis(side).setPen(theme.text.as_hex())
-            self.getAxis(side).setTextPen(theme.text.as_hex())
         self.curves = [self.plot(pen=pg.mkPen(colour, width=1.5)) for colour in _COLOURS]
         height, width = layers.select(pair[0]).shape[-2:]
         line = np.array([[height / 2, width / 4], [height / 2, 3 * width / 4]])
         self.line = layers.show_shapes(viewer, geometry_of(pair[0]).last(2), f"{pair[0].name} profile")
         self.line.add_lines(line, edge_color=_COLOURS[1])
-        self._events = [self.line.events.set_data, viewer.dims.events.current_step]
-        for emitter in self._events:
-            emitter.connect(self.draw)
+        self._events = [
+            (self.line.events.set_data, self.draw),
+            (viewer.dims.events.current_step, self.draw),
+            (viewer.events.theme, self.colour),
+        ]
+        for emitter, call in self._events:
+            emitter.connect(call)
+        self.colour()
         self.draw()
+
+    def colour(self, event: Any = None) -> None:
+        """Take the colours of the window's theme."""
+        theme = get_theme(self._viewer.theme)
+        self.setBackground(theme.background.as_hex())
+        for side in ("left", "bottom"):
+            self.getAxis(side).setPen(theme.text.as_hex())
+            self.getAxis(side).setTextPen(theme.text.as_hex())
 
     def draw(self, event: Any = None) -> None:
         """Read both along the line, in the slice in view."""
@@ -58,8 +67,8 @@ class Profile(pg.PlotWidget):
 
     def leave(self) -> None:
         """Take the line away."""
-        for emitter in self._events:
-            emitter.disconnect(self.draw)
+        for emitter, call in self._events:
+            emitter.disconnect(call)
         if self.line in self._viewer.layers:
             self._viewer.layers.remove(self.line)
 

@@ -8,7 +8,17 @@ from typing import Any
 from magicgui.widgets import CheckBox, PushButton, SpinBox
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtGui import QFontMetrics, QShowEvent
-from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QCollapsible
 
 _LONGEST = "Downsampling"  # word of a label, which cannot wrap: as wide are all, so that the blocks of rows line up
@@ -40,6 +50,15 @@ def column(widget: QWidget, *parts: QWidget) -> QVBoxLayout:
     return layout
 
 
+def scrolled(widget: QWidget) -> QScrollArea:
+    """A widget that scrolls where it has too little room."""
+    scroll = QScrollArea()
+    scroll.setWidget(widget)
+    scroll.setWidgetResizable(True)
+    scroll.setFrameShape(QFrame.Shape.NoFrame)
+    return scroll
+
+
 def beside(*parts: QWidget) -> QWidget:
     """A widget with parts beside each other."""
     row = QWidget()
@@ -56,6 +75,9 @@ class Section(QCollapsible):
     def __init__(self, title: str, *parts: QWidget) -> None:
         super().__init__(title, expandedIcon="▾", collapsedIcon="▸")
         self.setDuration(0)  # animated, it would fight with the layout around it
+        self.toggleButton().setSizePolicy(
+            QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed
+        )  # a heading widens nothing
         self.layout().setContentsMargins(0, 0, 0, 0)
         self.content().layout().setContentsMargins(4, 0, 0, 0)
         self.content().setVisible(False)  # Tab passes it by

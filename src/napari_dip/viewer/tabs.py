@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QEvent, Qt, QTimer
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QTabBar, QWidget
+from qtpy.QtWidgets import QDockWidget, QLabel, QMainWindow, QTabBar, QWidget
 
 
 class Tabbed(QWidget):
@@ -55,8 +55,12 @@ def _above(widget: QWidget, kind: type[QWidget]) -> QWidget | None:
     return parent
 
 
-def _shorten(dock: QWidget) -> None:
-    """Leave out of a dock's tab which package it is of; the menu, whose entries are of all packages, says it still."""
+def _shorten(dock: QDockWidget) -> None:
+    """Leave out of a heading and a tab which package a dock is of; the menu, with entries of all packages, says it."""
     whole = dock.windowTitle()
-    dock.setWindowTitle(whole.removesuffix(" (napari-dip)"))
+    short = whole.removesuffix(" (napari-dip)")
+    dock.setWindowTitle(short)
+    bar = dock.titleBarWidget()
+    for heading in [] if bar is None else bar.findChildren(QLabel):
+        heading.setText(short)
     dock.toggleViewAction().setText(whole)

@@ -15,7 +15,7 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import account, choice, detail, engine, findings, folder, layers, outlook
@@ -39,7 +39,7 @@ from napari_dip.viewer.queue import FAILED, RUNNING, WAITING, Entry, QueuePanel,
 from napari_dip.viewer.record_panel import RecordPanel
 from napari_dip.viewer.repeat import CopyButton
 from napari_dip.viewer.restoration import METADATA, Asked, Restoration
-from napari_dip.viewer.rows import Section, Text, tip
+from napari_dip.viewer.rows import Section, Text, scrolled, tip
 from napari_dip.viewer.save_button import SaveButton
 from napari_dip.viewer.settings_file import SettingsFile
 from napari_dip.viewer.stream import Stream
@@ -123,10 +123,7 @@ class RestoreWidget(Tabbed):
         for part in (*self._chosen_before, self.comparing, self.trust, self.curve, self.queue, record):
             inside.addWidget(part)
         inside.addStretch()
-        self._scroll = QScrollArea()
-        self._scroll.setWidget(self._choices)
-        self._scroll.setWidgetResizable(True)
-        self._scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self._scroll = scrolled(self._choices)
         self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._scroll.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # Tab goes to what is in it
         self._scroll.setAccessibleName("Settings")
