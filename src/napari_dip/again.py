@@ -124,7 +124,7 @@ class Again:
         parts = {name: self.said[name] for name in own if self.said.get(name) is not None}
         for name, part in {**self.settings.chosen, **parts}.items():
             if isinstance(part, OwnPart) or name in parts:
-                raise ValueError(only_named(name, OwnPart(part) if callable(part) else part))
+                raise ValueError(only_named({name: OwnPart(part) if callable(part) else part}))
 
     def _saving(self) -> list[str]:
         """Lines that save the result: with all that its file says, or, of a part, with what the layer says."""

@@ -94,7 +94,7 @@ def test_settings_of_a_record_are_refused_without_the_part_that_it_names(name, t
     with pytest.raises(ValueError, match=f"{name}='.* a record only names a part of one's own"):
         Settings.from_json(file)
     part = EACH[name][name]
-    given = {name: part} if name in knobs() else {"beside": (name,)}
+    given = {name: part} if name in knobs() else {"beside": {name: part}}
     settings = Settings.from_json(file, **given)
     assert settings.iterations == 3
     again = denoise(IMAGE, settings=settings, progress=False, **({} if name in knobs() else {name: part}))
@@ -105,7 +105,28 @@ def test_settings_of_a_record_are_refused_without_the_part_that_it_names(name, t
     assert re.search(f"{name}=.* --{name} FILE.py:NAME", capsys.readouterr().err)
     own = tmp_path / "mine.py"
     own.write_text("def mine(image):\n    return image\n")
-    assert parse([*command, f"--{name}", f"{own}:mine"])[1]["iterations"] == 3
+    with pytest.warns(UserWarning, match=f"{name}='own_mine.mine#.* is not the part that the run had"):
+        assert parse([*command, f"--{name}", f"{own}:mine"])[1]["iterations"] == 3
+
+
+def test_all_parts_that_are_lacking_are_named_at_once_with_where_each_is_given() -> None:
+    record = {"settings": {"regulariser": str(OwnPart(steps))}, "own_parts": {"fidelity": OwnPart(distance).account}}
+    words = r"--regulariser FILE.py:NAME --fidelity FILE.py:NAME.*regulariser=.*, beside={'fidelity': fidelity}"
+    with pytest.raises(ValueError, match=words):
+        Settings.of_record(record)
+    with pytest.raises(ValueError, match="--fidelity FILE.py:NAME, or") as told:
+        Settings.of_record(record, regulariser=steps, regulariser_weight=0.1)
+    assert "--regulariser" not in str(told.value)
+    made = Settings.of_record(record, beside=["fidelity"], regulariser=steps, regulariser_weight=0.1)
+    assert made.regulariser == OwnPart(steps)
+
+
+def test_a_part_that_is_the_same_under_another_name_gives_no_warning() -> None:
+    weight = {"regulariser_weight": 0.1}
+    text = f"elsewhere.{str(OwnPart(steps)).rpartition('.')[2]}"
+    assert Settings.of_record({"regulariser": text, **weight}, regulariser=steps).regulariser == OwnPart(steps)
+    with pytest.warns(UserWarning, match="regulariser='.*distance#.* is not the part that the run had, '.*steps#"):
+        Settings.of_record({"regulariser": str(OwnPart(steps)), **weight}, regulariser=distance)
 
 
 @pytest.mark.parametrize("name", EACH)

@@ -132,5 +132,6 @@ def test_a_point_spread_function_is_cropped_to_its_light_and_that_is_said() -> N
     used, given = result.record["psf_size"]["used"], list(wide.shape)
     assert result.record["psf_size"]["given"] == given
     assert np.prod(used) < np.prod(given)
-    assert result.choices["Point spread function"].startswith(f"cropped to the {used[0]} x {used[1]} of its")
+    told = f"centred in the {used[0]} x {used[1]} pixels that hold its light; {given[0]} x {given[1]} were given"
+    assert result.choices["Point spread function"] == told
     assert "Point spread function" not in deconvolve(result.image, 1.5, **FAST).choices

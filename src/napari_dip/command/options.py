@@ -65,6 +65,7 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
         return args, {}
     try:
         changes = {name: _own(name, value) for name, value in vars(args).items() if name in knobs()}
+        beside = {} if args.settings is None else _of_problem(args)
     except ValueError as error:
         command.error(str(error))
     if args.settings is not None:
@@ -72,7 +73,7 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
             if "preset" in changes:
                 raise ValueError("--settings FILE names a preset; leave out --preset")
             parts = {name: value for name, value in changes.items() if knobs()[name].own}  # which a record only names
-            changes = {**Settings.from_json(Path(args.settings), beside=_of_problem(args), **parts).chosen, **changes}
+            changes = {**Settings.from_json(Path(args.settings), beside=beside, **parts).chosen, **changes}
         except (OSError, TypeError, ValueError) as error:
             command.error(f"--settings: {error}")
     if args.target is None and not args.estimate:
@@ -265,10 +266,11 @@ _TOGETHER = (
 )
 
 
-def _of_problem(args: argparse.Namespace) -> list[str]:
-    """Names of the user's own parts of the problem that a command was given."""
+def _of_problem(args: argparse.Namespace) -> dict[str, Any]:
+    """The user's own parts of the problem that a command was given, by name."""
     flags = {name: option.flag for name, argument in arguments().items() for option in argument.options if option.code}
-    return [name for name, flag in flags.items() if getattr(args, flag.strip("-").replace("-", "_")) is not None]
+    said = {name: getattr(args, flag.strip("-").replace("-", "_")) for name, flag in flags.items()}
+    return {name: from_file(text) for name, text in said.items() if text is not None}
 
 
 def _own(name: str, value: Any) -> Any:

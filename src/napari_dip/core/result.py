@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -275,9 +274,9 @@ class Result:
         """Choices and their reasons: headings and sentences."""
         told = {"Method": str(self.method), "Stopping rule": str(self.rule)}
         size = self.record.get("psf_size")
-        if size and math.prod(size["used"]) < math.prod(size["given"]):
+        if size and any(used < given for used, given in zip(size["used"], size["given"], strict=True)):
             given, used = (" x ".join(map(str, size[name])) for name in ("given", "used"))
-            told["Point spread function"] = f"cropped to the {used} of its {given} pixels that hold its light"
+            told["Point spread function"] = f"centred in the {used} pixels that hold its light; {given} were given"
         return told
 
 

@@ -23,6 +23,10 @@ _COVERED = 0.75  # share of a plane at most that the point covers, down to a ten
 _LEAST, _LEAST_OF_FEW = 0.01, 0.25  # share of the sum, below which a background does no harm, or cannot be told
 _WITHIN = 3  # standard deviations of its noise, within which nothing is left of it
 _BELOW_ZERO = 0.01  # of the light: more of it is no rounding
+_OTHER_AXES = {  # axes of a point spread function and of the image -> remedy
+    (2, 3): "psf[None] blurs each plane alone",
+    (3, 2): "restore planes as a volume, without leading_axes (--volume), or give its plane that is in focus",
+}
 
 
 def read_psf(psf: Any, ndim: int, centre: str = "mass") -> npt.NDArray[np.float32]:
@@ -58,9 +62,11 @@ def read_psf(psf: Any, ndim: int, centre: str = "mass") -> npt.NDArray[np.float3
             f"psf has {len(array)} standard deviations for {ndim} axes of space; give one number for all, or {ndim}"
         )
     if array.ndim != ndim:
-        remedy = "; psf[None] blurs each plane alone" if array.ndim == 2 and ndim == 3 else ""
-        raise ValueError(f"psf has shape {array.shape}, but the image has {ndim} spatial axes{remedy}")
-    if not array.size or not np.isfinite(array).all():
+        remedy = _OTHER_AXES.get((array.ndim, ndim), f"give one number for each pixel of {ndim} axes")
+        raise ValueError(f"psf has shape {array.shape}, but the image has {ndim} spatial axes; {remedy}")
+    if not array.size:
+        raise ValueError(f"psf has shape {array.shape}, without a pixel; give an array with the light of a point in it")
+    if not np.isfinite(array).all():
         raise ValueError("psf must have finite values only; replace those that are NaN or infinite")
     below = -array[array < 0].sum()
     if array.sum() <= 0 or below > _BELOW_ZERO * array.sum():

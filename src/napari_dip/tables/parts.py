@@ -6,6 +6,8 @@ import hashlib
 import importlib.util
 import inspect
 import sys
+import warnings
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +69,56 @@ def read_part(name: str, value: Any) -> OwnPart:
     if isinstance(value, OwnPart):
         return value
     if isinstance(value, str):
-        raise ValueError(only_named(name, value))
+        raise ValueError(only_named({name: value}))
     if not callable(value):
         raise TypeError(f"{name}={value!r} must be a callable or a torch.nn.Module")
     return OwnPart(value)
 
 
-def only_named(name: str, account: str) -> str:
-    """Error for a part that is known by the text alone that a record has of it."""
+def only_named(parts: Mapping[str, str], script: str = "") -> str:
+    """Error for parts, by name, that are known by the texts alone that a record has of them.
+
+    `script` is how Python gives them again, if there is more to say of that.
+    """
+    named = " and ".join(f"{name}={_text(account)!r}" for name, account in parts.items())
+    flags = " ".join(f"--{name} FILE.py:NAME" for name in parts)
     return (
-        f"{name}={account.partition(': ')[0]!r} is a text: a record only names a part of one's own; give the object, "
-        f"a callable or a torch.nn.Module: --{name} FILE.py:NAME"
+        f"{named}: a record only names a part of one's own; give the object, a callable or a torch.nn.Module: {flags}"
+        f"{script and f', or in Python {script}'}"
     )
+
+
+def check_again(found: dict[str, Any], changes: Mapping[str, Any], beside: Collection[str]) -> None:
+    """Check the parts that are given again with settings or a record, and warn of those that are other ones.
+
+    Raises
+    ------
+    ValueError
+        If some are neither among the changes nor beside; the message names them all.
+    """
+    given = {**dict.fromkeys(beside), **(beside if isinstance(beside, Mapping) else {}), **changes}
+    named = named_in(found)
+    if lacking := {name: account for name, account in named.items() if name not in given}:
+        knobs = [f"{name}={name}" for name in lacking if name in found.get("settings", found)]
+        rest = ", ".join(f"{name!r}: {name}" for name in lacking if name not in found.get("settings", found))
+        words = ", ".join(["...", *knobs, *([f"beside={{{rest}}}"] if rest else [])])
+        raise ValueError(only_named(lacking, f"Settings.from_json({words})"))
+    for name, account in named.items():
+        part, before = given[name], _text(account)
+        if callable(part) or isinstance(part, OwnPart):
+            part = read_part(name, part)
+            if _told_apart(part) != _told_apart(before):
+                text = f"{name}={str(part)!r} is not the part that the run had, {before!r}: the result will be another"
+                warnings.warn(text, stacklevel=4)
+
+
+def _text(account: str) -> str:
+    return account.partition(": ")[0]
+
+
+def _told_apart(text: str) -> str:
+    """Fingerprint of a part, by which a file may have another name; its name if it has none."""
+    return text.partition(MARK)[2] or text
 
 
 def named_in(found: dict[str, Any]) -> dict[str, str]:

@@ -29,7 +29,7 @@ from napari_dip.tables.knobs import (
     knob,
     own,
 )
-from napari_dip.tables.parts import MARK, OwnPart, named_in, only_named, read_part
+from napari_dip.tables.parts import MARK, OwnPart, check_again, read_part
 from napari_dip.tables.tasks import task_named, tasks_with_knob
 
 
@@ -187,9 +187,10 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
             left out, or a record of a restoration, such as the OUT.json of the command line, with its ``settings``. Or
             an image that was restored: a TIFF, a PNG or an OME-Zarr with its record inside, a JPEG or .npy with it
             beside.
-        beside : collection of str
+        beside : collection of str, or dict
             Parts of your own that are no knobs, ``fidelity``, ``operator`` or ``denoiser``, by name: those of the run
-            that you give to the restoration again, beside these settings.
+            that you give to the restoration again, beside these settings. Or these parts by name,
+            ``{"fidelity": mine}``: a warning says if one is another than that of the run, as of the changes.
         **changes
             Knobs that count more than those read, by name: parts of your own too, which a record only names.
 
@@ -206,9 +207,7 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
     @classmethod
     def of_record(cls, found: dict[str, Any], *, beside: Collection[str] = (), **changes: Any) -> Settings:
         """The settings of a record, or of knobs by name; all else as in `from_json`."""
-        for name, account in named_in(found).items():
-            if name not in changes and name not in beside:
-                raise ValueError(only_named(name, account))
+        check_again(found, changes, beside)
         return cls().changed(**{**found.get("settings", found), **changes})
 
     @property
