@@ -362,6 +362,14 @@ def test_slices_with_nothing_to_fit_are_passed_over() -> None:
     assert result.complete
 
 
+@pytest.mark.parametrize("known", [80, 1], ids=["flat", "one known pixel"])
+def test_holes_in_one_value_are_said_to_be_filled_with_it(known: int) -> None:
+    mask = np.arange(81).reshape(9, 9) >= known
+    with pytest.warns(UserWarning, match="^the image has one value only, and its holes are filled with it$"):
+        result = inpaint(np.full((9, 9), 7.0), mask, **FAST)
+    assert (result.image == 7).all()
+
+
 def test_a_slice_that_has_no_hole_is_kept() -> None:
     image, mask = stack(2, 9, 12), np.stack([dot(), np.zeros_like(dot())])
     assert np.array_equal(inpaint(image, mask, leading_axes=1, **FAST).image[1], image[1].astype(np.float32))

@@ -95,7 +95,7 @@ def test_a_self_guided_run_is_short_of_fewer_iterations_than_the_image_needs(
 ) -> None:
     """Which may be far fewer than its preset allows."""
     causes: list[str] = []
-    monkeypatch.setattr(doubts, "judge", lambda slices, residual, noise, cause: causes.append(cause))
+    monkeypatch.setattr(doubts, "judge", lambda slices, residual, noise, cause, **_: causes.append(cause))
     monkeypatch.setattr(coverage, "EPOCHS", (2, 2, 2))
     small = dict(preset="denoise-self", channels=4, scales=2, crop=16, batch=2, similar_patches=False, device="cpu")
     denoise(structured(), **small, stop="iterations", iterations=iterations, read_noise=2.0, gain=0.0)
@@ -130,6 +130,18 @@ def test_impulses_are_no_lost_structure() -> None:
     verdict = doubts.judge(slices, (hot - clean)[None, None], lambda index: noise)
     assert verdict is not None
     assert verdict.ok
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_nothing_is_said_to_be_removed_from_pixels_that_are_kept(keep: bool) -> None:
+    image, mask = structured(), np.zeros((40, 36), bool)
+    mask[10:14, 10:14] = True
+    result = inpaint(image, mask, keep_known=keep, **SMALL)
+    said = trust.verdict(result)
+    assert np.array_equal(result.image[~mask], image[~mask].astype(np.float32)) == keep
+    assert not said.ok  # of the fit, which is short
+    assert ("removed" in said.sentence) != keep
+    assert said.sentence.startswith("Known pixels are kept. The fit that fills the holes lacks structure") == keep
 
 
 def test_without_noise_there_is_nothing_to_judge() -> None:

@@ -244,7 +244,12 @@ def _add_reading(command: Parser) -> None:
 def _add_trust(command: Parser) -> None:
     """Add the options for what is said of the result, and written beside it."""
     add = command.add_argument_group("how far to trust the result (--uncertainty writes OUT-uncertainty)").add_argument
-    add("--residual", action="store_true", help="Write what was removed beside OUT, as OUT-residual.")
+    add(
+        "--residual",
+        action="store_true",
+        help="Write what was removed beside OUT, as OUT-residual; where holes are filled, how far the fit is off the "
+        "known pixels, which are kept.",
+    )
     add(
         "--noise-control",
         action="store_true",

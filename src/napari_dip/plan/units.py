@@ -136,7 +136,9 @@ class Units:
         if self.scaling is None or known.min() == known.max():
             what = "the image" if len(self.slices.values) == 1 else f"slice {index}"
             if known.min() == known.max():
-                warn(f"{what} has one value only and comes back as it is", stacklevel=2)
+                filled = self.slices.holes[index].any()
+                becomes = ", and its holes are filled with it" if filled else " and comes back as it is"
+                warn(f"{what} has one value only{becomes}", stacklevel=2)
             result = np.full((len(values), *self.request.shape), known[0])
             if self.keeps_known:  # 64-bit integers may differ although their scaling cannot tell
                 result[~missing] = known

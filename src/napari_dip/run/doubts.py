@@ -26,10 +26,17 @@ _CAMERA = (
 )
 
 
-def judge(slices: Slices, residual: Array, noise_in: Callable[[int], Noise | None], cause: str = "") -> Verdict | None:
+def judge(
+    slices: Slices,
+    residual: Array,
+    noise_in: Callable[[int], Noise | None],
+    cause: str = "",
+    *,
+    kept: bool = False,
+) -> Verdict | None:
     """The worst verdict on the residuals (N, C, *S) of all slices and channels; None if there is nothing to judge.
 
-    `noise_in` tells the noise of a slice.
+    `noise_in` tells the noise of a slice; `kept` whether known pixels come back as measured, whatever the fit is there.
 
     Its `place` is in the axes of the input, and its sentence names the slice and the channel if there are several, and
     the likely cause where structure was removed.
@@ -46,7 +53,7 @@ def judge(slices: Slices, residual: Array, noise_in: Callable[[int], Noise | Non
         seen, image = measured.reshape(shape), restored.reshape(shape)
         bad = find_bad_pixels(seen, noise=noise) if noise.impulses else None
         try:
-            verdict = residual_verdict(seen, image, noise, mask=bad)
+            verdict = residual_verdict(seen, image, noise, mask=bad, kept=kept)
         except (ValueError, MemoryError):  # no fair pixel is left, or no room: the result counts more
             continue
         place = np.unravel_index(np.ravel_multi_index(verdict.place, shape), measured.shape)

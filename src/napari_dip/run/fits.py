@@ -143,4 +143,5 @@ class Fit:
         if not self.plan.request.task.removes_noise:
             return None
         one = self.plan.slices.one(self.index)
-        return doubts.judge(one, residual[None], lambda _: self.plan.noises.of(self.index))
+        kept = self.plan.units.keeps_known
+        return doubts.judge(one, residual[None], lambda _: self.plan.noises.of(self.index), kept=kept)

@@ -165,7 +165,7 @@ class ArrayTarget:
         why = self._why_too_smooth()
         verdict = None
         if plan.request.task.removes_noise:
-            judge = partial(doubts.judge, plan.slices, self.residual, plan.noises.of, why)
+            judge = partial(doubts.judge, plan.slices, self.residual, plan.noises.of, why, kept=self.units.keeps_known)
             verdict = extra("the verdict", judge, None)
         warned: tuple[str, ...] = extra("the warnings", lambda: tuple(self._warned(accounts, ratios)), ())
         lost = [event.message for r in done for event in r.events if event.kind == NO_STATE]

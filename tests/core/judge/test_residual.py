@@ -45,6 +45,17 @@ def measured(image: np.ndarray, noise: Noise, seed: int) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------------------- the verdict
 
 
+def test_of_pixels_that_are_kept_only_the_sentence_differs() -> None:
+    truth = scene(0)
+    observed = measured(truth, WHITE, 0)
+    for restored in (truth, observed, truth + 0.5 * (observed - truth), ndimage.gaussian_filter(truth, 2), truth * 0):
+        usual, kept = (residual_verdict(observed, restored, WHITE, kept=each) for each in (False, True))
+        assert replace(kept, sentence=usual.sentence) == usual
+        assert kept.sentence.startswith("Known pixels are kept")
+        assert "removed" not in kept.sentence
+        assert ("lacks structure" in kept.sentence) == (not kept.ok)
+
+
 @each_seed
 @each_noise
 def test_the_truth_has_lost_nothing(noise: Noise, seed: int) -> None:

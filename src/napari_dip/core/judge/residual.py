@@ -67,7 +67,12 @@ class Verdict:
 
 
 def residual_verdict(
-    observation: npt.ArrayLike, restored: npt.ArrayLike, noise: Noise, *, mask: npt.ArrayLike | None = None
+    observation: npt.ArrayLike,
+    restored: npt.ArrayLike,
+    noise: Noise,
+    *,
+    mask: npt.ArrayLike | None = None,
+    kept: bool = False,
 ) -> Verdict:
     """Judge whether what a restoration removed is noise.
 
@@ -81,6 +86,9 @@ def residual_verdict(
         Of the observation. With a wrong one every verdict is wrong.
     mask : array-like of bool, optional
         True for pixels to leave out.
+    kept : bool
+        True if the result has these pixels as measured, and `restored` is a fit of which it takes the others: nothing
+        was removed then, and the sentence is about the fit.
 
     Raises
     ------
@@ -128,26 +136,9 @@ def residual_verdict(
     balance = float(np.sum((residual * deviation)[fair] ** 2) / np.sum(deviation[fair] ** 2))
     correlation = _neighbours(residual, fair) - noise.correlation
     ok = lost == 0 and excess < _EXCESS and balance < 1 + _BALANCE
-    if lost:
-        sentence = f"Structure was removed: {lost:.0%} of the contrast at {size:.0f} pixels is in the residual"
-    elif excess >= _EXCESS:
-        sentence = f"Structure was removed: the residual around {place} has {excess:.1f} times the energy of noise"
-    elif not ok:
-        sentence = (
-            f"The residual has {balance:.1f} times the variance of the noise: structure was removed, or the noise is "
-            "stronger than estimated"
-        )
-    elif balance < _KEPT:
-        sentence = f"Hardly anything was removed, {balance:.0%} of the variance of the noise: the measurement was kept"
-    elif balance < 1 - _BALANCE:
-        sentence = (
-            f"No structure in the residual, but only {balance:.0%} of the variance of the noise: the rest may be left "
-            "in the image"
-        )
-    else:
-        sentence = f"No structure in the residual: it is noise, with {balance:.0%} of the variance expected"
+    told = _of_fit if kept else _of_result
     return Verdict(
-        sentence=sentence,
+        sentence=told(ok, lost, size, excess, place, balance),
         ok=ok,
         lost=lost,
         size=size,
@@ -156,6 +147,47 @@ def residual_verdict(
         balance=balance,
         correlation=correlation,
     )
+
+
+def _of_result(ok: bool, lost: float, size: float, excess: float, place: tuple[int, ...], balance: float) -> str:
+    """The sentence where the result is the restored image."""
+    if lost:
+        return f"Structure was removed: {lost:.0%} of the contrast at {size:.0f} pixels is in the residual"
+    if excess >= _EXCESS:
+        return f"Structure was removed: the residual around {place} has {excess:.1f} times the energy of noise"
+    if not ok:
+        return (
+            f"The residual has {balance:.1f} times the variance of the noise: structure was removed, or the noise is "
+            "stronger than estimated"
+        )
+    if balance < _KEPT:
+        return f"Hardly anything was removed, {balance:.0%} of the variance of the noise: the measurement was kept"
+    if balance < 1 - _BALANCE:
+        return (
+            f"No structure in the residual, but only {balance:.0%} of the variance of the noise: the rest may be left "
+            "in the image"
+        )
+    return f"No structure in the residual: it is noise, with {balance:.0%} of the variance expected"
+
+
+def _of_fit(ok: bool, lost: float, size: float, excess: float, place: tuple[int, ...], balance: float) -> str:
+    """The sentence where known pixels are kept, and only the holes are filled from the fit."""
+    kept = "Known pixels are kept. The fit that fills the holes"
+    if lost:
+        return f"{kept} lacks structure: {lost:.0%} of the contrast at {size:.0f} pixels is in its residual"
+    if excess >= _EXCESS:
+        return f"{kept} lacks structure: its residual around {place} has {excess:.1f} times the energy of noise"
+    if not ok:
+        return (
+            f"{kept} is off them by {balance:.1f} times the variance of the noise: it lacks structure, or the noise is "
+            "stronger than estimated"
+        )
+    if balance < 1 - _BALANCE:
+        return (
+            f"{kept} lacks no structure, but is off them by only {balance:.0%} of the variance of the noise: the rest "
+            "may be in the fillings"
+        )
+    return f"{kept} is off them by noise, with {balance:.0%} of the variance expected"
 
 
 def _missing_contrast(residual: Array, image: Array, deviation: Array, spectrum: Array) -> tuple[float, float]:
