@@ -143,7 +143,7 @@ def choose(
     if name == "auto":
         asked = {**(parts or {}), **changes}
         name, reason = auto_preset(task, on_cpu=on_cpu, noise=image_noise, depth=depth, changes=asked)
-        if task == "deconvolve" and name != TASKS[task].patches and _is_weak(image_noise):
+        if TASKS[task].sharpens_noise and name != TASKS[task].patches and _is_weak(image_noise):
             changes = {"refine": 0, **changes}
     settings = PRESETS[name].changed(**{**changes, "preset": name}) if changes else PRESETS[name]
     return settings, reason or settings.reason("code")

@@ -49,6 +49,8 @@ class Task:
         Measures that the measurement can be compared with its result by: "truth", "resolution".
     removes_noise : bool
         What it removes should be noise: only then the noise of the image and the residual are judged.
+    sharpens_noise : bool
+        Its prior sharpens noise, which similar patches behind it are to take out; without noise they only lose.
     adds_detail : bool
         The result is the measurement plus `boost` times what the fitted image lacks of it, which is coarse.
     where_whole : str
@@ -71,6 +73,7 @@ class Task:
     keeps_mean: bool = False
     before: tuple[str, ...] = ()
     removes_noise: bool = True
+    sharpens_noise: bool = False
     adds_detail: bool = False
     where_whole: str = ""
 
@@ -141,6 +144,7 @@ _ROWS = (
         operators=("Blur",),
         presets=("deconvolve-small", "deconvolve-large", "deconvolve-patches"),
         patches="deconvolve-patches",
+        sharpens_noise=True,
         knobs=("skip_padding",),
         before=("resolution",),
     ),
