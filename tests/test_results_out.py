@@ -48,7 +48,7 @@ def test_it_takes_the_calibration_of_the_file_that_it_came_from(fine: Result, tm
     again = pictures.read(tmp_path / "out.ome.zarr")
     assert (again.pixel_size, again.unit) == ({"Y": 0.2, "X": 0.2}, "µm")
     files.put(tmp_path / "other.tif", make_picture(IMAGE[:8], "YX"))
-    with pytest.raises(ValueError, match=r"makes an image of shape \(16, 40\), and the result has \(32, 40\)"):
+    with pytest.raises(ValueError, match=r"image of shape \(16, 40\), and the result has \(32, 40\); give the image"):
         fine.save(tmp_path / "no.tif", like=tmp_path / "other.tif")
     with pytest.raises(ValueError, match=r"no ends in none of .*\.zarr"):
         fine.save(tmp_path / "no")

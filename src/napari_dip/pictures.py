@@ -112,7 +112,11 @@ def save_result(
     factors = dict(zip(space, record["factor"] or (1,) * len(space), strict=True))
     wanted = tuple(n * factors.get(axis, 1) for axis, n in zip(picture.axes, picture.values.shape, strict=True))
     if wanted != image.shape:
-        raise ValueError(f"like={like!r} makes an image of shape {wanted}, and the result has {image.shape}")
+        said = f"like of shape {picture.values.shape}" if isinstance(like, Picture) else f"like={like!r}"
+        raise ValueError(
+            f"{said} makes an image of shape {wanted}, and the result has {image.shape}; give the image that was "
+            "restored, or one of its shape and axes, or leave like out"
+        )
     if ending_of(Path(path), (*WRITTEN, ENDING)) != ENDING:
         files.write(path, image, picture, factors=factors, record=record, overwrite=overwrite)
     else:

@@ -149,6 +149,7 @@ def test_the_kernels_are_those_of_the_operator() -> None:
         (["denoise", "in.tif", "out.tif", "--learning-rate", "nan"], "learning_rate=nan"),
         (["denoise", "in.tif", "out.tif", "--channels", "4,x"], "16,32,64"),
         (["denoise", "in.tif", "out.tif", "--channels", "4,8"], "scales=5"),
+        (["denoise", "in.tif", "out.tif", "--preset", "photo"], "did you mean 'photograph'?"),
         (["denoise", "in.tif", "out.tif", "--preset", "original-denoice"], "did you mean 'original-denoise'?"),
         (["denoise", "in.tif", "out.tif", "--code", "guide"], "--guide FILE"),
         (["denoise", "", "out.tif"], "IN is empty"),

@@ -14,6 +14,7 @@ import numpy as np
 
 from napari_dip.command import report
 from napari_dip.command.options import check_volume, said
+from napari_dip.core.telling import counted
 from napari_dip.io import files
 from napari_dip.io.formats import tell_lost
 from napari_dip.io.ngff import ENDING, is_zarr
@@ -139,7 +140,7 @@ def _account(record: dict[str, Any]) -> Iterator[str]:
     if "settings" in record:
         yield f"Method: {Choice(Settings(**record['settings']).method.name, record['method_reason'])}."
     if fits := record.get("blocks", 0) - record.get("empty", 0):
-        yield f"Fits: {record['iterations']} iterations in {fits} block{'s' * (fits > 1)}."
+        yield f"Fits: {counted(record['iterations'], 'iteration')} in {counted(fits, 'block')}."
         judged, doubtful = record.get("residuals_judged", fits), record["residuals_with_structure"]
         if judged:
             yield f"Residual: structure of the sample was removed in {doubtful} of {judged} block{'s' * (judged > 1)}."

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
+
+from napari_dip.tables.meant import meant
 
 
 def values_of(kind: Callable[[str], Any], example: str) -> Callable[[str], Any]:
@@ -30,8 +31,8 @@ def why_unknown(word: str, task: str, commands: dict[str, Parser]) -> str:
     others = [name for name, command in commands.items() if option in command.option_strings()]
     if others:
         return f"{option} is not for {task}, but for {' and '.join(others)}; leave it out"
-    close = difflib.get_close_matches(option, commands[task].option_strings(), n=1, cutoff=0.5)
-    return f"unknown option {word}: " + (f"did you mean {close[0]}?" if close else "see --help for those there are")
+    close = meant(option, commands[task].option_strings(), cutoff=0.5)
+    return f"unknown option {word}: " + (f"did you mean {close}?" if close else "see --help for those there are")
 
 
 class Parser(argparse.ArgumentParser):

@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_dip.command import blockwise, report
 from napari_dip.command.options import check_volume, files_said, said
-from napari_dip.core.telling import in_words
+from napari_dip.core.telling import counted, in_words
 from napari_dip.guides import on_grid
 from napari_dip.io import files
 from napari_dip.io.disk import check_room
@@ -120,7 +120,7 @@ def _write(args: Namespace, result: Result, picture: Picture, factors: Factors, 
             kept = False
             continue
         took = (
-            f": {result.stop_reason}. It took {result.seconds:.1f} s for {result.iterations} iterations on "
+            f": {result.stop_reason}. It took {result.seconds:.1f} s for {counted(result.iterations, 'iteration')} on "
             f"{result.device.name} ({result.device.reason})"
         )
         print(f"{path} is written{'' if name else took}.")

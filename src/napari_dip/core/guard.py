@@ -6,6 +6,7 @@ import math
 
 from napari_dip.core.methods.base import Fitter
 from napari_dip.core.state import Event, State
+from napari_dip.core.telling import counted
 
 EVERY = 10  # iterations between two looks: reading the loss waits for the GPU, a copy of the state costs memory traffic
 JUMP = 10**0.5  # a rise of the mean square error by 5 dB
@@ -84,7 +85,7 @@ class Guard:
             message = f"{what}: back to iteration {self.good.iteration}, step length times {slower:g}"
             return Event(fitter.iteration, "returned", message)
         message = (
-            f"gave up after {fitter.iteration} iterations: {what}, {self.returns} times in a row; "
+            f"gave up after {counted(fitter.iteration, 'iteration')}: {what}, {self.returns} times in a row; "
             f"lower learning_rate={fitter.method.learning_rate:g}, or try another seed={fitter.method.seed}"
         )
         if self.good.iteration == 0:

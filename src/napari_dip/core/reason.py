@@ -5,23 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from napari_dip.core.telling import counted
+
 
 class Reason(Enum):
     """Why a run ended; the value is its sentence, which lacks what only the run knows."""
 
-    FINISHED = "finished all {iterations} iterations{remark}"
+    FINISHED = "finished all {iterations}{remark}"
     RULE = "{rule}"
     RULE_BEFORE = "had been ended by its rule at iteration {iteration}"
     BEFORE = "had come to iteration {iteration}"
     NOTHING = "finished at once: there was nothing to fit"
-    STOPPED = "stopped by the user after {iteration} of {iterations} iterations"
-    OUT_OF_MEMORY = "memory ran out on {device} after {iterations} iterations ({why}){also}"
+    STOPPED = "stopped by the user after {iteration} of {iterations}"
+    OUT_OF_MEMORY = "memory ran out on {device} after {iterations} ({why}){also}"
     NO_MEMORY = "{error}"  # before the first iteration
     GAVE_UP = "{guard}"
     AFRESH = "the neighbour did not help: begun again afresh"
-    ALL_BLOCKS = "finished {blocks} blocks in {seconds:.0f} s"
+    ALL_BLOCKS = "finished {blocks} in {seconds:.0f} s"
     DONE_BEFORE = "was finished before"
-    SOME_BLOCKS = "restored {done} of {blocks} blocks"
+    SOME_BLOCKS = "restored {done} of {blocks}"
     DISK_FULL = "{disk}"
     REPLACED = "its target was replaced, or finished, by another run"
 
@@ -33,7 +35,8 @@ class Reason(Enum):
 
     def told(self, rest: str = "", **data: object) -> End:
         """The end for this reason, with what its sentence lacks, and what else there is to say."""
-        return End(self, self.value.format(**data), rest)
+        counts = {name: counted(data[name], name[:-1]) for name in ("iterations", "blocks") if name in data}
+        return End(self, self.value.format(**(data | counts)), rest)
 
 
 @dataclass(frozen=True)

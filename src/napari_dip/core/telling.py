@@ -27,6 +27,11 @@ def quietly() -> Iterator[None]:
         _quiet.reset(before)
 
 
+def counted(count: object, thing: str) -> str:
+    """A number of things, in the plural but for one."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
 def one_line(message: object) -> str:
     """A message without line breaks."""
     return " ".join(str(message).split())

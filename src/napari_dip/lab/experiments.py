@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from napari_dip.core.telling import counted
 from napari_dip.lab.ablation import iterate_ablation
 from napari_dip.lab.explicit import iterate_explicit
 from napari_dip.lab.held_out import iterate_held_out
@@ -85,4 +86,4 @@ def duration(name: str, shape: tuple[int, ...], *, iterations: int | None = None
     fits, each = row.fits(given), iterations or row.iterations
     one = estimate(shape, preset="denoise-small", runs=1, iterations=each, stop="iterations")
     time = in_time(math.ceil(fits * one.seconds / 5) * 5)
-    return f"{fits} fit{'s' if fits > 1 else ''} of {each} iterations, about {time}"
+    return f"{counted(fits, 'fit')} of {counted(each, 'iteration')}, about {time}"

@@ -161,8 +161,8 @@ def padding_sentence(slices: Slices) -> str:
     each = f", from {shares.min():.2g} to {shares.max():.2g} of a slice" if len(shares) > 1 else ""
     return (
         f"{np.count_nonzero(slices.padding)} pixels ({slices.padding.mean():.2g} of all{each}) are no measurement but "
-        f"padding or dead lines, of value {usual}: they were left out and come back as they are (skip_padding=False "
-        "restores them)"
+        f"padding or dead lines, of value {usual}: they were left out and come back as they are "
+        "(skip_padding=False, or --no-skip-padding, restores them)"
     )
 
 

@@ -18,7 +18,7 @@ from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.result import History, Result
 from napari_dip.core.setup import Setup
 from napari_dip.core.state import FAILED, NO_STATE, Event, has_ended, keepable
-from napari_dip.core.telling import in_words
+from napari_dip.core.telling import counted, in_words
 from napari_dip.glance import glance
 from napari_dip.plan.cost import iterations_at_most
 from napari_dip.plan.plan import Plan
@@ -251,7 +251,7 @@ class ArrayTarget:
         if self._ends:
             return "the run ended early, which is the likely cause: let it go on"
         if self._short:
-            more = f"allow more than {self.plan.settings.iterations} iterations, or let it go on"
+            more = f"allow more than {counted(self.plan.settings.iterations, 'iteration')}, or let it go on"
             return f"the run was short, which is the likely cause: {more}"
         return ""
 

@@ -6,7 +6,6 @@ Keyword arguments, command line, the form in the window and the record of a resu
 from __future__ import annotations
 
 import copy
-import difflib
 import json
 import numbers
 from collections.abc import Collection
@@ -29,6 +28,7 @@ from napari_dip.tables.knobs import (
     knob,
     own,
 )
+from napari_dip.tables.meant import meant
 from napari_dip.tables.parts import MARK, OwnPart, check_again, read_part
 from napari_dip.tables.tasks import task_named, tasks_with_knob
 
@@ -238,8 +238,8 @@ def check_names(changes: dict[str, Any], also: tuple[str, ...] = ()) -> None:
     names = list(knobs())
     for name in changes:
         if name not in names:
-            close = difflib.get_close_matches(name, [*names, *also], n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"the knobs are {', '.join(names)}"
+            close = meant(name, [*names, *also], cutoff=0.5)
+            hint = f"did you mean {close!r}?" if close else f"the knobs are {', '.join(names)}"
             raise TypeError(f"unknown setting {name!r}: {hint}")
 
 
@@ -283,8 +283,8 @@ def _checked(name: str, value: Any, knob: Knob) -> Any:
         return read_part(name, value)
     if knob.kind in ("choice", "choices"):
         if not isinstance(value, str) or value not in knob.choices:
-            close = difflib.get_close_matches(str(value), knob.choices, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(knob.choices)}"
+            close = meant(str(value), knob.choices)
+            hint = f"did you mean {close!r}?" if close else f"choose one of {', '.join(knob.choices)}"
             raise ValueError(f"{name}={value!r} is not known: {hint}")
         return value
     if knob.kind == "text":

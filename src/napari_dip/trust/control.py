@@ -13,6 +13,7 @@ from napari_dip.core.intensity import mean_of
 from napari_dip.core.judge.control import Invention, invented, noise_only_observation
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.result import Progress, Result
+from napari_dip.core.telling import counted
 from napari_dip.io.arrays import read_known
 from napari_dip.plan.cost import fitted
 from napari_dip.plan.inputs import read_slices
@@ -117,7 +118,7 @@ def iterate_noise_control(
         made_up = np.where(plan.slices.layout_one(plan.slices.missing[0]), made_up, np.nan)
     invention = invented(made_up, noise)
     if not control.complete:
-        words = f"Stopped after {control.iterations} iterations, too early to tell anything"
+        words = f"Stopped after {counted(control.iterations, 'iteration')}, too early to tell anything"
         invention = replace(invention, sentence=words)
     observation = plan.slices.layout_one(plan.slices.values[0])
     return Control(image=control.image, observation=observation, invention=invention, result=control)

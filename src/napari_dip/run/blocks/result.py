@@ -165,7 +165,7 @@ def found(finished: dict[str, Any]) -> str:
     if finished["empty"]:
         said += f"; {finished['empty']} of them have no known pixel and stay empty"
     if finished["padding_pixels"]:
-        said += "; padding or dead lines in them came back as they are (skip_padding=False restores them)"
+        said += "; padding or dead lines in them came back as they are (skip_padding=False, --no-skip-padding)"
     if finished["bad_pixels"]:
         said += "; pixels in them that are hot or dead beyond doubt were restored (skip_bad_pixels=False leaves them)"
     return said
