@@ -271,7 +271,7 @@ def test_denoise_keeps_calibration_and_tells_how_it_went(capsys: pytest.CaptureF
     assert after.record["settings"]["channels"] == 4
     assert after.record["files"] == {"source": "in.tif"}
     said = capsys.readouterr()
-    for word in ("out.tif", "finished all 3 iterations", "cpu (chosen by the user)", " s "):
+    for word in ("out.tif", "finished all 3 iterations", "cpu (as device='cpu' says)", " s "):
         assert word in said.out
     assert said.err == ""
 

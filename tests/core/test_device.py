@@ -33,11 +33,11 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     ("count", "wanted", "name", "why"),
     [
         (0, "auto", "cpu", "no CUDA GPU"),
-        (0, "cpu", "cpu", "chosen by the user"),
+        (0, "cpu", "cpu", "as device='cpu' says"),
         (2, "auto", "cuda:0", "Model 0.*first of 2"),
-        (2, "cuda", "cuda:0", "Model 0.*chosen by the user"),
-        (2, "cuda:1", "cuda:1", "Model 1.*chosen by the user"),
-        (2, "cpu", "cpu", "chosen by the user"),
+        (2, "cuda", "cuda:0", "Model 0.*as device='cuda' says"),
+        (2, "cuda:1", "cuda:1", "Model 1.*as device='cuda:1' says"),
+        (2, "cpu", "cpu", "as device='cpu' says"),
     ],
 )
 def test_the_device_comes_with_its_reason(
@@ -74,7 +74,7 @@ def test_a_device_that_is_not_there_is_refused_with_a_remedy(
 
 def test_the_result_says_where_it_was_computed() -> None:
     result = run(problem(), tiny(iterations=1, device="cpu"))
-    assert result.device == device.Device("cpu", "chosen by the user")
+    assert result.device == device.Device("cpu", "as device='cpu' says")
 
 
 @pytest.mark.parametrize(

@@ -210,4 +210,6 @@ def test_a_device_that_was_found_is_not_called_chosen_by_the_user_later() -> Non
     first = denoise(picture(20, 20), **{**QUICK, "preset": "denoise-small", "device": "auto"})
     again = denoise(picture(20, 20), resume=first, progress=False)
     assert again.device == first.device
-    assert again.record["device"]["reason"] != "chosen by the user"
+    assert again.record["device"]["reason"] == first.record["device"]["reason"]
+    by_settings = denoise(picture(20, 20), settings=first.settings, progress=False)
+    assert "user" not in by_settings.device.reason
