@@ -11,6 +11,8 @@ import pytest
 from napari_dip import denoise
 from napari_dip.core.noise.model import Noise
 from napari_dip.plan.chosen import settings_here
+from napari_dip.plan.plan import depth_of
+from napari_dip.plan.request import read_request
 from napari_dip.tables.method import auto_preset
 from napari_dip.tables.parts import OwnPart
 
@@ -87,3 +89,19 @@ def test_a_result_says_what_was_chosen_and_why() -> None:
     again = denoise(white, settings=kept.settings.changed(stop="iterations"))
     assert again.method.reason == "of the preset 'denoise-small'"
     assert again.rule.reason == "chosen by the user"
+
+
+def test_a_slice_that_cannot_be_filled_is_no_deep_hole() -> None:
+    missing = np.zeros((3, 12, 12), bool)
+    missing[:, 4:6, 4:6] = True
+    missing[1] = True
+    stack = np.random.default_rng(0).random(missing.shape)
+    assert depth_of(read_request("inpaint", stack, missing, leading_axes=1)) == 1
+
+
+def test_holes_of_colours_are_as_deep_as_pixels_known_in_all_channels_are_far() -> None:
+    column = np.arange(12)
+    image = np.random.default_rng(0).random((12, 12, 2))
+    one, other = np.broadcast_to(column % 2 == 0, (12, 12)), np.broadcast_to(column % 2 == 1, (12, 12))
+    assert depth_of(read_request("inpaint", image, np.stack([one, one], -1), channel_axis=-1)) == 1
+    assert depth_of(read_request("inpaint", image, np.stack([one, other], -1), channel_axis=-1)) == np.inf

@@ -18,7 +18,7 @@ from napari_dip.io.picture import make_picture
 from napari_dip.plan.chosen import chosen
 from napari_dip.tables import presets, record
 from napari_dip.tables.knobs import Knob, SelfGuided, own
-from napari_dip.tables.method import settings_for
+from napari_dip.tables.method import choose, settings_for
 from napari_dip.tables.settings import PRESETS, Settings, check_names, knobs, presets_for
 from napari_dip.tables.tasks import TASKS
 
@@ -350,6 +350,21 @@ def test_shallow_holes_are_for_similar_patches_unless_a_network_is_asked_for() -
     assert name(2.0) == name(3.0, seed=1, threads=1) == "similar patches"
     assert name(3.5) == name(2.0, iterations=100) == name(2.0, uncertainty=True) == name(2.0, refine=4) == "prior"
     assert name(2.0, quality="best") == name(2.0, preset="inpaint-small") == name(2.0, keep_known=False) == "prior"
+
+
+def test_the_reason_for_a_prior_before_holes_is_what_decided_it() -> None:
+    def why(depth: float | None, **changes: Any) -> str:
+        return choose("inpaint", on_cpu=True, depth=depth, **changes)[1]
+
+    far = "a missing pixel is 9.0 pixels away from a known one, too far for similar patches alone"
+    assert why(9.0) == why(9.0, quality="fast") == why(9.0, iterations=50) == far
+    assert why(math.inf) == "no pixel is known in all channels, and similar patches alone need some"
+    assert why(2.0, iterations=50) == "iterations=50 needs it"
+    assert why(2.0, channels=8) == "channels=8 needs it"
+    assert why(2.0, keep_known=False) == "keep_known=False needs it"
+    assert why(2.0, quality="best") == "quality='best' needs it"
+    assert why(9.0, code="patches") == "code='patches' needs it"
+    assert why(None) == "it is the default for this task on a CPU"
 
 
 def test_a_fast_run_fits_deep_holes_and_what_a_fit_is_asked_for() -> None:

@@ -261,6 +261,11 @@ def check_resume(resume: Result, plan: Plan) -> None:
 
 
 def depth_of(request: Request) -> float:
-    """Pixels from the deepest missing pixel of all slices to the nearest known one; infinite where none is known."""
-    holes = [np.any(each, axis=0) for each in request.slices.holes]
+    """Pixels from the deepest missing pixel of all slices to the nearest one that is known in all channels.
+
+    Infinite where there is none; slices with no known pixel stay empty, and do not count.
+    """
+    slices = request.slices
+    fillable = ~slices.missing.all(axis=tuple(range(1, slices.missing.ndim)))
+    holes = np.any(slices.holes[fillable], axis=1)
     return max(np.inf if np.all(hole) else float(ndimage.distance_transform_edt(hole).max()) for hole in holes)
