@@ -350,7 +350,7 @@ def cut_off(dock: QWidget, window: QWidget) -> Iterator[str]:
         if not isinstance(widget, (QLabel, QAbstractButton)) or not widget.isVisibleTo(window):
             continue
         text = _plain(widget.text())
-        if not text or "\n" in text:  # a table scrolls
+        if not text or (isinstance(widget, QLabel) and "\n" in text):  # a table scrolls
             continue
         measure, room = widget.fontMetrics(), widget.contentsRect()
         if isinstance(widget, QLabel) and widget.wordWrap():
@@ -359,8 +359,8 @@ def cut_off(dock: QWidget, window: QWidget) -> Iterator[str]:
             need = longest, widget.heightForWidth(widget.width())
             if need[0] > room.width() + 1 or need[1] > widget.height() + 2:
                 yield f"{text!r} ({need} in {room.width()} x {widget.height()})"
-        elif measure.horizontalAdvance(text) > room.width() + 1:
-            yield f"{text!r} ({measure.horizontalAdvance(text)} in {room.width()})"
+        elif (longest := max(map(measure.horizontalAdvance, text.split("\n")))) > room.width() + 1:
+            yield f"{text!r} ({longest} in {room.width()})"
 
 
 def contrast(widget: QWidget) -> float:

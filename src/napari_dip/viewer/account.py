@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _SHARE = {"sample": (0.0, 0.0), "measure": (0.0, 0.02), "fit": (0.02, 0.95)}  # of a run over blocks, about
 GO_ON = "Go on"
-_NAME = 28  # letters of a name that a button in a narrow dock has room for
+_NAME = 22  # letters of a name that a button in a narrow dock has room for
 _DOING = {
     "sample": "looking at samples",
     "measure": "finding the range of intensities",
