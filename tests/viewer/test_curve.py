@@ -158,7 +158,7 @@ def test_the_button_says_what_going_on_would_mean(viewer, run, picture):
     viewer.add_image(picture, name="a long name that would widen the dock beyond all reason")
     widget = run()
     words = widget.more_button.text()
-    assert words.startswith("Go on from 'a long name th")
+    assert words.startswith("Go on from 'a long name")
     assert "…" in words
     assert ":\n12 more, about" in words
     assert "reason denoised" in widget.more_button.toolTip()
