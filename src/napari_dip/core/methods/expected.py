@@ -16,13 +16,12 @@ from torch import Tensor
 
 from napari_dip.core import crew
 from napari_dip.core.methods.groups import (
-    WORKERS,
     Strip,
     batch_of,
     extended,
     folded,
+    laid_together,
     patches_of,
-    side_by_side,
     similar,
     strip_of,
 )
@@ -87,9 +86,9 @@ def _expected(
         bottom = min(top + strip, down)
         low, high = max(top - REACH, 0), min(bottom + REACH, down)
         near = similar(guide, top, bottom, SIDE, count, REACH, STEP) - low * across
-        patches = _patches(guide[:, low : high + SIDE - 1])
+        patches = patches_of(guide[:, low : high + SIDE - 1], SIDE)
         rows = slice(top, bottom + SIDE - 1)
-        own_known, own_seen = (_patches(each[:, rows]) for each in (told, seen))
+        own_known, own_seen = (patches_of(each[:, rows], SIDE) for each in (told, seen))
         own = (
             (torch.arange(0, bottom - top, STEP, device=near.device)[:, None] * across)
             .add(torch.arange(0, across, STEP, device=near.device))
@@ -103,20 +102,9 @@ def _expected(
         shape, space = (rows.stop - rows.start, sizes[1]), torch.empty_like(sums)
         return rows, folded(sums, shape, SIDE, space), folded(weights, shape, SIDE, space)
 
-    total, weight = torch.zeros_like(guide), torch.zeros_like(guide)
     tops = range(0, down, strip)
-    for done, (rows, some, trust) in enumerate(side_by_side(estimate, tops, guide.device, WORKERS), 1):
-        total[:, rows] += some
-        weight[:, rows] += trust
-        yield done / len(tops)
-    return (total / weight)[:, :height, :width]
-
-
-def _patches(image: Tensor) -> Tensor:
-    """All patches of (C, H, W) in the order of their places: (places, C * SIDE * SIDE)."""
-    channels, height, width = image.shape
-    places = (height - SIDE + 1) * (width - SIDE + 1)
-    return patches_of(image, SIDE, image.new_empty(places, channels * SIDE**2))
+    mean = yield from laid_together(estimate, tops, torch.zeros_like(guide), torch.zeros_like(guide))
+    return mean[:, :height, :width]
 
 
 def _conditional(group: Tensor, known: Tensor, seen: Tensor, added: float, variance: float) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,18 @@ def strip_of(width: int, channels: int, step: int = STEP) -> int:
     return step * max(1, _REFERENCES * step // (width * channels))
 
 
-def side_by_side(estimate: Callable[[int], Strip], tops: range, device: torch.device, workers: int) -> Iterator[Strip]:
+def laid_together(
+    estimate: Callable[[int], Strip], tops: range, total: Tensor, weight: Tensor, workers: int = WORKERS
+) -> Generator[float, None, Tensor]:
+    """The weighted mean of the estimates of all strips, summed into `total` and `weight`; yields the share done."""
+    for done, (rows, some, trust) in enumerate(_side_by_side(estimate, tops, total.device, workers), 1):
+        total[:, rows] += some
+        weight[:, rows] += trust
+        yield done / len(tops)
+    return total / weight
+
+
+def _side_by_side(estimate: Callable[[int], Strip], tops: range, device: torch.device, workers: int) -> Iterator[Strip]:
     """Estimate strips, in order; on a CPU several at a time, each by one thread: solves this small use only one."""
     workers = min(crew.usable(), workers) if device.type == "cpu" else 1
     for first in range(0, len(tops), workers):  # no more results than workers wait in memory
@@ -45,9 +56,11 @@ def extended(image: Tensor, side: int, step: int = STEP) -> Tensor:
     return image
 
 
-def patches_of(image: Tensor, side: int, made: Tensor) -> Tensor:
-    """All patches of (C, H, W) in the order of their places, made as (places, C * side * side)."""
+def patches_of(image: Tensor, side: int, made: Tensor | None = None) -> Tensor:
+    """All patches of (C, H, W) in the order of their places: (places, C * side * side), within `made` if given."""
     windows = image.unfold(1, side, 1).unfold(2, side, 1).permute(1, 2, 0, 3, 4)
+    if made is None:
+        return windows.reshape(-1, len(image) * side**2)
     made.view(windows.shape).copy_(windows)
     return made
 

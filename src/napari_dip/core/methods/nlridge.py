@@ -33,8 +33,8 @@ from napari_dip.core.methods.groups import (
     batch_of,
     extended,
     folded,
+    laid_together,
     patches_of,
-    side_by_side,
     similar,
     strip_of,
 )
@@ -217,12 +217,8 @@ def in_step(
         return rows, some, trust
 
     total, weight = torch.zeros_like(noisy), torch.zeros_like(noisy[:1])
-    tops = range(0, down, strip)
-    for done, (rows, some, trust) in enumerate(side_by_side(estimate, tops, noisy.device, workers), 1):
-        total[:, rows] += some
-        weight[:, rows] += trust
-        yield done / len(tops)
-    return (total / weight)[:, :height, :width]
+    mean = yield from laid_together(estimate, range(0, down, strip), total, weight, workers)
+    return mean[:, :height, :width]
 
 
 class _Workspace:

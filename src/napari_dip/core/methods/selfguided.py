@@ -330,8 +330,7 @@ class SelfGuidedFitter(Fitter):
         the mean product of d with white noise is the divergence of d (Stein 1981), measured as the response of d to
         a nudge of all pixels (Ramani, Blu, Unser 2008), which is correlated as the noise of the measurement is. The
         sums are in standard deviations of the noise, of pixels whose noise is nearly Gaussian; the fewer these are, and
-        the smaller d, the closer the share is to a half. It is the usual one where they are
-        not most of the image.
+        the smaller d, the closer the share is to a half. It is the usual one where they are not most of the image.
         """
         deviation = self.model.variance(one).clamp(min=self.model.dimmest).sqrt()
         trusted = self._known * (self.model.skewness(one) < _SKEWED)
