@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from napari_dip import Settings, denoise, enhance, estimate, inpaint, restore_blocks
 from napari_dip.again import Again
 from napari_dip.command.cli import main
-from napari_dip.command.options import parse
+from napari_dip.command.options import parse, said
 from napari_dip.core.forward import passed
 from napari_dip.io import files
 from napari_dip.tables.parts import OwnPart
@@ -107,6 +107,18 @@ def test_settings_of_a_record_are_refused_without_the_part_that_it_names(name, t
     own.write_text("def mine(image):\n    return image\n")
     with pytest.warns(UserWarning, match=f"{name}='own_mine.mine#.* is not the part that the run had"):
         assert parse([*command, f"--{name}", f"{own}:mine"])[1]["iterations"] == 3
+
+
+def test_the_file_of_a_part_is_run_once_beside_the_settings_of_a_run(tmp_path):
+    own, ran, file = tmp_path / "mine.py", tmp_path / "ran", tmp_path / "out.json"
+    log = f"with open({str(ran)!r}, 'a') as log:\n    log.write('once')\n"
+    own.write_text(f"{log}def far(p, o):\n    return ((p - o) ** 2).mean()\n")
+    file.write_text(json.dumps({"settings": {}, "own_parts": {"fidelity": OwnPart(distance).account}}))
+    command = ["denoise", "in.tif", str(tmp_path / "out.tif"), "--settings", str(file), "--fidelity", f"{own}:far"]
+    with pytest.warns(UserWarning, match="is not the part that the run had"):
+        args, _ = parse(command)
+    assert said(args)["fidelity"] is said(args)["fidelity"]
+    assert ran.read_text() == "once"
 
 
 def test_all_parts_that_are_lacking_are_named_at_once_with_where_each_is_given() -> None:

@@ -6,14 +6,14 @@ Long because all that ``--help`` shows, and neither of these has, is written her
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import napari_dip
 from napari_dip.command.parser import Parser, values_of, why_unknown
 from napari_dip.io import files
-from napari_dip.plan.request import Argument, arguments, arguments_of, with_defaults
+from napari_dip.plan.request import Argument, Option, arguments, arguments_of, with_defaults
 from napari_dip.plan.values import read_factor
 from napari_dip.tables.experiments import EXPERIMENTS
 from napari_dip.tables.knobs import GENERATORS, Knob
@@ -212,12 +212,19 @@ def _add_ways(command: Any, argument: Argument, needed: bool) -> None:
 def said(args: argparse.Namespace) -> dict[str, Any]:
     """Arguments of the problem that a command was given, by name, with the pixels of files."""
     found: dict[str, Any] = {}
+    for name, option, value in _given(args):
+        unread = option.code and isinstance(value, str)
+        found[name] = files.read(value).values if option.file else from_file(value) if unread else value
+    return with_defaults(found)
+
+
+def _given(args: argparse.Namespace) -> Iterator[tuple[str, Option, Any]]:
+    """Arguments of the problem that a command was given: the name, the option that says it, and the value of that."""
     for name, argument in arguments().items():
         for option in argument.options:
-            value = getattr(args, option.flag.strip("-").replace("-", "_"), None)
+            value = getattr(args, option.destination, None)
             if value is not None:
-                found[name] = files.read(value).values if option.file else from_file(value) if option.code else value
-    return with_defaults(found)
+                yield name, option, value
 
 
 def files_said() -> list[str]:
@@ -272,10 +279,16 @@ _TOGETHER = (
 
 
 def _of_problem(args: argparse.Namespace) -> dict[str, Any]:
-    """The user's own parts of the problem that a command was given, by name."""
-    flags = {name: option.flag for name, argument in arguments().items() for option in argument.options if option.code}
-    said = {name: getattr(args, flag.strip("-").replace("-", "_")) for name, flag in flags.items()}
-    return {name: from_file(text) for name, text in said.items() if text is not None}
+    """The user's own parts of the problem that a command was given, by name.
+
+    Each takes the place of its FILE.py:NAME among the arguments, so that the file is run once.
+    """
+    parts = {}
+    for name, option, value in _given(args):
+        if option.code:
+            parts[name] = from_file(value)
+            setattr(args, option.destination, parts[name])
+    return parts
 
 
 def _own(name: str, value: Any) -> Any:

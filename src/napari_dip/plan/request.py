@@ -54,6 +54,11 @@ class Option:
     file: bool = False  # an image file, whose pixels are the value
     code: bool = False  # FILE.py:NAME, which is run
 
+    @property
+    def destination(self) -> str:
+        """The attribute of the parsed arguments that has its value."""
+        return self.flag.strip("-").replace("-", "_")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Argument:
