@@ -20,6 +20,7 @@ from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.setup import Setup
 from napari_dip.core.state import NO_STATE, OUT_OF_MEMORY, SAVING, Event, Image, Mark, Outcome, State, copy_to, on_host
 from napari_dip.core.stopping import RULES, Rule, choose
+from napari_dip.core.telling import counted
 
 Made = TypeVar("Made")
 
@@ -219,8 +220,7 @@ class Attempt:
     def steps_behind(self) -> str:
         """Words on what came after the fit; empty if nothing did."""
         what = "similar patches" if self.problem.denoiser is None else f"the denoiser {self.problem.denoiser}"
-        many = f"{self.method.refine} step{'s' * (self.method.refine > 1)}"
-        return "" if self._refined is None else f", then {many} of {what}"
+        return "" if self._refined is None else f", then {counted(self.method.refine, 'step')} of {what}"
 
     def _if_there_is_room(
         self, make: Callable[[], Made], kind: str = "", what: str = "", rest: str = ""

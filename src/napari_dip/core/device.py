@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
+from napari_dip.core.telling import counted
 from napari_dip.tables.knobs import FitKnobs
 
 #: Held while a CUDA graph is recorded, and by what would break the recording. Reentrant, as a recording begins with a
 #: garbage collection, in which an abandoned run may free its memory.
 ONE_AT_A_TIME = threading.RLock()
-_SAID = "as device={!r} says"  # by the user, or in the settings of an earlier result, where "auto" became its device
 
 
 @dataclass(frozen=True)
@@ -42,20 +42,21 @@ def choose(wanted: str) -> Device:
         if torch.backends.mps.is_available():
             return Device("mps", "the GPU of this Mac; there is no CUDA GPU")
         return Device("cpu", "no CUDA GPU was found")
+    said = f"as device={wanted!r} says"  # by the user, or in settings of an earlier result, which name no "auto"
     if wanted == "cpu":
-        return Device("cpu", _SAID.format(wanted))
+        return Device("cpu", said)
     if wanted == "mps":
         if not torch.backends.mps.is_available():
             raise ValueError("device='mps' is not there: this needs a Mac with Apple silicon; use device='auto'")
-        return Device("mps", _SAID.format(wanted))
+        return Device("mps", said)
     kind, _, number = wanted.partition(":")
     if kind != "cuda" or (":" in wanted and not number.isdecimal()):
         raise ValueError(f"device={wanted!r} is not known: use auto, cpu, cuda, cuda:1 or mps")
     if int(number or 0) >= gpus:
-        found = f"{gpus} CUDA GPU{'s' if gpus > 1 else ''}" if gpus else "no CUDA GPU"
+        found = counted(gpus, "CUDA GPU") if gpus else "no CUDA GPU"
         raise ValueError(f"device={wanted!r} is not there: torch {torch.__version__} found {found}; use device='auto'")
     name = f"cuda:{int(number or 0)}"
-    return Device(name, f"GPU {torch.cuda.get_device_name(name)}, {_SAID.format(wanted)}")
+    return Device(name, f"GPU {torch.cuda.get_device_name(name)}, {said}")
 
 
 def available() -> list[str]:

@@ -15,6 +15,7 @@ from napari_dip.core.judge.residual import Verdict
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.reason import Choice, End
 from napari_dip.core.state import NO_STATE, SAVING, SLOWER, Curve, Event, Image, State
+from napari_dip.core.telling import counted
 from napari_dip.tables.settings import Settings
 
 
@@ -198,7 +199,7 @@ class Result:
     def __repr__(self) -> str:
         """Shape, type, method, end and verdict, in a few lines."""
         count = len(self.warnings)
-        more = [f"{count} warning{'s' if count > 1 else ''}, see .warnings"] if count else []
+        more = [f"{counted(count, 'warning')}, see .warnings"] if count else []
         return "\n".join([f"Result: {self._headline}", *self._sentences, *more])
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Image:
