@@ -141,6 +141,10 @@ class Stop:
         """True once the run shall end."""
         return self._asked
 
+    def pace(self, *, quiet: bool, tty: bool) -> dict[str, Any]:
+        """Options of a run that this ends: `should_stop`, and `interval`, seconds between the steps of a bar."""
+        return {"should_stop": self.asked, "interval": float("inf") if quiet else 0.25 if tty else 5}
+
     def begin(self) -> None:
         """Wish for a result from now on."""
         if self.aborted:  # some code, such as an import that gives up, has caught what `_handle` raised

@@ -91,8 +91,7 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
             print(f"{args.source} would take {estimate_blocks(args.task, source, **asked)}.")
             return True
         stop.begin()
-        interval = float("inf") if args.quiet else 0.25 if tty else 5
-        pace: dict[str, Any] = {"should_stop": stop.asked, "interval": interval}
+        pace = stop.pace(quiet=args.quiet, tty=tty)
         steps = iterate_blocks(args.task, source, args.target, overwrite=args.overwrite, **pace, **asked)
         with Bar(quiet=args.quiet, tty=tty) as bar, closing(steps):
             done = without_pauses(steps, bar.show_blocks)
@@ -143,7 +142,7 @@ def _account(record: dict[str, Any]) -> Iterator[str]:
         yield f"Fits: {counted(record['iterations'], 'iteration')} in {counted(fits, 'block')}."
         judged, doubtful = record.get("residuals_judged", fits), record["residuals_with_structure"]
         if judged:
-            yield f"Residual: structure of the sample was removed in {doubtful} of {judged} block{'s' * (judged > 1)}."
+            yield f"Residual: structure of the sample was removed in {doubtful} of {counted(judged, 'block')}."
     yield from (f"Warning: the fit of a block failed: {reason}." for reason in record.get("gave_up", ()))
 
 

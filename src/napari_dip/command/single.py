@@ -66,7 +66,7 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     from napari_dip.run.restore import iterate  # imports torch: seconds
 
     tty = sys.stderr.isatty()
-    pace: dict[str, Any] = {"should_stop": stop.asked, "interval": float("inf") if args.quiet else 0.25 if tty else 5}
+    pace = stop.pace(quiet=args.quiet, tty=tty)
     run = iterate(args.task, picture.values, mask, **asked.said, **together, **pace, **changes)
     if args.estimate:
         print(f"{args.source} would take {run.cost}.")
