@@ -268,4 +268,5 @@ def depth_of(request: Request) -> float:
     slices = request.slices
     fillable = ~slices.missing.all(axis=tuple(range(1, slices.missing.ndim)))
     holes = np.any(slices.holes[fillable], axis=1)
-    return max(np.inf if np.all(hole) else float(ndimage.distance_transform_edt(hole).max()) for hole in holes)
+    depths = [np.inf if np.all(hole) else float(ndimage.distance_transform_edt(hole).max()) for hole in holes]
+    return max(depths, default=np.inf)

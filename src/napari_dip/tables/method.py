@@ -36,21 +36,19 @@ def auto_preset(
     prior = row.presets[0 if on_cpu else 1]
     trained = [name for name in changes if name in FitKnobs.__dataclass_fields__ and name not in _UNTRAINED]
     near = depth is not None and depth <= NEAR
+    if row.patches and wish and wish[0] == Patches.name:
+        return row.patches, f"{wish[1]} needs it"
     if row.patches and row.fills_holes and not near and (depth is not None or quality == "fast"):
-        away = "an unknown distance" if depth is None else f"{depth:.1f} pixels"
-        far = f"a missing pixel is {away} away from a known one, too far for similar patches alone"
         if depth == math.inf:
-            far = "no pixel is known in all channels, and similar patches alone need some"
-        if not (wish and wish[0] == Patches.name):
-            return prior, far
+            return prior, "no pixel is known in all channels, and similar patches alone need some"
+        away = "an unknown distance" if depth is None else f"{depth:.1f} pixels"
+        return prior, f"a missing pixel is {away} away from a known one, too far for similar patches alone"
     if row.patches and wish is None and not trained and changes.get("keep_known", True):
         certain = noise is not None and noise.sigma > 0 and (noise.limited or not noise.warning)
         if quality == "fast" and (certain or SelfGuided not in row.methods):
             return row.patches, "quality='fast' asks for a first good picture"
         if quality == "balanced" and near:
             return row.patches, f"no missing pixel is more than {depth:.1f} pixels away from a known one"
-    if row.patches and wish and wish[0] == Patches.name:
-        return row.patches, f"{wish[1]} needs it"
     if SelfGuided not in row.methods:
         if near and row.patches:  # which would do alone, but for a choice
             choice = next((name for name in (*trained, "keep_known") if name in changes), "quality")

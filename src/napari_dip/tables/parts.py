@@ -96,11 +96,11 @@ def check_again(found: dict[str, Any], changes: Mapping[str, Any], beside: Colle
     ValueError
         If some are neither among the changes nor beside; the message names them all.
     """
-    given = {**dict.fromkeys(beside), **(beside if isinstance(beside, Mapping) else {}), **changes}
-    named = named_in(found)
+    given = {**(beside if isinstance(beside, Mapping) else dict.fromkeys(beside)), **changes}
+    named, settings = named_in(found), found.get("settings", found)
     if lacking := {name: account for name, account in named.items() if name not in given}:
-        knobs = [f"{name}={name}" for name in lacking if name in found.get("settings", found)]
-        rest = ", ".join(f"{name!r}: {name}" for name in lacking if name not in found.get("settings", found))
+        knobs = [f"{name}={name}" for name in lacking if name in settings]
+        rest = ", ".join(f"{name!r}: {name}" for name in lacking if name not in settings)
         words = ", ".join(["...", *knobs, *([f"beside={{{rest}}}"] if rest else [])])
         raise ValueError(only_named(lacking, f"Settings.from_json({words})"))
     for name, account in named.items():
