@@ -13,7 +13,7 @@ import numpy as np
 from magicgui.widgets import CheckBox, ComboBox, FileEdit, LineEdit, SpinBox
 from napari.layers import Image
 from napari.utils.theme import get_theme
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtGui import QFontDatabase
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
@@ -29,7 +29,7 @@ from napari_dip.viewer.geometry import geometry_of, stacked
 from napari_dip.viewer.job import Job, Outcome
 from napari_dip.viewer.regions import window_in_view
 from napari_dip.viewer.restoration import METADATA, is_by_product
-from napari_dip.viewer.rows import Rows, Text, column, scrolled
+from napari_dip.viewer.rows import Rows, Text, column, scrolled, scrolled_rows
 from napari_dip.viewer.tabs import Tabbed
 
 _NONE = "none"
@@ -122,11 +122,7 @@ class LaboratoryWidget(Tabbed):
         buttons.addWidget(self.run_button, stretch=1)
         buttons.addWidget(self.stop_button)
         inside = QWidget()
-        scroll = scrolled(inside)  # what comes of a run is higher than a small screen
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # Tab goes to what is in it
-        scroll.setAccessibleName("Experiment")
-        column(self, scroll)
+        column(self, scrolled_rows(inside, "Experiment"))  # what comes of a run is higher than a small screen
         self._layout = QVBoxLayout(inside)
         self._layout.addWidget(self.rows)
         self._layout.addWidget(self._cost)

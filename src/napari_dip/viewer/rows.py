@@ -59,6 +59,15 @@ def scrolled(widget: QWidget) -> QScrollArea:
     return scroll
 
 
+def scrolled_rows(widget: QWidget, name: str) -> QScrollArea:
+    """Rows that scroll up and down, which Tab passes on to; `name` is for those who cannot see them."""
+    scroll = scrolled(widget)
+    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    scroll.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+    scroll.setAccessibleName(name)
+    return scroll
+
+
 def beside(*parts: QWidget) -> QWidget:
     """A widget with parts beside each other."""
     row = QWidget()
@@ -75,9 +84,8 @@ class Section(QCollapsible):
     def __init__(self, title: str, *parts: QWidget) -> None:
         super().__init__(title, expandedIcon="▾", collapsedIcon="▸")
         self.setDuration(0)  # animated, it would fight with the layout around it
-        self.toggleButton().setSizePolicy(
-            QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed
-        )  # a heading widens nothing
+        # a heading widens nothing
+        self.toggleButton().setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.layout().setContentsMargins(0, 0, 0, 0)
         self.content().layout().setContentsMargins(4, 0, 0, 0)
         self.content().setVisible(False)  # Tab passes it by

@@ -39,7 +39,7 @@ from napari_dip.viewer.queue import FAILED, RUNNING, WAITING, Entry, QueuePanel,
 from napari_dip.viewer.record_panel import RecordPanel
 from napari_dip.viewer.repeat import CopyButton
 from napari_dip.viewer.restoration import METADATA, Asked, Restoration
-from napari_dip.viewer.rows import Section, Text, scrolled, tip
+from napari_dip.viewer.rows import Section, Text, scrolled_rows, tip
 from napari_dip.viewer.save_button import SaveButton
 from napari_dip.viewer.settings_file import SettingsFile
 from napari_dip.viewer.stream import Stream
@@ -123,10 +123,7 @@ class RestoreWidget(Tabbed):
         for part in (*self._chosen_before, self.comparing, self.trust, self.curve, self.queue, record):
             inside.addWidget(part)
         inside.addStretch()
-        self._scroll = scrolled(self._choices)
-        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._scroll.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # Tab goes to what is in it
-        self._scroll.setAccessibleName("Settings")
+        self._scroll = scrolled_rows(self._choices, "Settings")
         self._opened: QWidget = self.trust  # the section to scroll to
         self._scroller = QTimer(self)
         self._scroller.setSingleShot(True)
@@ -473,7 +470,7 @@ class RestoreWidget(Tabbed):
                 self._say(outcome.error, failed=True)
                 show_error(outcome.error)
             elif isinstance(outcome.value, Finished) and restoration is not None:
-                self._show(restoration, outcome.value, self.live.look())
+                self._show(restoration, outcome.value)
             elif isinstance(outcome.value, Findings):
                 self._add_findings(outcome.value)
                 if outcome.value.maps:
@@ -486,9 +483,9 @@ class RestoreWidget(Tabbed):
                 self.curve.end()
                 queue().ended(self, failed=outcome.value is None, reason=outcome.error)
 
-    def _show(self, restoration: Restoration | Stream, finished: Finished, look: dict[str, Any]) -> None:
+    def _show(self, restoration: Restoration | Stream, finished: Finished) -> None:
         result: Any = finished.result
-        found = finished.findings
+        found, look = finished.findings, self.live.look()
         layer = restoration.show_result(self._viewer, result, found.figures, self.live.layer)
         if layer is None:
             return self._say(restoration.nothing)
