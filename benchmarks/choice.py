@@ -123,7 +123,8 @@ def affine(image: Array, case: Case) -> float:
 
 def cases(folder: Path, size: int, wanted: list[str]) -> Iterator[Case]:
     """Those whose files are there."""
-    sets = ("wide", "moved", "shared-75", "shared-50", "fmd", "w2s", "biosr", "shared-25", "grey-50", "grey-25")
+    real, drawn = ("fmd", "w2s", "biosr"), ("shared-25", "grey-50", "grey-25", "clip-50", "clip-25")
+    sets = ("wide", "moved", "shared-75", "shared-50", *real, *drawn)
     for group in sets:
         if group in ("wide", "moved"):
             found = _wide(folder, size) if group == "wide" else _moved(folder, size)

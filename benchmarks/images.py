@@ -5,6 +5,7 @@ FOLDER holds the sets as folders. Those whose files are missing are left out.
 | set | files | the observation |
 |---|---|---|
 | `grey-15`, `-25`, `-50` | `grey/*.png` | the image with white Gaussian noise of that sigma, seed 0 |
+| `clip-25`, `-50` | `grey/*.png` | the same, clipped at 0 and 255 and rounded to 8 bits |
 | `shared-25` | `grey/*.png` | the same, of noise that was blurred by 0.7 pixels: neighbours share 0.6 of it |
 | `fmd` | `fmd/{raw,gt}/*.png` | one frame; the truth is the mean of fifty |
 | `w2s` | `w2s/{raw,clean}_*.tif` | one frame; compared after an affine fit |
@@ -16,7 +17,7 @@ FOLDER holds the sets as folders. Those whose files are missing are left out.
 | `blur`, `-100`, `-30` | `grey/*.png` | Gaussian blur of 1.5 pixels; 100 or 30 photons at the most, or no noise |
 | `cells`, `-100`, `-30` | `fmd/gt/*.png` | the same |
 | `volume` | `volume/{data,kernel,actual}.tif` | as it is, and with the same noises; compared after an affine fit |
-| `superresolution` | `superresolution/*_GT.bmp` | luminance, a quarter of the size by a Lanczos filter |
+| `superresolution`, `-10` | `superresolution/*_GT.bmp` | luminance, a quarter (Lanczos), no noise or sigma 10 |
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ from napari_dip.core.noise.model import Noise
 
 Array = npt.NDArray[np.float64]
 SETS = {
-    "denoise": ("grey-15", "grey-25", "grey-50", "shared-25", "fmd", "w2s", "biosr", "colour"),
+    "denoise": ("grey-15", "grey-25", "grey-50", "clip-25", "clip-50", "shared-25", "fmd", "w2s", "biosr", "colour"),
     "inpaint": ("inpainting", "half", "sparse", "text", "holes"),
-    "superresolve": ("superresolution",),
+    "superresolve": ("superresolution", "superresolution-10"),
     "deconvolve": ("blur", "blur-100", "blur-30", "cells", "cells-100", "cells-30", "volume"),
 }
 FACTOR = 4
@@ -129,6 +130,11 @@ def _grey(folder: Path, group: str, crop: int) -> Iterator[Case]:
         yield Case(group, path.stem, "denoise", truth, observed, _white(sigma), original)
 
 
+def _clip(folder: Path, group: str, crop: int) -> Iterator[Case]:
+    for case in _grey(folder, group, crop):
+        yield replace(case, observed=case.observed.round().clip(0, 255).astype(np.uint8))
+
+
 def _shared(folder: Path, group: str, crop: int) -> Iterator[Case]:
     from scipy import ndimage
 
@@ -202,13 +208,16 @@ def _superresolution(folder: Path, group: str, crop: int) -> Iterator[Case]:
 
     from napari_dip.core.operators import Downsample
 
+    sigma = float(group.partition("-")[2] or 0)
     for path in sorted((folder / "superresolution").glob("*_GT.bmp")):
         truth = color.rgb2ycbcr(_read(path, crop))[..., 0]
         truth = truth[: truth.shape[0] // FACTOR * FACTOR, : truth.shape[1] // FACTOR * FACTOR]
         down = Downsample((FACTOR, FACTOR), "lanczos2")
         coarse = down(torch.from_numpy(truth).float()[None, None])[0, 0].double().numpy()
+        coarse = coarse + np.random.default_rng(0).normal(0, sigma, coarse.shape)
         name, factor = path.stem.removesuffix("_GT"), {"factor": FACTOR}
-        yield Case(group, name, "superresolve", truth, coarse, _white(0), "original-superresolve-4", arguments=factor)
+        preset = "original-superresolve-4"
+        yield Case(group, name, "superresolve", truth, coarse, _white(sigma), preset, arguments=factor)
 
 
 def _photons(image: Array, peak: float) -> Array:
@@ -264,6 +273,7 @@ _READERS = {
     "cells": _blur,
     "volume": _volume,
     "grey": _grey,
+    "clip": _clip,
     "shared": _shared,
     "fmd": _pairs,
     "w2s": _pairs,

@@ -13,11 +13,13 @@ import hashlib
 import importlib
 import pickle
 import sys
+from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from benchmarks import classical, images, methods, report, zeroshot
+from napari_dip.tables.presets import QUALITIES
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -34,7 +36,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="of our runs: auto, cpu, cuda")
     parser.add_argument("--original", action="store_true", help="also the preset of the original: hours on a CPU")
     parser.add_argument("--oracle", action="store_true", help="also the best iterate of our run, by the truth")
-    parser.add_argument("--classical", action="store_true", help="without ours: what the others give")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=["*"],
+        metavar="NAME",
+        help="wildcards of the methods of a table: ours BM3D* NLM",
+    )
+    parser.add_argument("--quality", choices=QUALITIES, default="balanced", help="of our runs")
     parser.add_argument(
         "--iterations", type=int, help="so many in neural runs: a quick look, written nowhere unless --results is given"
     )
@@ -51,15 +60,15 @@ def main(options: argparse.Namespace) -> int:
     knobs: dict[str, Any] = {"device": options.device}
     if options.iterations:
         knobs["iterations"] = options.iterations
+    ours = {**knobs, "quality": options.quality, "oracle": options.oracle}
     missing: set[str] = set()
     rows: dict[str, list[report.Row]] = {}
     for case in images.cases(options.data, options.task, tuple(options.images), options.crop):
         row = report.Row(case)
-        runs: dict[str, dict[str, Any]] = {name: {} for name in classical.names(case)}
-        if not options.classical:
-            runs["ours"] = {**knobs, "oracle": options.oracle}
+        runs: dict[str, dict[str, Any]] = {**{name: {} for name in classical.names(case)}, "ours": ours}
         if options.original:
             runs["original"] = knobs
+        runs = {name: runs[name] for name in runs if any(fnmatch(name, pattern) for pattern in options.methods)}
         for name, arguments in runs.items():
             try:
                 outcome = measured(name, case, options.cache, arguments)

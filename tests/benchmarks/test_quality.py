@@ -91,9 +91,11 @@ def found(results: Path, name: str) -> dict[str, Any]:
         ("fmd", {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N, short", "ours"}),
         ("w2s", {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N, short", "ours"}),
         ("colour", {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N, short", "ours"}),
+        ("clip-25", {"noisy", "NLM", "TV", "VST + patches", "ZS-N2N, short", "ours"}),
         ("inpainting", {"masked", "biharmonic", "patches", "ours", "original, published"}),
         ("half", {"masked", "biharmonic", "patches", "ours"}),
         ("superresolution", {"bicubic", "Lanczos", "back projection, best", "patches", "ours"}),
+        ("superresolution-10", {"bicubic", "Lanczos", "back projection, best", "patches", "ours"}),
         ("blur-30", {"blurred", "RL, best", "RL-TV, best", "Wiener, best", "patches", "ours"}),
         ("cells-100", {"blurred", "RL, best", "RL-TV, best", "Wiener, best", "patches", "ours"}),
         ("volume", {"blurred", "RL, best", "RL-TV, best", "Wiener, best", "patches", "ours"}),
@@ -146,10 +148,10 @@ def test_images_are_chosen_by_set_name_and_pattern(data: Path) -> None:
         return [f"{case.group}/{case.name}" for case in images.cases(data, task, wanted)]
 
     greys = [f"grey-{sigma}/{name}" for sigma in (15, 25, 50) for name in "ab"]
-    shared = ["shared-25/a", "shared-25/b"]
-    assert names(task="denoise") == [*greys, *shared, "fmd/cell", "w2s/1", "colour/hat"]
+    others = [f"{group}/{name}" for group in ("clip-25", "clip-50", "shared-25") for name in "ab"]
+    assert names(task="denoise") == [*greys, *others, "fmd/cell", "w2s/1", "colour/hat"]
     assert names("grey-25") == ["grey-25/a", "grey-25/b"]
-    assert names("a", task="denoise") == ["grey-15/a", "grey-25/a", "grey-50/a", "shared-25/a"]
+    assert names("a", task="denoise") == ["grey-15/a", "grey-25/a", "grey-50/a", *others[::2]]
     assert names("grey-15/a", "house") == ["grey-15/a", "inpainting/house"]
     assert names("grey-*/b", task="denoise") == ["grey-15/b", "grey-25/b", "grey-50/b"]
     assert names("b", task="inpaint") == ["half/b", "sparse/b", "text/b", "holes/b"]
@@ -237,7 +239,7 @@ def test_what_classical_methods_gave_is_kept(data: Path, tmp_path: Path, monkeyp
 def test_a_method_whose_package_is_missing_is_left_out_and_named(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert quality(data, tmp_path, "--images", "grey-15/a", "--classical") == 0
+    assert quality(data, tmp_path, "--images", "grey-15/a", "--methods", "[!o]*") == 0
     left_out = capsys.readouterr().err
     assert "bm3d: pip install --group bench" in left_out
     assert "pywavelets: pip install --group bench" in left_out
@@ -245,8 +247,16 @@ def test_a_method_whose_package_is_missing_is_left_out_and_named(
 
 
 @pytest.mark.usefixtures("in_this_process")
+def test_methods_and_the_quality_of_ours_can_be_chosen(data: Path, tmp_path: Path) -> None:
+    assert quality(data, tmp_path, "--images", "half/a", "--methods", "bi*", "ours", "--quality", "best") == 0
+    figures = found(tmp_path, "quality-half")
+    assert set(figures) == {"biharmonic", "ours"}
+    assert figures["ours"]["preset"] == "inpaint-small"
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_opencv_is_named_where_it_is_missing(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert quality(data, tmp_path, "--images", "inpainting", "--classical") == 0
+    assert quality(data, tmp_path, "--images", "inpainting", "--methods", "[!o]*") == 0
     assert "opencv-python-headless: pip install --group bench" in capsys.readouterr().err
     figures = found(tmp_path, "quality-inpainting")
     assert set(figures) == {"masked", "biharmonic", "patches", "original, published"}
