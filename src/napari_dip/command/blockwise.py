@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from napari_dip.plan.greys import read_greys
 from napari_dip.plan.inputs import Array
 from napari_dip.plan.values import read_factor
 from napari_dip.terminal import Bar, Stop
+
+if TYPE_CHECKING:
+    from napari_dip.run.blocks.restore import Restored
 
 
 def wanted(args: Namespace) -> bool:
@@ -96,7 +99,7 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
         with Bar(quiet=args.quiet, tty=tty) as bar, closing(steps):
             done = without_pauses(steps, bar.show_blocks)
     print(f"{args.target}: {done.stop_reason}.")
-    for sentence in _account(done.record):
+    for sentence in _account(done):
         print(sentence)
     if truth is not None and done.complete:
         from napari_dip import trust
@@ -128,21 +131,21 @@ def _together(args: Namespace, leading: str) -> int | None:
     return leading.index(args.together.lower())
 
 
-def _account(record: dict[str, Any]) -> Iterator[str]:
-    """Yield the findings and choices of a run over blocks from its record, with their reasons, and its totals."""
+def _account(done: Restored) -> Iterator[str]:
+    """Yield the findings and choices of a run over blocks, with their reasons, and its totals."""
     from napari_dip.core.reason import Choice
     from napari_dip.run.blocks.record import noise_from
     from napari_dip.tables.settings import Settings
 
+    record = done.record
     if record.get("noise") is not None:
         yield f"Noise: {noise_from(record['noise'])}."  # with its warning
     if "settings" in record:
         yield f"Method: {Choice(Settings(**record['settings']).method.name, record['method_reason'])}."
     if fits := record.get("blocks", 0) - record.get("empty", 0):
         yield f"Fits: {counted(record['iterations'], 'iteration')} in {counted(fits, 'block')}."
-        judged, doubtful = record.get("residuals_judged", fits), record["residuals_with_structure"]
-        if judged:
-            yield f"Residual: structure of the sample was removed in {doubtful} of {counted(judged, 'block')}."
+        if told := done.verdicts:
+            yield f"Residual: {told[0].lower()}{told[1:]}"
     yield from (f"Warning: the fit of a block failed: {reason}." for reason in record.get("gave_up", ()))
 
 

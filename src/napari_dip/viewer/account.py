@@ -50,12 +50,7 @@ def details_of_blocks(restored: Restored) -> list[tuple[str, str]]:
     record = restored.record
     told = [("Warning", ended(record["absent_chunks"]))] if record.get("absent_chunks") else []
     if record.get("residuals_with_structure"):
-        told.append(
-            (
-                "Warning",
-                f"Structure was removed in {record['residuals_with_structure']} of {record['blocks']} blocks.",
-            )
-        )
+        told.append(("Warning", restored.verdicts))
     if record.get("gave_up"):
         told.append(("Warning", f"The fit failed in some blocks, first because: {ended(record['gave_up'][0])}"))
     if "method_reason" in record:

@@ -21,9 +21,8 @@ def residual(stream: Stream, restored: Restored, wanted: Wanted) -> Findings:
     limits = (-3 * spread, 3 * spread)
     shown = _map(stream, restored, RESIDUAL, stream.source.geometry.coloured("PiYG", limits))
     judged, doubtful = restored.record["residuals_judged"], restored.record["residuals_with_structure"]
-    words = f"Structure of the sample was removed in {doubtful} of {judged} blocks."
     figures = {"residual_verdicts": {"judged": judged, "with_structure": doubtful}}
-    return Findings(sentences=(("Residual", words),), figures=figures, maps=(shown,))
+    return Findings(sentences=(("Residual", restored.verdicts),), figures=figures, maps=(shown,))
 
 
 def uncertainty(stream: Stream, restored: Restored, wanted: Wanted) -> Findings:

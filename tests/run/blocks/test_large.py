@@ -214,6 +214,18 @@ def test_a_block_without_a_verdict_is_kept(tmp_path: Path, monkeypatch: pytest.M
     restored = restore_blocks("denoise", stack(20, 24), tmp_path / "out.zarr", **PRIOR)
     assert restored.complete
     assert (restored.record["blocks"], restored.record["residuals_judged"]) == (1, 0)
+    assert not restored.verdicts
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [("denoise", "Structure of the sample was removed"), ("inpaint", "The fits that fill the holes lack structure")],
+)
+def test_of_pixels_that_are_kept_no_verdict_says_that_they_were_removed(task: str, words: str, tmp_path: Path) -> None:
+    mask = np.zeros((2, 20, 24), np.uint8)
+    mask[:, 4:9, 4:9] = 1
+    restored = restore_blocks(task, stack(2, 20, 24), tmp_path / "out.zarr", mask, **PRIOR)
+    assert restored.verdicts == f"{words} in {restored.record['residuals_with_structure']} of 2 blocks."
 
 
 def test_blocks_at_once_are_those_of_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,13 @@ import zarr
 
 from napari_dip.core.reason import End, Reason
 from napari_dip.core.result import Progress
+from napari_dip.core.telling import counted
 from napari_dip.io.arrays import Place, Unreadable
 from napari_dip.run.blocks.blocks import Blocks
 from napari_dip.run.blocks.ledger import RESIDUAL, UNCERTAINTY, Ledger
 from napari_dip.run.blocks.order import Order
 from napari_dip.run.blocks.outputs import IMAGE
+from napari_dip.tables.tasks import TASKS
 
 _TOLD = 10  # failures, in a sentence
 _PATIENCE = 3  # blocks that fail before any is done, after which no other is tried
@@ -132,6 +134,17 @@ class Restored:
     def stopped(self) -> bool:
         """True if the user ended it."""
         return self.end.reason is Reason.STOPPED
+
+    @property
+    def verdicts(self) -> str:
+        """The verdicts on the residuals of all blocks in a sentence; empty where none was judged."""
+        record = self.record
+        judged = record.get("residuals_judged", record.get("blocks", 0) - record.get("empty", 0))  # old ones lack it
+        if not judged:
+            return ""
+        kept = TASKS[record["task"]].fills_holes and record["settings"]["keep_known"]
+        what = "The fits that fill the holes lack structure" if kept else "Structure of the sample was removed"
+        return f"{what} in {record['residuals_with_structure']} of {counted(judged, 'block')}."
 
     @property
     def array(self) -> Any:
