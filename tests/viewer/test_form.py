@@ -61,8 +61,8 @@ def test_no_knob_changes_the_method(form, task, noise, depth):
                 made._rows[name].value = value
                 with suppress(ValueError):  # as of even filters: that is said, and Run is off
                     assert made.method == before, f"{name}={value!r}"
-                made.reset(name)
-                made.method_row.value = method
+            made.reset(name)
+            made.method_row.value = method
 
 
 def test_a_knob_without_effect_is_not_shown(form):

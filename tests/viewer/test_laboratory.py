@@ -53,7 +53,7 @@ def test_an_ablation_of_a_crop_leaves_curves_a_table_a_stack_in_place_and_files(
 
 def test_a_stop_ends_an_experiment_at_once_and_keeps_what_is_whole(widget, viewer, wait):
     widget.experiment.value = "trajectory"
-    widget.iterations.value = 100_000
+    widget.iterations.value = 10_000  # a moment every fifty
     widget.run_button.click()
     wait(lambda: "iteration" in widget.told)
     widget.stop_button.click()

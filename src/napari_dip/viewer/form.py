@@ -324,8 +324,7 @@ class SettingsForm(QWidget):
         """Show the rows that have an effect, what they may be, and which of them were changed."""
         there, preset = self.settings_in_view(), self._rows["preset"].value
         for name, row in self._rows.items():
-            choices = self._choices(name) if hasattr(row, "choices") else []
-            if choices:
+            if isinstance(row, ComboBox) and (choices := self._choices(name)):
                 with row.changed.blocked():
                     offer(row, list(dict.fromkeys([*choices, row.value])))
         with self.method_row.changed.blocked():
@@ -336,7 +335,7 @@ class SettingsForm(QWidget):
         for block in self._blocks:
             for name in block.names:
                 row = self._rows[name]
-                several = not hasattr(row, "choices") or len(row.choices) > 1
+                several = not isinstance(row, ComboBox) or row.native.count() > 1
                 block.show_row(row, several and (name in there or name in self._touched))
                 changed = name in self._touched or (name in ("preset", "device") and row.value != "auto")
                 count += changed

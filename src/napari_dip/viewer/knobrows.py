@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from magicgui.widgets import create_widget
+from magicgui.widgets import ComboBox, create_widget
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QToolButton, QWidget
 
@@ -52,15 +52,18 @@ class KnobRows(Rows):
 
     def mark(self, name: str, changed: bool, words: str = "") -> None:
         """Show that a row was changed; or that it is automatic, and what "auto" is in words."""
-        row, back = self._by_name[name], self._backs[name]
-        label = self.label_of(row)
-        font = label.font()
-        font.setBold(changed)
-        label.setFont(font)
-        back.setText("↺" if changed else "auto")
-        back.setEnabled(changed)
+        row, back, text = self._by_name[name], self._backs[name], "↺" if changed else "auto"
+        if back.text() != text:
+            back.setText(text)
+            back.setEnabled(changed)
+            label = self.label_of(row)
+            font = label.font()
+            font.setBold(changed)
+            label.setFont(font)
+            row.native.setProperty(AUTOMATIC, not changed)
+            row.native.style().unpolish(row.native)
+            row.native.style().polish(row.native)
         name_item(row, "" if changed else words)
-        _grey(row.native, not changed)
 
 
 def knob_row(name: str, knob: Knob, task: str) -> Any:
@@ -92,7 +95,7 @@ def to_row(value: Any, row: Any) -> Any:
         value = ", ".join(map(str, value))
     elif isinstance(row.value, str):
         value = str(value)
-    if hasattr(row, "choices") and value not in row.choices:
+    if isinstance(row, ComboBox) and value not in row.choices:
         offer(row, [*row.choices, value])
     return value
 
@@ -119,8 +122,8 @@ def from_text(name: str, text: str, whole: bool) -> Any:
 
 def offer(row: Any, choices: list[Any]) -> None:
     """Offer other choices; the one that is chosen stays if it is among them."""
-    name_item(row, "")
     if list(row.choices) != choices:
+        name_item(row, "")  # by which magicgui knows it
         row.choices = choices
 
 
@@ -129,11 +132,6 @@ def name_item(row: Any, text: str) -> None:
     native = row.native
     if isinstance(native, QComboBox):
         for i in range(native.count()):
-            native.setItemText(i, text if text and i == native.currentIndex() else str(native.itemData(i)))
-
-
-def _grey(native: QWidget, grey: bool) -> None:
-    if native.property(AUTOMATIC) != grey:
-        native.setProperty(AUTOMATIC, grey)
-        native.style().unpolish(native)
-        native.style().polish(native)
+            shown = text if text and i == native.currentIndex() else str(native.itemData(i))
+            if native.itemText(i) != shown:
+                native.setItemText(i, shown)
