@@ -161,3 +161,53 @@ def test_the_preview_becomes_the_result_so_that_no_layer_is_taken_away(viewer, d
     assert "preview" not in result.metadata["napari-dip"]
     assert result in widget.inputs.image.choices
     np.testing.assert_allclose(result.scale, 0.2)
+
+
+@pytest.fixture
+def part(viewer, comparing):
+    """A source of 20 x 24 pixels, and a result of rows 5 to 15, columns 8 to 20 of it, below a snapshot."""
+    made, source, whole = comparing(np.random.default_rng(0).random((20, 24)).astype(np.float32))
+    viewer.layers.remove(whole)
+    place = {"scale": (2, 2), "translate": (15, 21), "metadata": {METADATA: {"source_layer": "cells"}}}
+    result = viewer.add_image(source.data[5:15, 8:20], name="cells denoised (part)", **place)
+    viewer.layers.selection.active = result
+    viewer.add_image(source.data[5:15, 8:20], name="snapshot", scale=(2, 2), translate=(15, 21))
+    viewer.layers.selection.active = result
+    return made, source, result
+
+
+def test_the_divider_is_a_line_across_the_part_that_was_restored(viewer, part):
+    made, source, _ = part
+    made.switches["divider"].setChecked(True)
+    left = made._divider.layer
+    assert np.array_equal(left.data, source.data[5:15, 8:14])
+    assert np.allclose(left.data_to_world((0, 0)), source.data_to_world((5, 8)))
+    assert left.bounding_box.visible
+    assert not viewer.layers["snapshot"].visible, "it would lie over both"
+    made._divider.move(99)
+    assert left.data.shape == (10, 12)
+    made.switches["divider"].setChecked(False)
+    assert viewer.layers["snapshot"].visible
+
+
+def test_side_by_side_goes_to_the_part_and_comes_back(viewer, part):
+    made, _, result = part
+    camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+    camera.zoom, camera.center = 3.0, (0.0, 12.0, 30.0)
+    made.switches["side"].setChecked(True)
+    assert np.allclose(camera.center[-2:], np.mean(result.extent.world, axis=0), atol=1.1)
+    made.switches["side"].setChecked(False)
+    assert camera.zoom == 3.0
+    assert np.allclose(camera.center[-2:], (12.0, 30.0))
+
+
+def test_the_profile_of_a_part_begins_over_it_and_ends_with_it(viewer, part):
+    made, source, result = part
+    made.switches["profile"].setChecked(True)
+    line = made._profile.line
+    ends = np.array([result.world_to_data(line.data_to_world(end)) for end in line.data[0]])
+    assert ((ends > -0.5) & (ends < np.array(result.data.shape) - 0.5)).all()
+    line.data = [np.array([[10.0, 2.0], [10.0, 22.0]])]
+    (_, before), (_, after) = (curve.getData() for curve in made._profile.curves)
+    assert np.isfinite(before).all()
+    assert np.isnan(after).any() and np.isfinite(after).any()

@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 from napari.experimental import link_layers, unlink_layers
+from napari.layers import Image
 from qtpy.QtWidgets import QCheckBox
 
 from napari_dip.viewer import layers
 from napari_dip.viewer.geometry import geometry_of, in_layer_units
+from napari_dip.viewer.regions import window_on
 from napari_dip.viewer.restoration import METADATA
 from napari_dip.viewer.rows import Section, Text, tip
 
 KEY = "B"  # as in before; napari has no use of its own for it
 _LINKED = ("contrast_limits", "gamma", "colormap")
+LINE = "#e07b00"  # legible on dark and light
 _NEAR = 0.05  # of the width: so close to the divider it is taken hold of
 
 
@@ -42,48 +45,49 @@ def show_source(viewer: Any) -> Iterator[None]:
 
 
 class Divider:
-    """A line across the canvas, left of which the source lies over the result.
+    """A line across the result, left of which its source lies over it.
 
-    What is seen left of it is a layer with a view of the source's pixels, which takes no memory.
+    What is seen left of it is a layer with a view of the source's pixels, which takes no memory. Its frame is the line.
     """
 
     def __init__(self, viewer: Any, source: Any, result: Any) -> None:
         self._viewer, self._source = viewer, source
         self._data = source.data[0] if source.multiscale else source.data
-        self._axis = source.ndim - 1
-        geometry = geometry_of(source)
-        self.layer = layers.show(
-            viewer, self._left(0.5), geometry, f"{source.name} (left)", {METADATA: {"preview": True}}
-        )
+        rows, columns = window_on(source, result)
+        self._part = [slice(None)] * (source.ndim - 2) + [rows]
+        self._low, self._high = columns.start, columns.stop
+        corner = (*(0,) * (source.ndim - 2), rows.start, columns.start)
+        geometry = geometry_of(source).cut(corner, (1,) * source.ndim)
+        middle = self._left((self._low + self._high) / 2)
+        self.layer = layers.show(viewer, middle, geometry, f"{source.name} (left)", {METADATA: {"preview": True}})
         viewer.layers.move(viewer.layers.index(self.layer), viewer.layers.index(result) + 1)
+        frame = self.layer.bounding_box
+        frame.points, frame.line_color, frame.line_thickness, frame.visible = False, LINE, 2, True
         if not source.rgb:
             link_layers([source, self.layer], _LINKED)
         source.visible = result.visible = True
         viewer.mouse_drag_callbacks.append(self._drag)
 
-    def _left(self, share: float) -> Any:
-        width = self._data.shape[self._axis]
-        self.at = int(np.clip(round(share * width), 1, width))
-        part = [slice(None)] * self._data.ndim
-        part[self._axis] = slice(0, self.at)
-        return self._data[tuple(part)]
+    def _left(self, column: float) -> Any:
+        self.at = int(np.clip(round(column), self._low + 1, self._high))
+        return self._data[(*self._part, slice(self._low, self.at))]
 
-    def move(self, share: float) -> None:
-        """Place it at a share of the width of the source."""
-        self.layer.data = self._left(share)
+    def move(self, column: float) -> None:
+        """Place it left of a column of the source."""
+        self.layer.data = self._left(column)
 
-    def _share(self, event: Any) -> float:
+    def _column(self, event: Any) -> float:
         position = self._source.world_to_data(in_layer_units(self._viewer, self._source, event.position))
-        return float((position[-1] + 0.5) / self._data.shape[self._axis])
+        return float(position[-1] + 0.5)
 
     def _drag(self, viewer: Any, event: Any) -> Iterator[None]:
-        if abs(self._share(event) - self.at / self._data.shape[self._axis]) > _NEAR:
+        if abs(self._column(event) - self.at) > _NEAR * (self._high - self._low):
             return
-        camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera  # napari 0.9 moved it
+        camera = _camera(viewer)
         camera.mouse_pan = False
         yield
         while event.type == "mouse_move":
-            self.move(self._share(event))
+            self.move(self._column(event))
             yield
         camera.mouse_pan = True
 
@@ -97,6 +101,10 @@ class Divider:
             self._viewer.layers.remove(self.layer)
 
 
+def _camera(viewer: Any) -> Any:
+    return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera  # napari 0.9 moved it
+
+
 class Comparing(Section):
     """Switches for the ways to hold a result against its source."""
 
@@ -104,7 +112,8 @@ class Comparing(Section):
         super().__init__("Compare with the source")
         self._viewer = viewer
         self._divider: Divider | None = None
-        self._hidden: list[Any] = []  # layers that side by side has hidden
+        self._hidden: list[Any] = []  # layers that would be in the way
+        self._camera: tuple[Any, float] | None = None  # centre and zoom before side by side
         self._profile: Any = None  # a plot
         self._linked: tuple[Any, Any] | None = None
         words = {
@@ -140,28 +149,42 @@ class Comparing(Section):
         pair = pair_of(self._viewer)
         if on and pair is not None:
             self.switches["side"].setChecked(False)
+            above = list(self._viewer.layers)[self._viewer.layers.index(pair[1]) + 1 :]
+            self._hide([layer for layer in above if isinstance(layer, Image)])
             self._divider = Divider(self._viewer, *pair)
         elif self._divider is not None:
             self._divider.close()
             self._divider = None
+            self._show_again()
+
+    def _hide(self, there: list[Any]) -> None:
+        self._hidden = [layer for layer in there if layer.visible]
+        for layer in self._hidden:
+            layer.visible = False
+
+    def _show_again(self) -> None:
+        for layer in self._hidden:
+            layer.visible = True
+        self._hidden = []
 
     def _side_toggled(self, on: bool) -> None:
         grid = self._viewer.canvas.grid if hasattr(self._viewer, "canvas") else self._viewer.grid
         pair = pair_of(self._viewer)
         if on and pair is not None:
             self.switches["divider"].setChecked(False)
-            self._hidden = [layer for layer in self._viewer.layers if layer.visible and layer not in pair]
-            for layer in self._hidden:
-                layer.visible = False
+            self._hide([layer for layer in self._viewer.layers if layer not in pair])
             for layer in pair:
                 layer.visible = True
-            grid.shape, grid.stride = (1, 2), 1
-        else:
-            for layer in self._hidden:
-                layer.visible = True
-            self._hidden = []
-        grid.enabled = on and pair is not None
-        self._viewer.reset_view()
+            camera = _camera(self._viewer)
+            self._camera = camera.center, camera.zoom
+            grid.shape, grid.stride, grid.enabled = (1, 2), 1, True
+            self._viewer.fit_to_view(layers=[pair[1]])  # which may be a part
+        elif self._camera is not None:
+            self._show_again()
+            grid.enabled = False
+            camera = _camera(self._viewer)
+            camera.center, camera.zoom = self._camera
+            self._camera = None
 
     def _profile_toggled(self, on: bool) -> None:
         pair = pair_of(self._viewer)
@@ -172,7 +195,6 @@ class Comparing(Section):
             self.addWidget(self._profile)
         elif self._profile is not None:
             self._profile.leave()
-            self.removeWidget(self._profile)
             self._profile.deleteLater()
             self._profile = None
 

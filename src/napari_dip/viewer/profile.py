@@ -11,7 +11,7 @@ from scipy import ndimage  # type: ignore[import-untyped]
 
 from napari_dip.viewer import layers
 from napari_dip.viewer.geometry import geometry_of
-from napari_dip.viewer.regions import in_pixels
+from napari_dip.viewer.regions import in_pixels, window_on
 
 _HEIGHT = 110  # pixels
 _COLOURS = "#8a8a8a", "#e07b00"  # of the source and the result: legible on dark and light
@@ -34,9 +34,10 @@ class Profile(pg.PlotWidget):
         self.setFixedHeight(_HEIGHT)
         self.setMinimumWidth(200)
         self._viewer, self._pair = viewer, pair
-        self.curves = [self.plot(pen=pg.mkPen(colour, width=1.5)) for colour in _COLOURS]
-        height, width = layers.select(pair[0]).shape[-2:]
-        line = np.array([[height / 2, width / 4], [height / 2, 3 * width / 4]])
+        self.curves = [self.plot(pen=pg.mkPen(colour, width=1.5), connect="finite") for colour in _COLOURS]
+        rows, columns = window_on(*pair)
+        middle, quarter = (rows.start + rows.stop) / 2, (columns.stop - columns.start) / 4
+        line = np.array([[middle, columns.start + quarter], [middle, columns.stop - quarter]])
         self.line = layers.show_shapes(viewer, geometry_of(pair[0]).last(2), f"{pair[0].name} profile")
         self.line.add_lines(line, edge_color=_COLOURS[1])
         self._events = [
@@ -81,6 +82,6 @@ def along(viewer: Any, layer: Any, line: Any) -> tuple[np.ndarray, np.ndarray]:
     ends = in_pixels(geometry_of(layer).last(2), line)[0][[0, -1], -2:]
     count = int(np.clip(2 * np.abs(ends[1] - ends[0]).max(), 2, _POINTS))
     places = np.linspace(*ends, count)
-    values = ndimage.map_coordinates(image, places.T, order=1, mode="nearest")
+    values = ndimage.map_coordinates(image, places.T, order=1, cval=np.nan)  # of a part there is nothing beyond
     length = np.linalg.norm((line.data[0][-1] - line.data[0][0])[-2:] * line.scale[-2:])
     return np.linspace(0, length, count), values

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from napari.layers import Shapes
 
-from napari_dip.viewer.geometry import Geometry, in_pixels_of
-from napari_dip.viewer.layers import Selection, Source
+from napari_dip.viewer.geometry import Geometry, geometry_of, in_pixels_of
+from napari_dip.viewer.layers import Selection, Source, select
 
 WHOLE, IN_VIEW, DRAW = "all of it", "what is in view", "a rectangle that I draw"
 _LEAST = 16  # pixels a side of a part
@@ -38,6 +38,15 @@ def window_of(selection: Selection, shapes: Any) -> tuple[slice, slice]:
         raise ValueError(f"Draw a rectangle on layer '{shapes.name}' around what is to be tried.")
     points = np.concatenate(chosen)[:, -2:]
     return _window(points.min(0), points.max(0), np.asarray(selection.shape[-2:]), shapes.name)
+
+
+def window_on(source: Any, result: Any) -> tuple[slice, slice]:
+    """The pixels of a source, along y and x, that a result of it covers: all of them, or those of a part."""
+    shape, size = (np.asarray(select(layer).shape[-2:], float) for layer in (source, result))
+    to_source = in_pixels_of(geometry_of(result).last(2), source)
+    ends = [to_source[:, :-1] @ corner + to_source[:, -1] for corner in (np.full(2, -0.5), size - 0.5)]
+    low, high = np.clip(np.rint(np.sort(ends, axis=0) + 0.5), 0, shape).astype(int)
+    return slice(low[0], high[0]), slice(low[1], high[1])
 
 
 def marks_of(source: Source | Selection, shapes: Any) -> np.ndarray:
