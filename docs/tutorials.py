@@ -382,7 +382,7 @@ def _dock_of(widget: QWidget) -> QWidget:
 
 
 def _plain(text: str) -> str:
-    return text.replace("&", "")
+    return text.replace("&", "").lstrip("▸▾ ")
 
 
 def _named(widget: QWidget, words: str) -> bool:

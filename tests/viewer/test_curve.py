@@ -287,8 +287,8 @@ def test_the_curve_is_scrolled_to_and_the_rest_stays_in_reach(viewer, run, qtbot
     widget = run()
     widget.resize(340, 700)
     widget.grab()
-    widget._scroller.start(0)
-    qtbot.wait(50)
+    widget.curve.reveal()
+    qtbot.wait(150)
     bar = widget._scroll.verticalScrollBar()
     assert bar.maximum() > 0
     assert bar.value() > bar.maximum() / 2

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QAbstractButton, QDockWidget, QScrollArea, QTabBar
-from superqt import QCollapsible
+from qtpy.QtWidgets import QAbstractButton, QDockWidget, QLabel, QScrollArea, QTabBar, QWidget
 
-from napari_dip.viewer.rows import Rows
+from napari_dip.viewer.rows import Rows, Section, Text, column, scrolled_rows
 
 DOCS = Path(__file__).parents[2] / "docs"
 TASKS = ["Denoise", "Inpaint", "Super-resolve", "Deconvolve", "Remove compression artefacts", "Enhance"]
@@ -25,7 +24,7 @@ def narrow(viewer, qtbot):
 
     def open_widget(name):
         widget = viewer.window.add_plugin_dock_widget("napari-dip", name)[1]
-        for section in widget.findChildren(QCollapsible):
+        for section in widget.findChildren(Section):
             section.expand()
         window.resize(1280, 900)
         window.resizeDocks([_dock(widget)], [300], Qt.Orientation.Horizontal)
@@ -111,3 +110,30 @@ def _scrolls(widget, part):
 def _called(part):
     """The name by which a screen reader calls it."""
     return part.accessibleName() or (isinstance(part, QAbstractButton) and part.text())
+
+
+def test_all_that_a_section_unfolds_is_seen(qtbot):
+    words = Text("words")
+    words.setText("a sentence of some length " * 8)
+    high = QWidget()
+    high.setFixedHeight(80)
+    sections = [Section(str(i), QLabel("row"), QLabel("row")) for i in range(9)]
+    panel = QWidget()
+    column(panel, *sections, last := Section("last", high, words))
+    scroll = scrolled_rows(panel, "sections")
+    qtbot.addWidget(scroll)
+    scroll.resize(300, 260)
+    scroll.show()
+    (heading,) = [each for each in last.findChildren(QAbstractButton) if each.accessibleName() == "last"]
+    qtbot.mouseClick(heading, Qt.MouseButton.LeftButton)
+
+    def nothing_is_cut_off():
+        assert words.height() >= words.heightForWidth(words.width())
+        assert words.y() >= high.geometry().bottom(), "one lies over the other"
+        below = words.mapTo(scroll.viewport(), QPoint(0, words.height())).y()
+        assert below <= scroll.viewport().height(), "what was unfolded is out of sight"
+
+    qtbot.waitUntil(nothing_is_cut_off, timeout=5000)
+    words.setText("a sentence of some length " * 80)
+    last.reveal()
+    qtbot.waitUntil(lambda: heading.mapTo(scroll.viewport(), QPoint()).y() == 0, timeout=5000)

@@ -274,9 +274,9 @@ def test_a_ground_truth_gives_figures_before_and_after(viewer, dock, wait, spots
     truth = viewer.add_image(spots * 3 + 7 if affine else spots, name="truth", visible=False)
     viewer.add_image(noisy, name="cells")
     widget = dock()
-    assert not widget.trust.affine.isVisibleTo(widget.trust.content())
+    assert widget.trust.affine.isHidden()
     widget.trust.truth.value = truth
-    assert widget.trust.affine.isVisibleTo(widget.trust.content())
+    assert not widget.trust.affine.isHidden()
     widget.trust.affine.setChecked(affine)
     run(widget, wait)
     found = figures(viewer)["truth"]

@@ -18,7 +18,7 @@ from napari_dip.plan.request import Request, arguments, arguments_of
 from napari_dip.plan.values import read_factor
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import layers
-from napari_dip.viewer.rows import Rows
+from napari_dip.viewer.rows import ChoiceOrNone, Rows
 
 _LOOKED_AT = 2**18  # pixels of a measured PSF at the most, that is looked at before a run: a tenth of a second
 _WRONG = "{name}={text!r} is not a number: type one, or leave it empty to estimate it from the image"
@@ -125,11 +125,10 @@ class PointSpread(Known):
     title = "Point spread function"
 
     def _own(self, needed: bool, images: Callable[[Any], list[tuple[str, Any]]]) -> list[Any]:
-        self.layer = ComboBox(
+        self.layer = ChoiceOrNone(
             name="psf",
             label="Point spread",
             choices=images,
-            nullable=True,
             tooltip="An image layer that shows a point as the instrument sees it, with pixels as large as those of the "
             "result. None: a Gaussian.",
         )

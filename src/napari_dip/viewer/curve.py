@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import QTimer
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QWidget
 
@@ -35,14 +35,7 @@ class CurvePanel(Section):
     viewer : napari.viewer.Viewer
     live : Live
         Shows the moments in the preview layer, and says how much memory they may take.
-
-    Attributes
-    ----------
-    appeared : Signal
-        The curve of a run is there, or has grown, or is complete.
     """
-
-    appeared = Signal()
 
     def __init__(self, viewer: Any, live: Live) -> None:
         super().__init__("Curve")
@@ -205,10 +198,10 @@ class CurvePanel(Section):
         return self._under_way if self._under_way in there else there[0]
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Tell that the curve has grown."""
+        """Scroll to all of it where it has grown."""
         super().resizeEvent(event)
         if event.size().height() > event.oldSize().height():
-            self.appeared.emit()
+            self.reveal()
 
     def _draw(self) -> None:
         there = self._restoration is not None and bool(self.moments.slices)
@@ -228,7 +221,7 @@ class CurvePanel(Section):
         self._tell()
         if self._new:
             self._new = False
-            self.appeared.emit()
+            self.reveal()
 
     def _tell(self) -> None:
         """Place the marker, and say what it is at."""

@@ -5,23 +5,28 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from magicgui.widgets import CheckBox, PushButton, SpinBox
-from qtpy.QtCore import QEvent, QObject, Qt, Signal
-from qtpy.QtGui import QFontMetrics, QShowEvent
+from magicgui.widgets import CheckBox, ComboBox, PushButton, SpinBox
+from qtpy.QtCore import QEvent, QObject, QPoint, Qt, QTimer, Signal
+from qtpy.QtGui import QCursor, QFontMetrics, QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
+    QPushButton,
     QScrollArea,
     QSizePolicy,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
+    QToolTip,
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 _LONGEST = "Downsampling"  # word of a label, which cannot wrap: as wide are all, so that the blocks of rows line up
+_MARGIN = 4  # pixels between the text of a choice and the end of its field
 _FIELD = 90  # pixels that a field has at least: with those that Qt wants a dock is wider than 300
 
 
@@ -78,20 +83,108 @@ def beside(*parts: QWidget) -> QWidget:
     return row
 
 
-class Section(QCollapsible):
-    """Rows that can be folded away, and are at first."""
+class Section(QWidget):
+    """Rows that can be folded away, and are at first.
+
+    Attributes
+    ----------
+    toggled : Signal
+        It is unfolded, True, or folded.
+    """
+
+    toggled = Signal(bool)
 
     def __init__(self, title: str, *parts: QWidget) -> None:
-        super().__init__(title, expandedIcon="▾", collapsedIcon="▸")
-        self.setDuration(0)  # animated, it would fight with the layout around it
-        # a heading widens nothing
-        self.toggleButton().setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.layout().setContentsMargins(0, 0, 0, 0)
-        self.content().layout().setContentsMargins(4, 0, 0, 0)
-        self.content().setVisible(False)  # Tab passes it by
-        self.toggled.connect(self.content().setVisible)
-        for part in parts:
-            self.addWidget(part)
+        super().__init__()
+        self._heading = QPushButton()
+        self._heading.setCheckable(True)
+        self._heading.setStyleSheet("text-align: left; border: none; outline: none;")
+        self._heading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # it widens nothing
+        self._heading.toggled.connect(self._fold)
+        self._heading.clicked.connect(self.reveal)
+        self._folded = QWidget()
+        self._parts = column(self._folded, *parts)
+        self._parts.setContentsMargins(4, 0, 0, 0)
+        column(self, self._heading, self._folded)
+        self._folded.setVisible(False)  # Tab passes it by
+        self._shower = QTimer(self)
+        self._shower.setSingleShot(True)
+        self._shower.timeout.connect(self._scroll_here)
+        self.setText(title)
+
+    def text(self) -> str:
+        """The heading."""
+        return self._heading.accessibleName()
+
+    def setText(self, title: str) -> None:
+        """Change the heading."""
+        self._heading.setAccessibleName(title)
+        self._heading.setText(f"{'▾' if self._heading.isChecked() else '▸'} {title}")
+
+    def addWidget(self, part: QWidget) -> None:
+        """Add a part below the others."""
+        self._parts.addWidget(part)
+
+    def expand(self) -> None:
+        """Unfold it."""
+        self._heading.setChecked(True)
+
+    def reveal(self, _: bool = True) -> None:
+        """Scroll to it as soon as it is laid out: to all of it, or as much as there is room for, from its heading."""
+        self._shower.start(100)
+
+    def _fold(self, unfolded: bool) -> None:
+        self.setText(self.text())
+        self._folded.setVisible(unfolded)
+        self.toggled.emit(unfolded)
+
+    def _scroll_here(self) -> None:
+        around = self.parentWidget()
+        while around is not None and not isinstance(around, QScrollArea):
+            around = around.parentWidget()
+        if around is None:
+            return
+        bar, room = around.verticalScrollBar(), around.viewport().height()
+        top = self.mapTo(around.widget(), QPoint()).y()
+        bar.setValue(min(top, max(bar.value(), top + self.height() - room)))
+
+
+class ChoiceOrNone(ComboBox):
+    """A row with choices, of which one is none."""
+
+    null_string = "none"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(nullable=True, **options)
+
+
+class _Middle(QObject):
+    """A choice without room shows its beginning and its end, and all of it in its tooltip."""
+
+    def eventFilter(self, box: QObject, event: QEvent) -> bool:
+        """Paint the text of a box in place of what Qt would cut off."""
+        assert isinstance(box, QComboBox)
+        whole, shown = box.currentText(), self._shown(box)
+        if event.type() == QEvent.Type.ToolTip and shown != whole:
+            QToolTip.showText(QCursor.pos(), f"<b>{html.escape(whole)}</b><br>{box.toolTip()}", box)
+            return True
+        if event.type() != QEvent.Type.Paint or shown == whole:
+            return False
+        painter, option = QStylePainter(box), QStyleOptionComboBox()
+        box.initStyleOption(option)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        option.currentText = shown
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+        painter.end()
+        return True
+
+    @staticmethod
+    def _shown(box: QComboBox) -> str:
+        option = QStyleOptionComboBox()
+        box.initStyleOption(option)
+        place = QStyle.SubControl.SC_ComboBoxEditField
+        room = box.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, place, box).width() - _MARGIN
+        return box.fontMetrics().elidedText(box.currentText(), Qt.TextElideMode.ElideMiddle, room)
 
 
 class _Calm(QObject):
@@ -122,11 +215,12 @@ class Rows(QWidget):
         self._layout = QFormLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        calm = _Calm(self)
+        calm, middle = _Calm(self), _Middle(self)
         for row in rows:
             if isinstance(row.native, QComboBox):  # long names of layers must not widen the dock
                 row.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
                 row.native.setMinimumContentsLength(6)
+                row.native.installEventFilter(middle)
             label = QLabel("" if isinstance(row, PushButton) else row.label)
             label.setWordWrap(True)
             for part in (label, row.native):

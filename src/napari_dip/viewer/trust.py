@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from magicgui.widgets import ComboBox
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QWidget
 
@@ -15,7 +14,7 @@ from napari_dip.viewer.choice import images_in
 from napari_dip.viewer.controls import button, paragraphs
 from napari_dip.viewer.maps import Findings, Wanted
 from napari_dip.viewer.restoration import Asked
-from napari_dip.viewer.rows import Rows, Section, Text, column, tip
+from napari_dip.viewer.rows import ChoiceOrNone, Rows, Section, Text, column, tip
 
 _SWITCHES = {  # name -> what stands beside it, and what it can and cannot tell
     "residual": (
@@ -97,7 +96,7 @@ class TrustPanel(Section):
             if name == ("holes" if "resolution" in TASKS[task].before else "resolution"):
                 continue  # an image with holes has no whole halves to correlate
             self.switches[name] = _switch(*words)
-        self.truth = ComboBox(name="truth", label="Ground truth", choices=self._truths, nullable=True, tooltip=_TRUTH)
+        self.truth = ChoiceOrNone(name="truth", label="Ground truth", choices=self._truths, tooltip=_TRUTH)
         self._rows = Rows([self.truth])
         self.affine = _switch("Fit gain and offset first", _AFFINE)
         self.look_button = button(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import napari.viewer
 from napari.utils.notifications import show_error, show_info
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
@@ -124,10 +124,6 @@ class RestoreWidget(Tabbed):
             inside.addWidget(part)
         inside.addStretch()
         self._scroll = scrolled_rows(self._choices, "Settings")
-        self._opened: QWidget = self.trust  # the section to scroll to
-        self._scroller = QTimer(self)
-        self._scroller.setSingleShot(True)
-        self._scroller.timeout.connect(self._scroll_to_opened)
         layout = QVBoxLayout(self)
         layout.addWidget(self._scroll, stretch=1)
         layout.addWidget(self._sentence)
@@ -183,8 +179,6 @@ class RestoreWidget(Tabbed):
         self.controls.progressed.connect(self._on_progress)
         self.controls.ended.connect(self._on_ended)
         self.trust.asked.connect(self.look_again)
-        self.trust.toggled.connect(partial(self._reveal, self.trust))
-        self.curve.appeared.connect(partial(self._reveal, self.curve))
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers that there are; napari calls this too."""
@@ -524,14 +518,6 @@ class RestoreWidget(Tabbed):
             self._say(f"The image at the end of the run is layer '{shown.name}', hidden: click its eye.")
 
     # -- trust --------------------------------------------------------------------------------------------------
-
-    def _reveal(self, section: QWidget, *_: Any) -> None:
-        """Scroll to a section that opens below the fold, as soon as it is laid out."""
-        self._opened = section
-        self._scroller.start(100)
-
-    def _scroll_to_opened(self) -> None:
-        self._scroll.ensureWidgetVisible(self._opened)
 
     def look_again(self) -> None:
         """Find out about the last result what is switched on now."""
