@@ -7,15 +7,21 @@ from dataclasses import replace
 import dask.array
 import numpy as np
 import pytest
-from qtpy.QtCore import QObject
+from magicgui.widgets import ComboBox
+from napari._qt.utils import QImg2array
+from qtpy.QtCore import QEvent, QObject, QPoint
+from qtpy.QtGui import QHelpEvent
+from qtpy.QtWidgets import QApplication, QToolTip
 
 from napari_dip.core.noise.model import Noise
 from napari_dip.tables.method import settings_for
 from napari_dip.tables.tasks import TASKS
+from napari_dip.viewer import masks
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.choice import ALL_SLICES, TOGETHER, Inputs
 from napari_dip.viewer.form import SettingsForm
 from napari_dip.viewer.restoration import METADATA
+from napari_dip.viewer.rows import Rows
 from tests.viewer.docks import restored
 
 WHITE = Noise(gain=0, offset=0, read_noise=5, sigma=5)
@@ -346,3 +352,46 @@ def test_gain_or_loss_of_slices_together_is_said_before_the_run(viewer, dock, wa
     wait(lambda: "expect a loss" in widget.together.text() or "expect little" in widget.together.text())
     widget.inputs.where.value = ALL_SLICES
     assert widget.together.text() == ""
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+def test_a_black_and_white_image_says_what_is_missing(viewer, dock, rgb):
+    cells = viewer.add_image(flat(5).astype(np.uint8), name="cells")
+    text = np.full((64, 64), 255, np.uint8)
+    text[30:33, 10:50] = 0
+    file = viewer.add_image(np.stack([text] * 3, -1) if rgb else text, name="text", rgb=rgb)
+    widget = dock("Inpaint")
+    assert widget.inputs.image.value is cells, "the mask, which was opened last, is taken for what is to be restored"
+    assert "black and white image" in widget._sentence.text()
+    sides = dict(widget.inputs._masks())
+    assert list(sides) == ["where 'text' is dark", "where 'text' is bright"]
+    for side, marked in (("dark", text == 0), ("bright", text > 0)):
+        widget.inputs.mask.value = sides[f"where 'text' is {side}"]
+        labels = widget.inputs.mask.value
+        assert np.array_equal(labels.data, marked)
+        assert f"What is {side} in 'text'" in widget.status
+        assert f"'{labels.name}' marks in 'cells'" in widget._sentence.text()
+    assert cells.visible and not file.visible
+
+
+def test_only_what_has_two_values_is_a_mask(viewer, picture):
+    for image, two in ((picture, False), (picture > 100, True), (np.zeros((4, 4)), False), (np.eye(4) * 7, True)):
+        assert masks.is_mask(viewer.add_image(image)) is two
+    assert not masks.is_mask(viewer.add_labels(np.eye(4, dtype=np.uint8)))
+
+
+def test_a_long_name_shows_its_beginning_and_its_end(qtbot):
+    names = [f"a name of a layer that is too long for a field, channel {i}" for i in (1, 2)]
+    rows = Rows([row := ComboBox(name="image", label="Image", choices=names, tooltip="The image.")])
+    qtbot.addWidget(rows)
+    rows.resize(260, 40)
+    rows.show()
+    seen = []
+    for name in names:
+        row.value = name
+        seen.append(QImg2array(row.native.grab().toImage()).astype(float))
+    end = slice(seen[0].shape[1] * 2 // 3, None)
+    assert np.abs(seen[0] - seen[1])[:, end].max() > 60, "the two names look alike"
+    QApplication.sendEvent(row.native, QHelpEvent(QEvent.Type.ToolTip, QPoint(), QPoint()))
+    assert names[1] in QToolTip.text() and "The image." in QToolTip.text()
+    QToolTip.hideText()

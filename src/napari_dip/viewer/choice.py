@@ -24,12 +24,13 @@ from napari_dip.viewer.background import Background
 from napari_dip.viewer.geometry import geometry_of
 from napari_dip.viewer.layers import Selection, Source
 from napari_dip.viewer.restoration import METADATA, is_by_product
-from napari_dip.viewer.rows import Rows, Section, column
+from napari_dip.viewer.rows import ChoiceOrNone, Rows, Section, column
 from napari_dip.viewer.target import Target
 
 IN_VIEW, ALL_SLICES = "the slice in view", "all slices, one after the other"
 VOLUME, ALL_VOLUMES = "the volume", "all volumes, one after the other"
 TOGETHER = "all slices, together"
+_DARK, _BRIGHT = "dark", "bright"  # of a black and white image
 _LOOKED_AT = 1024  # pixels a side, in the middle: 2 s of one core
 
 
@@ -60,6 +61,7 @@ class Inputs(QWidget):
         self._painted: list[Any] = []  # events of the mask that is followed
         self._drawn: list[Any] = []  # and those of the part
         self._strokes = 0
+        self.mask.changed.connect(self._mark)
         self.mask.changed.connect(self._watch_mask)
         self._finder = Background(self, self._on_found)
         self._what.watch(self.image, self.level, self.where, self.part)
@@ -96,13 +98,13 @@ class Inputs(QWidget):
             "small layer in its place; Apply to all restores the rest.",
         )
         self.target = Target(self._task)
-        self.mask = ComboBox(
+        self.mask = ChoiceOrNone(
             name="mask",
             label="Missing pixels",
             choices=self._masks,
-            nullable=True,
             tooltip="A Labels or Shapes layer that marks missing pixels; it may have another scale, offset or "
-            "fewer axes. NaN and infinite pixels always count as missing.",
+            "fewer axes. What is dark, or bright, in a black and white image becomes one. NaN and infinite pixels "
+            "always count as missing.",
         )
         self.label = SpinBox(
             name="label", label="Which label (0 = all)", min=0, max=2**31 - 1, tooltip="The label that means missing."
@@ -118,11 +120,10 @@ class Inputs(QWidget):
             tooltip="Looks for hot, dead and saturated pixels and marks them as missing, in a new Labels layer that "
             "you can correct. Single pixels only: what is two pixels wide counts as structure.",
         )
-        self.guide = ComboBox(
+        self.guide = ChoiceOrNone(
             name="guide",
             label="Guide",
             choices=self.images,
-            nullable=True,
             tooltip="The image that serves as the code. Its scale and offset may differ: it is looked up through the "
             "world. As large as the result and without units it lies pixel on pixel.",
         )
@@ -153,8 +154,9 @@ class Inputs(QWidget):
             self.where.value = wanted
             self.said.emit(f"'{psf.name}' has {psf.ndim} axes, so 'Restore' is {wanted}.", False)
 
-    def _watch_mask(self, mask: Any) -> None:
+    def _watch_mask(self) -> None:
         """Follow what is painted on the mask, and on no other."""
+        mask = self.mask.value  # maybe another one by now
         for emitter in self._painted:
             emitter.disconnect(self._on_painted)
         painted = mask is not None and getattr(mask.events, "paint", mask.events.data)  # shapes are not painted
@@ -193,7 +195,8 @@ class Inputs(QWidget):
         if active is None or layers.showing():
             return
         rows = [self.mask] if self._row.fills_holes else []
-        if METADATA not in active.metadata:  # what was restored becomes the input by hand alone
+        by_hand = METADATA in active.metadata or (masks.is_mask(active) and len(self.image.choices) > 1)
+        if not by_hand:  # neither what was restored nor a mask from a file
             rows.append(self.image)
         for row in rows:
             if active in row.choices:
@@ -210,7 +213,10 @@ class Inputs(QWidget):
         return [IN_VIEW, ALL_SLICES, *([TOGETHER] if axes == 3 and not layer.rgb else []), *volumes]
 
     def _masks(self, _: Any = None) -> list[tuple[str, Any]]:
-        return [(layer.name, layer) for layer in self._viewer.layers if isinstance(layer, (Labels, Shapes))]
+        there = [(layer.name, layer) for layer in self._viewer.layers if isinstance(layer, (Labels, Shapes))]
+        black_and_white = [layer for layer in self._viewer.layers if masks.is_mask(layer)]
+        sides = [(layer, side) for layer in black_and_white for side in (_DARK, _BRIGHT)]
+        return [*there, *((f"where '{layer.name}' is {side}", (layer, side)) for layer, side in sides)]
 
     def _parts(self, _: Any = None) -> list[tuple[str, Any]]:
         shapes = [layer for layer in self._viewer.layers if isinstance(layer, Shapes)]
@@ -416,7 +422,10 @@ class Inputs(QWidget):
     def _filling(self, layer: Any) -> str:
         mask = self.mask.value
         if mask is None and layer.dtype.kind != "f":
-            raise ValueError("Choose a Labels layer that marks what is missing, or press 'New mask to paint on'.")
+            raise ValueError(
+                "Choose what is missing: a Labels or Shapes layer, or a black and white image; or press 'New mask to "
+                "paint on'."
+            )
         if mask is None:
             return "Fill the NaN pixels (choose or add a mask for others) of"
         which = f"label {self.label.value} of " if self.label.value else "every label of "
@@ -464,7 +473,27 @@ class Inputs(QWidget):
         shapes.mode = "add_rectangle"
         self._viewer.layers.selection.active = shapes
         self.part.value = shapes
-        return self.said.emit(f"Draw a rectangle around what is to be tried in '{layer.name}'.", False)
+        return None
+
+    def _mark(self, chosen: Any) -> None:
+        """A new Labels layer of what is dark or bright in a black and white image, which is hidden."""
+        if not isinstance(chosen, tuple):
+            return
+        layer, side = chosen
+        with self.mask.changed.blocked():
+            self.mask.value = None  # until it is there
+        marks = masks.marks_in(layer, side == _BRIGHT)
+        others = [each for each in self.image.choices if each is not layer]
+        if self.image.value is layer and others:
+            self.image.value = others[0]
+        layer.visible = False
+        labels = layers.show_labels(self._viewer, marks, geometry_of(layer), f"{layer.name} missing")
+        self.mask.value = labels
+        self.said.emit(
+            f"What is {side} in '{layer.name}', {100 * marks.mean():.2g} % of it, is marked as missing on layer "
+            f"'{labels.name}'.",
+            False,
+        )
 
     def _add_mask(self) -> None:
         """A new, empty Labels layer over the image, ready to be painted on."""
@@ -521,13 +550,14 @@ class Inputs(QWidget):
 
 
 def images_in(viewer: Any) -> list[tuple[str, Any]]:
-    """Layers that can be restored, by name: the topmost first, results and hidden ones (as a truth) last."""
+    """Layers that can be restored, by name: the topmost first, results, hidden ones (as a truth) and masks last."""
     top_down = list(viewer.layers)[::-1]
     images = [layer for layer in top_down if isinstance(layer, Image) and not is_by_product(layer)]
-    return [
-        (layer.name, layer)
-        for layer in sorted(images, key=lambda layer: METADATA in layer.metadata or not layer.visible)
-    ]
+    return [(layer.name, layer) for layer in sorted(images, key=_is_unlikely)]
+
+
+def _is_unlikely(layer: Any) -> bool:
+    return METADATA in layer.metadata or not layer.visible or masks.is_mask(layer)
 
 
 def _read(selection: Selection, mask: Any, label: int | None, viewer: Any) -> Source:

@@ -6,6 +6,7 @@ more, the ones in view are taken. Outside the labels nothing is missing.
 
 from __future__ import annotations
 
+import math
 import uuid
 import warnings
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from napari.layers import Labels, Shapes
+from napari.layers import Image, Labels, Shapes
 
 from napari_dip.plan.greys import read_greys
 from napari_dip.viewer.geometry import in_layer_units, in_pixels_of
@@ -21,6 +22,7 @@ from napari_dip.viewer.layers import Selection, Source, kind
 from napari_dip.viewer.regions import marks_of
 
 _CHUNK = 1024  # pixels along y and x
+_SAMPLE = 100_000  # values of an image that tell whether it is a mask
 
 
 def with_mask(source: Source, labels: Any, label: int | None, viewer: Any) -> Source:
@@ -54,6 +56,24 @@ def is_empty(labels: Any, label: int | None) -> bool:
     if not isinstance(data, np.ndarray):
         return False
     return not (data.any() if label is None else (data == label).any())
+
+
+def is_mask(layer: Any) -> bool:
+    """True if an image in memory has two values, as far as a sample tells: a mask, as a file has it."""
+    if not isinstance(layer, Image) or not isinstance(layer.data, np.ndarray) or not layer.data.size:
+        return False
+    data = layer.data[..., :3] if layer.rgb else layer.data
+    step = math.ceil((data.size / _SAMPLE) ** (1 / layer.ndim))
+    sample = data[(slice(None, None, step),) * layer.ndim]
+    low, high = sample.min(), sample.max()
+    return bool(low < high and ((sample == low) | (sample == high)).all())
+
+
+def marks_in(layer: Any, bright: bool) -> np.ndarray:
+    """Labels, 0 and 1, of what is bright or dark in an image that is a mask."""
+    data = layer.data[..., :3].mean(-1) if layer.rgb else layer.data
+    above = data > data.min() / 2 + data.max() / 2
+    return np.asarray(above if bright else ~above).astype(np.uint8)
 
 
 def lazy_mask(selection: Selection, labels: Any, label: int | None, viewer: Any, blank: bool = False) -> Any:
