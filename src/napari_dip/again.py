@@ -234,4 +234,4 @@ def file_for(layer: str, path: Sequence[str] | str | None) -> tuple[str, bool]:
 
 def as_name(words: str) -> str:
     """A name of a file, of the name of a layer or other words, which may have a slash."""
-    return "".join(c if c.isalnum() or c in " -_.+" else "_" for c in words)
+    return "".join(c if c.isalnum() or c in " -_.+()" else "_" for c in words)

@@ -52,7 +52,7 @@ for _ in range(20):
     time.sleep(0.01)
 slow = {"torch", "zarr", "filelock", "napari_dip.pictures"}  # to import: the first dock would be painted later
 assert not slow & set(sys.modules)
-assert "torch is being loaded" in dock._sentence.text() and "'picture'" in dock._sentence.text()
+assert "PyTorch is being loaded" in dock._sentence.text() and "'picture'" in dock._sentence.text()
 assert dock.form.settings().iterations > 0
 """
 RUN = """

@@ -50,6 +50,7 @@ class Controls(QWidget):
         self._job: Job | None = None
         self._activity: Any = None
         self._what = ""  # is under way, where it is not the restoration itself
+        self._offered: set[QPushButton] = set()  # what can be gone on with, in the room that a run has its bar in
         self._status = Text("status")
         self._status.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._status.setMinimumHeight(2 * self._status.fontMetrics().lineSpacing())  # as a run has to say
@@ -61,10 +62,8 @@ class Controls(QWidget):
         self.stop_button = button("Stop", self.stop, "End the run now and keep what there is (Esc).")
         self.more_button = button(account.GO_ON, self.more_asked, "")
         self.more_button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # names may be long
-        self.offer_more("")
         self.all_button = button("Apply to all", self.all_asked, "Restores the rest too, in the same way.")
         self.all_button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.offer_all("")
         self.last_button = button(
             "Show the last iterate too",
             self.last_asked,
@@ -183,7 +182,7 @@ class Controls(QWidget):
     def offer_all(self, what: str) -> None:
         """Say on the button what else can be restored in the same way; hidden where that is nothing."""
         self.all_button.setText(f"Apply to {what}")
-        self.all_button.setVisible(bool(what))
+        self._offer(self.all_button, bool(what))
 
     def ask_first(self, doubt: str) -> None:
         """Say on the button that something speaks against a run."""
@@ -191,9 +190,20 @@ class Controls(QWidget):
 
     def offer_more(self, name: str, more: str = "") -> None:
         """Say what going on would mean: for the layer called `name`, and for how long."""
+        self._offer(self.more_button, bool(name))
         self.more_button.setText(account.go_on(name, more))
         whole = f" {account.go_on(name, more, long=True)}." if name else ""
         self.more_button.setToolTip(tip(f"Goes on with the last run and its settings, into a new layer.{whole}"))
+
+    def _offer(self, button: QPushButton, offered: bool) -> None:
+        (self._offered.add if offered else self._offered.discard)(button)
+        self._show_offered()
+
+    def _show_offered(self) -> None:
+        """Show the bar during a run, and what can be gone on with before and after."""
+        self._bar.setVisible(self.running)
+        for each in (self.all_button, self.more_button):
+            each.setVisible(each in self._offered and not self.running)
 
     def tell_account(self, told: list[tuple[str, str]], has_last: bool = False) -> None:
         """Show headings with a sentence each under "What happened", and how many warn; nothing hides it."""
@@ -211,7 +221,7 @@ class Controls(QWidget):
         self.pause_button.setEnabled(running)
         self.stop_button.setEnabled(running)
         self.more_button.setEnabled(not running and more)
-        self.all_button.setEnabled(not running)
+        self._show_offered()
         self.last_button.setEnabled(not running)
         paused = self._job is not None and self._job.paused
         self.pause_button.setText("Resume" if paused else "Pause")

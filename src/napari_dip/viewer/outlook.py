@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_dip import Noise
     from napari_dip.plan.plan import Plan
 
-LOADING = " torch is being loaded; Run waits for it."
+LOADING = " PyTorch is being loaded; Run waits for it."
 _HOW = {
     "self-guided": "self-guided (it learns from the image itself)",
     "prior": "a prior (an untrained network is fitted)",
@@ -79,7 +79,7 @@ def before(inputs: Any, form: Any, asked: Any, waiting: bool) -> Outlook:
     form.show_for(most, many=slices > 1 and not source.together)
     each = " a block" if asked.lazy else ""
     later = " The method is chosen once the noise is known." if waiting and form.automatic else ""
-    sentence = f"{what}: {work(settings, most)}{each}, on {computer(settings)}.{later} {destination}"
+    sentence = f"{what}: {work(settings, most)}{each}, on {computer(settings)}.{later} {destination}".rstrip()
     return Outlook(sentence, ready=True, why=f"{form.why} On {device.name}: {device.reason}.")
 
 

@@ -108,8 +108,8 @@ class Asked:
         return tuple(self.source.shape[len(self.source.shape) - self.source.space :])
 
     def destination(self) -> str:
-        """The sentence that says where the result will be."""
-        return "The result is a new layer."
+        """The sentence that says where the result will be, if not in a new layer."""
+        return ""
 
     def decides_cost(self, settings: Settings) -> tuple[Any, ...]:
         """All that the forecast depends on."""

@@ -164,10 +164,10 @@ def _of_result(ok: bool, lost: float, size: float, excess: float, place: tuple[i
         return f"Hardly anything was removed, {balance:.0%} of the variance of the noise: the measurement was kept"
     if balance < 1 - _BALANCE:
         return (
-            f"No structure in the residual, but only {balance:.0%} of the variance of the noise: the rest may be left "
-            "in the image"
+            f"What was removed looks like noise, but has only {balance:.0%} of its variance: the rest may be left in "
+            "the image"
         )
-    return f"No structure in the residual: it is noise, with {balance:.0%} of the variance expected"
+    return f"What was removed looks like pure noise, with {balance:.0%} of the variance expected"
 
 
 def _of_fit(ok: bool, lost: float, size: float, excess: float, place: tuple[int, ...], balance: float) -> str:
