@@ -43,6 +43,15 @@ def test_a_part_is_tried_and_lies_in_its_place_then_all_is_restored(viewer, dock
     assert restored(viewer)[1].data.shape == cells.data.shape
 
 
+def test_the_rectangle_of_a_part_is_no_mask(viewer, dock, cells):
+    scratch = viewer.add_labels(np.eye(20, 24, dtype=np.uint8), name="scratch")
+    widget = dock("Inpaint")
+    widget.inputs.mask.value = scratch
+    widget.inputs.part.value = regions.DRAW
+    assert widget.inputs.part.value is viewer.layers.selection.active
+    assert widget.inputs.mask.value is scratch
+
+
 def test_a_part_takes_the_noise_of_all(viewer, dock, wait, cells):
     cells.data[:, 12:] = cells.data[:, 12:] / 5 + 80  # less noise in what is tried
     cells.refresh()

@@ -194,7 +194,7 @@ class Inputs(QWidget):
         active = self._viewer.layers.selection.active
         if active is None or layers.showing():
             return
-        rows = [self.mask] if self._row.fills_holes else []
+        rows = [self.mask] if self._row.fills_holes and active != self.part.value else []
         by_hand = METADATA in active.metadata or (masks.is_mask(active) and len(self.image.choices) > 1)
         if not by_hand:  # neither what was restored nor a mask from a file
             rows.append(self.image)
@@ -471,8 +471,8 @@ class Inputs(QWidget):
         place = geometry_of(layer).last(2)
         shapes = layers.show_shapes(self._viewer, place, f"{layer.name} part")
         shapes.mode = "add_rectangle"
+        self.part.value = shapes  # first, as what is selected may be taken for a mask
         self._viewer.layers.selection.active = shapes
-        self.part.value = shapes
         return None
 
     def _mark(self, chosen: Any) -> None:
@@ -483,8 +483,8 @@ class Inputs(QWidget):
         with self.mask.changed.blocked():
             self.mask.value = None  # until it is there
         marks = masks.marks_in(layer, side == _BRIGHT)
-        others = [each for each in self.image.choices if each is not layer]
-        if self.image.value is layer and others:
+        others = [each for each in self.image.choices if each != layer]
+        if self.image.value == layer and others:
             self.image.value = others[0]
         layer.visible = False
         labels = layers.show_labels(self._viewer, marks, geometry_of(layer), f"{layer.name} missing")
