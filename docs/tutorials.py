@@ -63,6 +63,8 @@ class Reader:
         self.viewer, self.hurry = viewer, hurry or {}
         self.window: Any = viewer.window._qt_window
         self.dock: Any = None  # the one that was opened last
+        self._stuck = ""  # why what is waited for cannot come about
+        self.patience = 300.0 if self.hurry else PATIENCE
         self.window.resize(*SIZES[0])  # napari may remember one in which docks leave the canvas no room
 
     # -- menus and dialogs --------------------------------------------------------------------------------------
@@ -92,7 +94,8 @@ class Reader:
             if tries:  # first, for a dialog that is not there or laid out yet sees nothing of what follows
                 QTimer.singleShot(500, lambda: again(dialog if isinstance(dialog, QFileDialog) else None, tries - 1))
             elif isinstance(dialog, QDialog):
-                return dialog.reject()  # rather than wait for ever
+                self._stuck = f"the dialog does not take {str(path)!r}, but shows: {_texts(dialog)}"
+                return dialog.reject()
             if isinstance(dialog, QMessageBox):
                 return dialog.accept()
             field = dialog.findChild(QLineEdit, "fileNameEdit") if isinstance(dialog, QFileDialog) else None
@@ -101,6 +104,8 @@ class Reader:
             field.setCompleter(None)  # its list would lie over the button
             field.setText("")
             QTest.keyClicks(field, str(path))
+            if field.text() != str(path):
+                return None  # keys were lost, as on a busy machine: once more
             box = dialog.findChild(QDialogButtonBox)
             button = next(b for b in box.buttons() if box.buttonRole(b) == QDialogButtonBox.ButtonRole.AcceptRole)
             return QTest.mouseClick(button, LEFT)
@@ -218,10 +223,13 @@ class Reader:
 
     def until(self, condition: Callable[[], bool], seconds: float | None = None) -> None:
         """Wait for something."""
-        end = time.monotonic() + (seconds or PATIENCE)
+        end = time.monotonic() + (seconds or self.patience)
         while not condition():
-            if time.monotonic() > end:
-                raise TimeoutError(f"it did not come about within {seconds or PATIENCE:.0f} s")
+            late = f"it did not come about within {seconds or self.patience:.0f} s" * (time.monotonic() > end)
+            if self._stuck or late:
+                raise TimeoutError(
+                    f"{self._stuck or late}; layers {list(self.viewer.layers)}; the dock says: {_texts(self.dock)}"
+                )
             pause(0.05)
 
     # -- the curve and the canvas -------------------------------------------------------------------------------
@@ -379,6 +387,12 @@ def _dock_of(widget: QWidget) -> QWidget:
     while not isinstance(widget, QDockWidget):
         widget = widget.parentWidget()
     return widget
+
+
+def _texts(widget: QWidget | None) -> list[str]:
+    """All that can be read in a widget."""
+    there = [] if widget is None else widget.findChildren((QLabel, QLineEdit, QAbstractButton))
+    return [each.text() for each in there if each.isVisible() and each.text()]
 
 
 def _plain(text: str) -> str:
