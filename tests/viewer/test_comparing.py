@@ -202,7 +202,7 @@ def test_side_by_side_goes_to_the_part_and_comes_back(viewer, part):
 
 
 def test_the_profile_of_a_part_begins_over_it_and_ends_with_it(viewer, part):
-    made, source, result = part
+    made, _source, result = part
     made.switches["profile"].setChecked(True)
     line = made._profile.line
     ends = np.array([result.world_to_data(line.data_to_world(end)) for end in line.data[0]])
@@ -210,4 +210,5 @@ def test_the_profile_of_a_part_begins_over_it_and_ends_with_it(viewer, part):
     line.data = [np.array([[10.0, 2.0], [10.0, 22.0]])]
     (_, before), (_, after) = (curve.getData() for curve in made._profile.curves)
     assert np.isfinite(before).all()
-    assert np.isnan(after).any() and np.isfinite(after).any()
+    assert np.isnan(after).any()
+    assert np.isfinite(after).any()

@@ -371,7 +371,8 @@ def test_a_black_and_white_image_says_what_is_missing(viewer, dock, rgb):
         assert np.array_equal(labels.data, marked)
         assert f"What is {side} in 'text'" in widget.status
         assert f"'{labels.name}' marks in 'cells'" in widget._sentence.text()
-    assert cells.visible and not file.visible
+    assert cells.visible
+    assert not file.visible
 
 
 def test_only_what_has_two_values_is_a_mask(viewer, picture):
@@ -393,5 +394,6 @@ def test_a_long_name_shows_its_beginning_and_its_end(qtbot):
     end = slice(seen[0].shape[1] * 2 // 3, None)
     assert np.abs(seen[0] - seen[1])[:, end].max() > 60, "the two names look alike"
     QApplication.sendEvent(row.native, QHelpEvent(QEvent.Type.ToolTip, QPoint(), QPoint()))
-    assert names[1] in QToolTip.text() and "The image." in QToolTip.text()
+    assert names[1] in QToolTip.text()
+    assert "The image." in QToolTip.text()
     QToolTip.hideText()

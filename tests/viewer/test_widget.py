@@ -52,10 +52,12 @@ def test_a_run_adds_one_layer_with_its_record(viewer, dock, wait, picture, name)
     assert "finished" in status(widget)
     assert not [other for other in viewer.layers if "preview" in other.name]
     assert np.array_equal(source.data, before)
-    assert widget.more_button.isEnabled() and not widget.more_button.isHidden()
+    assert widget.more_button.isEnabled()
+    assert not widget.more_button.isHidden()
     assert widget.controls._bar.isHidden(), "it says nothing after a run, and takes the room of the curve"
     widget.run_button.click()
-    assert widget.more_button.isHidden() and not widget.controls._bar.isHidden()
+    assert widget.more_button.isHidden()
+    assert not widget.controls._bar.isHidden()
     wait(lambda: not widget.running)
 
 
