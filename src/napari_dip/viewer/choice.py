@@ -23,6 +23,7 @@ from napari_dip.viewer.arguments import Camera, known_of
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.geometry import geometry_of
 from napari_dip.viewer.layers import Selection, Source
+from napari_dip.viewer.position import index_name
 from napari_dip.viewer.restoration import METADATA, is_by_product
 from napari_dip.viewer.rows import ChoiceOrNone, Rows, Section, column
 from napari_dip.viewer.target import Target
@@ -111,7 +112,7 @@ class Inputs(QWidget):
         )
         self.new_mask = PushButton(
             name="new_mask",
-            text="Paint a new mask",
+            text="New mask to paint on",
             tooltip="Adds an empty Labels layer over the image.",
         )
         self.find_button = PushButton(
@@ -423,8 +424,8 @@ class Inputs(QWidget):
         mask = self.mask.value
         if mask is None and layer.dtype.kind != "f":
             raise ValueError(
-                "Choose what is missing: a Labels or Shapes layer, or a black and white image; or press 'Paint a new "
-                "mask'."
+                "Choose what is missing: a Labels or Shapes layer, or a black and white image; or press 'New mask to "
+                "paint on'."
             )
         if mask is None:
             return "Fill the NaN pixels (choose or add a mask for others) of"
@@ -437,17 +438,12 @@ class Inputs(QWidget):
         layer = self.image.value
         where = ""
         if layer.ndim > 2:
-            where = f"{self._slice_in_view(layer) if self.where.value == IN_VIEW else self.where.value}; "
+            seen = self.where.value == IN_VIEW
+            where = f"{index_name(layer.axis_labels, self.index_in_view()) if seen else self.where.value}; "
         shape = self.selection().shape
         shape = shape if self.where.value in (ALL_SLICES, ALL_VOLUMES, TOGETHER) else shape[-self.space :]
         part = "a part of " if self.window() else ""
         return f"{part}'{layer.name}' ({where}{' x '.join(map(str, shape))} pixels of {layer.dtype})"
-
-    def _slice_in_view(self, layer: Any) -> str:
-        index = self.index_in_view()
-        if layer.axis_labels[0].lstrip("-").isdecimal():  # nobody named the axes
-            return "slice " + ", ".join(map(str, index))
-        return "slice " + ", ".join(f"{name} = {i}" for name, i in zip(layer.axis_labels, index, strict=False))
 
     def _level_of(self, layer: Any) -> int:
         return self.level.value if layer.multiscale else 0

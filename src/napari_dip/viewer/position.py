@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,12 @@ def slice_name(source: Source, number: int) -> str:
     if source.together or not source.leading:
         return ""
     index = np.unravel_index(number, source.image.shape[: source.leading])
-    labels = [str(label) for label in source.geometry.place["axis_labels"]]
-    if any(label.lstrip("-").isdigit() for label in labels[: source.leading]):  # as napari names them by itself
+    return index_name(source.geometry.place["axis_labels"], index)
+
+
+def index_name(labels: Sequence[str], index: Sequence[Any]) -> str:
+    """An index along the first axes with these labels, in the same words."""
+    named = [*zip(map(str, labels), index, strict=False)]
+    if any(label.lstrip("-").isdigit() for label, _ in named):  # as napari names them by itself
         return f"slice {', '.join(map(str, index))}"
-    return ", ".join(f"{label}={place}" for label, place in zip(labels, index, strict=False))
+    return ", ".join(f"{label}={place}" for label, place in named)

@@ -20,6 +20,7 @@ from napari_dip.viewer import account, layers
 from napari_dip.viewer.geometry import Geometry, stacked
 from napari_dip.viewer.layers import Source
 from napari_dip.viewer.noise import known_in, level_of
+from napari_dip.viewer.position import slice_name
 from napari_dip.viewer.preferences import preference
 
 if TYPE_CHECKING:
@@ -301,7 +302,7 @@ class Restoration(Asked):
         return self.one_slice(progress.image), self.place(self.source.slice_geometry(progress.slice))
 
     def _slice_name(self, progress: Progress) -> str:
-        return f"slice {progress.slice}, " if progress.slices > 1 else ""
+        return f"{slice_name(self.source, progress.slice)}, " if progress.slices > 1 else ""
 
     def _snapshot_record(self, progress: Progress) -> dict[str, Any]:
         record = {
