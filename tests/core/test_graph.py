@@ -257,7 +257,7 @@ def begun(way: str) -> Fitter:
 @pytest.mark.usefixtures("_meta")
 def test_a_step_reads_nothing_back(way: str) -> None:
     search = begun(way)
-    for _ in range(3):
+    for _ in range(2):  # the second has the state of the optimiser
         search.step()
     assert search.iterate.device.type == "meta"
     with pytest.raises((RuntimeError, NotImplementedError), match="meta"):

@@ -90,7 +90,7 @@ def test_superresolution_in_tiles_has_the_finer_grid(factor: tuple[int, int]) ->
     missing[5:9, 18:22] = True
     observed = np.where(missing, 0, picture(20, 40)).astype(np.float32)[None]
     operator = Compose(Downsample(factor), Mask(torch.from_numpy(~missing)[None, None]))
-    result = tiled(Problem(observation=observed, operator=operator, known=1 - missing.mean()), iterations=60)
+    result = tiled(Problem(observation=observed, operator=operator, known=1 - missing.mean()), iterations=40)
     assert result.image.shape == (1, 20 * factor[0], 40 * factor[1])
     assert np.isfinite(result.image).all()
     assert (result.residual[0][missing] == 0).all()
@@ -101,7 +101,7 @@ def test_superresolution_in_tiles_has_the_finer_grid(factor: tuple[int, int]) ->
 def test_a_blurred_image_is_sought_beyond_the_border_of_each_tile() -> None:
     observed = picture(20, 40).astype(np.float32)[None]
     blur = Blur(torch.full((5, 3), 1 / 15), (2, 1))
-    result = tiled(Problem(observation=observed, operator=blur), iterations=60)
+    result = tiled(Problem(observation=observed, operator=blur), iterations=30)
     assert result.image.shape == (1, 24, 42)
     assert result.residual.shape == observed.shape
     assert np.isfinite(result.image).all()

@@ -322,11 +322,12 @@ def test_auto_says_what_it_chose_and_why(case: Problem, name: str, words: str) -
 
 
 def test_a_small_image_whose_noise_is_a_guess_is_fitted_until_nothing_but_noise_can_come() -> None:
-    case, truth = replace(problem(12, 12), noise=replace(WHITE, warning="few")), picture(12, 12)
-    settings = tiny(channels=16, iterations=1500, learning_rate=0.04)
+    guess, truth = replace(WHITE, sigma=0.2, warning="few"), picture(12, 12)
+    settings = tiny(channels=16, iterations=700, learning_rate=0.04)
+    case = replace(problem(12, 12), noise=guess)
     fitted, whole = (run(case, settings.changed(stop=stop)) for stop in ("auto", "iterations"))
-    assert fitted.iterations < 1500
-    assert np.mean(fitted.residual**2) < RATIO_GUESSED * WHITE.sigma**2
+    assert fitted.iterations < 700
+    assert np.mean(fitted.residual**2) < RATIO_GUESSED * guess.sigma**2
     assert psnr(fitted.image[0], truth) > psnr(whole.image[0], truth)
 
 

@@ -46,6 +46,7 @@ def window(qapp):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("napari._qt.threads.status_checker.StatusChecker.start", lambda *_: None)
         viewer = napari.Viewer(show=False)
+        qapp.removeEventFilter(viewer.window._qt_window)  # sees each event of each widget, for a menu bar that hides
         QtViewer._instances.clear()  # `make_napari_viewer` takes those that there are for leaks of an earlier test
         gc.collect()
         gc.freeze()  # each layer that goes collects garbage

@@ -18,7 +18,7 @@ from napari_dip.viewer.restoration import METADATA
 from napari_dip.viewer.stream import Stream
 from tests.viewer.docks import restored
 
-PLANES, SIDE = 6, 24
+PLANES, SIDE = 4, 24
 BLOCKS = "napari_dip.run.blocks.restore.iterate_blocks"
 QUICK = {"channels": 4, "scales": 2, "code_channels": 8, "iterations": 3, "stop": "iterations"}
 SCALE, TRANSLATE, UNITS = (2.0, 0.5, 0.25), (10.0, 20.0, 30.0), ("um", "um", "um")
@@ -80,7 +80,7 @@ def show(viewer):
 
 def test_a_slice_in_view_is_all_that_is_read_of_a_lazy_stack(viewer, dock, wait, planes, show):
     show(lazily(planes))
-    viewer.dims.set_current_step(0, 5)
+    viewer.dims.set_current_step(0, 3)
     planes.read.clear()
     widget = dock()
     wait(lambda: not widget.noise.waiting)
@@ -90,7 +90,7 @@ def test_a_slice_in_view_is_all_that_is_read_of_a_lazy_stack(viewer, dock, wait,
     widget.run()
     wait(lambda: not widget.running)
     (layer,) = restored(viewer)
-    assert planes.read == {5}
+    assert planes.read == {3}
     assert layer.data.shape == (1, SIDE, SIDE)
 
 
@@ -107,11 +107,11 @@ def test_all_slices_of_a_lazy_stack_become_a_lazy_layer_in_its_place(viewer, doc
     assert not widget.trust.switches["resolution"].isEnabled()
     widget.run()
     wait(lambda: not widget.running)
-    assert "finished 6 blocks" in widget.status
+    assert "finished 4 blocks" in widget.status
     layer = next(each for each in viewer.layers if METADATA in each.metadata)
     assert layers.is_lazy(layer.data)
     assert layer.data.shape == source.data.shape
-    assert np.isfinite(np.asarray(layer.data[4])).all()
+    assert np.isfinite(np.asarray(layer.data[3])).all()
     assert layer.scale == pytest.approx(SCALE)
     assert layer.translate == pytest.approx(TRANSLATE)
     assert (layer.units, layer.axis_labels) == (source.units, source.axis_labels)
@@ -134,7 +134,7 @@ def test_what_a_run_over_blocks_is_to_be_trusted_for_is_found_out_and_shown(view
     widget.trust.truth.value = viewer.layers["truth"]
     widget.run()
     wait(lambda: not widget.running and "noise-only control" in widget.trust.told)
-    assert "finished 6 blocks" in widget.status
+    assert "finished 4 blocks" in widget.status
     for words in ("removed in", "Standard deviation at each pixel", "PSNR", "Out of noise alone"):
         assert words in widget.trust.told
     maps = {
@@ -176,7 +176,7 @@ def test_a_stopped_run_shows_what_is_done_and_the_next_one_goes_on(viewer, dock,
     widget.inputs.where.value = ALL_SLICES
     widget.inputs.target.value = tmp_path / "out.ome.zarr"
     widget.run()
-    wait(lambda: held.is_set() and "Restoring, 2 of 6 blocks done" in widget.status)
+    wait(lambda: held.is_set() and "Restoring, 2 of 4 blocks done" in widget.status)
     widget.stop()
     wait(lambda: not widget.running)
     assert "Run goes on" in widget.status
@@ -184,7 +184,7 @@ def test_a_stopped_run_shows_what_is_done_and_the_next_one_goes_on(viewer, dock,
     done = [bool(np.isfinite(np.asarray(partial.data[i])).all()) for i in range(PLANES)]
     assert done[0]
     assert not done[-1]
-    assert " of 6 blocks are restored" in widget.status
+    assert " of 4 blocks are restored" in widget.status
     assert "goes on with the run in" in widget._sentence.text()
     first = np.asarray(partial.data[0])
     widget.run()
@@ -303,7 +303,7 @@ def test_lazy_labels_fill_holes_without_being_read_whole(viewer, dock, wait, pla
     widget.inputs.target.value = tmp_path / "out.ome.zarr"
     widget.run()
     wait(lambda: not widget.running)
-    assert "finished 6 blocks" in widget.status
+    assert "finished 4 blocks" in widget.status
     layer = next(each for each in viewer.layers if METADATA in each.metadata)
     filled = layer.data.compute()
     assert np.array_equal(filled[marks.values == 0], planes.values[marks.values == 0])
@@ -470,7 +470,7 @@ def test_a_killed_run_is_chosen_with_the_settings_it_was_begun_with_and_goes_on(
     assert "begun with" in widget.status
     widget.run()
     wait(lambda: not widget.running)
-    assert "finished 6 blocks" in widget.status
+    assert "finished 4 blocks" in widget.status
 
 
 def test_what_is_no_run_of_this_widget_is_not_continued(begun, dock, tmp_path, monkeypatch):
@@ -520,7 +520,7 @@ def test_a_name_that_is_proposed_is_not_taken_unless_by_a_run_that_can_go_on(
     assert target.value == tmp_path / "stack denoised 2.ome.zarr"
     widget.run()
     wait(lambda: not widget.running)
-    assert "finished 6 blocks" in widget.status
+    assert "finished 4 blocks" in widget.status
     assert target.value == tmp_path / "stack denoised 3.ome.zarr"
     assert widget.run_button.isEnabled()
 
@@ -531,7 +531,7 @@ def test_a_name_that_is_proposed_is_not_taken_unless_by_a_run_that_can_go_on(
 @pytest.mark.usefixtures("forecast")
 def test_what_the_blocks_that_are_left_take_is_said_before_the_run_and_nothing_read_for_it(begun, viewer, wait, planes):
     widget, target = begun
-    done = int(widget.status.partition(" of 6 blocks")[0].split()[-1])
+    done = int(widget.status.partition(" of 4 blocks")[0].split()[-1])
     wait(lambda: not widget.noise.waiting)  # which the cost waits for
     wait(lambda: not widget.cost.waiting)
     assert f"for the {PLANES - done} blocks that are left." in widget.cost.text()
@@ -539,7 +539,7 @@ def test_what_the_blocks_that_are_left_take_is_said_before_the_run_and_nothing_r
     widget.inputs.target.value = target.with_name("other.ome.zarr")
     assert widget.cost.text() == "Takes ..."
     wait(lambda: not widget.cost.waiting)
-    assert "for 6 blocks." in widget.cost.text()
+    assert "for 4 blocks." in widget.cost.text()
     assert not planes.read
     widget.inputs.target.value = target
     widget.run()
@@ -562,16 +562,16 @@ def test_the_blocks_cost_as_much_as_there_are_of_them(viewer, show, tmp_path):
 
 def test_chunks_of_a_lazy_layer_without_a_file_are_said(viewer, dock, wait, planes, show, tmp_path):
     zarr.create_array(tmp_path / "in.zarr", data=planes.values, chunks=(1, SIDE, SIDE))
-    (tmp_path / "in.zarr" / "c" / "5" / "0" / "0").unlink()
+    (tmp_path / "in.zarr" / "c" / "3" / "0" / "0").unlink()
     show(dask.array.from_zarr(tmp_path / "in.zarr"))
     widget = dock()
     widget.inputs.where.value = ALL_SLICES
     widget.inputs.target.value = tmp_path / "out.ome.zarr"
     widget.run()
     wait(lambda: not widget.running)
-    assert "finished 6 blocks" in widget.status
+    assert "finished 4 blocks" in widget.status
     assert "What happened (1 warning)" in widget.controls.happened.text()
-    assert f"1 chunk has no file (first {tmp_path / 'in.zarr' / 'c' / '5' / '0' / '0'})" in widget.controls.account
+    assert f"1 chunk has no file (first {tmp_path / 'in.zarr' / 'c' / '3' / '0' / '0'})" in widget.controls.account
 
 
 def test_a_full_disk_ends_a_run_over_blocks_and_is_said(viewer, dock, wait, planes, show, tmp_path, monkeypatch):
@@ -591,4 +591,4 @@ def test_a_full_disk_ends_a_run_over_blocks_and_is_said(viewer, dock, wait, plan
     widget.run()
     wait(lambda: not widget.running)
     assert "out.ome.zarr is full, with " in widget.status
-    assert "with 3 of 6 blocks done" in widget.status
+    assert "with 3 of 4 blocks done" in widget.status

@@ -12,6 +12,7 @@ import torch
 
 import napari_dip
 from napari_dip.core.fidelity import Gaussian
+from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer.job import Job
 from napari_dip.viewer.restoration import METADATA
 from tests.bad_inputs import bad, odd
@@ -423,11 +424,10 @@ def test_no_thread_is_left(viewer, dock, wait, picture):
     assert Job._current is None
 
 
-def start_case(viewer, dock, case):
-    """Hand a case's image, mask and knobs to its widget, and press Run."""
+def run_case(viewer, widget, wait, case):
+    """Hand a case's image, mask and knobs to a widget, press Run, and wait for the end."""
     image = viewer.add_image(case.image(), name="image")
     mask = case.mask()
-    widget = dock({"denoise": "Denoise", "inpaint": "Inpaint", "superresolve": "Super-resolve"}[case.task])
     if mask is not None:
         widget.inputs.mask.value = viewer.add_labels(np.asarray(mask).astype(int), name="mask")
         viewer.layers.selection.active = image
@@ -436,24 +436,28 @@ def start_case(viewer, dock, case):
     if image.ndim > 2:
         widget.inputs.where.value = "all slices, one after the other"
     widget.run()
-    return widget
+    wait(lambda: not widget.running)
 
 
 @pytest.mark.parametrize("case", bad("widget"), ids=str)
 def test_bad_input_is_a_sentence_and_no_layer(viewer, dock, wait, case):
-    widget = start_case(viewer, dock, case)
-    wait(lambda: not widget.running)
+    widget = dock(TASKS[case.task].title)
+    run_case(viewer, widget, wait, case)
     assert all(word in status(widget) + widget._sentence.text() for word in case.words)
     assert not restored(viewer)
 
 
 @pytest.mark.filterwarnings("default::UserWarning")
-@pytest.mark.parametrize("case", odd("widget"), ids=str)
-def test_odd_but_valid_input_works(viewer, dock, wait, case):
-    widget = start_case(viewer, dock, case)
-    wait(lambda: not widget.running)
-    assert "finished" in status(widget)
-    assert np.isfinite(restored(viewer)[0].data).all()
+@pytest.mark.parametrize("task", sorted({case.task for case in odd("widget")}))
+def test_odd_but_valid_input_works(viewer, dock, wait, task):
+    """One image after the other in one dock."""
+    widget = dock(TASKS[task].title)
+    for case in odd("widget"):
+        if case.task == task:
+            run_case(viewer, widget, wait, case)
+            assert "finished" in status(widget), case
+            assert np.isfinite(restored(viewer)[0].data).all(), case
+            viewer.layers.clear()
 
 
 def test_a_boolean_image_is_refused_with_a_sentence(viewer, dock, wait, picture):
