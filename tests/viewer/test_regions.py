@@ -33,6 +33,7 @@ def test_a_part_is_tried_and_lies_in_its_place_then_all_is_restored(viewer, dock
     widget.run_button.click()
     wait(lambda: not widget.running)
     (part,) = restored(viewer)
+    assert list(viewer.layers) == [cells, part, widget.inputs.part.value], "the rectangle is hidden by what is in it"
     assert part.name == "cells denoised (part)"
     assert part.data.shape == (16, 18)
     assert np.allclose(part.data_to_world((0, 0)), cells.data_to_world((2, 3)))

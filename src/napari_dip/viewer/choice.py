@@ -112,7 +112,7 @@ class Inputs(QWidget):
         )
         self.new_mask = PushButton(
             name="new_mask",
-            text="New mask to paint on",
+            text="Paint a new mask",
             tooltip="Adds an empty Labels layer over the image.",
         )
         self.find_button = PushButton(
@@ -424,8 +424,8 @@ class Inputs(QWidget):
         mask = self.mask.value
         if mask is None and layer.dtype.kind != "f":
             raise ValueError(
-                "Choose what is missing: a Labels or Shapes layer, or a black and white image; or press 'New mask to "
-                "paint on'."
+                "Choose what is missing: a Labels or Shapes layer, or a black and white image; or press 'Paint a new "
+                "mask'."
             )
         if mask is None:
             return "Fill the NaN pixels (choose or add a mask for others) of"

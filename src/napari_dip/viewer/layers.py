@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Shapes
 
 from napari_dip.plan.inputs import read_part
 from napari_dip.viewer.geometry import Geometry, geometry_of, in_layer_units
@@ -278,13 +278,17 @@ def show(
     metadata: dict[str, Any] | None = None,
     visible: bool = True,
 ) -> Any:
-    """Add an image as a new layer; what the user had selected stays selected."""
+    """Add an image as a new layer, below shapes that lie on top; what the user had selected stays selected."""
     look = dict(geometry.look)
     limits_range = look.pop("contrast_limits_range", None)
     look["visible"] = visible
     layer = _add(viewer, viewer.add_image, image, geometry, name, metadata=copy.deepcopy(metadata or {}), **look)
     if limits_range is not None:
         layer.contrast_limits_range = limits_range
+    there = list(viewer.layers)
+    shapes = next((i for i, each in enumerate(reversed(there[:-1])) if not isinstance(each, Shapes)), len(there) - 1)
+    if shapes:
+        viewer.layers.move(len(there) - 1, len(there) - 1 - shapes)
     return layer
 
 
