@@ -336,6 +336,20 @@ def test_patches_come_behind_a_deconvolution_where_there_is_noise_that_it_sharpe
     assert steps(30, quality="fast") == 12  # which they make alone
 
 
+def test_a_deconvolution_is_short_where_the_noise_is_known_and_strong() -> None:
+    def iterations(contrast: float, warning: str = "", **changes: Any) -> int:
+        noise = Noise(gain=0, offset=0, read_noise=0.1, sigma=0.1, contrast=contrast, warning=warning)
+        return settings_for("deconvolve", on_cpu=True, image_noise=noise, **changes).iterations
+
+    whole = settings_for("deconvolve", on_cpu=True).iterations
+    assert iterations(4) < whole / 3
+    assert iterations(6) == iterations(30) == iterations(np.inf) == iterations(4, "it is a guess") == whole
+    assert iterations(4, preset="deconvolve-small") == whole
+    assert iterations(4, iterations=50) == 50
+    assert iterations(4, refine=0) == iterations(4, optimiser="adam") == whole
+    assert iterations(4, seed=3, runs=2) < whole / 3
+
+
 def test_what_a_fast_method_lacks_asks_for_another() -> None:
     noise = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
     asked = settings_for("denoise", on_cpu=True, image_noise=noise, quality="fast", skip_channels=8)

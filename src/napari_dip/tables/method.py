@@ -34,7 +34,7 @@ def auto_preset(
     """
     row, wish, quality = TASKS[task], _wish(changes), changes.get("quality", "balanced")
     prior = row.presets[0 if on_cpu else 1]
-    trained = [name for name in changes if name in FitKnobs.__dataclass_fields__ and name not in _UNTRAINED]
+    trained = _trained(changes)
     near = depth is not None and depth <= NEAR
     if row.patches and wish and wish[0] == Patches.name:
         return row.patches, f"{wish[1]} needs it"
@@ -92,13 +92,26 @@ FAR, FAINTEST_FAR = 0.12, 1.5
 NEAR = 3.0
 #: SNR from which a deconvolution ends with the prior: similar patches behind it take out noise that was sharpened.
 WEAK = 8.0
+#: SNR below which they make the same of a prior that is a third as long.
+STRONG = 5.0
 _UNTRAINED = ("seed", "threads", "precision", "recompute")  # knobs of each fit that do not ask for a network
 _OF_SELF = (("code", "self"), ("optimiser", "muon"), ("stop", "passes"))
 
 
-def _is_weak(noise: Noise | None) -> bool:
-    """True if there is hardly noise for similar patches to take out behind a prior."""
-    return noise is not None and (noise.sigma <= 0 or WEAK <= noise.contrast < math.inf)
+def _by_noise(name: str, noise: Noise | None, asked: dict[str, Any]) -> dict[str, Any]:
+    """Changes to the preset of a deconvolution: no patches in little noise, a shorter prior in much."""
+    if noise is None:
+        return {}
+    if noise.sigma <= 0 or WEAK <= noise.contrast < math.inf:
+        return {"refine": 0}
+    as_it_is = _wish(asked) is None and not _trained(asked)
+    strong = noise.contrast < STRONG and not noise.warning
+    return presets.BEFORE_PATCHES.get(name, {}) if as_it_is and strong else {}
+
+
+def _trained(changes: dict[str, Any]) -> list[str]:
+    """Names of the user's choices that only a network heeds."""
+    return [name for name in changes if name in FitKnobs.__dataclass_fields__ and name not in _UNTRAINED]
 
 
 def _wish(changes: dict[str, Any]) -> tuple[str, str] | None:
@@ -149,7 +162,7 @@ def choose(
     if name == "auto":
         asked = {**(parts or {}), **changes}
         name, reason = auto_preset(task, on_cpu=on_cpu, noise=image_noise, depth=depth, changes=asked)
-        if TASKS[task].sharpens_noise and name != TASKS[task].patches and _is_weak(image_noise):
-            changes = {"refine": 0, **changes}
+        if TASKS[task].sharpens_noise and name != TASKS[task].patches:
+            changes = {**_by_noise(name, image_noise, asked), **changes}
     settings = PRESETS[name].changed(**{**changes, "preset": name}) if changes else PRESETS[name]
     return settings, reason or settings.reason("code")

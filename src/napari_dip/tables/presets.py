@@ -171,6 +171,9 @@ KINDS: dict[str, Kind] = {
 }
 
 
+#: Changes to presets where noise is strong and known: similar patches behind a prior make the same of a shorter one.
+BEFORE_PATCHES: dict[str, dict[str, Any]] = {"deconvolve-small": dict(iterations=300, average=0.95)}
+
 #: The preset of self-guided fits.
 SELF = "denoise-self"
 
