@@ -24,7 +24,7 @@ def _text(shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(14)
     for line, top in enumerate(range(4, shape[0], 24)):
         draw.text((-7 * line, top), "What is written over an image is missing in it. " * (shape[1] // 100), 1, font)
-    return np.asarray(page)
+    return np.array(page)  # a copy: scikit-image refuses masks that are read-only
 
 
 def _squares(shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
