@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tifffile
 from napari.layers import Image
-from napari.plugins import _initialize_plugins
 from qtpy.QtWidgets import QFileDialog
 from yaozarrs import validate_zarr_store
 
@@ -39,8 +38,8 @@ LAYERS = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _plugins():
-    _initialize_plugins()
+def _plugins(window):
+    """Plugins are known once there is a window; made known twice, they refuse one."""
 
 
 def saved(kind, path, **more):
