@@ -18,7 +18,7 @@ import pytest
 import torch
 
 import napari_dip
-from napari_dip import Result, Run, Settings, denoise, inpaint, iterate, superresolve
+from napari_dip import Result, Run, Settings, deconvolve, denoise, inpaint, iterate, superresolve
 from napari_dip.core import fidelity
 from napari_dip.core.attempt import Attempt
 from napari_dip.core.guard import Diverged
@@ -368,6 +368,20 @@ def test_holes_in_one_value_are_said_to_be_filled_with_it(known: int) -> None:
     with pytest.warns(UserWarning, match="^the image has one value only, and its holes are filled with it$"):
         result = inpaint(np.full((9, 9), 7.0), mask, **FAST)
     assert (result.image == 7).all()
+    assert "the image has one value only, and its holes are filled with it" in result.warnings
+
+
+@pytest.mark.filterwarnings("ignore:slice . has one value only", "ignore:psf has a background")
+def test_what_is_warned_of_before_a_run_stays_with_the_result() -> None:
+    y, x = np.indices((15, 15)) - 7
+    psf = 1000 * np.exp(-(y**2 + x**2) / 4) + 100
+    image = stack(3, 15, 15)
+    image[1:] = 7
+    result = deconvolve(image, psf, leading_axes=1, **FAST)
+    flat, background = (each for each in result.warnings if each.startswith(("2 slices have", "psf has a")))
+    assert "slice 1 has one value only" in flat
+    assert "background of 100" in background
+    assert result.record["warnings"] == list(result.warnings)
 
 
 def test_a_slice_that_has_no_hole_is_kept() -> None:

@@ -85,17 +85,17 @@ def read_kernel(kernel: Any) -> str:
     return str(kernel)
 
 
-def plain_psf(psf: Any) -> Any:
-    """A point spread function without a background, and a warning if it had one; all else as it is."""
+def plain_psf(psf: Any) -> tuple[Any, str]:
+    """A point spread function without a background, and the warning if it had one; all else as it is."""
     try:
         array = np.asarray(psf, dtype=np.float64)
     except (TypeError, ValueError):
-        return psf
+        return psf, ""
     array, said = without_background(array)
     if not said:
-        return psf
+        return psf, ""
     warn(f"psf {said}", stacklevel=6)
-    return array
+    return array, f"psf {said}"
 
 
 def without_background(array: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], str]:

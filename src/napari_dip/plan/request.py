@@ -136,12 +136,15 @@ class Request:
         that is read block by block.
     said : dict
         Arguments as they were given, by name: those of another request for a part of the same image.
+    background : str
+        The sentence on what was taken off the point spread function before; empty if nothing was.
     """
 
     task: Task
     ndim: int
     image: Slices | None = None
     said: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    background: str = field(default="", repr=False, compare=False)
     factor: tuple[int, ...] | None = _argument(
         None,
         "int or sequence of int, optional",
@@ -476,10 +479,10 @@ def _check(task: str, said: dict[str, Any]) -> Task:
 
 def _read(row: Task, said: dict[str, Any], **image: Any) -> Request:
     """The request, argument by argument: a check may ask for those before."""
-    said = {**row.defaults, **{name: value for name, value in said.items() if value is not None}}
+    said, background = {**row.defaults, **{name: value for name, value in said.items() if value is not None}}, ""
     if "psf" in said:
-        said["psf"] = plain_psf(said["psf"])
-    request = Request(task=row, said=said, **image)
+        said["psf"], background = plain_psf(said["psf"])
+    request = Request(task=row, said=said, background=background, **image)
     for name, argument in arguments().items():
         if name in said:
             request = replace(request, **{name: argument.read(said[name], request)})

@@ -134,15 +134,22 @@ class Units:
             return np.full((len(values), *self.request.shape), self.empty)
         known, result = values[~missing], values
         if self.scaling is None or known.min() == known.max():
-            what = "the image" if len(self.slices.values) == 1 else f"slice {index}"
-            if known.min() == known.max():
-                filled = self.slices.holes[index].any()
-                becomes = ", and its holes are filled with it" if filled else " and comes back as it is"
-                warn(f"{what} has one value only{becomes}", stacklevel=2)
+            if said := self.one_value(index):
+                warn(said, stacklevel=2)
             result = np.full((len(values), *self.request.shape), known[0])
             if self.keeps_known:  # 64-bit integers may differ although their scaling cannot tell
                 result[~missing] = known
         return self._padded(index, np.asarray(result.astype(self.dtype)))
+
+    def one_value(self, index: int) -> str:
+        """A sentence if all that is known of a slice is one value; else an empty one."""
+        known = self.slices.values[index][~self.slices.missing[index]]
+        if known.size == 0 or known.min() < known.max():
+            return ""
+        what = "the image" if len(self.slices.values) == 1 else f"slice {index}"
+        filled = self.slices.holes[index].any()
+        becomes = ", and its holes are filled with it" if filled else " and comes back as it is"
+        return f"{what} has one value only{becomes}"
 
     @property
     def keeps_known(self) -> bool:

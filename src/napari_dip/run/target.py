@@ -213,7 +213,11 @@ class ArrayTarget:
     def _warned(self, accounts: dict[int, Account], ratios: Array | None) -> Iterator[str]:
         plan = self.plan
         guided = doubts.guide_sentence(plan.slices, self.residual, plan.request.guide, plan.noises.of)
-        yield from filter(None, (self.units.rounding, plan.request.spread, self.units.contrast, guided))
+        read = (index for index in range(self.count) if index not in plan.slices.unread)
+        flat = [said for index in read if (said := self.units.one_value(index))]
+        yield from flat[:1] if len(flat) < 2 else [f"{len(flat)} slices have one value only: {flat[0]}"]
+        request = plan.request
+        yield from filter(None, (self.units.rounding, request.background, request.spread, self.units.contrast, guided))
         judged = plan.request.task.removes_noise
         noise, apart = (plan.noise, plan.noises.apart(accounts)) if judged else (None, {})
         yield from doubts.warnings_of(plan.slices, noise, ratios, apart=apart, camera=bool(plan.request.camera))
