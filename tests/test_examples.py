@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import runpy
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from napari_dip.run import restore
-from napari_dip.run.run import Run
+from tests.short import make_fits_short
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py") if path.name not in ("demo.py", "make_samples.py"))
@@ -36,23 +34,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def quick(samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder with the samples, and fits of three iterations by a narrow generator."""
-
-    def short(job: Any, *rest: Any) -> Any:
-        less = {
-            "iterations": min(3, job.settings.iterations),
-            "channels": 4,
-            "scales": 2,
-            "stop": "iterations",
-            "runs": 1,
-        }
-        if job.settings.code == "self":
-            less |= {"similar_patches": False}  # comparing them takes most of the time
-        if job.settings.code == "patches":  # which fit nothing
-            less = {"refine": min(1, job.settings.refine)}
-        return Run(replace(job, settings=job.settings.changed(**less)), *rest)
-
-    monkeypatch.setattr(restore, "Run", short)
+    """A folder with the samples, and short fits."""
+    make_fits_short(monkeypatch)
     for file in samples.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     monkeypatch.chdir(tmp_path)

@@ -1,8 +1,8 @@
 """All that README, docs and the notes of the project print to be copied: it runs as it is printed.
 
 Each code block and each command runs alone, in a folder with tiny files under the names that are used. Fits are made
-short behind the front door (`quick`), so that not a letter of what is printed need be changed. What cannot run here is
-named in `ELSEWHERE`, with the reason; of that the grammar is checked.
+short behind the front door (`tests.short`), so that not a letter of what is printed need be changed. What cannot run
+here is named in `ELSEWHERE`, with the reason; of that the grammar is checked.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,14 +29,10 @@ from napari_dip import trust
 from napari_dip.command import cli, options
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
-from napari_dip.run import restore
-from napari_dip.run.blocks import order
-from napari_dip.run.blocks import run as blocks
-from napari_dip.run.run import Run
-from napari_dip.tables.parts import OwnPart
 from napari_dip.tables.settings import PRESETS
 from napari_dip.tables.tasks import TASKS
 from tests.core.tiny import noisy
+from tests.short import make_fits_short
 
 ROOT = Path(__file__).parent.parent
 HOME = "https://github.com/napari-dip/napari-dip"
@@ -157,26 +153,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fits of three iterations by a narrow generator, whatever was asked for, of images and of blocks."""
-
-    def short(plan: Any) -> Any:
-        less: dict[str, Any] = {"iterations": min(3, plan.settings.iterations), "stop": "iterations"}
-        if not isinstance(plan.settings.generator, OwnPart):
-            less |= {"channels": 4, "scales": 2}
-        if isinstance(plan.settings.skip_channels, tuple):
-            less |= {"skip_channels": 4}
-        if plan.settings.code == "self":
-            less |= {"similar_patches": False}  # comparing them takes most of the time
-        if plan.settings.code == "patches":  # which fit nothing
-            less = {"refine": min(1, plan.settings.refine)}
-        return replace(plan, settings=plan.settings.changed(**less))
-
-    def look(*what: Any) -> Any:
-        plan, digests = order.look(*what)
-        return short(plan), digests
-
-    monkeypatch.setattr(restore, "Run", lambda plan, *rest: Run(short(plan), *rest))
-    monkeypatch.setattr(blocks, "look", look)
+    make_fits_short(monkeypatch)
 
 
 @pytest.fixture

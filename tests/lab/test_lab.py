@@ -21,7 +21,7 @@ TINY: dict[str, Any] = {"channels": 8, "scales": 3, "code_channels": 8, "device"
 
 def test_an_image_is_fitted_before_its_shuffled_pixels_and_the_noise_comes_last() -> None:
     made = lab.impedance(
-        picture(32, 32), {"skips": {}, "none": {"skip_channels": 0}}, iterations=120, progress=False, **TINY
+        picture(24, 24), {"skips": {}, "none": {"skip_channels": 0}}, iterations=50, progress=False, **TINY
     )
     assert list(made.fitted) == ["skips", "none"]
     for name in made.fitted:
