@@ -100,7 +100,7 @@ class TrustPanel(Section):
         self._rows = Rows([self.truth])
         self.affine = _switch("Fit gain and offset first", _AFFINE)
         self.look_button = button(
-            "Look at the last result",
+            "Check the last result now",
             self.asked,
             "Finds out what is switched on about the last result. After the next run it is done by itself.",
         )
