@@ -105,7 +105,8 @@ def _by_noise(name: str, noise: Noise | None, asked: dict[str, Any]) -> dict[str
     if noise.sigma <= 0 or WEAK <= noise.contrast < math.inf:
         return {"refine": 0}
     as_it_is = _wish(asked) is None and not _trained(asked)
-    strong = noise.contrast < STRONG and not noise.warning
+    flat = noise.autocorrelation.ndim < 3  # a volume loses 0.2 dB
+    strong = flat and noise.contrast < STRONG and not noise.warning
     return presets.BEFORE_PATCHES.get(name, {}) if as_it_is and strong else {}
 
 
