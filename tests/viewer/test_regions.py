@@ -53,6 +53,20 @@ def test_the_rectangle_of_a_part_is_no_mask(viewer, dock, cells):
     assert widget.inputs.mask.value is scratch
 
 
+def test_what_another_dock_has_drawn_is_no_mask(viewer, dock, cells):
+    scratch = viewer.add_labels(np.eye(20, 24, dtype=np.uint8), name="scratch")
+    viewer.add_image(cells.data, name="cells denoised", metadata={METADATA: {"source_layer": "cells"}})
+    inpaint, denoise = dock("Inpaint"), dock("Denoise")
+    inpaint.inputs.mask.value = scratch
+    denoise.inputs.part.value = regions.DRAW
+    assert inpaint.inputs.mask.value is scratch
+    denoise.comparing.switches["profile"].setChecked(True)
+    viewer.layers.selection.active = denoise.comparing._profile.line  # to drag its ends
+    assert inpaint.inputs.mask.value is scratch
+    viewer.layers.selection.active = own = viewer.add_shapes([CORNERS], name="own")
+    assert inpaint.inputs.mask.value is own
+
+
 def test_a_part_takes_the_noise_of_all(viewer, dock, wait, cells):
     cells.data[:, 12:] = cells.data[:, 12:] / 5 + 80  # less noise in what is tried
     cells.refresh()

@@ -195,7 +195,8 @@ class Inputs(QWidget):
         active = self._viewer.layers.selection.active
         if active is None or layers.showing():
             return
-        rows = [self.mask] if self._row.fills_holes and active != self.part.value else []
+        drawn = active == self.part.value or layers.purpose(active) == layers.DRAWING
+        rows = [self.mask] if self._row.fills_holes and not drawn else []
         by_hand = METADATA in active.metadata or (masks.is_mask(active) and len(self.image.choices) > 1)
         if not by_hand:  # neither what was restored nor a mask from a file
             rows.append(self.image)
@@ -467,7 +468,7 @@ class Inputs(QWidget):
         place = geometry_of(layer).last(2)
         shapes = layers.show_shapes(self._viewer, place, f"{layer.name} part")
         shapes.mode = "add_rectangle"
-        self.part.value = shapes  # first, as what is selected may be taken for a mask
+        self.part.value = shapes
         self._viewer.layers.selection.active = shapes
         return None
 

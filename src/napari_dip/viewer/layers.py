@@ -18,6 +18,8 @@ from napari_dip.viewer.geometry import Geometry, geometry_of, in_layer_units
 
 ALL = "all"  # every slice of the leading axes
 TOGETHER = "together"  # the same, by one generator
+DRAWING = "drawing"  # purpose of shapes that a part or a profile is drawn with
+_PURPOSE = "napari-dip purpose"  # key in ``layer.metadata`` of what was added to serve a form
 _ONE_BLOCK = {2: 1536**2, 3: 192**3}  # pixels of a lazy slice or volume that are read at once
 
 
@@ -308,7 +310,12 @@ def show_labels(viewer: Any, marks: np.ndarray, geometry: Geometry, name: str) -
 def show_shapes(viewer: Any, geometry: Geometry, name: str) -> Any:
     """Add a new, empty Shapes layer in the place of an image; what the user had selected stays selected."""
     look = {"face_color": "transparent", "edge_color": "yellow", "ndim": len(geometry.scale)}
-    return _add(viewer, viewer.add_shapes, None, geometry, name, **look)
+    return _add(viewer, viewer.add_shapes, None, geometry, name, metadata={_PURPOSE: DRAWING}, **look)
+
+
+def purpose(layer: Any) -> Any:
+    """What a form has added a layer for; None for other layers."""
+    return layer.metadata.get(_PURPOSE)
 
 
 _showing: list[str] = []  # layers that are being added now, and so become active for a moment
