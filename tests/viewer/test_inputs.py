@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from magicgui.widgets import ComboBox
 from napari._qt.utils import QImg2array
-from qtpy.QtCore import QEvent, QObject, QPoint
+from napari.layers import Labels
+from qtpy.QtCore import QEvent, QObject, QPoint, Qt
 from qtpy.QtGui import QHelpEvent
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QToolTip
 
 from napari_dip.core.noise.model import Noise
@@ -373,6 +375,51 @@ def test_a_black_and_white_image_says_what_is_missing(viewer, dock, rgb):
         assert f"'{labels.name}' marks in 'cells'" in widget._sentence.text()
     assert cells.visible
     assert not file.visible
+
+
+def test_the_keys_pass_over_both_sides_of_a_mask_and_one_layer_is_made_of_each(viewer, dock):
+    text = np.full((64, 64), 255, np.uint8)
+    text[30:33, 10:50] = 0
+    viewer.add_image(flat(5), name="cells")
+    viewer.add_image(text, name="text")
+    widget, other = dock("Inpaint"), dock("Denoise")
+    row, seen = widget.inputs.mask, []
+    row.changed.connect(lambda mask: seen.append(mask) if isinstance(mask, Labels) else None)
+    row.native.setFocus()
+    for key in ("Home", "Down", "Down", "Down", "Up", "Up"):
+        QTest.keyClick(row.native, getattr(Qt.Key, f"Key_{key}"))
+    dark, bright = (layer for layer in viewer.layers if isinstance(layer, Labels))
+    assert seen == [dark, bright, dark]
+    assert row.value is None
+    row.value = bright
+    assert (dark.visible, bright.visible) == (False, True)
+    assert list(row.choices) == [None, dark, bright]
+    assert list(other.inputs.mask.choices) == [None, dark, bright]
+    viewer.layers.remove(dark)
+    assert list(other.inputs.mask.choices)[2] is bright
+    assert row.native.itemText(1) == "where 'text' is dark"
+
+
+def test_a_mask_of_few_marks_is_one_and_a_few_greys_are_none(viewer):
+    marks = np.zeros((1024, 1024), np.uint8)
+    marks[333, 777] = 255
+    greys = marks.copy()
+    greys[334, 778] = 7
+    stack = np.zeros((2, 512, 512), np.uint8)
+    stack[1, 100:200, 300] = 1
+    for image, two in ((marks, True), (greys, False), (stack, True), (np.stack([marks] * 3, -1), True)):
+        assert masks.is_mask(viewer.add_image(image, rgb=image.shape[-1] == 3)) is two
+
+
+def test_an_image_is_looked_at_once_for_being_a_mask(viewer, monkeypatch):
+    looks = []
+    monkeypatch.setattr(masks, "_two_values", lambda data: looks.append(data.shape) or True)
+    layer = viewer.add_image(np.eye(400))
+    masks.is_mask(layer), masks.is_mask(layer)
+    assert looks == [(400, 400)]
+    layer.data = np.eye(500)
+    masks.is_mask(layer)
+    assert looks == [(400, 400), (500, 500)]
 
 
 def test_only_what_has_two_values_is_a_mask(viewer, picture):

@@ -185,6 +185,8 @@ class Inputs(QWidget):
 
     def reset_choices(self) -> None:
         """Offer the layers that there are."""
+        if self.mask.value not in self._viewer.layers:
+            self.mask.value = None  # else the side that it marked is chosen again
         for row in (self.image, self.part, self.mask, self.guide):
             row.reset_choices()
         for known in self.known.values():
@@ -215,10 +217,16 @@ class Inputs(QWidget):
         return [IN_VIEW, ALL_SLICES, *([TOGETHER] if axes == 3 and not layer.rgb else []), *volumes]
 
     def _masks(self, _: Any = None) -> list[tuple[str, Any]]:
-        there = [(layer.name, layer) for layer in self._viewer.layers if isinstance(layer, (Labels, Shapes))]
-        black_and_white = [layer for layer in self._viewer.layers if masks.is_mask(layer)]
-        sides = [(layer, side) for layer in black_and_white for side in (_DARK, _BRIGHT)]
-        return [*there, *((f"where '{layer.name}' is {side}", (layer, side)) for layer, side in sides)]
+        there = [layer for layer in self._viewer.layers if isinstance(layer, (Labels, Shapes))]
+        made = {layers.purpose(layer): layer for layer in there}
+        sides = [
+            (f"where '{layer.name}' is {side}", made.get((layer.unique_id, side), (layer, side)))
+            for layer in self._viewer.layers
+            if masks.is_mask(layer)
+            for side in (_DARK, _BRIGHT)
+        ]
+        of_sides = [each for _, each in sides]
+        return [*((layer.name, layer) for layer in there if layer not in of_sides), *sides]
 
     def _parts(self, _: Any = None) -> list[tuple[str, Any]]:
         shapes = [layer for layer in self._viewer.layers if isinstance(layer, Shapes)]
@@ -473,10 +481,17 @@ class Inputs(QWidget):
         return None
 
     def _mark(self, chosen: Any) -> None:
+        """Of a black and white image: show the Labels layer of the side that is chosen in place of the other's."""
+        if isinstance(chosen, tuple):
+            return self._add_side(*chosen)
+        purpose = None if chosen is None else layers.purpose(chosen)
+        for layer in self._viewer.layers if isinstance(purpose, tuple) else []:
+            if layers.purpose(layer) in [(purpose[0], side) for side in (_DARK, _BRIGHT)]:
+                layer.visible = layer == chosen
+        return None
+
+    def _add_side(self, layer: Any, side: str) -> None:
         """A new Labels layer of what is dark or bright in a black and white image, which is hidden."""
-        if not isinstance(chosen, tuple):
-            return
-        layer, side = chosen
         with self.mask.changed.blocked():
             self.mask.value = None  # until it is there
         marks = masks.marks_in(layer, side == _BRIGHT)
@@ -484,7 +499,8 @@ class Inputs(QWidget):
         if self.image.value == layer and others:
             self.image.value = others[0]
         layer.visible = False
-        labels = layers.show_labels(self._viewer, marks, geometry_of(layer), f"{layer.name} missing")
+        purpose = layer.unique_id, side
+        labels = layers.show_labels(self._viewer, marks, geometry_of(layer), f"{layer.name} {side}", purpose)
         self.mask.value = labels
         self.said.emit(
             f"What is {side} in '{layer.name}', {100 * marks.mean():.2g} % of it, is marked as missing on layer "

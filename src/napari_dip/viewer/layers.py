@@ -302,9 +302,9 @@ def turn(layer: Any, image: np.ndarray, geometry: Geometry, name: str, metadata:
     return layer
 
 
-def show_labels(viewer: Any, marks: np.ndarray, geometry: Geometry, name: str) -> Any:
+def show_labels(viewer: Any, marks: np.ndarray, geometry: Geometry, name: str, purpose: Any = None) -> Any:
     """Add a new Labels layer in the place of an image; what the user had selected stays selected."""
-    return _add(viewer, viewer.add_labels, marks, geometry, name)
+    return _add(viewer, viewer.add_labels, marks, geometry, name, metadata={_PURPOSE: purpose})
 
 
 def show_shapes(viewer: Any, geometry: Geometry, name: str) -> Any:
@@ -314,7 +314,7 @@ def show_shapes(viewer: Any, geometry: Geometry, name: str) -> Any:
 
 
 def purpose(layer: Any) -> Any:
-    """What a form has added a layer for; None for other layers."""
+    """The purpose for which a form has added a layer; None of other layers."""
     return layer.metadata.get(_PURPOSE)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import uuid
 import warnings
+import weakref
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,7 +23,8 @@ from napari_dip.viewer.layers import Selection, Source, kind
 from napari_dip.viewer.regions import marks_of
 
 _CHUNK = 1024  # pixels along y and x
-_SAMPLE = 100_000  # values of an image that tell whether it is a mask
+_SAMPLE = 100_000  # values of an image that tell that it is no mask
+_LOOKED_AT: dict[int, tuple[weakref.ref[np.ndarray], bool]] = {}  # by the id of an array: if it is a mask
 
 
 def with_mask(source: Source, labels: Any, label: int | None, viewer: Any) -> Source:
@@ -59,14 +61,25 @@ def is_empty(labels: Any, label: int | None) -> bool:
 
 
 def is_mask(layer: Any) -> bool:
-    """True if an image in memory has two values, as far as a sample tells: a mask, as a file has it."""
+    """True if an image in memory has two values: a mask, as a file has it. Each array is looked at once."""
     if not isinstance(layer, Image) or not isinstance(layer.data, np.ndarray) or not layer.data.size:
         return False
-    data = layer.data[..., :3] if layer.rgb else layer.data
-    step = math.ceil((data.size / _SAMPLE) ** (1 / layer.ndim))
-    sample = data[(slice(None, None, step),) * layer.ndim]
-    low, high = sample.min(), sample.max()
-    return bool(low < high and ((sample == low) | (sample == high)).all())
+    data, key = layer.data, id(layer.data)
+    known, two = _LOOKED_AT.get(key, (None, False))
+    if known is None or known() is not data:
+        two = _two_values(data[..., :3] if layer.rgb else data)
+        _LOOKED_AT[key] = weakref.ref(data, lambda _: _LOOKED_AT.pop(key)), two
+    return two
+
+
+def _two_values(data: np.ndarray) -> bool:
+    """True if an array has two values: a sample refutes most in no time, what it does not is looked at as a whole."""
+    step = math.ceil((data.size / _SAMPLE) ** (1 / data.ndim))
+    for part in (data[(slice(None, None, step),) * data.ndim], data):
+        low, high = part.min(), part.max()
+        if not all(((plane == low) | (plane == high)).all() for plane in part):
+            return False
+    return bool(low < high)
 
 
 def marks_in(layer: Any, bright: bool) -> np.ndarray:
