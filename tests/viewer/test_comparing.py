@@ -55,6 +55,29 @@ def test_the_source_lies_left_of_the_divider_wherever_it_is_dragged(viewer, comp
     assert drag not in viewer.mouse_drag_callbacks
 
 
+def test_a_result_beside_its_source_is_compared_with_all_of_it(viewer, comparing, picture):
+    made, source, result = comparing(picture)
+    result.translate = (5, 5 + 2 * 30)
+    made.switches["divider"].setChecked(True)
+    assert made._divider.layer.data.shape == (20, 12)
+    made._divider.move(99)
+    assert np.array_equal(made._divider.layer.data, source.data)
+    made.switches["divider"].setChecked(False)
+    made.switches["profile"].setChecked(True)
+    (_, before), (_, after) = (curve.getData() for curve in made._profile.curves)
+    assert np.isfinite(before).all()
+    assert not np.isfinite(after).any()
+
+
+def test_what_the_divider_would_hide_is_seen_where_it_fails(viewer, comparing, picture, monkeypatch):
+    made, *_ = comparing(picture)
+    above = viewer.add_image(picture, name="above")
+    monkeypatch.setattr("napari_dip.viewer.comparing.Divider", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        made._divider_toggled(True)
+    assert above.visible
+
+
 def test_the_divider_goes_with_its_layers(viewer, comparing, picture):
     made, source, result = comparing(picture)
     made.switches["divider"].setChecked(True)
@@ -89,7 +112,7 @@ def test_a_profile_reads_both_along_a_line_in_the_slice_in_view(viewer, comparin
     made.switches["profile"].setChecked(True)
     (distance, below), (_, above) = (curve.getData() for curve in made._profile.curves)
     assert np.allclose(distance[-1], 24)  # half of 24 pixels of 2
-    assert np.allclose(below, np.linspace(6, 18, len(below)) + 1)
+    assert np.allclose(below, np.linspace(5.5, 17.5, len(below)) + 1)  # symmetrical: pixels 0 to 23 have 11.5 as centre
     assert np.allclose(above, 2 * below)
     before = made._profile.backgroundBrush().color().lightness()
     theme = viewer.theme
@@ -101,6 +124,16 @@ def test_a_profile_reads_both_along_a_line_in_the_slice_in_view(viewer, comparin
     assert np.allclose(made._profile.curves[0].getData()[1][[0, -1]], (1, 24))
     made.switches["profile"].setChecked(False)
     assert line not in viewer.layers
+
+
+@pytest.mark.parametrize("shape", [(1, 24), (20, 1), (2, 24)])
+def test_a_profile_lies_in_the_middle_also_of_one_row(viewer, comparing, shape):
+    made, source, _ = comparing(np.arange(np.prod(shape)).reshape(shape).astype(np.float32))
+    made.switches["profile"].setChecked(True)
+    line, values = made._profile.line, [curve.getData()[1] for curve in made._profile.curves]
+    assert np.allclose(np.mean(values, axis=1), source.data.mean())
+    ends = [source.world_to_data(line.data_to_world(end)) for end in line.data[0]]
+    assert np.allclose(np.mean(ends, axis=0), (np.array(shape) - 1) / 2)
 
 
 def test_contrast_follows_the_source_while_linked(viewer, comparing, picture):

@@ -150,8 +150,8 @@ class Comparing(Section):
         if on and pair is not None:
             self.switches["side"].setChecked(False)
             above = list(self._viewer.layers)[self._viewer.layers.index(pair[1]) + 1 :]
-            self._hide([layer for layer in above if isinstance(layer, Image)])
             self._divider = Divider(self._viewer, *pair)
+            self._hide([layer for layer in above if isinstance(layer, Image)])
         elif self._divider is not None:
             self._divider.close()
             self._divider = None

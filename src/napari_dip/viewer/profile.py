@@ -36,8 +36,9 @@ class Profile(pg.PlotWidget):
         self._viewer, self._pair = viewer, pair
         self.curves = [self.plot(pen=pg.mkPen(colour, width=1.5), connect="finite") for colour in _COLOURS]
         rows, columns = window_on(*pair)
-        middle, quarter = (rows.start + rows.stop) / 2, (columns.stop - columns.start) / 4
-        line = np.array([[middle, columns.start + quarter], [middle, columns.stop - quarter]])
+        middle, centre = ((each.start + each.stop - 1) / 2 for each in (rows, columns))
+        quarter = (columns.stop - columns.start) / 4
+        line = np.array([[middle, centre - quarter], [middle, centre + quarter]])
         self.line = layers.show_shapes(viewer, geometry_of(pair[0]).last(2), f"{pair[0].name} profile")
         self.line.add_lines(line, edge_color=_COLOURS[1])
         self._events = [
@@ -82,6 +83,7 @@ def along(viewer: Any, layer: Any, line: Any) -> tuple[np.ndarray, np.ndarray]:
     ends = in_pixels(geometry_of(layer).last(2), line)[0][[0, -1], -2:]
     count = int(np.clip(2 * np.abs(ends[1] - ends[0]).max(), 2, _POINTS))
     places = np.linspace(*ends, count)
-    values = ndimage.map_coordinates(image, places.T, order=1, cval=np.nan)  # of a part there is nothing beyond
+    values = ndimage.map_coordinates(image, places.T, order=1, mode="nearest")  # to the border, half a pixel on
+    values[((places < -0.5) | (places > np.array(image.shape) - 0.5)).any(1)] = np.nan  # there is nothing beyond
     length = np.linalg.norm((line.data[0][-1] - line.data[0][0])[-2:] * line.scale[-2:])
     return np.linspace(0, length, count), values

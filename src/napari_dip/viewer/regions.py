@@ -41,11 +41,13 @@ def window_of(selection: Selection, shapes: Any) -> tuple[slice, slice]:
 
 
 def window_on(source: Any, result: Any) -> tuple[slice, slice]:
-    """The pixels of a source, along y and x, that a result of it covers: all of them, or those of a part."""
+    """The pixels of a source, along y and x, that a result of it covers: those of a part; all where it lies beside."""
     shape, size = (np.asarray(select(layer).shape[-2:], float) for layer in (source, result))
     to_source = in_pixels_of(geometry_of(result).last(2), source)
     ends = [to_source[:, :-1] @ corner + to_source[:, -1] for corner in (np.full(2, -0.5), size - 0.5)]
     low, high = np.clip(np.rint(np.sort(ends, axis=0) + 0.5), 0, shape).astype(int)
+    if (low >= high).any():
+        low, high = np.zeros_like(low), shape.astype(int)
     return slice(low[0], high[0]), slice(low[1], high[1])
 
 
