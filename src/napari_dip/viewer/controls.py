@@ -134,11 +134,6 @@ class Controls(QWidget):
             self._job.pause()
         self.show_state()
 
-    def fill(self) -> None:
-        """Show that all is done."""
-        self._bar.setRange(0, _STEPS)
-        self._bar.setValue(_STEPS)
-
     def stop(self) -> None:
         """End the job within an iteration and keep what there is."""
         if self._job is not None:
@@ -166,7 +161,7 @@ class Controls(QWidget):
 
     @property
     def status(self) -> str:
-        """Sentence under the progress bar."""
+        """Sentence under the buttons."""
         return self._status.text()
 
     @property
@@ -175,7 +170,7 @@ class Controls(QWidget):
         return self._account.text()
 
     def say(self, text: str, failed: bool = False) -> None:
-        """Tell the user, under the progress bar."""
+        """Tell the user, under the buttons."""
         self._status.setText(text)
         self._status.setStyleSheet("font-weight: bold" if failed else "")
 

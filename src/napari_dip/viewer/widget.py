@@ -74,7 +74,7 @@ class RestoreWidget(Tabbed):
         self._of_folder: list[Entry] = []  # images that were asked for, until the last of them is over
         self._found = Findings()  # about the last result
         self._said_before = ""  # of the last result
-        self._failed_with: Any = None  # the image that the failure under the progress bar is about
+        self._failed_with: Any = None  # the image that the failure under the buttons is about
         self._noise: Noise | None = None  # of what is in view
         self._outlook = Outlook("")
         self._broken = ""  # why nothing can be computed
@@ -308,7 +308,7 @@ class RestoreWidget(Tabbed):
 
     @property
     def status(self) -> str:
-        """Sentence under the progress bar."""
+        """Sentence under the buttons."""
         return self.controls.status
 
     @property
@@ -467,8 +467,6 @@ class RestoreWidget(Tabbed):
                 self._show(restoration, outcome.value)
             elif isinstance(outcome.value, Findings):
                 self._add_findings(outcome.value)
-                if outcome.value.maps:
-                    self.controls.fill()
         finally:
             self.live.end()
             self._show_state()
@@ -498,8 +496,6 @@ class RestoreWidget(Tabbed):
         if result.seconds >= _LONG:
             show_info(self._said_before)
         self.controls.tell_account(restoration.details(result), account.has_other_last(result))
-        if result.complete:
-            self.controls.fill()
         self._found = found
         show_maps(self._viewer, layer.name, found)
         boost = self.inputs.known.get("boost")
@@ -585,7 +581,7 @@ class RestoreWidget(Tabbed):
         self.controls.show_state(more=self._can_go_on)
 
     def _say(self, text: str, failed: bool = False) -> None:
-        """Tell the user, under the progress bar."""
+        """Tell the user, under the buttons."""
         self._failed_with = self.inputs.image.value if failed else None
         self.controls.say(text, failed)
 
