@@ -288,9 +288,6 @@ def test_the_curve_is_scrolled_to_and_the_rest_stays_in_reach(viewer, run, qtbot
     widget.resize(340, 700)
     widget.grab()
     widget.curve.reveal()
-    qtbot.wait(150)
-    bar = widget._scroll.verticalScrollBar()
-    assert bar.maximum() > 0
-    assert bar.value() > bar.maximum() / 2
-    plot = widget.curve.plot
+    bar, plot = widget._scroll.verticalScrollBar(), widget.curve.plot
+    qtbot.waitUntil(lambda: bar.value() > bar.maximum() / 2 > 0, timeout=5000)
     assert widget._scroll.viewport().rect().contains(plot.mapTo(widget._scroll.viewport(), plot.rect().center()))
