@@ -320,7 +320,7 @@ _CELLS = "'cells' (64 x 64 pixels of float32)"
 _FINER = "2 times along y and x, to pixels of 0.25 x 0.25 µm"
 SENTENCES = {
     "denoise": f"Denoise {_CELLS} and fill what 'scratch' marks in it",
-    "inpaint": f"Fill what every label of 'scratch' marks in {_CELLS}",
+    "inpaint": f"Fill what 'scratch' marks in {_CELLS}",
     "superresolve": f"Enlarge {_CELLS} {_FINER}, without what 'scratch' marks",
     "deconvolve": f"Undo a Gaussian blur in {_CELLS}, without what 'scratch' marks",
     "deblock": f"Remove compression artefacts from {_CELLS} and fill what 'scratch' marks in it",
@@ -426,6 +426,16 @@ def test_only_what_has_two_values_is_a_mask(viewer, picture):
     for image, two in ((picture, False), (picture > 100, True), (np.zeros((4, 4)), False), (np.eye(4) * 7, True)):
         assert masks.is_mask(viewer.add_image(image)) is two
     assert not masks.is_mask(viewer.add_labels(np.eye(4, dtype=np.uint8)))
+
+
+def test_a_layer_of_any_name_can_be_chosen(viewer, dock):
+    viewer.add_image(flat(5), name="cells")
+    none = viewer.add_labels(np.eye(64, dtype=np.uint8), name="none")
+    row = dock("Inpaint").inputs.mask
+    assert row.native.count() == 2
+    for text, chosen in (("none", none), (row.null_string, None)):
+        row.native.setCurrentIndex(row.native.findText(text))
+        assert row.value is chosen
 
 
 def test_a_long_name_shows_its_beginning_and_its_end(qtbot):

@@ -438,8 +438,7 @@ class Inputs(QWidget):
             )
         if mask is None:
             return "Fill the NaN pixels (choose or add a mask for others) of"
-        which = f"label {self.label.value} of " if self.label.value else "every label of "
-        which = which if isinstance(mask, Labels) else ""
+        which = f"label {self.label.value} of " if self.label.value and isinstance(mask, Labels) else ""
         return f"Fill what {which}'{mask.name}' marks in"
 
     def _described(self) -> str:

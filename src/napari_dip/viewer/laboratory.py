@@ -32,7 +32,7 @@ from napari_dip.viewer.restoration import METADATA, is_by_product
 from napari_dip.viewer.rows import Rows, Text, column, scrolled, scrolled_rows
 from napari_dip.viewer.tabs import Tabbed
 
-_NONE = "none"
+_NONE = "(none)"
 _STEPS = 1000  # of the bar
 
 

@@ -152,7 +152,7 @@ class Section(QWidget):
 class ChoiceOrNone(ComboBox):
     """A row with choices, of which one is none."""
 
-    null_string = "none"
+    null_string = "(none)"  # no layer is called so by itself
 
     def __init__(self, **options: Any) -> None:
         super().__init__(nullable=True, **options)
