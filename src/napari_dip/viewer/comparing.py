@@ -14,11 +14,10 @@ from napari_dip.viewer import layers
 from napari_dip.viewer.geometry import geometry_of, in_layer_units
 from napari_dip.viewer.regions import window_on
 from napari_dip.viewer.restoration import METADATA
-from napari_dip.viewer.rows import Section, Text, tip
+from napari_dip.viewer.rows import ACCENT, Section, Text, tip
 
 KEY = "B"  # as in before; napari has no use of its own for it
 _LINKED = ("contrast_limits", "gamma", "colormap")
-LINE = "#e07b00"  # legible on dark and light
 _NEAR = 0.05  # of the width: so close to the divider it is taken hold of
 
 
@@ -62,7 +61,7 @@ class Divider:
         self.layer = layers.show(viewer, middle, geometry, f"{source.name} (left)", {METADATA: {"preview": True}})
         viewer.layers.move(viewer.layers.index(self.layer), viewer.layers.index(result) + 1)
         frame = self.layer.bounding_box
-        frame.points, frame.line_color, frame.line_thickness, frame.visible = False, LINE, 2, True
+        frame.points, frame.line_color, frame.line_thickness, frame.visible = False, ACCENT, 2, True
         if not source.rgb:
             link_layers([source, self.layer], _LINKED)
         source.visible = result.visible = True
@@ -113,7 +112,7 @@ class Comparing(Section):
         self._viewer = viewer
         self._divider: Divider | None = None
         self._hidden: list[Any] = []  # layers that would be in the way
-        self._camera: tuple[Any, float] | None = None  # centre and zoom before side by side
+        self._view_before: tuple[Any, float] | None = None  # side by side: centre and zoom
         self._profile: Any = None  # a plot
         self._linked: tuple[Any, Any] | None = None
         words = {
@@ -176,15 +175,15 @@ class Comparing(Section):
             for layer in pair:
                 layer.visible = True
             camera = _camera(self._viewer)
-            self._camera = camera.center, camera.zoom
+            self._view_before = camera.center, camera.zoom
             grid.shape, grid.stride, grid.enabled = (1, 2), 1, True
             self._viewer.fit_to_view(layers=[pair[1]])  # which may be a part
-        elif self._camera is not None:
+        elif self._view_before is not None:
             self._show_again()
             grid.enabled = False
             camera = _camera(self._viewer)
-            camera.center, camera.zoom = self._camera
-            self._camera = None
+            camera.center, camera.zoom = self._view_before
+            self._view_before = None
 
     def _profile_toggled(self, on: bool) -> None:
         pair = pair_of(self._viewer)

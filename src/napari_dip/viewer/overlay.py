@@ -8,7 +8,9 @@ import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
 
-_COLOURS = "#e07b00", "#2b8cbe", "#41a35a", "#c1272d", "#8856a7", "#999999"
+from napari_dip.viewer.rows import ACCENT
+
+_COLOURS = ACCENT, "#2b8cbe", "#41a35a", "#c1272d", "#8856a7", "#999999"
 _DASHES = Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine, Qt.PenStyle.DashDotLine
 _DECADES = range(7)
 _TICKS = [  # with words at powers of ten alone: pyqtgraph's own overlap where the plot is narrow

@@ -9,10 +9,9 @@ import pyqtgraph as pg
 from qtpy.QtCore import QSize, Qt, Signal
 
 from napari_dip.viewer.moments import DECIBELS, Chart, Row
-from napari_dip.viewer.rows import tip
+from napari_dip.viewer.rows import ACCENT, tip
 
 _ROW, _AXIS, _LEFT = 58, 20, 46  # pixels: height of a row, of the axis below all, width of the axes beside them
-_ACCENT = "#e07b00"  # legible on dark and light
 _TICK = 16  # pixels between two ticks of a row, at the least
 _ABOUT = (
     "Drag the line, or click, to see an earlier image of the run. Dashed: the iterate that the stopping rule has "
@@ -134,9 +133,9 @@ class _Drawn:
         self.curve = self.plot.plot(pen=pg.mkPen(text, width=1), connect="finite")
         self.curve.setDownsampling(auto=True, method="mean")
         self._bound = pg.InfiniteLine(angle=0, pen=pg.mkPen(text, style=_DASHED))
-        self._mark = pg.InfiniteLine(pen=pg.mkPen(_ACCENT, style=_DASHED))
+        self._mark = pg.InfiniteLine(pen=pg.mkPen(ACCENT, style=_DASHED))
         self.marker = pg.InfiniteLine(
-            movable=True, pen=pg.mkPen(_ACCENT, width=3), hoverPen=pg.mkPen(_ACCENT, width=5), bounds=(0, None)
+            movable=True, pen=pg.mkPen(ACCENT, width=3), hoverPen=pg.mkPen(ACCENT, width=5), bounds=(0, None)
         )
         self.marker.sigDragged.connect(parent._on_drag)
         for line in (self._bound, self._mark, self.marker):

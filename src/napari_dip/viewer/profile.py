@@ -12,9 +12,10 @@ from scipy import ndimage  # type: ignore[import-untyped]
 from napari_dip.viewer import layers
 from napari_dip.viewer.geometry import geometry_of
 from napari_dip.viewer.regions import in_pixels, window_on
+from napari_dip.viewer.rows import ACCENT
 
 _HEIGHT = 110  # pixels
-_COLOURS = "#8a8a8a", "#e07b00"  # of the source and the result: legible on dark and light
+_COLOURS = "#8a8a8a", ACCENT  # of the source and the result: legible on dark and light
 _POINTS = 400  # along a line, at the most
 
 

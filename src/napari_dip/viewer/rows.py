@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+ACCENT = "#e07b00"  # of lines: legible on dark and light
 _LONGEST = "Downsampling"  # word of a label, which cannot wrap: as wide are all, so that the blocks of rows line up
 _MARGIN = 4  # pixels between the text of a choice and the end of its field
 _FIELD = 90  # pixels that a field has at least: with those that Qt wants a dock is wider than 300
@@ -84,15 +85,7 @@ def beside(*parts: QWidget) -> QWidget:
 
 
 class Section(QWidget):
-    """Rows that can be folded away, and are at first.
-
-    Attributes
-    ----------
-    toggled : Signal
-        It is unfolded, True, or folded.
-    """
-
-    toggled = Signal(bool)
+    """Rows that can be folded away, and are at first."""
 
     def __init__(self, title: str, *parts: QWidget) -> None:
         super().__init__()
@@ -136,7 +129,6 @@ class Section(QWidget):
     def _fold(self, unfolded: bool) -> None:
         self.setText(self.text())
         self._folded.setVisible(unfolded)
-        self.toggled.emit(unfolded)
 
     def _scroll_here(self) -> None:
         around = self.parentWidget()
@@ -163,13 +155,15 @@ class _Middle(QObject):
 
     def eventFilter(self, box: QObject, event: QEvent) -> bool:
         """Paint the text of a box in place of what Qt would cut off."""
+        if event.type() not in (QEvent.Type.ToolTip, QEvent.Type.Paint):  # of many: what is shown takes time to tell
+            return False
         assert isinstance(box, QComboBox)
         whole, shown = box.currentText(), self._shown(box)
-        if event.type() == QEvent.Type.ToolTip and shown != whole:
+        if shown == whole:
+            return False
+        if event.type() == QEvent.Type.ToolTip:
             QToolTip.showText(QCursor.pos(), f"<b>{html.escape(whole)}</b><br>{box.toolTip()}", box)
             return True
-        if event.type() != QEvent.Type.Paint or shown == whole:
-            return False
         painter, option = QStylePainter(box), QStyleOptionComboBox()
         box.initStyleOption(option)
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
