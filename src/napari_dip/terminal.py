@@ -39,6 +39,11 @@ def best_tqdm() -> type[tqdm[Any]]:
     return best
 
 
+def _interval(*, quiet: bool, tty: bool) -> float:
+    """Least seconds between the steps of a bar: each of them costs a run the preview of an image."""
+    return float("inf") if quiet else 0.25 if tty else 5
+
+
 class Bar:
     """A progress bar over all slices, tiles and runs; without a stderr it is quiet."""
 
@@ -93,8 +98,16 @@ class Bar:
 
 def script_bar(show: bool) -> Bar:
     """The bar of a function that a script or a notebook calls."""
-    live = "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
-    return Bar(quiet=not show, tty=live, tqdm=best_tqdm())
+    return Bar(quiet=not show, tty=_live(), tqdm=best_tqdm())
+
+
+def script_interval(show: bool) -> float:
+    """Least seconds between its steps."""
+    return _interval(quiet=not show, tty=_live())
+
+
+def _live() -> bool:
+    return "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
 
 
 def to_the_end(
@@ -143,7 +156,7 @@ class Stop:
 
     def pace(self, *, quiet: bool, tty: bool) -> dict[str, Any]:
         """Options of a run that this ends: `should_stop`, and `interval`, seconds between the steps of a bar."""
-        return {"should_stop": self.asked, "interval": float("inf") if quiet else 0.25 if tty else 5}
+        return {"should_stop": self.asked, "interval": _interval(quiet=quiet, tty=tty)}
 
     def begin(self) -> None:
         """Wish for a result from now on."""

@@ -441,6 +441,17 @@ def test_the_number_of_threads_is_given_back(end: str) -> None:
     assert torch.get_num_threads() == before
 
 
+def test_no_preview_is_made_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def preview(attempt: Attempt) -> None:
+        pytest.fail("a preview was made")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("time.perf_counter", iter(range(10**6)).__next__)  # a second goes by at each look
+        patched.setattr(Attempt, "preview", preview)
+        denoise(plain(), progress=False, **FAST)
+    denoise(plain(), progress=False, interval=0, **FAST)  # as asked for
+
+
 def test_a_run_has_no_result_before_its_end() -> None:
     run = iterate("denoise", plain(), interval=0, **FAST)
     assert isinstance(run, Run)

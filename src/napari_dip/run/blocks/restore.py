@@ -21,7 +21,7 @@ from napari_dip.run.blocks.record import begun, refuse_another
 from napari_dip.run.blocks.result import BlockProgress, Restored
 from napari_dip.run.blocks.run import BlockRun, Work
 from napari_dip.tables.settings import Settings
-from napari_dip.terminal import script_bar
+from napari_dip.terminal import script_bar, script_interval
 
 __all__ = ["BlockProgress", "Restored", "iterate_blocks", "restore_blocks"]
 
@@ -50,7 +50,8 @@ def restore_blocks(
     Restored
         Result, with the lazy `array`.
     """
-    work = iterate_blocks(task, source, target, mask, **options)
+    pace: Any = {"interval": script_interval(progress), **options}
+    work = iterate_blocks(task, source, target, mask, **pace)
     with script_bar(progress) as bar:
         return without_pauses(work, bar.show_blocks)
 
