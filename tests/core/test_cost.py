@@ -212,7 +212,7 @@ RECORDED = json.loads((Path(__file__).parents[2] / "benchmarks/results/memory.js
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Estimates are for a process that has restored nothing yet."""
-    monkeypatch.setattr(cost, "code_to_load", lambda: cost.LIBRARIES + cost.COMPILER)
+    monkeypatch.setattr(cost, "code_to_load", lambda method: cost.LIBRARIES + cost.COMPILER)
 
 
 @pytest.mark.usefixtures("fresh")
@@ -257,6 +257,21 @@ def test_an_estimate_imports_no_compiler() -> None:
         "print([name for name in ('torch._dynamo', 'sympy', 'triton') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_muon_imports_no_compiler_and_the_estimate_knows() -> None:
+    code = (
+        "import sys, numpy as np, napari_dip\n"
+        "from napari_dip import Settings\n"
+        "from napari_dip.core import cost\n"
+        "tiny = dict(iterations=2, stop='iterations', channels=4, scales=2, runs=1, device='cpu', progress=False)\n"
+        "image = np.random.default_rng(0).normal(100, 5, (32, 32)).astype(np.float32)\n"
+        "napari_dip.denoise(image, preset='denoise-self', crop=16, **tiny)\n"
+        "muon, adam = (cost.code_to_load(Settings(optimiser=each).method) for each in ('muon', 'adam'))\n"
+        "print('torch._dynamo' in sys.modules, adam - muon == cost.COMPILER)"
+    )
+    made = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert made.stdout == "False True\n"
 
 
 # ------------------------------------------------------------------------------------------------------- what is free

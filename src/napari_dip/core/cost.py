@@ -21,6 +21,7 @@ from napari_dip.core.noise.model import Noise
 from napari_dip.core.pace import rates_of
 from napari_dip.core.state import STATES_AT_MOST
 from napari_dip.core.tiling import tiles_of
+from napari_dip.tables.knobs import Method, Patches
 from napari_dip.tables.settings import Settings
 
 
@@ -40,7 +41,7 @@ TYPICAL = Noise(gain=0.01, offset=0.0, read_noise=0.02, sigma=0.07)
 
 # Measured (python -m benchmarks memory): torch 2.13 on processors with glibc.
 LIBRARIES = 32 * 2**20  # bytes: code and buffers of libraries that a run makes when it first needs them
-COMPILER = 76 * 2**20  # bytes of torch's compiler, which its optimisers import
+COMPILER = 76 * 2**20  # bytes of torch's compiler, which all of its own optimisers import
 _MOSAIC = 48  # bytes a pixel, where tiles are blended
 _NOISE = 8 * 2**20, 60  # bytes at the least, and bytes a pixel of up to 16 planes: the search for bad pixels
 _PATCHED = 38, 25  # bytes per coefficient of its patches, whose number is bounded, and per pixel
@@ -101,7 +102,7 @@ def estimate(
     ended = held + _VERDICT * math.prod(measured) + 4 * images * fine
     if device == "cpu":
         noisy = memory_of_noise(min(slices * channels, 16), measured)
-        memory = code_to_load() + max(held + blended + together * fit.memory, ended, noisy)
+        memory = code_to_load(settings.method) + max(held + blended + together * fit.memory, ended, noisy)
     else:
         memory = int(_OF_GPU[0] * together * fit.memory) + _OF_GPU[1]
     whole = 1 + (slices - 1) * (_AFTER if settings.warm_start and settings.method.begins_warm else 1)  # slices
@@ -125,9 +126,10 @@ def memory_of_noise(planes: int, shape: Shape) -> int:
     return max(_NOISE[0], cut, _NOISE[1] * pixels)
 
 
-def code_to_load() -> int:
+def code_to_load(method: Method) -> int:
     """Bytes of code that a run has yet to load into this process."""
-    return LIBRARIES + (0 if "torch._dynamo" in sys.modules else COMPILER)
+    without = isinstance(method, Patches) or method.optimiser == "muon" or "torch._dynamo" in sys.modules
+    return LIBRARIES + (0 if without else COMPILER)
 
 
 def in_bytes(size: float) -> str:

@@ -234,7 +234,7 @@ class Fitter:
         self._replayed.forget()
         self._optimiser = self.make_optimiser(slower)
 
-    def make_optimiser(self, slower: float) -> torch.optim.Optimizer:
+    def make_optimiser(self, slower: float) -> torch.optim.Optimizer | Muon:
         """A fresh optimiser of the weights."""
         weights, rate = self._generator.parameters(), self.method.learning_rate * slower
         if self.method.optimiser == "muon":
@@ -276,7 +276,7 @@ class Fitter:
         if hasattr(self, "_replayed"):
             self._replayed.forget()
         if hasattr(self, "_optimiser"):
-            self._optimiser.zero_grad(set_to_none=True)
+            self._optimiser.zero_grad()
         pages.release(self)
         devices.give_back(self.device)
         if self.device == "cpu":

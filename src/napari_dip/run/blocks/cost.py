@@ -140,4 +140,5 @@ def _of_block(
         **{name: request.said[name] for name in ("factor", "psf", "voxel_size") if name in request.said},
     )
     together = max(1, settings.at_once)
-    return replace(block, memory=max(together * block.memory, code_to_load() + memory_of_noise(*sampled)))
+    noisy = code_to_load(settings.method) + memory_of_noise(*sampled)
+    return replace(block, memory=max(together * block.memory, noisy))
