@@ -428,6 +428,26 @@ def test_only_what_has_two_values_is_a_mask(viewer, picture):
     assert not masks.is_mask(viewer.add_labels(np.eye(4, dtype=np.uint8)))
 
 
+def test_a_long_list_of_numbers_shows_its_beginning_and_all_of_it_in_the_tooltip(qtbot):
+    form = SettingsForm("inpaint")
+    qtbot.addWidget(form)
+    field, long = form._rows["channels"].native, "16, 32, 64, 128, 256, 512"
+    form.set(channels="128")
+    field.setFixedWidth(90)
+    form.show()
+    QApplication.sendEvent(field, QHelpEvent(QEvent.Type.ToolTip, QPoint(), QPoint()))
+    assert "<b>" not in QToolTip.text(), "all of it can be read"
+    field.clear()
+    QTest.keyClicks(field, long)
+    field.editingFinished.emit()  # without the focus, as after Tab
+    assert field.cursorPosition() == 0
+    form.set(channels=long)
+    assert field.cursorPosition() == 0
+    QApplication.sendEvent(field, QHelpEvent(QEvent.Type.ToolTip, QPoint(), QPoint()))
+    assert QToolTip.text().startswith(f"<b>{long}</b>")
+    QToolTip.hideText()
+
+
 def test_a_layer_of_any_name_can_be_chosen(viewer, dock):
     viewer.add_image(flat(5), name="cells")
     none = viewer.add_labels(np.eye(64, dtype=np.uint8), name="none")

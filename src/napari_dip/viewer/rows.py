@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from functools import partial
 from typing import Any
 
 from magicgui.widgets import CheckBox, ComboBox, PushButton, SpinBox
@@ -14,6 +15,7 @@ from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -150,22 +152,25 @@ class ChoiceOrNone(ComboBox):
         super().__init__(nullable=True, **options)
 
 
-class _Middle(QObject):
-    """A choice without room shows its beginning and its end, and all of it in its tooltip."""
+class _Whole(QObject):
+    """A field without room for its text shows it in its tooltip, and of a choice the beginning and the end."""
 
-    def eventFilter(self, box: QObject, event: QEvent) -> bool:
-        """Paint the text of a box in place of what Qt would cut off."""
+    def eventFilter(self, field: QObject, event: QEvent) -> bool:
+        """Paint the text of a choice in place of what Qt would cut off."""
         if event.type() not in (QEvent.Type.ToolTip, QEvent.Type.Paint):  # of many: what is shown takes time to tell
             return False
-        assert isinstance(box, QComboBox)
-        whole, shown = box.currentText(), self._shown(box)
+        assert isinstance(field, QComboBox | QLineEdit)
+        whole = field.currentText() if isinstance(field, QComboBox) else field.text()
+        shown = field.fontMetrics().elidedText(whole, Qt.TextElideMode.ElideMiddle, self._room(field))
         if shown == whole:
             return False
         if event.type() == QEvent.Type.ToolTip:
-            QToolTip.showText(QCursor.pos(), f"<b>{html.escape(whole)}</b><br>{box.toolTip()}", box)
+            QToolTip.showText(QCursor.pos(), f"<b>{html.escape(whole)}</b><br>{field.toolTip()}", field)
             return True
-        painter, option = QStylePainter(box), QStyleOptionComboBox()
-        box.initStyleOption(option)
+        if isinstance(field, QLineEdit):
+            return False
+        painter, option = QStylePainter(field), QStyleOptionComboBox()
+        field.initStyleOption(option)
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
         option.currentText = shown
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
@@ -173,12 +178,14 @@ class _Middle(QObject):
         return True
 
     @staticmethod
-    def _shown(box: QComboBox) -> str:
+    def _room(field: QComboBox | QLineEdit) -> int:
+        if isinstance(field, QLineEdit):
+            return field.contentsRect().width() - 2 * _MARGIN
         option = QStyleOptionComboBox()
-        box.initStyleOption(option)
+        field.initStyleOption(option)
         place = QStyle.SubControl.SC_ComboBoxEditField
-        room = box.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, place, box).width() - _MARGIN
-        return box.fontMetrics().elidedText(box.currentText(), Qt.TextElideMode.ElideMiddle, room)
+        rect = field.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, place, field)
+        return int(rect.width()) - _MARGIN
 
 
 class _Calm(QObject):
@@ -209,12 +216,16 @@ class Rows(QWidget):
         self._layout = QFormLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        calm, middle = _Calm(self), _Middle(self)
+        calm, whole = _Calm(self), _Whole(self)
         for row in rows:
             if isinstance(row.native, QComboBox):  # long names of layers must not widen the dock
                 row.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
                 row.native.setMinimumContentsLength(6)
-                row.native.installEventFilter(middle)
+                row.native.installEventFilter(whole)
+            if isinstance(row.native, QLineEdit):
+                row.native.installEventFilter(whole)
+                for told in (row.native.textChanged, row.native.editingFinished):
+                    told.connect(partial(_show_beginning, row.native))
             label = QLabel("" if isinstance(row, PushButton) else row.label)
             label.setWordWrap(True)
             for part in (label, row.native):
@@ -269,6 +280,11 @@ class Rows(QWidget):
         """Show or hide a row with its label."""
         for part in self._lines[row.name]:
             part.setVisible(visible)
+
+
+def _show_beginning(field: QLineEdit, _: str = "") -> None:
+    if not field.hasFocus():  # nobody types into it
+        field.setCursorPosition(0)
 
 
 def _focusable(field: QWidget) -> list[QWidget]:
