@@ -448,6 +448,23 @@ def test_a_long_list_of_numbers_shows_its_beginning_and_all_of_it_in_the_tooltip
     QToolTip.hideText()
 
 
+def test_what_is_chosen_stays_so_under_another_name(viewer, dock):
+    cells, other = viewer.add_image(flat(5), name="cells"), viewer.add_image(flat(5), name="other")
+    marks = viewer.add_labels(np.eye(64, dtype=np.uint8), name="scratch")
+    part = viewer.add_shapes([np.array([[2, 2], [2, 40], [40, 40], [40, 2]])], name="part")
+    inputs = dock("Inpaint").inputs
+    inputs.image.value, inputs.mask.value, inputs.part.value, inputs.guide.value = cells, marks, part, other
+    told = []
+    inputs.mask.changed.connect(told.append)
+    for layer in (cells, other, marks, part):
+        layer.name += " of today"
+    chosen = [row.value for row in (inputs.image, inputs.mask, inputs.part, inputs.guide)]
+    assert chosen == [cells, marks, part, other]
+    assert not told
+    viewer.layers.remove(marks)
+    assert told == [None]
+
+
 def test_a_layer_of_any_name_can_be_chosen(viewer, dock):
     viewer.add_image(flat(5), name="cells")
     none = viewer.add_labels(np.eye(64, dtype=np.uint8), name="none")

@@ -25,7 +25,7 @@ from napari_dip.viewer.geometry import geometry_of
 from napari_dip.viewer.layers import Selection, Source
 from napari_dip.viewer.position import index_name
 from napari_dip.viewer.restoration import METADATA, is_by_product
-from napari_dip.viewer.rows import ChoiceOrNone, Rows, Section, column
+from napari_dip.viewer.rows import Choice, ChoiceOrNone, Rows, Section, column
 from napari_dip.viewer.target import Target
 
 IN_VIEW, ALL_SLICES = "the slice in view", "all slices, one after the other"
@@ -80,7 +80,7 @@ class Inputs(QWidget):
         self.target.said.connect(self.said)
 
     def _build(self) -> None:
-        self.image = ComboBox(name="image", label="Image", choices=self.images, tooltip="The image to restore.")
+        self.image = Choice(name="image", label="Image", choices=self.images, tooltip="The image to restore.")
         self.level = SpinBox(name="level", label="Resolution level", min=0, tooltip="0 is the finest level.")
         self.where = ComboBox(
             name="slices",
@@ -91,7 +91,7 @@ class Inputs(QWidget):
             "channels or frames that have their structure in common. A volume is restored as one: its last three axes "
             "are space, and the scale of the layer says how coarse they are.",
         )
-        self.part = ComboBox(
+        self.part = Choice(
             name="part",
             label="Part",
             choices=self._parts,

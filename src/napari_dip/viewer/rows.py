@@ -143,7 +143,21 @@ class Section(QWidget):
         bar.setValue(min(top, max(bar.value(), top + self.height() - room)))
 
 
-class ChoiceOrNone(ComboBox):
+class Choice(ComboBox):
+    """A row with choices, which keeps what is chosen where that has another name by now."""
+
+    def reset_choices(self, *told: Any) -> None:
+        """Offer the choices that there are."""
+        chosen = self.value
+        with self.changed.blocked():
+            super().reset_choices(*told)
+            if chosen in self.choices:
+                self.value = chosen
+        if self.value != chosen:
+            self.changed.emit(self.value)
+
+
+class ChoiceOrNone(Choice):
     """A row with choices, of which one is none."""
 
     null_string = "(none)"  # no layer is called so by itself
