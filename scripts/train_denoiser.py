@@ -21,6 +21,7 @@ NAMES = (
     "moon", "motorcycle_left", "page", "retina", "rocket", "text",
 )  # fmt: skip
 SIDE, BATCH, STEPS, MOST = 48, 24, 2000, 0.25  # pixels; patches; steps; deviation of the noise
+LARGEST = 0.1  # norm of a gradient: beyond it a step of the fast middle of the schedule undoes what was learnt
 
 
 def images() -> list[np.ndarray]:
@@ -65,6 +66,7 @@ def main() -> None:
         optimiser.zero_grad()
         loss = (network(noisy, sigma) - clean).abs().mean()
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST)
         optimiser.step()
         schedule.step()
         left = 0.99 * left + 0.01 * float(loss.detach()) if step > 1 else float(loss.detach())
