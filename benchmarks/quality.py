@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["*"],
         metavar="NAME",
-        help="wildcards of the methods of a table: ours BM3D* NLM",
+        help="wildcards of methods, a part of a table, written nowhere unless --results is given: ours BM3D* NLM",
     )
     parser.add_argument("--quality", choices=QUALITIES, default="balanced", help="of our runs")
     parser.add_argument(
@@ -86,10 +86,12 @@ def main(options: argparse.Namespace) -> int:
         return 1
     where = report.where(options.device)
     size = f"{options.crop}x{options.crop} centres" if options.crop else "whole images"
+    other = [] if options.quality == "balanced" else [options.quality]
+    whole = not options.iterations and options.methods == ["*"]
     for group, done in rows.items():
-        name = f"quality-{group}{f'-{options.crop}' if options.crop else ''}"
-        title = f"Quality of {done[0].case.task}: {group}, {size}"
-        folder = options.results or (None if options.iterations else RESULTS)
+        name = "-".join(["quality", group, *([str(options.crop)] if options.crop else []), *other])
+        title = f"Quality of {done[0].case.task}: {', '.join([group, size, *other])}"
+        folder = options.results or (RESULTS if whole else None)
         print(report.write(folder, name, title, done, where) if folder else f"# {title}\n\n{report.tables(done)}\n")
     for sentence in sorted(missing):
         print("left out:", sentence, file=sys.stderr)

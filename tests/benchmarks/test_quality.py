@@ -249,7 +249,7 @@ def test_a_method_whose_package_is_missing_is_left_out_and_named(
 @pytest.mark.usefixtures("in_this_process")
 def test_methods_and_the_quality_of_ours_can_be_chosen(data: Path, tmp_path: Path) -> None:
     assert quality(data, tmp_path, "--images", "half/a", "--methods", "bi*", "ours", "--quality", "best") == 0
-    figures = found(tmp_path, "quality-half")
+    figures = found(tmp_path, "quality-half-best")
     assert set(figures) == {"biharmonic", "ours"}
     assert figures["ours"]["preset"] == "inpaint-small"
 
