@@ -345,9 +345,8 @@ def test_a_deconvolution_is_short_where_the_noise_is_known_and_strong() -> None:
     assert iterations(4) < whole / 3
     assert iterations(6) == iterations(30) == iterations(np.inf) == iterations(4, "it is a guess") == whole
     assert iterations(4, preset="deconvolve-small") == whole
-    cube = np.ones((1, 1, 1))
-    volume = Noise(gain=0, offset=0, read_noise=0.1, sigma=0.1, contrast=4, autocorrelation=cube)
-    assert settings_for("deconvolve", on_cpu=True, image_noise=volume).iterations == whole
+    assert iterations(4, volume=True) == iterations(4, quality="best") == whole
+    assert iterations(4, uncertainty=True) == iterations(4)  # which looks at the fit, and does not change it
     assert iterations(4, iterations=50) == 50
     assert iterations(4, refine=0) == iterations(4, optimiser="adam") == whole
     assert iterations(4, seed=3, runs=2) < whole / 3

@@ -17,6 +17,7 @@ def chosen(
     noise: Noise | None,
     knobs: dict[str, Any],
     depth: float | None = None,
+    volume: bool = False,
     parts: dict[str, OwnPart] | None = None,
 ) -> tuple[Settings, str]:
     """The settings with these changes, by default those of the task here; and why they are so."""
@@ -26,7 +27,8 @@ def chosen(
         check_preset(task, knobs)
         settings = settings.changed(**knobs)
         return settings, settings.reason("code")
-    return choose(task, on_cpu=_on_cpu(**knobs), image_noise=noise, depth=depth, parts=parts, **knobs)
+    known: dict[str, Any] = {"image_noise": noise, "depth": depth, "volume": volume, "parts": parts}
+    return choose(task, on_cpu=_on_cpu(**knobs), **known, **knobs)
 
 
 def settings_here(
@@ -34,6 +36,7 @@ def settings_here(
     *,
     image_noise: Noise | None = None,
     depth: float | None = None,
+    volume: bool = False,
     parts: dict[str, OwnPart] | None = None,
     **knobs: Any,
 ) -> Settings:
@@ -46,6 +49,8 @@ def settings_here(
         Noise of the image, by which ``preset="auto"`` chooses.
     depth : float, optional
         Pixels from the deepest missing pixel to a known one, by which it chooses too.
+    volume : bool
+        True if three axes are space.
     parts : dict of str to OwnPart, optional
         Parts of the user's own, which a method may lack.
     **knobs
@@ -56,7 +61,7 @@ def settings_here(
     TypeError, ValueError
         For an unknown knob or preset, a value out of range, or a device that is not there.
     """
-    return chosen(task, None, image_noise, knobs, depth, parts)[0]
+    return chosen(task, None, image_noise, knobs, depth, volume, parts)[0]
 
 
 def _on_cpu(device: Any = "auto", **_: Any) -> bool:

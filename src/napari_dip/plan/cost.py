@@ -85,7 +85,10 @@ def estimate(
         raise TypeError(f"settings={settings!r} are no Settings; the shape comes first, the task as task='inpaint'")
     slices, channels = math.prod(axes[:leading_axes]), 1 if channel is None else axes[channel]
     known = image_noise or _typical(slices * channels, space)
-    settings = settings_here(task, image_noise=known, **knobs) if settings is None else settings.changed(**knobs)
+    if settings is None:
+        settings = settings_here(task, image_noise=known, volume=len(space) == 3, **knobs)
+    else:
+        settings = settings.changed(**knobs)
     with quietly():  # the run itself says what there is to say of its arguments
         asked = read_instrument(task, len(space), factor=factor, psf=psf, voxel_size=voxel_size)
     return cost.estimate(

@@ -200,7 +200,8 @@ def decide(request: Request, settings: Settings | None, changes: dict[str, Any],
     flat = request.operator is None or own.keeps_flat(request)
     if not flat and settings is None and "output" in GENERATORS.get(changes.get("generator", "hourglass"), ()):
         changes = {"output": "linear", **changes}  # what is measured is no bound of the image
-    settings, reason = chosen(request.task.name, settings, noise, changes, depth, request.own_parts)
+    volume = request.ndim == 3
+    settings, reason = chosen(request.task.name, settings, noise, changes, depth, volume, request.own_parts)
     own.check_method(request, settings)
     device = devices.choose(settings.device)
     return Plan(

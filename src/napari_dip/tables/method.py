@@ -98,16 +98,16 @@ _UNTRAINED = ("seed", "threads", "precision", "recompute")  # knobs of each fit 
 _OF_SELF = (("code", "self"), ("optimiser", "muon"), ("stop", "passes"))
 
 
-def _by_noise(name: str, noise: Noise | None, asked: dict[str, Any]) -> dict[str, Any]:
+def _by_noise(name: str, noise: Noise | None, volume: bool, asked: dict[str, Any]) -> dict[str, Any]:
     """Changes to the preset of a deconvolution: no patches in little noise, a shorter prior in much."""
     if noise is None:
         return {}
     if noise.sigma <= 0 or WEAK <= noise.contrast < math.inf:
         return {"refine": 0}
-    as_it_is = _wish(asked) is None and not _trained(asked)
-    flat = noise.autocorrelation.ndim < 3  # a volume loses 0.2 dB
-    strong = flat and noise.contrast < STRONG and not noise.warning
-    return presets.BEFORE_PATCHES.get(name, {}) if as_it_is and strong else {}
+    if volume or noise.contrast >= STRONG or noise.warning:  # a volume would lose 0.2 dB
+        return {}
+    as_it_is = _wish(asked) is None and not {*_trained(asked)} - {"uncertainty"} and asked.get("quality") != "best"
+    return presets.BEFORE_PATCHES.get(name, {}) if as_it_is else {}
 
 
 def _trained(changes: dict[str, Any]) -> list[str]:
@@ -141,6 +141,7 @@ def choose(
     on_cpu: bool,
     image_noise: Noise | None = None,
     depth: float | None = None,
+    volume: bool = False,
     parts: dict[str, OwnPart] | None = None,
     **changes: Any,
 ) -> tuple[Settings, str]:
@@ -149,7 +150,7 @@ def choose(
     And the reason for their method, as part of a sentence.
 
     The task's own depends on where it is computed, on the noise of the image and the depth of its holes if these are
-    known, and on parts of the user's own.
+    known, on whether it is a volume, and on parts of the user's own.
 
     Raises
     ------
@@ -164,6 +165,6 @@ def choose(
         asked = {**(parts or {}), **changes}
         name, reason = auto_preset(task, on_cpu=on_cpu, noise=image_noise, depth=depth, changes=asked)
         if TASKS[task].sharpens_noise and name != TASKS[task].patches:
-            changes = {**_by_noise(name, image_noise, asked), **changes}
+            changes = {**_by_noise(name, image_noise, volume, asked), **changes}
     settings = PRESETS[name].changed(**{**changes, "preset": name}) if changes else PRESETS[name]
     return settings, reason or settings.reason("code")

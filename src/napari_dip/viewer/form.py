@@ -50,6 +50,7 @@ class SettingsForm(QWidget):
         self._task = task
         self._noise: Noise | None = None
         self._depth: float | None = None  # of the holes, in pixels
+        self._volume = False
         self._most = 0  # iterations of a run on what is chosen; 0 while that is not known
         self._many = False  # slices are to be restored one after the other
         self._rows: dict[str, Any] = {}
@@ -149,15 +150,15 @@ class SettingsForm(QWidget):
             return ""
         from napari_dip.plan.chosen import chosen
 
-        settings, reason = chosen(self._task, None, self._noise, self._chosen(), self._depth)
+        settings, reason = chosen(self._task, None, self._noise, self._chosen(), self._depth, self._volume)
         return f"It is {settings.method.name}, because {reason}."
 
     # -- what is known ------------------------------------------------------------------------------------------
 
-    def know(self, noise: Noise | None, depth: float | None) -> None:
+    def know(self, noise: Noise | None, depth: float | None, volume: bool = False) -> None:
         """Fill in what ``preset="auto"`` takes at this noise and depth of holes; rows that were touched stay."""
-        if (noise, depth) != (self._noise, self._depth):
-            self._noise, self._depth = noise, depth
+        if (noise, depth, volume) != (self._noise, self._depth, self._volume):
+            self._noise, self._depth, self._volume = noise, depth, volume
             self._refill()
 
     def show_for(self, most: int, many: bool) -> None:
@@ -224,7 +225,7 @@ class SettingsForm(QWidget):
 
     @property
     def _known(self) -> dict[str, Any]:
-        return {"image_noise": self._noise, "depth": self._depth}
+        return {"image_noise": self._noise, "depth": self._depth, "volume": self._volume}
 
     def _start(self, chosen: dict[str, Any]) -> Settings:
         """The settings that the rows start from; on a CPU while it is not known what else there is."""

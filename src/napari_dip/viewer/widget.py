@@ -296,7 +296,7 @@ class RestoreWidget(Tabbed):
 
     def _on_noise(self, noise: Noise | None, depth: float | None) -> None:
         self._noise = noise
-        self.form.know(noise, depth)  # also during a run, which has its own settings by then
+        self.form.know(noise, depth, self.inputs.space == 3)  # also during a run, which has its own settings by then
         self._describe()  # also where the settings are the same, and only the cost waited for the noise
 
     # -- the run ------------------------------------------------------------------------------------------------
