@@ -143,7 +143,7 @@ BAD = [
         name="mask of another shape",
         where=CLI,
         mask=lambda: np.zeros((8, 12), bool),
-        cli_words=("mask.npy", "'Y': 8"),
+        cli_words=("mask.npy", "Y 8"),
         words=("mask", "(8, 12)", "(9, 12)"),
     ),
     Case(name="mask that hides everything", mask=lambda: np.ones((9, 12), bool), words=("mask", "every pixel")),

@@ -214,7 +214,7 @@ def test_a_command_that_makes_no_sense_is_status_2(
         (["denoise", "in.tif", "out.tif", "--guide", "stack.npy"], "guide has shape (2, 16, 16)"),
         (["inpaint", "in.tif", "out.tif"], "there is no hole"),
         (["inpaint", "in.tif", "out.tif", "--mask", "m.png", "--mask-label", "7"], "--mask-label 7 is not in m.png"),
-        (["inpaint", "in.tif", "out.tif", "--mask", "stack.npy"], "a mask may only lack axes"),
+        (["inpaint", "in.tif", "out.tif", "--mask", "stack.npy"], "give a mask of the same pixels"),
         (["superresolve", "in.tif", "out.tif", "--factor", "2,2,2"], "factor=(2, 2, 2)"),
         (["superresolve", "zyx.tif", "out.tif", "--factor", "4,1,1"], "--factor 4,1,1 is for z, y and x: say --volume"),
         (["deconvolve", "zyx.tif", "out.tif", "--psf-sigma", "3,1,1"], "--psf-sigma 3.0,1.0,1.0 is for z, y and x"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,18 @@ def test_settings_come_from_a_file_and_options_count_more() -> None:
     assert np.array_equal(np.load("b.npy"), np.load("c.npy"))  # run again like this
     assert main(["denoise", "a.tif", "d.npy", "--settings", "b.npy.json", "--seed", "8", "--quiet"]) == 0
     assert not np.array_equal(np.load("b.npy"), np.load("d.npy"))
+
+
+def test_a_png_is_rounded_and_says_so_but_its_settings_are_not(capsys: pytest.CaptureFixture[str]) -> None:
+    save("a.tif")
+    quick = PRESETS["denoise-small"].changed(channels=4, scales=2, runs=1, iterations=3, device="cpu", threads=1)
+    Path("quick.json").write_text(quick.to_json())
+    assert main(["denoise", "a.tif", "b.png", "--settings", "quick.json", "--quiet"]) == 0
+    assert re.search(r"Rounded: b.png holds whole numbers, \d+ levels? here; a TIFF", capsys.readouterr().out)
+    assert main(["denoise", "a.tif", "c.tif", "--settings", "b.png", "--quiet"]) == 0
+    exact = files.read("c.tif").values
+    assert exact.dtype == np.float32
+    assert np.array_equal(np.rint(exact), files.read("b.png").values)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from napari_dip.command import blockwise, report
 from napari_dip.command.options import check_volume, files_said, said
-from napari_dip.core.telling import counted, in_words
+from napari_dip.core.telling import counted, in_words, quietly
 from napari_dip.guides import on_grid
 from napari_dip.io import files
 from napari_dip.io.disk import check_room
@@ -22,6 +23,7 @@ from napari_dip.plan.inputs import Array
 from napari_dip.plan.request import Request, read_instrument, unrecorded
 from napari_dip.plan.values import read_factor
 from napari_dip.tables.method import settings_for
+from napari_dip.tables.settings import DEFAULTS
 from napari_dip.terminal import Bar, Stop
 
 if TYPE_CHECKING:
@@ -41,8 +43,9 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     mask = missing(args, picture)
     spatial = spatial_axes(picture, args)
     asked = _asked(args, picture, spatial)
-    if Path(args.target or "").suffix.lower() in SCREEN and picture.values.dtype.kind in "iu":
-        changes.setdefault("output_dtype", "input")
+    whole = Path(args.target or "").suffix.lower() in SCREEN and picture.values.dtype.kind in "iu"
+    if rounded := whole and "output_dtype" not in changes:
+        changes["output_dtype"] = "input"
     settings = settings_for(args.task, on_cpu=True, **changes)
     factors: Factors = dict(zip(spatial, asked.factor, strict=True)) if asked.factor else None
     extras: dict[str, Factors] = {"uncertainty": factors} if settings.uncertainty else {}  # name -> those of its grid
@@ -90,8 +93,14 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     if result.iterations == 0 and not result.complete:
         print(f"napari-dip: {result.stop_reason}, before there was a result; nothing is written", file=sys.stderr)
         return False
+    if rounded:  # by the format, and nobody's choice: a run with the settings of this file has the digits again
+        asked_for = {**result.record["settings"], "output_dtype": DEFAULTS.output_dtype}
+        result = replace(result, record={**result.record, "settings": asked_for})
     if not _write(args, result, picture, factors, extras):
         return False
+    if rounded:
+        levels = counted(len(np.unique(result.image)), "level")
+        print(f"Rounded: {args.target} holds whole numbers, {levels} here; a TIFF holds decimals.")
     print(*report.account(result), *before, *measures.after(result.image), sep="\n")
     if args.noise_control:
         bar = Bar(quiet=args.quiet, tty=tty)
@@ -176,7 +185,8 @@ def _asked(args: Namespace, picture: Picture, spatial: str) -> Request:
     given = said(args)
     if getattr(args, "guide", None) is not None:
         given["guide"] = _aligned(args, picture, spatial, given.get("factor"))
-    return read_instrument(args.task, len(spatial), voxel_size=voxel_size, **given)
+    with quietly():  # the run warns of it
+        return read_instrument(args.task, len(spatial), voxel_size=voxel_size, **given)
 
 
 def _aligned(args: Namespace, picture: Picture, spatial: str, factor: Any) -> Array:
@@ -227,6 +237,10 @@ def _read_mask(args: Namespace, picture: Picture) -> Array:
     wanted = dict(zip(picture.slice_axes, picture.slice_shape, strict=True))
     given = dict(zip(mask.slice_axes, marked.shape, strict=True))
     if not given.items() <= wanted.items():
-        raise ValueError(f"{args.mask} has the size {given}, but {args.source} has {wanted}; a mask may only lack axes")
+        has, needs = (" x ".join(f"{axis} {n}" for axis, n in sizes.items()) for sizes in (given, wanted))
+        raise ValueError(
+            f"{args.mask} has {has} pixels, but {args.source} has {needs}; give a mask of the same pixels (along an axis "
+            "that it lacks, such as T, all are masked alike)"
+        )
     absent = [i for i, axis in enumerate(picture.slice_axes) if axis not in given]
     return np.broadcast_to(np.expand_dims(marked, absent), picture.slice_shape)
