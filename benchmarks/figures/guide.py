@@ -2,8 +2,8 @@
 
 Scenes: the dim and the bright channel of the sample; the same with a disc in the bright channel alone; a photograph
 without flash, guided by one with flash, which has no truth. The guided filter (He, Sun, Tang 2013) has the radius and
-the regularisation that are best by the truth. All runs of the prior have the same settings but for the code; four seeds,
-for one alone differs by up to 4 dB from the next, and from the same on another processor.
+the regularisation that are best by the truth. All runs of the prior have the same settings but for the code, and
+four seeds, for one alone differs by up to 4 dB from the next, and from the same on another processor.
 """
 
 from __future__ import annotations

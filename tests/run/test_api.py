@@ -356,6 +356,7 @@ def test_slices_with_nothing_to_fit_are_passed_over() -> None:
         "one value only and comes back as it is",
         "no known pixel and stays empty",
     }
+    assert "slice 1 has one value only and comes back as it is" in result.warnings
     assert (result.image[1] == 130).all()
     assert np.isnan(result.image[3]).all()
     assert result.iterations == 2 * FAST["iterations"]
@@ -382,6 +383,24 @@ def test_what_is_warned_of_before_a_run_stays_with_the_result() -> None:
     assert "slice 1 has one value only" in flat
     assert "background of 100" in background
     assert result.record["warnings"] == list(result.warnings)
+
+
+def test_pixels_without_a_value_are_said_to_be_filled_where_nobody_asked_for_it() -> None:
+    image = stack(2, 9, 12)
+    image[0, 2:4, 3:5] = np.nan
+    said = "Filled from their surroundings, not measured: 4 pixels without a value (NaN, infinite)"
+    assert said in denoise(image, leading_axes=1, **FAST).warnings
+    assert said not in inpaint(image, leading_axes=1, **FAST).warnings
+
+
+def test_slices_that_a_run_did_not_come_to_are_not_said_to_come_back() -> None:
+    image = stack(3, 9, 12)
+    image[2] = 7
+    run = iterate("denoise", image, leading_axes=1, should_stop=lambda: True, **FAST)
+    for _ in run:
+        pass
+    assert not run.result.complete
+    assert not any("one value" in each for each in run.result.warnings)
 
 
 def test_a_slice_that_has_no_hole_is_kept() -> None:

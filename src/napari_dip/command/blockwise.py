@@ -138,6 +138,8 @@ def _account(done: Restored) -> Iterator[str]:
     from napari_dip.tables.settings import Settings
 
     record = done.record
+    if record.get("psf_background"):
+        yield f"Warning: {record['psf_background']}."
     if record.get("noise") is not None:
         yield f"Noise: {noise_from(record['noise'])}."  # with its warning
     if "settings" in record:

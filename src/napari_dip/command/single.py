@@ -239,8 +239,8 @@ def _read_mask(args: Namespace, picture: Picture) -> Array:
     if not given.items() <= wanted.items():
         has, needs = (" x ".join(f"{axis} {n}" for axis, n in sizes.items()) for sizes in (given, wanted))
         raise ValueError(
-            f"{args.mask} has {has} pixels, but {args.source} has {needs}; give a mask of the same pixels (along an axis "
-            "that it lacks, such as T, all are masked alike)"
+            f"{args.mask} has {has} pixels, but {args.source} has {needs}; give a mask of the same pixels (along an "
+            "axis that it lacks, such as T, all are masked alike)"
         )
     absent = [i for i, axis in enumerate(picture.slice_axes) if axis not in given]
     return np.broadcast_to(np.expand_dims(marked, absent), picture.slice_shape)

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from scipy import ndimage  # type: ignore[import-untyped]
 
 from napari_dip.core.noise.levels import differences
-from napari_dip.core.telling import warn
 
 CENTRES = ("mass", "maximum", "middle")
 KERNELS = ("lanczos2", "lanczos3", "bicubic", "gaussian", "box")  # those of core.operators, which imports torch
@@ -85,17 +84,13 @@ def read_kernel(kernel: Any) -> str:
     return str(kernel)
 
 
-def plain_psf(psf: Any) -> tuple[Any, str]:
-    """A point spread function without a background, and the warning if it had one; all else as it is."""
+def background_of(psf: Any) -> str:
+    """The sentence on the background that `read_psf` takes off; empty where there is none."""
     try:
-        array = np.asarray(psf, dtype=np.float64)
+        said = without_background(np.asarray(psf, dtype=np.float64))[1]
     except (TypeError, ValueError):
-        return psf, ""
-    array, said = without_background(array)
-    if not said:
-        return psf, ""
-    warn(f"psf {said}", stacklevel=6)
-    return array, f"psf {said}"
+        return ""
+    return f"psf {said}" if said else ""
 
 
 def without_background(array: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], str]:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.core.telling import warn
 from napari_dip.plan.inputs import Slices, read_slices
 from napari_dip.plan.instrument import (
     CENTRES,
     KERNELS,
+    background_of,
     finer,
-    plain_psf,
     reach_of,
     read_kernel,
     read_psf,
@@ -137,7 +138,7 @@ class Request:
     said : dict
         Arguments as they were given, by name: those of another request for a part of the same image.
     background : str
-        The sentence on what was taken off the point spread function before; empty if nothing was.
+        The sentence on what is taken off the point spread function; empty if nothing is.
     """
 
     task: Task
@@ -479,9 +480,9 @@ def _check(task: str, said: dict[str, Any]) -> Task:
 
 def _read(row: Task, said: dict[str, Any], **image: Any) -> Request:
     """The request, argument by argument: a check may ask for those before."""
-    said, background = {**row.defaults, **{name: value for name, value in said.items() if value is not None}}, ""
-    if "psf" in said:
-        said["psf"], background = plain_psf(said["psf"])
+    said = {**row.defaults, **{name: value for name, value in said.items() if value is not None}}
+    if background := background_of(said.get("psf")):
+        warn(background, stacklevel=5)
     request = Request(task=row, said=said, background=background, **image)
     for name, argument in arguments().items():
         if name in said:

@@ -133,9 +133,9 @@ class Units:
             warn(f"slice {index} has no known pixel and stays empty", stacklevel=2)
             return np.full((len(values), *self.request.shape), self.empty)
         known, result = values[~missing], values
-        if self.scaling is None or known.min() == known.max():
-            if said := self.one_value(index):
-                warn(said, stacklevel=2)
+        if said := self.one_value(index):
+            warn(said, stacklevel=2)
+        if said or self.scaling is None:
             result = np.full((len(values), *self.request.shape), known[0])
             if self.keeps_known:  # 64-bit integers may differ although their scaling cannot tell
                 result[~missing] = known

@@ -14,6 +14,7 @@ from napari_dip.core.judge.guided import Unsupported, unsupported
 from napari_dip.core.judge.residual import Verdict, residual_verdict
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.noise.pixels import find_bad_pixels
+from napari_dip.core.telling import counted
 from napari_dip.plan.inputs import Slices
 
 Array = npt.NDArray[Any]
@@ -70,11 +71,12 @@ def warnings_of(
     *,
     apart: dict[int, float],
     camera: bool = False,
+    fills: bool = False,
 ) -> Iterator[str]:
     """Sentences that say what not to rely on, and what was left out.
 
     `apart`: how many times the noise of the stack slices have that were restored with their own. `camera`: whether
-    something is said of that, and doubted itself.
+    something is said of that, and doubted itself. `fills`: whether holes were to be filled.
     """
     if noise is not None and noise.warning:
         yield noise.warning[0].upper() + noise.warning[1:] + ("" if camera else f"; {_CAMERA}")
@@ -94,10 +96,20 @@ def warnings_of(
             f"{np.count_nonzero(slices.bad)} pixels are hot or dead beyond doubt and were restored from their "
             "surroundings (skip_bad_pixels=False counts them as measured)"
         )
+    if not fills and (gaps := _gaps(slices)):
+        yield f"Filled from their surroundings, not measured: {counted(gaps, 'pixel')} without a value (NaN, infinite)"
     if slices.padding is not None:
         yield padding_sentence(slices)
     if ratios is not None and (sentence := hole_sentence(slices, noise, ratios)):
         yield sentence
+
+
+def _gaps(slices: Slices) -> int:
+    """Number of pixels that are no finite number, in slices that have others."""
+    if slices.values.dtype.kind != "f":
+        return 0
+    there = ~slices.missing.reshape(len(slices.missing), -1).all(axis=1)
+    return int(np.count_nonzero(slices.holes[there] & ~np.isfinite(slices.values[there])))
 
 
 def guide_sentence(

@@ -167,7 +167,7 @@ class ArrayTarget:
         if plan.request.task.removes_noise:
             judge = partial(doubts.judge, plan.slices, self.residual, plan.noises.of, why, kept=self.units.keeps_known)
             verdict = extra("the verdict", judge, None)
-        warned: tuple[str, ...] = extra("the warnings", lambda: tuple(self._warned(accounts, ratios)), ())
+        warned: tuple[str, ...] = extra("the warnings", lambda: tuple(self._warned(accounts, ratios, due)), ())
         lost = [event.message for r in done for event in r.events if event.kind == NO_STATE]
         stateless = [message[0].upper() + message[1:] for message in lost]
         unreached = sorted({*due, *self._ends}.difference(accounts))
@@ -210,17 +210,21 @@ class ArrayTarget:
             return replace(result, states=(), warnings=(*result.warnings, self.extras.sentences[-1]))
         return replace(result, record=record)
 
-    def _warned(self, accounts: dict[int, Account], ratios: Array | None) -> Iterator[str]:
+    def _warned(self, accounts: dict[int, Account], ratios: Array | None, due: list[int]) -> Iterator[str]:
         plan = self.plan
         guided = doubts.guide_sentence(plan.slices, self.residual, plan.request.guide, plan.noises.of)
-        read = (index for index in range(self.count) if index not in plan.slices.unread)
-        flat = [said for index in read if (said := self.units.one_value(index))]
-        yield from flat[:1] if len(flat) < 2 else [f"{len(flat)} slices have one value only: {flat[0]}"]
+        looked_at = sorted({*range(self.count)} - {*due} - {*plan.slices.unread})
+        of_one_value = [said for index in looked_at if (said := self.units.one_value(index))]
+        if len(of_one_value) > 1:
+            yield f"{len(of_one_value)} slices have one value only: {of_one_value[0]}"
+        else:
+            yield from of_one_value
         request = plan.request
         yield from filter(None, (self.units.rounding, request.background, request.spread, self.units.contrast, guided))
         judged = plan.request.task.removes_noise
         noise, apart = (plan.noise, plan.noises.apart(accounts)) if judged else (None, {})
-        yield from doubts.warnings_of(plan.slices, noise, ratios, apart=apart, camera=bool(plan.request.camera))
+        how = {"camera": bool(plan.request.camera), "fills": request.task.fills_holes}
+        yield from doubts.warnings_of(plan.slices, noise, ratios, apart=apart, **how)
 
     def _glance(self, done: list[int]) -> tuple[Array, Array] | None:
         """The middle one of the restored slices, before and after."""

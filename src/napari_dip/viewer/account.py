@@ -49,6 +49,8 @@ def details_of_blocks(restored: Restored) -> list[tuple[str, str]]:
     """The same of a run over blocks."""
     record = restored.record
     told = [("Warning", ended(record["absent_chunks"]))] if record.get("absent_chunks") else []
+    if record.get("psf_background"):
+        told.append(("Warning", ended(record["psf_background"])))
     if record.get("residuals_with_structure"):
         told.append(("Warning", restored.verdicts))
     if record.get("gave_up"):

@@ -155,6 +155,7 @@ def noted(
         "intensity_range": None if plan.scaling is None else [plan.scaling.low, plan.scaling.high],
         "tiles": {"shape": tiles.shape, "tile": tiles.tile, "corners": tiles.corners},
         "input": Path(order.source.path).name,
+        "psf_background": plan.request.background,
         "guide_range": guide,
         "finished": None,
     }
