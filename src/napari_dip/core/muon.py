@@ -120,17 +120,17 @@ class Muon:
         x = x.mT if tall else x
         # five times x becomes p x with p a polynomial of x x^T, so that only these small squares are multiplied
         square = x @ x.mT
-        factor = p = self._polynomial(square)
+        one = torch.eye(square.shape[1], dtype=square.dtype, device=square.device)
+        factor = p = self._polynomial(square, one)
         for _ in range(4):
             square = p @ square @ p
-            p = self._polynomial(square)
+            p = self._polynomial(square, one)
             factor = p @ factor
         x = factor @ x
         return x.mT if tall else x
 
-    def _polynomial(self, square: Tensor) -> Tensor:
+    def _polynomial(self, square: Tensor, one: Tensor) -> Tensor:
         a, b, c = self.QUINTIC
-        one = torch.eye(square.shape[1], dtype=square.dtype, device=square.device)
         return a * one + square @ (b * one + c * square)
 
 
