@@ -282,6 +282,24 @@ class Wrong(torch.autograd.Function):
         return gradient * 2
 
 
+class Twice(nn.Conv2d):
+    """Two images of one code."""
+
+    def __init__(self) -> None:
+        super().__init__(16, 1, 1)
+
+    def forward(self, code: Tensor) -> Any:
+        image = super().forward(code)
+        return image, image
+
+
+def shaped(shape: Any) -> Any:
+    """An instrument that says this shape of its image."""
+    instrument = nn.Identity()
+    instrument.image_shape = shape
+    return instrument
+
+
 @pytest.mark.parametrize(
     ("part", "words"),
     [
@@ -300,12 +318,23 @@ class Wrong(torch.autograd.Function):
         ({"operator": lambda image: None}, "operator=.* as a tensor of torch, not None; return it"),
         ({"operator": lambda image: image.mul_(1)}, "operator=.* changes it in place; make a new tensor"),
         ({"operator": lambda: 0}, "operator=.* fails on an image .*: TypeError: .* it gets one tensor"),
+        ({"operator": lambda image: 0 * image}, "must keep the scale: .* behind it, .*; let some light pass"),
+        ({"operator": lambda image: image / 0}, "must be finite: .* infinity; take out .* division by zero"),
+        ({"operator": nn.Identity}, "operator=.*Identity.* must be an object .* not a class; make one, as by Identity"),
         ({"operator": 3}, "operator=3 must be a callable"),
+        ({"operator": "blur"}, "operator='blur' must be an object, .* not a name"),
+        ({"operator": shaped((12,))}, r"image_shape .* 2 whole numbers .* measurement \(16, 20\), not \(12,\)"),
+        ({"operator": shaped("ab")}, "image_shape .* 2 whole numbers .* not 'ab'"),
+        ({"operator": shaped((16.5, 20))}, r"image_shape .* 2 whole numbers .* not \(16.5, 20\)"),
+        ({"operator": shaped(lambda measured: (-1, 20))}, r"image_shape .* from 1 .* not \(-1, 20\)"),
+        ({"operator": shaped(lambda: 0)}, r"image_shape .* fails: TypeError"),
         (
             {"generator": network(leaving=2)},
             r"must make an image .*: it gives \(1, 2, 16, 20\)",
         ),
         ({"generator": network(arriving=5)}, "set code_channels to what it takes"),
+        ({"generator": network().double()}, "weights of torch.float64.* say .float()"),
+        ({"generator": Twice()}, "it gives a tuple"),
         ({"generator": nn.Identity(), "code_channels": 1}, "has no weight to fit"),
         ({"generator": nn.Sequential(network(), nn.Dropout(0.5))}, "same image for the same code.*dropout"),
         ({"regulariser": torch.abs, "regulariser_weight": 1.0}, "must give one number .* take its mean"),
@@ -316,6 +345,12 @@ class Wrong(torch.autograd.Function):
         ({"fidelity": lambda predicted: predicted.mean()}, r"fidelity=.* fails .* called with \(predicted, observed\)"),
         ({"regulariser": lambda: 0, "regulariser_weight": 1.0}, "regulariser=.* fails .* called with the image alone"),
         ({"regulariser": lambda image: None, "regulariser_weight": 1.0}, "regulariser=.* not None; return it"),
+        (
+            {"regulariser": lambda image: image.mul_(2).mean(), "regulariser_weight": 1.0},
+            "regulariser=.* changes it in place; make a new tensor",
+        ),
+        ({"fidelity": lambda predicted, observed: observed.sub_(predicted).square().mean()}, "changes it in place"),
+        ({"fidelity": distance, "noise": "impulse"}, "noise='impulse' has no effect with fidelity="),
         ({"denoiser": lambda plane, sigma: (plane * 255).astype(np.uint8), "refine": 1}, "not uint8; .*astype.float"),
         (
             {"denoiser": lambda plane, sigma: plane * 255, "refine": 1},
@@ -338,6 +373,38 @@ class Wrong(torch.autograd.Function):
 def test_the_law_that_a_part_breaks_is_named_with_a_remedy(part: dict[str, Any], words: str) -> None:
     with pytest.raises((ValueError, TypeError), match=words):
         denoise(IMAGE, **part, **QUICK)
+
+
+class Later:
+    """A part that does as it should until the run is under way, and then something else."""
+
+    def __init__(self, what: Any) -> None:
+        self.calls, self.what = 0, what
+
+    def __call__(self, image: Tensor, *observed: Tensor) -> Any:
+        self.calls += 1
+        value = (image - observed[0]).square().mean() if observed else image
+        return self.what(value) if self.calls > 11 else value
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "words"),
+    [
+        ("operator", lambda image: image[..., 1:], r"\(1, 1, 16, 20\) at first, and then \(1, 1, 16, 19\)"),
+        ("operator", lambda image: {}["lost"], "fails on an image .* KeyError: 'lost'"),
+        ("fidelity", lambda loss: None, r"\(\) at first, and then None"),
+        ("fidelity", lambda loss: loss * float("nan"), r"not finite.* or mend fidelity="),
+    ],
+)
+def test_a_part_that_fails_during_the_run_is_named(name: str, what: Any, words: str) -> None:
+    knobs = {**SMALL, "iterations": 20, "stop": "iterations"}
+    with pytest.raises((ValueError, ArithmeticError), match=f"{name}=.*{words}" if "mend" not in words else words):
+        denoise(IMAGE, **{name: Later(what)}, **knobs)
+
+
+def test_a_loss_may_have_axes_of_one_element() -> None:
+    one = denoise(IMAGE, fidelity=lambda p, o: (p - o).square().mean().reshape(1, 1), **SMALL)
+    assert np.array_equal(one.image, denoise(IMAGE, fidelity=nn.MSELoss(), **SMALL).image)
 
 
 def test_a_class_of_modules_is_a_function_that_makes_one() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from napari_dip.core.methods.base import Fitter
+from napari_dip.core.parts import parts_in
 from napari_dip.core.state import Event, State
 from napari_dip.core.telling import counted
 
@@ -87,6 +88,7 @@ class Guard:
         message = (
             f"gave up after {counted(fitter.iteration, 'iteration')}: {what}, {self.returns} times in a row; "
             f"lower learning_rate={fitter.method.learning_rate:g}, or try another seed={fitter.method.seed}"
+            f"{''.join(f', or mend {part}' for part in parts_in(vars(fitter).values()))}"
         )
         if self.good.iteration == 0:
             raise Diverged(message)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from napari_dip.core.parts import shape_of
 from napari_dip.tables.parts import said_of
 
 Shape = tuple[int, ...]
@@ -41,7 +42,8 @@ def check_generator(name: str, network: Any, code_channels: int, channels: int) 
         with torch.no_grad():
             again = network(code)
     if tuple(image.shape) != wanted:
-        raise ValueError(f"generator={name!r} must make an image {wanted} of a code {_of(code)}, not {_of(image)}")
+        gives = f"of a code {shape_of(code)}, not {shape_of(image)}"
+        raise ValueError(f"generator={name!r} must make an image {wanted} {gives}")
     _finite("generator", name, image)
     if not image.requires_grad:
         raise ValueError(f"generator={name!r} must be differentiable: its image does not depend on a weight by torch")
@@ -61,22 +63,16 @@ def check_operator(name: str, operator: Callable[[Tensor], Tensor], image: Shape
         If it does not obey one of these laws.
     """
     x, y = torch.rand(image, generator=_random(1)), torch.rand(image, generator=_random(2))
-    version = x._version
     size = f"its image_shape must give the shape of the image for a measurement {measured}"
     first = _called("operator", name, operator, x, remedy=f"it gets one tensor, and {size}")
-    if x._version != version:
-        raise ValueError(
-            f"operator={name!r} must leave its image as it is, but changes it in place; make a new tensor, as by "
-            "x = x * 2 in place of x *= 2"
-        )
     if not isinstance(first, Tensor):
         raise ValueError(
-            f"operator={name!r} must give a measurement as a tensor of torch, not {_of(first)}; return it, and compute "
-            "it by torch, without .detach or numpy"
+            f"operator={name!r} must give a measurement as a tensor of torch, not {shape_of(first)}; return it, and "
+            "compute it by torch, without .detach or numpy"
         )
     if tuple(first.shape) != measured:
         raise ValueError(
-            f"operator={name!r} must make a measurement {measured} of an image {image}, not {_of(first)}; where "
+            f"operator={name!r} must make a measurement {measured} of an image {image}, not {shape_of(first)}; where "
             "they differ in shape, let its image_shape give that of the image"
         )
     _finite("operator", name, first)
@@ -101,6 +97,11 @@ def check_operator(name: str, operator: Callable[[Tensor], Tensor], image: Shape
         )
     ones = operator(torch.ones(image))
     mean = float(ones.mean())
+    if not mean:
+        raise ValueError(
+            f"operator={name!r} must keep the scale: an image of ones has the mean 0 behind it, which must be from "
+            f"{_UNITS[0]} to {_UNITS[1]}; let some light pass, and none of it be negative"
+        )
     if not _UNITS[0] <= mean <= _UNITS[1]:
         raise ValueError(
             f"operator={name!r} must keep the scale: an image of ones has the mean {mean:.4g} behind it, which must be "
@@ -120,11 +121,11 @@ def check_scalar(what: str, name: str, function: Callable[..., Tensor], *others:
     image = torch.rand(shape, generator=_random(1)).requires_grad_()
     arguments = "(predicted, observed)" if others else "the image alone"
     remedy = f"it is called with {arguments}, computed by torch"
-    value = _called(what, name, function, image, *others, remedy=remedy)
+    value = _called(what, name, function, image + 0, *others, remedy=remedy)  # no leaf, which torch lets nobody change
     if not isinstance(value, Tensor) or value.numel() != 1:
         raise ValueError(
-            f"{what}={name!r} must give one number as a tensor of torch, not {_of(value)}; return it, and of an image "
-            "take its mean"
+            f"{what}={name!r} must give one number as a tensor of torch, not {shape_of(value)}; return it, and of an "
+            "image take its mean"
         )
     _finite(what, name, value)
     if not value.requires_grad:
@@ -184,7 +185,7 @@ def denoised(name: str, function: Callable[..., Any], image: npt.NDArray[Any], s
         "denoiser", name, lambda *given: np.asarray(function(*given)), image, sigma, remedy=remedy
     )
     if made.shape != image.shape:
-        came = made.shape or _of(made.item())
+        came = made.shape or shape_of(made.item())
         raise ValueError(
             f"denoiser={name!r} must keep the shape: of an image {image.shape} it makes {came}; return an array "
             "of that shape"
@@ -206,21 +207,22 @@ def on_host(part: Any) -> Any:
 
 def _called(what: str, name: str, function: Callable[..., Any], *given: Any, remedy: str) -> Any:
     """Result of a part for these arguments; an error of its own is told with the name of the part and the remedy."""
+    before = [value._version for value in given if isinstance(value, Tensor)]
     try:
-        return function(*given)
+        made = function(*given)
     except Exception as error:
         where = f"fails on an image {tuple(given[0].shape)}"
         raise ValueError(f"{what}={name!r} {where}: {said_of(error)}; {remedy}") from error
+    if before != [value._version for value in given if isinstance(value, Tensor)]:
+        raise ValueError(
+            f"{what}={name!r} must leave what it gets as it is, but changes it in place; make a new tensor, as by "
+            "x = x * 2 in place of x *= 2"
+        )
+    return made
 
 
 def _random(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def _of(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"{tuple(value.shape)}"
-    return "None" if value is None else f"a {type(value).__module__}.{type(value).__name__}".replace("builtins.", "")
 
 
 def _difference(one: Tensor, other: Tensor) -> float:
@@ -230,4 +232,7 @@ def _difference(one: Tensor, other: Tensor) -> float:
 
 def _finite(what: str, name: str, values: Tensor) -> None:
     if not bool(values.isfinite().all()):
-        raise ValueError(f"{what}={name!r} must be finite: of random numbers from 0 to 1 it makes NaN or infinity")
+        raise ValueError(
+            f"{what}={name!r} must be finite: of random numbers from 0 to 1 it makes NaN or infinity; take out what "
+            "does, such as a division by zero, or the logarithm or root of zero"
+        )

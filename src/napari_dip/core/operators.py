@@ -7,13 +7,17 @@ image must have (`image_shape`) for a given shape of the measurement. All are li
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
 from scipy.fft import next_fast_len  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from napari_dip.core.parts import Own
+from napari_dip.tables.parts import OwnPart, said_of
 
 Shape = tuple[int, ...]
 Place = tuple[slice, ...]
@@ -179,25 +183,36 @@ class OwnOperator(Operator):
 
     Parameters
     ----------
-    part : callable or torch.nn.Module
+    name : OwnPart
         Its attribute `image_shape`, if it has one, is the spatial shape of the image, or a function that gives it for
         that of the measurement; else the two are the same.
     """
 
-    def __init__(self, part: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, name: OwnPart) -> None:
         super().__init__()
-        self.part = part
+        self.own = Own("operator", name, name.part)
 
     @classmethod
     def of(cls, request: Any) -> Operator | None:
-        return None if request.operator is None else cls(request.operator.part)
+        return None if request.operator is None else cls(request.operator)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.part(image)
+        measured: Tensor = self.own(image)
+        return measured
 
     def image_shape(self, measured: Shape) -> Shape:
-        shape = getattr(self.part, "image_shape", measured)
-        return tuple(int(n) for n in (shape(measured) if callable(shape) else shape))
+        said = getattr(self.own.part, "image_shape", measured)
+        must = f"{self.own}: its image_shape must give {len(measured)} whole numbers from 1 on"
+        try:
+            shape = said(measured) if callable(said) else said
+            sides = tuple(shape)
+        except Exception as error:
+            raise ValueError(f"{must} for a measurement {measured}, and fails: {said_of(error)}") from error
+        whole = all(isinstance(n, Integral) for n in sides)
+        # a measurement of no pixels is asked for what lies around each
+        if not whole or len(sides) != len(measured) or (all(measured) and min(sides) < 1):
+            raise ValueError(f"{must} for a measurement {measured}, not {shape!r}")
+        return tuple(map(int, sides))
 
 
 class Compose(Operator):

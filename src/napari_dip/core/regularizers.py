@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from napari_dip.core.parts import Own
 from napari_dip.tables.parts import OwnPart
 
 
@@ -31,7 +32,8 @@ REGULARISERS: dict[str, Callable[[Tensor], Tensor]] = {"none": none, "tv": total
 
 def regulariser_of(name: str) -> Callable[[Tensor], Tensor]:
     """The regulariser of this name, or a copy of the user's own."""
-    return copy.deepcopy(name.part) if isinstance(name, OwnPart) else REGULARISERS[name]
+    own = isinstance(name, OwnPart)
+    return Own("regulariser", name, copy.deepcopy(name.part)) if own else REGULARISERS[name]
 
 
 def _long_axes(image: Tensor) -> list[int]:

@@ -20,7 +20,7 @@ def keeps_flat(request: Request) -> bool:
     assert request.operator is not None
     shape, fine = request.slices.values.shape[1:], request.shape
     seen = tuple(n * f for n, f in zip(shape[1:], request.factor or (1,) * request.ndim, strict=True))
-    operator = laws.on_host(request.own_operator)
+    operator = laws.on_host(request.operator.part)
     return laws.check_operator(request.operator, operator, (1, shape[0], *fine), (1, shape[0], *seen))
 
 
@@ -29,6 +29,11 @@ def check_method(request: Request, settings: Settings) -> None:
     parts, method = request.own_parts, settings.method
     if "fidelity" in parts and not isinstance(method, Prior):
         raise ValueError(_FOR_PRIORS.format("fidelity", parts["fidelity"], method.plural))
+    if "fidelity" in parts and settings.noise != "auto":
+        raise ValueError(
+            f"noise={settings.noise!r} has no effect with fidelity={parts['fidelity']!r}, which takes its place; leave "
+            "one of them out"
+        )
     if "operator" in parts and not (isinstance(method, Prior) or method.refine):
         raise ValueError(_FOR_PRIORS.format("operator", parts["operator"], method.plural))
     if "operator" in parts and request.task.adds_detail:

@@ -17,6 +17,7 @@ from napari_dip.core import device as devices
 from napari_dip.core.codes import NO_GUIDE
 from napari_dip.core.intensity import Scaling, check_range, mean_of
 from napari_dip.core.noise.model import Noise
+from napari_dip.core.parts import Own
 from napari_dip.core.problem import Problem
 from napari_dip.core.reason import Choice
 from napari_dip.core.result import Result
@@ -101,7 +102,7 @@ class Plan:
     def problem(self, index: int) -> Problem:
         """Problem of one slice: its scaled observation, operator, noise and guide."""
         assert self.scaling is not None
-        missing, noise = self.slices.missing[index], self.noises.of(index)
+        missing, noise, fidelity = self.slices.missing[index], self.noises.of(index), self.request.fidelity
         # what is missing may be any number
         known = np.where(missing, self.scaling.low, self.slices.values[index].astype(np.float64))
         observation = np.where(missing, np.float32(0), self.scaling.apply(known))
@@ -112,7 +113,7 @@ class Plan:
             guide=self.request.guide,
             noise=None if noise is None else noise.scaled(self.scaling),
             voxel_size=self.request.fine_voxel_size,
-            fidelity=None if self.request.fidelity is None else self.request.fidelity.part,
+            fidelity=fidelity and Own("fidelity", fidelity, fidelity.part),
             denoiser=self.request.denoiser,
         )
 

@@ -356,7 +356,7 @@ class Request:
         from napari_dip.core.operators import OwnOperator
 
         assert self.operator is not None
-        return OwnOperator(self.operator.part)
+        return OwnOperator(self.operator)
 
     @property
     def own_parts(self) -> dict[str, OwnPart]:

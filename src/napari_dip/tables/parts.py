@@ -68,10 +68,19 @@ def read_part(name: str, value: Any) -> OwnPart:
     """
     if isinstance(value, OwnPart):
         return value
-    if isinstance(value, str):
+    if isinstance(value, str) and MARK in value:
         raise ValueError(only_named({name: value}))
+    if isinstance(value, str):
+        raise ValueError(
+            f"{name}={value!r} must be an object, a callable or a torch.nn.Module, not a name: --{name} FILE.py:NAME "
+            "on the command line"
+        )
     if not callable(value):
         raise TypeError(f"{name}={value!r} must be a callable or a torch.nn.Module")
+    if isinstance(value, type) and name != "generator":
+        raise TypeError(
+            f"{name}={value!r} must be an object that is called, not a class; make one, as by {value.__name__}()"
+        )
     return OwnPart(value)
 
 

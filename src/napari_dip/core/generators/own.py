@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_dip.core.generators.layers import Network, Shape, crop
+from napari_dip.core.parts import Own, shape_of
 from napari_dip.tables.knobs import Prior
 from napari_dip.tables.parts import OwnPart, said_of
 
@@ -46,6 +47,10 @@ class OwnNetwork(Network):
         if not isinstance(own, nn.Module):
             kind = type(own).__name__
             raise TypeError(f"generator={name!r} must be a torch.nn.Module or make one, not a {kind}")
+        if other := {weight.dtype for weight in own.parameters() if weight.is_floating_point()} - {torch.float32}:
+            raise ValueError(
+                f"generator={name!r} has weights of {other.pop()}, and its code is torch.float32; say .float() of it"
+            )
         failed = _failure(own, code_channels, channels, shape)
         if failed and (canvas == shape or _failure(own, code_channels, channels, canvas)):
             raise ValueError(
@@ -54,7 +59,7 @@ class OwnNetwork(Network):
                 "that makes the module"
             )
         super().__init__(shape, canvas if failed else shape, method.recompute == "on")
-        self.own = own
+        self.own = Own("generator", name, own)
 
     def forward(self, code: Tensor) -> Tensor:
         """Image (1, C, *shape) made of a code (1, Z, *canvas)."""
@@ -83,6 +88,5 @@ def _failure(own: nn.Module, code_channels: int, channels: int, canvas: Shape) -
     except Exception as error:  # whatever it cannot do
         return " ".join(str(error).split())[:300] or type(error).__name__
     own.load_state_dict(kept)
-    wanted = (1, channels, *canvas)
-    shape = getattr(made, "shape", None)
-    return "" if shape is not None and tuple(shape) == wanted else f"it gives {shape and tuple(shape)}"
+    gives = shape_of(made)
+    return "" if gives == f"{(1, channels, *canvas)}" else f"it gives {gives}"

@@ -95,7 +95,7 @@ class PriorFitter(Fitter):
         loss: Tensor = self._fidelity(self._operator(image), self.observation)
         if self._regulariser is not None:
             loss = loss + self.method.regulariser_weight * self._regulariser(image)
-        return image, loss
+        return image, loss.reshape(())  # which a part of the user's own may give another shape
 
     def remember(self) -> None:
         """Average the images."""
