@@ -99,8 +99,21 @@ def test_fast_superresolution_and_deconvolution_come_nearer_to_the_truth() -> No
 
 
 @pytest.mark.parametrize(
-    ("knobs", "said"), [({"uncertainty": True}, "uncertainty=True"), ({"stop": "passes"}, "stop=")]
+    ("knobs", "said"),
+    [
+        ({"uncertainty": True}, "uncertainty=True"),
+        ({"stop": "passes"}, "stop="),
+        ({"iterations": 500}, "iterations=500 has no effect"),
+        ({"optimiser": "muon"}, "optimiser='muon' has no effect"),
+        ({"runs": 4}, "runs=4 has no effect"),
+    ],
 )
 def test_what_needs_a_network_is_refused(knobs: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=f"{said}.*code='patches'"):
         napari_dip.denoise(noisy(24, 24), preset="denoise-patches", progress=False, **knobs)
+
+
+def test_a_seed_and_a_precision_are_harmless_without_a_network() -> None:
+    knobs = {"preset": "denoise-patches", "threads": 1, "progress": False}
+    plain, seeded = (napari_dip.denoise(noisy(24, 24), **knobs, **more).image for more in ({}, {"seed": 3}))
+    assert np.array_equal(plain, seeded)

@@ -415,14 +415,14 @@ def test_a_knob_without_effect_is_refused(preset: str, idle: dict[str, float]) -
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_settings_come_back_from_json(preset: str, tmp_path: Path) -> None:
-    settings = PRESETS[preset].changed(iterations=123, learning_rate=0.003)
+    settings = PRESETS[preset].changed(tile=128, overlap=24)
     assert Settings.from_json(settings.to_json()) == settings
     file = tmp_path / "settings.json"
     file.write_text(settings.to_json())
     assert Settings.from_json(file) == Settings.from_json(str(file)) == settings
     file.write_text(json.dumps({"task": "denoise", "settings": settings.as_dict()}))  # a record
     assert Settings.from_json(file) == settings
-    assert settings.chosen == {"preset": preset, "iterations": 123, "learning_rate": 0.003}
+    assert settings.chosen == {"preset": preset, "tile": 128, "overlap": 24}
     assert Settings().changed(**settings.chosen) == settings
 
 

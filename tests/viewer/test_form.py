@@ -184,6 +184,15 @@ def test_each_method_of_a_task_can_be_chosen(form, task):
         assert made.automatic
 
 
+def test_a_preset_lets_go_of_what_has_no_effect_with_it(form):
+    made = form("denoise")
+    made.set(iterations=500, tile=128)
+    made.set(preset="denoise-patches")
+    assert (made.settings().tile, made.settings().method.name) == (128, "similar patches")
+    made.set(preset="denoise-small")
+    assert (made.settings().tile, made.settings().iterations) == (128, 1500)
+
+
 @pytest.mark.parametrize("key", [Qt.Key.Key_Return, Qt.Key.Key_Tab])
 def test_a_number_that_is_typed_stays_and_is_marked(form, key):
     made = form("denoise")

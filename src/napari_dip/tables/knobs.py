@@ -28,6 +28,8 @@ GENERATORS: dict[str, tuple[str, ...]] = {
     "resnet": ("channels", "filter_size", "padding", "activation", "normalisation", "output"),
     "mixer": ("channels", "scales", "activation", "normalisation", "output"),
 }
+#: Knobs that ask for nothing that a method without them lacks.
+HARMLESS = ("seed", "threads", "precision", "recompute", "warm_start", "quality")
 #: Stopping rules by the names that their classes have in `core.stopping`, which imports torch.
 RULES_OF_PRIORS = ("auto", "discrepancy", "fitted", "held-out", "variance", "variance-exponential", "iterations")
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from napari_dip.tables import presets
-from napari_dip.tables.knobs import FitKnobs, Patches, Prior, SelfGuided, own
+from napari_dip.tables.knobs import HARMLESS, FitKnobs, Patches, Prior, SelfGuided, own
 from napari_dip.tables.parts import OwnPart
 from napari_dip.tables.settings import PRESETS, Settings, check_names, check_preset, of_kind
 from napari_dip.tables.tasks import TASKS
@@ -94,7 +94,6 @@ NEAR = 3.0
 WEAK = 8.0
 #: SNR below which they make the same of a prior that is a third as long.
 STRONG = 5.0
-_UNTRAINED = ("seed", "threads", "precision", "recompute")  # knobs of each fit that do not ask for a network
 _OF_SELF = (("code", "self"), ("optimiser", "muon"), ("stop", "passes"))
 
 
@@ -112,7 +111,7 @@ def _by_noise(name: str, noise: Noise | None, volume: bool, asked: dict[str, Any
 
 def _trained(changes: dict[str, Any]) -> list[str]:
     """Names of the user's choices that only a network heeds."""
-    return [name for name in changes if name in FitKnobs.__dataclass_fields__ and name not in _UNTRAINED]
+    return [name for name in changes if name in FitKnobs.__dataclass_fields__ and name not in HARMLESS]
 
 
 def _wish(changes: dict[str, Any]) -> tuple[str, str] | None:

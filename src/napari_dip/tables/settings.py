@@ -17,6 +17,7 @@ from typing import Any, cast
 from napari_dip.tables import presets, record
 from napari_dip.tables.knobs import (
     GENERATORS,
+    HARMLESS,
     METHODS,
     FitKnobs,
     Knob,
@@ -87,6 +88,14 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} does not go with code={self.code!r}; "
                     f"use {' or '.join(map(repr, values))}, or choose another preset"
+                )
+        preset = presets.TABLE.get(self.preset, {})
+        for name in (name for name in method.idle if name not in HARMLESS):
+            value, default = getattr(self, name), Settings.__dataclass_fields__[name].default
+            if value not in (default, preset.get(name, default)):
+                raise ValueError(
+                    f"{name}={value!r} has no effect with code={self.code!r}, which fits no network; leave it out, or "
+                    "choose another preset"
                 )
         if method is Prior:
             self._check_generator()

@@ -237,6 +237,8 @@ class SettingsForm(QWidget):
         return settings_here(self._task, **self._known, **chosen)
 
     def _on_change(self, name: str, value: Any) -> None:
+        if name == "preset" and value in PRESETS:
+            self._touched &= set(PRESETS[value].effective)
         if name not in _STARTS:
             (self._touched.discard if value == self._shown[name] else self._touched.add)(name)
             if self._rows["preset"].value == "auto" and name in self.settings_in_view():
