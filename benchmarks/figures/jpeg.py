@@ -3,9 +3,10 @@
 Each scene is saved as JPEG and read again. The micrograph has 12 bits, as a camera gives: it is scaled to the 8 that a
 JPEG commonly has, and saved as a JPEG of 12 bits too. PSNR is that against the scene before it was saved, in dB of the
 range of 8 bits, or of the micrograph. Total variation and non-local means have the strength that is best by the truth.
-The last scene goes on to 50 000 iterations, as the picture in the paper does; beside its PSNR are that against the JPEG,
-and the mean step between pixels of two blocks over that inside blocks. Prediction before 10 000: 1 dB below the best at
-the most, and no more than 0.5 dB above the JPEG; before 50 000: 30.0 dB, and nine tenths of the JPEG's excess of steps.
+The last scene goes on to 50 000 iterations, as the picture in the paper does. Of it there are also the PSNR against the
+JPEG, and the mean step between pixels of two blocks over that inside blocks. Prediction before 10 000: 1 dB below the
+best at the most, and no more than 0.5 dB above the JPEG; before 50 000: 30.0 dB, and nine tenths of the JPEG's excess
+of steps.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ image must have (`image_shape`) for a given shape of the measurement. All are li
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any
 

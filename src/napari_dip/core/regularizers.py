@@ -32,8 +32,9 @@ REGULARISERS: dict[str, Callable[[Tensor], Tensor]] = {"none": none, "tv": total
 
 def regulariser_of(name: str) -> Callable[[Tensor], Tensor]:
     """The regulariser of this name, or a copy of the user's own."""
-    own = isinstance(name, OwnPart)
-    return Own("regulariser", name, copy.deepcopy(name.part)) if own else REGULARISERS[name]
+    if isinstance(name, OwnPart):
+        return Own("regulariser", name, copy.deepcopy(name.part))
+    return REGULARISERS[name]
 
 
 def _long_axes(image: Tensor) -> list[int]:

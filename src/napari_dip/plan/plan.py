@@ -113,7 +113,7 @@ class Plan:
             guide=self.request.guide,
             noise=None if noise is None else noise.scaled(self.scaling),
             voxel_size=self.request.fine_voxel_size,
-            fidelity=fidelity and Own("fidelity", fidelity, fidelity.part),
+            fidelity=None if fidelity is None else Own("fidelity", fidelity, fidelity.part),
             denoiser=self.request.denoiser,
         )
 
