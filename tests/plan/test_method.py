@@ -64,6 +64,15 @@ def test_the_method_follows_the_noise_and_the_users_wishes(
     assert all(getattr(settings, key) == value for key, value in changes.items())
 
 
+def test_what_keeps_a_fast_run_from_similar_patches_is_named() -> None:
+    asked = {"quality": "fast", "iterations": 50}
+    name, reason = auto_preset("denoise", on_cpu=True, noise=WHITE, changes=asked)
+    assert (name, reason[:38]) == ("denoise-self", "iterations=50 needs a network, and the")
+    for task in ("superresolve", "deconvolve"):
+        assert auto_preset(task, on_cpu=True, noise=WHITE, changes=asked) == (f"{task}-small", "iterations=50 needs it")
+    assert "iterations" not in auto_preset("denoise", on_cpu=True, noise=WHITE, changes={"iterations": 50})[1]
+
+
 def test_a_part_of_the_users_is_named_in_the_reason_as_in_the_record() -> None:
     _, reason = auto_preset("denoise", on_cpu=True, noise=WHITE, changes={"generator": settings_here})
     assert reason == f"generator={str(OwnPart(settings_here))!r} needs it"

@@ -34,7 +34,6 @@ def auto_preset(
     """
     row, wish, quality = TASKS[task], _wish(changes), changes.get("quality", "balanced")
     prior = row.presets[0 if on_cpu else 1]
-    trained = _trained(changes)
     near = depth is not None and depth <= NEAR
     if row.patches and wish and wish[0] == Patches.name:
         return row.patches, f"{wish[1]} needs it"
@@ -43,21 +42,27 @@ def auto_preset(
             return prior, "no pixel is known in all channels, and similar patches alone need some"
         away = "an unknown distance" if depth is None else f"{depth:.1f} pixels"
         return prior, f"a missing pixel is {away} away from a known one, too far for similar patches alone"
-    if row.patches and wish is None and not trained and changes.get("keep_known", True):
-        certain = noise is not None and noise.sigma > 0 and (noise.limited or not noise.warning)
-        if quality == "fast" and (certain or SelfGuided not in row.methods):
-            return row.patches, "quality='fast' asks for a first good picture"
-        if quality == "balanced" and near:
-            return row.patches, f"no missing pixel is more than {depth:.1f} pixels away from a known one"
+    certain = noise is not None and noise.sigma > 0 and (noise.limited or not noise.warning)
+    asked, alone = wish[1] if wish else _trained_by(changes), ""
+    if row.patches and quality == "fast" and (certain or SelfGuided not in row.methods):
+        alone = "quality='fast' asks for a first good picture"
+    elif row.patches and near:
+        alone = f"no missing pixel is more than {depth:.1f} pixels away from a known one"
+        asked = asked or ("quality='best'" if quality == "best" else "")
+    if alone and not asked:
+        return row.patches, alone
     if SelfGuided not in row.methods:
-        if near and row.patches:  # which would do alone, but for a choice
-            choice = next((name for name in (*trained, "keep_known") if name in changes), "quality")
-            stated = wish[1] if wish else f"{choice}={changes.get(choice, quality)!r}"
-            return prior, f"{stated} needs it"
-        return prior, f"it is the default for this task on a {'CPU' if on_cpu else 'GPU'}"
+        default = f"it is the default for this task on a {'CPU' if on_cpu else 'GPU'}"
+        return prior, f"{asked} needs it" if alone else default
     if wish:
         name = presets.SELF if wish[0] == SelfGuided.name else prior
         return name, f"{wish[1]} needs it"
+    name, reason = _by_training(prior, noise)
+    return name, f"{asked} needs a network, and {reason}" if alone else reason
+
+
+def _by_training(prior: str, noise: Noise | None) -> tuple[str, str]:
+    """The preset of a denoising network, a prior's or the self-guided one, and the reason for it."""
     if noise is None:
         return prior, "the noise of the image is not known, and self-guided training needs it"
     if noise.sigma <= 0 and noise.warning:
@@ -112,6 +117,12 @@ def _by_noise(name: str, noise: Noise | None, volume: bool, asked: dict[str, Any
 def _trained(changes: dict[str, Any]) -> list[str]:
     """Names of the user's choices that only a network heeds."""
     return [name for name in changes if name in FitKnobs.__dataclass_fields__ and name not in HARMLESS]
+
+
+def _trained_by(changes: dict[str, Any]) -> str:
+    """The first of these choices, stated; empty if there is none."""
+    heeded = _trained(changes) + ["keep_known"] * (not changes.get("keep_known", True))
+    return next((f"{name}={changes[name]!r}" for name in heeded), "")
 
 
 def _wish(changes: dict[str, Any]) -> tuple[str, str] | None:
