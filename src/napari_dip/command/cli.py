@@ -25,6 +25,7 @@ from napari_dip.core.telling import FORESEEN, in_words
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
 from napari_dip.plan.inputs import Array
+from napari_dip.tables.experiments import row_of
 from napari_dip.tables.tasks import TASKS
 from napari_dip.terminal import Bar, Stop, one_line_warnings
 
@@ -136,6 +137,7 @@ def _samples(args: Namespace) -> int:
 
 def _lab(args: Namespace, stop: Stop) -> int:
     """Run an experiment, print its table, and write its images."""
+    row_of(args.experiment, vars(args))  # first: what makes no sense is said without reading, or torch
     if args.images is not None:
         files.check(args.images, overwrite=args.overwrite)
         files.refuse_inputs([args.images], {"IN": args.source, "--truth": args.truth})

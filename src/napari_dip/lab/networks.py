@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from napari_dip.lab.textures import texture_network
 from napari_dip.lab.weights import from_npz
+from napari_dip.tables.experiments import NETWORKS, check_network
 from napari_dip.tables.parts import from_file, said_of
 
 #: Mean and standard deviation of each colour, to which networks of photographs are used.
 _PHOTOGRAPHS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_NAMES = "textures, torchvision:NAME, timm:NAME, or FILE.py:NAME"
 _WEIGHTS = (".npz", ".safetensors", ".pt", ".pth")
 _PROGRAMS = "a program runs what it says when it is loaded; give the weights alone ({}), with the name of the network"
 
@@ -52,7 +52,8 @@ def load_network(name: str, weights: str | Path | None = None) -> nn.Module:
         If there is no such network, or the weights are not its own; the message says what to do.
     """
     if not isinstance(name, str):
-        raise TypeError(f"network={name!r} must be a text: {_NAMES}")
+        raise TypeError(f"network={name!r} must be a text: {NETWORKS}")
+    check_network(name)
     kind, _, rest = name.partition(":")
     if name == "textures":
         network: nn.Module = texture_network()
@@ -65,10 +66,8 @@ def load_network(name: str, weights: str | Path | None = None) -> nn.Module:
         network = made if isinstance(made, nn.Module) else _made(name, made)
         if not isinstance(network, nn.Module):
             raise ValueError(f"network {name!r} gives a {type(network).__name__}, not a torch.nn.Module")
-    elif Path(name).suffix:
-        raise ValueError(f"network {name!r} is a file: " + _PROGRAMS.format(", ".join(_WEIGHTS)))
     else:
-        raise ValueError(f"network {name!r} must be {_NAMES}")
+        raise ValueError(f"network {name!r} is a file: " + _PROGRAMS.format(", ".join(_WEIGHTS)))
     if weights is not None:
         _fill(network, Path(weights))
     if kind in _LIBRARIES:  # ahead of it, so that its layers keep the names that the library gives them

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from napari_dip.tables.knobs import GENERATORS
@@ -14,6 +15,8 @@ TARGETS = ("image", "noise", "image + noise", "shuffled")
 WEIGHTS = (0.003, 0.01)
 #: The question for which an image is a stack (n, y, x): a generator for each plane, or one for all.
 SEVERAL = "one image or several"
+#: Names that a network of an experiment may have.
+NETWORKS = "textures, torchvision:NAME, timm:NAME, or FILE.py:NAME"
 #: Question of an ablation -> value by its label -> knobs.
 QUESTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "skips": {"none": {"skip_channels": 0}, "4 channels": {"skip_channels": 4}, "32 channels": {"skip_channels": 32}},
@@ -119,10 +122,19 @@ def row_of(name: str, given: dict[str, Any]) -> Experiment:
     Raises
     ------
     ValueError
-        If there is no such experiment, or no such question.
+        If there is no such experiment, or no such question, or no network can have the name.
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"experiment {name!r} must be one of {', '.join(EXPERIMENTS)}")
     if name == "ablation" and given["question"] not in QUESTIONS:
         raise ValueError(f"question {given['question']!r} must be one of {', '.join(QUESTIONS)}")
+    if given.get("network") is not None:
+        check_network(given["network"])
     return EXPERIMENTS[name]
+
+
+def check_network(name: str) -> None:
+    """Raise a `ValueError` unless a network can have this name; if there is one takes torch to know."""
+    kind, _, rest = name.partition(":")
+    if name != "textures" and not (kind in ("torchvision", "timm") and rest) and not Path(name).suffix:
+        raise ValueError(f"network {name!r} must be {NETWORKS}")
