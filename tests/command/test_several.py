@@ -74,7 +74,11 @@ def test_folders_in_a_folder_are_left_out_and_that_is_said() -> None:
 def test_what_is_there_already_stays(capsys: pytest.CaptureFixture[str]) -> None:
     save("a.tif")
     assert main(["denoise", "a.tif", "--output-folder", ".", *QUICK]) == 1
-    assert "a.tif is the same file as IN (a.tif)" in capsys.readouterr().err  # no --overwrite would mend it
+    told = capsys.readouterr().err
+    assert "a.tif is the same file as IN (a.tif), which would be lost; name another folder" in told  # no --overwrite
+    for status, words in ((0, ""), (1, "a.tif exists; name another folder, or say overwrite (--overwrite)")):
+        assert main(["denoise", "a.tif", "--output-folder", "out", *QUICK]) == status
+        assert words in capsys.readouterr().err
     assert np.array_equal(files.read("a.tif").values, save("again.tif"))
 
 

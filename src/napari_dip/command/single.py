@@ -36,9 +36,10 @@ Factors = dict[str, int] | None  # axis -> factor of a super-resolution
 
 def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     """Read, restore, write; all that can fail without computing comes first. Returns whether the image is all there."""
+    other = "file" if args.output_folder is None else "folder"
     if args.target is not None:
-        files.refuse_inputs([args.target], inputs(args))  # first: no --overwrite is a remedy for that
-        files.check(args.target, overwrite=args.overwrite)
+        files.refuse_inputs([args.target], inputs(args), other=other)  # first: no --overwrite is a remedy for that
+        files.check(args.target, overwrite=args.overwrite, other=other)
     picture = files.read(args.source, args.series, partly=not args.volume)
     mask = missing(args, picture)
     spatial = spatial_axes(picture, args)

@@ -194,33 +194,39 @@ def put(
     tell_lost(path, picture, kept)
 
 
-def check(path: Path_, *, overwrite: bool = False) -> None:
-    """Raise what `write` would raise because of the name, the folder, or a file that is there."""
+def check(path: Path_, *, overwrite: bool = False, other: str = "file") -> None:
+    """Raise what `write` would raise because of the name, the folder, or a file that is there.
+
+    `other` is what can be named in place of it: a folder, where each file in it has the name of its source.
+    """
     path = Path(path)
     ending = ending_of(path)
     for target in (path, beside(path)) if ending in _BESIDE else (path,):
         if target.is_dir():
             raise IsADirectoryError(f"{target} is a folder; name a file in it")
         if target.exists() and not target.is_file():
-            raise FileExistsError(f"{target} is no plain file and is not replaced; name another one")
+            raise FileExistsError(f"{target} is no plain file and is not replaced; name another {other}")
         if target.exists() and not overwrite:
-            raise FileExistsError(f"{target} exists; name another file, or say overwrite (--overwrite)")
+            raise FileExistsError(f"{target} exists; name another {other}, or say overwrite (--overwrite)")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path.parent} is not a folder, so {path.name} cannot be written there; make it first")
 
 
-def refuse_inputs(targets: Iterable[Path_], inputs: Mapping[str, Path_ | None]) -> None:
-    """Raise a `ValueError` if a file to be written, or what lies beside it, is one that is read, by whatever name."""
+def refuse_inputs(targets: Iterable[Path_], inputs: Mapping[str, Path_ | None], *, other: str = "file") -> None:
+    """Raise a `ValueError` if a file to be written, or what lies beside it, is one that is read, by whatever name.
+
+    `other` is as for `check`.
+    """
     written = [Path(target) for target in targets]
     written += [beside(target) for target in written]
     for role, given in inputs.items():
         for target in written:
             if given is not None and target.exists() and os.path.exists(given) and os.path.samefile(target, given):
                 raise ValueError(
-                    f"{target} is the same file as {role} ({given}), which would be lost; name another one"
+                    f"{target} is the same file as {role} ({given}), which would be lost; name another {other}"
                 )
             if given is not None and Path(given).resolve() in target.resolve().parents:
-                raise ValueError(f"{target} lies in {role} ({given}), which is never changed; name another one")
+                raise ValueError(f"{target} lies in {role} ({given}), which is never changed; name another {other}")
 
 
 def rehearse(

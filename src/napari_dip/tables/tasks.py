@@ -109,7 +109,10 @@ _ROWS = (
         title="Inpaint",
         done="inpainted",
         does="Fill the holes of an image.",
-        needs={"mask": "and no pixel is NaN, so there is no hole to fill; mark the missing pixels with True or 1"},
+        needs={
+            "mask": "and no pixel is NaN, so there is no hole to fill; mark the missing pixels with True or 1 "
+            "(--mask FILE)"
+        },
         presets=(
             *("inpaint-small", "inpaint-large", "inpaint-patches", "original-inpaint-text"),
             *("original-inpaint-hole", "original-inpaint-region", "original-inpaint-half", "original-inpaint-sparse"),
