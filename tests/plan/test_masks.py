@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage  # type: ignore[import-untyped]
 
+from napari_dip import iterate
 from napari_dip.command.cli import main
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
@@ -86,6 +87,16 @@ def test_fractions_are_greys_and_whole_fractions_are_not() -> None:
     assert read_greys(HOLES.astype("float32"))[1] == ""
     level, said = read_greys(disc(9).astype("float32") / 255)
     assert (level, said != "") == (0.5, True)
+
+
+def test_a_mask_that_leaves_next_to_nothing_is_suspected_and_scattered_pixels_are_not() -> None:
+    image, known = np.random.default_rng(0).random((64, 64)), np.zeros((64, 64), bool)
+    known[30:34, 10:50] = True
+    quick = {"preset": "inpaint-small", "iterations": 1, "runs": 1, "channels": 4, "scales": 2}
+    with pytest.warns(UserWarning, match="mask: 96% of the pixels count as missing; if it shows the known ones, inv"):
+        iterate("inpaint", image, known == 0, **quick)
+    for mask in (known, image > 0.1):
+        iterate("inpaint", image, mask, **quick)
 
 
 @pytest.mark.parametrize("known", [(), ("--mask-is-known",)])

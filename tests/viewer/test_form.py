@@ -133,6 +133,17 @@ def test_an_empty_mask_turns_run_off_for_decimal_numbers_too(viewer, dock, wait,
     assert widget.run_button.isEnabled()
 
 
+def test_a_mask_that_leaves_next_to_nothing_is_suspected(viewer, dock, wait, picture):
+    viewer.add_image(picture, name="cells")
+    inverted = np.ones(picture.shape, np.uint8)
+    inverted[:5, :5] = 0
+    widget = dock("Inpaint")
+    widget.inputs.mask.value = viewer.add_labels(inverted)
+    wait(lambda: not widget.noise.waiting)
+    assert "95% of the pixels count as missing: if the mask shows what is known" in widget.noise.text()
+    assert widget.run_button.isEnabled()
+
+
 def test_an_image_without_noise_is_asked_about(viewer, dock, wait, picture, monkeypatch):
     clean = Noise(gain=0, offset=0, read_noise=0, sigma=0)
     monkeypatch.setattr("napari_dip.trust.estimate_noise", lambda *_, **__: clean)

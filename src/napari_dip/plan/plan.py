@@ -22,6 +22,7 @@ from napari_dip.core.problem import Problem
 from napari_dip.core.reason import Choice
 from napari_dip.core.result import Result
 from napari_dip.core.setup import Setup, left_open
+from napari_dip.core.telling import warn
 from napari_dip.plan import own
 from napari_dip.plan.chosen import chosen
 from napari_dip.plan.defects import Skips
@@ -33,6 +34,8 @@ from napari_dip.tables import record
 from napari_dip.tables.knobs import GENERATORS
 from napari_dip.tables.settings import Settings, of_kind
 from napari_dip.tables.tasks import TASKS
+
+_MOST, _FAR = 0.75, 8  # share of the pixels, and pixels away from a known one: as where a mask is the other way round
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +176,8 @@ def make_plan(
         raise ValueError(f"{what} {task.needs['mask']}")
     if settings is None and resume is not None:
         settings = resume.settings
+    if masked and resume is None and (nearly := nearly_all(request)):
+        warn(f"mask: {nearly}; if it shows the known ones, invert it (--mask-is-known)", stacklevel=5)
     by_holes = task.fills_holes and settings is None  # else nothing is chosen by their depth
     plan = decide(request, settings, changes, depth_of(request) if by_holes else None)
     check_guide(plan.settings.code, request.guide)
@@ -260,6 +265,12 @@ def check_resume(resume: Result, plan: Plan) -> None:
             raise ValueError(
                 f"{name}={value!r} was {before!r} in the run to be continued; start a new run to change it"
             )
+
+
+def nearly_all(request: Request) -> str:
+    """Words on pixels of which nearly all count as missing; empty where known ones are many, or near everywhere."""
+    share = float(request.slices.holes.mean())
+    return f"{share:.0%} of the pixels count as missing" if share > _MOST and depth_of(request) > _FAR else ""
 
 
 def depth_of(request: Request) -> float:

@@ -96,11 +96,11 @@ def _estimate(
     holes: Callable[[], Source] | None,
     chosen: Callable[[], Source] | None,
 ) -> tuple[Noise, str, float, float | None] | str:
-    """The noise, a sentence that says what it was estimated without, the mean, and the depth of the holes.
+    """The noise, sentences on what it was estimated without and on the mask, the mean, and the depth of the holes.
 
     Where nothing is to be restored, a sentence that says so.
     """
-    from napari_dip.plan.plan import depth_of
+    from napari_dip.plan.plan import depth_of, nearly_all
     from napari_dip.plan.request import read_request
     from napari_dip.trust import estimate_noise, left_out  # imports torch: seconds
 
@@ -108,20 +108,23 @@ def _estimate(
     if chosen is not None and nothing_in(source, filling) and (nothing := nothing_in(chosen(), filling)):
         return nothing
     arguments = source.arguments
-    noise = estimate_noise(**arguments, **camera), left_out(**arguments), level_of(source)
+    noise, without, level = estimate_noise(**arguments, **camera), left_out(**arguments), level_of(source)
     if holes is None:
-        return *noise, None
+        return noise, without, level, None
     request = read_request("inpaint", **holes().arguments)
     if not request.slices.holes.any():
         return f"Nothing is missing in '{source.name}': paint on what is missing first, as no pixel is NaN either."
-    return *noise, depth_of(request)
+    nearly = nearly_all(request)
+    inverted = f"{nearly}: if the mask shows what is known, take its other side" if nearly else ""
+    return noise, ". ".join(filter(None, [without, inverted])), level, depth_of(request)
 
 
 def nothing_in(source: Source, filling: bool) -> str:
     """Sentence on why nothing comes of a run on a source; empty if something does, as of `filling` holes."""
     values = source.image[known_in(source)]
     if not values.size:
-        return f"There is no known pixel in '{source.name}': all are NaN, infinite or masked. Choose another image."
+        no_pixel = f"There is no known pixel in '{source.name}': all are NaN, infinite or masked."
+        return f"{no_pixel} Choose another image or mask."
     if filling or (values != values[0]).any():
         return ""
     return f"All pixels of '{source.name}' are {values[0]:.6g}: there is nothing to restore. Choose another image."
