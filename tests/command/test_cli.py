@@ -184,6 +184,21 @@ def test_a_command_that_makes_no_sense_is_status_2(
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
+        (["explict"], "experiment 'explict' must be one of impedance"),
+        (["ablation", "--question", "skip"], "question 'skip' must be one of skips"),
+        (["preimage", "--network", "vgg16"], "network 'vgg16' must be textures"),
+    ],
+)
+def test_a_wrong_name_in_the_laboratory_is_said_before_anything_is_read(
+    words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["lab", words[0], "missing.tif", *words[1:]]) == 1
+    assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
         (["denoise", "missing.tif", "out.tif"], "missing.tif is not there"),
         (["denoise", "text.tif", "out.tif"], "text.tif cannot be read"),
         (["denoise", "in.tif", "out.gif"], "out.gif ends in none of .tif, .tiff, .png, .jpg, .jpeg, .npy, .zarr"),
@@ -212,7 +227,7 @@ def test_a_command_that_makes_no_sense_is_status_2(
         (["denoise", "rgb.tif", "out.tif", "--together", "C"], "--together C: the colours of rgb.tif are"),
         (["denoise", "in.tif", "out.tif", "--device", "abacus"], "device='abacus'"),
         (["denoise", "in.tif", "out.tif", "--guide", "stack.npy"], "guide has shape (2, 16, 16)"),
-        (["inpaint", "in.tif", "out.tif"], "there is no hole"),
+        (["inpaint", "in.tif", "out.tif"], "mark the missing pixels with True or 1 (--mask FILE)"),
         (["inpaint", "in.tif", "out.tif", "--mask", "m.png", "--mask-label", "7"], "--mask-label 7 is not in m.png"),
         (["inpaint", "in.tif", "out.tif", "--mask", "stack.npy"], "give a mask of the same pixels"),
         (["superresolve", "in.tif", "out.tif", "--factor", "2,2,2"], "factor=(2, 2, 2)"),
@@ -330,6 +345,15 @@ def test_deconvolve_reads_the_point_spread_function_from_a_file() -> None:
     assert after.pixel_size == pytest.approx({"Y": 0.2, "X": 0.1})
     assert after.record["files"]["psf"] == "psf.tif"
     assert after.record["psf"]
+
+
+@pytest.mark.parametrize("planes", [3, 4, 5])
+def test_a_point_spread_function_of_few_planes_has_no_colours(planes: int) -> None:
+    psf = np.ones((planes, 7, 5), np.uint8)
+    colours: dict[str, Any] = {"photometric": "rgb", "planarconfig": "separate"} if planes < 5 else {}
+    tifffile.imwrite("psf.tif", psf, **colours)  # as it does of itself
+    args, _ = options.parse(["deconvolve", "in.tif", "out.tif", "--volume", "--psf", "psf.tif"])
+    np.testing.assert_array_equal(options.said(args)["psf"], psf)
 
 
 def test_each_slice_of_a_stack_is_restored_on_its_own_with_the_same_mask() -> None:

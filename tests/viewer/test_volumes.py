@@ -153,3 +153,23 @@ def test_a_point_spread_function_chooses_volumes_or_slices_and_says_where_its_li
     assert "'bead' (its light is in 7 x 7 x 7 of its 9 x 33 x 33 pixels)" in widget._sentence.text()
     widget.inputs.known["psf"].layer.value = flat
     assert widget.inputs.where.value == IN_VIEW
+
+
+def test_a_blur_that_is_wider_than_the_image_is_asked_about_and_one_in_other_units_refused(viewer, dock, wait, picture):
+    layer = viewer.add_image(picture, name="cells")
+    broad = np.exp(-np.hypot(*(np.indices((41, 41)) - 20)) / 8).astype(np.float32)
+    viewer.add_image(broad, name="broad", visible=False)
+    widget = dock("Deconvolve")
+    widget.inputs.image.value, psf = layer, widget.inputs.known["psf"]
+    wait(lambda: not widget.noise.waiting)
+    assert widget.run_button.text() == "Run"
+    psf.sigma.value = 8
+    assert widget.run_button.text() == "Run anyway"
+    assert "The blur spreads light over 39 x 39 pixels, and the image has 20 x 24" in widget._sentence.text()
+    psf.sigma.value = 100
+    assert not widget.run_button.isEnabled()
+    assert "where the image has 20" in widget._sentence.text()
+    psf.sigma.value = 1.5
+    assert widget.run_button.text() == "Run"
+    psf.layer.value = viewer.layers["broad"]
+    assert widget.run_button.text() == "Run anyway"

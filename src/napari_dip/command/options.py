@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import napari_dip
 from napari_dip.command.parser import Parser, values_of, why_unknown
 from napari_dip.io import files
@@ -214,8 +216,16 @@ def said(args: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, option, value in _given(args):
         unread = option.code and isinstance(value, str)
-        found[name] = files.read(value).values if option.file else from_file(value) if unread else value
+        found[name] = _pixels(option, value) if option.file else from_file(value) if unread else value
     return with_defaults(found)
+
+
+def _pixels(option: Option, path: str) -> Any:
+    """Pixels of a file; where they have no colours, three or four planes that tifffile took for these are planes."""
+    picture = files.read(path)
+    if option.colours or not picture.order.startswith("S"):
+        return picture.values
+    return np.moveaxis(picture.samples(), -1, 0)
 
 
 def _given(args: argparse.Namespace) -> Iterator[tuple[str, Option, Any]]:

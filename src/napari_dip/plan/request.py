@@ -53,6 +53,7 @@ class Option:
     several: str = ""  # an example of several values with commas between them, one for each axis of space
     choices: tuple[str, ...] | None = None
     file: bool = False  # an image file, whose pixels are the value
+    colours: bool = True  # which it may have
     code: bool = False  # FILE.py:NAME, which is run
 
     @property
@@ -192,7 +193,13 @@ class Request:
         "standard deviation of a Gaussian in pixels, for all spatial axes or one for each.",
         lambda value, so_far: read_psf(value, so_far.ndim, so_far.psf_centre),
         options=(
-            Option(flag="--psf", metavar="FILE", file=True, help="Image of a point, on the grid of OUT, in any unit."),
+            Option(
+                flag="--psf",
+                metavar="FILE",
+                file=True,
+                colours=False,
+                help="Image of a point, on the grid of OUT, in any unit.",
+            ),
             Option(
                 flag="--psf-sigma",
                 metavar="X[,X...]",
@@ -328,11 +335,8 @@ class Request:
         remedy = "give it as wide as the blur, in pixels of the restored image"
         if self.psf.size == 1:
             return f"psf has all light in one pixel and blurs nothing; {remedy}"
-        wide, sides = [2 * m + 1 for m in self.margin[-2:]], self.shape[-2:]  # a stack may well be thin
-        if all(w <= n for w, n in zip(wide, sides, strict=True)):
-            return ""
-        light, size = (" x ".join(map(str, each)) for each in (wide, sides))
-        return f"psf spreads light over {light} pixels, and the image has {size}; {remedy}"
+        wider = spread_over(self.margin, self.shape)
+        return f"psf {wider}; {remedy}" if wider else ""
 
     @property
     def fine_voxel_size(self) -> tuple[float, ...] | None:
@@ -441,13 +445,24 @@ def read_request(
     row = _check(task, said)
     slices = read_slices(image, mask, channel_axis, leading_axes)
     request = _read(row, said, ndim=slices.ndim, image=slices)
-    check_reach(request, request.shape)
+    check_reach(request.margin, request.shape)
+    if spread_over(request.margin, request.shape):
+        warn(request.spread, stacklevel=4)
     return request
 
 
-def check_reach(request: Request, shape: tuple[int, ...]) -> None:
+def spread_over(margin: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    """Part of a sentence, if light from a `margin` at each end spreads over more than an image (*shape); else empty."""
+    wide, sides = [2 * m + 1 for m in margin[-2:]], shape[-2:]  # a stack may well be thin
+    if all(w <= n for w, n in zip(wide, sides, strict=True)):
+        return ""
+    light, size = (" x ".join(map(str, each)) for each in (wide, sides))
+    return f"spreads light over {light} pixels, and the image has {size}"
+
+
+def check_reach(margin: tuple[int, ...], shape: tuple[int, ...]) -> None:
     """Raise a `ValueError` if light comes from so far beyond an image (*shape) that units must have been mixed up."""
-    for axis, reach, n in zip("zyx"[-request.ndim :], request.margin, shape, strict=True):
+    for axis, reach, n in zip("zyx"[-len(margin) :], margin, shape, strict=True):
         if reach >= 3 * n:  # a slip of units, or a line
             remedy = "give it in pixels of the restored image"
             if n == 1:

@@ -13,8 +13,8 @@ import numpy as np
 from magicgui.widgets import ComboBox, FloatSlider, FloatSpinBox, LineEdit, SpinBox
 from qtpy.QtWidgets import QSlider
 
-from napari_dip.plan.instrument import read_psf
-from napari_dip.plan.request import Request, arguments, arguments_of
+from napari_dip.plan.instrument import reach_of, read_psf
+from napari_dip.plan.request import BEYOND, Request, arguments, arguments_of
 from napari_dip.plan.values import read_factor
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import layers
@@ -146,7 +146,7 @@ class PointSpread(Known):
             for name, axes in (("sigma_z", "z"), ("sigma", "y, x"))
         )
         self._needed = needed
-        self._sized: tuple[Any, str] = None, ""
+        self._sized: tuple[Any, Any] = None, None
         return [self.layer, self.sigma_z, self.sigma]
 
     @property
@@ -188,12 +188,26 @@ class PointSpread(Known):
 
     def _size(self, psf: Any, space: int) -> str:
         """Part of a measured PSF that holds its light, in words; empty for all of it, and for a large one."""
+        given, used = psf.data.shape, self._looked_at(psf, space)[0]
+        cropped = math.prod(used) < math.prod(given)
+        words = (" x ".join(map(str, each)) for each in (used, given))
+        return " (its light is in {} of its {} pixels)".format(*words) if cropped else ""
+
+    def reach(self, space: int) -> tuple[int, ...]:
+        """Pixels from beyond which hardly any light comes, along each axis; 0 where that is not known."""
+        if self.layer.value is not None:
+            return self._looked_at(self.layer.value, space)[1]
+        return tuple(reach_of(read_psf(sigma, 1), BEYOND)[0] if sigma else 0 for sigma in self.value(space) or ())
+
+    def _looked_at(self, psf: Any, space: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Size of the part of a measured PSF that holds its light, and its reach; a large one is not looked at."""
         key = id(psf), id(psf.data), self.centre.value
-        if key != self._sized[0] and math.prod(psf.data.shape) <= _LOOKED_AT:
-            given, used = psf.data.shape, read_psf(layers.pixels(psf), space, self.centre.value).shape
-            cropped = f" (its light is in {' x '.join(map(str, used))} of its {' x '.join(map(str, given))} pixels)"
-            self._sized = key, cropped if math.prod(used) < math.prod(given) else ""
-        return self._sized[1] if key == self._sized[0] else ""
+        if math.prod(psf.data.shape) > _LOOKED_AT:
+            return psf.data.shape, (0,) * space
+        if key != self._sized[0]:
+            read = read_psf(layers.pixels(psf), space, self.centre.value)
+            self._sized = key, (read.shape, reach_of(read, BEYOND))
+        return self._sized[1]
 
 
 class Boost(Known):

@@ -16,7 +16,7 @@ from napari.layers import Image, Labels, Shapes
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_dip.plan.request import with_defaults
+from napari_dip.plan.request import check_reach, spread_over, with_defaults
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import guides, layers, masks, regions
 from napari_dip.viewer.arguments import Camera, known_of
@@ -380,6 +380,19 @@ class Inputs(QWidget):
             raise ValueError(f"Paint on what is missing first: the mask '{mask.name}' is empty.")
         for known in self.known.values():
             known.check(layer)
+        check_reach(*self._reach())
+
+    def doubt(self) -> str:
+        """Sentence that speaks against what is chosen; empty if nothing does."""
+        wider = spread_over(*self._reach())
+        return f"The blur {wider}: is it given in pixels?" if wider else ""
+
+    def _reach(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Reach of the blur in pixels of the result, and how many of these the result has along y, x, or z, y, x."""
+        problem, psf = self.problem(), self.known.get("psf")
+        fine = np.multiply(self.selection().shape[-self.space :], problem.get("factor", 1))
+        reach = () if psf is None or "psf" not in problem else psf.reach(self.space)
+        return reach or (0,) * self.space, tuple(fine.tolist())
 
     @property
     def key(self) -> tuple[Any, ...]:

@@ -239,7 +239,8 @@ class RestoreWidget(Tabbed):
         if self.running:
             return
         ready = self._outlook.ready
-        doubt = outlook.doubt_of(self.task, self._noise, self.cost.short) if ready else ""
+        doubts = [outlook.doubt_of(self.task, self._noise, self.cost.short), self.inputs.doubt()] if ready else []
+        doubt = " ".join(filter(None, doubts))
         self._sentence.setText(" ".join(filter(None, [doubt, self._outlook.sentence])))
         self._sentence.setToolTip(tip(self._outlook.why))
         self.run_button.setEnabled(ready)

@@ -204,7 +204,9 @@ def read_order(
         said["voxel_size"] = read.calibration.voxel_size(ndim - leading)
     request = read_instrument(task, ndim - leading, **said)
     if request.task.fills_holes and mask is None and read.array.dtype.kind != "f":
-        raise ValueError("mask is not given and integers cannot be NaN, so there is no hole to fill; give a mask")
+        raise ValueError(
+            "mask is not given and integers cannot be NaN, so there is no hole to fill; give a mask (--mask FILE)"
+        )
     order = Order(
         request=request,
         source=read,
@@ -214,7 +216,7 @@ def read_order(
         changes=changes,
         residual=residual,
     )
-    check_reach(request, request.finer(order.grid.tiles.tile))  # the sides of tiles are checked too
+    check_reach(request.margin, request.finer(order.grid.tiles.tile))  # the sides of tiles are checked too
     for name in order.beside:
         order._grid_of(name)
     return order
