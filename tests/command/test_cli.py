@@ -356,6 +356,17 @@ def test_a_point_spread_function_of_few_planes_has_no_colours(planes: int) -> No
     np.testing.assert_array_equal(options.said(args)["psf"], psf)
 
 
+def test_a_mask_whose_colours_differ_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    rng, mask = np.random.default_rng(0), np.zeros((16, 16, 3), "uint8")
+    mask[3:5, 3:5, 0] = 255
+    save("rgb.tif", rng.integers(0, 200, (16, 16, 3), dtype="uint8"), "YXS")
+    save("colours.tif", mask, "YXS")
+    assert main(["inpaint", "rgb.tif", "out.tif", "--mask", "colours.tif", *QUICK]) == 0
+    assert (
+        "the colours of colours.tif differ: what is missing in one counts as missing in all" in capsys.readouterr().err
+    )
+
+
 def test_each_slice_of_a_stack_is_restored_on_its_own_with_the_same_mask() -> None:
     stack = noise(2, 16, 16)
     save("zyx.tif", stack, "ZYX", pixel_size={"Z": 0.3, "Y": 0.2, "X": 0.1}, unit="µm")

@@ -129,6 +129,19 @@ def test_settings_come_from_a_file_and_options_count_more() -> None:
     assert not np.array_equal(np.load("b.npy"), np.load("d.npy"))
 
 
+def test_settings_of_a_record_bring_what_is_known_of_the_instrument_too() -> None:
+    save("a.tif")
+    known = ["--gain", "2", "--offset", "3", "--kernel", "box"]
+    assert main(["superresolve", "a.tif", "b.tif", "--factor", "2", *known, *QUICK]) == 0
+    for more, camera in (([], {"gain": 2.0, "offset": 3.0}), (["--gain", "4"], {"gain": 4.0, "offset": 3.0})):
+        again = ["superresolve", "a.tif", "c.tif", "--factor", "2", "--settings", "b.tif", "--overwrite", *more]
+        assert main([*again, "--quiet"]) == 0
+        record = files.read_record("c.tif")
+        assert (record["camera"], record["kernel"]) == (camera, "box")
+    assert main(["denoise", "a.tif", "d.tif", "--settings", "b.tif", "--iterations", "3", "--quiet"]) == 0
+    assert "kernel" not in files.read_record("d.tif") or files.read_record("d.tif")["kernel"] is None
+
+
 def test_a_png_is_rounded_and_says_so_but_its_settings_are_not(capsys: pytest.CaptureFixture[str]) -> None:
     save("a.tif")
     quick = PRESETS["denoise-small"].changed(channels=4, scales=2, runs=1, iterations=3, device="cpu", threads=1)

@@ -17,6 +17,7 @@ from napari_dip.command.parser import Parser, values_of, why_unknown
 from napari_dip.io import files
 from napari_dip.plan.request import Argument, Option, arguments, arguments_of, with_defaults
 from napari_dip.plan.values import read_factor
+from napari_dip.tables import record
 from napari_dip.tables.experiments import EXPERIMENTS
 from napari_dip.tables.knobs import GENERATORS, Knob
 from napari_dip.tables.method import settings_for
@@ -75,7 +76,9 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
             if "preset" in changes:
                 raise ValueError("--settings FILE names a preset; leave out --preset")
             parts = {name: value for name, value in changes.items() if knobs()[name].own}  # which a record only names
-            changes = {**Settings.from_json(Path(args.settings), beside=beside, **parts).chosen, **changes}
+            found = record.read(Path(args.settings))
+            changes = {**Settings.of_record(found, beside=beside, **parts).chosen, **changes}
+            _take_problem(args, found)
         except (OSError, TypeError, ValueError) as error:
             command.error(f"--settings: {error}")
     if args.target is None and not args.estimate:
@@ -228,6 +231,15 @@ def _pixels(option: Option, path: str) -> Any:
     return np.moveaxis(picture.samples(), -1, 0)
 
 
+def _take_problem(args: argparse.Namespace, found: dict[str, Any]) -> None:
+    """Fill in what a record keeps of the problem, and the command does not say."""
+    kept, given = {**found, **(found.get("camera") or {})}, {name for name, *_ in _given(args)}
+    for name, argument in arguments_of(args.task).items():
+        if argument.options and argument.kept is not False and name not in given and kept.get(name) is not None:
+            value = kept[name]
+            setattr(args, argument.options[0].destination, tuple(value) if isinstance(value, list) else value)
+
+
 def _given(args: argparse.Namespace) -> Iterator[tuple[str, Option, Any]]:
     """Arguments of the problem that a command was given: the name, the option that says it, and the value of that."""
     for name, argument in arguments().items():
@@ -280,7 +292,8 @@ def _add_trust(command: Parser) -> None:
 _SEVERAL = "All that is named is IN: files and folders of images, each of which is written into FOLDER by its own name."
 _SETTINGS = (
     "Settings of an earlier result: the image that was written (TIFF, PNG, OME-Zarr), or its record OUT.json; or "
-    "settings as JSON, from the window or from Settings.to_json(). Options count more."
+    "settings as JSON, from the window or from Settings.to_json(). What a record keeps of the problem comes with them "
+    "(camera, kernel, boost), but no mask, guide or point spread function. Options count more."
 )
 _TOGETHER = (
     "One generator restores all times, channels or z slices of an image together, like the colours of RGB: for few of "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import warnings
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -232,6 +233,13 @@ def _read_mask(args: Namespace, picture: Picture) -> Array:
     mask = files.read(args.mask, sparse=True)
     marked = blockwise.marked(args, mask)
     if "S" in mask.axes:
+        if (marked != marked[..., :1]).any():
+            counts = "known" if args.mask_is_known else "missing"
+            warnings.warn(
+                f"the colours of {args.mask} differ: what is {counts} in one counts as {counts} in all; a script takes "
+                "a mask for each, inpaint(image, mask, channel_axis=-1)",
+                stacklevel=2,
+            )
         marked = np.asarray(marked.all(axis=-1) if args.mask_is_known else marked.any(axis=-1))
     if marked.shape == picture.slice_shape:
         return marked
