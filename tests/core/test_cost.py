@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import subprocess
 import sys
 import tracemalloc
@@ -16,8 +17,11 @@ import pytest
 import napari_dip
 from napari_dip.core import cost, memory
 from napari_dip.core.cost import Cost, in_bytes, in_time, memory_of_noise
+from napari_dip.core.device import Device
 from napari_dip.core.methods import coverage
 from napari_dip.core.noise.estimate import estimate_noise
+from napari_dip.core.setup import Setup
+from napari_dip.core.tiling import tiles_of
 from napari_dip.plan import cost as costs
 from napari_dip.plan.chosen import settings_here
 from tests.core.tiny import TINY, picture
@@ -352,6 +356,35 @@ def test_what_does_not_fit_whole_is_fitted_in_tiles(monkeypatch: pytest.MonkeyPa
     for _ in run:
         pass
     assert 128 <= run.result.settings.tile < 300
+
+
+def test_tiles_for_want_of_memory_share_little() -> None:
+    """Half of the image at the most, whatever its shape: nine tiles of 1024 would be 2.25 times 2048x2048."""
+    for shape in ((300, 300), (2048, 2048), (2500, 100), (40, 256, 256)):
+        setup: Setup | None = Setup(napari_dip.Settings(), Device("cpu", ""), shape, open=frozenset({"tile"}))
+        while setup := setup.with_less_memory():
+            tiles = tiles_of(shape, setup.settings)
+            assert len(tiles) * math.prod(tiles.tile) < 1.5 * math.prod(shape)
+
+
+def test_a_large_image_that_a_prior_denoises_is_cut_where_it_would_take_more_than_is_ample(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole, tiles, hole = (
+        bytes_of(300, 300),
+        bytes_of(300, 300, tile=160),
+        {"preset": "inpaint-small", "task": "inpaint"},
+    )
+    filled = bytes_of(300, 300, **hole)
+    monkeypatch.setattr(costs, "AMPLE", (whole + tiles) / 2)
+    assert bytes_of(300, 300) == tiles
+    assert bytes_of(300, 300, tile=300) == whole  # as it was asked for
+    assert bytes_of(300, 300, **hole) == filled  # a hole may be as large as a tile
+    run = napari_dip.iterate("denoise", picture(300, 300), **{**SMALL, "iterations": 1})
+    for _ in run:
+        pass
+    assert run.result.settings.tile == 160
+    assert not any("fitted" in warning for warning in run.result.warnings)
 
 
 def test_tiles_that_the_user_chose_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

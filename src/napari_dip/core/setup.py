@@ -95,9 +95,12 @@ class Setup:
 
     @property
     def _smaller(self) -> int:
-        """Side of the next smaller tiles: the largest power of two that cuts; 0 for none."""
-        side: int = 2 ** (math.ceil(math.log2(self.settings.tile or max(self.shape))) - 1)
-        return side if side >= max(16, LEAST // self.factor, 2 * self.settings.overlap) else 0
+        """Side of the next smaller tiles, twice as many along the longest axis, which just cover it; 0 for none."""
+        length, overlap = max(self.shape), self.settings.overlap
+        count = 2 * max(map(len, tiles_of(self.shape, self.settings).corners))
+        shared = (count - 1) * overlap
+        side = math.ceil((length + shared) / count if overlap else 8 * length / (7 * count + 1))  # an eighth is shared
+        return side if side >= max(16, LEAST // self.factor, 2 * overlap) else 0
 
     def _with(self, how: str, settings: Settings) -> Setup:
         return replace(self, settings=settings, tried=(*self.tried, how), _asked=self._asked or self.settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Unpack
 
@@ -20,15 +20,18 @@ from napari_dip.core.memory import OutOfMemory
 from napari_dip.core.noise.estimate import is_guess
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.pace import SLOWEST, share_of_processor
-from napari_dip.core.setup import Setup
+from napari_dip.core.setup import Setup, left_open
 from napari_dip.core.telling import quietly, warn
 from napari_dip.plan.chosen import settings_here
 from napari_dip.plan.keywords import Knobs
 from napari_dip.plan.noises import axes_of_noise
 from napari_dip.plan.plan import Plan
-from napari_dip.plan.request import read_instrument
+from napari_dip.plan.request import Request, read_instrument
+from napari_dip.tables.knobs import Prior
 from napari_dip.tables.settings import Settings
 
+#: Bytes that a prior which denoises an image takes on a CPU of its own accord; a larger image is cut into tiles.
+AMPLE = 4_000_000_000
 LONG = 4 * 3600  # seconds: a longer wait is said before it begins, with what would shorten it
 _SOON = 5  # seconds of a run for which it is not looked at what else the machine does
 _IDLE = 1.25  # times that a run may take longer on a machine that is called idle
@@ -91,17 +94,25 @@ def estimate(
         settings = settings.changed(**knobs)
     with quietly():  # the run itself says what there is to say of its arguments
         asked = read_instrument(task, len(space), factor=factor, psf=psf, voxel_size=voxel_size)
-    return cost.estimate(
-        channels,
-        space,
-        settings,
-        known,
-        devices.choose(settings.device).name,
-        factors=asked.factor,
-        margin=asked.margin,
-        voxel_size=asked.fine_voxel_size,
-        slices=slices,
-    )
+
+    device = devices.choose(settings.device)
+
+    def cost_with(settings: Settings, rates: Work | None = None) -> Cost:
+        return cost.estimate(
+            channels,
+            space,
+            settings,
+            known,
+            device.name,
+            factors=asked.factor,
+            margin=asked.margin,
+            voxel_size=asked.fine_voxel_size,
+            slices=slices,
+            rates=rates,
+        )
+
+    whole = Setup(settings, device, space, open=left_open(settings))
+    return cost_with(_ample(asked, whole, lambda cut: cost_with(cut, SLOWEST).memory))
 
 
 def _typical(planes: int, shape: tuple[int, ...]) -> Noise:
@@ -118,6 +129,8 @@ def fitted(plan: Plan) -> Plan:
     OutOfMemory
         If it cannot fit; the message says what it needs, what there is, and what to do.
     """
+    ample = _ample(plan.request, plan.setup, lambda cut: cost_of(replace(plan, settings=cut), SLOWEST).memory)
+    plan = replace(plan, settings=ample)
     free, device = memory.free(plan.device.name), plan.device.name
     needed = cost_of(plan, SLOWEST).memory
     if needed <= free:
@@ -137,6 +150,22 @@ def fitted(plan: Plan) -> Plan:
         f"this would take {in_bytes(needed)} of memory, but {in_bytes(free)} are free on {device}; use "
         f"{factor}{smaller_tile}a part of the image, or fewer channels than {plan.settings.channels}"
     )
+
+
+def _ample(request: Request, whole: Setup, memory_of: Callable[[Settings], int]) -> Settings:
+    """Settings of a prior that takes no more than `AMPLE` to denoise an image on a CPU: in tiles, if those are open.
+
+    They take a seventh more time. What else there is stays whole: a hole may be as large as a tile, light may come from
+    beyond its edge, tiles of a volume share too much, and one self-guided fit has hardly more memory than its tiles.
+    """
+    settings, task = whole.settings, request.task
+    alone = not (task.operators or task.fills_holes or request.operator) and request.ndim == 2
+    if whole.device.name != "cpu" or not alone or not isinstance(settings.method, Prior):
+        return settings
+    less: Setup | None = whole.only("tile")
+    while less and memory_of(less.settings) > AMPLE:
+        less = less.with_less_memory()
+    return less.settings if less else settings
 
 
 def _with_less(setup: Setup) -> Iterator[Setup]:
