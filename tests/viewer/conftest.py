@@ -64,9 +64,9 @@ def viewer(window, qtbot):
     for each in docks:
         each.deleteLater()  # else it follows the layers of all tests to come, as long as anything knows it
     del docks
+    qtbot.wait(1)  # lets Qt delete what was closed: what is deleted looks at no layer that goes
     window.layers.clear()
     window.dims.reset()
-    qtbot.wait(1)  # lets Qt delete what was closed
     gc.collect()
     gc.freeze()
 
