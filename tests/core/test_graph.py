@@ -253,7 +253,7 @@ def begun(way: str) -> Fitter:
     return search
 
 
-@each_way
+@pytest.mark.parametrize("way", ["plain", "discrepancy", "self-guided"])  # the others: `test_pretended`
 @pytest.mark.usefixtures("_meta")
 def test_a_step_reads_nothing_back(way: str) -> None:
     search = begun(way)

@@ -67,10 +67,9 @@ def test_what_is_free_goes_back_between_the_parts_of_a_run() -> None:
 
 
 @needs_glibc
-@pytest.mark.parametrize("where", ["here", "elsewhere"])
-def test_freed_memory_is_kept_until_the_last_run_ends(where: str) -> None:
+def test_freed_memory_is_kept_until_the_last_run_ends() -> None:
     """In a process of its own: threads that came before leave arenas, which hold no buffer of this size."""
-    code = f"from tests.core import test_pages as pages; pages.keep_and_release(pages.{where})"
+    code = "from tests.core.test_pages import *; keep_and_release(here); keep_and_release(elsewhere)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2], env=UNTOLD)
 
 

@@ -65,7 +65,9 @@ def assert_same(one: Result, other: Result) -> None:
 
 
 @pytest.mark.parametrize(
-    ("index", "knobs"), [(0, {}), (1, {}), (2, {}), (1, {"runs": 2}), (1, {"at_once": 2}), (1, {"tile": 16})], ids=str
+    ("index", "knobs"),
+    [(0, {}), (1, {}), (2, {}), (1, {"runs": 2, "similar_patches": False}), (1, {"at_once": 2}), (1, {"tile": 16})],
+    ids=str,
 )
 def test_a_stopped_stack_comes_out_as_one_that_was_not_stopped(index: int, knobs: dict[str, Any]) -> None:
     """Slices that are begun later have the neighbours that they would have had."""

@@ -18,7 +18,7 @@ from tests.core.tiny import comparisons, picture, psnr
 FAST = {**QUICK, "iterations": 6}
 GUIDED = dict(preset="denoise-self", channels=8, scales=3, crop=16, batch=2, device="cpu")
 FEW = {**GUIDED, "iterations": 1, "similar_patches": False}  # for what is settled before
-SIZE, WHOLE, QUARTER = 24, 282, 71  # pixels a side, iterations of a whole fit and from a neighbour
+SIZE, WHOLE, QUARTER = 24, 102, 26  # pixels a side, iterations of a whole fit and from a neighbour
 
 
 def series(count: int = 3, sigma: float = 10) -> tuple[np.ndarray, np.ndarray]:
@@ -38,6 +38,7 @@ def restored(image: np.ndarray, **changes: Any) -> Result:
 
 
 def test_slices_begin_with_what_their_neighbours_have_learnt_and_are_no_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coverage, "EPOCHS", (90,) * 3)
     monkeypatch.setattr(selfguided, "LEARNT", 1.0)  # so short a fit of so small an image has more to learn
     truth, image = series(2)
     warm, cold = restored(image), restored(image, warm_start=False)
