@@ -192,6 +192,12 @@ def test_explicit_methods_stand_beside_the_prior_each_at_its_best() -> None:
     assert stopped.psnr["measured"] == pytest.approx(20, abs=1)
 
 
+@pytest.mark.parametrize(("denoiser", "words"), [(lambda plane, sigma: plane[1:], "keep the shape"), (object, "class")])
+def test_a_denoiser_of_ones_own_is_checked(denoiser: Any, words: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=f"denoiser=.*{words}"):
+        lab.explicit(picture(20, 20), denoiser=denoiser, progress=False)
+
+
 def test_an_experiment_that_is_stopped_at_once_says_so() -> None:
     for work in (lab.iterate_held_out, lab.iterate_trajectory):
         with pytest.raises(ValueError, match="stopped before"):

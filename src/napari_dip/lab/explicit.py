@@ -15,6 +15,7 @@ from napari_dip.core import pauses
 from napari_dip.lab.denoiser import trained_denoiser
 from napari_dip.lab.iterates import Array, Outcome, Scaled, Step, Steps, draw, every, iterates, like, scaled, to_the_end
 from napari_dip.tables.experiments import WEIGHTS
+from napari_dip.tables.parts import read_part
 from napari_dip.trust import peak_of, psnr
 
 _LEVELS = 3  # scales of the wavelets
@@ -70,11 +71,14 @@ Denoiser = Callable[[Any, float], Any]
 
 def _by_plane(denoiser: Denoiser) -> Callable[[Array, float, float], Array]:
     """A denoiser of planes as a method for images and volumes."""
+    name = read_part("denoiser", denoiser)
 
     def method(image: Array, strength: float, sigma: float) -> Array:
-        planes = image.reshape(-1, *image.shape[-2:])
-        made = [np.asarray(denoiser(plane.astype(np.float32), strength * sigma), np.float64) for plane in planes]
-        return np.stack(made).reshape(image.shape)
+        from napari_dip.core.laws import denoised  # imports torch
+
+        planes = image.astype(np.float32).reshape(-1, *image.shape[-2:])
+        made = [denoised(name, denoiser, plane, strength * sigma) for plane in planes]
+        return np.stack(made).astype(np.float64).reshape(image.shape)
 
     return method
 
