@@ -413,13 +413,37 @@ def test_a_mask_of_few_marks_is_one_and_a_few_greys_are_none(viewer):
 
 def test_an_image_is_looked_at_once_for_being_a_mask(viewer, monkeypatch):
     looks = []
-    monkeypatch.setattr(masks, "_two_values", lambda data: looks.append(data.shape) or True)
+    monkeypatch.setattr(masks, "_two_values", lambda data, rgb: looks.append(data.shape) or True)
     layer = viewer.add_image(np.eye(400))
     masks.is_mask(layer), masks.is_mask(layer)
     assert looks == [(400, 400)]
     layer.data = np.eye(500)
     masks.is_mask(layer)
     assert looks == [(400, 400), (500, 500)]
+
+
+def test_an_array_that_is_changed_in_place_is_looked_at_again(viewer):
+    layer = viewer.add_image(np.eye(40))
+    assert masks.is_mask(layer)
+    layer.data[3, 5] = 0.5
+    layer.refresh()
+    assert not masks.is_mask(layer)
+    layer.data[3, 5] = 1
+    layer.refresh()
+    assert masks.is_mask(layer)
+
+
+@pytest.mark.parametrize(("paper", "ink"), [((0, 0, 0), (255, 0, 0)), ((0, 0, 200), (200, 0, 0)), ((9, 8, 7), (7, 8, 9))])
+def test_a_mask_may_differ_from_its_paper_by_colour_alone(viewer, paper, ink):
+    marked = np.zeros((20, 24), bool)
+    marked[4:6, 3:20] = True
+    layer = viewer.add_image(np.where(marked[..., None], ink, paper).astype(np.uint8), rgb=True)
+    assert masks.is_mask(layer)
+    brighter = np.dot(ink, (299, 587, 114)) > np.dot(paper, (299, 587, 114))
+    assert np.array_equal(masks.marks_in(layer, bright=brighter), marked)
+    layer.data[0, 0] = 0, 255, 0
+    layer.refresh()
+    assert not masks.is_mask(layer), "three colours"
 
 
 def test_only_what_has_two_values_is_a_mask(viewer, picture):

@@ -61,32 +61,49 @@ def is_empty(labels: Any, label: int | None) -> bool:
 
 
 def is_mask(layer: Any) -> bool:
-    """True if an image in memory has two values: a mask, as a file has it. Each array is looked at once."""
+    """True if an image in memory has two values, or two colours: a mask, as a file has it.
+
+    Each array is looked at once, until its layer is told that it has changed.
+    """
     if not isinstance(layer, Image) or not isinstance(layer.data, np.ndarray) or not layer.data.size:
         return False
     data, key = layer.data, id(layer.data)
     known, two = _LOOKED_AT.get(key, (None, False))
     if known is None or known() is not data:
-        two = _two_values(data[..., :3] if layer.rgb else data)
-        _LOOKED_AT[key] = weakref.ref(data, lambda _: _LOOKED_AT.pop(key)), two
+        two = _two_values(data, layer.rgb)
+        _LOOKED_AT[key] = weakref.ref(data, lambda _: _LOOKED_AT.pop(key, None)), two
+        layer.events.set_data.connect(_look_again)  # once, however often it is asked for
     return two
 
 
-def _two_values(data: np.ndarray) -> bool:
-    """True if an array has two values: a sample refutes most in no time, what it does not is looked at as a whole."""
-    step = math.ceil((data.size / _SAMPLE) ** (1 / data.ndim))
-    for part in (data[(slice(None, None, step),) * data.ndim], data):
-        low, high = part.min(), part.max()
-        if not all(((plane == low) | (plane == high)).all() for plane in part):
+def _look_again(event: Any) -> None:
+    """Forget what was seen in an array, which may have been changed in place."""
+    _LOOKED_AT.pop(id(event.source.data), None)
+
+
+def _two_values(data: np.ndarray, rgb: bool) -> bool:
+    """True if an image has two values: a sample refutes most in no time, what it does not is looked at as a whole."""
+    size, axes = data.size, data.ndim - rgb
+    step = math.ceil((size / _SAMPLE) ** (1 / axes))
+    for part in (data[(slice(None, None, step),) * axes], data):
+        values = _brightness(part) if rgb else part
+        low, high = values.min(), values.max()
+        if not all(((plane == low) | (plane == high)).all() for plane in values):
             return False
     return bool(low < high)
 
 
 def marks_in(layer: Any, bright: bool) -> np.ndarray:
     """Labels, 0 and 1, of what is bright or dark in an image that is a mask."""
-    data = layer.data[..., :3].mean(-1) if layer.rgb else layer.data
+    data = _brightness(layer.data) if layer.rgb else layer.data
     above = data > data.min() / 2 + data.max() / 2
     return np.asarray(above if bright else ~above).astype(np.uint8)
+
+
+def _brightness(colours: np.ndarray) -> np.ndarray:
+    """Brightness of colours (..., 3 or 4) as the eye has it (ITU-R BT.601), in thousandths; two have hardly ever one."""
+    red, green, blue = np.moveaxis(colours[..., :3].astype(np.float64), -1, 0)
+    return np.asarray(299 * red + 587 * green + 114 * blue)
 
 
 def lazy_mask(selection: Selection, labels: Any, label: int | None, viewer: Any, blank: bool = False) -> Any:
