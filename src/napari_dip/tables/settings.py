@@ -217,7 +217,11 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
     def of_record(cls, found: dict[str, Any], *, beside: Collection[str] = (), **changes: Any) -> Settings:
         """The settings of a record, or of knobs by name; all else as in `from_json`."""
         check_again(found, changes, beside)
-        return cls().changed(**{**found.get("settings", found), **changes})
+        knobs = {**found.get("settings", found), **changes}
+        device = found.get("device")
+        if isinstance(device, dict) and "as device=" not in device.get("reason", "") and "device" not in changes:
+            knobs["device"] = "auto"  # as it was asked for: the settings name what was found
+        return cls().changed(**knobs)
 
     @property
     def chosen(self) -> dict[str, Any]:
