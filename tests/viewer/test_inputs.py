@@ -433,7 +433,9 @@ def test_an_array_that_is_changed_in_place_is_looked_at_again(viewer):
     assert masks.is_mask(layer)
 
 
-@pytest.mark.parametrize(("paper", "ink"), [((0, 0, 0), (255, 0, 0)), ((0, 0, 200), (200, 0, 0)), ((9, 8, 7), (7, 8, 9))])
+@pytest.mark.parametrize(
+    ("paper", "ink"), [((0, 0, 0), (255, 0, 0)), ((0, 0, 200), (200, 0, 0)), ((9, 8, 7), (7, 8, 9))]
+)
 def test_a_mask_may_differ_from_its_paper_by_colour_alone(viewer, paper, ink):
     marked = np.zeros((20, 24), bool)
     marked[4:6, 3:20] = True

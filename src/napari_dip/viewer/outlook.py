@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from napari_dip import Noise
     from napari_dip.plan.plan import Plan
 
+_HARDLY_ANY = 75  # contrast over noise from which on what is taken for noise may be slopes, or rounding
 LOADING = " PyTorch is being loaded; Run waits for it."
 _HOW = {
     "self-guided": "self-guided (it learns from the image itself)",
@@ -52,9 +53,10 @@ def doubt_of(task: str, noise: Noise | None, short: bool) -> str:
     """
     if short:
         return "There is too little memory for it: restore a part of the image, or fewer slices."
-    if TASKS[task].keeps_mean and noise is not None and noise.sigma <= 0 and not noise.warning:
-        return "No noise found: denoising would only blur."
-    return ""
+    row = TASKS[task]
+    if noise is None or noise.contrast <= _HARDLY_ANY or not (row.keeps_mean and row.removes_noise):
+        return ""
+    return f"{'Hardly any' if noise.sigma > 0 else 'No'} noise found: denoising would only blur."
 
 
 def before(inputs: Any, form: Any, asked: Any, waiting: bool) -> Outlook:
