@@ -101,7 +101,7 @@ def marks_in(layer: Any, bright: bool) -> np.ndarray:
 
 
 def _brightness(colours: np.ndarray) -> np.ndarray:
-    """Brightness of colours (..., 3 or 4) as the eye has it (ITU-R BT.601), in thousandths; two have hardly ever one."""
+    """Brightness of colours (..., 3 or 4) as the eye has it (ITU-R BT.601), in thousandths."""
     red, green, blue = np.moveaxis(colours[..., :3].astype(np.float64), -1, 0)
     return np.asarray(299 * red + 587 * green + 114 * blue)
 
