@@ -32,7 +32,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 @pytest.mark.parametrize(
     ("count", "wanted", "name", "why"),
     [
-        (0, "auto", "cpu", "no CUDA GPU"),
+        (0, "auto", "cpu", "no graphics card with CUDA"),
         (0, "cpu", "cpu", "as device='cpu' says"),
         (2, "auto", "cuda:0", "Model 0.*first of 2"),
         (2, "cuda", "cuda:0", "Model 0.*as device='cuda' says"),

@@ -414,7 +414,7 @@ def test_a_knob_without_effect_is_refused(preset: str, idle: dict[str, float]) -
 
 
 def test_a_device_that_was_found_is_no_choice_and_one_that_was_said_is() -> None:
-    for reason, device in (("no CUDA GPU was found", "auto"), ("as device='cpu' says", "cpu")):
+    for reason, device in (("no graphics card with CUDA was found", "auto"), ("as device='cpu' says", "cpu")):
         found = {"settings": {"device": "cpu", "seed": 3}, "device": {"name": "cpu", "reason": reason}}
         assert Settings.of_record(found) == Settings(device=device, seed=3)
     assert Settings.of_record({"device": "cpu"}).device == "cpu"

@@ -22,6 +22,7 @@ from napari_dip.viewer import masks
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.choice import ALL_SLICES, TOGETHER, Inputs
 from napari_dip.viewer.form import SettingsForm
+from napari_dip.viewer.noise import in_words
 from napari_dip.viewer.restoration import METADATA
 from napari_dip.viewer.rows import Rows
 from tests.viewer.docks import restored
@@ -43,7 +44,7 @@ def known(widget):
 
 
 def sigma_of(widget):
-    return float(words(widget).split("sigma ")[1].split(",")[0])
+    return widget._noise.sigma
 
 
 # ----------------------------------------------------------------------------------------------- beside the window
@@ -112,6 +113,24 @@ def test_the_noise_is_told_before_the_run_and_follows_the_slice_in_view(viewer, 
     assert "being estimated" in words(widget)
     wait(lambda: known(widget))
     assert sigma_of(widget) == pytest.approx(50, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"gain": 2.0, "read_noise": 3}, ["Noise: mostly photon noise; each pixel on its own"]),
+        ({"gain": 2.0, "read_noise": 9}, ["Noise: partly photon noise; each pixel on its own"]),
+        ({"correlation": 0.6}, ["Noise: alike in dark and bright; neighbouring pixels share some of it"]),
+        ({"sigma": 0.0, "warning": "it is flat"}, ["No noise found", "It is flat"]),
+        (
+            {"impulses": 0.01},
+            ["Noise: alike in dark and bright; each pixel on its own", "1 % of the pixels are hot or"],
+        ),
+    ],
+)
+def test_the_noise_is_said_without_figures(changes, words):
+    noise = Noise(**{"gain": 0.0, "offset": 0.0, "read_noise": 10.0, "sigma": 10.0} | changes)
+    assert all(said.startswith(each) for said, each in zip(in_words(noise), words, strict=True))
 
 
 def test_the_noise_leaves_out_what_the_mask_marks(viewer, dock, wait):
@@ -191,7 +210,7 @@ def test_what_is_known_of_the_camera_overrides_the_estimate_and_is_recorded(view
     widget = dock()
     wait(lambda: known(widget))
     widget.inputs.camera.rows["gain"].value = "3"
-    wait(lambda: "gain 3," in words(widget))
+    wait(lambda: "gain 3 counts" in widget.noise.toolTip())
     widget.inputs.camera.rows["offset"].value = "10"
     widget.run()
     wait(lambda: not widget.running)

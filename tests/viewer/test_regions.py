@@ -80,7 +80,6 @@ def test_a_part_takes_the_noise_of_all(viewer, dock, wait, cells):
     assert record["noise"]["read_noise"] == widget._noise.read_noise
     assert record["noise_of"] == "all of 'cells'"
     assert record["camera"] == {}
-    assert f"Noise: {widget._noise}" in widget.noise.text()
     assert "noise_from" in widget.copying.run_as("python")
 
 

@@ -41,7 +41,7 @@ def choose(wanted: str) -> Device:
             return Device("cuda:0", f"GPU {torch.cuda.get_device_name(0)}, the first of {gpus}")
         if torch.backends.mps.is_available():
             return Device("mps", "the GPU of this Mac; there is no CUDA GPU")
-        return Device("cpu", "no CUDA GPU was found")
+        return Device("cpu", "no graphics card with CUDA was found")
     said = f"as device={wanted!r} says"  # by the user, or in settings of an earlier result, which name no "auto"
     if wanted == "cpu":
         return Device("cpu", said)

@@ -210,7 +210,7 @@ class Epochs(Rule, name="passes"):
             return ""
         beginning = ", from the weights of its neighbour" if fitter.warm else ""
         times = f"{fitter.iteration / self._epoch:.0f} times{beginning}"
-        return f"stopped at iteration {fitter.iteration}: each pixel has been fitted {times}"
+        return f"finished after {fitter.iteration} iterations: every pixel was used about {times}"
 
     def remark(self) -> str:
         return f", {self.share:.0%} of the {self.whole} that this image needs"

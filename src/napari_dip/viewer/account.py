@@ -40,9 +40,9 @@ def details(result: Result) -> list[tuple[str, str]]:
     if marks and has_other_last(result):
         which = f"that of iteration {marks[0]}" if len(marks) == 1 else f"of iterations {marks[0]} to {marks[-1]}"
         told.append(("Image", f"It is {which}; {result.iterations} were made in all."))
-    told.append(("Computed on", ended(f"{result.device.name}, {result.device.reason}")))
+    told.append(("Computed on", ended(f"{device(result.device.name)}: {result.device.reason}")))
     told += [(event.kind.capitalize(), ended(event.message)) for event in result.history.events]
-    return told
+    return [(heading, sentence[0].upper() + sentence[1:]) for heading, sentence in told]
 
 
 def details_of_blocks(restored: Restored) -> list[tuple[str, str]]:
@@ -57,7 +57,7 @@ def details_of_blocks(restored: Restored) -> list[tuple[str, str]]:
         told.append(("Warning", f"The fit failed in some blocks, first because: {ended(record['gave_up'][0])}"))
     if "method_reason" in record:
         told.append(("Method", ended(f"{record['settings']['preset']}: {record['method_reason']}")))
-        told.append(("Computed on", ended(record["device"])))
+        told.append(("Computed on", ended(device(record["device"]))))
     if record.get("tiles"):
         told.append(("Blocks", f"{' x '.join(map(str, record['tiles']['tile']))} pixels each, one scaling for all."))
     return [*told, ("File", f"{restored.path}.")]
@@ -135,6 +135,11 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{int(seconds // 60)}:{int(seconds % 60):02d} min"
     return f"{minutes // 60}:{minutes % 60:02d} h"
+
+
+def device(name: str) -> str:
+    """A device in words."""
+    return "the processor" if name == "cpu" else name
 
 
 def ended(sentence: str) -> str:

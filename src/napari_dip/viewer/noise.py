@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import Signal
 
+from napari_dip.viewer.account import ended
 from napari_dip.viewer.background import Sentence
 from napari_dip.viewer.layers import Source
 from napari_dip.viewer.rows import tip
@@ -75,7 +76,7 @@ class NoiseSentence(Sentence):
             self.estimated.emit(None, None)
             return
         noise, left_out, self.level, depth = answer
-        self._say(f"Noise: {noise}." + (f" {left_out}." if left_out else ""))
+        self._say(" ".join(map(ended, [*in_words(noise), *filter(None, [left_out])])))
         figures = (
             f"Estimated from the slice in view, in the units of the image: gain {noise.gain:.4g} counts per electron, "
             f"offset {noise.offset:.4g}, read noise {noise.read_noise:.4g}, standard deviation over the image "
@@ -88,6 +89,21 @@ class NoiseSentence(Sentence):
     def _say(self, text: str) -> None:
         self.setToolTip("")
         super()._say(text)
+
+
+def in_words(noise: Noise) -> list[str]:
+    """Sentences on the noise for somebody at a microscope: the figures are in the tooltip."""
+    read = (
+        min(noise.read_noise / noise.sigma, 1) ** 2 if noise.sigma > 0 else 1.0
+    )  # share that does not come of photons
+    kind = (
+        "mostly photon noise" if read < 0.5 else "partly photon noise" if noise.gain > 0 else "alike in dark and bright"
+    )
+    shared = "each pixel on its own" if noise.independent else "neighbouring pixels share some of it"
+    said = [f"Noise: {kind}; {shared}" if noise.sigma > 0 else "No noise found"]
+    if noise.impulses:
+        said.append(f"{100 * noise.impulses:.2g} % of the pixels are hot or dead")
+    return [*said, *(each[0].upper() + each[1:] for each in (noise.warning, noise.caution) if each)]
 
 
 def _estimate(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_dip.tables.tasks import TASKS
-from napari_dip.viewer import engine
+from napari_dip.viewer import account, engine
 
 if TYPE_CHECKING:
     from napari_dip import Noise
@@ -105,6 +105,4 @@ def computer(settings: Any) -> str:
     from napari_dip.machine import choose
 
     device = choose(settings.device)
-    if device.name != "cpu":
-        return f"{device.name} ({device.reason})"
-    return "the processor"
+    return account.device(device.name) + (f" ({device.reason})" if device.name != "cpu" else "")

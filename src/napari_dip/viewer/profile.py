@@ -14,7 +14,7 @@ from napari_dip.viewer.geometry import geometry_of
 from napari_dip.viewer.regions import in_pixels, window_on
 from napari_dip.viewer.rows import ACCENT
 
-_HEIGHT = 110  # pixels
+_HEIGHT, _ABOVE = 110, 8  # pixels
 _COLOURS = "#8a8a8a", ACCENT  # of the source and the result: legible on dark and light
 _POINTS = 400  # along a line, at the most
 
@@ -34,6 +34,7 @@ class Profile(pg.PlotWidget):
         self.setAccessibleName("Profile of source and result")
         self.setFixedHeight(_HEIGHT)
         self.setMinimumWidth(200)
+        self.getPlotItem().setContentsMargins(0, _ABOVE, 0, 0)  # else the uppermost figure loses its head
         self._viewer, self._pair = viewer, pair
         self.curves = [self.plot(pen=pg.mkPen(colour, width=1.5), connect="finite") for colour in _COLOURS]
         rows, columns = window_on(*pair)

@@ -152,7 +152,7 @@ def residual_verdict(
 def _of_result(ok: bool, lost: float, size: float, excess: float, place: tuple[int, ...], balance: float) -> str:
     """The sentence where the result is the restored image."""
     if lost:
-        return f"Structure was removed: {lost:.0%} of the contrast at {size:.0f} pixels is in the residual"
+        return f"Structure was removed: details about {size:.0f} pixels wide lost {lost:.0%} of their contrast"
     if excess >= _EXCESS:
         return f"Structure was removed: the residual around {place} has {excess:.1f} times the energy of noise"
     if not ok:
@@ -167,14 +167,14 @@ def _of_result(ok: bool, lost: float, size: float, excess: float, place: tuple[i
             f"What was removed looks like noise, but has only {balance:.0%} of its variance: the rest may be left in "
             "the image"
         )
-    return f"What was removed looks like pure noise, with {balance:.0%} of the variance expected"
+    return f"What was removed looks like pure noise: {balance:.0%} of the noise that was expected"
 
 
 def _of_fit(ok: bool, lost: float, size: float, excess: float, place: tuple[int, ...], balance: float) -> str:
     """The sentence where known pixels are kept, and only the holes are filled from the fit."""
     kept = "Known pixels are kept. The fit that fills the holes"
     if lost:
-        return f"{kept} lacks structure: {lost:.0%} of the contrast at {size:.0f} pixels is in its residual"
+        return f"{kept} lacks structure: details about {size:.0f} pixels wide lost {lost:.0%} of their contrast"
     if excess >= _EXCESS:
         return f"{kept} lacks structure: its residual around {place} has {excess:.1f} times the energy of noise"
     if not ok:
@@ -187,7 +187,7 @@ def _of_fit(ok: bool, lost: float, size: float, excess: float, place: tuple[int,
             f"{kept} lacks no structure, but is off them by only {balance:.0%} of the variance of the noise: the rest "
             "may be in the fillings"
         )
-    return f"{kept} is off them by noise, with {balance:.0%} of the variance expected"
+    return f"{kept} is off them by pure noise: {balance:.0%} of the noise that was expected"
 
 
 def _missing_contrast(residual: Array, image: Array, deviation: Array, spectrum: Array) -> tuple[float, float]:
