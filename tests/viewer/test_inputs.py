@@ -419,6 +419,26 @@ def test_the_keys_pass_over_both_sides_of_a_mask_and_one_layer_is_made_of_each(v
     assert row.native.itemText(1) == "where 'text' is dark"
 
 
+def test_of_the_sides_that_keys_pass_the_last_one_alone_becomes_a_layer(viewer, dock, wait, monkeypatch):
+    text = np.full((64, 64), 255, np.uint8)
+    text[30:33, 10:50] = 0
+    viewer.add_image(flat(5), name="cells")
+    viewer.add_image(text, name="text")
+    widget = dock("Inpaint")
+    row = widget.inputs.mask
+    monkeypatch.setattr(row.native, "hasFocus", lambda: True)
+    QTest.keyClick(row.native, Qt.Key.Key_Down)
+    QTest.keyClick(row.native, Qt.Key.Key_Down)
+    assert widget._sentence.text() == "Marking the pixels that are missing..."
+    assert not widget.run_button.isEnabled()
+    wait(lambda: isinstance(row.value, Labels))
+    assert [layer.name for layer in viewer.layers] == ["cells", "text", "text bright"]
+    QTest.keyClick(row.native, Qt.Key.Key_Up)
+    QTest.keyClick(row.native, Qt.Key.Key_Up)
+    assert row.value is None
+    assert "Marking" not in widget._sentence.text()
+
+
 def test_a_mask_of_few_marks_is_one_and_a_few_greys_are_none(viewer):
     marks = np.zeros((1024, 1024), np.uint8)
     marks[333, 777] = 255

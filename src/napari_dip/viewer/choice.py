@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from magicgui.widgets import ComboBox, PushButton, SpinBox
 from napari.layers import Image, Labels, Shapes
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_dip.plan.request import check_reach, spread_over, with_defaults
@@ -32,6 +32,7 @@ IN_VIEW, ALL_SLICES = "the slice in view", "all slices, one after the other"
 VOLUME, ALL_VOLUMES = "the volume", "all volumes, one after the other"
 TOGETHER = "all slices, together"
 _DARK, _BRIGHT = "dark", "bright"  # of a black and white image
+_PASSED = 400  # ms for which keys stay at what they pass
 _LOOKED_AT = 1024  # pixels a side, in the middle: 2 s of one core
 
 
@@ -62,6 +63,8 @@ class Inputs(QWidget):
         self._painted: list[Any] = []  # events of the mask that is followed
         self._drawn: list[Any] = []  # and those of the part
         self._strokes = 0
+        self._settling = QTimer(self, singleShot=True, interval=_PASSED)
+        self._settling.timeout.connect(self._settle)
         self.mask.changed.connect(self._mark)
         self.mask.changed.connect(self._watch_mask)
         self._finder = Background(self, self._on_found)
@@ -157,7 +160,7 @@ class Inputs(QWidget):
 
     def _watch_mask(self) -> None:
         """Follow what is painted on the mask, and on no other."""
-        mask = self.mask.value  # maybe another one by now
+        mask = self.marking  # maybe another one by now
         for emitter in self._painted:
             emitter.disconnect(self._on_painted)
         painted = mask is not None and getattr(mask.events, "paint", mask.events.data)  # shapes are not painted
@@ -185,7 +188,8 @@ class Inputs(QWidget):
 
     def reset_choices(self) -> None:
         """Offer the layers that there are."""
-        if self.mask.value not in self._viewer.layers:
+        mask = self.mask.value
+        if (mask[0] if isinstance(mask, tuple) else mask) not in self._viewer.layers:
             self.mask.value = None  # else the side that it marked is chosen again
         for row in (self.image, self.part, self.mask, self.guide):
             row.reset_choices()
@@ -266,6 +270,11 @@ class Inputs(QWidget):
         return layers.in_view(self._viewer, self.image.value, self._level_of(self.image.value))
 
     @property
+    def marking(self) -> Any:
+        """The layer that marks missing pixels; None without one, and while it is still to be made."""
+        return None if isinstance(self.mask.value, tuple) else self.mask.value
+
+    @property
     def space(self) -> int:
         """Number of axes of space of a restored slice: 2, or 3 for volumes."""
         layer = self.image.value
@@ -342,12 +351,12 @@ class Inputs(QWidget):
 
     def masked(self, source: Source) -> Source:
         """A source from elsewhere, with the pixels missing that the mask marks."""
-        mask = self.mask.value
+        mask = self.marking
         return source if mask is None else masks.with_mask(source, mask, self.label.value or None, self._viewer)
 
     def lazy_mask(self, blank: bool) -> Any:
         """The pixels of what is chosen that the mask marks, not read yet, as `masks.lazy_mask`; None without a mask."""
-        mask = self.mask.value
+        mask = self.marking
         if mask is None:
             return None
         return masks.lazy_mask(self.selection(), mask, self.label.value or None, self._viewer, blank)
@@ -374,7 +383,7 @@ class Inputs(QWidget):
     def check(self) -> None:
         """Raise a `ValueError` that says what to do first, where nothing would come of a run."""
         self._part_drawn()
-        layer, mask = self.image.value, self.mask.value
+        layer, mask = self.image.value, self.marking
         integer = layer.dtype.kind != "f"  # else NaN pixels are missing too
         if self._row.fills_holes and integer and mask is not None and masks.is_empty(mask, self.label.value or None):
             raise ValueError(f"Paint on what is missing first: the mask '{mask.name}' is empty.")
@@ -403,7 +412,7 @@ class Inputs(QWidget):
 
     def look(self) -> tuple[Any, Callable[[], Source]]:
         """A key of the slice in view, its mask included, and a function that reads it: all of it, also for a part."""
-        layer, mask = self.image.value, self.mask.value
+        layer, mask = self.image.value, self.marking
         layers.check_source(layer)
         index = self.index_in_view()
         key = (id(layer), id(layer.data), self._level_of(layer), index, id(mask), mask is not None and self.label.value)
@@ -432,7 +441,9 @@ class Inputs(QWidget):
         ValueError
             If something has to be chosen first.
         """
-        layer, mask, image = self.image.value, self.mask.value, self._described()
+        if self._settling.isActive():
+            raise ValueError("Marking the pixels that are missing...")
+        layer, mask, image = self.image.value, self.marking, self._described()
         if self._row.fills_holes:
             return f"{self._filling(layer)} {image}"
         done = [known.words(layer, self.space) for known in list(self.known.values())[::-1]]
@@ -443,7 +454,7 @@ class Inputs(QWidget):
         return f"{what[0].upper()}{what[1:]}"
 
     def _filling(self, layer: Any) -> str:
-        mask = self.mask.value
+        mask = self.marking
         if mask is None and layer.dtype.kind != "f":
             raise ValueError(
                 "Choose what is missing: a Labels or Shapes layer, or a black and white image; or press 'Paint a new "
@@ -473,7 +484,7 @@ class Inputs(QWidget):
         layer = self.image.value
         part = {"window": None if whole else self.window(), "size": size}
         selection = layers.select(layer, where=where, level=self._level_of(layer), space=space, **part)
-        return partial(_read, selection, self.mask.value, self.label.value or None, self._viewer)
+        return partial(_read, selection, self.marking, self.label.value or None, self._viewer)
 
     # -- masks --------------------------------------------------------------------------------------------------
 
@@ -494,13 +505,19 @@ class Inputs(QWidget):
 
     def _mark(self, chosen: Any) -> None:
         """Of a black and white image: show the Labels layer of the side that is chosen in place of the other's."""
-        if isinstance(chosen, tuple):
-            return self._add_side(*chosen)
+        self._settling.stop()
+        if isinstance(chosen, tuple):  # by keys maybe on the way to another one
+            return self._settling.start() if self.mask.native.hasFocus() else self._add_side(*chosen)
         purpose = None if chosen is None else layers.purpose(chosen)
         for layer in self._viewer.layers if isinstance(purpose, tuple) else []:
             if layers.purpose(layer) in [(purpose[0], side) for side in (_DARK, _BRIGHT)]:
                 layer.visible = layer == chosen
         return None
+
+    def _settle(self) -> None:
+        """The side that the keys have stayed at."""
+        if isinstance(self.mask.value, tuple):
+            self._add_side(*self.mask.value)
 
     def _add_side(self, layer: Any, side: str) -> None:
         """A new Labels layer of what is dark or bright in a black and white image, which is hidden."""

@@ -373,7 +373,7 @@ class RestoreWidget(Tabbed):
             task=self.task,
             knobs=self.form.knobs(),
             said=inputs.problem(),
-            mask_name=None if inputs.mask.value is None else inputs.mask.value.name,
+            mask_name=None if inputs.marking is None else inputs.marking.name,
             source=inputs.masked(source),
             path=path,
             target=target,
@@ -432,7 +432,7 @@ class RestoreWidget(Tabbed):
 
     def _asked(self, read: bool) -> Any:
         """The run that the form asks for: with the pixels of now; or unread, to say what it would do."""
-        inputs, mask = self.inputs, self.inputs.mask.value
+        inputs, mask = self.inputs, self.inputs.marking
         asked: dict[str, Any] = {
             "task": self.task,
             "knobs": {**self.form.knobs(), **({"uncertainty": True} if self.trust.uncertainty else {})},
