@@ -91,6 +91,14 @@ def test_naparis_own_reader_opens_them(name, viewer, tmp_path):
     assert np.array_equal(np.asarray(opened.data), layer.data)
 
 
+@pytest.mark.parametrize("name", ["volume.ome.tif", "volume.ome.zarr"])
+def test_napari_opens_them_with_all_that_they_say(name, viewer, tmp_path):
+    layer = saved("volume", tmp_path / name)
+    (opened,) = viewer.open(tmp_path / name, plugin="napari-dip")
+    assert np.array_equal(opened.data, layer.data)
+    assert (tuple(opened.scale), opened.units, opened.colormap.name) == (tuple(layer.scale), layer.units, "green")
+
+
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path, monkeypatch):
     path = tmp_path / "a.ome.tif"
     saved("plane", path)
