@@ -363,6 +363,7 @@ def test_slices_with_nothing_to_fit_are_passed_over() -> None:
     assert result.complete
 
 
+@pytest.mark.filterwarnings("ignore:mask. 99% of the pixels count as missing")
 @pytest.mark.parametrize("known", [80, 1], ids=["flat", "one known pixel"])
 def test_holes_in_one_value_are_said_to_be_filled_with_it(known: int) -> None:
     mask = np.arange(81).reshape(9, 9) >= known
