@@ -101,9 +101,9 @@ def script_bar(show: bool) -> Bar:
     return Bar(quiet=not show, tty=_live(), tqdm=best_tqdm())
 
 
-def script_interval(show: bool) -> float:
-    """Least seconds between its steps."""
-    return _interval(quiet=not show, tty=_live())
+def paced(options: Any, show: bool) -> Any:
+    """Options of a run with the interval of that bar: nobody looks at the images between."""
+    return {"interval": _interval(quiet=not show, tty=_live()), **options}
 
 
 def _live() -> bool:

@@ -16,7 +16,7 @@ from napari_dip.plan.request import AXES, arguments, read_request
 from napari_dip.run.earlier import unfinished
 from napari_dip.run.run import Run
 from napari_dip.tables.settings import Settings, check_names
-from napari_dip.terminal import best_tqdm, script_bar, script_interval
+from napari_dip.terminal import best_tqdm, paced, script_bar
 
 best_tqdm()  # imports it now, as that touches the filters of warnings, which all threads share
 
@@ -52,7 +52,7 @@ def denoise(image: Any, mask: Any = None, *, progress: bool = True, **options: U
     -----
     Ulyanov, Vedaldi, Lempitsky, "Deep Image Prior" (2018).
     """
-    return _result(iterate("denoise", image, mask, **_paced(options, progress)), progress)
+    return _result(iterate("denoise", image, mask, **paced(options, progress)), progress)
 
 
 @with_knobs
@@ -71,7 +71,7 @@ def inpaint(image: Any, mask: Any = None, *, progress: bool = True, **options: U
     Result
         Known pixels keep their measured value, unless ``keep_known=False``.
     """
-    return _result(iterate("inpaint", image, mask, **_paced(options, progress)), progress)
+    return _result(iterate("inpaint", image, mask, **paced(options, progress)), progress)
 
 
 @with_knobs
@@ -95,7 +95,7 @@ def deconvolve(image: Any, psf: Any, mask: Any = None, *, progress: bool = True,
     -----
     Light from beyond the border is in the measurement too, and is estimated with it.
     """
-    return _result(iterate("deconvolve", image, mask, psf=psf, **_paced(options, progress)), progress)
+    return _result(iterate("deconvolve", image, mask, psf=psf, **paced(options, progress)), progress)
 
 
 @with_knobs
@@ -116,7 +116,7 @@ def superresolve(
     Result
         Its `image` is `factor` times the input's size; the outlines of the two coincide.
     """
-    return _result(iterate("superresolve", image, mask, factor=factor, **_paced(options, progress)), progress)
+    return _result(iterate("superresolve", image, mask, factor=factor, **paced(options, progress)), progress)
 
 
 @with_knobs
@@ -138,7 +138,7 @@ def deblock(image: Any, mask: Any = None, *, progress: bool = True, **options: U
     Nothing is known of the compression. Its errors have no distribution that a rule could go by, so the run ends where
     the iterates vary least, or after 2400 iterations, which Ulyanov, Vedaldi, Lempitsky (2018) took.
     """
-    return _result(iterate("deblock", image, mask, **_paced(options, progress)), progress)
+    return _result(iterate("deblock", image, mask, **paced(options, progress)), progress)
 
 
 @with_knobs
@@ -165,7 +165,7 @@ def enhance(
     -----
     Noise is fine detail too, and is raised with it: denoise first. Contrast is no measurement any more.
     """
-    return _result(iterate("enhance", image, mask, boost=boost, **_paced(options, progress)), progress)
+    return _result(iterate("enhance", image, mask, boost=boost, **paced(options, progress)), progress)
 
 
 @with_knobs
@@ -226,11 +226,6 @@ def iterate(
     tell_of_long_wait(plan, left or 1)
     pace = {"should_stop": should_stop, "interval": interval, "snapshot_every": snapshot_every, "finish": left > 0}
     return Run(plan, resume, pace)
-
-
-def _paced(options: Any, show: bool) -> Any:
-    """Options with an interval that is that of a bar: nobody looks at the images between."""
-    return {"interval": script_interval(show), **options}
 
 
 def _result(run: Run, show: bool) -> Result:

@@ -21,7 +21,7 @@ from napari_dip.run.blocks.record import begun, refuse_another
 from napari_dip.run.blocks.result import BlockProgress, Restored
 from napari_dip.run.blocks.run import BlockRun, Work
 from napari_dip.tables.settings import Settings
-from napari_dip.terminal import script_bar, script_interval
+from napari_dip.terminal import paced, script_bar
 
 __all__ = ["BlockProgress", "Restored", "iterate_blocks", "restore_blocks"]
 
@@ -50,8 +50,7 @@ def restore_blocks(
     Restored
         Result, with the lazy `array`.
     """
-    pace: Any = {"interval": script_interval(progress), **options}
-    work = iterate_blocks(task, source, target, mask, **pace)
+    work = iterate_blocks(task, source, target, mask, **paced(options, progress))
     with script_bar(progress) as bar:
         return without_pauses(work, bar.show_blocks)
 
