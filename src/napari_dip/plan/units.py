@@ -117,12 +117,16 @@ class Units:
 
     def holds_nothing(self, index: int, place: Place = ()) -> bool:
         """True if there is nothing to fit in a slice, or at a place in it."""
-        values, missing = self.slices.values[index], self.slices.missing[index]
-        if self.scaling is None or (self.keeps_known and not missing.any()):
+        if self.scaling is None or (self.keeps_known and not self.slices.missing[index].any()):
             return True
-        there = (slice(None), *place)
-        known = values[there][~missing[there]]
+        known = self._known(index, place)
         return known.size == 0 or bool(known.min() == known.max())
+
+    def _known(self, index: int, place: Place = ()) -> Array:
+        """Known values of a slice, or of a place in it, along one axis."""
+        there = (slice(None), *place)
+        known: Array = self.slices.values[index][there][~self.slices.missing[index][there]]
+        return known
 
     def trivial(self, index: int) -> Array | None:
         """The slice, if there is nothing to fit in it."""
@@ -132,7 +136,7 @@ class Units:
         if missing.all():
             warn(f"slice {index} has no known pixel and stays empty", stacklevel=2)
             return np.full((len(values), *self.request.shape), self.empty)
-        known, result = values[~missing], values
+        known, result = self._known(index), values
         if said := self.one_value(index):
             warn(said, stacklevel=2)
         if said or self.scaling is None:
@@ -143,7 +147,7 @@ class Units:
 
     def one_value(self, index: int) -> str:
         """A sentence if all that is known of a slice is one value; else an empty one."""
-        known = self.slices.values[index][~self.slices.missing[index]]
+        known = self._known(index)
         if known.size == 0 or known.min() < known.max():
             return ""
         what = "the image" if len(self.slices.values) == 1 else f"slice {index}"

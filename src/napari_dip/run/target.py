@@ -63,6 +63,7 @@ class ArrayTarget:
         self._all_kept = True
         self._ends: dict[int, End] = {}  # slices that came to no proper end, and why
         self._errors: dict[int, Exception] = {}  # of slices that nothing came of
+        self._unfitted: list[int] = []  # slices that there was nothing to fit to
         self._partly: list[int] = []  # slices of which not all tiles were reached
         self._short = False  # whether a fit had fewer iterations than usual, though its rule had not ended it
 
@@ -100,6 +101,7 @@ class ArrayTarget:
     def put(self, index: int, slice_: Unfitted) -> None:
         """Put a slice that nothing was fitted to in its place."""
         self.image[index] = self.last[index] = slice_.image
+        self._unfitted.append(index)
 
     def keep(self, index: int, fit: Fit, result: Result, ahead: set[int]) -> None:
         """Put a restored slice in its place; those `ahead` may begin with the weights of what is kept."""
@@ -167,7 +169,7 @@ class ArrayTarget:
         if plan.request.task.removes_noise:
             judge = partial(doubts.judge, plan.slices, self.residual, plan.noises.of, why, kept=self.units.keeps_known)
             verdict = extra("the verdict", judge, None)
-        warned: tuple[str, ...] = extra("the warnings", lambda: tuple(self._warned(accounts, ratios, due)), ())
+        warned: tuple[str, ...] = extra("the warnings", lambda: tuple(self._warned(accounts, ratios)), ())
         lost = [event.message for r in done for event in r.events if event.kind == NO_STATE]
         stateless = [message[0].upper() + message[1:] for message in lost]
         unreached = sorted({*due, *self._ends}.difference(accounts))
@@ -210,11 +212,10 @@ class ArrayTarget:
             return replace(result, states=(), warnings=(*result.warnings, self.extras.sentences[-1]))
         return replace(result, record=record)
 
-    def _warned(self, accounts: dict[int, Account], ratios: Array | None, due: list[int]) -> Iterator[str]:
+    def _warned(self, accounts: dict[int, Account], ratios: Array | None) -> Iterator[str]:
         plan = self.plan
         guided = doubts.guide_sentence(plan.slices, self.residual, plan.request.guide, plan.noises.of)
-        looked_at = sorted({*range(self.count)} - {*due} - {*plan.slices.unread})
-        of_one_value = [said for index in looked_at if (said := self.units.one_value(index))]
+        of_one_value = [said for index in sorted(self._unfitted) if (said := self.units.one_value(index))]
         if len(of_one_value) > 1:
             yield f"{len(of_one_value)} slices have one value only: {of_one_value[0]}"
         else:
