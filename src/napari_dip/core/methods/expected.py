@@ -10,6 +10,7 @@ and interpolation" (2017). What is added to the variances, since the image is no
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from napari_dip.core import crew
 from napari_dip.core.methods.groups import (
     Strip,
     batch_of,
+    each_plane,
     extended,
     folded,
     laid_together,
@@ -25,7 +27,7 @@ from napari_dip.core.methods.groups import (
     similar,
     strip_of,
 )
-from napari_dip.core.pauses import between_pauses, part
+from napari_dip.core.pauses import between_pauses
 
 # Chosen on three centres of `grey`, and a photograph, of benchmarks/NOTES.md, "Known pixels foretell the missing ones".
 SIDE, COUNT, STEP, REACH = 6, 60, 2, 18  # pixels along a patch, patches in a group, between references, to the furthest
@@ -69,10 +71,8 @@ def _expected(
     image: Tensor, known: Tensor, observation: Tensor, added: float, variance: float
 ) -> Generator[float, None, Tensor]:
     if image.ndim == 4:
-        count, planes = image.shape[1], []
-        for z, plane in enumerate(zip(image.unbind(1), known.unbind(1), observation.unbind(1), strict=True)):
-            planes.append((yield from part(_expected(*plane, added, variance), z, count)))
-        return torch.stack(planes, dim=1)
+        work = partial(_expected, added=added, variance=variance)
+        return (yield from each_plane(work, image, known, observation))
     height, width = image.shape[1:]
     guide, told, seen = (extended(each.float(), SIDE, STEP) for each in (image, known, observation))
     channels, *sizes = guide.shape

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_dip.core import crew
+from napari_dip.core.pauses import part
 
 STEP = 4  # pixels from one reference patch to the next, by default
 _REFERENCES = 1024  # reference patches matched at a time, over the channels; 1024 of them take 6 MB of distances
@@ -27,6 +28,18 @@ def batch_of(values: int, device: torch.device) -> int:
 def strip_of(width: int, channels: int, step: int = STEP) -> int:
     """Rows of references, `step` pixels apart, that are matched at a time."""
     return step * max(1, _REFERENCES * step // (width * channels))
+
+
+def each_plane(
+    work: Callable[..., Generator[float, None, Tensor]], *volumes: Tensor | None
+) -> Generator[float, None, Tensor]:
+    """Do the work on one plane of volumes (C, Z, Y, X) after the other; where there is no volume, it gets None."""
+    count = next(len(each[0]) for each in volumes if each is not None)
+    planes = []
+    for z in range(count):
+        plane = (None if each is None else each[:, z] for each in volumes)
+        planes.append((yield from part(work(*plane), z, count)))
+    return torch.stack(planes, dim=1)
 
 
 def laid_together(

@@ -19,6 +19,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ from napari_dip.core.methods.groups import (
     WORKERS,
     Strip,
     batch_of,
+    each_plane,
     extended,
     folded,
     laid_together,
@@ -112,22 +114,19 @@ def by_strips(
     S. Herbreteau, C. Kervrann, "Towards a unified view of unsupervised non-local methods for image denoising: the
     NL-Ridge approach", ICIP 2022.
     """
-    return (yield from between_pauses(crew.alone, _by_strips(image, sigma, shared, reach, guide)))
+    return (yield from between_pauses(crew.alone, _by_strips(image, guide, sigma, shared, reach)))
 
 
 def _by_strips(
-    image: Tensor, sigma: float, shared: Array | None, reach: int, guide: Tensor | None
+    image: Tensor, guide: Tensor | None, sigma: float, shared: Array | None, reach: int
 ) -> Generator[float, None, Tensor]:
     if image.ndim not in (3, 4):
         raise ValueError(f"image has the shape {tuple(image.shape)}; give it channels and two or three spatial axes")
     if not 0 <= sigma < float("inf"):
         raise ValueError(f"sigma={sigma} is not a standard deviation; give a number of 0 or more")
     if image.ndim == 4:
-        planes, count = [], image.shape[1]
-        for z, plane in enumerate(image.unbind(1)):
-            guided = None if guide is None else guide[:, z]
-            planes.append((yield from part(_by_strips(plane, sigma, shared, reach, guided), z, count)))
-        return torch.stack(planes, dim=1)
+        work = partial(_by_strips, sigma=sigma, shared=shared, reach=reach)
+        return (yield from each_plane(work, image, guide))
     noisy = image.detach().float()
     if sigma == 0 or not noisy.numel():
         return noisy
