@@ -124,6 +124,21 @@ def test_photons_behind_a_blur_are_taken_out_though_most_of_it_is_dark() -> None
     assert (better - truth).square().mean() < 0.8 * (start - truth).square().mean()
 
 
+def test_a_dark_background_behind_a_blur_stays_flat_around_a_bead() -> None:
+    sigma, truth = 0.1, torch.zeros(1, 1, 64, 64)
+    truth[0, 0, 12:15, 12:15] = 2.0
+    line = torch.exp(-(torch.arange(-5.0, 6.0) ** 2) / 4.5)
+    blur = Blur(torch.outer(line, line) / line.sum() ** 2, (0, 0))
+    seen = blur(truth)[0].numpy() + np.random.default_rng(0).normal(0, sigma, (1, 64, 64))
+    noise = Noise(gain=0, offset=0, read_noise=sigma, sigma=sigma)
+    problem = Problem(observation=seen.astype(np.float32), operator=blur, noise=noise)
+    start = smoothest(blur, torch.from_numpy(problem.observation)[None], (64, 64), sigma)
+    made = without_pauses(refined(problem, start, 6))
+    dark = made[..., 32:, :]
+    assert dark.std() < 0.1 * sigma  # patches that share noise agree on stripes of 0.16 sigma
+    assert made[0, 0, 13, 13] > 8 * sigma
+
+
 def test_a_volume_and_channels_are_refined_too() -> None:
     volume = torch.rand(1, 2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     problem = Problem(observation=volume[0].numpy(), operator=Operator())

@@ -11,8 +11,9 @@ Where the contrast of the image is far below these noises, as in a dark backgrou
 that of the prior there.
 
 Behind a blur that noise came after, each pixel is put back by its own noise, as the dark ones of photons tell more than
-the bright ones, and patches need one step with the image before as their guide. All of the image is theirs there: what
-is faint is noise that was sharpened.
+the bright ones, and patches need one step with the image before as their guide. Noise that is sharpened is correlated,
+and in a flat place patches that share some of it agree on stripes. So after each step structure stays only where the
+measurement shows it: where its energy behind the blur is more than noise might have around there.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ COMPARED_NEAR = 0.45 * COMPARED  # work per pixel of a step, as patches are comp
 CLEAR = 8.0  # SNR from which much of a guessed noise may be fine structure, and counts for nothing
 _FAINT = 4 / 255  # contrast at which half of the change is kept, over the range of the image
 _AROUND = 33  # pixels a side over which contrast is measured
+_SEEN = 6.0  # energy of structure around a pixel, in variances of the noise, of which half shows
+_BOX = 13  # pixels a side of the box whose mean, taken twice, is what lies around a pixel
+_NEAR = (1.5 * _BOX) ** 2  # pixels that count there
 
 
 def refined(problem: Problem, image: Tensor, steps: int, *, anew: bool = False) -> Generator[float, None, Tensor]:
@@ -84,15 +88,15 @@ def refined(problem: Problem, image: Tensor, steps: int, *, anew: bool = False) 
         sigma = first * (last / first) ** (step / max(steps - 1, 1))
         guide = estimate[0] if blurred and step else None
         told = told_by(problem.noise, operator, estimate) if blurred else 1.0
-        estimate = put_back(_times(told, operator), told * observation, estimate, trust * (noise / sigma) ** 2)
+        telling = _times(told, operator)
+        estimate = put_back(telling, told * observation, estimate, trust * (noise / sigma) ** 2)
         if problem.denoiser is not None:
             estimate = by_plane(problem.denoiser, estimate, sigma)
             yield (step + 1) / steps
         else:
             estimate = (yield from part(by_strips(estimate[0], sigma, reach=REACH, guide=guide), step, steps))[None]
-    if blurred:
-        return estimate
-    return where_faint(image, estimate)
+            estimate = where_seen(estimate, telling, noise) if blurred else estimate
+    return estimate if blurred else where_faint(image, estimate)
 
 
 def _filled(
@@ -115,6 +119,29 @@ def where_faint(image: Tensor, estimate: Tensor) -> Tensor:
     """An estimate, but the image where its contrast is faint: both (1, C, *S)."""
     power = contrast(image).square()
     return torch.lerp(image, estimate, power / (power + _FAINT**2))
+
+
+def where_seen(image: Tensor, operator: Callable[[Tensor], Tensor], sigma: float) -> Tensor:
+    """An image (1, C, *S), but smooth where noise of the measurement would hide its structure.
+
+    Noise alone has an energy of one variance in each independent value; that of a structure is the square of what the
+    operator, which weighs pixels by their noise, leaves of it.
+    """
+    smooth = _around(_around(image))
+    structure = image - smooth
+    with torch.no_grad():
+        density = structure * _adjoint(operator, image)(operator(structure))
+    energy = _around(_around(density)).clamp(min=0) * _NEAR / sigma**2
+    power = energy.square()
+    return torch.lerp(smooth, image, power / (power + _SEEN**2))
+
+
+def _around(image: Tensor) -> Tensor:
+    """Mean of the pixels of an image (1, C, *S) in a box around each, in its plane."""
+    sides = [min(_BOX, n - 1 + n % 2) for n in image.shape[-2:]]  # odd
+    edges = [n // 2 for n in reversed(sides) for _ in range(2)]  # F.pad counts from the last axis
+    planes = image.flatten(0, -3)[None]
+    return F.avg_pool2d(F.pad(planes, edges, mode="replicate"), sides, stride=1).reshape(image.shape)
 
 
 def told_by(noise: Noise | None, operator: Callable[[Tensor], Tensor], image: Tensor) -> Tensor | float:
@@ -159,14 +186,7 @@ def put_back(
 
     By conjugate gradients on the normal equations; autograd gives the adjoint of the operator.
     """
-    place = torch.zeros_like(image, requires_grad=True)
-    with torch.enable_grad():
-        seen = operator(place)
-
-    def adjoint(measured: Tensor) -> Tensor:
-        (back,) = torch.autograd.grad(seen, place, measured, retain_graph=True)
-        return back
-
+    adjoint = _adjoint(operator, image)
     with torch.no_grad():
         left = adjoint(observation - operator(image))
         change, direction, power = torch.zeros_like(left), left.clone(), left.square().sum()
@@ -181,6 +201,19 @@ def put_back(
             before, power = power, left.square().sum()
             direction = left + power / before * direction
         return image + change
+
+
+def _adjoint(operator: Callable[[Tensor], Tensor], image: Tensor) -> Callable[[Tensor], Tensor]:
+    """The adjoint of a linear operator on images like this one."""
+    place = torch.zeros_like(image, requires_grad=True)
+    with torch.enable_grad():
+        seen = operator(place)
+
+    def adjoint(measured: Tensor) -> Tensor:
+        (back,) = torch.autograd.grad(seen, place, measured, retain_graph=True)
+        return back
+
+    return adjoint
 
 
 def contrast(image: Tensor) -> Tensor:
