@@ -10,6 +10,8 @@ from qtpy.QtWidgets import QApplication
 import napari_dip
 from napari_dip.viewer import position, preferences
 from napari_dip.viewer.layers import read
+from napari_dip.viewer.moments import Chart, Row
+from napari_dip.viewer.plot import CurvePlot
 from napari_dip.viewer.queue import queue
 from napari_dip.viewer.restoration import METADATA
 from tests.viewer.docks import LONG, QUICK, restored
@@ -196,6 +198,17 @@ def test_with_a_truth_the_psnr_is_plotted(viewer, run, dock, wait, picture):
     result = restored(viewer)[0]
     expected = napari_dip.trust.compare(result.data, truth.data).psnr
     assert row.values[-1] == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize(("values", "below"), [([20, 25, 26], True), ([30, 27, 26], False)])
+def test_the_name_of_a_curve_is_where_it_does_not_end(qtbot, values, below):
+    plot = CurvePlot()
+    qtbot.addWidget(plot)
+    plot.draw(Chart((Row("PSNR (dB)", np.arange(3.0), np.array(values, float)),), length=3, fits=1))
+    plot.show()
+    (row,) = plot._rows
+    box = row.plot.getViewBox()
+    assert (row._name.pos().y() > box.rect().height() / 3) == below
 
 
 def test_each_slice_of_a_stack_has_its_curve_and_the_sliders_choose(viewer, run, dock, wait):

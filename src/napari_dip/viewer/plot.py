@@ -141,10 +141,8 @@ class _Drawn:
         for line in (self._bound, self._mark, self.marker):
             line.setVisible(False)
             self.plot.addItem(line, ignoreBounds=True)
-        rises = row.quantity == DECIBELS
-        name = pg.LabelItem(row.quantity, color=text, size="8pt")
-        name.setParentItem(self.plot.getViewBox())
-        name.anchor(itemPos=(1, rises), parentPos=(1, rises), offset=(-4, 2 if rises else -2))
+        self._name = pg.LabelItem(row.quantity, color=text, size="8pt")
+        self._name.setParentItem(self.plot.getViewBox())
 
     def draw(self, row: Row, mark: int | None) -> None:
         known = row.values[np.isfinite(row.values)]
@@ -152,6 +150,8 @@ class _Drawn:
         if log != self.plot.getAxis("left").logMode:
             self.plot.setLogMode(y=log)
         self.curve.setData(row.iterations, row.values)
+        below = bool(known.size) and 2 * known[-1] > known.min() + known.max()  # where the curve does not end
+        self._name.anchor(itemPos=(1, below), parentPos=(1, below), offset=(-4, 2 if below else -2))
         for line, value in ((self._bound, row.bound), (self._mark, mark)):
             line.setVisible(value is not None)
         if row.bound is not None:
