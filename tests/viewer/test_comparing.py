@@ -8,8 +8,10 @@ from napari.utils.colormaps import ensure_colormap
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QShortcut
 
-from napari_dip.viewer.comparing import Comparing, show_source
-from napari_dip.viewer.restoration import METADATA
+from napari_dip.viewer.comparing import Comparing, pair_of, show_source
+from napari_dip.viewer.geometry import geometry_of
+from napari_dip.viewer.layers import read
+from napari_dip.viewer.restoration import METADATA, Asked
 from tests.viewer.docks import LONG, restored
 
 
@@ -93,6 +95,23 @@ def test_a_key_is_held_to_see_the_source(viewer, comparing, picture):
     assert (source.visible, result.visible) == (True, False)
     next(held, None)
     assert (source.visible, result.visible) == (True, True)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_key_shows_the_source_also_below_a_preview(viewer, comparing, picture, first):
+    """In a first run there is no result yet, and an earlier image of the curve lies over the result."""
+    _, source, result = comparing(picture)
+    if first:
+        viewer.layers.remove(result)
+    shown = Asked(task="denoise", source=read(source), knobs={}).preview(viewer, picture, geometry_of(source), None)
+    hidden = viewer.add_image(picture, visible=False)
+    held = show_source(viewer)
+    next(held)
+    assert [layer.name for layer in viewer.layers if layer.visible] == [source.name]
+    next(held, None)
+    assert shown.visible
+    assert not hidden.visible
+    assert (pair_of(viewer) is None) == first, "a preview is no result to be compared"
 
 
 def test_side_by_side_shows_the_two_alone_and_then_all_again(viewer, comparing, picture):

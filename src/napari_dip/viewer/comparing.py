@@ -21,26 +21,30 @@ _LINKED = ("contrast_limits", "gamma", "colormap")
 _NEAR = 0.05  # of the width: so close to the divider it is taken hold of
 
 
-def pair_of(viewer: Any) -> tuple[Any, Any] | None:
-    """Source and result: of the selected layer if that was restored, else of the topmost one that was."""
+def pair_of(viewer: Any, preview: bool = False) -> tuple[Any, Any] | None:
+    """Source and result, or `preview`: of the selected layer if that was restored, else of the topmost one that was."""
     by_name = {layer.name: layer for layer in viewer.layers}
     for layer in [viewer.layers.selection.active, *reversed(list(viewer.layers))]:
         record = {} if layer is None else layer.metadata.get(METADATA, {})
         source = by_name.get(record.get("source_layer"))
-        if source is not None and "map" not in record:
+        if source is not None and "map" not in record and (preview or "preview" not in record):
             return source, layer
     return None
 
 
 def show_source(viewer: Any) -> Iterator[None]:
     """Show the source in place of the result while a key is held."""
-    pair = pair_of(viewer)
+    pair = pair_of(viewer, preview=True)
     if pair is None:
         return
-    before = [layer.visible for layer in pair]
-    pair[0].visible, pair[1].visible = True, False
+    source, result = pair
+    above = [layer for layer in viewer.layers[viewer.layers.index(source) + 1 :] if isinstance(layer, Image)]
+    before = {layer: layer.visible for layer in (source, result, *above)}  # an earlier image may lie over the result
+    for layer in before:
+        layer.visible = layer is source
     yield
-    pair[0].visible, pair[1].visible = before
+    for layer, visible in before.items():
+        layer.visible = visible
 
 
 class Divider:

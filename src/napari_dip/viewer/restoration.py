@@ -168,7 +168,8 @@ class Asked:
     def preview(self, viewer: Any, image: np.ndarray, geometry: Geometry, layer: Any | None) -> Any:
         """Show an image in the preview layer, which is added if there is none."""
         if layer is None:
-            return layers.show(viewer, image, geometry, f"{self.name} (preview)", {METADATA: {"preview": True}})
+            record = {"preview": True, "source_layer": self.source.name}
+            return layers.show(viewer, image, geometry, f"{self.name} (preview)", {METADATA: record})
         layer.data = image
         layer.translate = geometry.translate
         return layer
