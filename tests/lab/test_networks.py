@@ -52,6 +52,12 @@ def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path):
         lab.load_network(f"{tmp_path / 'mine.py'}:means")
 
 
+def test_weights_that_are_not_there_are_said_to_be_so(tmp_path):
+    for suffix in (".pt", ".npz"):
+        with pytest.raises(ValueError, match="are not there"):
+            lab.load_network("textures", tmp_path / f"none{suffix}")
+
+
 def test_a_network_of_a_library_gets_its_weights_and_images_like_photographs(tmp_path, monkeypatch):
     library = types.ModuleType("torchvision.models")
     library.get_model = lambda name, weights: nn.Sequential(OrderedDict(features=nn.Conv2d(3, 2, 1), top=nn.ReLU()))

@@ -83,6 +83,27 @@ def test_it_stops_at_once_with_what_there_is() -> None:
     assert end.value.value.image.shape == IMAGE.shape
 
 
+class Asleep(nn.Conv2d):
+    """A network that cannot be fitted through."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 2, 3)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return super().forward(image)
+
+
+class Later(Asleep):
+    """A network that fails once the search is under way."""
+
+    calls = 0
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return image if self.calls < 6 else {}["lost"]
+
+
 @pytest.mark.parametrize(
     ("said", "words"),
     [
@@ -91,6 +112,14 @@ def test_it_stops_at_once_with_what_there_is() -> None:
         ({"model": Threes(), "layer": "idle", "image": np.stack([IMAGE[:8, :8]] * 3)}, "no part in the output"),
         ({"model": "vgg.pt"}, "must be a torch.nn.Module"),
         ({"limits": (1, 1)}, "limits="),
+        ({"limits": "ab"}, "limits='ab' must be two"),
+        ({"prepare": lambda image: 1 / 0}, "prepare= fails on an image .*: ZeroDivisionError"),
+        ({"prepare": lambda image: None}, "prepare= must give a tensor .* not None"),
+        ({"prepare": lambda image: image.detach()}, "differentiable .* prepare="),
+        ({"model": Asleep(), "layer": ""}, "layer='' must be differentiable .*no_grad"),
+        ({"model": Later(), "layer": ""}, "model fails on an image .*: KeyError: 'lost'"),
+        ({"tv": -1}, "tv=-1 must be a number from 0"),
+        ({"plain": "no"}, "plain='no' must be True or False"),
         ({"image": np.ones((16, 16))}, "not of one value"),
         ({"image": np.ones(16)}, "channels first"),
         ({"tile": 16}, "leave out tile"),
@@ -101,7 +130,9 @@ def test_what_does_not_fit_is_said_with_a_remedy(said: dict[str, Any], words: st
         lab.preimage(**{"image": IMAGE, "model": lab.texture_network(), "layer": "relu1", **QUICK, **said})
 
 
-@pytest.mark.parametrize(("said", "words"), [({"unit": 8}, "from 0 to 7"), ({"shape": (16,)}, "shape=")])
+@pytest.mark.parametrize(
+    ("said", "words"), [({"unit": 8}, "from 0 to 7"), ({"shape": (16,)}, "shape="), ({"shape": 16}, "shape=16 must be")]
+)
 def test_a_unit_and_a_shape_must_be_there(said: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         lab.maximise(

@@ -13,7 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from napari_dip.core.memory import shortage
+from napari_dip.core.parts import shape_of
+from napari_dip.tables.parts import said_of
+
 Prepare = Callable[[Tensor], Tensor]
+_SIZE = (
+    "give an image of the size that it takes, with the channels first, or prepare=, which makes of it what the model "
+    "takes"
+)
 
 
 class _Reached(BaseException):
@@ -57,10 +65,14 @@ class Features(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         low, high = self.limits
         shown = low + (high - low) * image
-        shown = shown if self.prepare is None else self.prepare(shown)
+        size = tuple(image.shape)
+        if self.prepare is not None:
+            shown = _called(self.prepare, shown, f"prepare= fails on an image {size}", "it gets a tensor (1, C, y, x)")
+            if not isinstance(shown, Tensor):
+                raise ValueError(f"prepare= must give a tensor that the model takes, not {shape_of(shown)}; return it")
         hook = self.model.get_submodule(self.layer).register_forward_hook(_leave)
         try:
-            self.model(shown)
+            _called(self.model, shown, f"model fails on an image {size}", _SIZE)
         except _Reached as reached:
             made = reached.made
         else:
@@ -115,6 +127,16 @@ class Excited(nn.Module):
     def forward(self, predicted: Tensor, observed: Tensor) -> Tensor:
         a = self.activation(predicted) / self.scale
         return torch.where(a > 0, 1 / ((1 + a.square()).sqrt() + a), (1 + a.square()).sqrt() - a)
+
+
+def _called(function: Callable[[Tensor], Any], image: Tensor, fails: str, remedy: str) -> Any:
+    """Outcome of a function of the user's for an image; an error of its own is told with the remedy."""
+    try:
+        return function(image)
+    except Exception as error:
+        if shortage(error):
+            raise
+        raise ValueError(f"{fails}: {said_of(error)}; {remedy}") from error
 
 
 def _leave(_: nn.Module, __: Any, made: Any) -> None:

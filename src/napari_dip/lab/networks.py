@@ -109,6 +109,8 @@ def _of_library(library: str, name: str) -> nn.Module:
 
 def _fill(network: nn.Module, file: Path) -> None:
     """Give a network the weights of a file, all of them and no others."""
+    if not file.exists():
+        raise ValueError(f"weights {file} are not there; check the name")
     saved = _read(file)
     if not isinstance(saved, dict) or not all(isinstance(each, Tensor) for each in saved.values()):
         raise ValueError(f"weights {file} must be a state_dict, a tensor for each name; save model.state_dict() alone")

@@ -133,7 +133,7 @@ def iterate_maximise(
     TypeError, ValueError
         If the model, the layer, the unit, the shape or a knob is not fit; the message says what to do.
     """
-    size = tuple(shape)
+    size = tuple(shape) if np.ndim(shape) == 1 else ()
     if len(size) not in (2, 3) or not all(isinstance(n, (int, np.integer)) and n >= 1 for n in size):
         raise ValueError(f"shape={shape} must be (y, x) or (C, y, x), whole numbers from 1 up, such as (64, 64)")
     _check_limits(limits)
@@ -160,21 +160,22 @@ def _image(image: npt.ArrayLike) -> Array:
 
 
 def _check_limits(limits: tuple[float, float]) -> None:
-    low, high = limits
+    try:
+        low, high = map(float, limits)
+    except (TypeError, ValueError):
+        low = high = 0.0
     if not (np.isfinite([low, high]).all() and low < high):
-        raise ValueError(f"limits={limits} must be two finite numbers, the lower one first, such as (0, 1)")
+        raise ValueError(f"limits={limits!r} must be two finite numbers, the lower one first, such as (0, 1)")
 
 
 def _tried(features: Features, image: npt.NDArray[np.float32]) -> Tensor:
     """Features of an image (C, y, x), to find out whether the model takes it."""
-    try:
-        with torch.no_grad():
-            made: Tensor = features(torch.from_numpy(image)[None])
-    except (RuntimeError, TypeError, AssertionError) as error:
-        raise ValueError(
-            f"model fails on an image {(1, *image.shape)}: {error}; give an image of the size that it takes, with the "
-            "channels first, or prepare=, which makes of it what the model takes"
-        ) from error
+    made: Tensor = features(torch.from_numpy(image)[None].requires_grad_())
     if not bool(made.isfinite().all()):
         raise ValueError(f"layer={features.layer!r} gives NaN or infinity for this image; see the units that it takes")
-    return made
+    if not made.requires_grad:
+        raise ValueError(
+            f"layer={features.layer!r} must be differentiable in the image: take torch.no_grad, .detach and numpy out "
+            "of the model and of prepare="
+        )
+    return made.detach()

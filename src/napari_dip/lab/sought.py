@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,10 @@ def sought_by_both(
 ) -> Steps[dict[str, Sought]]:
     """An image (C, y, x) by the prior, and one by plain pixels: one fit each, by the loop that all tasks have."""
     step, found = every(iterations), dict[str, Sought]()
+    if not isinstance(plain, bool):
+        raise TypeError(f"plain={plain!r} must be True or False")
+    if not isinstance(tv, Real) or not 0 <= tv <= 1e6:
+        raise ValueError(f"tv={tv!r} must be a number from 0 to 1000000, such as {TV}")
     ways = {"prior": {**_KNOBS, **knobs}}
     if plain:
         same = {name: value for name, value in knobs.items() if name in ("device", "threads")}
