@@ -41,6 +41,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_dip.viewer.comparing import camera_of
 from napari_dip.viewer.samples import fluorescence
 
 HERE = Path(__file__).parent
@@ -255,7 +256,8 @@ class Reader:
         canvas = self.window._qt_viewer.canvas
         places = []
         for y, x in (low, high):
-            centre, zoom = np.array(self.viewer.scene.camera.center[-2:]), self.viewer.scene.camera.zoom
+            camera = camera_of(self.viewer)
+            centre, zoom = np.array(camera.center[-2:]), camera.zoom
             size = np.array([canvas.native.height(), canvas.native.width()])
             at = (np.array([y, x]) - centre) * zoom + size / 2
             places.append(QPoint(round(at[1]), round(at[0])))

@@ -8,7 +8,7 @@ from napari.utils.colormaps import ensure_colormap
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QShortcut
 
-from napari_dip.viewer.comparing import Comparing, pair_of, show_source
+from napari_dip.viewer.comparing import Comparing, camera_of, pair_of, show_source
 from napari_dip.viewer.geometry import geometry_of
 from napari_dip.viewer.layers import read
 from napari_dip.viewer.restoration import METADATA, Asked
@@ -244,7 +244,7 @@ def test_the_divider_is_a_line_across_the_part_that_was_restored(viewer, part):
 
 def test_side_by_side_goes_to_the_part_and_comes_back(viewer, part):
     made, _, result = part
-    camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+    camera = camera_of(viewer)
     camera.zoom, camera.center = 3.0, (0.0, 12.0, 30.0)
     made.switches["side"].setChecked(True)
     assert np.allclose(camera.center[-2:], np.mean(result.extent.world, axis=0), atol=1.1)

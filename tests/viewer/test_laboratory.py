@@ -13,6 +13,7 @@ from tests.core.tiny import picture
 @pytest.fixture
 def widget(viewer):
     viewer.add_image(np.stack([picture(48, 40)] * 2) * 100, name="cells", scale=(1, 0.5, 0.5))
+    viewer.fit_to_view()  # before napari 0.9 it stays where a test before has moved it
     widget = viewer.window.add_plugin_dock_widget("napari-dip", "Laboratory")[1]
     widget.crop.value = 32
     return widget

@@ -78,7 +78,9 @@ def test_the_menu_opens_the_same_widget_with_the_real_viewer(viewer, wait, pictu
     from napari._app_model import get_app_model
 
     viewer.add_image(picture)
-    get_app_model().commands.execute_command("napari-dip.denoise")
+    commands = get_app_model().commands
+    name = "napari-dip.denoise" if "napari-dip.denoise" in commands else "napari-dip:Denoise"  # before napari 0.9
+    commands.execute_command(name)
     docks = [dock for name, dock in viewer.window.dock_widgets.items() if "Denoise" in name]
     widget = docks[0] if hasattr(docks[0], "run") else docks[0].widget()
     widget.form.set(**QUICK)

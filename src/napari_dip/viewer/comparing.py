@@ -86,7 +86,7 @@ class Divider:
     def _drag(self, viewer: Any, event: Any) -> Iterator[None]:
         if abs(self._column(event) - self.at) > _NEAR * (self._high - self._low):
             return
-        camera = _camera(viewer)
+        camera = camera_of(viewer)
         camera.mouse_pan = False
         yield
         while event.type == "mouse_move":
@@ -104,8 +104,20 @@ class Divider:
             self._viewer.layers.remove(self.layer)
 
 
-def _camera(viewer: Any) -> Any:
-    return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera  # napari 0.9 moved it
+def camera_of(viewer: Any) -> Any:
+    """The camera, which napari 0.9 moved."""
+    return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+
+
+def _fit_to(viewer: Any, layer: Any) -> None:
+    """Fit the view to one layer, which napari does itself from 0.9 on."""
+    if hasattr(viewer, "scene"):
+        return viewer.fit_to_view(layers=[layer])
+    viewer.fit_to_view()
+    part, whole = (each.extent.world[:, -2:] for each in (layer, viewer.layers))
+    viewer.camera.center = (*viewer.camera.center[:-2], *part.mean(axis=0))
+    viewer.camera.zoom *= float((np.ptp(whole, axis=0) / np.ptp(part, axis=0)).min())
+    return None
 
 
 class Comparing(Section):
@@ -178,14 +190,14 @@ class Comparing(Section):
             self._hide([layer for layer in self._viewer.layers if layer not in pair])
             for layer in pair:
                 layer.visible = True
-            camera = _camera(self._viewer)
+            camera = camera_of(self._viewer)
             self._view_before = camera.center, camera.zoom
             grid.shape, grid.stride, grid.enabled = (1, 2), 1, True
-            self._viewer.fit_to_view(layers=[pair[1]])  # which may be a part
+            _fit_to(self._viewer, pair[1])  # which may be a part
         elif self._view_before is not None:
             self._show_again()
             grid.enabled = False
-            camera = _camera(self._viewer)
+            camera = camera_of(self._viewer)
             camera.center, camera.zoom = self._view_before
             self._view_before = None
 
