@@ -34,6 +34,13 @@ PRIOR: dict[str, Any] = {
     "runs": 1,
     "refine": 0,
 }
+FINER: dict[str, Any] = {
+    **PRIOR,
+    "preset": "superresolve-small",
+    "code_noise": 1 / 30,
+    "regulariser": "none",
+    "regulariser_weight": 0.0,
+}
 SELF: dict[str, Any] = {
     "preset": "denoise-self",
     "channels": 4,
@@ -157,7 +164,7 @@ def _inpaint_all_of_it(folder: Path) -> Images:
 
 @case
 def _superresolve(folder: Path) -> Images:
-    return plain("superresolve", counts(12, 14), 2, **{**PRIOR, "preset": "superresolve-small"})
+    return plain("superresolve", counts(12, 14), 2, **FINER)
 
 
 @case
@@ -167,7 +174,7 @@ def _deconvolve(folder: Path) -> Images:
 
 @case
 def _superresolve_blurred_volume_with_voxels(folder: Path) -> Images:
-    knobs = {**PRIOR, "preset": "superresolve-small", "iterations": 6}
+    knobs = {**FINER, "iterations": 6}
     return plain("superresolve", counts(4, 10, 10), (1, 2, 2), psf=1.0, voxel_size=(3, 1, 1), **knobs)
 
 
@@ -183,7 +190,7 @@ def _tiles_x_runs_with_uncertainty(folder: Path) -> Images:
 
 @case
 def _tiles_self_superresolve(folder: Path) -> Images:
-    return plain("superresolve", counts(12, 24), 2, **{**PRIOR, "preset": "superresolve-small"}, tile=16, overlap=4)
+    return plain("superresolve", counts(12, 24), 2, **FINER, tile=16, overlap=4)
 
 
 @case
@@ -298,7 +305,7 @@ def _zarr_stack_self(folder: Path) -> Images:
 
 @case
 def _zarr_superresolve(folder: Path) -> Images:
-    return blocks(folder, "superresolve", counts(12, 24), factor=2, **PRIOR | {"preset": "auto"}, tile=16, overlap=4)
+    return blocks(folder, "superresolve", counts(12, 24), factor=2, **FINER | {"preset": "auto"}, tile=16, overlap=4)
 
 
 @case

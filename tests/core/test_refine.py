@@ -17,6 +17,7 @@ from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Blur, Compose, Downsample, Mask, Operator
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.problem import Problem
+from napari_dip.tables.parts import OwnPart
 from tests.core.tiny import noisy, picture
 
 STEPS: dict[str, Any] = {"channels": 4, "scales": 2, "code_channels": 4, "iterations": 6, "threads": 1}
@@ -35,6 +36,23 @@ def masked(*shape: int) -> Problem:
         operator=Mask(torch.from_numpy(~missing)[None, None]),
         known=float(1 - missing.mean()),
     )
+
+
+def test_patches_behind_a_prior_begin_with_less_noise_where_the_grid_is_finer() -> None:
+    def first(operator: Operator, *shape: int, anew: bool = False) -> float:
+        noises: list[float] = []
+
+        def denoiser(image: np.ndarray, sigma: float) -> np.ndarray:
+            noises.append(sigma)
+            return image
+
+        seen = picture(*shape).astype(np.float32)[None]
+        problem = Problem(observation=seen, operator=operator, denoiser=OwnPart(denoiser))
+        without_pauses(refined(problem, random(16, 16), 2, anew=anew))
+        return noises[0]
+
+    finer = Downsample((2, 2))
+    assert first(finer, 8, 8) < first(finer, 8, 8, anew=True) == first(Operator(), 16, 16)
 
 
 @pytest.mark.parametrize(

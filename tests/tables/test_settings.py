@@ -352,6 +352,27 @@ def test_a_deconvolution_is_short_where_the_noise_is_known_and_strong() -> None:
     assert iterations(4, seed=3, runs=2) < whole / 3
 
 
+def test_super_resolution_is_shorter_where_the_image_is_small() -> None:
+    def iterations(side: int, **changes: Any) -> int:
+        return settings_for("superresolve", on_cpu=True, pixels=side**2, **changes).iterations
+
+    assert iterations(256) == iterations(2000) == settings_for("superresolve", on_cpu=True).iterations
+    assert 2 * iterations(128) == 2 * iterations(20) == iterations(256)
+    assert iterations(128) < iterations(192) < iterations(256)
+    assert iterations(128, seed=3, preset="superresolve-small") == iterations(128)
+    assert iterations(128, iterations=50) == 50
+
+
+def test_super_resolution_fits_known_noise_more_slowly() -> None:
+    def noise_of_code(contrast: float, warning: str = "", **changes: Any) -> float:
+        noise = Noise(gain=0, offset=0, read_noise=0.1, sigma=0.1, contrast=contrast, warning=warning)
+        return settings_for("superresolve", on_cpu=True, image_noise=noise, **changes).code_noise
+
+    assert noise_of_code(4) > 2 * noise_of_code(30)
+    assert noise_of_code(4, "it is a guess") == noise_of_code(30)
+    assert noise_of_code(4, code_noise=0.1) == 0.1
+
+
 def test_what_a_fast_method_lacks_asks_for_another() -> None:
     noise = Noise(gain=0.0, offset=0.0, read_noise=0.1, sigma=0.1)
     asked = settings_for("denoise", on_cpu=True, image_noise=noise, quality="fast", skip_channels=8)

@@ -246,6 +246,11 @@ def blurs(operator: nn.Module) -> bool:
     return any(isinstance(part, Blur) for part in operator.modules())
 
 
+def refines_grid(operator: nn.Module) -> bool:
+    """True if the image that is sought is on a finer grid than the measurement."""
+    return any(isinstance(part, Downsample) for part in operator.modules())
+
+
 def seen_by(operator: Operator, measured: Place) -> Place:
     """Part of the image that a part of the measurement shows."""
     more = operator.image_shape((0,) * len(measured))  # around any part: light comes in from there

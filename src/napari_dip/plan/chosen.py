@@ -18,6 +18,7 @@ def chosen(
     knobs: dict[str, Any],
     depth: float | None = None,
     volume: bool = False,
+    pixels: float | None = None,
     parts: dict[str, OwnPart] | None = None,
 ) -> tuple[Settings, str]:
     """The settings with these changes, by default those of the task here; and why they are so."""
@@ -27,7 +28,7 @@ def chosen(
         check_preset(task, knobs)
         settings = settings.changed(**knobs)
         return settings, settings.reason("code")
-    known: dict[str, Any] = {"image_noise": noise, "depth": depth, "volume": volume, "parts": parts}
+    known: dict[str, Any] = {"image_noise": noise, "depth": depth, "volume": volume, "pixels": pixels, "parts": parts}
     return choose(task, on_cpu=_on_cpu(**knobs), **known, **knobs)
 
 
@@ -37,6 +38,7 @@ def settings_here(
     image_noise: Noise | None = None,
     depth: float | None = None,
     volume: bool = False,
+    pixels: float | None = None,
     parts: dict[str, OwnPart] | None = None,
     **knobs: Any,
 ) -> Settings:
@@ -51,6 +53,8 @@ def settings_here(
         Pixels from the deepest missing pixel to a known one, by which it chooses too.
     volume : bool
         True if three axes are space.
+    pixels : float, optional
+        Of the restored image: small ones need fewer iterations.
     parts : dict of str to OwnPart, optional
         Parts of the user's own, which a method may lack.
     **knobs
@@ -61,7 +65,7 @@ def settings_here(
     TypeError, ValueError
         For an unknown knob or preset, a value out of range, or a device that is not there.
     """
-    return chosen(task, None, image_noise, knobs, depth, volume, parts)[0]
+    return chosen(task, None, image_noise, knobs, depth, volume, pixels, parts)[0]
 
 
 def _on_cpu(device: Any = "auto", **_: Any) -> bool:

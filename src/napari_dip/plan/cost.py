@@ -88,13 +88,13 @@ def estimate(
         raise TypeError(f"settings={settings!r} are no Settings; the shape comes first, the task as task='inpaint'")
     slices, channels = math.prod(axes[:leading_axes]), 1 if channel is None else axes[channel]
     known = image_noise or _typical(slices * channels, space)
-    if settings is None:
-        settings = settings_here(task, image_noise=known, volume=len(space) == 3, **knobs)
-    else:
-        settings = settings.changed(**knobs)
     with quietly():  # the run itself says what there is to say of its arguments
         asked = read_instrument(task, len(space), factor=factor, psf=psf, voxel_size=voxel_size)
-
+    if settings is None:
+        size: dict[str, Any] = {"volume": len(space) == 3, "pixels": math.prod(asked.finer(space))}
+        settings = settings_here(task, image_noise=known, **size, **knobs)
+    else:
+        settings = settings.changed(**knobs)
     device = devices.choose(settings.device)
 
     def cost_with(settings: Settings, rates: Work | None = None) -> Cost:

@@ -5,6 +5,7 @@ A plan is a value: run, window, `--estimate` and record read it, and nothing is 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -206,8 +207,8 @@ def decide(request: Request, settings: Settings | None, changes: dict[str, Any],
     flat = request.operator is None or own.keeps_flat(request)
     if not flat and settings is None and "output" in GENERATORS.get(changes.get("generator", "hourglass"), ()):
         changes = {"output": "linear", **changes}  # what is measured is no bound of the image
-    volume = request.ndim == 3
-    settings, reason = chosen(request.task.name, settings, noise, changes, depth, volume, request.own_parts)
+    size = request.ndim == 3, math.prod(request.shape)
+    settings, reason = chosen(request.task.name, settings, noise, changes, depth, *size, request.own_parts)
     own.check_method(request, settings)
     device = devices.choose(settings.device)
     return Plan(

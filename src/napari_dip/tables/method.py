@@ -99,6 +99,8 @@ NEAR = 3.0
 WEAK = 8.0
 #: SNR below which they make the same of a prior that is a third as long.
 STRONG = 5.0
+#: Correlation from which the noise of a coarse image is taken for texture that its grid cut up.
+TEXTURED = 0.3
 _OF_SELF = (("code", "self"), ("optimiser", "muon"), ("stop", "passes"))
 
 
@@ -112,6 +114,21 @@ def _by_noise(name: str, noise: Noise | None, volume: bool, asked: dict[str, Any
         return {}
     as_it_is = _wish(asked) is None and not {*_trained(asked)} - {"uncertainty"} and asked.get("quality") != "best"
     return presets.BEFORE_PATCHES.get(name, {}) if as_it_is else {}
+
+
+def _where_noisy(name: str, noise: Noise | None) -> dict[str, Any]:
+    """Changes to a preset where the noise is known and not weak; what is correlated may be structure."""
+    if noise is None or noise.sigma <= 0 or noise.warning or noise.correlation >= TEXTURED or noise.contrast >= WEAK:
+        return {}
+    return presets.NOISY.get(name, {})
+
+
+def _by_size(name: str, pixels: float | None) -> dict[str, Any]:
+    """Changes to a preset for the number of pixels of the restored image: small ones need fewer iterations."""
+    few, most = presets.OF_SMALL_IMAGES.get(name), PRESETS[name].iterations
+    if few is None or pixels is None:
+        return {}
+    return {"iterations": round(min(max(few, math.sqrt(pixels) / 256 * most), most))}
 
 
 def _trained(changes: dict[str, Any]) -> list[str]:
@@ -152,6 +169,7 @@ def choose(
     image_noise: Noise | None = None,
     depth: float | None = None,
     volume: bool = False,
+    pixels: float | None = None,
     parts: dict[str, OwnPart] | None = None,
     **changes: Any,
 ) -> tuple[Settings, str]:
@@ -160,7 +178,7 @@ def choose(
     And the reason for their method, as part of a sentence.
 
     The task's own depends on where it is computed, on the noise of the image and the depth of its holes if these are
-    known, on whether it is a volume, and on parts of the user's own.
+    known, on whether it is a volume, on the number of pixels of the restored image, and on parts of the user's own.
 
     Raises
     ------
@@ -174,7 +192,9 @@ def choose(
     if name == "auto":
         asked = {**(parts or {}), **changes}
         name, reason = auto_preset(task, on_cpu=on_cpu, noise=image_noise, depth=depth, changes=asked)
+        changes = {**_where_noisy(name, image_noise), **changes}
         if TASKS[task].sharpens_noise and name != TASKS[task].patches:
             changes = {**_by_noise(name, image_noise, volume, asked), **changes}
+    changes = {**_by_size(name, pixels), **changes}
     settings = PRESETS[name].changed(**{**changes, "preset": name}) if changes else PRESETS[name]
     return settings, reason or settings.reason("code")

@@ -30,6 +30,18 @@ _PATCHES: dict[str, Any] = dict(code="patches", refine=12)
 _LARGE: dict[str, Any] = dict(channels=128)
 #: What was blurred is brighter than the brightest measured pixel, and is found slowly by Adam.
 _SHARP: dict[str, Any] = dict(output="linear", optimiser="muon", learning_rate=0.02)
+#: Much noise of the code makes a fit slow, and little of it one that rings, which total variation keeps down.
+_FINER: dict[str, Any] = dict(
+    channels=32,
+    optimiser="muon",
+    learning_rate=0.03,
+    average=0.95,
+    code_noise=0.015,
+    regulariser="tv",
+    regulariser_weight=0.003,
+    iterations=600,
+    refine=6,
+)
 #: Few skips, and of coarse scales alone: blocks are an artefact of the finest.
 _LOSSY: dict[str, Any] = dict(
     channels=(8, 16, 32, 64, 128),
@@ -54,9 +66,7 @@ TABLE: dict[str, dict[str, Any]] = {
     "denoise-large": dict(_LARGE, iterations=2000),
     "inpaint-small": dict(_SMALL, iterations=1500, refine=8),
     "inpaint-large": dict(_LARGE, iterations=3000, refine=8),
-    "superresolve-small": dict(
-        channels=32, optimiser="muon", learning_rate=0.03, average=0.95, iterations=400, refine=8
-    ),
+    "superresolve-small": _FINER,
     "superresolve-large": dict(_LARGE, iterations=2000, refine=8),
     "deconvolve-small": dict(_SMALL, **_SHARP, iterations=1000, refine=8),
     "deconvolve-large": dict(_LARGE, **_SHARP, iterations=1000, refine=8),
@@ -173,6 +183,14 @@ KINDS: dict[str, Kind] = {
 
 #: Changes to presets where noise is strong and known: similar patches behind a prior make the same of a shorter one.
 BEFORE_PATCHES: dict[str, dict[str, Any]] = {"deconvolve-small": dict(iterations=300, average=0.95)}
+
+#: Changes to presets where noise is known and not weak: a slow fit, and less variation, tell it from structure.
+NOISY: dict[str, dict[str, Any]] = {
+    "superresolve-small": dict(code_noise=1 / 30, regulariser_weight=0.01, noise="poisson-gaussian", refine=8),
+}
+
+#: Iterations that an image of 128x128 or less needs, by preset; one of 256x256 needs those of the preset.
+OF_SMALL_IMAGES: dict[str, int] = {"superresolve-small": 300}
 
 #: The preset of self-guided fits.
 SELF = "denoise-self"

@@ -51,6 +51,7 @@ class SettingsForm(QWidget):
         self._noise: Noise | None = None
         self._depth: float | None = None  # of the holes, in pixels
         self._volume = False
+        self._pixels: int | None = None  # of the restored image
         self._most = 0  # iterations of a run on what is chosen; 0 while that is not known
         self._many = False  # slices are to be restored one after the other
         self._rows: dict[str, Any] = {}
@@ -150,7 +151,9 @@ class SettingsForm(QWidget):
             return ""
         from napari_dip.plan.chosen import chosen
 
-        settings, reason = chosen(self._task, None, self._noise, self._chosen(), self._depth, self._volume)
+        settings, reason = chosen(
+            self._task, None, self._noise, self._chosen(), self._depth, self._volume, self._pixels
+        )
         return f"It is {settings.method.name}, because {reason}."
 
     # -- what is known ------------------------------------------------------------------------------------------
@@ -160,6 +163,12 @@ class SettingsForm(QWidget):
         if (noise, depth, volume) != (self._noise, self._depth, self._volume):
             self._noise, self._depth, self._volume = noise, depth, volume
             self._refill()
+
+    def know_size(self, pixels: int) -> None:
+        """Fill in what ``preset="auto"`` takes for so many pixels of the result; rows that were touched stay."""
+        if pixels != self._pixels:
+            self._pixels = pixels
+            self._fill()
 
     def show_for(self, most: int, many: bool) -> None:
         """Show what a run comes to on what is chosen: so many iterations at most, and one slice or `many`."""
@@ -225,7 +234,8 @@ class SettingsForm(QWidget):
 
     @property
     def _known(self) -> dict[str, Any]:
-        return {"image_noise": self._noise, "depth": self._depth, "volume": self._volume}
+        known = {"image_noise": self._noise, "depth": self._depth}
+        return {**known, "volume": self._volume, "pixels": self._pixels}
 
     def _start(self, chosen: dict[str, Any]) -> Settings:
         """The settings that the rows start from; on a CPU while it is not known what else there is."""

@@ -67,16 +67,20 @@ def before(inputs: Any, form: Any, asked: Any, waiting: bool) -> Outlook:
     ValueError, TypeError
         If it cannot be run; the message says what to do.
     """
-    settings, what = form.settings(), inputs.sentence()
+    form.settings()
+    what = inputs.sentence()
     inputs.check()
     if not engine.loaded():
         return Outlook(f"{what}.{LOADING}", ready=True)
+    fitted = asked.fitted
+    form.know_size(math.prod(fitted) * math.prod(asked.factor or ()))
+    settings = form.settings()
     from napari_dip.machine import choose
     from napari_dip.plan.cost import iterations_at_most
 
     destination, device = asked.destination(), choose(settings.device)
     source = asked.source
-    most = iterations_at_most(settings, asked.fitted, source.geometry.pixel_size(source.space))
+    most = iterations_at_most(settings, fitted, source.geometry.pixel_size(source.space))
     slices = math.prod(source.shape[: -source.space])
     form.show_for(most, many=slices > 1 and not source.together)
     each = " a block" if asked.lazy else ""
