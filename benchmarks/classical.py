@@ -190,7 +190,6 @@ def back_projection(case: Case) -> Array:
     """Iterated back projection (Irani and Peleg 1991), at its best count by the truth, through the true filter."""
     import torch
 
-    from benchmarks.methods import score
     from napari_dip.core.operators import Downsample
 
     down = Downsample((FACTOR, FACTOR), "lanczos2")
@@ -199,15 +198,13 @@ def back_projection(case: Case) -> Array:
         seen = down(torch.from_numpy(image).float()[None, None])[0, 0].double().numpy()
         image = image + _enlarged(case.observed - seen)
         if count in BACK_PROJECTIONS:
-            best = max(best, image, key=lambda each: score(each, case))
+            best = max(best, image, key=case.score)
     return best
 
 
 def richardson_lucy(case: Case) -> Array:
     """At its best count of iterations by the truth, the border as it is or continued by reflection."""
     from skimage.restoration import richardson_lucy
-
-    from benchmarks.methods import score
 
     psf = case.arguments["psf"] / case.arguments["psf"].sum()
     scale = case.observed.max()
@@ -217,14 +214,12 @@ def richardson_lucy(case: Case) -> Array:
         inside = tuple(slice(margin, n - margin) for n in image.shape)
         for count in RICHARDSON_LUCY:
             found.append(scale * richardson_lucy(image, psf, num_iter=count, clip=False)[inside])
-    return max(found, key=lambda image: score(image, case))
+    return max(found, key=case.score)
 
 
 def richardson_lucy_tv(case: Case) -> Array:
     """Richardson-Lucy with total variation (Dey et al. 2006), at its best count and weight by the truth."""
     from scipy.signal import fftconvolve
-
-    from benchmarks.methods import score
 
     psf, image = _padded(case)
     mirrored = psf[tuple(slice(None, None, -1) for _ in psf.shape)]
@@ -238,15 +233,13 @@ def richardson_lucy_tv(case: Case) -> Array:
             curvature = sum(np.gradient(slopes[axis], axis=axis) for axis in axes)
             estimate = estimate * np.maximum(fftconvolve(ratio, mirrored, mode="same"), 0) / (1 - weight * curvature)
             if count in RICHARDSON_LUCY:
-                best = max(best, _inside(estimate, case), key=lambda each: score(each, case))
+                best = max(best, _inside(estimate, case), key=case.score)
     return best
 
 
 def wiener(case: Case) -> Array:
     """Wiener's filter for a spectrum that falls with the square of the frequency, at its best weight by the truth."""
     from scipy import fft
-
-    from benchmarks.methods import score
 
     psf, image = _padded(case)
     centred = np.zeros_like(image)
@@ -258,7 +251,7 @@ def wiener(case: Case) -> Array:
         shares = passed.conj() / (np.abs(passed) ** 2 + weight * squared)
         shares.flat[0] = 1
         found.append(_inside(fft.ifftn(fft.fftn(image) * shares).real, case))
-    return max(found, key=lambda each: score(each, case))
+    return max(found, key=case.score)
 
 
 _MARGIN = 8  # pixels by which an image is continued by reflection

@@ -81,6 +81,13 @@ class Case:
     data_range: float = 255.0
     published: dict[str, Array] = field(default_factory=dict)
 
+    def score(self, image: Array) -> float:
+        """PSNR of an image, in dB."""
+        from napari_dip.core.judge.metrics import compare
+
+        axis = self.arguments.get("channel_axis")
+        return compare(image, self.truth, affine=self.affine, channel_axis=axis, data_range=self.data_range).psnr
+
 
 def cases(folder: Path, task: str | None = None, wanted: tuple[str, ...] = (), crop: int = 0) -> Iterator[Case]:
     """The images of a folder.

@@ -54,17 +54,9 @@ def ours(case: Case, oracle: bool = False, **knobs: Any) -> Outcome:
             again = again.changed(iterations=result.iterations)
         image, iteration, _ = _best(case, settings=again)
         outcome.images[BEST["ours"]] = image
-        gap = score(image, case) - score(result.image, case)
+        gap = case.score(image) - case.score(result.image)
         outcome.notes |= {"best iteration": iteration, "gap to it, dB": round(gap, 3)}
     return outcome
-
-
-def score(image: Array, case: Case) -> float:
-    """PSNR, in dB."""
-    from napari_dip.core.judge.metrics import compare
-
-    axis = case.arguments.get("channel_axis")
-    return compare(image, case.truth, affine=case.affine, channel_axis=axis, data_range=case.data_range).psnr
 
 
 def original(case: Case, **knobs: Any) -> Outcome:
@@ -95,10 +87,10 @@ def _best(case: Case, **options: Any) -> tuple[Array, int, Any]:
     run = iterate(case.task, case.observed, **case.arguments, interval=np.inf, snapshot_every=SNAPSHOT, **options)
     best, image, iteration = -np.inf, np.zeros(0), 0
     for progress in run:
-        reached = score(progress.image, case)
+        reached = case.score(progress.image)
         if reached > best:
             best, image, iteration = reached, progress.image.astype(np.float64), progress.iteration
-    if score(run.result.image, case) > best:
+    if case.score(run.result.image) > best:
         image, iteration = run.result.image.astype(np.float64), run.result.iterations
     return image, iteration, run.result
 

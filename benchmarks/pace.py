@@ -76,7 +76,7 @@ def measure(case: images.Case, clock: Any, device: str, limit: dict[str, int]) -
     run = iterate(case.task, case.observed, **quick)
     for _ in run:
         pass
-    ours_seconds, ours = clock() - began, methods.score(run.result.image, case)
+    ours_seconds, ours = clock() - began, case.score(run.result.image)
 
     looking = {**quick, "snapshot_every": methods.SNAPSHOT}
     best, iteration, seconds = -np.inf, 0, 0.0
@@ -88,7 +88,7 @@ def measure(case: images.Case, clock: Any, device: str, limit: dict[str, int]) -
     soon = (spent for spent, _, reached in _looks(case, clock, **looking) if reached >= best)
     return Pace(
         image=f"{case.group}/{case.name}",
-        noisy=methods.score(case.observed.astype(np.float64), case),
+        noisy=case.score(case.observed.astype(np.float64)),
         original=best,
         original_iteration=iteration,
         original_seconds=seconds,
@@ -105,7 +105,7 @@ def _looks(case: images.Case, clock: Any, **options: Any) -> Iterator[tuple[floa
     spent, began = 0.0, clock()
     for progress in iterate(case.task, case.observed, **options):
         spent += clock() - began
-        yield spent, progress.iteration, methods.score(progress.image, case)
+        yield spent, progress.iteration, case.score(progress.image)
         began = clock()
 
 
