@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,19 @@ import pytest
 from napari_dip import denoise
 from napari_dip.core.noise.model import Noise
 from napari_dip.plan.chosen import settings_here
+from napari_dip.plan.own import check_method
 from napari_dip.plan.plan import depth_of
 from napari_dip.plan.request import read_request
+from napari_dip.tables.knobs import RunKnobs
 from napari_dip.tables.method import auto_preset
 from napari_dip.tables.parts import OwnPart
+from napari_dip.tables.presets import QUALITIES
+from napari_dip.tables.settings import DEFAULTS, PRESETS, knobs_of
+from napari_dip.tables.tasks import TASKS
 
 WHITE = Noise(gain=0, offset=0, read_noise=10, sigma=10)
 SHARED = replace(WHITE, correlation=0.6)
+IMAGE = np.random.default_rng(0).random((16, 20))
 LINE = np.array([0.14, 0.6, 1, 0.6, 0.14])  # of a wide-field camera
 FAR = replace(SHARED, autocorrelation=np.outer(LINE, LINE))
 NEAR = replace(SHARED, autocorrelation=np.outer(LINE, LINE)[1:-1, 1:-1])
@@ -71,6 +77,40 @@ def test_what_keeps_a_fast_run_from_similar_patches_is_named() -> None:
     for task in ("superresolve", "deconvolve"):
         assert auto_preset(task, on_cpu=True, noise=WHITE, changes=asked) == (f"{task}-small", "iterations=50 needs it")
     assert "iterations" not in auto_preset("denoise", on_cpu=True, noise=WHITE, changes={"iterations": 50})[1]
+
+
+def distance(predicted: Any, observed: Any) -> Any:
+    return (predicted - observed).abs().mean()
+
+
+PARTS: dict[str, dict[str, Any]] = {
+    "generator": {"generator": distance},
+    "regulariser": {"regulariser": distance, "regulariser_weight": 0.1},
+    "fidelity": {},
+    "operator": {},
+    "denoiser": {},
+}
+
+
+@pytest.mark.parametrize("quality", QUALITIES)
+@pytest.mark.parametrize("task", TASKS)
+def test_what_the_user_did_not_choose_is_never_refused(task: str, quality: str) -> None:
+    needed: dict[str, Any] = {"superresolve": {"factor": 2}, "deconvolve": {"psf": 1.0}}.get(task, {})
+    other: dict[str, Any] = {"runs": 2, "tile": 64, "overlap": 8, "at_once": 2, "output_dtype": "input"}
+    for noise in (None, WHITE, replace(WHITE, contrast=4.0), replace(WHITE, contrast=30.0)):
+        known: dict[str, Any] = {"image_noise": noise, "device": "cpu", "quality": quality}
+        known["depth"] = 2.0 if TASKS[task].fills_holes else None
+        for name in {each.name for each in fields(RunKnobs)} & {*knobs_of(task)} - {"preset", "quality", "device"}:
+            value = other.get(name, not getattr(DEFAULTS, name))
+            assert getattr(settings_here(task, **known, **{name: value}), name) == value
+        for name, with_it in PARTS.items():
+            if name == "operator" and TASKS[task].adds_detail:  # which has none
+                continue
+            parts = {} if name in with_it else {name: distance}
+            request = read_request(task, IMAGE, IMAGE > 0.98, **needed, **parts)
+            refine = {"refine": 8} if name == "denoiser" and not PRESETS[f"{task}-small"].refine else {}
+            settings = settings_here(task, **known, parts=request.own_parts, **with_it, **refine)
+            check_method(request, settings)
 
 
 def test_a_part_of_the_users_is_named_in_the_reason_as_in_the_record() -> None:

@@ -109,18 +109,19 @@ def _by_noise(name: str, noise: Noise | None, volume: bool, asked: dict[str, Any
     if noise is None:
         return {}
     if noise.sigma <= 0 or WEAK <= noise.contrast < math.inf:
-        return {"refine": 0}
+        return {} if "denoiser" in asked else {"refine": 0}
     if volume or noise.contrast >= STRONG or noise.warning:  # a volume would lose 0.2 dB
         return {}
     as_it_is = _wish(asked) is None and not {*_trained(asked)} - {"uncertainty"} and asked.get("quality") != "best"
     return presets.BEFORE_PATCHES.get(name, {}) if as_it_is else {}
 
 
-def _where_noisy(name: str, noise: Noise | None) -> dict[str, Any]:
+def _where_noisy(name: str, noise: Noise | None, asked: dict[str, Any]) -> dict[str, Any]:
     """Changes to a preset where the noise is known and not weak; what is correlated may be structure."""
     if noise is None or noise.sigma <= 0 or noise.warning or noise.correlation >= TEXTURED or noise.contrast >= WEAK:
         return {}
-    return presets.NOISY.get(name, {})
+    replaced = ("noise",) if "fidelity" in asked else ()
+    return {knob: value for knob, value in presets.NOISY.get(name, {}).items() if knob not in replaced}
 
 
 def _by_size(name: str, pixels: float | None) -> dict[str, Any]:
@@ -137,8 +138,9 @@ def _trained(changes: dict[str, Any]) -> list[str]:
 
 
 def _trained_by(changes: dict[str, Any]) -> str:
-    """The first of these choices, stated; empty if there is none."""
-    heeded = _trained(changes) + ["keep_known"] * (not changes.get("keep_known", True))
+    """The first of these choices, or of those of a run that do, stated; empty if there is none."""
+    of_run = (name for name, without in (("runs", 1), ("keep_known", True)) if changes.get(name, without) != without)
+    heeded = [*_trained(changes), *of_run]
     return next((f"{name}={changes[name]!r}" for name in heeded), "")
 
 
@@ -192,7 +194,7 @@ def choose(
     if name == "auto":
         asked = {**(parts or {}), **changes}
         name, reason = auto_preset(task, on_cpu=on_cpu, noise=image_noise, depth=depth, changes=asked)
-        changes = {**_where_noisy(name, image_noise), **changes}
+        changes = {**_where_noisy(name, image_noise, asked), **changes}
         if TASKS[task].sharpens_noise and name != TASKS[task].patches:
             changes = {**_by_noise(name, image_noise, volume, asked), **changes}
     changes = {**_by_size(name, pixels), **changes}
