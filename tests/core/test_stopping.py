@@ -290,6 +290,7 @@ def test_pixels_held_out_find_a_better_image_than_the_last() -> None:
             for contrast in (20.0, 3.0)
         ),
         (replace(problem(operator=Downsample((2, 2))), noise=replace(SHARED, contrast=3.0)), "discrepancy", "0.6"),
+        (replace(problem(operator=Downsample((2, 2))), noise=replace(SHARED, contrast=5.0)), "iterations", "structure"),
         (replace(problem(64, 64), noise=WHITE), "held-out", "independent"),
         (replace(problem(64, 64), noise=replace(WHITE, warning="it is flat")), "held-out", "independent"),
         (noisy_problem(SHARED), "discrepancy", "0.6"),
@@ -307,6 +308,7 @@ def test_pixels_held_out_find_a_better_image_than_the_last() -> None:
         "fine grid, a weak guess",
         "fine grid, a guess",
         "fine grid, shared",
+        "fine grid, cut up",
         "white",
         "white warning",
         "shared",

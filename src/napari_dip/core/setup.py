@@ -95,12 +95,22 @@ class Setup:
 
     @property
     def _smaller(self) -> int:
-        """Side of the next smaller tiles, twice as many along the longest axis, which just cover it; 0 for none."""
-        length, overlap = max(self.shape), self.settings.overlap
-        count = 2 * max(map(len, tiles_of(self.shape, self.settings).corners))
-        shared = (count - 1) * overlap
-        side = math.ceil((length + shared) / count if overlap else 8 * length / (7 * count + 1))  # an eighth is shared
-        return side if side >= max(16, LEAST // self.factor, 2 * overlap) else 0
+        """Side of smaller tiles, with an eighth to six tenths of the pixels of one; 0 for none.
+
+        Of the sides that so many tiles just need to cover an axis, the one whose tiles have the fewest pixels in all.
+        """
+        overlap, now = self.settings.overlap, math.prod(tiles_of(self.shape, self.settings).tile)
+        least = max(16, LEAST // self.factor, 2 * overlap)
+        tried = {}
+        for length in self.shape:
+            for count in range(2, length // least + 2):
+                # what neighbours share is an eighth of a tile by default
+                shared = (count - 1) * overlap
+                side = math.ceil((length + shared) / count if overlap else 8 * length / (7 * count + 1))
+                tiles = tiles_of(self.shape, self.settings.decided(tile=side))
+                if side >= least and 0.125 * now <= math.prod(tiles.tile) <= 0.6 * now:
+                    tried[side] = len(tiles) * math.prod(tiles.tile)
+        return min(tried, key=tried.__getitem__, default=0)
 
     def _with(self, how: str, settings: Settings) -> Setup:
         return replace(self, settings=settings, tried=(*self.tried, how), _asked=self._asked or self.settings)

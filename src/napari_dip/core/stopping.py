@@ -20,11 +20,12 @@ from torch import Tensor
 
 from napari_dip.core.methods.base import Fitter
 from napari_dip.core.noise.model import INDEPENDENT
-from napari_dip.core.operators import Compose, Mask
+from napari_dip.core.operators import Compose, Mask, refines_grid
 from napari_dip.core.problem import Problem
 from napari_dip.core.reason import Choice
 from napari_dip.core.state import Curve, Mark
 from napari_dip.tables.knobs import Method
+from napari_dip.tables.method import TEXTURED
 
 # Residual over noise: the mean square of the one over the variance of the other.
 RATIO = 0.95  # to stop at: the running average lags behind the iterate, which has fitted some noise by then
@@ -37,6 +38,9 @@ HELD_OUT = 0.03  # fraction of the known pixels
 BLOCK = 7  # pixels along each axis of a block that is held out, under correlated noise
 ENOUGH = 100  # held-out pixels; the mean square error of fewer is left to chance
 CLEAR = 8.0  # SNR from which much of the estimated noise may be fine structure
+CUT_UP = (
+    4.0  # SNR from which on a finer grid "noise" that neighbours share is rather texture that the coarse one cut up
+)
 WATCHED = 1024  # pixels whose variance is followed: a window of 100 iterations of them takes 0.4 MB
 WINDOW = 100  # iterations, of the windowed variance
 NEWEST = 0.1  # weight of the newest iterate in the exponential variance
@@ -379,6 +383,8 @@ def choose(problem: Problem, method: Method, said: str = "chosen by the user") -
     large = HELD_OUT * problem.known * problem.observation[0].size >= ENOUGH
     guess = bool(noise.warning) and not large
     if shared and not weak and not (more and guess):
+        if refines_grid(problem.operator) and noise.correlation >= TEXTURED and noise.contrast >= CUT_UP:
+            return Choice("iterations", f"what is like noise is correlated ({noise.correlation:.1f}): rather structure")
         return Choice(
             "discrepancy",
             f"the noise is correlated between neighbouring pixels ({noise.correlation:.1f}), which would give away "
