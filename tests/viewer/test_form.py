@@ -9,10 +9,11 @@ from qtpy.QtGui import QWheelEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_dip import Noise
+from napari_dip import Noise, estimate_noise
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer.form import SettingsForm
 from napari_dip.viewer.knobrows import AUTOMATIC
+from napari_dip.viewer.outlook import doubt_of
 from tests.viewer.docks import restored
 
 WHITE = Noise(gain=0, offset=0, read_noise=5, sigma=5)
@@ -144,14 +145,26 @@ def test_a_mask_that_leaves_next_to_nothing_is_suspected(viewer, dock, wait, pic
     assert widget.run_button.isEnabled()
 
 
-@pytest.mark.parametrize(("kind", "found"), [("flat", "No noise"), ("smooth", "Hardly any noise")])
-def test_an_image_without_noise_is_asked_about(viewer, dock, wait, kind, found):
-    y, x = np.indices((64, 64))
-    clean = 255.0 * (np.hypot(y - 30, x - 40) < 12) if kind == "flat" else np.sin(x / 9)
-    viewer.add_image(clean.astype(np.float32))
+def test_an_image_that_shows_hardly_any_noise_is_asked_about(viewer, dock, wait):
+    viewer.add_image(np.sin(np.indices((64, 64))[1] / 9).astype(np.float32))
     widget = dock()
-    wait(lambda: f"{found} found: denoising would only blur." in widget._sentence.text())
+    wait(lambda: "Hardly any noise found: denoising may only blur." in widget._sentence.text())
     assert widget.run_button.text() == "Run anyway"
+
+
+@pytest.mark.parametrize("kind", ["bright cells", "hot pixels", "small"])
+def test_noise_that_structure_hides_is_not_called_none(kind):
+    size = 12 if kind == "small" else 96
+    rng, (y, x) = np.random.default_rng(0), np.indices((size, size))
+    image = 100.0 * (x > 5)
+    if kind == "bright cells":
+        cells = sum(np.exp(-((y - at) ** 2 + (x - at) ** 2) / 128) for at in (32, 72))
+        image = rng.normal(rng.poisson(20.0 * (x % 12 < 2) + 20_000 * cells), 3)
+    elif kind == "hot pixels":
+        image[rng.random(image.shape) < 0.01] = 1000
+    noise = estimate_noise(image)
+    assert noise.contrast > 75
+    assert not doubt_of("denoise", noise, short=False)
 
 
 def test_the_image_that_is_the_point_spread_function_is_not_restored(viewer, dock, picture):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_dip import Noise
     from napari_dip.plan.plan import Plan
 
-_HARDLY_ANY = 75  # contrast over noise from which on what is taken for noise may be slopes, or rounding
+_HARDLY_ANY = 75  # contrast over noise from which on what is alike in dark and bright may be slopes, or rounding
 LOADING = " PyTorch is being loaded; Run waits for it."
 _HOW = {
     "self-guided": "self-guided (it learns from the image itself)",
@@ -56,7 +56,9 @@ def doubt_of(task: str, noise: Noise | None, short: bool) -> str:
     row = TASKS[task]
     if noise is None or noise.contrast <= _HARDLY_ANY or not (row.keeps_mean and row.removes_noise):
         return ""
-    return f"{'Hardly any' if noise.sigma > 0 else 'No'} noise found: denoising would only blur."
+    if noise.warning or noise.gain > 0 or noise.impulses:  # a few bright cells hide the photon noise of the rest
+        return ""
+    return f"{'Hardly any' if noise.sigma > 0 else 'No'} noise found: denoising may only blur."
 
 
 def before(inputs: Any, form: Any, asked: Any, waiting: bool) -> Outlook:
