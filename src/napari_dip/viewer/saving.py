@@ -78,7 +78,7 @@ def write_image(path: str, data: Any, meta: dict[str, Any], ending: str = "") ->
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[..., list[LayerData]] | None:
-    """The reader of OME-TIFF, for napari; None for several files, which it stacks itself."""
+    """The reader of OME-TIFF and OME-Zarr, for napari; None for several files, which it stacks itself."""
     if not isinstance(path, str) or not path.lower().endswith(pictures.ENDINGS):
         return None
     return lambda path: [read_image(path)]
