@@ -442,6 +442,22 @@ def test_a_device_that_was_found_is_no_choice_and_one_that_was_said_is() -> None
     assert Settings.of_record(found, device="mps").device == "mps"
 
 
+@pytest.mark.parametrize(
+    ("kept", "name"),
+    [
+        ({"preset": "denoise-patches", "iterations": 500}, "iterations"),
+        ({"preset": "inpaint-small", "generator": "decoder", "skip_channels": 8}, "skip_channels"),
+        ({"preset": "denoise-small", "crop": 32}, "crop"),
+    ],
+)
+def test_what_has_no_effect_is_left_out_of_settings_that_were_kept_and_refused_where_it_is_asked_for(kept, name):
+    rest = {knob: value for knob, value in kept.items() if knob != name}
+    with pytest.warns(UserWarning, match=f"^{name}={kept[name]} .*has no effect with .*; it is left out$"):
+        assert Settings.of_record({"settings": kept}) == Settings().changed(**rest)
+    with pytest.raises(ValueError, match=f"^{name}={kept[name]} .*has no effect with .*; leave it out, or "):
+        Settings.of_record({"settings": rest}, **{name: kept[name]})
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_settings_come_back_from_json(preset: str, tmp_path: Path) -> None:
     settings = PRESETS[preset].changed(tile=128, overlap=24)

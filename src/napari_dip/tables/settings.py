@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import numbers
+import warnings
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache, cached_property
@@ -32,6 +33,13 @@ from napari_dip.tables.knobs import (
 from napari_dip.tables.meant import meant
 from napari_dip.tables.parts import MARK, OwnPart, check_again, read_part
 from napari_dip.tables.tasks import task_named, tasks_with_knob
+
+
+class _Idle(ValueError):
+    """A knob has no effect beside the others; its arguments are the name of the knob and the message."""
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +86,10 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
             for name in set(own(other)) - {*own(method), "code", "generator"}:
                 value = getattr(self, name)
                 if value != Settings.__dataclass_fields__[name].default:
-                    raise ValueError(
+                    raise _Idle(
+                        name,
                         f"{name}={value!r} is for {other.plural} alone and has no effect with code={self.code!r}; "
-                        "leave it out, or choose another preset"
+                        "leave it out, or choose another preset",
                     )
         for name, values in method.takes.items():
             value = getattr(self, name)
@@ -93,9 +102,10 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
         for name in (name for name in method.idle if name not in HARMLESS):
             value, default = getattr(self, name), Settings.__dataclass_fields__[name].default
             if value not in (default, preset.get(name, default)):
-                raise ValueError(
+                raise _Idle(
+                    name,
                     f"{name}={value!r} has no effect with code={self.code!r}, which fits no network; leave it out, or "
-                    "choose another preset"
+                    "choose another preset",
                 )
         if method is Prior:
             self._check_generator()
@@ -112,9 +122,10 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
             value, default = getattr(self, name), Settings.__dataclass_fields__[name].default
             if value not in (default, preset.get(name, default)):
                 others = [other for other, knobs in GENERATORS.items() if name in knobs]
-                raise ValueError(
+                raise _Idle(
+                    name,
                     f"{name}={value!r} has no effect with generator={self.generator!r}; leave it out, or use "
-                    f"generator={' or '.join(map(repr, others))}"
+                    f"generator={' or '.join(map(repr, others))}",
                 )
 
     @property
@@ -215,13 +226,21 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
 
     @classmethod
     def of_record(cls, found: dict[str, Any], *, beside: Collection[str] = (), **changes: Any) -> Settings:
-        """The settings of a record, or of knobs by name; all else as in `from_json`."""
+        """The settings of a record, or of knobs by name, less those without effect; all else as in `from_json`."""
         check_again(found, changes, beside)
         knobs = {**found.get("settings", found), **changes}
         device = found.get("device")
         if isinstance(device, dict) and "as device=" not in device.get("reason", "") and "device" not in changes:
             knobs["device"] = "auto"  # as it was asked for: the settings name what was found
-        return cls().changed(**knobs)
+        while True:
+            try:
+                return cls().changed(**knobs)
+            except _Idle as error:  # which an earlier version wrote
+                name, text = error.args
+                if name in changes or name not in knobs:
+                    raise
+                del knobs[name]
+                warnings.warn(f"{text.partition(';')[0]}; it is left out", stacklevel=3)
 
     @property
     def chosen(self) -> dict[str, Any]:
