@@ -392,7 +392,7 @@ class Request:
         }
         return {
             "task": self.task.name,
-            "mask": record.fingerprint(self.slices.missing) if self.slices.missing.any() else None,
+            "mask": record.fingerprint(self.image.missing) if self.image and self.image.missing.any() else None,
             **told,
             "camera": self.camera,
         }

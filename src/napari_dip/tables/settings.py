@@ -232,6 +232,9 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
         device = found.get("device")
         if isinstance(device, dict) and "as device=" not in device.get("reason", "") and "device" not in changes:
             knobs["device"] = "auto"  # as it was asked for: the settings name what was found
+        if isinstance(asked := found.get("request"), dict):  # a run over blocks settles these for all of them
+            said = {**(asked.get("settings") or {}), **asked.get("changes", {}), **changes}
+            knobs |= {name: said.get(name, "auto") for name in ("precision", "recompute")}
         while True:
             try:
                 return cls().changed(**knobs)

@@ -57,7 +57,7 @@ def details_of_blocks(restored: Restored) -> list[tuple[str, str]]:
         told.append(("Warning", f"The fit failed in some blocks, first because: {ended(record['gave_up'][0])}"))
     if "method_reason" in record:
         told.append(("Method", ended(f"{record['settings']['preset']}: {record['method_reason']}")))
-        told.append(("Computed on", ended(device(record["device"]))))
+        told.append(("Computed on", ended(f"{device(record['device']['name'])}: {record['device']['reason']}")))
     if record.get("tiles"):
         told.append(("Blocks", f"{' x '.join(map(str, record['tiles']['tile']))} pixels each, one scaling for all."))
     return [*told, ("File", f"{restored.path}.")]

@@ -23,7 +23,8 @@ import pytest
 import zarr
 from filelock import FileLock
 
-from napari_dip import denoise, estimate_noise, iterate_blocks, restore_blocks
+from napari_dip import Settings, denoise, estimate_noise, iterate_blocks, restore_blocks
+from napari_dip.command.options import parse
 from napari_dip.core.tiling import Tiling, seed_at
 from napari_dip.io.arrays import open_source
 from napari_dip.io.ngff import Calibration
@@ -662,6 +663,23 @@ def test_precision_and_recomputing_are_settled_before_the_first_block(tmp_path: 
     assert found["recompute"] == "off"
     chosen = restore_blocks("denoise", stack(20, 24), tmp_path / "chosen.zarr", **PRIOR, recompute="on")
     assert chosen.record["settings"]["recompute"] == "on"
+
+
+def test_settings_and_problem_of_a_run_are_read_as_they_were_asked_for(tmp_path: Path) -> None:
+    target, knobs = tmp_path / "out.zarr", {**PRIOR, "preset": "enhance-small", "recompute": "on", "device": "auto"}
+    record = restore_blocks("enhance", stack(20, 24), target, boost=3.0, gain=2.0, read_noise=1.5, **knobs).record
+    again = Settings.from_json(target)
+    assert (again.device, again.precision, again.recompute) == ("auto", "auto", "on")
+    assert Settings.from_json(target, precision="float32").precision == "float32"
+    args, changes = parse(["enhance", "in.tif", str(tmp_path / "out.tif"), "--settings", str(target)])
+    assert (args.gain, args.offset, args.read_noise, args.boost) == (2.0, None, 1.5, 3.0)
+    assert changes["iterations"] == 3
+    assert "device" not in changes
+    assert set(record["device"]) == {"name", "reason"}
+    said = restore_blocks("enhance", stack(20, 24), tmp_path / "cpu.zarr", **{**knobs, "device": "cpu"}).record
+    assert Settings.of_record(said).device == "cpu"
+    with pytest.raises(AnotherRun, match=r"\(boost: 3.0 -> 2.5\)"):
+        restore_blocks("enhance", stack(20, 24), target, boost=2.5, gain=2.0, read_noise=1.5, **knobs)
 
 
 @pytest.mark.parametrize("tile", [0, 16])

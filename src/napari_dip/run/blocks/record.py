@@ -47,6 +47,7 @@ def asked_for(order: Order, samples: list[str | None], marks: dict[str, str | No
             name: value if isinstance(value, (str, int, float)) else record.fingerprint(np.asarray(value))
             for name, value in instrument.items()
         },
+        **({} if request.boost is None else {"boost": request.boost}),
         **({"image_noise": noise_as_dict(request.image_noise)} if request.image_noise else {}),
         **({"residual": True} if order.residual else {}),
         **request.own_parts,
@@ -142,15 +143,15 @@ def noted(
     """The record of a run that begins: all that is fixed for it, fit for JSON; `guide`: its range and its mean."""
     tiles = order.grid.tiles
     found = {
+        **{name: value for name, value in plan.request.definition.items() if value is not None},
         "request": asked,
         "run": run,
-        "task": plan.request.task.name,
         "noise": None if plan.noise is None else noise_as_dict(plan.noise),
         "level": plan.level,
         "settings": plan.settings.as_dict(),
         "own_parts": {name: part.account for name, part in order.own_parts.items()},
         "method_reason": plan.method.reason,
-        "device": str(plan.device),
+        "device": vars(plan.device),
         "software": record.software(),
         "intensity_range": None if plan.scaling is None else [plan.scaling.low, plan.scaling.high],
         "tiles": {"shape": tiles.shape, "tile": tiles.tile, "corners": tiles.corners},
