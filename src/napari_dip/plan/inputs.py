@@ -18,6 +18,7 @@ from napari_dip.core.telling import warn
 from napari_dip.plan.greys import read_greys
 
 Array = npt.NDArray[Any]
+INVERTED = "if those are the known ones, invert it (add --mask-is-known, or leave that out)"
 
 
 @dataclass(frozen=True)
@@ -167,10 +168,7 @@ def read_slices(image: Any, mask: Any, channel_axis: int | None, leading_axes: i
         missing |= _mask(mask, array.shape, leading, shape, channel_axis).reshape(math.prod(leading), -1, *shape)
     if missing.all():
         if mask is not None:
-            raise ValueError(
-                "mask marks every pixel that has a value as missing; if it shows the known ones, invert it "
-                "(--mask-is-known)"
-            )
+            raise ValueError(f"mask marks every pixel that has a value as missing; {INVERTED}")
         raise ValueError("image has no finite pixel; NaN and infinite pixels count as missing")
     missing[list(unread)] = True
     return Slices(values, missing, leading, channel_axis, unread=unread)

@@ -27,7 +27,7 @@ from napari_dip.core.telling import warn
 from napari_dip.plan import own
 from napari_dip.plan.chosen import chosen
 from napari_dip.plan.defects import Skips
-from napari_dip.plan.inputs import Array, Slices
+from napari_dip.plan.inputs import INVERTED, Array, Slices
 from napari_dip.plan.noises import Noises, noise_of, telling
 from napari_dip.plan.request import Request
 from napari_dip.plan.units import Units
@@ -177,8 +177,8 @@ def make_plan(
         raise ValueError(f"{what} {task.needs['mask']}")
     if settings is None and resume is not None:
         settings = resume.settings
-    if masked and resume is None and (nearly := nearly_all(request)):
-        warn(f"mask: {nearly}; if it shows the known ones, invert it (--mask-is-known)", stacklevel=5)
+    if task.fills_holes and masked and resume is None and (nearly := nearly_all(request)):
+        warn(f"mask: {nearly}; {INVERTED}", stacklevel=5)
     by_holes = task.fills_holes and settings is None  # else nothing is chosen by their depth
     plan = decide(request, settings, changes, depth_of(request) if by_holes else None)
     check_guide(plan.settings.code, request.guide)
@@ -269,8 +269,8 @@ def check_resume(resume: Result, plan: Plan) -> None:
 
 
 def nearly_all(request: Request) -> str:
-    """Words on pixels of which nearly all count as missing; empty where known ones are many, or near everywhere."""
-    share = float(request.slices.holes.mean())
+    """Words on a mask that hides nearly all pixels with a value; empty if those left are many, or near everywhere."""
+    share = float(request.slices.holes[np.isfinite(request.slices.values)].mean())
     return f"{share:.0%} of the pixels count as missing" if share > _MOST and depth_of(request) > _FAR else ""
 
 
