@@ -453,12 +453,15 @@ def test_a_mask_of_few_marks_is_one_and_a_few_greys_are_none(viewer):
 def test_an_image_is_looked_at_once_for_being_a_mask(viewer, monkeypatch):
     looks = []
     monkeypatch.setattr(masks, "_two_values", lambda data, rgb: looks.append(data.shape) or True)
-    layer = viewer.add_image(np.eye(400))
+    layer = viewer.add_image(np.stack([np.eye(400)] * 2))
     masks.is_mask(layer), masks.is_mask(layer)
-    assert looks == [(400, 400)]
+    assert looks == [(2, 400, 400)]
+    viewer.dims.set_point(0, 1)
+    masks.is_mask(layer)
+    assert looks == [(2, 400, 400)]
     layer.data = np.eye(500)
     masks.is_mask(layer)
-    assert looks == [(400, 400), (500, 500)]
+    assert looks == [(2, 400, 400), (500, 500)]
 
 
 def test_an_array_that_is_changed_in_place_is_looked_at_again(viewer):

@@ -10,6 +10,7 @@ import math
 import uuid
 import warnings
 import weakref
+import zlib
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -24,7 +25,7 @@ from napari_dip.viewer.regions import marks_of
 
 _CHUNK = 1024  # pixels along y and x
 _SAMPLE = 100_000  # values of an image that tell that it is no mask
-_LOOKED_AT: dict[int, tuple[weakref.ref[np.ndarray], bool]] = {}  # by the id of an array: if it is a mask
+_LOOKED_AT: dict[int, tuple[weakref.ref[np.ndarray], int, bool]] = {}  # by the id of an array: if it is a mask
 
 
 def with_mask(source: Source, labels: Any, label: int | None, viewer: Any) -> Source:
@@ -63,29 +64,28 @@ def is_empty(labels: Any, label: int | None) -> bool:
 def is_mask(layer: Any) -> bool:
     """True if an image in memory has two values, or two colours: a mask, as a file has it.
 
-    Each array is looked at once, until its layer is told that it has changed.
+    Each array is looked at once, until a sample of it has changed: it may be painted on in place.
     """
     if not isinstance(layer, Image) or not isinstance(layer.data, np.ndarray) or not layer.data.size:
         return False
     data, key = layer.data, id(layer.data)
-    known, two = _LOOKED_AT.get(key, (None, False))
-    if known is None or known() is not data:
+    seen = zlib.crc32(np.ascontiguousarray(_sample(data, layer.rgb)))
+    known, before, two = _LOOKED_AT.get(key, (None, 0, False))
+    if known is None or known() is not data or before != seen:
         two = _two_values(data, layer.rgb)
-        _LOOKED_AT[key] = weakref.ref(data, lambda _: _LOOKED_AT.pop(key, None)), two
-        layer.events.set_data.connect(_look_again)  # once, however often it is asked for
+        _LOOKED_AT[key] = weakref.ref(data, lambda _: _LOOKED_AT.pop(key, None)), seen, two
     return two
 
 
-def _look_again(event: Any) -> None:
-    """Forget what was seen in an array, which may have been changed in place."""
-    _LOOKED_AT.pop(id(event.source.data), None)
+def _sample(data: np.ndarray, rgb: bool) -> np.ndarray:
+    """Some of the pixels of an image, evenly spaced."""
+    axes = data.ndim - rgb
+    return data[(slice(None, None, math.ceil((data.size / _SAMPLE) ** (1 / axes))),) * axes]
 
 
 def _two_values(data: np.ndarray, rgb: bool) -> bool:
     """True if an image has two values: a sample refutes most in no time, what it does not is looked at as a whole."""
-    size, axes = data.size, data.ndim - rgb
-    step = math.ceil((size / _SAMPLE) ** (1 / axes))
-    for part in (data[(slice(None, None, step),) * axes], data):
+    for part in (_sample(data, rgb), data):
         values = _brightness(part) if rgb else part
         low, high = values.min(), values.max()
         if not all(((plane == low) | (plane == high)).all() for plane in values):
