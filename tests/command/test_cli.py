@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from napari_dip.command import options
+from napari_dip.command import options, single
 from napari_dip.command.cli import main
 from napari_dip.core import memory
 from napari_dip.core.operators import KERNELS
@@ -358,13 +359,31 @@ def test_a_point_spread_function_of_few_planes_has_no_colours(planes: int) -> No
 
 def test_a_mask_whose_colours_differ_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
     rng, mask = np.random.default_rng(0), np.zeros((16, 16, 3), "uint8")
-    mask[3:5, 3:5, 0] = 255
+    for colour in range(3):
+        mask[3:5, 3 + colour : 5 + colour, colour] = 255
     save("rgb.tif", rng.integers(0, 200, (16, 16, 3), dtype="uint8"), "YXS")
     save("colours.tif", mask, "YXS")
     assert main(["inpaint", "rgb.tif", "out.tif", "--mask", "colours.tif", *QUICK]) == 0
     assert (
         "the colours of colours.tif differ: what is missing in one counts as missing in all" in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(
+    ("paper", "ink"), [((0, 0, 200), (255, 0, 0)), ((0, 0, 0), (255, 0, 0)), ((255, 0, 0), (255, 255, 255))]
+)
+@pytest.mark.parametrize("known", [False, True])
+def test_the_bright_one_of_two_colours_is_what_a_mask_marks(
+    paper: tuple[int, ...], ink: tuple[int, ...], known: bool
+) -> None:
+    hole = np.zeros((16, 16), bool)
+    hole[3:5, 3:9] = True
+    marked = hole != known
+    save("colours.tif", np.where(marked[..., None], np.uint8(ink), np.uint8(paper)), "YXS")
+    args, _ = options.parse(["inpaint", "in.tif", "out.tif", "--mask", "colours.tif", *["--mask-is-known"] * known])
+    with warnings.catch_warnings(action="error"):
+        found = single.missing(args, files.read("in.tif"))
+    assert np.array_equal(found, hole)
 
 
 def test_each_slice_of_a_stack_is_restored_on_its_own_with_the_same_mask() -> None:

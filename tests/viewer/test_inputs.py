@@ -452,7 +452,7 @@ def test_a_mask_of_few_marks_is_one_and_a_few_greys_are_none(viewer):
 
 def test_an_image_is_looked_at_once_for_being_a_mask(viewer, monkeypatch):
     looks = []
-    monkeypatch.setattr(masks, "_two_values", lambda data, rgb: looks.append(data.shape) or True)
+    monkeypatch.setattr(masks, "has_two_sides", lambda data, rgb: looks.append(data.shape) or True)
     layer = viewer.add_image(np.stack([np.eye(400)] * 2))
     masks.is_mask(layer), masks.is_mask(layer)
     assert looks == [(2, 400, 400)]

@@ -21,6 +21,7 @@ from napari_dip.io.ngff import ENDING, is_zarr
 from napari_dip.io.picture import Picture
 from napari_dip.plan.greys import read_greys
 from napari_dip.plan.inputs import Array
+from napari_dip.plan.sides import bright_side, has_two_sides
 from napari_dip.plan.values import read_factor
 from napari_dip.terminal import Bar, Stop
 
@@ -159,13 +160,15 @@ def _mask(args: Namespace) -> str | Array:
 
 
 def marked(args: Namespace, mask: Picture) -> Array:
-    """Pixels that a mask marks as missing, in its own shape."""
-    values = mask.values
+    """Pixels that a mask marks as missing, in its own shape: of one in two colours, the bright ones."""
+    values, coloured = mask.values, "S" in mask.axes and mask.values.shape[-1] == 3
     if args.mask_label is not None:
         found = np.asarray(values == args.mask_label)
         if not found.any():
             labels = ", ".join(f"{label:g}" for label in np.unique(values)[:10])
             raise ValueError(f"--mask-label {args.mask_label} is not in {args.mask}, which begins with {labels}")
+    elif coloured and has_two_sides(values, colours=True):
+        found = np.broadcast_to(bright_side(values, colours=True)[..., None], values.shape)
     else:
         level, greys = read_greys(values, lossy=Path(args.mask).suffix.lower() in (".jpg", ".jpeg"))
         found = np.asarray((values > level) | ~np.isfinite(values) if greys else values != 0)

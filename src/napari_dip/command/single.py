@@ -233,7 +233,9 @@ def _read_mask(args: Namespace, picture: Picture) -> Array:
     mask = files.read(args.mask, sparse=True)
     marked = blockwise.marked(args, mask)
     if "S" in mask.axes:
-        if (marked != marked[..., :1]).any():
+        marks = marked != args.mask_is_known
+        apart = (marks != marks[..., :1]).any() and marks.any(axis=tuple(range(marks.ndim - 1))).all()
+        if apart and "S" in picture.axes:
             counts = "known" if args.mask_is_known else "missing"
             warnings.warn(
                 f"the colours of {args.mask} differ: what is {counts} in one counts as {counts} in all; a script takes "

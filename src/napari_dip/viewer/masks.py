@@ -6,7 +6,6 @@ more, the ones in view are taken. Outside the labels nothing is missing.
 
 from __future__ import annotations
 
-import math
 import uuid
 import warnings
 import weakref
@@ -19,12 +18,12 @@ import numpy as np
 from napari.layers import Image, Labels, Shapes
 
 from napari_dip.plan.greys import read_greys
+from napari_dip.plan.sides import bright_side, has_two_sides, sample
 from napari_dip.viewer.geometry import in_layer_units, in_pixels_of
 from napari_dip.viewer.layers import Selection, Source, kind
 from napari_dip.viewer.regions import marks_of
 
 _CHUNK = 1024  # pixels along y and x
-_SAMPLE = 100_000  # values of an image that tell that it is no mask
 _LOOKED_AT: dict[int, tuple[weakref.ref[np.ndarray], int, bool]] = {}  # by the id of an array: if it is a mask
 
 
@@ -69,41 +68,17 @@ def is_mask(layer: Any) -> bool:
     if not isinstance(layer, Image) or not isinstance(layer.data, np.ndarray) or not layer.data.size:
         return False
     data, key = layer.data, id(layer.data)
-    seen = zlib.crc32(np.ascontiguousarray(_sample(data, layer.rgb)))
+    seen = zlib.crc32(np.ascontiguousarray(sample(data, layer.rgb)))
     known, before, two = _LOOKED_AT.get(key, (None, 0, False))
     if known is None or known() is not data or before != seen:
-        two = _two_values(data, layer.rgb)
+        two = has_two_sides(data, layer.rgb)
         _LOOKED_AT[key] = weakref.ref(data, lambda _: _LOOKED_AT.pop(key, None)), seen, two
     return two
 
 
-def _sample(data: np.ndarray, rgb: bool) -> np.ndarray:
-    """Some of the pixels of an image, evenly spaced."""
-    axes = data.ndim - rgb
-    return data[(slice(None, None, math.ceil((data.size / _SAMPLE) ** (1 / axes))),) * axes]
-
-
-def _two_values(data: np.ndarray, rgb: bool) -> bool:
-    """True if an image has two values: a sample refutes most in no time, what it does not is looked at as a whole."""
-    for part in (_sample(data, rgb), data):
-        values = _brightness(part) if rgb else part
-        low, high = values.min(), values.max()
-        if not all(((plane == low) | (plane == high)).all() for plane in values):
-            return False
-    return bool(low < high)
-
-
 def marks_in(layer: Any, bright: bool) -> np.ndarray:
     """Labels, 0 and 1, of what is bright or dark in an image that is a mask."""
-    data = _brightness(layer.data) if layer.rgb else layer.data
-    above = data > data.min() / 2 + data.max() / 2
-    return np.asarray(above if bright else ~above).astype(np.uint8)
-
-
-def _brightness(colours: np.ndarray) -> np.ndarray:
-    """Brightness of colours (..., 3 or 4) as the eye has it (ITU-R BT.601), in thousandths."""
-    red, green, blue = np.moveaxis(colours[..., :3].astype(np.float64), -1, 0)
-    return np.asarray(299 * red + 587 * green + 114 * blue)
+    return (bright_side(layer.data, layer.rgb) == bright).astype(np.uint8)
 
 
 def lazy_mask(selection: Selection, labels: Any, label: int | None, viewer: Any, blank: bool = False) -> Any:
