@@ -114,6 +114,8 @@ def measured() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     spots = scene(64, 64)
     cell = 300 * disc(18, (8, 30), 1.5)
+    line = np.zeros((64, 64))
+    line[30, 10:54] = 800
     drawing = np.where(disc(15, (30, 30), 0) > 0, 1.0, 0.0)
     return {
         **{f"photons {rate}": rng.poisson(np.maximum(spots - 105, 0) + rate) for rate in (0, 0.02, 0.1, 0.5, 2)},
@@ -123,6 +125,9 @@ def measured() -> dict[str, np.ndarray]:
         "saturated cell": np.minimum(rng.poisson(cell + 20), 255),
         "cell on black": rng.poisson(cell),
         "drawing": drawing,
+        "blurred line without noise": ndimage.gaussian_filter(line + 100 * disc(8, (50, 40), 0), 1.5).astype(
+            np.float32
+        ),
         "steps": np.repeat(np.arange(8.0), 8)[:, None] + np.zeros(64),
         "few greys": np.rint(spots / 60) * 60,
         "constant": np.full((64, 64), 7),

@@ -26,14 +26,19 @@ def _level(differences: Array, order: int) -> float:
 
 def differences(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_], order: int) -> Array:
     """Absolute differences of an order between known neighbours along all axes of channels (C, *S)."""
-    steps, values = [np.empty(0)], np.where(known, values, 0).astype(np.float64)  # what is not known may be infinite
+    return np.concatenate([np.empty(0), *steps_along(values, known, order)])
+
+
+def steps_along(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_], order: int) -> list[Array]:
+    """The same for each axis."""
+    steps, values = [], np.where(known, values, 0).astype(np.float64)  # what is not known may be infinite
     for axis in range(1, values.ndim):
         there = known
         for _ in range(order):
             n = there.shape[axis]
             there = np.take(there, range(1, n), axis) & np.take(there, range(n - 1), axis)
         steps.append(np.abs(np.diff(values, order, axis=axis))[there])
-    return np.concatenate(steps)
+    return steps
 
 
 def least_level(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_]) -> float:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy import ndimage  # type: ignore[import-untyped]
 from skimage.morphology import convex_hull_image
 
-from napari_dip.core.noise.levels import differences
+from napari_dip.core.noise.levels import differences, steps_along
 
 Mask = npt.NDArray[np.bool_]
 Array = npt.NDArray[np.float64]
@@ -29,7 +29,7 @@ _KNOWN = 0.02  # fraction of the pixels that must be left
 _RINGS = 4  # pixels beside an area that it is compared with
 _FULL = 0.85  # least fraction of its box that an inner area fills: noise of its value may enlarge the box
 _BEYOND = 1e-3  # least fraction of the pixels on either side of a value that is no end of the range
-_EVEN_NOISE = 0.5  # largest fraction of zero steps beside an area of such a value
+_EVEN_NOISE = 0.5  # largest fraction of zero steps along an axis beside an area of such a value
 _EQUAL = 0.8  # largest fraction of zero steps beside an area: beyond it no noise is seen, as in a drawing
 _RAGGED = 0.15  # largest fraction of the outline that is ragged
 _JUMP, _STEP = 2.0, 0.5  # least height beside an area, in noise standard deviations: of the median, and of nearly all
@@ -238,7 +238,9 @@ def _judged(
         share = np.mean(height[first | second | third] == 0)
         pixels = np.count_nonzero(solid)
         sure = -pixels * np.log(max(share, 0.05)) > _SURE
-        return solid if sure and np.mean(steps == 0) < _EVEN_NOISE else none
+        ring = (first | second | third | fourth)[None]
+        even = max(np.mean(along == 0) for along in steps_along(image[None], ring, 1) if along.size)
+        return solid if sure and even < _EVEN_NOISE else none
     grown = solid
     if bounds is None and _is_rim(height, first, second | third, noise):
         grown, first, third = solid | first, second, fourth
