@@ -40,6 +40,7 @@ BEYOND = 0.02  # of the light may come from further out than the image is sought
 AXES = ("channel_axis", "leading_axes")  # of the image, which are read with it
 _PART = "callable or torch.nn.Module, optional"  # of the user's own, for the API alone
 _CAMERA = "the camera, where it is known; what is not given is estimated from IN"
+_AS_WIDE = "give it as wide as the blur, in pixels of the restored image"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,13 +331,10 @@ class Request:
     @property
     def spread(self) -> str:
         """A sentence if the light spreads over more than the image, or not at all; else an empty one."""
-        if self.psf is None:
-            return ""
-        remedy = "give it as wide as the blur, in pixels of the restored image"
-        if self.psf.size == 1:
-            return f"psf has all light in one pixel and blurs nothing; {remedy}"
+        if self.psf is not None and self.psf.size == 1:
+            return f"psf has all light in one pixel and blurs nothing; {_AS_WIDE}"
         wider = spread_over(self.margin, self.shape)
-        return f"psf {wider}; {remedy}" if wider else ""
+        return f"psf {wider}; {_AS_WIDE}" if wider else ""
 
     @property
     def fine_voxel_size(self) -> tuple[float, ...] | None:
@@ -446,9 +444,14 @@ def read_request(
     slices = read_slices(image, mask, channel_axis, leading_axes)
     request = _read(row, said, ndim=slices.ndim, image=slices)
     check_reach(request.margin, request.shape)
-    if spread_over(request.margin, request.shape):
-        warn(request.spread, stacklevel=4)
+    tell_of_spread(request.margin, request.shape)
     return request
+
+
+def tell_of_spread(margin: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    """Warn if light from a `margin` at each end spreads over more than an image (*shape)."""
+    if wider := spread_over(margin, shape):
+        warn(f"psf {wider}; {_AS_WIDE}", stacklevel=5)
 
 
 def spread_over(margin: tuple[int, ...], shape: tuple[int, ...]) -> str:

@@ -32,6 +32,7 @@ from napari_dip.plan.plan import Plan
 from napari_dip.plan.request import read_request
 from napari_dip.run.blocks import blocks
 from napari_dip.run.blocks.ledger import KEY, Ledger
+from napari_dip.run.blocks.order import read_order
 from napari_dip.run.blocks.record import AnotherRun
 from napari_dip.run.blocks.restore import BlockProgress, Restored
 from napari_dip.run.fits import Unfitted
@@ -663,6 +664,15 @@ def test_precision_and_recomputing_are_settled_before_the_first_block(tmp_path: 
     assert found["recompute"] == "off"
     chosen = restore_blocks("denoise", stack(20, 24), tmp_path / "chosen.zarr", **PRIOR, recompute="on")
     assert chosen.record["settings"]["recompute"] == "on"
+
+
+def test_a_blur_that_is_wider_than_the_whole_is_told_and_one_wider_than_a_tile_is_not() -> None:
+    with pytest.warns(UserWarning, match="psf spreads light over 29 x 29 pixels, and the image has 20 x 24; give it"):
+        read_order("deconvolve", stack(2, 20, 24), psf=6.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_order("deconvolve", stack(2, 20, 60), psf=4.0, tile=16)
+        read_order("superresolve", stack(2, 20, 24), psf=6.0, factor=2)
 
 
 def test_settings_and_problem_of_a_run_are_read_as_they_were_asked_for(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source, r
 from napari_dip.io.ngff import Calibration
 from napari_dip.plan.inputs import Slices
 from napari_dip.plan.plan import Plan, check_guide, decide
-from napari_dip.plan.request import Request, arguments, check_reach, read_instrument
+from napari_dip.plan.request import Request, arguments, check_reach, read_instrument, tell_of_spread
 from napari_dip.run.blocks.grid import Grid
 from napari_dip.tables import record
 from napari_dip.tables.parts import OwnPart, read_part
@@ -203,6 +203,7 @@ def read_order(
     if said.get("voxel_size") is None:
         said["voxel_size"] = read.calibration.voxel_size(ndim - leading)
     request = read_instrument(task, ndim - leading, **said)
+    tell_of_spread(request.margin, request.finer(read.shape[leading:]))
     if request.task.fills_holes and mask is None and read.array.dtype.kind != "f":
         raise ValueError(
             "mask is not given and integers cannot be NaN, so there is no hole to fill; give a mask (--mask FILE)"
