@@ -122,7 +122,7 @@ def test_the_noise_of_a_block_is_that_at_the_mean_of_its_measured_pixels() -> No
     image[~where] += np.random.default_rng(0).normal(0, np.sqrt(image[~where]))
     where[:, :24], image[:, :24] = True, 0
     sample = open_source(image[:, 24:]).part((slice(None), slice(None)))
-    whole, _ = look(read_instrument("denoise", 2, gain=1.0, offset=0.0), [(sample, None)], None, SMALL)
+    whole, *_ = look(read_instrument("denoise", 2, gain=1.0, offset=0.0), [(sample, None)], None, SMALL)
     none = np.zeros(image.shape, bool)
     block, missing = whole.of_block(image[None], none[None], None), whole.of_block(image[None], where[None], None)
     assert block.slices.padding is not None

@@ -675,6 +675,18 @@ def test_a_blur_that_is_wider_than_the_whole_is_told_and_one_wider_than_a_tile_i
         read_order("superresolve", stack(2, 20, 24), psf=6.0, factor=2)
 
 
+def test_a_mask_that_hides_nearly_all_of_the_samples_is_suspected_once(tmp_path: Path) -> None:
+    values, mask = stack(2, 64, 64), np.ones((64, 64), bool)
+    mask[:8] = False
+    knobs = {**PRIOR, "preset": "inpaint-small", "refine": 0}
+    with pytest.warns(UserWarning, match="mask: 88% of the pixels count as missing; if those are the known ones"):
+        restore_blocks("inpaint", values, tmp_path / "out.zarr", mask, **knobs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        restore_blocks("inpaint", values, tmp_path / "out.zarr", mask, **knobs)
+        restore_blocks("inpaint", values, tmp_path / "inverted.zarr", ~mask, **knobs)
+
+
 def test_settings_and_problem_of_a_run_are_read_as_they_were_asked_for(tmp_path: Path) -> None:
     target, knobs = tmp_path / "out.zarr", {**PRIOR, "preset": "enhance-small", "recompute": "on", "device": "auto"}
     record = restore_blocks("enhance", stack(20, 24), target, boost=3.0, gain=2.0, read_noise=1.5, **knobs).record

@@ -122,7 +122,7 @@ def _workers(client: Any) -> int:
 
 def _of_samples(looked_at: tuple[Any, ...], shape: Shape, sampled: tuple[int, Shape]) -> Cost:
     """The cost of a block by what samples say, on the machine that this is called on."""
-    plan, _ = look(*looked_at)
+    plan, *_ = look(*looked_at)
     return _of_block(plan.request, shape, plan.settings, plan.scaled_noise, sampled)
 
 

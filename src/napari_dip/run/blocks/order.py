@@ -15,7 +15,7 @@ from napari_dip.core.tiling import snug, tiles_of, tiling
 from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source, read_known
 from napari_dip.io.ngff import Calibration
 from napari_dip.plan.inputs import Slices
-from napari_dip.plan.plan import Plan, check_guide, decide
+from napari_dip.plan.plan import Plan, check_guide, decide, nearly_all
 from napari_dip.plan.request import Request, arguments, check_reach, read_instrument, tell_of_spread
 from napari_dip.run.blocks.grid import Grid
 from napari_dip.tables import record
@@ -246,10 +246,11 @@ def _channel_axis(axis: int | None, leading: int, source: Source) -> int | None:
 
 def look(
     request: Request, samples: list[tuple[Part, Part | None]], settings: Settings | None, changes: dict[str, Any]
-) -> tuple[Plan, list[str | None]]:
-    """Decide by samples of an array how all of its blocks are restored; and their fingerprints, which identify it.
+) -> tuple[Plan, list[str | None], str]:
+    """Decide by samples of an array how all of its blocks are restored.
 
-    On the machine that will compute, for the settings depend on its device. The scaling is that of the samples.
+    And their fingerprints, which identify it, and the words of `nearly_all` on its mask. On the machine that will
+    compute, for the settings depend on its device. The scaling is that of the samples.
     """
     read, digests, damage = [], list[str | None](), list[Unreadable]()
     for sample in samples:
@@ -266,14 +267,17 @@ def look(
         raise damage[0]
     space = read[0][0].shape[-request.ndim :]
     values, missing = (np.stack([a.reshape(-1, *space) for a in each]) for each in zip(*read, strict=True))
-    plan = decide(replace(request, image=Slices(values, missing, (len(values),), 1)), settings, changes)
-    return replace(
+    sampled = replace(request, image=Slices(values, missing, (len(values),), 1))
+    suspect = request.task.fills_holes and samples[0][1] is not None and np.isfinite(values).any()
+    plan = decide(sampled, settings, changes)
+    plan = replace(
         plan,
         request=request,
         settings=settled(plan.settings, request.ndim),
         open=frozenset(),
         level=plan.noises.level,
-    ), digests
+    )
+    return plan, digests, nearly_all(sampled) if suspect else ""
 
 
 def settled(settings: Settings, ndim: int) -> Settings:

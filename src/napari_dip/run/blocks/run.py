@@ -22,6 +22,7 @@ from napari_dip.core.result import Progress
 from napari_dip.core.telling import quietly
 from napari_dip.io.arrays import Part
 from napari_dip.io.disk import DiskFull, full, is_full
+from napari_dip.plan.inputs import INVERTED
 from napari_dip.run.blocks import result
 from napari_dip.run.blocks.blocks import Blocks
 from napari_dip.run.blocks.cluster import check_sendable, connected, once, outcomes
@@ -69,7 +70,7 @@ class BlockRun:
         yield BlockProgress(step="sample", done=0, count=0)
         if absent := order.source.absent:
             warnings.warn(absent, stacklevel=2)
-        plan, samples = once(self.client, look, *order.looked_at)
+        plan, samples, nearly = once(self.client, look, *order.looked_at)
         stopped = End(Reason.STOPPED, "stopped by the user")
         ended = partial(Restored, path=target, order=order)
         survey, beside = Survey(order, self.client, self.should_stop), {}
@@ -91,6 +92,8 @@ class BlockRun:
                 )
             blocks = _blocks(order, found, ledger, plan.settings)
         else:
+            if nearly:
+                warnings.warn(f"mask: {nearly}; {INVERTED}", stacklevel=2)
             scaling = yield from survey.scaling(plan)
             if self.should_stop():
                 return ended(end=stopped, record={})
