@@ -1,6 +1,7 @@
 """Before a run: the noise of what is in view, what is known of the camera, and bad pixels."""
 
 import gc
+import re
 import threading
 from dataclasses import replace
 
@@ -44,7 +45,8 @@ def known(widget):
 
 
 def sigma_of(widget):
-    return widget._noise.sigma
+    """The sigma that the tooltip of the sentence says."""
+    return float(re.search("standard deviation over the image ([^,]+),", widget.noise.toolTip())[1])
 
 
 # ----------------------------------------------------------------------------------------------- beside the window

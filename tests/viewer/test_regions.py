@@ -78,6 +78,7 @@ def test_a_part_takes_the_noise_of_all(viewer, dock, wait, cells):
     (part,) = restored(viewer)
     record = part.metadata[METADATA]
     assert record["noise"]["read_noise"] == widget._noise.read_noise
+    assert f"read noise {widget._noise.read_noise:.4g}," in widget.noise.toolTip()
     assert record["noise_of"] == "all of 'cells'"
     assert record["camera"] == {}
     assert "noise_from" in widget.copying.run_as("python")
