@@ -454,13 +454,13 @@ def tell_of_spread(margin: tuple[int, ...], shape: tuple[int, ...]) -> None:
         warn(f"psf {wider}; {_AS_WIDE}", stacklevel=5)
 
 
-def spread_over(margin: tuple[int, ...], shape: tuple[int, ...]) -> str:
+def spread_over(margin: tuple[int, ...], shape: tuple[int, ...], of: str = "image") -> str:
     """Part of a sentence, if light from a `margin` at each end spreads over more than an image (*shape); else empty."""
     wide, sides = [2 * m + 1 for m in margin[-2:]], shape[-2:]  # a stack may well be thin
     if all(w <= n for w, n in zip(wide, sides, strict=True)):
         return ""
     light, size = (" x ".join(map(str, each)) for each in (wide, sides))
-    return f"spreads light over {light} pixels, and the image has {size}"
+    return f"spreads light over {light} pixels, and the {of} has {size}"
 
 
 def check_reach(margin: tuple[int, ...], shape: tuple[int, ...]) -> None:

@@ -290,10 +290,13 @@ class Inputs(QWidget):
 
     def selection(self) -> Selection:
         """The chosen slices, not read yet."""
+        return self._select(self.window())
+
+    def _select(self, window: tuple[slice, slice] | None) -> Selection:
         layer = self.image.value
         layers.check_source(layer)
         chosen = {"where": self.place(), "level": self._level_of(layer), "space": self.space}
-        return layers.select(layer, **chosen, window=self.window())
+        return layers.select(layer, **chosen, window=window)
 
     def window(self) -> tuple[slice, slice] | None:
         """The part to restore, along y and x; None for all of it, and where none is drawn yet."""
@@ -389,19 +392,29 @@ class Inputs(QWidget):
             raise ValueError(f"Paint on what is missing first: the mask '{mask.name}' is empty.")
         for known in self.known.values():
             known.check(layer)
-        check_reach(*self._reach())
+        check_reach(self._reach(), self._size(None))
+        try:
+            check_reach(self._reach(), self._size(self.window()))
+        except ValueError:
+            raise ValueError("The blur is far wider than the part: take a larger one.") from None
 
     def doubt(self) -> str:
         """Sentence that speaks against what is chosen; empty if nothing does."""
-        wider = spread_over(*self._reach())
-        return f"The blur {wider}: is it given in pixels?" if wider else ""
+        if wider := spread_over(self._reach(), self._size(None)):
+            return f"The blur {wider}: is it given in pixels?"
+        wider = spread_over(self._reach(), self._size(self.window()), "part")
+        return f"The blur {wider}: take a larger one." if wider else ""
 
-    def _reach(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Reach of the blur in pixels of the result, and how many of these the result has along y, x, or z, y, x."""
-        problem, psf = self.problem(), self.known.get("psf")
-        fine = np.multiply(self.selection().shape[-self.space :], problem.get("factor", 1))
-        reach = () if psf is None or "psf" not in problem else psf.reach(self.space)
-        return reach or (0,) * self.space, tuple(fine.tolist())
+    def _reach(self) -> tuple[int, ...]:
+        """Reach of the blur in pixels of the result, along y, x, or z, y, x; 0 where there is none."""
+        psf = self.known.get("psf")
+        reach = () if psf is None or "psf" not in self.problem() else psf.reach(self.space)
+        return reach or (0,) * self.space
+
+    def _size(self, window: tuple[slice, slice] | None) -> tuple[int, ...]:
+        """Pixels of the result of a part, or of all of the image, along the same axes."""
+        shape = self._select(window).shape[-self.space :]
+        return tuple(np.multiply(shape, self.problem().get("factor", 1)).tolist())
 
     @property
     def key(self) -> tuple[Any, ...]:
