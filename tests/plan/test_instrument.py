@@ -98,6 +98,7 @@ def test_reach_is_where_all_but_a_share_of_the_light_is() -> None:
             ValueError,
             r"2 spatial axes; restore planes as a volume, .*--volume.*its plane",
         ),
+        (np.ones((5, 5, 3)), 2, ValueError, r"2 spatial axes; save it grey, or .*psf\[\.\.\., 0\]"),
         (np.ones((2, 3, 3, 3)), 3, ValueError, r"3 spatial axes; give one number for each pixel of 3 axes"),
         (np.ones(4), 2, ValueError, "4 standard deviations for 2 axes"),
         (np.zeros((3, 3)), 2, ValueError, "no light"),

@@ -476,6 +476,10 @@ def test_the_command_line_takes_parts_by_a_name_in_a_python_file(tmp_path, capsy
             "def gen(image):\n    return image\n",
             r"generator='own_mine.gen#.* called with \(code_channels, channels, shape\).*: TypeError: .*; give a torch",
         ),
+        (
+            "import torch\n\nclass gen(torch.nn.Conv2d):\n    def __init__(self):\n        super().__init__(1, 1, 1)\n",
+            r"fails as it is called with .*; give one module of this class, made, or a function",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_of_the_users_is_said_in_a_line(text, words, tmp_path, capsys):

@@ -62,6 +62,8 @@ def read_psf(psf: Any, ndim: int, centre: str = "mass") -> npt.NDArray[np.float3
         )
     if array.ndim != ndim:
         remedy = _OTHER_AXES.get((array.ndim, ndim), f"give one number for each pixel of {ndim} axes")
+        if ndim == 2 and array.ndim == 3 and array.shape[-1] in (3, 4) and array.shape[0] > 4:
+            remedy = "save it grey, or give one of its colours, psf[..., 0]"
         raise ValueError(f"psf has shape {array.shape}, but the image has {ndim} spatial axes; {remedy}")
     if not array.size:
         raise ValueError(f"psf has shape {array.shape}, without a pixel; give an array with the light of a point in it")

@@ -72,9 +72,11 @@ def _made(name: str, part: Callable[..., Any], *given: Any) -> Any:
     try:
         return part(*given)
     except Exception as error:
+        is_class = isinstance(part, type) and issubclass(part, nn.Module)
+        module = "one module of this class, made" if is_class else "a torch.nn.Module"
         raise ValueError(
             f"generator={name!r} fails as it is called with (code_channels, channels, shape)={given}: "
-            f"{said_of(error)}; give a torch.nn.Module, or a function of these three that makes one"
+            f"{said_of(error)}; give {module}, or a function of these three that makes one"
         ) from error
 
 
