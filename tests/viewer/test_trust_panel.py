@@ -65,7 +65,9 @@ def test_what_happened_names_the_method_and_the_stopping_rule_with_their_reasons
     record = restored(viewer)[0].metadata[METADATA]
     assert widget.controls.happened.isVisibleTo(widget)
     for name in ("method", "stop_rule"):
-        assert f"{record[name]['name']}, because {record[name]['reason']}" in widget.controls.account
+        called = record[name]["name"]
+        said = f"{called[0].upper()}{called[1:]}, because {record[name]['reason']}"
+        assert said in widget.controls.account
     assert "<b>Noise.</b>" in widget.controls.account
 
 
