@@ -239,6 +239,7 @@ def test_the_sliders_are_shown_the_way_to_the_slice_at_hand_and_follow_until_the
     widget.run_button.click()
     wait(lambda: widget.curve.plot is not None)
     assert "t=0" in widget.curve.where
+    assert widget.status.startswith(("t=0, ", "Starting"))
     widget.curve.show_button.click()
     assert viewer.dims.point[0] == 0
     assert widget.curve.where == ""
@@ -259,6 +260,9 @@ def test_a_slice_is_found_and_named_as_the_sliders_do(viewer, labels, number, na
     )
     source = read(layer)
     assert position.slice_name(source, number) == name
+    said = "In slice 5: structure was removed. Slice 5 failed. In slices 5, 5 and 3 more the noise is: slice 99."
+    words = f"In {name}: structure was removed. {name} failed. In {name}, {name} and 3 more the noise is: slice 99."
+    assert position.with_slice_names(source, said.replace("5", str(number))) == words
     position.show_slice(viewer, source, number)
     assert position.slice_in_view(viewer, source) == number
     assert np.allclose(viewer.dims.point[:2], layer.data_to_world((number // 4, number % 4, 0, 0))[:2])

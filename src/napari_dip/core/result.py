@@ -96,7 +96,11 @@ class Progress:
     @property
     def where(self) -> str:
         """Slice by its index in the array, and which of the tiles and runs it is, where there are several."""
-        slices = [f"slice {self.slice} of 0-{self.slices - 1}"] * (self.slices > 1)
+        return self.where_in(f"slice {self.slice} of 0-{self.slices - 1}")
+
+    def where_in(self, slice_name: str) -> str:
+        """The same with another name of the slice."""
+        slices = [slice_name] * (self.slices > 1)
         tiles = [f"tile {self.tile + 1} of {self.tiles}"] * (self.tiles > 1)
         return ", ".join([*slices, *tiles, *[f"run {self.run + 1} of {self.runs}"] * (self.runs > 1)])
 

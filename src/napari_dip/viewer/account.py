@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,10 +25,13 @@ _DOING = {
 }
 
 
-def headline(name: str, result: Result) -> str:
-    """Headline of a run for the layer called `name`: its duration, its reason to end, its verdict."""
+def headline(name: str, result: Result, named: Callable[[str], str] = str) -> str:
+    """Headline of a run for the layer called `name`: its duration, its reason to end, its verdict.
+
+    `named` puts names of slices into the latter.
+    """
     verdict = "" if result.verdict is None else f" {ended(result.verdict.sentence)}"
-    return f"'{name}' ({duration(result.seconds)}): {ended(result.stop_reason)}{verdict}"
+    return f"'{name}' ({duration(result.seconds)}): {named(ended(result.stop_reason) + verdict)}"
 
 
 def details(result: Result) -> list[tuple[str, str]]:
@@ -63,13 +67,14 @@ def details_of_blocks(restored: Restored) -> list[tuple[str, str]]:
     return [*told, ("File", f"{restored.path}.")]
 
 
-def pace(progress: Progress | BlockProgress) -> str:
-    """Pace of a run: slice, iteration, rate and time left."""
+def pace(progress: Progress | BlockProgress, slice_name: Callable[[int], str] | None = None) -> str:
+    """Pace of a run: slice, by its number or its `slice_name`, iteration, rate and time left."""
     from napari_dip.run.blocks.restore import BlockProgress
 
     if isinstance(progress, BlockProgress):
         return _pace_of_blocks(progress)
-    of = f"{progress.where}, " if progress.where else ""
+    where = progress.where if slice_name is None else progress.where_in(slice_name(progress.slice))
+    of = f"{where}, " if where else ""
     if progress.ready < 1:
         return f"{of}{_preparing(progress)}"
     return (

@@ -50,6 +50,7 @@ class Controls(QWidget):
         self._job: Job | None = None
         self._activity: Any = None
         self._what = ""  # is under way, where it is not the restoration itself
+        self._slice_name: Callable[[int], str] | None = None
         self._offered: set[QPushButton] = set()  # what can be gone on with, in the room that a run has its bar in
         self._status = Text("status")
         self._status.setAlignment(Qt.AlignmentFlag.AlignTop)
@@ -96,7 +97,13 @@ class Controls(QWidget):
         """Share of the job that is done, 0 to 1."""
         return self._bar.value() / _STEPS
 
-    def start(self, name: str, steps: Callable[..., Generator[Any, None, Any]], what: str = "") -> None:
+    def start(
+        self,
+        name: str,
+        steps: Callable[..., Generator[Any, None, Any]],
+        what: str = "",
+        slice_name: Callable[[int], str] | None = None,
+    ) -> None:
         """Start a job.
 
         Parameters
@@ -107,6 +114,8 @@ class Controls(QWidget):
             As for `Job`.
         what : str
             Name of the job, where it is not the restoration itself.
+        slice_name : callable, optional
+            Name of a slice by its number.
 
         Raises
         ------
@@ -114,7 +123,7 @@ class Controls(QWidget):
             If another run is under way, of any widget.
         """
         Job.check_free()
-        self._job, self._what = Job(name, steps), what
+        self._job, self._what, self._slice_name = Job(name, steps), what, slice_name
         self._activity = activity(total=_STEPS, desc=name)
         self._bar.setValue(0)
         self.say(f"{what}: starting..." if what else "Starting...")
@@ -229,7 +238,7 @@ class Controls(QWidget):
         self._bar.setValue(value)
         paused = "Paused. " if self._job is not None and self._job.paused else ""
         what = f"{self._what}: " if self._what else ""
-        self.say(f"{paused}{what}{account.pace(progress)}")
+        self.say(f"{paused}{what}{account.pace(progress, self._slice_name)}")
         if self._activity is not None and value > self._activity.n:
             self._activity.update(value - self._activity.n)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,6 +45,20 @@ def slice_name(source: Source, number: int) -> str:
         return ""
     index = np.unravel_index(number, source.image.shape[: source.leading])
     return index_name(source.geometry.place["axis_labels"], index)
+
+
+def with_slice_names(source: Source, sentence: str) -> str:
+    """A sentence with its slices, which it has by their numbers, in these words."""
+    if source.together or not source.leading:
+        return sentence
+
+    count = math.prod(source.image.shape[: source.leading])
+
+    def named(found: re.Match[str]) -> str:
+        numbers = [int(number) for number in found[1].split(", ")]
+        return ", ".join(slice_name(source, n) for n in numbers) if max(numbers) < count else found[0]
+
+    return re.sub(r"\bslices? (\d+(?:, \d+)*)", named, sentence, flags=re.IGNORECASE)
 
 
 def index_name(labels: Sequence[str], index: Sequence[Any]) -> str:

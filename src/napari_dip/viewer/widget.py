@@ -34,6 +34,7 @@ from napari_dip.viewer.live import Live
 from napari_dip.viewer.maps import Findings, Finished, show_maps
 from napari_dip.viewer.noise import NoiseSentence
 from napari_dip.viewer.outlook import Outlook
+from napari_dip.viewer.position import slice_name
 from napari_dip.viewer.preferences import preference
 from napari_dip.viewer.queue import FAILED, RUNNING, WAITING, Entry, QueuePanel, queue, waiting_for
 from napari_dip.viewer.record_panel import RecordPanel
@@ -416,7 +417,8 @@ class RestoreWidget(Tabbed):
             steps = partial(findings.restore, restoration, wanted, moments=moments, **pace)
             self._restoration = restoration
             self.live.end()
-            self.controls.start(f"{TASKS[self.task].acts} '{restoration.source.name}'", steps)
+            named = partial(slice_name, restoration.source)
+            self.controls.start(f"{TASKS[self.task].acts} '{restoration.source.name}'", steps, slice_name=named)
         except (ValueError, TypeError, RuntimeError, OSError) as error:
             self._say(str(error), failed=True)
             queue().ended(self, failed=True, reason=str(error))
