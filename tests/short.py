@@ -33,8 +33,8 @@ def make_fits_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have all fits short until the test is over."""
 
     def look(*what: Any) -> Any:
-        plan, digests = order.look(*what)
-        return short(plan), digests
+        plan, *rest = order.look(*what)
+        return short(plan), *rest
 
     monkeypatch.setattr(restore, "Run", lambda plan, *rest: Run(short(plan), *rest))
     monkeypatch.setattr(blocks, "look", look)
