@@ -1,5 +1,7 @@
 """Presets by kind of image, and settings that the user keeps under a name."""
 
+import json
+
 import pytest
 
 from napari_dip.tables.method import settings_for
@@ -50,6 +52,18 @@ def test_a_kind_fills_in_the_form_and_says_when(viewer, dock, picture):
     widget.form.reset()
     assert widget.kinds.row.value == ANY
     assert not widget.kinds.when.isVisibleTo(widget)
+
+
+def test_kept_settings_with_a_knob_that_has_no_effect_any_more_are_offered_without_it(viewer, dock, picture, folder):
+    (folder / "denoise").mkdir(parents=True)
+    kept = {"settings": {"preset": "denoise-patches", "iterations": 500, "tile": 64}}
+    (folder / "denoise" / "old.json").write_text(json.dumps(kept))
+    viewer.add_image(picture)
+    with pytest.warns(UserWarning, match="iterations=500 has no effect"):
+        widget = dock()
+    widget.kinds.row.value = "old"
+    settings = widget.form.settings()
+    assert (settings.method.name, settings.tile) == ("similar patches", 64)
 
 
 def test_settings_are_kept_under_a_name_chosen_in_another_window_and_deleted(viewer, dock, picture, folder):

@@ -117,9 +117,11 @@ class Kinds(Rows):
         for path in sorted((presets_folder() / self._task).glob("*.json")):
             try:
                 found = record.read(path)
-                Settings.of_record(found)
+                settings, kept = Settings.of_record(found), found.get("settings", found)
             except (OSError, ValueError, TypeError):
                 continue
+            if kept.get("preset", "auto") != "auto":  # else the method is open, and what has an effect with it
+                found = {**found, "settings": {name: getattr(settings, name) for name in kept}}
             self._own[path.stem] = found
 
     def _offer(self, name: str) -> None:
