@@ -74,13 +74,13 @@ def before(inputs: Any, form: Any, asked: Any, waiting: bool) -> Outlook:
     inputs.check()
     if not engine.loaded():
         return Outlook(f"{what}.{LOADING}", ready=True)
-    fitted = asked.fitted
+    destination, fitted = asked.destination(), asked.fitted
     form.know_size(math.prod(fitted) * math.prod(asked.factor or ()))
     settings = form.settings()
     from napari_dip.machine import choose
     from napari_dip.plan.cost import iterations_at_most
 
-    destination, device = asked.destination(), choose(settings.device)
+    device = choose(settings.device)
     source = asked.source
     most = iterations_at_most(settings, fitted, source.geometry.pixel_size(source.space))
     slices = math.prod(source.shape[: -source.space])
