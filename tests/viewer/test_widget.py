@@ -13,6 +13,7 @@ import torch
 import napari_dip
 from napari_dip.core.fidelity import Gaussian
 from napari_dip.tables.tasks import TASKS
+from napari_dip.viewer.choice import ALL_SLICES
 from napari_dip.viewer.job import Job
 from napari_dip.viewer.restoration import METADATA
 from tests.bad_inputs import bad, odd
@@ -584,14 +585,16 @@ def test_the_bar_is_busy_once_all_iterations_are_made(viewer, dock, wait, hold, 
     held = hold("napari_dip.viewer.findings.restore", begun)
     viewer.add_image(np.random.default_rng(0).normal(100, 10, (2, 24, 24)), name="stack")
     widget = dock()
+    widget.inputs.where.value = ALL_SLICES
     widget.run()
     wait(held.is_set)
     widget.pause_button.click()  # or else what the run says next may be shown over this
     qtbot.wait(50)
-    widget.controls._tell(dataclasses.replace(seen[-1], slice=1, slices=2, tiles=1, iteration=9, iterations=10))
+    last = dataclasses.replace(seen[-1], slice=1, tiles=1, iterations=10)
+    widget.controls._tell(dataclasses.replace(last, iteration=9))
     assert (widget.controls._bar.maximum(), widget.controls.fraction) == (1000, 0.95)
-    assert "slice 1 of 0-1, iteration 9 of at most 10" in widget.status
-    widget.controls._tell(dataclasses.replace(seen[-1], iteration=10, iterations=10, ready=0.4))
+    assert "slice 1, iteration 9 of at most 10" in widget.status
+    widget.controls._tell(dataclasses.replace(last, iteration=10, ready=0.4))
     assert widget.controls._bar.maximum() == 0
     assert "comparing similar patches, 40%" in widget.status
     widget.stop()
