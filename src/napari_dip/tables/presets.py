@@ -189,8 +189,8 @@ NOISY: dict[str, dict[str, Any]] = {
     "superresolve-small": dict(code_noise=1 / 30, regulariser_weight=0.01, noise="poisson-gaussian", refine=8),
 }
 
-#: Iterations that an image of 128x128 or less needs, by preset; one of 256x256 needs those of the preset.
-OF_SMALL_IMAGES: dict[str, int] = {"superresolve-small": 300}
+#: Iterations that an image of 170x170 or less needs, by preset; one of 256x256 needs those of the preset.
+OF_SMALL_IMAGES: dict[str, int] = {"superresolve-small": 400}
 
 #: The preset of self-guided fits.
 SELF = "denoise-self"
