@@ -13,9 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_dip.core.memory import shortage
-from napari_dip.core.parts import shape_of
-from napari_dip.tables.parts import said_of
+from napari_dip.core.parts import called, shape_of
 
 Prepare = Callable[[Tensor], Tensor]
 _SIZE = (
@@ -67,12 +65,13 @@ class Features(nn.Module):
         shown = low + (high - low) * image
         size = tuple(image.shape)
         if self.prepare is not None:
-            shown = _called(self.prepare, shown, f"prepare= fails on an image {size}", "it gets a tensor (1, C, y, x)")
+            fails = f"prepare= fails on an image {size}"
+            shown = called(self.prepare, shown, fails=fails, remedy="it gets a tensor (1, C, y, x)")
             if not isinstance(shown, Tensor):
                 raise ValueError(f"prepare= must give a tensor that the model takes, not {shape_of(shown)}; return it")
         hook = self.model.get_submodule(self.layer).register_forward_hook(_leave)
         try:
-            _called(self.model, shown, f"model fails on an image {size}", _SIZE)
+            called(self.model, shown, fails=f"model fails on an image {size}", remedy=_SIZE)
         except _Reached as reached:
             made = reached.made
         else:
@@ -127,16 +126,6 @@ class Excited(nn.Module):
     def forward(self, predicted: Tensor, observed: Tensor) -> Tensor:
         a = self.activation(predicted) / self.scale
         return torch.where(a > 0, 1 / ((1 + a.square()).sqrt() + a), (1 + a.square()).sqrt() - a)
-
-
-def _called(function: Callable[[Tensor], Any], image: Tensor, fails: str, remedy: str) -> Any:
-    """Outcome of a function of the user's for an image; an error of its own is told with the remedy."""
-    try:
-        return function(image)
-    except Exception as error:
-        if shortage(error):
-            raise
-        raise ValueError(f"{fails}: {said_of(error)}; {remedy}") from error
 
 
 def _leave(_: nn.Module, __: Any, made: Any) -> None:

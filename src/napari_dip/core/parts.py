@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor, nn
@@ -34,13 +34,8 @@ class Own(nn.Module):
         self._first: str | None = None
 
     def forward(self, *given: Tensor) -> Any:
-        try:
-            made = self.part(*given)
-        except Exception as error:
-            if shortage(error):
-                raise
-            where = f"fails on an image {tuple(given[0].shape)}"
-            raise ValueError(f"{self} {where}: {said_of(error)}; let it do the same in each call") from error
+        fails = f"{self} fails on an image {tuple(given[0].shape)}"
+        made = called(self.part, *given, fails=fails, remedy="let it do the same in each call")
         found = shape_of(made)
         self._first = self._first or found
         if found != self._first:
@@ -49,6 +44,16 @@ class Own(nn.Module):
 
     def __str__(self) -> str:
         return f"{self.what}={self.name!r}"
+
+
+def called(function: Callable[..., Any], *given: Tensor, fails: str, remedy: str) -> Any:
+    """Outcome of a function of the user's; an error of its own, but for want of memory, is told with the remedy."""
+    try:
+        return function(*given)
+    except Exception as error:
+        if shortage(error):
+            raise
+        raise ValueError(f"{fails}: {said_of(error)}; {remedy}") from error
 
 
 def shape_of(value: Any) -> str:

@@ -38,9 +38,7 @@ HELD_OUT = 0.03  # fraction of the known pixels
 BLOCK = 7  # pixels along each axis of a block that is held out, under correlated noise
 ENOUGH = 100  # held-out pixels; the mean square error of fewer is left to chance
 CLEAR = 8.0  # SNR from which much of the estimated noise may be fine structure
-CUT_UP = (
-    4.0  # SNR from which on a finer grid "noise" that neighbours share is rather texture that the coarse one cut up
-)
+CUT_UP = 4.0  # SNR from which, on a finer grid, noise that neighbours share is rather texture that the coarse cut up
 WATCHED = 1024  # pixels whose variance is followed: a window of 100 iterations of them takes 0.4 MB
 WINDOW = 100  # iterations, of the windowed variance
 NEWEST = 0.1  # weight of the newest iterate in the exponential variance

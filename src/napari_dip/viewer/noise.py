@@ -93,12 +93,10 @@ class NoiseSentence(Sentence):
 
 def in_words(noise: Noise) -> list[str]:
     """Sentences on the noise for somebody at a microscope: the figures are in the tooltip."""
-    read = (
-        min(noise.read_noise / noise.sigma, 1) ** 2 if noise.sigma > 0 else 1.0
-    )  # share that does not come of photons
-    kind = (
-        "mostly photon noise" if read < 0.5 else "partly photon noise" if noise.gain > 0 else "alike in dark and bright"
-    )
+    # the share that does not come of photons
+    read = min(noise.read_noise / noise.sigma, 1) ** 2 if noise.sigma > 0 else 1.0
+    of_photons = "partly photon noise" if noise.gain > 0 else "alike in dark and bright"
+    kind = "mostly photon noise" if read < 0.5 else of_photons
     shared = "each pixel on its own" if noise.independent else "neighbouring pixels share some of it"
     said = [f"Noise: {kind}; {shared}" if noise.sigma > 0 else "No noise found"]
     if noise.impulses:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy import ndimage  # type: ignore[import-untyped]
 from skimage.morphology import convex_hull_image
 
-from napari_dip.core.noise.levels import differences, steps_along
+from napari_dip.core.noise.levels import steps_along
 
 Mask = npt.NDArray[np.bool_]
 Array = npt.NDArray[np.float64]
@@ -227,7 +227,8 @@ def _judged(
         before, grown = grown, ndimage.binary_dilation(grown)
         rings.append(grown & ~before & beside)
     first, second, third, fourth = rings
-    steps, height = differences(image[None], (first | second | third | fourth)[None], 1), image - float(value)
+    along = steps_along(image[None], (first | second | third | fourth)[None], 1)
+    steps, height = np.concatenate(along), image - float(value)
     if not first.any() or not steps.any() or np.mean(steps == 0) > _EQUAL:
         return none
     noise = float(np.median(steps[steps > 0])) / 0.954  # of Gaussian noise
@@ -238,8 +239,7 @@ def _judged(
         share = np.mean(height[first | second | third] == 0)
         pixels = np.count_nonzero(solid)
         sure = -pixels * np.log(max(share, 0.05)) > _SURE
-        ring = (first | second | third | fourth)[None]
-        even = max(np.mean(along == 0) for along in steps_along(image[None], ring, 1) if along.size)
+        even = max(np.mean(each == 0) for each in along if each.size)
         return solid if sure and even < _EVEN_NOISE else none
     grown = solid
     if bounds is None and _is_rim(height, first, second | third, noise):
