@@ -402,6 +402,26 @@ def test_a_part_that_fails_during_the_run_is_named(name: str, what: Any, words: 
         denoise(IMAGE, **{name: Later(what)}, **knobs)
 
 
+@pytest.mark.parametrize("on_trial", [True, False])
+def test_memory_that_a_part_lacks_is_no_error_of_the_part(on_trial: bool) -> None:
+    calls = []
+
+    def greedy(plane: np.ndarray, sigma: float) -> np.ndarray:
+        calls.append(sigma)
+        if on_trial or len(calls) > 1:
+            raise MemoryError("no more")
+        return plane
+
+    knobs = {"refine": 2, "denoiser": greedy, **SMALL}
+    if on_trial:
+        with pytest.raises(MemoryError, match="no more"):
+            inpaint(IMAGE, picture(16, 20) > 0.9, **knobs)
+        return
+    result = inpaint(IMAGE, picture(16, 20) > 0.9, **knobs)
+    (event,) = result.history.events
+    assert "memory ran out over the denoiser" in event.message
+
+
 def test_a_loss_may_have_axes_of_one_element() -> None:
     one = denoise(IMAGE, fidelity=lambda p, o: (p - o).square().mean().reshape(1, 1), **SMALL)
     assert np.array_equal(one.image, denoise(IMAGE, fidelity=nn.MSELoss(), **SMALL).image)

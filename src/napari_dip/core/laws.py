@@ -14,8 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from napari_dip.core.parts import shape_of
-from napari_dip.tables.parts import said_of
+from napari_dip.core.parts import called, shape_of
 
 Shape = tuple[int, ...]
 _NEAR = 1e-3  # relative difference up to which two results of float32 count as the same
@@ -206,13 +205,9 @@ def on_host(part: Any) -> Any:
 
 
 def _called(what: str, name: str, function: Callable[..., Any], *given: Any, remedy: str) -> Any:
-    """Result of a part for these arguments; an error of its own is told with the name of the part and the remedy."""
+    """Result of a part for these arguments, which it must leave as they are."""
     before = [value._version for value in given if isinstance(value, Tensor)]
-    try:
-        made = function(*given)
-    except Exception as error:
-        where = f"fails on an image {tuple(given[0].shape)}"
-        raise ValueError(f"{what}={name!r} {where}: {said_of(error)}; {remedy}") from error
+    made = called(function, *given, fails=f"{what}={name!r} fails on an image {tuple(given[0].shape)}", remedy=remedy)
     if before != [value._version for value in given if isinstance(value, Tensor)]:
         raise ValueError(
             f"{what}={name!r} must leave what it gets as it is, but changes it in place; make a new tensor, as by "

@@ -46,7 +46,7 @@ class Own(nn.Module):
         return f"{self.what}={self.name!r}"
 
 
-def called(function: Callable[..., Any], *given: Tensor, fails: str, remedy: str) -> Any:
+def called(function: Callable[..., Any], *given: Any, fails: str, remedy: str) -> Any:
     """Outcome of a function of the user's; an error of its own, but for want of memory, is told with the remedy."""
     try:
         return function(*given)

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from napari_dip import Noise
     from napari_dip.plan.plan import Plan
 
-_HARDLY_ANY = 75  # contrast over noise from which on what is alike in dark and bright may be slopes, or rounding
 LOADING = " PyTorch is being loaded; Run waits for it."
 _HOW = {
     "self-guided": "self-guided (it learns from the image itself)",
@@ -54,7 +53,7 @@ def doubt_of(task: str, noise: Noise | None, short: bool) -> str:
     if short:
         return "There is too little memory for it: restore a part of the image, or fewer slices."
     row = TASKS[task]
-    if noise is None or noise.contrast <= _HARDLY_ANY or not (row.keeps_mean and row.removes_noise):
+    if noise is None or not noise.hardly_any or not (row.keeps_mean and row.removes_noise):
         return ""
     if noise.warning or noise.gain > 0 or noise.impulses:  # a few bright cells hide the photon noise of the rest
         return ""

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from napari_dip.core.generators.layers import Network, Shape, crop
-from napari_dip.core.parts import Own, shape_of
+from napari_dip.core.parts import Own, called, shape_of
 from napari_dip.tables.knobs import Prior
-from napari_dip.tables.parts import OwnPart, said_of
+from napari_dip.tables.parts import OwnPart
 
 MULTIPLE = 32  # that the sides of a code are rounded up to, where the network does not take those of the image
 
@@ -68,16 +68,11 @@ class OwnNetwork(Network):
 
 
 def _made(name: str, part: Callable[..., Any], *given: Any) -> Any:
-    """The module that a function of the user's makes; an error of its own is told with its name and the remedy."""
-    try:
-        return part(*given)
-    except Exception as error:
-        is_class = isinstance(part, type) and issubclass(part, nn.Module)
-        module = "one module of this class, made" if is_class else "a torch.nn.Module"
-        raise ValueError(
-            f"generator={name!r} fails as it is called with (code_channels, channels, shape)={given}: "
-            f"{said_of(error)}; give {module}, or a function of these three that makes one"
-        ) from error
+    """The module that a function of the user's makes."""
+    is_class = isinstance(part, type) and issubclass(part, nn.Module)
+    module = "one module of this class, made" if is_class else "a torch.nn.Module"
+    fails = f"generator={name!r} fails as it is called with (code_channels, channels, shape)={given}"
+    return called(part, *given, fails=fails, remedy=f"give {module}, or a function of these three that makes one")
 
 
 def _failure(own: nn.Module, code_channels: int, channels: int, canvas: Shape) -> str:

@@ -40,9 +40,6 @@ _PASSES = 4
 _VARIED = 0.9
 #: Least read noise, relative to sigma, also where photons are all that is seen.
 _LEAST = 0.05
-#: Contrast above which hardly any noise is there: up to 60 with noise of a camera or added, 5 to 82 in averages of many
-#: frames, 79 to 6000 in ramps, hills and clean photographs without any.
-_HARD = 75
 #: If fewer patches than this fraction are calm, fine structure may count as noise.
 _CALM = 0.03
 #: With fewer patches than this, nothing but a rough level can be estimated.
@@ -230,7 +227,7 @@ def _caution(noise: Noise, shape: tuple[int, ...]) -> str:
         return ""
     if is_line(shape):
         return _LINED
-    return _HARDLY if _HARD < noise.contrast < np.inf else ""
+    return _HARDLY if noise.hardly_any and noise.contrast < np.inf else ""
 
 
 def is_line(shape: tuple[int, ...]) -> bool:
