@@ -1,5 +1,6 @@
 """Preferences of napari that are ours: where they come from, and what follows them."""
 
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 import napari_dip
+from napari_dip.viewer import engine
 from napari_dip.viewer.preferences import DEFAULTS, preference
 from napari_dip.viewer.restoration import Asked
 
@@ -48,6 +50,23 @@ def test_docks_and_runs_follow_them(viewer, dock, prefer):
     assert widget.live.memory.value == 100
     assert Asked(task="denoise", source=None, knobs={}).knobs_here["threads"] == 3
     assert Asked(task="denoise", source=None, knobs={"threads": 2}).knobs_here["threads"] == 2
+
+
+def test_they_are_asked_for_once_torch_is_loaded_or_a_run_begins(viewer, dock, wait, picture, prefer, monkeypatch):
+    loaded = threading.Event()
+    monkeypatch.setattr(engine, "loaded", loaded.is_set)
+    monkeypatch.setattr(engine, "load", loaded.wait)
+    prefer(device="cpu", moments_memory=100)
+    viewer.add_image(picture, name="cells")
+    early, late = dock(), dock("Inpaint")
+    late.live.memory.value = 0
+    assert (early.form.device, early.live.memory.value) == ("auto", 512)
+    early.run()
+    assert (early.form.device, early.live.memory.value) == ("cpu", 100)
+    loaded.set()
+    wait(lambda: late.form.device == "cpu")
+    assert late.live.memory.value == 0  # chosen meanwhile
+    wait(lambda: not early.running)
 
 
 def test_a_large_image_without_a_folder_is_written_where_the_user_says(viewer, dock, prefer, tmp_path):

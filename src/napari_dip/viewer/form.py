@@ -133,6 +133,11 @@ class SettingsForm(QWidget):
         return bool(self._rows["preset"].value == "auto")
 
     @property
+    def device(self) -> str:
+        """Device, as chosen."""
+        return str(self._rows["device"].value)
+
+    @property
     def quality(self) -> str:
         """Time against quality, as chosen."""
         return str(self._rows["quality"].value)

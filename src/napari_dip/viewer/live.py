@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox, SpinBox
 
-from napari_dip.viewer.preferences import preference
+from napari_dip.viewer.preferences import DEFAULTS
 from napari_dip.viewer.restoration import METADATA, Restoration
 from napari_dip.viewer.rows import Rows
 
@@ -38,7 +38,7 @@ class Live(Rows):
             min=0,
             max=1_000_000,
             step=128,
-            value=preference("moments_memory"),
+            value=DEFAULTS["moments_memory"][1],
             tooltip="For the images of a run that the line of its curve is dragged to; 0 for none.",
         )
         self.hide = CheckBox(

@@ -35,7 +35,7 @@ from napari_dip.viewer.maps import Findings, Finished, show_maps
 from napari_dip.viewer.noise import NoiseSentence
 from napari_dip.viewer.outlook import Outlook
 from napari_dip.viewer.position import slice_name
-from napari_dip.viewer.preferences import preference
+from napari_dip.viewer.preferences import DEFAULTS, preference
 from napari_dip.viewer.queue import FAILED, RUNNING, WAITING, Entry, QueuePanel, queue, waiting_for
 from napari_dip.viewer.record_panel import RecordPanel
 from napari_dip.viewer.repeat import CopyButton
@@ -81,12 +81,19 @@ class RestoreWidget(Tabbed):
         self._broken = ""  # why nothing can be computed
         self._build()
         self._watch()
-        if not engine.loaded():
+        if engine.loaded():
+            self._follow_preferences()
+        else:  # not before the first paint: napari reads all manifests for them
             self._loader.ask(engine.load)
-        if preference("device") != "auto":
-            self.form.set(device=preference("device"))
         self.reset_choices()
         self._follow_active()
+
+    def _follow_preferences(self) -> None:
+        """Begin with the device and the memory that the user prefers, where no others were chosen meanwhile."""
+        if self.form.device == "auto":
+            self.form.set(device=preference("device"))
+        if self.live.memory.value == DEFAULTS["moments_memory"][1]:
+            self.live.memory.value = preference("moments_memory")
 
     # -- what the user sees -------------------------------------------------------------------------------------
 
@@ -287,6 +294,7 @@ class RestoreWidget(Tabbed):
             self.together.look(self.inputs.key, self.inputs.chosen() if together else None)
 
     def _on_loaded(self, failure: Exception | None) -> None:
+        self._follow_preferences()
         # also during a run, which has waited
         self._sentence.setText(self._sentence.text().removesuffix(outlook.LOADING))
         if failure is not None:
@@ -321,6 +329,8 @@ class RestoreWidget(Tabbed):
     def run(self) -> None:
         """Restore the chosen layer with the settings of the form, or wait for what runs elsewhere."""
         if not self.running:
+            if not engine.loaded():
+                self._follow_preferences()
             self._enqueue(getattr(self.inputs.image.value, "name", ""), partial(self._asked, read=True))
 
     def run_again(self, layer: Any, record: dict[str, Any], name: str) -> None:
