@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_dip.plan.request import arguments
+from napari_dip.plan.request import OWN, arguments
 from napari_dip.tables.parts import OwnPart, only_named
 from napari_dip.tables.settings import Settings, knobs_of
 
@@ -96,14 +96,16 @@ class Again:
         asked |= {name: n for name, n in self.axes.items() if n is not None and (name != "leading_axes" or n)}
         if self.voxel_size is not None:
             asked["voxel_size"] = tuple(map(float, self.voxel_size))
-        call = [f"    {name}={value!r}," for name, value in {**asked, **self.settings.chosen}.items()]
+        call = [f"    {name}={_python(name, value)}," for name, value in {**asked, **self.settings.chosen}.items()]
         call += ["    image_noise=noise,"] * (noise is not None)
         told = []
         if noise is not None:
             from napari_dip.run.blocks.record import noise_as_dict  # imports torch: seconds
 
             told = [f"noise = noise_from({noise_as_dict(noise)!r})"]
+        parts = any(isinstance(value, OwnPart) for value in (*asked.values(), *self.settings.chosen.values()))
         lines = [
+            *["from napari_dip.tables.parts import part_in_file"] * parts,
             *["from napari_dip.run.blocks.record import noise_from"] * (noise is not None),
             *self._reading(),
             *told,
@@ -119,12 +121,11 @@ class Again:
         return "\n".join(lines) + "\n"
 
     def _check_parts(self) -> None:
-        """Refuse parts of the user's own, of which a text has no more than the name."""
-        own = [name for name, argument in arguments().items() if any(option.code for option in argument.options)]
-        parts = {name: self.said[name] for name in own if self.said.get(name) is not None}
-        for name, part in {**self.settings.chosen, **parts}.items():
-            if isinstance(part, OwnPart) or name in parts:
-                raise ValueError(only_named({name: OwnPart(part) if callable(part) else part}))
+        """Refuse parts of the user's own that are in no file, of which a text has no more than the name."""
+        for name, part in {**self.settings.chosen, **{name: self.said.get(name) for name in OWN}}.items():
+            part = OwnPart(part) if callable(part) else part
+            if isinstance(part, OwnPart) and not part.file:
+                raise ValueError(only_named({name: part}))
 
     def _saving(self) -> list[str]:
         """Lines that save the result: with all that its file says, or, of a part, with what the layer says."""
@@ -197,7 +198,7 @@ class Again:
     def _flag(self, name: str, value: Any) -> str:
         """The option of an argument that is said by numbers or names."""
         _plain(value)
-        ways = [option for option in arguments()[name].options if not (option.file or option.code)]
+        ways = [option for option in arguments()[name].options if not option.file]
         if not ways:
             raise ValueError(f"{name} cannot be said in a command; copy the run as Python")
         return ways[0].flag
@@ -221,7 +222,13 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def _python(name: str, value: Any) -> str:
+    return f"part_in_file({name!r}, {value.file!r})" if isinstance(value, OwnPart) else repr(value)
+
+
 def _text(value: Any) -> str:
+    if isinstance(value, OwnPart):
+        return value.file
     return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 

@@ -14,6 +14,7 @@ from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer.form import SettingsForm
 from napari_dip.viewer.knobrows import AUTOMATIC
 from napari_dip.viewer.outlook import doubt_of
+from napari_dip.viewer.ownparts import FROM_FILE
 from tests.viewer.docks import restored
 
 WHITE = Noise(gain=0, offset=0, read_noise=5, sigma=5)
@@ -28,7 +29,7 @@ def in_view(form):
 def others(row):
     """Values that a user can give a row besides the one that it has."""
     if hasattr(row, "choices"):
-        return [each for each in row.choices if each != row.value]
+        return [each for each in row.choices if each not in (row.value, FROM_FILE)]
     if isinstance(row.value, bool):
         return [not row.value]
     if isinstance(row.value, str):

@@ -57,7 +57,7 @@ def test_a_file_that_is_wrong_is_said_and_changes_nothing(viewer, dock, picture,
 
 
 @pytest.mark.parametrize("name", ["generator", "regulariser", "fidelity", "operator", "denoiser"])
-def test_settings_of_a_run_with_a_part_of_ones_own_are_refused_where_no_part_can_be_given(viewer, dock, picture, name):
+def test_settings_of_a_run_with_a_part_of_ones_own_are_refused_where_no_row_has_it(viewer, dock, picture, name):
     layer = viewer.add_image(picture)
     widget = dock()
     before, account = widget.form.settings(), "mine.part#0123456789ab: give the same one to repeat the run"

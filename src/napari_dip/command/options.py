@@ -21,7 +21,7 @@ from napari_dip.tables import record
 from napari_dip.tables.experiments import EXPERIMENTS
 from napari_dip.tables.knobs import GENERATORS, Knob
 from napari_dip.tables.method import settings_for
-from napari_dip.tables.parts import from_file
+from napari_dip.tables.parts import part_in_file
 from napari_dip.tables.settings import PRESETS, Settings, kinds_for, knobs, knobs_of, presets_for
 from napari_dip.tables.tasks import TASKS, Task
 
@@ -218,8 +218,10 @@ def said(args: argparse.Namespace) -> dict[str, Any]:
     """Arguments of the problem that a command was given, by name, with the pixels of files."""
     found: dict[str, Any] = {}
     for name, option, value in _given(args):
-        unread = option.code and isinstance(value, str)
-        found[name] = _pixels(option, value) if option.file else from_file(value) if unread else value
+        if option.file:
+            found[name] = _pixels(option, value)
+        else:
+            found[name] = part_in_file(name, value) if option.code else value
     return with_defaults(found)
 
 
@@ -302,21 +304,13 @@ _TOGETHER = (
 
 
 def _of_problem(args: argparse.Namespace) -> dict[str, Any]:
-    """The user's own parts of the problem that a command was given, by name.
-
-    Each takes the place of its FILE.py:NAME among the arguments, so that the file is run once.
-    """
-    parts = {}
-    for name, option, value in _given(args):
-        if option.code:
-            parts[name] = from_file(value)
-            setattr(args, option.destination, parts[name])
-    return parts
+    """The user's own parts of the problem that a command was given, by name."""
+    return {name: part_in_file(name, value) for name, option, value in _given(args) if option.code}
 
 
 def _own(name: str, value: Any) -> Any:
     """A value of a knob, which may be a part of the user's own, by FILE.py:NAME."""
-    return from_file(value) if knobs()[name].own and isinstance(value, str) and ".py:" in value else value
+    return part_in_file(name, value) if knobs()[name].own and isinstance(value, str) and ".py:" in value else value
 
 
 def _add_knobs(command: Parser, task: str) -> None:

@@ -46,6 +46,11 @@ def check_method(request: Request, settings: Settings) -> None:
             f"tile={settings.tile} cuts the measurement, and operator={parts['operator']!r} is of the whole; leave "
             "tile out"
         )
+    if isinstance(settings.regulariser, OwnPart) and not settings.regulariser_weight:
+        raise ValueError(
+            f"regulariser={settings.regulariser!r} has no effect with regulariser_weight=0; say "
+            "regulariser_weight=0.01, for example"
+        )
     if "denoiser" in parts and not method.refine:
         raise ValueError(f"denoiser={parts['denoiser']!r} has no effect with refine=0; say refine=8, for example")
 

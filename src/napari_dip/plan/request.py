@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 BEYOND = 0.02  # of the light may come from further out than the image is sought
 AXES = ("channel_axis", "leading_axes")  # of the image, which are read with it
-_PART = "callable or torch.nn.Module, optional"  # of the user's own, for the API alone
+OWN = "operator", "fidelity", "denoiser"  # parts of the user's own; others are knobs
+_PART = "callable or torch.nn.Module, optional"
 _CAMERA = "the camera, where it is known; what is not given is estimated from IN"
 _AS_WIDE = "give it as wide as the blur, in pixels of the restored image"
 
@@ -363,7 +364,7 @@ class Request:
     @property
     def own_parts(self) -> dict[str, OwnPart]:
         """Parts of the user's own, by name."""
-        parts = {name: getattr(self, name) for name in ("operator", "fidelity", "denoiser")}
+        parts = {name: getattr(self, name) for name in OWN}
         return {name: part for name, part in parts.items() if part is not None}
 
     def instrument(self, missing: npt.NDArray[np.bool_]) -> Operator:

@@ -53,7 +53,7 @@ class Knob:
     unit: str = ""
     idle: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     advanced: bool = True
-    own: bool = False  # an object of the user's may stand for a name, in the API
+    own: bool = False  # an object of the user's may stand for a name
 
 
 def knob(default: Any, help: str, kind: str, **rest: Any) -> Any:

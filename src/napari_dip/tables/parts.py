@@ -8,6 +8,7 @@ import inspect
 import sys
 import warnings
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,12 @@ class OwnPart(str):
     Attributes
     ----------
     part : callable or torch.nn.Module
+    file : str
+        ``FILE.py:NAME`` by which it was named; empty for an object.
     """
 
     part: Any
+    file: str = ""
 
     def __new__(cls, part: Any) -> OwnPart:
         own = part if hasattr(part, "__qualname__") else type(part)
@@ -93,7 +97,7 @@ def only_named(parts: Mapping[str, str], script: str = "") -> str:
     flags = " ".join(f"--{name} FILE.py:NAME" for name in parts)
     return (
         f"{named}: a record only names a part of one's own; give the object, a callable or a torch.nn.Module: {flags}"
-        f"{script and f', or in Python {script}'}"
+        f"{script and f', or in Python {script}'}, or in the window choose it in its row"
     )
 
 
@@ -180,6 +184,19 @@ def from_file(text: str) -> Any:
         raise ValueError(f"{text!r}: there is no {name} in {file}")
     if not callable(part := getattr(module, name)):
         raise ValueError(f"{text!r} is {part!r}, not a function, a class or a torch.nn.Module; name one of these")
+    return part
+
+
+def part_in_file(name: str, text: str) -> OwnPart:
+    """The part ``FILE.py:NAME`` in place of a name; the file is run, once for each time that it was written."""
+    file = Path(text.rpartition(":")[0])
+    return _part_in_file(name, text, file.stat().st_mtime_ns if file.is_file() else 0)
+
+
+@lru_cache(maxsize=32)
+def _part_in_file(name: str, text: str, _: int) -> OwnPart:
+    part = read_part(name, from_file(text))
+    part.file = text
     return part
 
 

@@ -109,11 +109,6 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
                 )
         if method is Prior:
             self._check_generator()
-        if isinstance(self.regulariser, OwnPart) and not self.regulariser_weight:
-            raise ValueError(
-                f"regulariser={self.regulariser!r} has no effect with regulariser_weight=0; say "
-                "regulariser_weight=0.01, for example"
-            )
 
     def _check_generator(self) -> None:
         """Refuse architecture that the generator does not have; what a preset says of another one is passed over."""

@@ -23,6 +23,7 @@ from napari_dip.viewer.arguments import Camera, known_of
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.geometry import geometry_of
 from napari_dip.viewer.layers import Selection, Source
+from napari_dip.viewer.ownparts import OwnParts
 from napari_dip.viewer.position import index_name
 from napari_dip.viewer.restoration import METADATA, is_by_product
 from napari_dip.viewer.rows import Choice, ChoiceOrNone, Rows, Section, column
@@ -70,7 +71,7 @@ class Inputs(QWidget):
         self._finder = Background(self, self._on_found)
         self._what.watch(self.image, self.level, self.where, self.part)
         self._rows.watch(self.mask, self.label, self.guide)
-        for part in (self._what, self._rows, self.target, self.camera, *self.known.values()):
+        for part in (self._what, self._rows, self.target, self.camera, self.own, *self.known.values()):
             part.changed.connect(self._tell)
         psf = self.known.get("psf")
         for row in [self.image, *([psf.layer] if psf is not None else [])]:
@@ -134,7 +135,7 @@ class Inputs(QWidget):
         self._what = Rows([self.image, self.level, self.where, self.part])
         painted = [self.new_mask] if self._row.fills_holes else []
         self._rows = Rows([self.mask, self.label, *painted, self.find_button, self.guide])
-        self.camera = Camera()
+        self.camera, self.own = Camera(), OwnParts()
         self.known = known_of(self._task, self.images)
         needed = [each for name, each in self.known.items() if name in (*self._row.needs, *self._row.defaults)]
         others = [each for each in self.known.values() if each not in needed]
@@ -374,6 +375,7 @@ class Inputs(QWidget):
     def take(self, record: dict[str, Any]) -> None:
         """Choose the camera, the factor and so on of a restoration, as far as its record has them."""
         self.camera.take(record.get("camera") or {})
+        self.own.take(record)
         for name, known in self.known.items():
             if record.get(name) is not None:
                 known.take(record)
@@ -444,7 +446,7 @@ class Inputs(QWidget):
     def problem(self) -> dict[str, Any]:
         """Arguments of the problem besides the image: name -> value."""
         said = {name: value for each in self.known.values() for name, value in each.said(self.space).items()}
-        return {**with_defaults(said), **self.camera.values()}
+        return {**with_defaults(said), **self.camera.values(), **self.own.values()}
 
     def sentence(self) -> str:
         """The beginning of the sentence that says what a run will do to the chosen layer.

@@ -17,11 +17,13 @@ from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_dip.tables.knobs import RunKnobs
 from napari_dip.tables.method import settings_for
+from napari_dip.tables.parts import part_in_file
 from napari_dip.tables.presets import at_quality, qualities_of
 from napari_dip.tables.settings import PRESETS, Settings, knobs, knobs_of, presets_for
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import engine
 from napari_dip.viewer.knobrows import AUTOMATIC, KnobRows, from_text, knob_row, name_item, offer, to_row
+from napari_dip.viewer.ownparts import FROM_FILE
 from napari_dip.viewer.rows import Rows, Section, column, tip
 
 if TYPE_CHECKING:
@@ -225,6 +227,8 @@ class SettingsForm(QWidget):
 
     def _value(self, name: str) -> Any:
         kind, value = knobs()[name].kind, self._rows[name].value
+        if knobs()[name].own and ".py:" in value:
+            return part_in_file(name, value)
         return from_text(name, value, whole=kind == "ints") if kind in ("ints", "choices") else value
 
     def _chosen(self) -> dict[str, Any]:
@@ -372,7 +376,8 @@ class SettingsForm(QWidget):
         declared = method.__dataclass_fields__.get(name)
         if declared is None or "knob" not in declared.metadata:  # not of this method, so not in view
             return []
-        return list(method.takes.get(name, ()) or declared.metadata["knob"].choices)
+        names = list(method.takes.get(name, ()) or declared.metadata["knob"].choices)
+        return [*names, FROM_FILE] if knobs()[name].own else names
 
     def _words(self, name: str) -> str:
         """Meaning of "auto" in a row, as far as that is known before a run."""

@@ -82,6 +82,7 @@ class Kinds(Rows):
         path = self._file(name)
         try:
             kept = {"task": self._task, "settings": self._form.knobs(), "camera": self._camera()}
+            Settings.of_record(kept)  # refuses a part of the user's own, which a file only names
             path.parent.mkdir(parents=True, exist_ok=True)
             record.write(path, json.dumps(kept, indent=2))
         except (OSError, ValueError, TypeError) as error:

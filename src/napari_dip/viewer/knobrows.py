@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QComboBox, QToolButton, QWidget
 
 from napari_dip.tables.knobs import Knob
 from napari_dip.tables.settings import presets_for
+from napari_dip.viewer.ownparts import PartRow
 from napari_dip.viewer.rows import Rows, beside, tip
 
 AUTOMATIC = "automatic"
@@ -83,6 +84,8 @@ def knob_row(name: str, knob: Knob, task: str) -> Any:
     elif knob.kind == "float":
         annotation, options = float, options | {"min": knob.min, "max": knob.max, "step": knob.step}
     label = name.replace("_", " ").capitalize() + (f" ({knob.unit})" if knob.unit else "")
+    if knob.own:
+        return PartRow(*knob.choices, name=name, label=label, tooltip=knob.help)
     row = create_widget(name=name, label=label, annotation=annotation, options=options)
     if knob.kind == "float":
         row.native.setDecimals(_DECIMALS)
@@ -94,7 +97,7 @@ def to_row(value: Any, row: Any) -> Any:
     if isinstance(value, (tuple, list)):
         value = ", ".join(map(str, value))
     elif isinstance(row.value, str):
-        value = str(value)
+        value = getattr(value, "file", "") or str(value)
     if isinstance(row, ComboBox) and value not in row.choices:
         offer(row, [*row.choices, value])
     return value

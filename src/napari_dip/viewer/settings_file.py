@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_dip.tables import record
+from napari_dip.tables.parts import OwnPart, named_in
 from napari_dip.tables.settings import Settings
 from napari_dip.viewer.controls import button
 from napari_dip.viewer.form import SettingsForm
@@ -23,6 +25,13 @@ _IN_ZARR = ("zarr.json", ".zattrs", ".zgroup")  # a file in an OME-Zarr, which a
 class SettingsFile(QWidget):
     """Buttons beside a form.
 
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    form : SettingsForm
+    parts : callable
+        Returns the parts of the user's own that are chosen beside the form, by name.
+
     Attributes
     ----------
     said : Signal
@@ -34,9 +43,9 @@ class SettingsFile(QWidget):
     said = Signal(str, bool)
     taken = Signal(dict)
 
-    def __init__(self, viewer: Any, form: SettingsForm) -> None:
+    def __init__(self, viewer: Any, form: SettingsForm, parts: Callable[[], dict[str, OwnPart]]) -> None:
         super().__init__()
-        self._viewer, self._form = viewer, form
+        self._viewer, self._form, self._parts = viewer, form, parts
         self._folder = ""
         self.load_button = button(
             "Load...",
@@ -85,7 +94,9 @@ class SettingsFile(QWidget):
     def take(self, found: dict[str, Any], where: str) -> bool:
         """Take settings by name, or those of a record; says where from, and returns whether a run needs no more."""
         try:
-            settings = Settings.of_record(found)
+            parts = {name: part for name, part in self._form.knobs().items() if isinstance(part, OwnPart)}
+            again = {name: part for name, part in parts.items() if name in named_in(found)}
+            settings = Settings.of_record(found, beside=self._parts(), **again)
         except (ValueError, TypeError) as error:
             self.said.emit(f"The settings stay as they were: {error}", True)
             return False

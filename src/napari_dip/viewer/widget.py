@@ -117,11 +117,12 @@ class RestoreWidget(Tabbed):
         self._choices = QWidget()
         inside = QVBoxLayout(self._choices)
         inside.setContentsMargins(0, 0, _SCROLLBAR, 0)
-        self.files = SettingsFile(self._viewer, self.form)
+        self.files = SettingsFile(self._viewer, self.form, self.inputs.own.values)
         self.record = RecordPanel(self._viewer, self.inputs.images)
         self.folder = FolderPanel()
         folded = (
             Section("Camera", self.inputs.camera),
+            Section("Parts of your own", self.inputs.own),
             Section("Preview and moments", self.live),
             Section("Settings as a file", self.files, self.kinds.buttons),
             Section("A folder of images", self.folder),
