@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from benchmarks import report
 from benchmarks.images import Array
 
 TILE, HEAD = 192, 20  # pixels: least side of an image in a picture, and height of the line above it
+COLUMNS = 7  # of a picture: more would be too small on a page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +36,16 @@ def _cell(value: Any) -> str:
 
 
 def sheet(rows: list[dict[str, Array]]) -> Image.Image:
-    """Images side by side with their names above; each row has the grey scale of its first image."""
+    """Images side by side with their names above; each row has the grey scale of its first image, and wraps."""
     font = ImageFont.load_default(size=12)
-    columns = max(map(len, rows))
-    made = Image.new("L", (columns * (TILE + 4), len(rows) * (TILE + HEAD + 4)), 255)
+    lines = [math.ceil(len(row) / COLUMNS) for row in rows]
+    columns = min(COLUMNS, max(map(len, rows)))
+    made = Image.new("L", (columns * (TILE + 4), sum(lines) * (TILE + HEAD + 4)), 255)
     draw = ImageDraw.Draw(made)
-    for y, row in enumerate(rows):
+    for above, row in enumerate(rows):
         low, high = np.percentile(next(iter(row.values())), [0.5, 99.8])
-        for x, (name, image) in enumerate(row.items()):
+        for i, (name, image) in enumerate(row.items()):
+            x, y = i % COLUMNS, sum(lines[:above]) + i // COLUMNS
             place = x * (TILE + 4), y * (TILE + HEAD + 4)
             grey = (255 * np.clip((image - low) / (high - low), 0, 1)).astype(np.uint8)
             draw.text((place[0] + 2, place[1] + 2), name, fill=0, font=font)
