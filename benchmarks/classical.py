@@ -101,7 +101,7 @@ def shares_noise(case: Case) -> bool:
 
 def patches_stabilised(case: Case) -> Array:
     """Our similar patches alone, on counts transformed to unit variance."""
-    from napari_dip.core.methods.patches import denoised
+    from napari_dip.core.methods.stable import denoised
     from napari_dip.core.pauses import without_pauses
 
     axis, image = case.arguments.get("channel_axis"), case.observed.astype(np.float32)

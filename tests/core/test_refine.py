@@ -55,6 +55,24 @@ def test_patches_behind_a_prior_begin_with_less_noise_where_the_grid_is_finer() 
     assert first(finer, 8, 8) < first(finer, 8, 8, anew=True) == first(Operator(), 16, 16)
 
 
+def test_noise_on_a_coarse_grid_is_told_from_detail_by_all_that_err_differently() -> None:
+    truth, finer, sigma = torch.from_numpy(picture(64, 64).astype(np.float32))[None, None], Downsample((2, 2)), 0.1
+    seen = finer(truth)[0].numpy() + np.random.default_rng(0).normal(0, sigma, (1, 32, 32)).astype(np.float32)
+    noise = Noise(gain=0, offset=0, read_noise=sigma, sigma=sigma, contrast=3.0)
+    problem = Problem(observation=seen, operator=finer, noise=noise)
+    rough = truth + 0.1 * random(64, 64, seed=1) - 0.05
+
+    def error(problem: Problem, image: torch.Tensor = rough) -> float:
+        return float((without_pauses(refined(problem, image, 2)) - truth).square().mean())
+
+    assert error(problem) < 0.8 * error(replace(problem, noise=replace(noise, contrast=9.0)))
+    hidden = torch.zeros(1, 1, 32, 32, dtype=torch.bool)
+    hidden[..., 3:6, 4:9] = True
+    masked = np.where(hidden[0].numpy(), 0, seen).astype(np.float32)
+    partly = replace(problem, observation=masked, operator=Compose(finer, Mask(~hidden)), known=0.985)
+    assert error(partly) < 1.1 * error(problem)
+
+
 @pytest.mark.parametrize(
     "operator",
     [

@@ -295,6 +295,11 @@ def test_pixels_held_out_find_a_better_image_than_the_last() -> None:
         (replace(problem(64, 64), noise=replace(WHITE, warning="it is flat")), "held-out", "independent"),
         (noisy_problem(SHARED), "discrepancy", "0.6"),
         (replace(problem(64, 64, operator=Downsample((2, 2))), noise=WHITE), "held-out", "independent"),
+        (
+            replace(problem(64, 64, operator=Downsample((2, 2))), noise=replace(WHITE, given=True, contrast=3.0)),
+            "discrepancy",
+            "camera",
+        ),
         (replace(problem(operator=Downsample((2, 2))), noise=replace(WHITE, warning="few")), "iterations", "few"),
     ],
     ids=[
@@ -313,6 +318,7 @@ def test_pixels_held_out_find_a_better_image_than_the_last() -> None:
         "white warning",
         "shared",
         "fine grid",
+        "fine grid, a camera",
         "guess",
     ],
 )
@@ -331,6 +337,20 @@ def test_a_small_image_whose_noise_is_a_guess_is_fitted_until_nothing_but_noise_
     assert fitted.iterations < 700
     assert np.mean(fitted.residual**2) < RATIO_GUESSED * guess.sigma**2
     assert psnr(fitted.image[0], truth) > psnr(whole.image[0], truth)
+
+
+def test_a_coarse_image_whose_finest_detail_is_alike_everywhere_is_fitted_down_to_a_part_of_it() -> None:
+    sigma, rng = 0.1, np.random.default_rng(1)
+    hills = np.outer(np.sin(np.linspace(0, 9, 30)), np.sin(np.linspace(0, 7, 30)))
+    noisy = (hills + rng.normal(0, sigma, (30, 30))).astype(np.float32)[None]
+    guess = replace(WHITE, sigma=0.3, correlation=0.4, warning="few")
+    case = Problem(observation=noisy, operator=Downsample((2, 2)), noise=guess)
+    choice = stopping.choose(case, tiny(stop="auto").method)
+    assert (choice.name, "alike" in choice.reason) == ("fitted", True)
+    bound = stopping.Fitted(case, tiny(stop="auto").method).bound
+    assert bound == pytest.approx(stopping.RATIO_SEEN * (sigma / 0.3) ** 2, rel=0.15)
+    edges = np.where(rng.random((30, 30)) < 0.1, 1, 0).astype(np.float32)[None]
+    assert stopping.choose(replace(case, observation=edges), tiny(stop="auto").method).name == "iterations"
 
 
 def test_the_users_rule_is_taken() -> None:

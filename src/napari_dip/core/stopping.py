@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from napari_dip.core.methods.base import Fitter
+from napari_dip.core.methods.refine import noise_of_coarse
 from napari_dip.core.noise.model import INDEPENDENT
 from napari_dip.core.operators import Compose, Mask, refines_grid
 from napari_dip.core.problem import Problem
@@ -31,6 +32,7 @@ from napari_dip.tables.method import TEXTURED
 RATIO = 0.95  # to stop at: the running average lags behind the iterate, which has fitted some noise by then
 RATIO_GUESSED = 0.05  # the same where the noise is a guess, which fine texture makes up to 5 times too high
 RATIO_WEAK = 0.25  # the same where noise is weak, so that fine texture may be half of what is taken for it
+RATIO_SEEN = 0.4  # the same where it is read from the finest detail of a coarse image, which structure may add to
 RATIO_SHARED = 1.0  # the same for correlated noise: it is fitted early and fast, so that stopping late costs more
 MOST, MOST_GUESSED = 1.15, 2.0  # residual over noise, or a guess of it, up to which held-out pixels may choose an image
 LEAST = 0.8  # residual over noise below which the error of held-out pixels must go on falling
@@ -190,6 +192,8 @@ class Fitted(Discrepancy, name="fitted"):
         super().__init__(problem, method)
         assert problem.noise is not None
         self.bound = RATIO_GUESSED if problem.noise.warning else RATIO_WEAK
+        if (seen := noise_of_coarse(problem)) and problem.noise.warning:
+            self.bound = RATIO_SEEN * (seen.sigma / problem.noise.sigma) ** 2
 
     def remark(self) -> str:
         return ""
@@ -388,9 +392,14 @@ def choose(problem: Problem, method: Method, said: str = "chosen by the user") -
             f"the noise is correlated between neighbouring pixels ({noise.correlation:.1f}), which would give away "
             "that of pixels held out",
         )
+    if noise.given and refines_grid(problem.operator) and not weak:
+        return Choice("discrepancy", "the camera says the noise, and what a coarse grid cut up no neighbour foretells")
     if large and not shared:
         return Choice("held-out", "noise is independent from pixel to pixel")
     if guess:
+        if noise_of_coarse(problem):
+            alike = "the finest detail is alike everywhere, as noise is"
+            return Choice("fitted", f"the noise is uncertain ({noise.warning}), but {alike}")
         # what a blur or a coarser grid took away still comes back where the residual is that small
         name = "fitted" if same else "iterations"
         return Choice(name, f"the noise is uncertain ({noise.warning}) and the image small")

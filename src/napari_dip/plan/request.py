@@ -167,9 +167,16 @@ class Request:
     kernel: str = _argument(
         KERNELS[0],
         f"{{{', '.join(map(repr, KERNELS))}}}",
-        "Blur of the instrument before it samples coarsely (super-resolution); box is camera binning.",
+        "Blur of the instrument before it samples coarsely (super-resolution): box where a pixel is the mean over its "
+        "area, as of a camera, of binning or of thick planes; lanczos2 where software made an image smaller.",
         lambda value, _: read_kernel(value),
-        options=(Option(flag="--kernel", choices=KERNELS, help="Blur of the instrument before it samples."),),
+        options=(
+            Option(
+                flag="--kernel",
+                choices=KERNELS,
+                help="Blur of the instrument before it samples: box where a pixel is the mean over its area.",
+            ),
+        ),
         label="Instrument blur",
         beside="factor",
     )

@@ -117,11 +117,16 @@ def _by_noise(name: str, noise: Noise | None, volume: bool, asked: dict[str, Any
 
 
 def _where_noisy(name: str, noise: Noise | None, asked: dict[str, Any]) -> dict[str, Any]:
-    """Changes to a preset where the noise is known and not weak; what is correlated may be structure."""
-    if noise is None or noise.sigma <= 0 or noise.warning or noise.correlation >= TEXTURED or noise.contrast >= WEAK:
+    """Changes to a preset where the noise of a coarse image is known and not weak."""
+    if noise is None or not is_noisy(noise):
         return {}
     replaced = ("noise",) if "fidelity" in asked else ()
     return {knob: value for knob, value in presets.NOISY.get(name, {}).items() if knob not in replaced}
+
+
+def is_noisy(noise: Noise) -> bool:
+    """True if the noise of a coarse image is known and not weak; what is correlated may be structure."""
+    return noise.sigma > 0 and not noise.warning and noise.correlation < TEXTURED and noise.contrast < WEAK
 
 
 def _by_size(name: str, pixels: float | None) -> dict[str, Any]:

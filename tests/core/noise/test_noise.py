@@ -157,6 +157,18 @@ def test_what_is_given_is_kept() -> None:
     assert estimate_noise(image, gain=0).gain == 0
 
 
+def test_what_a_camera_says_is_no_guess_in_a_small_image_of_fine_texture() -> None:
+    light = 40 + 60 * gaussian_filter(np.random.default_rng(0).normal(0, 1, (32, 32)), 0.8).clip(-0.6, 0.6)
+    image = 3 + 2.0 * np.random.default_rng(1).poisson(light)
+    assert estimate_noise(image).warning
+    known = estimate_noise(image, gain=2, offset=3, read_noise=0)
+    assert (known.warning, known.correlation, known.given) == ("", 0, True)
+    assert known.independent
+    assert known.sigma == pytest.approx(2 * light.mean() ** 0.5, rel=0.03)
+    assert not estimate_noise(image, gain=2).given
+    assert "times the noise" in estimate_noise(image, gain=0, read_noise=200).warning
+
+
 def test_the_same_image_gives_the_same_noise_in_any_type_and_channel_order() -> None:
     image = np.rint(photons(2, 100, 10, 5)[0]).astype(np.uint16)
     one, other = estimate_noise(image), estimate_noise(image.astype(np.float32))

@@ -13,7 +13,6 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -21,12 +20,11 @@ from napari_dip.core import pages
 from napari_dip.core.forward import FitCost, Shape, Size
 from napari_dip.core.methods.base import Fitter
 from napari_dip.core.methods.coverage import UNDONE, of_patches
-from napari_dip.core.methods.nlridge import COMPARED, by_strips
+from napari_dip.core.methods.nlridge import COMPARED
 from napari_dip.core.methods.refine import CLEAR, COMPARED_NEAR, put_back
+from napari_dip.core.methods.stable import denoised
 from napari_dip.core.nearest import standing_in
-from napari_dip.core.noise.correlation import autocorrelation_of, plane_of
 from napari_dip.core.noise.model import Noise
-from napari_dip.core.noise.stabilise import Stabiliser
 from napari_dip.core.operators import blurs
 from napari_dip.core.problem import Problem
 from napari_dip.core.state import Mark, State
@@ -116,21 +114,6 @@ class PatchesFitter(Fitter):
         memory = max(of_patches(channels, tuple(shape), method, noise, cpu), UNDONE * pixels)
         work = method.refine * COMPARED_NEAR + _SMOOTHEST if method.refine else COMPARED
         return FitCost(int(memory), 0, np.zeros(3), pixels * work)
-
-
-def denoised(
-    image: npt.NDArray[np.float32], noise: Noise, device: str
-) -> Generator[float, None, npt.NDArray[np.float32]]:
-    """NL-Ridge estimate of an image (C, *S) in scaled intensities, made where the noise is stabilised."""
-    pages.trim()
-    stabiliser = Stabiliser(noise)
-    shared = None if noise.independent else plane_of(autocorrelation_of(noise, image.shape[1:]))
-    with pages.apart():
-        stable = torch.from_numpy(stabiliser.forward(image.astype(np.float64))).float().to(device)
-    agreed = yield from by_strips(stable, 1.0, shared)
-    pages.trim()
-    with pages.apart():
-        return stabiliser.inverse(agreed.double().cpu().numpy()).astype(np.float32)
 
 
 def smoothest(

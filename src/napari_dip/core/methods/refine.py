@@ -15,6 +15,9 @@ photons tell more than the bright ones. Behind a blur patches need one step with
 that is sharpened is correlated, and in a flat place patches that share some of it agree on stripes. So after each step
 structure stays only where the measurement shows it: where its energy behind the blur is more than noise might have
 around there.
+
+On a finer grid noise that is known ends a run early, with an image of few details. The prior, similar patches behind it
+and similar patches of the coarse measurement itself err differently then, so the result is what they agree on.
 """
 
 from __future__ import annotations
@@ -31,10 +34,14 @@ from torch import Tensor
 from napari_dip.core.laws import denoised
 from napari_dip.core.methods import expected
 from napari_dip.core.methods.nlridge import COMPARED, by_strips
+from napari_dip.core.methods.stable import denoised as stably_denoised
+from napari_dip.core.nearest import standing_in
+from napari_dip.core.noise.levels import level_of_detail
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Mask, blurs, refines_grid
 from napari_dip.core.pauses import part
 from napari_dip.core.problem import Problem
+from napari_dip.tables.method import is_noisy
 from napari_dip.tables.parts import OwnPart
 
 # Chosen on eight images of benchmarks/NOTES.md, "Similar patches behind a prior"; three others are for the claim.
@@ -87,6 +94,8 @@ def refined(problem: Problem, image: Tensor, steps: int, *, anew: bool = False) 
     finer = refines_grid(operator)
     least = _FIRST_FINER if finer and not anew else FIRST
     first, last = max(least, above * noise), max(LAST, noise)
+    coarse = noise_of_coarse(problem) if problem.denoiser is None and not blurred else None
+    whole = steps + (coarse is not None)
     estimate = image
     for step in range(steps):
         sigma = first * (last / first) ** (step / max(steps - 1, 1))
@@ -98,9 +107,37 @@ def refined(problem: Problem, image: Tensor, steps: int, *, anew: bool = False) 
             estimate = by_plane(problem.denoiser, estimate, sigma)
             yield (step + 1) / steps
         else:
-            estimate = (yield from part(by_strips(estimate[0], sigma, reach=REACH, guide=guide), step, steps))[None]
+            estimate = (yield from part(by_strips(estimate[0], sigma, reach=REACH, guide=guide), step, whole))[None]
             estimate = where_seen(estimate, telling, noise) if blurred else estimate
-    return estimate if blurred else where_faint(image, estimate)
+    estimate = estimate if blurred else where_faint(image, estimate)
+    if coarse is None:
+        return estimate
+    work = _agreed(problem, coarse, operator, estimate if anew else (image + estimate) / 2)
+    return (yield from part(work, steps, whole))
+
+
+def noise_of_coarse(problem: Problem) -> Noise | None:
+    """Noise of a coarse image whose finer grid is sought, if it is known and not weak; None for any other problem.
+
+    Where its estimate is a guess, the finest detail tells it, if that is alike everywhere.
+    """
+    noise = problem.noise
+    if noise is None or not refines_grid(problem.operator):
+        return None
+    if is_noisy(noise):
+        return noise
+    level = level_of_detail(problem.observation, problem.known_pixels()) if noise.warning and noise.sigma > 0 else 0.0
+    return Noise(gain=0, offset=0, read_noise=level, sigma=level) if level else None
+
+
+def _agreed(
+    problem: Problem, noise: Noise, operator: Callable[[Tensor], Tensor], image: Tensor
+) -> Generator[float, None, Tensor]:
+    """The image (1, C, *image) and its denoised measurement, drawn together as if both erred alike."""
+    known = problem.known_pixels()
+    coarse = yield from stably_denoised(standing_in(problem.observation, known), noise, image.device.type)
+    measured = torch.from_numpy(np.where(known, coarse, 0))[None].to(image)
+    return put_back(operator, measured, image, measured.numel() / image.numel())
 
 
 def _filled(

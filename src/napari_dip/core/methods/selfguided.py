@@ -50,7 +50,7 @@ from napari_dip.core.methods.coverage import (
     tiles,
     whole_fit,
 )
-from napari_dip.core.methods.patches import denoised
+from napari_dip.core.methods.stable import denoised
 from napari_dip.core.muon import Muon
 from napari_dip.core.nearest import standing_in
 from napari_dip.core.noise.correlation import autocorrelation_of, coloured, every, phases, spectrum

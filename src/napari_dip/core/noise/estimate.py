@@ -22,6 +22,9 @@ from napari_dip.core.noise.model import Noise, between_neighbours
 _CLIPPED = "much of the image is at a limit of its range: the noise is a guess"
 _FEW = "too little of the image is there: its noise is a guess"
 _SMALL = "the image is small: fine structure may be what its neighbours seem to share, and the noise weaker"
+_STRUCTURED = "hardly any part of the image is free of structure: the noise may be weaker"
+#: Doubts about an estimate that are none where the camera says all.
+_OF_ESTIMATES = _FEW, _SMALL, _STRUCTURED
 _FLAT = "most of the image does not vary from pixel to pixel: no noise can be seen in it"
 _EQUAL = "most pixels equal their neighbours: the noise is a guess"
 _BESIDES = "most of the image does not vary from pixel to pixel: the noise is that of the rest"
@@ -185,7 +188,7 @@ def _estimate(
     if not measured:  # no pixel is without noise, if only of the rounding: what divides by it must not fail in the dark
         read_noise = max(read_noise, _LEAST * float(np.sqrt(np.mean(fit.slope * patches.mean + fit.constant).clip(0))))
     if fit.calm < _CALM:
-        warning = warning or "hardly any part of the image is free of structure: the noise may be weaker"
+        warning = warning or _STRUCTURED
     mirrored = np.pad(fit.autocorrelation, [(n - 1, 0) for n in fit.autocorrelation.shape], mode="reflect")
     mirrored = mirrored.clip(-1, 1)  # where hardly a frequency has power, its share may come out as any number
     beside = between_neighbours(mirrored)
@@ -258,7 +261,9 @@ def _by_camera(
     for name, value in scaled.items():
         if abs(value) > most or (name == "gain" and 0 < value < 1 / _VAST):
             raise ValueError(f"{said[name]} is out of all proportion to an image of range {unit:.1g}: {_REMEDY}")
-    doubts = [seen.warning] if seen.warning else []
+    whole = {"gain", "read_noise"} <= given.keys() and ("offset" in given or not given["gain"])
+    hidden = whole and seen.warning in _OF_ESTIMATES  # the noise that is seen tells nothing of the one that is known
+    doubts = [seen.warning] if seen.warning and not hidden else []
     below = float(np.mean(values[known] < scaled.get("offset", -np.inf) - seen.sigma / 2))
     if below > 0.5:
         sentence = f"{said['offset']} is above {below:.0%} of the pixels: {_REMEDY}"
@@ -267,15 +272,18 @@ def _by_camera(
         doubts.append(sentence)
     noise = _estimate(values, known, clipped, **scaled)
     ratio = noise.sigma / seen.sigma if seen.sigma > 0 else 1.0
-    if not 0.5 <= ratio <= 2:
+    if ratio > 2 or (ratio < 0.5 and not hidden):
         sentence = f"{', '.join(said.values())} means {ratio:.2g} times the noise that is seen: {_REMEDY}"
         if not 0.1 <= ratio <= 10 and not seen.warning:
             raise ValueError(sentence)
         doubts.append(sentence)
-    elif scaled.get("gain") and seen.gain > 0 and not 0.1 <= scaled["gain"] / seen.gain <= 10:
+    elif not hidden and scaled.get("gain") and seen.gain > 0 and not 0.1 <= scaled["gain"] / seen.gain <= 10:
         doubts.append(f"{said['gain']} is far from the {seen.gain * unit:.2g} that is seen: {_REMEDY}")
+    if whole and noise.warning in _OF_ESTIMATES:  # so that what neighbours share is rather structure
+        noise = replace(noise, correlation=0.0, autocorrelation=np.ones((1,) * (values.ndim - 1)), warning="")
     limited = noise.limited and len(doubts) < 2
-    return replace(noise, limited=limited, warning="; ".join(doubts) or noise.warning)
+    warning = "; ".join(doubts) or noise.warning
+    return replace(noise, limited=limited, warning=warning, given=whole and not warning)
 
 
 def _read(

@@ -44,6 +44,8 @@ class Noise:
     limited : bool
         True if much of the image is at a limit of its range, and all that makes the figures doubtful is that they are
         those of the rest.
+    given : bool
+        True if the camera says gain, offset and read noise, and nothing in the image speaks against them.
     warning : str
         Sentence that says why not to rely on the figures; empty if they can be relied on.
     caution : str
@@ -61,6 +63,7 @@ class Noise:
     contrast: float = np.inf
     counting: bool = False
     limited: bool = False
+    given: bool = False
     warning: str = ""
     caution: str = ""
 
