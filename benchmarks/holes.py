@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-def _scattered(share: float, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+def scattered(share: float, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
     """So many pixels, drawn by chance."""
     return np.random.default_rng(1).random(shape) < share
 
@@ -35,8 +35,8 @@ def _squares(shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
 
 #: set -> the missing pixels of an image of a shape
 MISSING: dict[str, Callable[[tuple[int, ...]], npt.NDArray[np.bool_]]] = {
-    "half": partial(_scattered, 0.5),
-    "sparse": partial(_scattered, 0.9),
+    "half": partial(scattered, 0.5),
+    "sparse": partial(scattered, 0.9),
     "text": _text,
     "holes": _squares,
 }

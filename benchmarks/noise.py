@@ -31,6 +31,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from benchmarks import images
+from benchmarks.holes import scattered
 from benchmarks.images import Array
 
 BLOCK = 64  # pixels a side
@@ -53,6 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="with the images")
     parser.add_argument("--images", nargs="+", default=["*"], metavar="NAME", help="wildcards of set/image")
     parser.add_argument("--crop", type=int, default=192, metavar="N", help="pixels a side, from the middle; 0 for all")
+    parser.add_argument("--missing", type=float, default=0, metavar="SHARE", help="of the pixels, drawn by chance")
     parser.add_argument("--results", type=Path, metavar="FOLDER", help="where the table goes")
 
 
@@ -63,7 +65,7 @@ def main(options: argparse.Namespace) -> int:
     rows = []
     for known in cases(options.data, options.crop):
         if any(fnmatch(known.name, pattern) for pattern in options.images):
-            rows.append(row_of(known))
+            rows.append(row_of(known, options.missing))
             print(line(rows[-1]), flush=True)
     head = ["image", "estimated over true variance", "correlation: true, estimated", "sigma", "contrast", "warning"]
     lines = report.table(head, [*map(line, rows)])
@@ -74,6 +76,8 @@ def main(options: argparse.Namespace) -> int:
             groups.append(f"| {group} | {np.mean(ratios):.3f} | {min(ratios):.3f} | {max(ratios):.3f} |")
     size = f"{options.crop}x{options.crop} centres" if options.crop else "whole images"
     name = f"noise-{options.crop}" if options.crop else "noise"
+    if options.missing:
+        name, size = f"{name}-missing-{options.missing:.0%}".rstrip("%"), f"{size}, {options.missing:.0%} missing"
     folder, text = options.results or Path(__file__).parent / "results", "\n".join([*groups, "", *lines])
     print(report.save(folder, name, f"Noise of one image, {size}", text, {"images": rows}, report.where("cpu")))
     return 0
@@ -88,12 +92,13 @@ def line(row: dict[str, Any]) -> str:
     )
 
 
-def row_of(known: Known) -> dict[str, Any]:
-    """The estimate against what is known."""
+def row_of(known: Known, share: float) -> dict[str, Any]:
+    """The estimate, with a share of the pixels missing, against what is known."""
     from napari_dip.core.noise.estimate import estimate_noise
 
+    missing = scattered(share, known.observed.shape)
     began = time.process_time()
-    noise = estimate_noise(known.observed)
+    noise = estimate_noise(known.observed, mask=missing)
     seconds = time.process_time() - began
     level = known.observed[known.where].astype(np.float64)
     found = noise.sigma**2 if known.where.all() else float(np.mean(noise.variance(level.mean())))

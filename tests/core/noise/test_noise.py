@@ -139,6 +139,26 @@ def test_pixels_that_are_missing_or_saturated_are_left_out() -> None:
     assert estimate_noise(shown).gain == pytest.approx(2, rel=0.15)
 
 
+@pytest.mark.parametrize("missing", [0.1, 0.25, 0.5])
+@pytest.mark.parametrize("shared", KERNELS)
+def test_noise_is_found_between_missing_pixels(missing: float, shared: float) -> None:
+    image, noise = photons(2, 100, 10, 5, shared)
+    mask = np.random.default_rng(0).random(image.shape) < missing
+    found = estimate_noise(np.where(mask, np.nan, image))
+    assert found.sigma == pytest.approx(noise[~mask].std(), rel=0.06)
+    assert found.gain == pytest.approx(2, rel=0.3)
+    assert found.correlation == pytest.approx(float((noise[1:] * noise[:-1]).mean() / noise.var()), abs=0.1)
+    assert not found.warning
+
+
+def test_noise_of_a_volume_is_found_between_missing_voxels() -> None:
+    random = np.random.default_rng(0)
+    volume = np.stack([scene(40, seed=3)] * 8) * 100 + random.normal(0, 10, (8, 40, 40))
+    found = estimate_noise(volume, mask=random.random(volume.shape) < 0.5)
+    assert found.sigma == pytest.approx(10, rel=0.05)
+    assert abs(found.correlation) < 0.05
+
+
 def test_no_pixel_is_without_noise() -> None:
     found = estimate_noise(photons(5, 30, 1, 0)[0])
     assert found.variance(-1e4) > 0

@@ -8,7 +8,11 @@ frequencies hold.
 
 Photon noise needs no wider distribution than Gaussian noise: the power of a patch of few photons varies more, but not
 at a given mean of the patch (their distribution is then multinomial), and patches are compared with others of their
-mean. Long because the three follow from each other, so that none can be read without the others.
+mean.
+
+Where hardly a patch is whole, low frequencies are fitted to the known pixels of each, one after the other, and what is
+left of these pixels tells the level, by fewer degrees of freedom. Long because all of this follows from each other, so
+that none can be read without the others.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import dctn  # type: ignore[import-untyped]
+from scipy.fft import dctn, idctn  # type: ignore[import-untyped]
 from scipy.special import gammainc, gammaincinv  # type: ignore[import-untyped]
 
 Array = npt.NDArray[np.float64]
@@ -43,6 +47,12 @@ _ERROR = 0.1
 _BINS = 30
 _FEWEST = 30  # patches in a bin
 _ROUNDS = 6
+#: Share of whole patches below which incomplete ones count too; degrees of freedom that these have at the least, beside
+#: low frequencies; what keeps fits to few pixels from breaking down; patches that are read at a time, and those that
+#: tell what missing pixels do to the rest.
+_WHOLE, _FREE, _RIDGE, _AT_ONCE, _SOME = 0.5, 8, 1e-3, 256, 64
+#: Growth of that error with the loss of degrees of freedom.
+_LOST = 0.75
 #: Least variance, for images of a range of about 1: that of rounding to 20 bits.
 _LEAST = 1e-13
 
@@ -65,6 +75,13 @@ class Patches:
         Fraction of pixels that equal the one before: hardly any in noise, most of them where there is none.
     shape : tuple of int
         Pixels along each axis, of product F.
+    design : float64 array (F, D)
+        Expected power of each coefficient per autocorrelation at each distance from 0 upwards.
+    freedom : float64 array (P,)
+        Degrees of freedom of the high frequencies, relative to a patch without a missing pixel.
+    rings, coupled : float64 arrays (R,)
+        Degrees of freedom of each ring of frequencies, and how much the sum of all rises with the power of one: 1 where
+        frequencies are independent, as without a missing pixel.
     """
 
     mean: Array
@@ -72,12 +89,17 @@ class Patches:
     clipped: Array
     still: Array
     shape: tuple[int, ...]
+    design: Array
+    freedom: Array
+    rings: Array
+    coupled: Array
 
     def __len__(self) -> int:
         return len(self.mean)
 
     def only(self, keep: npt.NDArray[np.bool_]) -> Patches:
-        return Patches(self.mean[keep], self.power[keep], self.clipped[keep], self.still[keep], self.shape)
+        each = (self.mean[keep], self.power[keep], self.clipped[keep], self.still[keep])
+        return Patches(*each, self.shape, self.design, self.freedom[keep], self.rings, self.coupled)
 
 
 @dataclass(frozen=True)
@@ -94,7 +116,7 @@ class Fit:
 
 
 def cut(channels: Array, known: npt.NDArray[np.bool_], clipped: npt.NDArray[np.bool_]) -> Patches:
-    """Patches on a regular grid that have no unknown pixel.
+    """Patches on a regular grid that have no unknown pixel, or few enough where hardly any has none.
 
     Parameters
     ----------
@@ -110,14 +132,85 @@ def cut(channels: Array, known: npt.NDArray[np.bool_], clipped: npt.NDArray[np.b
     def windows(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         return np.lib.stride_tricks.sliding_window_view(values, shape, axis=axes)[grid].reshape(-1, *shape)
 
-    whole = windows(known).all(axis=axes)
+    there = windows(known)
+    whole = there.all(axis=axes)
+    enough = np.count_nonzero(there, axis=axes) >= np.count_nonzero(_radius(shape) < _HIGH) + _FREE
+    if np.count_nonzero(whole) < _WHOLE * np.count_nonzero(enough):
+        size = int(np.prod(shape))
+        pixels, there, limits = (windows(each)[enough].reshape(-1, size) for each in (channels, known, clipped))
+        return _incomplete(pixels, there, limits, shape)
     pixels = windows(channels)[whole].astype(np.float64)
     mean = pixels.mean(axis=axes)
     power = np.square(dctn(pixels - mean.reshape(-1, *(1 for _ in shape)), axes=axes, norm="ortho"))
     power = power.reshape(len(pixels), int(np.prod(shape)))
     power[:, 0] = 0
     still = np.count_nonzero(np.diff(pixels.reshape(power.shape), axis=1) == 0, axis=1) / power.shape[1]
-    return Patches(mean, power, windows(clipped)[whole].mean(axis=axes), still, shape)
+    limits = windows(clipped)[whole].mean(axis=axes)
+    rings = np.bincount(_rings(_radius(shape))).astype(np.float64)
+    alone, independent = np.ones(len(mean)), np.ones(len(rings))
+    return Patches(mean, power, limits, still, shape, _power_of_distance(shape), alone, rings, independent)
+
+
+def _incomplete(
+    pixels: Array, known: npt.NDArray[np.bool_], clipped: npt.NDArray[np.bool_], shape: tuple[int, ...]
+) -> Patches:
+    """Patches (P, F) with unknown pixels.
+
+    Coefficients of low frequencies, from the lowest on, are each of what lower ones leave of the known pixels; those of
+    high frequencies of what all low ones leave. All are scaled so that independent noise has about its variance.
+    """
+    radius = _radius(shape)
+    low, high = np.split(np.argsort(radius, kind="stable"), [np.count_nonzero(radius < _HIGH)])
+    waves = idctn(np.eye(len(radius)).reshape(-1, *shape), axes=range(1, len(shape) + 1), norm="ortho")
+    waves = waves.reshape(len(radius), -1)
+    count = np.count_nonzero(known, axis=1)
+    freedom = (count - len(low)) / len(high)
+    first = np.take_along_axis(pixels, known.argmax(axis=1)[:, None], axis=1)
+    over = np.where(known, pixels - first, 0)
+    mean = over.sum(axis=1) / count
+    over = np.where(known, over - mean[:, None], 0)
+    power = np.empty(pixels.shape)
+
+    def waves_of(values: Array, part: slice) -> Array:
+        """Coefficients of values (F, N) or (P, F, N) at the pixels of some patches."""
+        seen = known[part, None] * waves[low]
+        smooth = np.linalg.solve(np.linalg.cholesky(seen @ seen.mT + _RIDGE * np.eye(len(low))), seen)
+        gentle = smooth @ values
+        rest = known[part, :, None] * values - smooth.mT @ gentle
+        made = np.empty(rest.shape)
+        made[:, low], made[:, high] = gentle, waves[high] @ rest / np.sqrt(freedom[part, None, None])
+        return made
+
+    for start in range(0, len(pixels), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        power[part] = np.square(waves_of(over[part, :, None], part)[..., 0])
+    power[:, 0] = 0
+    some = slice(None, None, math.ceil(len(pixels) / _SOME))
+    weights = waves_of(np.eye(len(radius)), some)
+    weights[:, 0] = known[some] / np.sqrt(count[some, None])
+    ring = _rings(radius)
+    parts = [weights[:, ring == r] for r in range(ring.max() + 1)]
+    shared = np.array([[np.sum(np.square(a @ b.mT)) for b in parts] for a in parts])
+    own = np.diagonal(shared)
+    rings = np.sum([np.square(a).sum(axis=(1, 2)) ** 2 for a in parts], axis=1) / own
+    beside = known[:, 1:] & known[:, :-1]
+    still = np.count_nonzero((np.diff(pixels, axis=1) == 0) & beside, axis=1) / np.maximum(beside.sum(axis=1), 1)
+    limits = np.count_nonzero(clipped, axis=1) / count
+    design = _autocorrelations(weights.reshape(-1, len(radius), *shape))
+    return Patches(first[:, 0] + mean, power, limits, still, shape, design, freedom, rings, shared.sum(axis=0) / own)
+
+
+def _autocorrelations(weights: Array) -> Array:
+    """Products of weights (P, F, *S) of pixels at each distance, counted for all directions, the mean of P: (F, D)."""
+    shape = weights.shape[2:]
+    axes = tuple(range(1, len(shape) + 1))
+    power = sum(np.square(np.abs(np.fft.fftn(each, [2 * n for n in shape], axes))) for each in weights) / len(weights)
+    found = np.fft.ifftn(power, axes=axes).real
+    for axis, n in zip(axes, shape, strict=True):
+        found = np.stack(
+            [found.take(d, axis) + (found.take(-d, axis) if d else 0) for d in range(min(REACH + 1, n))], axis
+        )
+    return np.asarray(found.reshape(len(found), -1))
 
 
 def coefficients(channels: int, space: tuple[int, ...]) -> int:
@@ -151,15 +244,16 @@ def fit(patches: Patches, line: Line) -> Fit:
         is known of either.
     """
     mean, power = patches.mean, patches.power
-    radius, design = _radius(patches.shape), _power_of_distance(patches.shape)
+    radius, design = _radius(patches.shape), patches.design
     ring = _rings(radius)
     high, low = radius >= _HIGH, (radius > 0) & (radius < _HIGH)
     colour = np.ones(power.shape[1])  # power of the noise by frequency, 1 on average
     autocorrelation = np.eye(1, design.shape[1])[0]
+    doubt = _ERROR / np.median(patches.freedom) ** _LOST
     slope, variance = 0.0, np.zeros(0)
     for _ in range(_ROUNDS):
         level = power[:, high].sum(axis=1) / colour[high].sum()
-        shape = colour[high].sum() ** 2 / np.square(colour[high]).sum() / 2
+        shape = colour[high].sum() ** 2 / np.square(colour[high]).sum() / 2 * patches.freedom
         before = np.full(len(mean), max(np.median(level), _LEAST)) if not len(variance) else variance
         blur = before * _blur(float(design[0] @ autocorrelation)) / power.shape[1]
         slope, constant = line(*_level_by_intensity(mean, level, before, shape, blur))
@@ -167,12 +261,12 @@ def fit(patches: Patches, line: Line) -> Fit:
             constant = _lowest_scale(level, shape)[0]
         variance = slope * mean + constant
         variance = np.maximum(variance, max(0.01 * np.maximum(variance, 0).mean(), _LEAST))
-        spectrum = _spectrum(power / variance[:, None], colour, ring)
+        spectrum = _spectrum(power / variance[:, None], colour, ring, patches)
         trusted = _TRUST[ring] > 0
         weight = np.sqrt(_TRUST[ring][trusted]) / (spectrum[trusted] + 0.05)
         distances = np.linalg.lstsq(design[trusted] * weight[:, None], spectrum[trusted] * weight, rcond=None)[0]
         if distances[0] > 0:
-            autocorrelation = _drawn_to_white(distances / distances[0])
+            autocorrelation = _drawn_to_white(distances / distances[0], doubt)
             colour = np.maximum(design @ autocorrelation, 0.01)
     if line is straight_line and not autocorrelation[1:].any():  # else low frequencies hold more of the noise itself
         structure = power[:, low].sum(axis=1) / variance
@@ -180,14 +274,14 @@ def fit(patches: Patches, line: Line) -> Fit:
         weaker = min(float(np.mean((level / variance)[calmest])), 1.0)
         slope, constant = weaker * slope, weaker * constant
     reach = tuple(min(REACH + 1, n) for n in patches.shape)
-    calm = np.mean(level < variance) / gammainc(shape, shape)
+    calm = np.mean(level < variance) / np.median(gammainc(shape, shape))
     return Fit(slope, constant, autocorrelation.reshape(reach), float(min(calm, 1)))
 
 
-def _drawn_to_white(autocorrelation: Array) -> Array:
+def _drawn_to_white(autocorrelation: Array, error: float) -> Array:
     """Autocorrelation by distance, from 0 on: that of white noise within its error, the same as it was far above it."""
-    largest = max(float(np.abs(autocorrelation[1:]).max(initial=0)), _ERROR)
-    drawn = (1 - (_ERROR / largest) ** 4) * autocorrelation
+    largest = max(float(np.abs(autocorrelation[1:]).max(initial=0)), error)
+    drawn = (1 - (error / largest) ** 4) * autocorrelation
     drawn[0] = 1
     return np.asarray(drawn)
 
@@ -218,7 +312,7 @@ def straight_line(intensity: Array, variance: Array, error: Array) -> tuple[floa
 
 
 def _level_by_intensity(
-    mean: Array, level: Array, before: Array, shape: float, blur: Array
+    mean: Array, level: Array, before: Array, shape: Array, blur: Array
 ) -> tuple[Array, Array, Array]:
     """Intensity, variance and its relative standard error, in bins of the mean intensity.
 
@@ -235,8 +329,8 @@ def _level_by_intensity(
     for index in range(max(len(edges) - 1, 1)):
         inside = place == index
         if inside.sum() >= min(_FEWEST, len(mean) // count):
-            scale, kept = _lowest_scale(level[inside] / before[inside], shape)
-            error = np.sqrt(4 / (shape * max(kept, 1)) + 0.03**2)
+            scale, kept = _lowest_scale(level[inside] / before[inside], shape[inside])
+            error = np.sqrt(4 / (np.median(shape[inside]) * max(kept, 1)) + 0.03**2)
             intensity = mean[inside].mean() + blur[inside].mean() * nearer[index] / np.mean(inside)
             rows.append((intensity, max(scale * before[inside].mean(), _LEAST), error))
     intensities, variances, errors = np.array(rows).T
@@ -263,14 +357,17 @@ def _towards_the_many(mean: Array, edges: Array, blur: float) -> Array:
     return np.diff(density, append=0)
 
 
-def _lowest_scale(level: Array, shape: float, start: float = 0.1, cut: float = 1.0) -> tuple[float, int]:
-    """Scale of the lowest component of levels of a gamma distribution, and the number that it was read from.
+def _lowest_scale(level: Array, shape: Array | float, start: float = 0.1, cut: float = 1.0) -> tuple[float, int]:
+    """Scale of the lowest component of levels of gamma distributions, and the number that it was read from.
 
     Levels above `cut` times the scale are left out, for they may be structure; the mean of a gamma distribution that is
     truncated there makes up for it. The iteration begins at the quantile `start`.
     """
-    scale = _quantile(level, start) / (gammaincinv(shape, start) / shape)
-    expected = float(gammainc(shape + 1, shape * cut) / gammainc(shape, shape * cut))
+    shapes, times = np.unique(shape, return_counts=True)
+    share = times / times.sum()
+    usual = float(share @ shapes)
+    scale = _quantile(level, start) / (gammaincinv(usual, start) / usual)
+    expected = float(share @ gammainc(shapes + 1, shapes * cut)) / float(share @ gammainc(shapes, shapes * cut))
     count = len(level)
     for _ in range(60):
         kept = level[level < scale * cut]
@@ -294,7 +391,7 @@ def _quantile(values: Array, part: float) -> float:
     return below + (above - below) * rest if rest < 0.5 else above - (above - below) * (1 - rest)
 
 
-def _spectrum(power: Array, colour: Array, ring: npt.NDArray[np.intp]) -> Array:
+def _spectrum(power: Array, colour: Array, ring: npt.NDArray[np.intp], patches: Patches) -> Array:
     """Power of the noise at each frequency, from patches that are calm at all the others.
 
     Patches are chosen by other frequencies than the one that is read, so that the choice does not lower it.
@@ -306,10 +403,10 @@ def _spectrum(power: Array, colour: Array, ring: npt.NDArray[np.intp]) -> Array:
     whole = evened.sum(axis=1)
     spectrum = np.zeros(power.shape[1])
     for r in range(len(size)):
-        others = whole - evened[:, r]
+        others = whole - patches.coupled[r] * evened[:, r]
         calm = others <= _quantile(others, _CALM)
         level = rings[calm, r] / size[r]
-        scale, _ = _lowest_scale(level, size[r] / 2, start=0.3, cut=1.3)
+        scale, _ = _lowest_scale(level, patches.rings[r] / 2, start=0.3, cut=1.3)
         kept = power[calm][level <= scale * 1.3][:, ring == r].mean(axis=0)
         spectrum[ring == r] = scale * kept / max(kept.mean(), np.finfo(float).tiny)
     return spectrum

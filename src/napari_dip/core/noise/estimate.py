@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import uniform_filter  # type: ignore[import-untyped]
 
 from napari_dip.core.intensity import above, check_range, piled
 from napari_dip.core.noise import calm, counting
@@ -38,6 +39,8 @@ _REMEDY = "leave it out or correct it"
 #: Largest value that a camera can have, relative to an image's range; its inverse is the least.
 _VAST = 1e9
 _PASSES = 4
+#: Share of pixels, around those that are known, below which it is a guess what these stand out of.
+_SPARSE = 0.92
 #: If fewer patches than this fraction vary at all, the others are no measurement, but padding or a background that was
 #: set to a constant.
 _VARIED = 0.9
@@ -100,9 +103,10 @@ def estimate_noise(
     -----
     The method is described in `napari_dip.core.noise.calm`. It reads the noise from the calmest patches of 8x8 pixels.
     So it overestimates where no patch is calm, as with fine texture all over (up to 8 % of sigma), and takes real grain
-    of the sample for noise. It cannot see a correlation beyond two pixels, nor a fixed pattern of the camera. The gain
-    is a guess where noise that does not depend on the signal outweighs that of the photons, and where contrast is low.
-    In an image one or two pixels wide the noise is read from differences of neighbours, assumed independent.
+    of the sample for noise. Pixels may be missing at random, up to half of them; where more are, the noise is a guess.
+    It cannot see a correlation beyond two pixels, nor a fixed pattern of the camera. The gain is a guess where noise
+    that does not depend on the signal outweighs that of the photons, and where contrast is low. In an image one or two
+    pixels wide the noise is read from differences of neighbours, assumed independent.
 
     References
     ----------
@@ -125,10 +129,12 @@ def estimate_noise(
     unit = _unit(float(values[known].max()) or low)
     values = np.where(known, values / unit, (values[known] / unit).mean())
     bad, impulses = np.zeros(values.shape, bool), 0.0
+    near = [1] * (known.ndim - 2) + [5, 5]
+    sparse = uniform_filter(known, near, np.float64, mode="nearest")[known].mean() < _SPARSE
     for _ in range(_PASSES):
         dark, light = piled(channels, known & ~bad)
         noise = _estimate(filled(values, bad), known, dark | light)
-        if noise.warning == _FEW:  # what lies around a pixel is a guess, too
+        if noise.warning == _FEW or sparse:  # what lies around a pixel is a guess, too
             break
         alone, crowded = isolated(values, noise) & known, clusters(values, noise) & known
         before, bad = bad, alone | crowded
