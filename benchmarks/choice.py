@@ -1,8 +1,8 @@
-"""Both methods on the same images: ``python -m benchmarks choice --data FOLDER``.
+"""All methods on the same images: ``python -m benchmarks choice --data FOLDER``.
 
-Each image is denoised by a prior and by a self-guided fit, everything else on auto, and `auto` is asked which of the
-two it would take. PSNR is affine, for frames differ in brightness from the mean of fifty. Besides the sets of
-``quality``:
+Each image is denoised by a prior, by a self-guided fit and by similar patches, everything else on auto, and `auto` is
+asked which of them it would take. PSNR is affine, for frames differ in brightness from the mean of fifty. Besides the
+sets of ``quality``:
 
 | set | the observation |
 |---|---|
@@ -31,7 +31,7 @@ from scipy import ndimage
 from benchmarks import images
 from benchmarks.images import Array, Case
 
-METHODS = {"prior": "denoise-small", "self-guided": "denoise-self"}
+METHODS = {"prior": "denoise-small", "self-guided": "denoise-self", "patches": "denoise-patches"}
 #: Truth, its blur in pixels, and its contrast over the noise of the wide-field frame.
 MOVED = (("MICE", 2, 0.5), ("Confocal_BPAE_R", 1, 0.6), ("Confocal_BPAE_B", 2, 0.7), ("TwoPhoton_BPAE_R", 0, 0.8))
 
@@ -52,12 +52,12 @@ def main(options: argparse.Namespace) -> int:
     for case in cases(options.data, options.size, options.images):
         rows.append(row_of(case, options.cache))
         print(line(rows[-1]), flush=True)
-    head = ["image", "contrast", "correlation", "noisy", *METHODS, "auto", "below the better", "verdict of each"]
+    head = ["image", "contrast", "correlation", "noisy", *METHODS, "auto", "below the best", "verdict of each"]
     lines = report.table(head, [*map(line, rows)])
     lost = [row["lost"] for row in rows]
-    text = "\n".join(lines) + f"\n\nBelow the better of the two: mean {np.mean(lost):.2f}, worst {max(lost):.2f} dB."
+    text = "\n".join(lines) + f"\n\nBelow the best of them: mean {np.mean(lost):.2f}, worst {max(lost):.2f} dB."
     folder = options.results or Path(__file__).parent / "results"
-    title = f"Prior and self-guided, {options.size}x{options.size}, affine PSNR in dB"
+    title = f"Prior, self-guided and patches, {options.size}x{options.size}, affine PSNR in dB"
     print(report.save(folder, f"choice-{options.size}", title, text, {"images": rows}, report.where("cpu")))
     return 0
 
@@ -73,7 +73,7 @@ def line(row: dict[str, Any]) -> str:
 
 
 def row_of(case: Case, cache: Path | None) -> dict[str, Any]:
-    """Both methods on a case."""
+    """All methods on a case."""
     from napari_dip.core.judge.residual import residual_verdict
     from napari_dip.core.noise.estimate import estimate_noise
     from napari_dip.tables.method import auto_preset

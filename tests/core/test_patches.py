@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,11 @@ import pytest
 import torch
 
 import napari_dip
+from napari_dip.core.methods import bins
 from napari_dip.core.methods.patches import laplacian, smoothest, standing_in
+from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Blur, Downsample, Mask, Operator
+from napari_dip.tables.method import auto_preset
 from tests.core.tiny import noisy, picture
 
 QUICK: dict[str, Any] = {"quality": "fast", "threads": 1, "progress": False}
@@ -117,3 +121,40 @@ def test_a_seed_and_a_precision_are_harmless_without_a_network() -> None:
     knobs = {"preset": "denoise-patches", "threads": 1, "progress": False}
     plain, seeded = (napari_dip.denoise(noisy(24, 24), **knobs, **more).image for more in ({}, {"seed": 3}))
     assert np.array_equal(plain, seeded)
+
+
+def test_means_of_squares_have_the_noise_that_is_said_of_them() -> None:
+    noise = Noise(gain=2, offset=10, read_noise=3, sigma=15, contrast=0.2)
+    counts = 10 + 2 * np.random.default_rng(0).poisson(100, (1, 301, 200)) + 3 * noisy(301, 200, sigma=1.0)
+    flat = (counts - 3 * picture(301, 200)).astype(np.float32)
+    image, left = bins.means(flat, noise, 3)
+    assert image.shape == (1, 101, 67)
+    assert image.mean() == pytest.approx(flat.mean(), rel=0.01)
+    assert image[:, :-1, :-1].var() == pytest.approx(float(left.variance(image.mean())), rel=0.05)
+
+
+@pytest.mark.parametrize(("contrast", "shape", "side"), [(0.3, (64, 64), 1), (0.2, (64, 40), 2), (0.1, (64, 40), 3)])
+def test_the_fainter_the_structure_the_larger_the_squares(contrast: float, shape: tuple[int, int], side: int) -> None:
+    noise = Noise(gain=0, offset=0, read_noise=1, sigma=1, contrast=contrast)
+    assert bins.side_of(noise, shape) == side
+    assert bins.side_of(noise, (12, 64)) == bins.side_of(noise, (64, 64, 64)) == 1
+    assert bins.side_of(replace(noise, correlation=0.4), shape) == 1
+
+
+def test_an_enlarged_plane_is_the_plane() -> None:
+    image = plane(48, 46)[0].numpy()
+    noise = Noise(gain=0, offset=0, read_noise=1, sigma=1)
+    again = bins.enlarged(bins.means(image, noise, 2)[0], 2, (48, 46))
+    assert np.abs(again - image)[:, 4:-4, 4:-4].max() < 1e-3
+
+
+def test_faint_structure_is_denoised_by_means_of_squares(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = picture(96, 97)
+    image = truth + truth.std() / 0.2 * np.random.default_rng(0).normal(size=truth.shape)
+    result = napari_dip.denoise(image, device="cpu", progress=False)
+    assert result.method.name == "similar patches"
+    assert "outweighs" in result.method.reason
+    monkeypatch.setattr(bins, "side_of", lambda *_: 1)
+    alone = napari_dip.denoise(image, quality="fast", device="cpu", progress=False)
+    assert np.square(result.image - truth).mean() < 0.7 * np.square(alone.image - truth).mean()
+    assert auto_preset("denoise", on_cpu=True, noise=result.noise, changes={"quality": "best"})[0] == "denoise-small"

@@ -48,7 +48,10 @@ def auto_preset(
         alone = "quality='fast' asks for a first good picture"
     elif row.patches and near:
         alone = f"no missing pixel is more than {depth:.1f} pixels away from a known one"
-        asked = asked or ("quality='best'" if quality == "best" else "")
+    elif row.patches and SelfGuided in row.methods and certain and _faint(noise):
+        alone = "noise outweighs the structure, and there similar patches of means of squares denoise better"
+    if alone and quality == "best":
+        asked = asked or "quality='best'"
     if alone and not asked:
         return row.patches, alone
     if SelfGuided not in row.methods:
@@ -59,6 +62,13 @@ def auto_preset(
         return name, f"{wish[1]} needs it"
     name, reason = _by_training(prior, noise)
     return name, f"{asked} needs a network, and {reason}" if alone else reason
+
+
+def _faint(noise: Noise | None) -> bool:
+    """True if white noise in a plane outweighs the structure, and is no guess."""
+    if noise is None or noise.warning or not noise.independent or noise.autocorrelation.ndim != 2:
+        return False
+    return noise.contrast < FAINTEST
 
 
 def _by_training(prior: str, noise: Noise | None) -> tuple[str, str]:
@@ -87,6 +97,7 @@ def _by_training(prior: str, noise: Noise | None) -> tuple[str, str]:
 
 
 #: SNR below which the prior denoises better than self-guided training: 0.3 for white noise, 0.85 for correlated noise.
+#: Similar patches of means of squares are better still in white noise.
 #: Above it correlated noise is for self-guided training even if its estimate is a guess, by which a prior would stop
 #: too early or too late.
 FAINTEST, FAINTEST_SHARED = 0.3, 0.85
