@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from napari_dip.core.augmentation import augmentations
-from napari_dip.core.methods import coverage, patches
+from napari_dip.core.methods import coverage, stable
 from napari_dip.core.methods.coverage import tiles, whole_fit
 from napari_dip.core.methods.selfguided import LEAST, SelfGuidedFitter, pace_at
 from napari_dip.core.noise.correlation import coloured, spectrum
@@ -298,7 +298,7 @@ def test_few_photons_do_not_choose_the_share(monkeypatch: pytest.MonkeyPatch, ph
 
 def test_without_similar_patches_none_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     taught = run(case(), small(stop="iterations")).image
-    monkeypatch.setattr(patches, "by_strips", None)
+    monkeypatch.setattr(stable, "by_strips", None)
     alone = run(case(), small(stop="iterations", similar_patches=False)).image
     assert not np.allclose(alone, taught, atol=0.01)
 
@@ -399,7 +399,7 @@ def test_volumes_are_finite_whatever_the_memory_held_before(shape: tuple[int, ..
 
 
 @pytest.mark.parametrize(
-    ("where", "name", "kind"), [(patches, "by_strips", SAVING), (SelfGuidedFitter, "_share", "out of memory")]
+    ("where", "name", "kind"), [(stable, "by_strips", SAVING), (SelfGuidedFitter, "_share", "out of memory")]
 )
 def test_memory_that_runs_out_over_similar_patches_costs_them_not_the_run(
     monkeypatch: pytest.MonkeyPatch, where: Any, name: str, kind: str

@@ -12,7 +12,7 @@ import torch
 
 from napari_dip.core import device as devices
 from napari_dip.core.fidelity import Gaussian
-from napari_dip.core.methods import patches
+from napari_dip.core.methods import stable
 from napari_dip.core.methods.nlridge import by_strips
 from napari_dip.core.operators import Identity, Mask, Operator
 from napari_dip.core.pauses import without_pauses
@@ -135,13 +135,13 @@ def psnr(image: np.ndarray, truth: np.ndarray) -> float:
 
 def comparisons(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Lists the shapes of the images whose similar patches are compared, from now on."""
-    plain, compared = patches.by_strips, []
+    plain, compared = stable.by_strips, []
 
     def by_strips(image: torch.Tensor, sigma: float, shared: Any = None) -> Any:
         compared.append(tuple(image.shape))
         return plain(image, sigma, shared)
 
-    monkeypatch.setattr(patches, "by_strips", by_strips)
+    monkeypatch.setattr(stable, "by_strips", by_strips)
     return compared
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from napari_dip import Result, denoise, iterate
 from napari_dip.core import fit
-from napari_dip.core.methods import coverage, patches, selfguided
+from napari_dip.core.methods import coverage, selfguided, stable
 from tests.bad_inputs import QUICK
 from tests.core.tiny import comparisons, picture
 
@@ -127,7 +127,7 @@ def test_what_was_there_stays_where_a_run_that_goes_on_is_stopped() -> None:
 def test_a_stop_is_answered_before_a_run_that_goes_on_has_begun_and_changes_nothing(
     tile: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done, plain, pauses = unbroken(tile=tile), patches.by_strips, []
+    done, plain, pauses = unbroken(tile=tile), stable.by_strips, []
 
     def by_strips(*rest: Any) -> Any:
         steps = plain(*rest)
@@ -138,7 +138,7 @@ def test_a_stop_is_answered_before_a_run_that_goes_on_has_begun_and_changes_noth
                 return end.value
             yield pauses[-1]
 
-    monkeypatch.setattr(patches, "by_strips", by_strips)
+    monkeypatch.setattr(stable, "by_strips", by_strips)
     more = denoise(stack(), leading_axes=1, resume=done, should_stop=lambda: True, **CAMERA)
     assert len(pauses) == 1
     assert_same(more, done)
