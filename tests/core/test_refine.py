@@ -160,6 +160,25 @@ def test_photons_behind_a_blur_are_taken_out_though_most_of_it_is_dark() -> None
     assert (better - truth).square().mean() < 0.8 * (start - truth).square().mean()
 
 
+def test_nothing_deblurred_is_darker_than_no_light_where_the_camera_says_it() -> None:
+    truth = torch.zeros(1, 1, 48, 48)
+    truth[0, 0, 10:14, 8:40] = truth[0, 0, 20:24, 8:40] = 2.0
+    line = torch.exp(-(torch.arange(-4.0, 5.0) ** 2) / 4.5)
+    blur = Blur(torch.outer(line, line) / line.sum() ** 2, (0, 0))
+    gain, offset = 0.01, 0.2
+    seen = offset + gain * np.random.default_rng(0).poisson(blur(truth).clamp(min=0).numpy()[0] / gain)
+    sigma = float(np.sqrt(gain * (seen.mean() - offset)))
+    noise = Noise(gain=gain, offset=offset, read_noise=0.01, sigma=sigma, given=True)
+    problem = Problem(observation=seen.astype(np.float32), operator=blur, noise=noise)
+    start = smoothest(blur, torch.from_numpy(problem.observation)[None], (48, 48), sigma)
+    guess = replace(problem, noise=replace(noise, given=False))
+    bounded, free = (without_pauses(refined(each, start, 4)) for each in (problem, guess))
+    assert free.min() < offset - sigma
+    assert bounded.min() >= np.float32(offset)
+    assert (bounded - truth - offset).square().mean() < 0.92 * (free - truth - offset).square().mean()
+    assert guess.darkest == replace(problem, operator=Operator()).darkest == -np.inf
+
+
 def test_a_dark_background_behind_a_blur_stays_flat_around_a_bead() -> None:
     sigma, truth = 0.1, torch.zeros(1, 1, 64, 64)
     truth[0, 0, 12:15, 12:15] = 2.0

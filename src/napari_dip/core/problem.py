@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from napari_dip.core.noise.model import Noise
-from napari_dip.core.operators import Mask, Operator
+from napari_dip.core.operators import Mask, Operator, blurs
 from napari_dip.tables.parts import OwnPart
 
 
@@ -53,6 +54,12 @@ class Problem:
     def image_shape(self) -> tuple[int, ...]:
         """Spatial shape of the image that is sought."""
         return self.operator.image_shape(self.observation.shape[1:])
+
+    @property
+    def darkest(self) -> float:
+        """Least intensity of a deblurred image: that at no light, where the camera says it; else minus infinity."""
+        told = self.noise is not None and self.noise.given and self.noise.gain > 0 and blurs(self.operator)
+        return self.noise.offset if told and self.noise is not None else -math.inf
 
     def residual(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Observation (C, *S) minus the measurement expected of an image (C, *image); zero where not known."""

@@ -110,8 +110,8 @@ class PriorFitter(Fitter):
         return self._average.mean
 
     def mark(self, final: bool = True) -> Mark:
-        """Copy of the average and of its spread."""
-        return Mark(self.iteration, self.average.clone(), self._average.spread())
+        """Copy of the average, no darker than no light, and of its spread."""
+        return Mark(self.iteration, self.average.clamp(min=self.problem.darkest), self._average.spread())
 
     def averages(self) -> dict[str, Any]:
         """State of the average."""

@@ -14,7 +14,8 @@ Behind a blur that noise came after, and on a finer grid, each pixel is put back
 photons tell more than the bright ones. Behind a blur patches need one step with the image before as their guide. Noise
 that is sharpened is correlated, and in a flat place patches that share some of it agree on stripes. So after each step
 structure stays only where the measurement shows it: where its energy behind the blur is more than noise might have
-around there.
+around there. Nor does a step leave less than no light where the camera says what that is: the next one then explains
+the measurement without the rings that would need it.
 
 On a finer grid noise that is known ends a run early, with an image of few details. The prior, similar patches behind it
 and similar patches of the coarse measurement itself err differently then, so the result is what they agree on.
@@ -109,6 +110,7 @@ def refined(problem: Problem, image: Tensor, steps: int, *, anew: bool = False) 
         else:
             estimate = (yield from part(by_strips(estimate[0], sigma, reach=REACH, guide=guide), step, whole))[None]
             estimate = where_seen(estimate, telling, noise) if blurred else estimate
+        estimate = estimate.clamp(min=problem.darkest)
     estimate = estimate if blurred else where_faint(image, estimate)
     if coarse is None:
         return estimate
