@@ -175,8 +175,8 @@ class _Whole(QObject):
             return False
         assert isinstance(field, QComboBox | QLineEdit)
         whole = field.currentText() if isinstance(field, QComboBox) else field.text()
-        side = Qt.TextElideMode.ElideLeft if ".py:" in whole else Qt.TextElideMode.ElideMiddle  # of a path, its name
-        shown = field.fontMetrics().elidedText(whole, side, self._room(field))
+        name = whole.rpartition(".py:")[2]  # of FILE.py:NAME
+        shown = field.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, self._room(field))
         if shown == whole:
             return False
         if event.type() == QEvent.Type.ToolTip:
