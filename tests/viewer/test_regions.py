@@ -138,6 +138,23 @@ def test_the_queue_is_emptied_at_once_and_what_runs_goes_on(viewer, dock, wait, 
     assert len(restored(viewer)) <= 1
 
 
+def test_what_waits_is_what_was_asked_for_or_fails_in_a_sentence(viewer, dock, wait, picture):
+    queue().empty()
+    for name in ("a", "b", "c"):
+        viewer.add_image(picture, name=name)
+    running, waiting, other = dock(**LONG), dock("Super-resolve"), dock("Enhance")
+    for widget, name in ((running, "a"), (waiting, "b"), (other, "c")):
+        widget.inputs.image.value = viewer.layers[name]
+        widget.run_button.click()
+    viewer.layers.selection.active = viewer.layers["a"]  # which docks that wait choose too
+    viewer.layers.remove("c")
+    running.stop()
+    wait(lambda: not queue().of("waiting", "running"))
+    assert {layer.metadata[METADATA]["source_layer"] for layer in restored(viewer)} == {"a", "b"}
+    assert running.queue.told.splitlines()[1:] == ["done: b", "failed: c ('c' was removed before its turn.)"]
+    queue().empty()
+
+
 def test_shapes_mark_what_labels_would(viewer, cells):
     shapes = draw(viewer, cells)
     missing = masks.align_mask(layers.read(cells), shapes, None, viewer)

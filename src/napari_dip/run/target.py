@@ -65,7 +65,7 @@ class ArrayTarget:
         self._errors: dict[int, Exception] = {}  # of slices that nothing came of
         self._unfitted: list[int] = []  # slices that there was nothing to fit to
         self._partly: list[int] = []  # slices of which not all tiles were reached
-        self._short = False  # whether a fit had fewer iterations than usual, though its rule had not ended it
+        self._short = 0  # most iterations of a fit that had fewer than usual, though its rule had not ended it
 
     def take(self, earlier: Result, *, finish: bool) -> None:
         """Begin with what an earlier result has; with `finish`, slices that had ended are done."""
@@ -119,8 +119,8 @@ class ArrayTarget:
         self._put(self.residual, index, result, made.residual)
         if self.uncertainty is not None and made.uncertainty is not None:
             self._put(self.uncertainty, index, result, made.uncertainty)
-        going_on = (state for state in result.states if state is not None and not has_ended(state))
-        self._short |= any(state.iteration < self._usual_iterations for state in going_on)
+        going_on = [state.iteration for state in result.states if state is not None and not has_ended(state)]
+        self._short = max([self._short, *(each for each in going_on if each < self._usual_iterations)])
         account = Account.of(result)
         if index in self._before and not result.complete and result.states:
             account = replace(account_of(result.states, result.rule), events=account.events)
@@ -260,7 +260,7 @@ class ArrayTarget:
         if self._ends:
             return "the run ended early, which is the likely cause: let it go on"
         if self._short:
-            more = f"allow more than {counted(self.plan.settings.iterations, 'iteration')}, or let it go on"
+            more = f"allow more than {counted(self._short, 'iteration')}, or let it go on"
             return f"the run was short, which is the likely cause: {more}"
         return ""
 

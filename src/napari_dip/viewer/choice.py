@@ -129,8 +129,8 @@ class Inputs(QWidget):
             name="guide",
             label="Guide",
             choices=self.images,
-            tooltip="The image that serves as the code. Its scale and offset may differ: it is looked up through the "
-            "world. As large as the result and without units it lies pixel on pixel.",
+            tooltip="The image that serves as the code. Its scale and offset may differ: they say where it lies. As "
+            "large as the result and without units it lies pixel on pixel.",
         )
         self._what = Rows([self.image, self.level, self.where, self.part])
         painted = [self.new_mask] if self._row.fills_holes else []

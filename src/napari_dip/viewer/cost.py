@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 _PENDING = "Takes ..."  # so that nothing moves when the figures come
 _ABOUT = (
-    "The memory is that of the largest moment, beyond what napari holds. The time is what it would take if no stopping "
-    "rule ended the run sooner, and the computer stayed as busy as it is: right within a factor of two. During a run "
-    "it is by the pace of that run. Of a run over blocks it is that of the fits, without reading and writing."
+    "The memory is the most that the run takes at once, beyond what napari holds. The time is what it would take if no "
+    "stopping rule ended the run sooner, and the computer stayed as busy as it is: right within a factor of two. "
+    "During a run it is by the pace of that run. Of a run over blocks it is that of the fits, without reading "
+    "and writing."
 )
 
 

@@ -61,8 +61,8 @@ class Kinds(Rows):
             name="kind",
             label=f"Kind of {what}",
             choices=self._names,
-            tooltip="Changes only what no pixel tells; all else stays automatic. Settings that you keep under a name "
-            "(Settings as a file > Keep as...) stand here too.",
+            tooltip="Sets only what the pixels cannot tell; all else stays automatic. Settings that you keep under a "
+            "name (Settings as a file > Keep as...) stand here too.",
         )
         super().__init__([self.row])
         self.when = Text("kind")
@@ -88,7 +88,7 @@ class Kinds(Rows):
         except (OSError, ValueError, TypeError) as error:
             return self.said.emit(f"Nothing is kept: {error}", True)
         self._offer(name)
-        other = "" if name == asked else f" (not as '{asked}': it is the name of a file, which lacks such signs)"
+        other = "" if name == asked else f" (not as '{asked}': names of files have no such signs)"
         return self.said.emit(f"Kept as '{name}'{other}, in '{path}'.", False)
 
     def delete(self) -> None:

@@ -85,8 +85,10 @@ def before(inputs: Any, form: Any, asked: Any, waiting: bool) -> Outlook:
     slices = math.prod(source.shape[: -source.space])
     form.show_for(most, many=slices > 1 and not source.together)
     each = " a block" if asked.lazy else ""
-    later = " The method is chosen once the noise is known." if waiting and form.automatic else ""
-    sentence = f"{what}: {work(settings, most)}{each}, on {computer(settings)}.{later} {destination}".rstrip()
+    how = f": {work(settings, most)}{each}, on {computer(settings)}."
+    if waiting and form.automatic:
+        how = ". The method is chosen once the noise is known."
+    sentence = f"{what}{how} {destination}".rstrip()
     return Outlook(sentence, ready=True, why=f"{form.why} On {device.name}: {device.reason}.")
 
 

@@ -29,8 +29,8 @@ _SWITCHES = {  # name -> what stands beside it, and what it can and cannot tell
         "Uncertainty layer",
         (
             "Standard deviation at each pixel, in the units of the image: of the iterates about their average, and "
-            "between the runs if there are several. To be switched on before the run. It tells where the fit "
-            "wavers, not where it is surely wrong: what all iterates get wrong alike has a small one."
+            "between the runs if there are several. To be switched on before the run. Large means that the fit "
+            "wavers there. Small does not mean right: what all iterates get wrong alike does not show."
         ),
     ),
     "control": (
@@ -102,7 +102,7 @@ class TrustPanel(Section):
         self.look_button = button(
             "Check the last result now",
             self.asked,
-            "Finds out what is switched on about the last result. After the next run it is done by itself.",
+            "Makes the checks that are switched on, of the last result. The next run makes them by itself.",
         )
         self._text = Text("trust")
         below = self._rows, self.affine, self.look_button, self._text

@@ -332,7 +332,8 @@ class RestoreWidget(Tabbed):
         if not self.running:
             if not engine.loaded():
                 self._follow_preferences()
-            self._enqueue(getattr(self.inputs.image.value, "name", ""), partial(self._asked, read=True))
+            layer = self.inputs.image.value
+            self._enqueue(getattr(layer, "name", ""), partial(self._of, layer))
 
     def run_again(self, layer: Any, record: dict[str, Any], name: str) -> None:
         """Restore a layer as another one was restored, by the record of that one."""
@@ -352,7 +353,7 @@ class RestoreWidget(Tabbed):
     def apply_to_all(self) -> None:
         """Restore every slice, and all of each, of the selected layers or the one that is chosen."""
         for layer in self.inputs.all_layers():
-            self._enqueue(layer.name, partial(self._all_of, layer))
+            self._enqueue(layer.name, partial(self._of, layer, whole=True))
 
     def apply_to_folder(self, source: Path, target: Path) -> None:
         """Restore every image of a folder into another one, but those that are there already."""
@@ -391,9 +392,13 @@ class RestoreWidget(Tabbed):
             target=target,
         )
 
-    def _all_of(self, layer: Any) -> Any:
+    def _of(self, layer: Any, whole: bool = False) -> Any:
+        """The run of the form on a layer, whichever one is chosen by now: maybe of every slice, and all of each."""
+        if layer not in self.inputs.image.choices:
+            raise ValueError(f"'{layer.name}' was removed before its turn." if layer else self.inputs.no_image())
         self.inputs.image.value = layer
-        self.inputs.choose_all()
+        if whole:
+            self.inputs.choose_all()
         return self._asked(read=True)
 
     def _enqueue(self, name: str, make: Any) -> Entry | None:
