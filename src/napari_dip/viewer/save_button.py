@@ -37,7 +37,7 @@ class SaveButton(QPushButton):
         self.setToolTip(
             tip(
                 "Saves the layer of the last run with pixel size, units, axes, colours, contrast limits and record. "
-                "File > Save does the same for any image layer, as .ome.tif or .ome.zarr."
+                "File > Save does the same for any image layer, if napari-dip is chosen there as the type of the file."
             )
         )
         self.setVisible(False)
