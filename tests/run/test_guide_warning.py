@@ -9,7 +9,9 @@ import pytest
 
 import napari_dip
 from napari_dip.core.judge.guided import Unsupported
+from napari_dip.core.noise.model import Noise
 from napari_dip.guides import on_grid
+from napari_dip.plan.inputs import read_slices
 from napari_dip.run import doubts
 from tests.bad_inputs import plain
 
@@ -35,6 +37,10 @@ def test_the_result_warns_with_the_place_and_the_share(monkeypatch: pytest.Monke
     assert "(4, 5), 9.0 standard errors" in said
     assert "In 20 % of the image" in said
     assert not any("guide" in each for each in napari_dip.denoise(image, read_noise=5.0, **HOW).warnings)
+    slices = read_slices(np.stack([image] * 2), None, None, 1)
+    noise = Noise(gain=0, offset=0, read_noise=5, sigma=5)
+    said = doubts.guide_sentence(slices, np.zeros_like(slices.values), guide[None], lambda _: noise)
+    assert said.startswith("In 3 % of slice 0, structure of the guide")
 
 
 def test_a_guide_of_other_pixels_is_looked_up_on_the_grid_of_the_image() -> None:

@@ -115,7 +115,8 @@ def test_the_worst_slice_and_channel_are_named(axis: int | None, place: tuple[in
     verdict = doubts.judge(slices, slices.values, lambda index: noise)
     assert verdict is not None
     assert not verdict.ok
-    assert verdict.sentence.startswith("In slice 1: S" if axis is None else "In slice 1, channel 1: S")
+    where = "In slice 1" if axis is None else "In slice 1, channel 1"
+    assert verdict.sentence.startswith(f"{where}, structure was removed: ")
     np.testing.assert_allclose(verdict.place, place, atol=2)
 
 
@@ -264,9 +265,9 @@ def test_the_map_of_holes_has_the_axes_of_the_image() -> None:
 def test_of_several_slices_the_largest_hole_is_warned_of() -> None:
     image, mask = holed(64, 64)
     masks = np.stack([np.zeros_like(mask), mask])
-    assert trust.hole_warning(np.stack([image, image]), masks, leading_axes=1).startswith("In slice 1: The hole around")
+    assert trust.hole_warning(np.stack([image, image]), masks, leading_axes=1).startswith("In slice 1, the hole around")
     masks[0] = True
-    assert trust.hole_warning(np.stack([image, image]), masks, leading_axes=1) == "In slice 0: No pixel is known"
+    assert trust.hole_warning(np.stack([image, image]), masks, leading_axes=1) == "In slice 0, no pixel is known"
 
 
 def test_a_noise_that_is_a_guess_is_said_in_the_result() -> None:

@@ -260,8 +260,8 @@ def test_a_slice_is_found_and_named_as_the_sliders_do(viewer, labels, number, na
     )
     source = read(layer)
     assert position.slice_name(source, number) == name
-    said = "In slice 5: structure was removed. Slice 5 failed. In slices 5, 5 and 3 more the noise is: slice 99."
-    words = f"In {name}: structure was removed. {name} failed. In {name}, {name} and 3 more the noise is: slice 99."
+    said = "In slice 5, structure was removed. Slice 5 failed. In slices 5, 5 and 3 more the noise is: slice 99."
+    words = f"In {name}, structure was removed. {name} failed. In {name}, {name} and 3 more the noise is: slice 99."
     assert position.with_slice_names(source, said.replace("5", str(number))) == words
     position.show_slice(viewer, source, number)
     assert position.slice_in_view(viewer, source) == number

@@ -58,7 +58,7 @@ def judge(
         except (ValueError, MemoryError):  # no fair pixel is left, or no room: the result counts more
             continue
         place = np.unravel_index(np.ravel_multi_index(verdict.place, shape), measured.shape)
-        sentence = _where(slices, index, channel) + verdict.sentence
+        sentence = _where(slices, index, channel, verdict.sentence)
         found.append(replace(verdict, sentence=sentence, place=_place(slices, index, channel, place)))
     worst = max(found, key=lambda v: (not v.ok, v.lost, abs(v.balance - 1) if v.ok else v.excess), default=None)
     return worst if worst is None or worst.ok or not cause else replace(worst, sentence=f"{worst.sentence}; {cause}")
@@ -127,18 +127,16 @@ def guide_sentence(
         seen = np.where(slices.missing[index, channel], np.nan, measured.astype(np.float64))
         if np.isfinite(rest).any():
             judged = unsupported(seen - rest, seen, guide, noise)
-            found.append((judged, _where(slices, index, channel)))
+            found.append((judged, _named(slices, index, channel) or "the image"))
     said, result = [], "structure of the guide is in the result that the measurement"
     worst, where = max(found, key=lambda each: each[0].strength, default=(None, ""))
     if worst is not None and worst.share:
         most = f"most at {worst.place}, {worst.strength:.1f} standard errors: do not trust it there"
-        said.append(f"{where}In {100 * worst.share:.2g} % of the image, {result} does not have; {most}")
+        said.append(f"In {100 * worst.share:.2g} % of {where}, {result} does not have; {most}")
     doubtful, where = max(found, key=lambda each: each[0].unconfirmed, default=(None, ""))
     if doubtful is not None and doubtful.unconfirmed >= _DOUBTFUL:
         same = "an object of the guide alone would look the same"
-        said.append(
-            f"{where}In {100 * doubtful.unconfirmed:.2g} % of the image, {result} is too noisy to confirm: {same}"
-        )
+        said.append(f"In {100 * doubtful.unconfirmed:.2g} % of {where}, {result} is too noisy to confirm: {same}")
     return "; ".join(said)
 
 
@@ -208,7 +206,7 @@ def hole_sentence(slices: Slices, noise: Noise | None, ratios: npt.NDArray[np.fl
         if ratios[index, channel].max() < max(1.0, ratios.max()):
             continue
         words = "No pixel is known" if missing.all() else holes.hole_warning(missing, values, noise)
-        worst = worst or _where(slices, index, channel) + words
+        worst = worst or _where(slices, index, channel, words)
     return worst
 
 
@@ -238,11 +236,16 @@ def _long(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(n for n in shape if n > 1)
 
 
-def _where(slices: Slices, index: int, channel: int) -> str:
-    """The beginning of a sentence about one of several slices or channels, counted from 0 like the array."""
+def _where(slices: Slices, index: int, channel: int, sentence: str) -> str:
+    """A sentence that says which of several slices or channels it is about."""
+    named = _named(slices, index, channel)
+    return f"In {named}, {sentence[0].lower()}{sentence[1:]}" if named else sentence
+
+
+def _named(slices: Slices, index: int, channel: int) -> str:
+    """One of several slices or channels in words, counted from 0 like the array; empty if there is one alone."""
     count, channels = slices.values.shape[:2]
-    words = [f"slice {index}"] * (count > 1) + [f"channel {channel}"] * (channels > 1)
-    return f"In {', '.join(words)}: " if words else ""
+    return ", ".join([f"slice {index}"] * (count > 1) + [f"channel {channel}"] * (channels > 1))
 
 
 def _place(slices: Slices, index: int, channel: int, place: tuple[Any, ...]) -> tuple[int, ...]:
