@@ -516,7 +516,7 @@ def deconvolve(reader: Reader, folder: Path) -> None:
 
 def deblock(reader: Reader, folder: Path) -> None:
     reader.opens("File", "Open Sample", "napari-dip", "Fluorescence, saved as JPEG")
-    reader.opens("Plugins", "napari-dip", "Remove compression artefacts")
+    reader.opens("Plugins", "napari-dip", "Remove JPEG artefacts")
     source = reader.viewer.layers.selection.active.name
     result = reader.runs()
     assert reader.sees_difference(source, result.name) > 1

@@ -344,7 +344,7 @@ SENTENCES = {
     "inpaint": f"Fill what 'scratch' marks in {_CELLS}",
     "superresolve": f"Enlarge {_CELLS} {_FINER}, without what 'scratch' marks",
     "deconvolve": f"Undo a Gaussian blur in {_CELLS}, without what 'scratch' marks",
-    "deblock": f"Remove compression artefacts from {_CELLS} and fill what 'scratch' marks in it",
+    "deblock": f"Remove JPEG artefacts from {_CELLS} and fill what 'scratch' marks in it",
     "enhance": f"Enhance {_CELLS} and fill what 'scratch' marks in it",
 }
 

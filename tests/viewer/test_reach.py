@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QAbstractButton, QDockWidget, QLabel, QScrollArea, QT
 from napari_dip.viewer.rows import Rows, Section, Text, column, scrolled_rows
 
 DOCS = Path(__file__).parents[2] / "docs"
-TASKS = ["Denoise", "Inpaint", "Super-resolve", "Deconvolve", "Remove compression artefacts", "Enhance"]
+TASKS = ["Denoise", "Inpaint", "Super-resolve", "Deconvolve", "Remove JPEG artefacts", "Enhance"]
 OTHERS = ["Samples of the prior", "Laboratory"]
 
 

@@ -153,7 +153,7 @@ _ROWS = (
     ),
     Task(
         name="deblock",
-        title="Remove compression artefacts",
+        title="Remove JPEG artefacts",
         done="deblocked",
         does="Remove blocks and ringing that JPEG, or another lossy compression, left in an image.",
         of="from",
