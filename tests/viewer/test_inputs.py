@@ -441,6 +441,25 @@ def test_of_the_sides_that_keys_pass_the_last_one_alone_becomes_a_layer(viewer, 
     assert "Marking" not in widget._sentence.text()
 
 
+def test_which_label_is_asked_for_where_there_are_several(viewer, dock):
+    viewer.add_image(flat(5), name="cells")
+    holes = np.zeros((64, 64), np.uint8)
+    labels = viewer.add_labels(holes, name="holes")
+    widget = dock("Inpaint")
+    shown = widget.inputs.label.native.isVisibleTo
+
+    def mark(rows, label):
+        labels.data_setitem((np.arange(rows, rows + 3), np.arange(3)), label)
+        return shown(widget)
+
+    assert [mark(0, 2), mark(9, 2), mark(20, 5)] == [False, False, True]
+    widget.inputs.label.value = 5
+    assert mark(20, 0)  # else nobody sees why the mask counts as empty
+    widget.inputs.label.value = 0
+    assert not shown(widget)
+    assert masks.has_several(Labels(dask.array.from_array(holes)))
+
+
 def test_a_mask_of_few_marks_is_one_and_a_few_greys_are_none(viewer):
     marks = np.zeros((1024, 1024), np.uint8)
     marks[333, 777] = 255

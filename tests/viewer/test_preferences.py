@@ -9,6 +9,7 @@ import napari.settings
 import numpy as np
 import pytest
 import yaml
+from qtpy.QtWidgets import QToolButton
 
 import napari_dip
 from napari_dip.viewer import engine
@@ -43,11 +44,33 @@ def test_the_defaults_are_those_of_the_manifest(monkeypatch):
     assert preference("moments_memory") == 512
 
 
+def shown(form):
+    """Device and threads in view, and which of them count as changed."""
+    device, threads = form._rows["device"], form._rows["threads"]
+    changed = [each for each in ("Device", "Threads") if back_of(form, each).isEnabled()]
+    return device.native.currentText(), threads.value, changed
+
+
+def back_of(form, label):
+    """The button that makes a row automatic again."""
+    buttons = {each.accessibleName(): each for each in form.findChildren(QToolButton)}
+    return buttons[f"{label}: automatic again"]
+
+
 def test_docks_and_runs_follow_them(viewer, dock, prefer):
     prefer(device="cpu", threads=3, moments_memory=100)
     widget = dock()
     assert widget.form.settings().device == "cpu"
     assert widget.live.memory.value == 100
+    assert shown(widget.form) == ("cpu (preference)", 3, [])
+    widget.form.set(device="auto", threads=2)
+    assert shown(widget.form) == ("auto", 2, ["Device", "Threads"])
+    assert widget.form.knobs()["device"] == "auto"
+    assert widget.form.knobs()["threads"] == 2
+    back_of(widget.form, "Device").click()
+    back_of(widget.form, "Threads").click()
+    assert shown(widget.form) == ("cpu (preference)", 3, [])
+    assert "threads" not in widget.form.knobs()
     assert Asked(task="denoise", source=None, knobs={}).knobs_here["threads"] == 3
     assert Asked(task="denoise", source=None, knobs={"threads": 2}).knobs_here["threads"] == 2
 

@@ -258,7 +258,8 @@ class Inputs(QWidget):
         self.target.setVisible(self.large)
         if self.large:
             self.target.propose(layer, self.selection())
-        self._rows.show_row(self.label, isinstance(self.mask.value, Labels))
+        several = isinstance(self.mask.value, Labels) and (self.label.value or masks.has_several(self.mask.value))
+        self._rows.show_row(self.label, bool(several))
         self._rows.show_row(self.guide, guide)
         self.find_button.enabled = layer is not None and not self._finder.waiting
         for known in self.known.values():

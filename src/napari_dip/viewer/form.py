@@ -58,6 +58,7 @@ class SettingsForm(QWidget):
         self._many = False  # slices are to be restored one after the other
         self._rows: dict[str, Any] = {}
         self._shown: dict[str, Any] = {}  # what each row held when it was filled in
+        self._preferred: dict[str, Any] = {"device": "auto", "threads": 0}  # what these rows hold unless changed
         self._touched: set[str] = set()  # rows that the user has changed: they are not filled in again
         self._filled: Settings = self._start({})
         for name, knob in knobs_of(task).items():
@@ -199,9 +200,16 @@ class SettingsForm(QWidget):
         for name, value in values.items():
             self._rows[name].value = to_row(value, self._rows[name])
 
+    def prefer(self, device: str, threads: int) -> None:
+        """Begin with a device and so many threads, where no others were chosen meanwhile."""
+        before, self._preferred = self._preferred, {"device": device, "threads": threads}
+        self._fill()
+        if self.device == before["device"]:
+            self.set(device=device)
+
     def take(self, chosen: dict[str, Any]) -> None:
         """Choose what another run chose, as its record has it (values by name), and nothing else."""
-        start = {"preset": "auto", "quality": "balanced", "device": "auto", **chosen}
+        start = {"preset": "auto", "quality": "balanced", "device": self._preferred["device"], **chosen}
         rest = {name: start.pop(name) for name in chosen if name in self._rows and name not in _STARTS}
         self._touched.clear()
         self.set(**{name: start[name] for name in _STARTS})
@@ -215,7 +223,7 @@ class SettingsForm(QWidget):
     def reset(self, name: str = "") -> None:
         """Make a row automatic again, or all of them."""
         if name in _STARTS:
-            return self.set(**{name: getattr(Settings(), name)})
+            return self.set(**{name: self._preferred.get(name, getattr(Settings(), name))})
         if name:
             self._touched.discard(name)
             self._fill()
@@ -325,7 +333,7 @@ class SettingsForm(QWidget):
                 continue
             before = row.value
             with row.changed.blocked():
-                value = getattr(self._filled, name)
+                value = self._preferred.get(name, getattr(self._filled, name))
                 if name == "iterations" and self._most and name not in self._touched:  # else the most is what was typed
                     value = min(value, self._most)
                 row.value = to_row(value, row)
@@ -359,7 +367,8 @@ class SettingsForm(QWidget):
                 row = self._rows[name]
                 several = not isinstance(row, ComboBox) or row.native.count() > 1
                 block.show_row(row, several and (name in there or name in self._touched))
-                changed = name in self._touched or (name in ("preset", "device") and row.value != "auto")
+                automatic = self._preferred.get(name, "auto")
+                changed = name in self._touched or (name in ("preset", "device") and row.value != automatic)
                 count += changed
                 block.mark(name, changed, self._words(name))
         self.reset_button.setText(f"{count} changed: make {'it' if count == 1 else 'all'} automatic again")
@@ -382,7 +391,7 @@ class SettingsForm(QWidget):
     def _words(self, name: str) -> str:
         """Meaning of "auto" in a row, as far as that is known before a run."""
         if self._rows[name].value != "auto":
-            return ""
+            return f"{self.device} (preference)" if name == "device" else ""
         if name == "device" and engine.loaded():
             from napari_dip.machine import choose
 

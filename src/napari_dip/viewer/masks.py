@@ -24,6 +24,7 @@ from napari_dip.viewer.layers import Selection, Source, kind
 from napari_dip.viewer.regions import marks_of
 
 _CHUNK = 1024  # pixels along y and x
+_TOLD_AT_ONCE = 2**22  # pixels: 9 ms
 _LOOKED_AT: dict[int, tuple[weakref.ref[np.ndarray], int, bool]] = {}  # by the id of an array: if it is a mask
 
 
@@ -58,6 +59,14 @@ def is_empty(labels: Any, label: int | None) -> bool:
     if not isinstance(data, np.ndarray):
         return False
     return not (data.any() if label is None else (data == label).any())
+
+
+def has_several(labels: Any) -> bool:
+    """True if labels in memory have more than one label; also where it would take long to tell."""
+    data = labels.data
+    if not isinstance(data, np.ndarray) or data.size > _TOLD_AT_ONCE:
+        return True
+    return np.count_nonzero(data) > np.count_nonzero(data == data.max(initial=0))
 
 
 def is_mask(layer: Any) -> bool:

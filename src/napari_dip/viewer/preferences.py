@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,12 @@ def preference(name: str) -> Any:
         return getattr(getattr(get_plugin_settings("napari-dip"), heading), name)
     except (ImportError, KeyError, AttributeError):  # an older napari, or one that does not know this plugin
         return default
+
+
+def preferred_threads() -> int:
+    """Threads of a run, as preferred; else all but one, as sharing that of the window stalls both at every barrier."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return preference("threads") or max(1, usable - 1)
 
 
 def presets_folder() -> Path:

@@ -5,7 +5,6 @@ Long, as half of it says what its fields and layers mean.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,7 +21,7 @@ from napari_dip.viewer.geometry import Geometry, stacked
 from napari_dip.viewer.layers import Source
 from napari_dip.viewer.noise import known_in, level_of
 from napari_dip.viewer.position import slice_name, with_slice_names
-from napari_dip.viewer.preferences import preference
+from napari_dip.viewer.preferences import preferred_threads
 
 if TYPE_CHECKING:
     from napari_dip import Noise, Progress, Result
@@ -100,9 +99,8 @@ class Asked:
 
     @property
     def knobs_here(self) -> dict[str, Any]:
-        """The knobs beside a window: one thread is left to it, for sharing it stalls both at every barrier."""
-        wanted = self.knobs.get("threads") or preference("threads")
-        return {**self.knobs, "threads": wanted or max(1, _processors() - 1)}
+        """The knobs beside a window, with its threads."""
+        return {**self.knobs, "threads": self.knobs.get("threads") or preferred_threads()}
 
     @property
     def fitted(self) -> tuple[int, ...]:
@@ -322,8 +320,3 @@ class Restoration(Asked):
 def is_by_product(layer: Any) -> bool:
     """True for the preview of a run, or a map that came with a result: nothing to restore."""
     return not {"preview", "map"}.isdisjoint(layer.metadata.get(METADATA, {}))
-
-
-def _processors() -> int:
-    """Processors that this process may use, maybe fewer than there are: with more threads each barrier stalls."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

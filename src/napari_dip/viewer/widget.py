@@ -35,7 +35,7 @@ from napari_dip.viewer.maps import Findings, Finished, show_maps
 from napari_dip.viewer.noise import NoiseSentence
 from napari_dip.viewer.outlook import Outlook
 from napari_dip.viewer.position import slice_name
-from napari_dip.viewer.preferences import DEFAULTS, preference
+from napari_dip.viewer.preferences import DEFAULTS, preference, preferred_threads
 from napari_dip.viewer.queue import FAILED, RUNNING, WAITING, Entry, QueuePanel, queue, waiting_for
 from napari_dip.viewer.record_panel import RecordPanel
 from napari_dip.viewer.repeat import CopyButton
@@ -90,8 +90,7 @@ class RestoreWidget(Tabbed):
 
     def _follow_preferences(self) -> None:
         """Begin with the device and the memory that the user prefers, where no others were chosen meanwhile."""
-        if self.form.device == "auto":
-            self.form.set(device=preference("device"))
+        self.form.prefer(preference("device"), preferred_threads())
         if self.live.memory.value == DEFAULTS["moments_memory"][1]:
             self.live.memory.value = preference("moments_memory")
 
