@@ -8,15 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import signal
 
 import napari_dip
 from napari_dip.core.methods import bins
 from napari_dip.core.methods.patches import laplacian, smoothest, standing_in
+from napari_dip.core.methods.stable import denoised
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Blur, Downsample, Mask, Operator
+from napari_dip.core.pauses import without_pauses
 from napari_dip.tables.method import auto_preset
 from tests.core.tiny import noisy, picture
 
+LINE = np.array([1 / 6, 2 / 3, 1, 2 / 3, 1 / 6])  # of white noise behind a binomial filter
+SHARED, NEAR = (np.outer(line, line) for line in (LINE, LINE[1:-1]))
 QUICK: dict[str, Any] = {"quality": "fast", "threads": 1, "progress": False}
 
 
@@ -133,12 +138,33 @@ def test_means_of_squares_have_the_noise_that_is_said_of_them() -> None:
     assert image[:, :-1, :-1].var() == pytest.approx(float(left.variance(image.mean())), rel=0.05)
 
 
+@pytest.mark.parametrize("side", [2, 3])
+def test_means_of_squares_have_the_correlated_noise_that_is_said_of_them(side: int) -> None:
+    line = np.array([0.25, 0.5, 0.25])
+    noise = Noise(gain=0, offset=0, read_noise=1, sigma=1, contrast=1.0, correlation=2 / 3, autocorrelation=SHARED)
+    white = np.random.default_rng(0).normal(size=(602, 602))
+    image = signal.convolve2d(white, np.outer(line, line), "valid")[None] / 0.375
+    made, left = bins.means(image.astype(np.float32), noise, side)
+    centred = made[0] - made.mean()
+    power = np.square(centred).mean()
+    assert power == pytest.approx(left.sigma**2, rel=0.05)
+    assert left.read_noise == left.sigma == pytest.approx(1 / left.contrast)
+    assert (centred[1:] * centred[:-1]).mean() / power == pytest.approx(left.correlation, abs=0.02)
+    assert (centred[1:, 1:] * centred[:-1, :-1]).mean() / power == pytest.approx(left.correlation**2, abs=0.02)
+    assert not left.independent
+
+
 @pytest.mark.parametrize(("contrast", "shape", "side"), [(0.3, (64, 64), 1), (0.2, (64, 40), 2), (0.1, (64, 40), 3)])
 def test_the_fainter_the_structure_the_larger_the_squares(contrast: float, shape: tuple[int, int], side: int) -> None:
     noise = Noise(gain=0, offset=0, read_noise=1, sigma=1, contrast=contrast)
     assert bins.side_of(noise, shape) == side
     assert bins.side_of(noise, (12, 64)) == bins.side_of(noise, (64, 64, 64)) == 1
     assert bins.side_of(replace(noise, correlation=0.4), shape) == 1
+    far = replace(noise, correlation=2 / 3, autocorrelation=SHARED)
+    assert bins.side_of(far, shape) == max(side, 2)
+    assert (
+        bins.side_of(replace(far, contrast=1.5), shape) == bins.side_of(replace(far, autocorrelation=NEAR), shape) == 1
+    )
 
 
 def test_an_enlarged_plane_is_the_plane() -> None:
@@ -158,3 +184,15 @@ def test_faint_structure_is_denoised_by_means_of_squares(monkeypatch: pytest.Mon
     alone = napari_dip.denoise(image, quality="fast", device="cpu", progress=False)
     assert np.square(result.image - truth).mean() < 0.7 * np.square(alone.image - truth).mean()
     assert auto_preset("denoise", on_cpu=True, noise=result.noise, changes={"quality": "best"})[0] == "denoise-small"
+
+
+def test_noise_that_reaches_far_is_removed_by_means_of_squares(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = picture(96, 97).astype(np.float32)
+    white = np.random.default_rng(0).normal(size=(98, 99))
+    added = signal.convolve2d(white, np.outer([1, 2, 1], [1, 2, 1]), "valid") * truth.std() / 3
+    known = Noise(gain=0, offset=0, read_noise=added.std(), sigma=added.std(), correlation=2 / 3, contrast=0.5)
+    noise, image = replace(known, autocorrelation=SHARED), (truth + added).astype(np.float32)[None]
+    squares = without_pauses(denoised(image, noise, "cpu"))
+    monkeypatch.setattr(bins, "side_of", lambda *_: 1)
+    pixels = without_pauses(denoised(image, noise, "cpu"))
+    assert np.square(squares - truth).mean() < 0.6 * np.square(pixels - truth).mean()

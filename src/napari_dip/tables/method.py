@@ -44,12 +44,12 @@ def auto_preset(
         return prior, f"a missing pixel is {away} away from a known one, too far for similar patches alone"
     certain = noise is not None and noise.sigma > 0 and (noise.limited or not noise.warning)
     asked, alone = wish[1] if wish else _trained_by(changes), ""
-    if row.patches and quality == "fast" and (certain or SelfGuided not in row.methods):
+    if row.patches and SelfGuided in row.methods and certain and (squares := _by_squares(noise)):
+        alone = squares
+    elif row.patches and quality == "fast" and (certain or SelfGuided not in row.methods):
         alone = "quality='fast' asks for a first good picture"
     elif row.patches and near:
         alone = f"no missing pixel is more than {depth:.1f} pixels away from a known one"
-    elif row.patches and SelfGuided in row.methods and certain and _faint(noise):
-        alone = "noise outweighs the structure, and there similar patches of means of squares denoise better"
     if alone and quality == "best":
         asked = asked or "quality='best'"
     if alone and not asked:
@@ -64,11 +64,26 @@ def auto_preset(
     return name, f"{asked} needs a network, and {reason}" if alone else reason
 
 
-def _faint(noise: Noise | None) -> bool:
-    """True if white noise in a plane outweighs the structure, and is no guess."""
-    if noise is None or noise.warning or not noise.independent or noise.autocorrelation.ndim != 2:
-        return False
-    return noise.contrast < FAINTEST
+def _by_squares(noise: Noise | None) -> str:
+    """Why similar patches of means of squares denoise a plane better than a network; empty where they do not."""
+    if noise is None or noise.warning or noise.autocorrelation.ndim != 2:
+        return ""
+    if noise.independent and noise.contrast < FAINTEST:
+        why = "noise outweighs the structure"
+    elif reaches_far(noise):
+        why = _over_several(noise)
+    else:
+        return ""
+    return f"{why}, and there similar patches of means of squares denoise better"
+
+
+def _over_several(noise: Noise) -> str:
+    return f"the noise is correlated over several pixels ({noise.far:.2f} at two) and nearly outweighs the structure"
+
+
+def reaches_far(noise: Noise) -> bool:
+    """True if noise is correlated over several pixels, and not much weaker than the structure."""
+    return not noise.independent and noise.far > FAR and noise.contrast < FAINTEST_FAR
 
 
 def _by_training(prior: str, noise: Noise | None) -> tuple[str, str]:
@@ -81,11 +96,8 @@ def _by_training(prior: str, noise: Noise | None) -> tuple[str, str]:
         return prior, "self-guided training learns from the noise, and none was found"
     if noise.contrast < (FAINTEST if noise.independent else FAINTEST_SHARED):
         return prior, "the noise outweighs the structure, and there the prior denoises better"
-    if not noise.independent and noise.far > FAR and noise.contrast < FAINTEST_FAR:
-        strong = (
-            f"the noise is correlated over several pixels ({noise.far:.2f} at two) and nearly outweighs the structure"
-        )
-        return prior, f"{strong}, and there the prior denoises better"
+    if reaches_far(noise):
+        return prior, f"{_over_several(noise)}, and there the prior denoises better"
     if not noise.independent:
         shared = f"the noise is correlated between neighbouring pixels ({noise.correlation:.1f})"
         return presets.SELF, f"{shared}, nearly independent some pixels apart, and hardly stronger than the structure"
@@ -97,12 +109,12 @@ def _by_training(prior: str, noise: Noise | None) -> tuple[str, str]:
 
 
 #: SNR below which the prior denoises better than self-guided training: 0.3 for white noise, 0.85 for correlated noise.
-#: Similar patches of means of squares are better still in white noise.
+#: Similar patches of means of squares are better still in white noise of a plane.
 #: Above it correlated noise is for self-guided training even if its estimate is a guess, by which a prior would stop
 #: too early or too late.
 FAINTEST, FAINTEST_SHARED = 0.3, 0.85
 #: Correlation of noise two pixels apart above which it is too much on the sub-grids of self-guided training, and the
-#: SNR below which the prior denoises better then.
+#: SNR below which the prior denoises better then, and in a plane similar patches of means of 2x2 pixels.
 FAR, FAINTEST_FAR = 0.12, 1.5
 #: Pixels from a missing pixel to a known one up to which similar patches alone are as good as behind a prior.
 NEAR = 3.0

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from napari_dip.core import pages
 from napari_dip.core.forward import FitCost, Shape, Size
+from napari_dip.core.methods import bins
 from napari_dip.core.methods.base import Fitter
 from napari_dip.core.methods.coverage import UNDONE, of_patches
 from napari_dip.core.methods.nlridge import COMPARED
@@ -112,7 +113,8 @@ class PatchesFitter(Fitter):
         channels, *shape = image
         pixels = math.prod(image)
         memory = max(of_patches(channels, tuple(shape), method, noise, cpu), UNDONE * pixels)
-        work = method.refine * COMPARED_NEAR + _SMOOTHEST if method.refine else COMPARED
+        alone = COMPARED / bins.side_of(noise, tuple(shape)) ** 2
+        work = method.refine * COMPARED_NEAR + _SMOOTHEST if method.refine else alone
         return FitCost(int(memory), 0, np.zeros(3), pixels * work)
 
 
