@@ -139,8 +139,8 @@ def test_pixels_that_are_missing_or_saturated_are_left_out() -> None:
     assert estimate_noise(shown).gain == pytest.approx(2, rel=0.15)
 
 
-@pytest.mark.parametrize("missing", [0.1, 0.25, 0.5])
-@pytest.mark.parametrize("shared", KERNELS)
+@pytest.mark.parametrize("missing", [0.1, 0.5])
+@pytest.mark.parametrize("shared", [0.0, 0.5])
 def test_noise_is_found_between_missing_pixels(missing: float, shared: float) -> None:
     image, noise = photons(2, 100, 10, 5, shared)
     mask = np.random.default_rng(0).random(image.shape) < missing
