@@ -15,7 +15,7 @@ from napari_dip.core.methods.expected import FIRST, LAST, _conditional, expected
 from napari_dip.core.methods.patches import smoothest
 from napari_dip.core.methods.refine import refined
 from napari_dip.core.noise.model import Noise
-from napari_dip.core.operators import Mask
+from napari_dip.core.operators import Compose, Mask, Operator
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.problem import Problem
 from tests.core.tiny import noisy, picture
@@ -67,6 +67,19 @@ def test_texture_comes_back_where_the_smoothest_image_has_none() -> None:
     problem = Problem(observation=seen.numpy(), operator=Mask(known[None]), known=0.5)
     made, smooth = (without_pauses(refined(problem, start, steps, anew=True))[0, 0].numpy() for steps in (6, 0))
     assert np.square(made - truth).mean() < 0.05 * np.square(smooth - truth).mean()
+
+
+def test_behind_a_prior_both_kinds_of_similar_patches_have_a_half() -> None:
+    truth = waves(32, 32)
+    known, seen = holed(truth, 0.8)
+    prior = 0.5 + 0.5 * torch.from_numpy(truth - 0.5)[None, None]  # texture that is there, but faint
+    both = Problem(observation=seen.numpy(), operator=Mask(known[None]), known=0.2)
+    one = replace(both, operator=Compose(Operator(), both.operator))  # no mask by itself, which is what they need
+
+    def error(problem: Problem) -> float:
+        return float(np.square(without_pauses(refined(problem, prior, 4))[0, 0].numpy() - truth).mean())
+
+    assert error(both) < 0.9 * error(one)
 
 
 def test_strips_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

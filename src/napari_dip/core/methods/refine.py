@@ -5,7 +5,8 @@ of the prior is taken for a noisy one: similar patches denoise it, the measureme
 less noise (Venkatakrishnan, Bouman, Wohlberg 2013; the weights of Zhang et al., "Plug-and-play image restoration with
 deep denoiser prior", 2021).
 
-Without a prior, and where nothing but pixels is missing, similar patches foretell these more directly (`expected`).
+Where nothing but pixels is missing, similar patches foretell these more directly (`expected`): alone without a prior,
+and behind one, if most are missing, in the mean with what denoising makes of its image, as the two err differently.
 
 Where the contrast of the image is far below these noises, as in a dark background, patches only smooth: the image stays
 that of the prior there.
@@ -57,6 +58,7 @@ _ENOUGH = 1e-10  # of the squared residual: where they end
 REACH = 8  # pixels to the furthest similar patch: half as far costs a fourth and loses nothing where an image is smooth
 COMPARED_NEAR = 0.45 * COMPARED  # work per pixel of a step, as patches are compared only so near
 CLEAR = 8.0  # SNR from which much of a guessed noise may be fine structure, and counts for nothing
+_SPARSE = 0.5  # share of known pixels below which they are scattered: at the rim of a hole what they foretell loses
 _FAINT = 4 / 255  # contrast at which half of the change is kept, over the range of the image
 _AROUND = 33  # pixels a side over which contrast is measured
 _SEEN = 6.0  # energy of structure around a pixel, in variances of the noise, of which half shows
@@ -86,9 +88,11 @@ def refined(problem: Problem, image: Tensor, steps: int, *, anew: bool = False) 
         return image
     operator = copy.deepcopy(problem.operator).to(image.device)  # Module.to moves in place
     observation = torch.from_numpy(problem.observation)[None].to(image)
-    if anew and isinstance(operator, Mask) and problem.denoiser is None:
-        estimate = yield from _filled(problem, operator, image, observation, steps)
+    known = operator.known if isinstance(operator, Mask) and problem.denoiser is None else None
+    if anew and known is not None:
+        estimate = yield from _filled(known, image, observation, steps, _variance_at_first(problem.noise))
         return where_faint(image, estimate)
+    known = known if problem.known < _SPARSE else None
     noise = noise_left(problem, operator, image, observation)
     blurred = blurs(operator) and noise > LAST  # without noise nothing of this gains
     above, trust = (_ABOVE_BLURRED, _TRUST_BLURRED) if blurred else (_ABOVE, _TRUST)
@@ -96,7 +100,7 @@ def refined(problem: Problem, image: Tensor, steps: int, *, anew: bool = False) 
     least = _FIRST_FINER if finer and not anew else FIRST
     first, last = max(least, above * noise), max(LAST, noise)
     coarse = noise_of_coarse(problem) if problem.denoiser is None and not blurred else None
-    whole = steps + (coarse is not None)
+    whole = steps * (1 if known is None else 2) + (coarse is not None)
     estimate = image
     for step in range(steps):
         sigma = first * (last / first) ** (step / max(steps - 1, 1))
@@ -111,6 +115,9 @@ def refined(problem: Problem, image: Tensor, steps: int, *, anew: bool = False) 
             estimate = (yield from part(by_strips(estimate[0], sigma, reach=REACH, guide=guide), step, whole))[None]
             estimate = where_seen(estimate, telling, noise) if blurred else estimate
         estimate = estimate.clamp(min=problem.darkest)
+    if known is not None:
+        filled = yield from part(_filled(known, image, observation, steps, noise**2), 1, 2)
+        estimate = (estimate + filled) / 2
     estimate = estimate if blurred else where_faint(image, estimate)
     if coarse is None:
         return estimate
@@ -142,13 +149,16 @@ def _agreed(
     return put_back(operator, measured, image, measured.numel() / image.numel())
 
 
+def _variance_at_first(noise: Noise | None) -> float:
+    """Variance of the known pixels, as far as it is no fine structure."""
+    return noise.sigma**2 if noise is not None and noise.contrast < CLEAR else 0.0
+
+
 def _filled(
-    problem: Problem, operator: Mask, image: Tensor, observation: Tensor, steps: int
+    known: Tensor, image: Tensor, observation: Tensor, steps: int, variance: float
 ) -> Generator[float, None, Tensor]:
-    """The image (1, C, *S) with its missing pixels as similar patches expect them, from known ones."""
-    known, noise = operator.known.expand_as(image)[0], problem.noise
-    variance = noise.sigma**2 if noise is not None and noise.contrast < CLEAR else 0.0
-    estimate = image[0].float()
+    """The image (1, C, *S) with its missing pixels as similar patches expect them, from known ones of such a noise."""
+    known, estimate = known.expand_as(image)[0], image[0].float()
     for step in range(steps):
         if not variance:
             estimate = torch.where(known, observation[0], estimate)
