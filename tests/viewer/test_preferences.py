@@ -62,14 +62,14 @@ def test_docks_and_runs_follow_them(viewer, dock, prefer):
     widget = dock()
     assert widget.form.settings().device == "cpu"
     assert widget.live.memory.value == 100
-    assert shown(widget.form) == ("cpu (preference)", 3, [])
+    assert shown(widget.form) == ("cpu", 3, [])
     widget.form.set(device="auto", threads=2)
     assert shown(widget.form) == ("auto", 2, ["Device", "Threads"])
     assert widget.form.knobs()["device"] == "auto"
     assert widget.form.knobs()["threads"] == 2
     back_of(widget.form, "Device").click()
     back_of(widget.form, "Threads").click()
-    assert shown(widget.form) == ("cpu (preference)", 3, [])
+    assert shown(widget.form) == ("cpu", 3, [])
     assert "threads" not in widget.form.knobs()
     assert Asked(task="denoise", source=None, knobs={}).knobs_here["threads"] == 3
     assert Asked(task="denoise", source=None, knobs={"threads": 2}).knobs_here["threads"] == 2

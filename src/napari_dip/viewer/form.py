@@ -391,7 +391,7 @@ class SettingsForm(QWidget):
     def _words(self, name: str) -> str:
         """Meaning of "auto" in a row, as far as that is known before a run."""
         if self._rows[name].value != "auto":
-            return f"{self.device} (preference)" if name == "device" else ""
+            return ""
         if name == "device" and engine.loaded():
             from napari_dip.machine import choose
 
