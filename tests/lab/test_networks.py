@@ -52,6 +52,17 @@ def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path):
         lab.load_network(f"{tmp_path / 'mine.py'}:means")
 
 
+@pytest.mark.filterwarnings("ignore:.*LeafSpec")  # of torch, over itself
+def test_a_program_that_a_file_of_the_user_s_loads_is_a_network_with_its_layers(tmp_path):
+    torch.export.save(torch.export.export(lab.texture_network(), (torch.zeros(1, 1, 16, 16),)), tmp_path / "net.pt2")
+    with pytest.raises(ValueError, match=r"FILE.py:NAME, .* NAME = torch.export.load"):
+        lab.load_network(str(tmp_path / "net.pt2"))
+    (tmp_path / "mine.py").write_text(f"import torch\nprogram = torch.export.load({str(tmp_path / 'net.pt2')!r})\n")
+    network = lab.load_network(f"{tmp_path / 'mine.py'}:program")
+    assert {"relu2", "classes"} <= dict(network.named_modules()).keys()
+    assert torch.equal(network(torch.ones(1, 1, 16, 16)), lab.texture_network()(torch.ones(1, 1, 16, 16)))
+
+
 def test_weights_that_are_not_there_are_said_to_be_so(tmp_path):
     for suffix in (".pt", ".npz"):
         with pytest.raises(ValueError, match="are not there"):

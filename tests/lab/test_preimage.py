@@ -65,6 +65,10 @@ def test_an_exported_program_keeps_its_layers() -> None:
     program = torch.export.export(lab.texture_network(), (torch.zeros(1, 1, 16, 16),))
     found, other = (lab.preimage(IMAGE, model, "relu2", **QUICK) for model in (program, lab.texture_network()))
     assert found.image == pytest.approx(other.image, abs=1e-3)
+    flat = program.module()
+    assert lab.preimage(IMAGE, flat, "", **QUICK).image.shape == IMAGE.shape
+    with pytest.raises(ValueError, match=r"layer='relu2' .* dissolved, as .module\(\) .*: give the program"):
+        lab.preimage(IMAGE, flat, "relu2", **QUICK)
 
 
 def test_a_unit_is_raised() -> None:

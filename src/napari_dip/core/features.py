@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from napari_dip.core.parts import called, shape_of
 
@@ -54,7 +54,14 @@ class Features(nn.Module):
 
     def __init__(self, model: Any, layer: str, limits: tuple[float, float], prepare: Prepare | None = None) -> None:
         super().__init__()
-        self.model, self.layer, self.limits, self.prepare = _module(model), layer, limits, prepare
+        self.model, self.layer, self.limits, self.prepare = as_module(model), layer, limits, prepare
+        if layer and isinstance(self.model, fx.GraphModule):
+            calls = (str(node.target) for node in self.model.graph.nodes if node.op == "call_module")
+            if not layer.startswith(tuple(calls)):
+                raise ValueError(
+                    f"layer={layer!r} is not in the model, a graph whose layers are dissolved, as .module() of an "
+                    "exported program is: give the program, which torch.export.load returns"
+                )
         names = [name for name, _ in self.model.named_modules()]
         if layer not in names:
             known = ", ".join(filter(None, names)) or "'', its output"
@@ -132,13 +139,18 @@ def _leave(_: nn.Module, __: Any, made: Any) -> None:
     raise _Reached(made)
 
 
-def _module(model: Any) -> nn.Module:
+def is_program(model: Any) -> bool:
+    """True for what torch.export makes or loads, told by name, as the import takes seconds."""
+    return type(model).__name__ == "ExportedProgram"
+
+
+def as_module(model: Any) -> nn.Module:
     """A copy of a module, or an exported program as one with the layers that it had: nothing in it learns."""
     if not isinstance(model, nn.Module):
-        from torch.export import ExportedProgram, unflatten  # takes seconds
-
-        if not isinstance(model, ExportedProgram):
+        if not is_program(model):
             raise TypeError(f"model of type {type(model).__name__} must be a torch.nn.Module or an ExportedProgram")
+        from torch.export import unflatten
+
         model = unflatten(model)
         for part in model.modules():
             for node in getattr(getattr(part, "graph", None), "nodes", ()):

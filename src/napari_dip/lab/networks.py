@@ -3,8 +3,8 @@
 A name is ``textures``, the small network in the package; ``torchvision:NAME`` or ``timm:NAME`` where these libraries
 are installed, with weights from a file; or ``FILE.py:NAME``, a module or a function without arguments that makes one,
 for which the file is run: that is Python of your own. Weights are read from .npz without pickle, from .safetensors, or
-from .pt and .pth by ``torch.load(..., weights_only=True)``. An exported program (torch.export, TorchScript, ONNX) is
-refused: what loads one may run what it says.
+from .pt and .pth by ``torch.load(..., weights_only=True)``. A file of an exported program (torch.export, TorchScript,
+ONNX) is refused: what loads one may run what it says. ``FILE.py:NAME`` may be what the user's own file loaded.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from napari_dip.core.features import as_module, is_program
 from napari_dip.lab.textures import texture_network
 from napari_dip.lab.weights import from_npz
 from napari_dip.tables.experiments import NETWORKS, check_network
@@ -25,7 +26,10 @@ from napari_dip.tables.parts import from_file, said_of
 #: Mean and standard deviation of each colour, to which networks of photographs are used.
 _PHOTOGRAPHS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _WEIGHTS = (".npz", ".safetensors", ".pt", ".pth")
-_PROGRAMS = "a program runs what it says when it is loaded; give the weights alone ({}), with the name of the network"
+_PROGRAMS = (
+    f"a program may run what it says when it is loaded; give the weights alone ({', '.join(_WEIGHTS)}), with the name "
+    "of the network; or FILE.py:NAME, a file of yours with NAME = torch.export.load(...), if you trust the program"
+)
 
 
 def load_network(name: str, weights: str | Path | None = None) -> nn.Module:
@@ -35,7 +39,7 @@ def load_network(name: str, weights: str | Path | None = None) -> nn.Module:
     ----------
     name : str
         ``textures``; ``torchvision:vgg16`` or ``timm:resnet18``, where the library is installed; or ``FILE.py:NAME``,
-        a `torch.nn.Module` or a function that makes one, for which the file is run.
+        a `torch.nn.Module`, what `torch.export.load` returned, or a function that makes one, for which the file is run.
     weights : str or path, optional
         An .npz, .safetensors, .pt or .pth file with an array for each of its weights. Without it ``textures`` and
         ``FILE.py:NAME`` have those that they come with.
@@ -56,23 +60,26 @@ def load_network(name: str, weights: str | Path | None = None) -> nn.Module:
     check_network(name)
     kind, _, rest = name.partition(":")
     if name == "textures":
-        network: nn.Module = texture_network()
+        network: nn.Module = texture_network().eval()
     elif kind in _LIBRARIES and rest:
         if weights is None:
             raise ValueError(f"network {name!r} needs its weights: give a file ({', '.join(_WEIGHTS)})")
-        network = _of_library(kind, rest)
+        network = _of_library(kind, rest).eval()
     elif ".py:" in name:
         made = from_file(name)
-        network = made if isinstance(made, nn.Module) else _made(name, made)
-        if not isinstance(network, nn.Module):
-            raise ValueError(f"network {name!r} gives a {type(network).__name__}, not a torch.nn.Module")
+        if not isinstance(made, nn.Module) and not is_program(made):
+            made = _made(name, made)
+        try:
+            network = as_module(made)
+        except TypeError as error:
+            raise ValueError(f"network {name!r}: {error}") from error
     else:
-        raise ValueError(f"network {name!r} is a file: " + _PROGRAMS.format(", ".join(_WEIGHTS)))
+        raise ValueError(f"network {name!r} is a file: {_PROGRAMS}")
     if weights is not None:
         _fill(network, Path(weights))
     if kind in _LIBRARIES:  # ahead of it, so that its layers keep the names that the library gives them
         network.register_forward_pre_hook(_as_photograph)
-    return network.eval()
+    return network
 
 
 def _made(name: str, function: Callable[[], Any]) -> Any:
@@ -136,4 +143,4 @@ def _read(file: Path) -> Any:
         except Exception as error:  # pickle has many
             words = " ".join(str(error).split())[:200]
             raise ValueError(f"weights {file} hold more than weights, and are not loaded: {words}") from error
-    raise ValueError(f"weights {file} must be one of {', '.join(_WEIGHTS)}: " + _PROGRAMS.format(", ".join(_WEIGHTS)))
+    raise ValueError(f"weights {file} must be one of {', '.join(_WEIGHTS)}: {_PROGRAMS}")
