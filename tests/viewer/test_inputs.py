@@ -14,7 +14,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QEvent, QObject, QPoint, Qt
 from qtpy.QtGui import QHelpEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QToolTip
+from qtpy.QtWidgets import QApplication, QLineEdit, QToolTip
 
 from napari_dip.core.noise.model import Noise
 from napari_dip.tables.method import settings_for
@@ -535,6 +535,16 @@ def test_a_long_list_of_numbers_shows_its_beginning_and_all_of_it_in_the_tooltip
     QApplication.sendEvent(field, QHelpEvent(QEvent.Type.ToolTip, QPoint(), QPoint()))
     assert QToolTip.text().startswith(f"<b>{long}</b>")
     QToolTip.hideText()
+    number = form._rows["regulariser_weight"].native
+    number.setFixedWidth(70)
+    for each, text in ((number.findChild(QLineEdit), "0.0123"), (field, "16, 32")):
+        each.setFocus()
+        each.selectAll()
+        QTest.keyClicks(each, text)
+        assert each.text() == text, "typed in this order, whether or not the window is the active one"
+        form._rows["threads"].native.setFocus()
+        (each.focusProxy() or each).editingFinished.emit()
+        assert each.cursorPosition() == 0
 
 
 def test_what_is_chosen_stays_so_under_another_name(viewer, dock):

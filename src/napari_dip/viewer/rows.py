@@ -10,6 +10,7 @@ from magicgui.widgets import CheckBox, ComboBox, PushButton, SpinBox
 from qtpy.QtCore import QEvent, QObject, QPoint, Qt, QTimer, Signal
 from qtpy.QtGui import QCursor, QFontMetrics, QShowEvent
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
     QComboBox,
     QFormLayout,
     QFrame,
@@ -239,8 +240,10 @@ class Rows(QWidget):
                 row.native.installEventFilter(whole)
             if isinstance(row.native, QLineEdit):
                 row.native.installEventFilter(whole)
-                for told in (row.native.textChanged, row.native.editingFinished):
-                    told.connect(partial(_show_beginning, row.native))
+                row.native.textChanged.connect(partial(_show_beginning, row.native))
+            if isinstance(row.native, QLineEdit | QAbstractSpinBox):
+                text = row.native if isinstance(row.native, QLineEdit) else row.native.findChild(QLineEdit)
+                row.native.editingFinished.connect(partial(_show_beginning, text))
             label = QLabel("" if isinstance(row, PushButton) else row.label)
             label.setWordWrap(True)
             for part in (label, row.native):
@@ -298,7 +301,7 @@ class Rows(QWidget):
 
 
 def _show_beginning(field: QLineEdit, _: str = "") -> None:
-    if not field.hasFocus():  # nobody types into it
+    if field.window().focusWidget() != (field.focusProxy() or field):  # nobody types into it
         field.setCursorPosition(0)
 
 
