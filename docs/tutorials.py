@@ -581,7 +581,7 @@ def laboratory(reader: Reader, folder: Path) -> None:
     reader.chooses("Truth", "fluorescence, ground truth")
     images = _tries(reader)
     assert len(images.data) > 5
-    reader.viewer.dims.set_point(0, 5)  # the prior
+    reader.viewer.dims.set_point(0, reader.record(images)["images"].index("prior"))
     reader.looks("laboratory")
 
 

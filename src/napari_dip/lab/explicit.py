@@ -99,11 +99,11 @@ class Explicit(Outcome):
     Attributes
     ----------
     psnr : dict of str to float
-        Method -> PSNR against the truth, in dB of the range of the truth; "measured" is the image itself.
+        Method -> PSNR against the truth, in dB of its range, the best first; "measured" is the image itself.
     at : dict of str to str
         Method -> strength or iteration of its best.
     images : dict of str to array
-        Method -> its best, in the units of the image; "truth" comes last.
+        Method -> its best, in the units of the image, in the same order; "truth" comes last.
     iterations : int array (n,)
     curves : dict of str to float array (n,)
         Fits of the prior -> PSNR of their iterates.
@@ -120,9 +120,8 @@ class Explicit(Outcome):
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """Row of the table for each method, the best first."""
-        order = sorted(self.psnr, key=lambda name: -self.psnr[name])
-        return [{"method": name, "PSNR": self.psnr[name], "best at": self.at[name]} for name in order]
+        """Row of the table for each method."""
+        return [{"method": name, "PSNR": value, "best at": self.at[name]} for name, value in self.psnr.items()]
 
     def plot(self) -> Any:
         """Curves and images as a figure of matplotlib, which must be installed (``napari-dip[plot]``)."""
@@ -204,10 +203,11 @@ def iterate_explicit(
     whole, done = len(methods) + 10 * (len(fits) + bool(general)), 0.0  # a fit takes far longer
 
     def result() -> Explicit:
+        psnr = dict(sorted(best.items(), key=lambda of: -of[1]))
         return Explicit(
-            psnr=best,
+            psnr=psnr,
             at=at,
-            images={name: images[name] for name in best} | {"truth": unit.back(aim)},
+            images={name: images[name] for name in psnr} | {"truth": unit.back(aim)},
             iterations=np.arange(step, iterations + 1, step),
             curves=curves,
             sigma=sigma * unit.span,
