@@ -23,6 +23,7 @@ FIGURES = {
     "laboratory": "the laboratory: knobs, explicit penalties, held-out pixels, bands of frequencies",
     "critics": "what critics of the prior claim, on six crops and two seeds (not in the paper)",
     "impedance": "impedance: what each generator fits first, and what critics claim of it",
+    "mosaic": "a spectral mosaic by an operator of the user's own (not in the paper)",
     "own": "a regulariser of the user's own (not in the paper)",
     "range": "the image between 0 and 1, or between 0 and 255 (not in the paper)",
     "sgld": "Langevin sampling beside the plain prior, one run and four (not in the paper)",
