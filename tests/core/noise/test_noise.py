@@ -151,6 +151,19 @@ def test_noise_is_found_between_missing_pixels(missing: float, shared: float) ->
     assert not found.warning
 
 
+@pytest.mark.parametrize("pattern", ["at random", "rows"])
+def test_hot_pixels_are_found_between_missing_pixels(pattern: str) -> None:
+    random = np.random.default_rng(0)
+    image = 200 * scene(128) + random.normal(0, 5, (128, 128))
+    hot = random.random(image.shape) < 0.004
+    missing = random.random(image.shape) < 0.1
+    if pattern == "rows":
+        missing[:] = (np.arange(128) % 16 < 2)[:, None]
+    clean, found = (estimate_noise(values, mask=missing) for values in (image, image + 400 * hot))
+    assert found.impulses == pytest.approx(hot[~missing].mean(), rel=0.1)
+    assert found.contrast == pytest.approx(clean.contrast, rel=0.05)
+
+
 def test_noise_of_a_volume_is_found_between_missing_voxels() -> None:
     random = np.random.default_rng(0)
     volume = np.stack([scene(40, seed=3)] * 8) * 100 + random.normal(0, 10, (8, 40, 40))

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import uniform_filter  # type: ignore[import-untyped]
 
 from napari_dip.core.intensity import above, check_range, piled
 from napari_dip.core.noise import calm, counting
@@ -39,8 +38,6 @@ _REMEDY = "leave it out or correct it"
 #: Largest value that a camera can have, relative to an image's range; its inverse is the least.
 _VAST = 1e9
 _PASSES = 4
-#: Share of pixels, around those that are known, below which it is a guess what these stand out of.
-_SPARSE = 0.92
 #: If fewer patches than this fraction vary at all, the others are no measurement, but padding or a background that was
 #: set to a constant.
 _VARIED = 0.9
@@ -127,14 +124,12 @@ def estimate_noise(
     check_range(low, float(highest))
     values = above(channels, lowest)  # no figure below depends on where zero is
     unit = _unit(float(values[known].max()) or low)
-    values = np.where(known, values / unit, (values[known] / unit).mean())
+    values = filled(np.where(known, values / unit, (values[known] / unit).mean()), ~known)
     bad, impulses = np.zeros(values.shape, bool), 0.0
-    near = [1] * (known.ndim - 2) + [5, 5]
-    sparse = uniform_filter(known, near, np.float64, mode="nearest")[known].mean() < _SPARSE
     for _ in range(_PASSES):
         dark, light = piled(channels, known & ~bad)
         noise = _estimate(filled(values, bad), known, dark | light)
-        if noise.warning == _FEW or sparse:  # what lies around a pixel is a guess, too
+        if noise.warning == _FEW:  # what lies around a pixel is a guess, too
             break
         alone, crowded = isolated(values, noise) & known, clusters(values, noise) & known
         before, bad = bad, alone | crowded
