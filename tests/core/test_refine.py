@@ -176,6 +176,8 @@ def test_nothing_deblurred_is_darker_than_no_light_where_the_camera_says_it() ->
     assert free.min() < offset - sigma
     assert bounded.min() >= np.float32(offset)
     assert (bounded - truth - offset).square().mean() < 0.92 * (free - truth - offset).square().mean()
+    weak = replace(problem, noise=replace(noise, sigma=1 / 512))
+    assert without_pauses(refined(weak, free.new_full(free.shape, offset - 0.1), 1)).min() >= np.float32(offset)
     assert guess.darkest == replace(problem, operator=Operator()).darkest == -np.inf
 
 

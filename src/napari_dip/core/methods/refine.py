@@ -118,7 +118,7 @@ def refined(problem: Problem, image: Tensor, steps: int, *, anew: bool = False) 
     if known is not None:
         filled = yield from part(_filled(known, image, observation, steps, noise**2), 1, 2)
         estimate = (estimate + filled) / 2
-    estimate = estimate if blurred else where_faint(image, estimate)
+    estimate = estimate if blurred else where_faint(image, estimate).clamp(min=problem.darkest)
     if coarse is None:
         return estimate
     work = _agreed(problem, coarse, operator, estimate if anew else (image + estimate) / 2)
