@@ -158,6 +158,7 @@ def test_means_of_squares_have_the_correlated_noise_that_is_said_of_them(side: i
 def test_the_fainter_the_structure_the_larger_the_squares(contrast: float, shape: tuple[int, int], side: int) -> None:
     noise = Noise(gain=0, offset=0, read_noise=1, sigma=1, contrast=contrast)
     assert bins.side_of(noise, shape) == side
+    assert bins.side_of(noise, (20, 200)) == min(side, 2)
     assert bins.side_of(noise, (12, 64)) == bins.side_of(noise, (64, 64, 64)) == 1
     assert bins.side_of(replace(noise, correlation=0.4), shape) == 1
     far = replace(noise, correlation=2 / 3, autocorrelation=SHARED)

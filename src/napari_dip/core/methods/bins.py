@@ -24,8 +24,8 @@ def side_of(noise: Noise, shape: tuple[int, ...]) -> int:
     """Pixels along the side of a square of an image (*shape) with this noise; 1 where pixels are better."""
     if len(shape) != 2 or not (reaches_far(noise) or (noise.independent and noise.contrast < FAINTEST)):
         return 1
-    side = 3 if noise.contrast < _FAINTER else 2
-    return side if min(shape) >= _LEAST * side else 1
+    sides = (3, 2) if noise.contrast < _FAINTER else (2,)
+    return next((side for side in sides if min(shape) >= _LEAST * side), 1)
 
 
 def means(image: Image, noise: Noise, side: int) -> tuple[Image, Noise]:
