@@ -11,8 +11,9 @@ Array = npt.NDArray[np.float64]
 _QUARTILE = 0.3186  # of the absolute value of a Gaussian of unit variance
 #: Differences of a higher order, of which so many tell the level.
 _BENDS = 500
-#: Root mean square of the finest detail over what its calmer half says, up to which it is alike everywhere: 0.9 to 1.25
-#: where white noise of 10 of 255, or of 20 to 50 photons, outweighs it in 32x32 pixels, 1.36 and more without noise.
+#: Root mean square of the finest detail over what its calmer half says, up to which it is alike everywhere. In 32x32
+#: pixels: 0.9 to 1.13 in white noise alone, up to 1.33 in 90 % of crops with noise of 10 of 255 or of 20 to 50 photons,
+#: 1.36 and more in 14 of 15 crops without noise, 1.07 in the other, wide-field one.
 _ALIKE = 1.25
 
 
