@@ -65,7 +65,7 @@ def auto_preset(
 
 
 def _by_squares(noise: Noise | None) -> str:
-    """Why similar patches of means of squares denoise a plane better than a network; empty where they do not."""
+    """Why similar patches of means of squares are to denoise a plane; empty where they are not."""
     if noise is None or noise.warning or noise.autocorrelation.ndim != 2:
         return ""
     if noise.independent and noise.contrast < FAINTEST:
@@ -74,7 +74,7 @@ def _by_squares(noise: Noise | None) -> str:
         why = _over_several(noise)
     else:
         return ""
-    return f"{why}, and there similar patches of means of squares denoise better"
+    return f"{why}, and there similar patches of means of squares denoise about as well as a prior"
 
 
 def _over_several(noise: Noise) -> str:
@@ -108,10 +108,10 @@ def _by_training(prior: str, noise: Noise | None) -> tuple[str, str]:
     return presets.SELF, "the noise is known, and independent from pixel to pixel"
 
 
-#: SNR below which the prior denoises better than self-guided training: 0.3 for white noise, 0.85 for correlated noise.
-#: Similar patches of means of squares are better still in white noise of a plane.
-#: Above it correlated noise is for self-guided training even if its estimate is a guess, by which a prior would stop
-#: too early or too late.
+#: SNR below which the prior denoises better than self-guided training: 0.3 for white noise, where in a plane similar
+#: patches of means of squares are about as good in a fraction of the time, 0.85 for correlated noise. Above that SNR
+#: correlated noise is for self-guided training even if its estimate is a guess, by which a prior would stop too early
+#: or too late.
 FAINTEST, FAINTEST_SHARED = 0.3, 0.85
 #: Correlation of noise two pixels apart above which it is too much on the sub-grids of self-guided training, and the
 #: SNR below which the prior denoises better then, and in a plane similar patches of means of 2x2 pixels.
