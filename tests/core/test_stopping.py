@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from napari_dip.core import stopping
+from napari_dip.core.noise.estimate import estimate_noise
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Downsample
 from napari_dip.core.problem import Problem
@@ -341,16 +342,23 @@ def test_a_small_image_whose_noise_is_a_guess_is_fitted_until_nothing_but_noise_
 
 def test_a_coarse_image_whose_finest_detail_is_alike_everywhere_is_fitted_down_to_a_part_of_it() -> None:
     sigma, rng = 0.1, np.random.default_rng(1)
-    hills = np.outer(np.sin(np.linspace(0, 9, 30)), np.sin(np.linspace(0, 7, 30)))
+    hills = np.outer(np.sin(np.linspace(0, 40, 30)), np.sin(np.linspace(0, 32, 30)))
     noisy = (hills + rng.normal(0, sigma, (30, 30))).astype(np.float32)[None]
-    guess = replace(WHITE, sigma=0.3, correlation=0.4, warning="few")
+    detail = estimate_noise(noisy[0]).detail
+    guess = replace(WHITE, sigma=0.3, correlation=0.4, warning="few", detail=detail)
     case = Problem(observation=noisy, operator=Downsample((2, 2)), noise=guess)
     choice = stopping.choose(case, tiny(stop="auto").method)
     assert (choice.name, "alike" in choice.reason) == ("fitted", True)
     bound = stopping.Fitted(case, tiny(stop="auto").method).bound
-    assert bound == pytest.approx(stopping.RATIO_SEEN * (sigma / 0.3) ** 2, rel=0.15)
+    assert bound == pytest.approx(stopping.RATIO_SEEN * (sigma / 0.3) ** 2, rel=0.4)
     edges = np.where(rng.random((30, 30)) < 0.1, 1, 0).astype(np.float32)[None]
-    assert stopping.choose(replace(case, observation=edges), tiny(stop="auto").method).name == "iterations"
+    assert stopping.choose(replace(case, observation=edges), tiny(stop="auto").method).name == "fitted"  # a tile
+    assert estimate_noise(edges[0]).detail == 0
+    large = estimate_noise(np.tile(noisy[0], (1, 5)), read_noise=1.0)
+    assert large.warning
+    assert large.detail == 0
+    unlike = replace(case, noise=replace(guess, detail=0.0))
+    assert stopping.choose(unlike, tiny(stop="auto").method).name == "iterations"
 
 
 def test_the_users_rule_is_taken() -> None:

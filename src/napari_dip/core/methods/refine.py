@@ -38,7 +38,6 @@ from napari_dip.core.methods import expected
 from napari_dip.core.methods.nlridge import COMPARED, by_strips
 from napari_dip.core.methods.stable import denoised as stably_denoised
 from napari_dip.core.nearest import standing_in
-from napari_dip.core.noise.levels import level_of_detail
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Mask, blurs, refines_grid
 from napari_dip.core.pauses import part
@@ -135,8 +134,7 @@ def noise_of_coarse(problem: Problem) -> Noise | None:
         return None
     if is_noisy(noise):
         return noise
-    level = level_of_detail(problem.observation, problem.known_pixels()) if noise.warning and noise.sigma > 0 else 0.0
-    return Noise(gain=0, offset=0, read_noise=level, sigma=level) if level else None
+    return Noise(gain=0, offset=0, read_noise=noise.detail, sigma=noise.detail) if noise.detail else None
 
 
 def _agreed(

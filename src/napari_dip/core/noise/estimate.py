@@ -15,7 +15,7 @@ import numpy.typing as npt
 from napari_dip.core.intensity import above, check_range, piled
 from napari_dip.core.noise import calm, counting
 from napari_dip.core.noise.impulses import clusters, filled, isolated
-from napari_dip.core.noise.levels import least_level
+from napari_dip.core.noise.levels import least_level, level_of_detail
 from napari_dip.core.noise.lines import camera_of, line_keeping
 from napari_dip.core.noise.model import Noise, between_neighbours
 
@@ -146,6 +146,7 @@ def estimate_noise(
         noise = _by_camera(filled(values, bad), known, dark | light, noise, low, unit, given)
     structure = np.sqrt(max(float(values[known & ~bad].var()) - noise.sigma**2, 0.0))
     noise = replace(noise, contrast=float(structure / noise.sigma) if noise.sigma > 0 else np.inf)
+    small = known.mean() * known[0].size < _LARGE
     return replace(
         noise,
         caution="" if given else _caution(noise, values.shape[1:]),
@@ -153,6 +154,7 @@ def estimate_noise(
         offset=given.get("offset", noise.offset * unit + low),
         read_noise=noise.read_noise * unit,
         sigma=noise.sigma * unit,
+        detail=level_of_detail(values, known) * unit if small and noise.warning and noise.sigma > 0 else 0.0,
         impulses=impulses if impulses >= _IMPULSES else 0.0,
     )
 

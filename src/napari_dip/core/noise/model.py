@@ -44,6 +44,8 @@ class Noise:
     limited : bool
         True if much of the image is at a limit of its range, and all that makes the figures doubtful is that they are
         those of the rest.
+    detail : float
+        Sigma by the finest detail of a small image, where that is alike everywhere and the figures are a guess; else 0.
     given : bool
         True if the camera says gain, offset and read noise, and nothing in the image speaks against them.
     warning : str
@@ -63,6 +65,7 @@ class Noise:
     contrast: float = np.inf
     counting: bool = False
     limited: bool = False
+    detail: float = 0.0
     given: bool = False
     warning: str = ""
     caution: str = ""
@@ -111,6 +114,7 @@ class Noise:
             offset=(self.offset - scaling.low) / step,
             read_noise=self.read_noise / step,
             sigma=self.sigma / step,
+            detail=self.detail / step,
         )
 
     def __str__(self) -> str:
