@@ -36,6 +36,20 @@ def test_light_that_does_not_spread_is_told() -> None:
     assert any("blurs nothing" in sentence for sentence in result.warnings)
 
 
+def test_what_is_darker_than_all_that_was_measured_is_told_with_a_remedy_that_works() -> None:
+    light, rng = np.zeros((40, 40)), np.random.default_rng(0)
+    light[tuple(rng.integers(4, 36, (2, 25)))] = 2000
+    image = 100 + 2.0 * rng.poisson(ndimage.gaussian_filter(light, 1.5) + 1)
+    sentences = {
+        len(camera): [each for each in result.warnings if "darker than all that was measured" in each]
+        for camera in ({}, {"gain": 2.0, "offset": 100.0, "read_noise": 0.0})
+        for result in [deconvolve(image, 1.5, quality="fast", seed=0, **camera)]
+    }
+    assert len(sentences[0]) == 1
+    assert "gain, offset and read noise" in sentences[0][0]
+    assert sentences[3] == []
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 def test_a_line_takes_what_the_refusal_of_a_spread_across_it_advises(axis: int) -> None:
     line = np.expand_dims(np.random.default_rng(0).random(30), axis)

@@ -20,7 +20,7 @@ from napari_dip.plan.inputs import Slices
 Array = npt.NDArray[Any]
 _NAMED = 5  # slices at the most
 
-_DOUBTFUL = 0.01  # of the image, from which unconfirmed structure of a guide is told
+_DOUBTFUL = 0.01  # of the image, from which unconfirmed structure of a guide and too dark a result are told
 _CAMERA = (
     "say gain, offset and read noise of the camera if they are known, or restore the image as it was recorded: not "
     "clipped, and with no background subtracted"
@@ -159,6 +159,22 @@ def unreached(slices: list[int], partly: list[int], count: int, empty: Array) ->
             verb = "are" if parts or len(numbers) > 1 else "is"
             sentence = f"{parts}{what} {verb} {empty:g}: the run ended before them"
             yield sentence[0].upper() + sentence[1:].replace("nan", "NaN")
+
+
+def darkness_sentence(slices: Slices, image: Array) -> str:
+    """A sentence that says how much of a deblurred image (N, C, *S) is darker than all that was measured."""
+    measured = slices.values[~slices.missing]
+    if not measured.size or not np.isfinite(image).any():
+        return ""
+    least, restored = measured.min(), image[np.isfinite(image)]
+    share = float(np.mean(restored < least))
+    if share < _DOUBTFUL:
+        return ""
+    return (
+        f"{100 * share:.2g} % of the result is darker than all that was measured, down to {restored.min():.4g} where "
+        f"the image has {least:.4g}: say gain, offset and read noise of the camera, and nothing will be darker "
+        "than the offset"
+    )
 
 
 def padding_sentence(slices: Slices) -> str:

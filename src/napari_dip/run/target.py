@@ -222,6 +222,8 @@ class ArrayTarget:
             yield from of_one_value
         request = plan.request
         yield from filter(None, (self.units.rounding, request.background, request.spread, self.units.contrast, guided))
+        if request.psf is not None and not (plan.noise and plan.noise.given):
+            yield from filter(None, [doubts.darkness_sentence(plan.slices, self.image)])
         judged = plan.request.task.removes_noise
         noise, apart = (plan.noise, plan.noises.apart(accounts)) if judged else (None, {})
         how = {"camera": bool(plan.request.camera), "fills": request.task.fills_holes}
