@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pickle
 import re
 from typing import Any
@@ -19,7 +20,7 @@ from napari_dip.command.cli import main
 from napari_dip.command.options import parse, said
 from napari_dip.core.forward import passed
 from napari_dip.io import files
-from napari_dip.tables.parts import OwnPart
+from napari_dip.tables.parts import OwnPart, part_in_file
 from napari_dip.tables.settings import knobs
 from tests.core.tiny import noisy, picture
 
@@ -119,6 +120,34 @@ def test_the_file_of_a_part_is_run_once_beside_the_settings_of_a_run(tmp_path):
         args, _ = parse(command)
     assert said(args)["fidelity"] is said(args)["fidelity"]
     assert ran.read_text() == "once"
+
+
+def test_a_file_of_parts_is_run_once_for_each_time_that_it_was_written_also_where_it_fails(tmp_path, monkeypatch):
+    own, ran = tmp_path / "mine.py", tmp_path / "ran"
+
+    def write(text: str, time: int) -> None:
+        own.write_text(f"with open({str(ran)!r}, 'a') as log:\n    log.write('x')\n{text}")
+        os.utime(own, (time, time))
+
+    write("1 / 0\n", 1)
+    for name in ("regulariser", "fidelity", "fidelity"):
+        with pytest.raises(ValueError, match="ZeroDivisionError: .*; mend the file and save it"):
+            part_in_file(name, f"{own}:far")
+    assert ran.read_text() == "x"
+    write("class A:\n    def __call__(self, p, o): return p\n\nfar, near = A(), lambda p: p\n", 2)
+    assert part_in_file("fidelity", f"{own}:far") is part_in_file("fidelity", f"{own}:far")
+    assert part_in_file("regulariser", f"{own}:near").part(3) == 3
+    assert ran.read_text() == "xx"
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    before = part_in_file("fidelity", "mine.py:far")
+    other = tmp_path / "other" / "mine.py"
+    other.write_text("def far(p, o):\n    return 5\n")
+    os.utime(other, (2, 2))
+    monkeypatch.chdir(tmp_path / "other")
+    assert part_in_file("fidelity", "mine.py:far").part(0, 0) == 5
+    assert before.part(0, 0) == 0
+    assert part_in_file("generator", f"{own}:A").partition("#")[2], "the source of a class is found in its own file"
 
 
 def test_all_parts_that_are_lacking_are_named_at_once_with_where_each_is_given() -> None:

@@ -7,9 +7,10 @@ import importlib.util
 import inspect
 import sys
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 MARK = "#"  # between the name of a part and its fingerprint
@@ -161,25 +162,41 @@ def _fingerprint(part: Any) -> str:
 
 
 def from_file(text: str) -> Any:
-    """The object that ``FILE.py:NAME`` names. The file is run: it is Python of the user's own.
+    """The object that ``FILE.py:NAME`` names. The file is run at each call: it is Python of the user's own.
 
     Raises
     ------
     ValueError
         If there is no such file, it fails as it is run, or it has no such name or no callable of that name.
     """
+    return _named(text, _run)
+
+
+def part_in_file(name: str, text: str) -> OwnPart:
+    """The part ``FILE.py:NAME`` in place of a name; the file is run once for each time that it was written.
+
+    Also where it fails, and for all names in it together: the window asks with each change of a row.
+    """
+    file = Path(text.rpartition(":")[0]).resolve()
+    return _part_in_file(name, text, file, file.stat().st_mtime_ns if file.is_file() else 0)
+
+
+@lru_cache(maxsize=32)
+def _part_in_file(name: str, text: str, file: Path, written: int) -> OwnPart:
+    part = read_part(name, _named(text, lambda _: _ran(file, written)))
+    part.file = text
+    return part
+
+
+def _named(text: str, run: Callable[[Path], ModuleType | Exception]) -> Any:
+    """The callable that ``FILE.py:NAME`` names in what a run of the file has made."""
     file, _, name = text.rpartition(":")
     if not file.endswith(".py") or not name.isidentifier() or not Path(file).is_file():
         raise ValueError(f"{text!r} must be FILE.py:NAME, a Python file that there is and a name in it")
-    spec = importlib.util.spec_from_file_location(f"own_{Path(file).stem}", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where the source of a class is looked up, for its fingerprint
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file may raise
-        raise ValueError(f"{text!r}: {file} fails as it is run: {said_of(error)}; mend the file") from error
+    if isinstance(module := run(Path(file)), Exception):
+        told = f"{file} fails as it is run: {said_of(module)}; mend the file and save it"
+        raise ValueError(f"{text!r}: {told}") from module
+    sys.modules[module.__name__] = module  # where the source of a class is looked up, for its fingerprint
     if not hasattr(module, name):
         raise ValueError(f"{text!r}: there is no {name} in {file}")
     if not callable(part := getattr(module, name)):
@@ -187,17 +204,22 @@ def from_file(text: str) -> Any:
     return part
 
 
-def part_in_file(name: str, text: str) -> OwnPart:
-    """The part ``FILE.py:NAME`` in place of a name; the file is run, once for each time that it was written."""
-    file = Path(text.rpartition(":")[0])
-    return _part_in_file(name, text, file.stat().st_mtime_ns if file.is_file() else 0)
+def _run(file: Path) -> ModuleType | Exception:
+    """The module that a file makes, or the error with which it fails."""
+    spec = importlib.util.spec_from_file_location(f"own_{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file may raise
+        return error
+    return module
 
 
 @lru_cache(maxsize=32)
-def _part_in_file(name: str, text: str, _: int) -> OwnPart:
-    part = read_part(name, from_file(text))
-    part.file = text
-    return part
+def _ran(file: Path, _: int) -> ModuleType | Exception:
+    return _run(file)
 
 
 def said_of(error: Exception) -> str:
