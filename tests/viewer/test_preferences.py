@@ -75,16 +75,17 @@ def test_docks_and_runs_follow_them(viewer, dock, prefer):
     assert Asked(task="denoise", source=None, knobs={"threads": 2}).knobs_here["threads"] == 2
 
 
-def test_they_are_asked_for_once_torch_is_loaded_or_a_run_begins(viewer, dock, wait, picture, prefer, monkeypatch):
+@pytest.mark.parametrize("how", ["run", "apply_to_all"])
+def test_they_are_asked_for_once_torch_is_loaded_or_a_run_begins(viewer, dock, wait, picture, prefer, monkeypatch, how):
     loaded = threading.Event()
     monkeypatch.setattr(engine, "loaded", loaded.is_set)
-    monkeypatch.setattr(engine, "load", loaded.wait)
+    monkeypatch.setattr(engine, "load", lambda: loaded.wait(60))
     prefer(device="cpu", moments_memory=100)
     viewer.add_image(picture, name="cells")
     early, late = dock(), dock("Inpaint")
     late.live.memory.value = 0
     assert (early.form.device, early.live.memory.value) == ("auto", 512)
-    early.run()
+    getattr(early, how)()
     assert (early.form.device, early.live.memory.value) == ("cpu", 100)
     loaded.set()
     wait(lambda: late.form.device == "cpu")

@@ -148,10 +148,39 @@ def test_what_waits_is_what_was_asked_for_or_fails_in_a_sentence(viewer, dock, w
         widget.run_button.click()
     viewer.layers.selection.active = viewer.layers["a"]  # which docks that wait choose too
     viewer.layers.remove("c")
+    wait(lambda: running.fraction > 0)
     running.stop()
     wait(lambda: not queue().of("waiting", "running"))
     assert {layer.metadata[METADATA]["source_layer"] for layer in restored(viewer)} == {"a", "b"}
     assert running.queue.told.splitlines()[1:] == ["done: b", "failed: c ('c' was removed before its turn.)"]
+    queue().empty()
+
+
+def test_what_waits_takes_the_mask_the_label_and_the_part_that_it_was_asked_for(viewer, dock, wait, picture):
+    queue().empty()
+    for name in ("a", "b"):
+        viewer.add_image(picture, name=name)
+    marks = np.zeros(picture.shape, np.uint8)
+    marks[4:6, 4:8], marks[8:10, 4:8] = 1, 2
+    asked, other, gone = (viewer.add_labels(marks, name=name) for name in ("asked", "other", "gone"))
+    running, waiting = dock(**LONG), dock("Inpaint")
+    running.inputs.image.value = viewer.layers["a"]
+    running.run()
+    inputs = waiting.inputs
+    inputs.part.value = viewer.add_shapes([CORNERS], name="part")
+    inputs.image.value = viewer.layers["b"]
+    for mask, inputs.label.value in ((asked, 2), (gone, 1)):
+        inputs.mask.value = mask
+        waiting.run()
+    viewer.layers.selection.active = other  # which a dock that waits chooses too
+    inputs.part.value = regions.WHOLE
+    viewer.layers.remove(gone)
+    running.stop()
+    wait(lambda: not queue().of("waiting", "running"))
+    (filled,) = [layer for layer in restored(viewer) if layer.metadata[METADATA]["source_layer"] == "b"]
+    assert filled.metadata[METADATA]["mask_layer"] == "asked"
+    assert np.array_equal(filled.data != picture[2:18, 3:21], marks[2:18, 3:21] == 2)
+    assert running.queue.told.splitlines()[1:] == ["done: b", "failed: b ('gone' was removed before its turn.)"]
     queue().empty()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from magicgui.widgets import ComboBox, PushButton, SpinBox
-from napari.layers import Image, Labels, Shapes
+from napari.layers import Image, Labels, Layer, Shapes
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
@@ -323,6 +323,27 @@ class Inputs(QWidget):
             self.where.value = ALL_SLICES
         if self.where.value == VOLUME and self.image.value.ndim > 3:
             self.where.value = ALL_VOLUMES
+
+    def asked(self, whole: bool) -> list[tuple[Any, Any]]:
+        """Rows beside the image, each with what is chosen in it, for a run that waits: maybe of all of each slice."""
+        part = regions.WHOLE if whole else self.part.value
+        return [*((row, row.value) for row in (self.level, self.where, self.mask, self.label)), (self.part, part)]
+
+    def choose(self, asked: list[tuple[Any, Any]]) -> None:
+        """Choose in each row what a run was asked for with, as far as the image has it.
+
+        Raises
+        ------
+        ValueError
+            If a layer was removed since then.
+        """
+        for row, value in asked:
+            if isinstance(row, SpinBox):
+                row.value = min(value, row.max)
+            elif value in row.choices:
+                row.value = value
+            elif isinstance(value, Layer):
+                raise ValueError(f"'{value.name}' was removed before its turn.")
 
     def beyond(self) -> str:
         """Words on what there is besides what is chosen; empty if nothing is."""

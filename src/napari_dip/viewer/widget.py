@@ -329,10 +329,8 @@ class RestoreWidget(Tabbed):
     def run(self) -> None:
         """Restore the chosen layer with the settings of the form, or wait for what runs elsewhere."""
         if not self.running:
-            if not engine.loaded():
-                self._follow_preferences()
             layer = self.inputs.image.value
-            self._enqueue(getattr(layer, "name", ""), partial(self._of, layer))
+            self._enqueue(getattr(layer, "name", ""), partial(self._of, layer, self.inputs.asked(whole=False)))
 
     def run_again(self, layer: Any, record: dict[str, Any], name: str) -> None:
         """Restore a layer as another one was restored, by the record of that one."""
@@ -352,7 +350,7 @@ class RestoreWidget(Tabbed):
     def apply_to_all(self) -> None:
         """Restore every slice, and all of each, of the selected layers or the one that is chosen."""
         for layer in self.inputs.all_layers():
-            self._enqueue(layer.name, partial(self._of, layer, whole=True))
+            self._enqueue(layer.name, partial(self._of, layer, self.inputs.asked(whole=True), whole=True))
 
     def apply_to_folder(self, source: Path, target: Path) -> None:
         """Restore every image of a folder into another one, but those that are there already."""
@@ -360,7 +358,8 @@ class RestoreWidget(Tabbed):
             todo = jobs(source, target)
         except (ValueError, OSError) as error:
             return self._say(str(error), failed=True)
-        entries = [self._enqueue(path.name, partial(self._file, path, name)) for path, name in todo]
+        asked = self.inputs.asked(whole=True)
+        entries = [self._enqueue(path.name, partial(self._file, path, name, asked)) for path, name in todo]
         self._of_folder += [each for each in entries if each is not None]
         return self._tell_failed_files()
 
@@ -375,9 +374,10 @@ class RestoreWidget(Tabbed):
             told = ", ".join(f"'{each.name}'" + f" ({each.reason})" * bool(each.reason) for each in failed)
             self._say(f"{len(failed)} of {len(entries)} images failed: {told}.", failed=True)
 
-    def _file(self, path: Path, target: Path) -> FileRestoration:
-        """The run of the form on an image file."""
+    def _file(self, path: Path, target: Path, asked: list[tuple[Any, Any]]) -> FileRestoration:
+        """The run of the form on an image file, with the mask that was chosen as it was asked for."""
         inputs = self.inputs
+        inputs.choose(asked)
         if self.form.wants_guide:
             raise ValueError("A guide is for the image that it was chosen with: choose another code for a folder.")
         source = folder.read(path, inputs.space, inputs.where.value == choice.TOGETHER)
@@ -391,11 +391,11 @@ class RestoreWidget(Tabbed):
             target=target,
         )
 
-    def _of(self, layer: Any, whole: bool = False) -> Any:
-        """The run of the form on a layer, whichever one is chosen by now: maybe of every slice, and all of each."""
-        if layer not in self.inputs.image.choices:
-            raise ValueError(f"'{layer.name}' was removed before its turn." if layer else self.inputs.no_image())
-        self.inputs.image.value = layer
+    def _of(self, layer: Any, asked: list[tuple[Any, Any]], whole: bool = False) -> Any:
+        """The run of the form on a layer, maybe all of it, with the mask and the part that it was asked for with."""
+        if layer is None:
+            raise ValueError(self.inputs.no_image())
+        self.inputs.choose([(self.inputs.image, layer), *asked])
         if whole:
             self.inputs.choose_all()
         return self._asked(read=True)
@@ -404,6 +404,8 @@ class RestoreWidget(Tabbed):
         """Begin a run, or have it wait for those before it."""
         if self.running and not queue().of(RUNNING):
             return None  # with a noise-only control
+        if not engine.loaded():
+            self._follow_preferences()
         entry = Entry(self, name, partial(self._start, make))
         queue().add(entry)
         if waiting := waiting_for(entry):
