@@ -86,7 +86,7 @@ class Again:
         ------
         ValueError
             If the run was with an array that no file has, such as a measured point spread function, or with a part of
-            the user's own.
+            the user's own that is in no file.
         """
         self._check_parts()
         said = {name: value for name, value in self.said.items() if value is not None}

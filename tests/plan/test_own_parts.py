@@ -243,8 +243,10 @@ def test_an_operator_may_have_an_image_of_another_shape_and_scale_with_zero() ->
 
 def test_a_part_travels_with_what_it_is_and_its_estimate_is_that_of_its_layers() -> None:
     part = OwnPart(network())
+    part.file = "mine.py:network"
     again = pickle.loads(pickle.dumps(part))
     assert again == part
+    assert again.file == part.file == "mine.py:network"
     assert torch.equal(next(again.part.parameters()), next(part.part.parameters()))
     cost = estimate((64, 64), generator=network(), preset="denoise-small", device="cpu", iterations=9)
     more = estimate((64, 64), generator=Halving(), preset="denoise-small", device="cpu", iterations=90)

@@ -8,6 +8,7 @@ from napari.layers import Image
 from qtpy.QtWidgets import QFileDialog
 
 from napari_dip import Settings
+from napari_dip.tables.parts import part_in_file
 from napari_dip.viewer.restoration import METADATA
 from napari_dip.viewer.saving import write_image
 from tests.viewer.docks import QUICK, restored
@@ -73,6 +74,33 @@ def test_settings_of_a_run_with_a_part_of_ones_own_are_refused_where_no_row_has_
     assert f"--{name} FILE.py:NAME" in widget.status
     assert not widget.running
     assert widget.form.settings() == before
+
+
+def test_rows_that_are_wrong_are_in_the_way_of_no_settings(viewer, dock, picture, named, tmp_path):
+    viewer.add_image(picture)
+    widget = dock(seed=5)
+    named(tmp_path / "plain.json")
+    widget.files.save_button.click()
+    (tmp_path / "mine.py").write_text("def far(predicted, observed):\n    return (predicted - observed).abs().mean()\n")
+    rows = widget.inputs.own.rows
+    rows["operator"].offer(f"{tmp_path / 'gone.py'}:twice")
+    rows["fidelity"].offer(f"{tmp_path / 'mine.py'}:far")
+    widget.form.set(channels="4, 5, 6", seed=0)
+    widget.files.load_button.click()
+    assert "those of 'plain.json'" in widget.status
+    assert widget.form.settings().seed == 5
+    fidelity = part_in_file("fidelity", rows["fidelity"].value)
+    record = {
+        "settings": json.loads((tmp_path / "plain.json").read_text()),
+        "own_parts": {"fidelity": fidelity.account},
+    }
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    widget.form.set(channels="4, 5, 6", seed=0)
+    named(tmp_path / "record.json")
+    widget.files.load_button.click()
+    assert "those of 'record.json'" in widget.status
+    assert widget.form.settings().seed == 5
+    assert [*widget.inputs.own.values()] == ["fidelity"]
 
 
 def test_run_again_like_a_layer_or_its_record(viewer, dock, wait, picture, named, tmp_path):

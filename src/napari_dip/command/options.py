@@ -22,7 +22,7 @@ from napari_dip.tables.experiments import EXPERIMENTS
 from napari_dip.tables.knobs import GENERATORS, Knob
 from napari_dip.tables.method import settings_for
 from napari_dip.tables.parts import part_in_file
-from napari_dip.tables.settings import PRESETS, Settings, kinds_for, knobs, knobs_of, presets_for
+from napari_dip.tables.settings import PRESETS, Settings, kinds_for, knobs, knobs_of, part_or_name, presets_for
 from napari_dip.tables.tasks import TASKS, Task
 
 _NOISE = "Say what the noise of an image is, and which of its pixels are bad."
@@ -67,7 +67,7 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
     if args.task == "noise":
         return args, {}
     try:
-        changes = {name: _own(name, value) for name, value in vars(args).items() if name in knobs()}
+        changes = {name: part_or_name(name, value) for name, value in vars(args).items() if name in knobs()}
         beside = {} if args.settings is None else _of_problem(args)
     except ValueError as error:
         command.error(str(error))
@@ -306,11 +306,6 @@ _TOGETHER = (
 def _of_problem(args: argparse.Namespace) -> dict[str, Any]:
     """The user's own parts of the problem that a command was given, by name."""
     return {name: part_in_file(name, value) for name, option, value in _given(args) if option.code}
-
-
-def _own(name: str, value: Any) -> Any:
-    """A value of a knob, which may be a part of the user's own, by FILE.py:NAME."""
-    return part_in_file(name, value) if knobs()[name].own and isinstance(value, str) and ".py:" in value else value
 
 
 def _add_knobs(command: Parser, task: str) -> None:

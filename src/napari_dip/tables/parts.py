@@ -44,7 +44,7 @@ class OwnPart(str):
         return text
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (str(self), self.part)
+        return _again, (str(self), self.part, self.file)
 
     def __deepcopy__(self, _: Any) -> OwnPart:
         return self
@@ -56,10 +56,10 @@ class OwnPart(str):
         return f"{self}: {about}"
 
 
-def _again(text: str, part: Any) -> OwnPart:
+def _again(text: str, part: Any, file: str) -> OwnPart:
     """The part as it was, also where its source cannot be read any more."""
     again = str.__new__(OwnPart, text)
-    again.part = part
+    again.part, again.file = part, file
     return again
 
 

@@ -31,7 +31,7 @@ from napari_dip.tables.knobs import (
     own,
 )
 from napari_dip.tables.meant import meant
-from napari_dip.tables.parts import MARK, OwnPart, check_again, read_part
+from napari_dip.tables.parts import MARK, OwnPart, check_again, part_in_file, read_part
 from napari_dip.tables.tasks import task_named, tasks_with_knob
 
 
@@ -256,6 +256,11 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
 def knobs() -> dict[str, Knob]:
     """Name -> `Knob` of every field of `Settings`, in the order in which they are shown."""
     return {entry.name: entry.metadata["knob"] for entry in fields(Settings)}
+
+
+def part_or_name(name: str, value: Any) -> Any:
+    """A value of a knob as a user writes it: of one that takes the user's own parts, maybe that in ``FILE.py:NAME``."""
+    return part_in_file(name, value) if knobs()[name].own and isinstance(value, str) and ".py:" in value else value
 
 
 def knobs_of(task: str) -> dict[str, Knob]:

@@ -7,6 +7,7 @@ it, the preset at hand is chosen in its place. Long, as what is shown follows fr
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,9 @@ from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_dip.tables.knobs import RunKnobs
 from napari_dip.tables.method import settings_for
-from napari_dip.tables.parts import part_in_file
+from napari_dip.tables.parts import OwnPart
 from napari_dip.tables.presets import at_quality, qualities_of
-from napari_dip.tables.settings import PRESETS, Settings, knobs, knobs_of, presets_for
+from napari_dip.tables.settings import PRESETS, Settings, knobs, knobs_of, part_or_name, presets_for
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import engine
 from napari_dip.viewer.knobrows import AUTOMATIC, KnobRows, from_text, knob_row, name_item, offer, to_row
@@ -124,6 +125,11 @@ class SettingsForm(QWidget):
         """
         self.settings()
         return self._chosen()
+
+    def parts(self, names: Collection[str]) -> dict[str, OwnPart]:
+        """Parts of the user's own that are chosen in rows of these names, whatever else is wrong in the form."""
+        values = {name: self._value(name) for name in self._touched.intersection(names)}
+        return {name: value for name, value in values.items() if isinstance(value, OwnPart)}
 
     @property
     def wants_guide(self) -> bool:
@@ -234,9 +240,7 @@ class SettingsForm(QWidget):
         return {name: self._value(name) for name in sorted(self._touched)}
 
     def _value(self, name: str) -> Any:
-        kind, value = knobs()[name].kind, self._rows[name].value
-        if knobs()[name].own and ".py:" in value:
-            return part_in_file(name, value)
+        kind, value = knobs()[name].kind, part_or_name(name, self._rows[name].value)
         return from_text(name, value, whole=kind == "ints") if kind in ("ints", "choices") else value
 
     def _chosen(self) -> dict[str, Any]:

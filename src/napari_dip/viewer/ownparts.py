@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +52,16 @@ class OwnParts(Rows):
         super().__init__(list(self.rows.values()))
         self.watch(*self.rows.values())
 
-    def values(self) -> dict[str, OwnPart]:
-        """Name -> part, for the rows that are filled in.
+    def values(self, names: Collection[str] = OWN) -> dict[str, OwnPart]:
+        """Name -> part, for those rows of these names that are filled in.
 
         Raises
         ------
         ValueError
             If a file fails as it is run, or does not have what is named.
         """
-        return {name: part_in_file(name, row.value) for name, row in self.rows.items() if row.value != NONE}
+        filled = {name: row.value for name, row in self.rows.items() if name in names and row.value != NONE}
+        return {name: part_in_file(name, value) for name, value in filled.items()}
 
     def take(self, record: dict[str, Any]) -> None:
         """Leave out the parts that a run did not have."""

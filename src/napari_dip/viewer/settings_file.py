@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class SettingsFile(QWidget):
     viewer : napari.Viewer
     form : SettingsForm
     parts : callable
-        Returns the parts of the user's own that are chosen beside the form, by name.
+        Returns the parts of the user's own that are chosen beside the form, by name, out of those of some names.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class SettingsFile(QWidget):
     said = Signal(str, bool)
     taken = Signal(dict)
 
-    def __init__(self, viewer: Any, form: SettingsForm, parts: Callable[[], dict[str, OwnPart]]) -> None:
+    def __init__(self, viewer: Any, form: SettingsForm, parts: Callable[[Collection[str]], dict[str, OwnPart]]) -> None:
         super().__init__()
         self._viewer, self._form, self._parts = viewer, form, parts
         self._folder = ""
@@ -94,9 +94,8 @@ class SettingsFile(QWidget):
     def take(self, found: dict[str, Any], where: str) -> bool:
         """Take settings by name, or those of a record; says where from, and returns whether a run needs no more."""
         try:
-            parts = {name: part for name, part in self._form.knobs().items() if isinstance(part, OwnPart)}
-            again = {name: part for name, part in parts.items() if name in named_in(found)}
-            settings = Settings.of_record(found, beside=self._parts(), **again)
+            needed = named_in(found)  # of which alone the rows are asked: others may be wrong
+            settings = Settings.of_record(found, beside=self._parts(needed), **self._form.parts(needed))
         except (ValueError, TypeError) as error:
             self.said.emit(f"The settings stay as they were: {error}", True)
             return False
