@@ -151,6 +151,14 @@ def test_noise_is_found_between_missing_pixels(missing: float, shared: float) ->
     assert not found.warning
 
 
+@pytest.mark.parametrize(("size", "missing", "sentence"), [(128, 0.6, "too little"), (40, 0.5, "small")])
+def test_noise_between_more_or_fewer_missing_pixels_is_a_guess(size: int, missing: float, sentence: str) -> None:
+    waves = np.add.outer(np.sin(np.arange(size) * 0.9), np.sin(np.arange(size) * 0.7))
+    image = 100 + 30 * waves + np.random.default_rng(0).normal(0, 5 if size > 100 else 0, (size, size))
+    mask = np.random.default_rng(1).random(image.shape) < missing
+    assert sentence in estimate_noise(image, mask=mask).warning
+
+
 @pytest.mark.parametrize("pattern", ["at random", "rows"])
 def test_hot_pixels_are_found_between_missing_pixels(pattern: str) -> None:
     random = np.random.default_rng(0)

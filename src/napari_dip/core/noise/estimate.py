@@ -47,6 +47,8 @@ _LEAST = 0.05
 _CALM = 0.03
 #: With fewer patches than this, nothing but a rough level can be estimated.
 _ENOUGH = 100
+#: Degrees of freedom, relative to whole patches, below which more than half of the pixels are missing.
+_FREE = 0.25
 #: In fewer pixels than the first, a correlation along an axis above the second may be texture of all calm patches.
 _LARGE, _TEXTURE = 3000, 0.25
 #: Pixels across, below which no patches could tell the correlation; and pixels of such a line, from which differences
@@ -177,6 +179,7 @@ def _estimate(
     patches = calm.cut(values, known, clipped)
     if len(patches) < _ENOUGH:
         return _rough(values, known, gain, offset, read_noise, _FEW)
+    freedom = float(patches.freedom.mean())
     patches, warning = _noisy(patches)
     used, clipping = _unclipped(patches) if len(patches) else (patches, "")
     if (clipping or not len(patches)) and (guess := counting.guess(values, known)):
@@ -197,7 +200,9 @@ def _estimate(
     mirrored = np.pad(fit.autocorrelation, [(n - 1, 0) for n in fit.autocorrelation.shape], mode="reflect")
     mirrored = mirrored.clip(-1, 1)  # where hardly a frequency has power, its share may come out as any number
     beside = between_neighbours(mirrored)
-    if known.sum() < _LARGE and max(beside) > _TEXTURE:
+    if freedom < _FREE:
+        warning = warning or _FEW
+    if known.sum() < _LARGE and (max(beside) > _TEXTURE or freedom < 1):
         warning = warning or _SMALL
     noise = Noise(
         gain=gain,
