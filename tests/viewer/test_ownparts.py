@@ -94,6 +94,8 @@ def test_a_file_that_fails_and_a_law_that_does_not_hold_are_said(viewer, dock, w
     wait(lambda: not widget.running)
     assert "operator='own_mine.power" in widget.status
     assert "linear" in widget.status
+    assert "own_mine.power#" in widget.queue.told
+    assert widget.queue.minimumSizeHint().width() < 260, "no word is so long that the dock grows wider"
     mine.write_text(PARTS.replace("image**2", "image / 2"))
     widget.run_button.click()
     wait(lambda: not widget.running)

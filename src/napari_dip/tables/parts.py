@@ -137,7 +137,7 @@ def _told_apart(text: str) -> str:
 
 def named_in(found: dict[str, Any]) -> dict[str, str]:
     """Text of each part of the user's own that settings or a record name, by its name."""
-    settings, parts = found.get("settings", found), found.get("own_parts")
+    settings, parts = found.get("settings", found) or {}, found.get("own_parts")
     marked = {name: text for name, text in settings.items() if isinstance(text, str) and MARK in text}
     return {**marked, **(parts if isinstance(parts, dict) else {})}
 

@@ -66,7 +66,7 @@ def has_several(labels: Any) -> bool:
     data = labels.data
     if not isinstance(data, np.ndarray) or data.size > _TOLD_AT_ONCE:
         return True
-    return np.count_nonzero(data) > np.count_nonzero(data == data.max(initial=0))
+    return int(data.sum(dtype=np.int64)) != int(data.max(initial=0)) * np.count_nonzero(data)  # without a copy
 
 
 def is_mask(layer: Any) -> bool:

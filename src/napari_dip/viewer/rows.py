@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from functools import partial
 from typing import Any
 
@@ -29,6 +30,7 @@ from qtpy.QtWidgets import (
 )
 
 ACCENT = "#e07b00"  # of lines: legible on dark and light
+_FINGERPRINT, _BREAK = re.compile(r"(?<=\w)(?=#[0-9a-f]{12}\b)"), "\u200b"  # of a part of the user's own
 _LONGEST = "Downsampling"  # word of a label, which cannot wrap: as wide are all, so that the blocks of rows line up
 _MARGIN = 4  # pixels between the text of a choice and the end of its field
 _FIELD = 90  # pixels that a field has at least: with those that Qt wants a dock is wider than 300
@@ -40,7 +42,7 @@ def tip(text: str) -> str:
 
 
 class Text(QLabel):
-    """Words that wrap, and that can be copied."""
+    """Words that wrap, the name and the fingerprint of a part of the user's own too, and that can be copied."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -48,6 +50,12 @@ class Text(QLabel):
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+
+    def setText(self, text: str) -> None:
+        super().setText(_FINGERPRINT.sub(_BREAK, text))
+
+    def text(self) -> str:
+        return super().text().replace(_BREAK, "")
 
 
 def column(widget: QWidget, *parts: QWidget) -> QVBoxLayout:

@@ -47,8 +47,9 @@ _LEAST = 0.05
 _CALM = 0.03
 #: With fewer patches than this, nothing but a rough level can be estimated.
 _ENOUGH = 100
-#: Degrees of freedom, relative to whole patches, below which more than half of the pixels are missing.
-_FREE = 0.25
+#: Degrees of freedom, relative to whole patches, below which more than half of the pixels are missing, and below which
+#: so many are that fine structure of a small image may not be told from noise.
+_FREE, _SCATTERED = 0.25, 0.5
 #: In fewer pixels than the first, a correlation along an axis above the second may be texture of all calm patches.
 _LARGE, _TEXTURE = 3000, 0.25
 #: Pixels across, below which no patches could tell the correlation; and pixels of such a line, from which differences
@@ -202,7 +203,7 @@ def _estimate(
     beside = between_neighbours(mirrored)
     if freedom < _FREE:
         warning = warning or _FEW
-    if known.sum() < _LARGE and (max(beside) > _TEXTURE or freedom < 1):
+    if known.sum() < _LARGE and (max(beside) > _TEXTURE or freedom < _SCATTERED):
         warning = warning or _SMALL
     noise = Noise(
         gain=gain,
