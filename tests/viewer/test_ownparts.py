@@ -69,6 +69,22 @@ def test_a_run_with_parts_of_ones_own_is_that_of_the_api(viewer, dock, wait, pic
     assert {*layer.metadata["napari-dip"]["own_parts"]} == {"regulariser", "operator"}
 
 
+@pytest.fixture
+def run_with_parts(viewer, dock, wait, mine):
+    """Restores the layer that is chosen with two parts; returns the dock and the result."""
+
+    def run():
+        widget = dock(regulariser_weight=0.02)
+        widget.form._rows["regulariser"].offer(f"{mine}:bending")
+        widget.inputs.own.rows["operator"].offer(f"{mine}:twice")
+        widget.run_button.click()
+        wait(lambda: not widget.running)
+        (first,) = restored(viewer)
+        return widget, first
+
+    return run
+
+
 def test_a_question_that_is_dismissed_changes_nothing(viewer, dock, picture, mine, answer):
     viewer.add_image(picture)
     widget = dock()
@@ -102,14 +118,9 @@ def test_a_file_that_fails_and_a_law_that_does_not_hold_are_said(viewer, dock, w
     assert restored(viewer)
 
 
-def test_settings_with_a_part_are_taken_where_its_row_has_it(viewer, dock, wait, picture, mine):
+def test_settings_with_a_part_are_taken_where_its_row_has_it(viewer, run_with_parts, wait, picture, mine):
     cells = viewer.add_image(picture)
-    widget = dock(regulariser_weight=0.02)
-    widget.form._rows["regulariser"].offer(f"{mine}:bending")
-    widget.inputs.own.rows["operator"].offer(f"{mine}:twice")
-    widget.run_button.click()
-    wait(lambda: not widget.running)
-    (first,) = restored(viewer)
+    widget, first = run_with_parts()
     widget.kinds.keep("with a part")
     assert "Nothing is kept" in widget.status
     widget.form.reset()
@@ -125,15 +136,10 @@ def test_settings_with_a_part_are_taken_where_its_row_has_it(viewer, dock, wait,
 
 
 @pytest.mark.parametrize("which", ["Python", "command"])
-def test_a_copy_names_the_file(viewer, dock, wait, picture, mine, tmp_path, which):
+def test_a_copy_names_the_file(viewer, run_with_parts, picture, tmp_path, which):
     tifffile.imwrite(tmp_path / "cells.tif", picture)
     viewer.open(tmp_path / "cells.tif", plugin="napari")
-    widget = dock(regulariser_weight=0.02)
-    widget.form._rows["regulariser"].offer(f"{mine}:bending")
-    widget.inputs.own.rows["operator"].offer(f"{mine}:twice")
-    widget.run_button.click()
-    wait(lambda: not widget.running)
-    (first,) = restored(viewer)
+    widget, first = run_with_parts()
     next(each for each in widget.copying.menu().actions() if each.text() == f"Copy as {which}").trigger()
     text = QApplication.clipboard().text()
     if which == "Python":

@@ -65,9 +65,8 @@ class OwnParts(Rows):
 
     def take(self, record: dict[str, Any]) -> None:
         """Leave out the parts that a run did not have."""
-        for name, row in self.rows.items():
-            if name not in named_in(record):
-                row.value = NONE
+        for name in self.rows.keys() - named_in(record):
+            self.rows[name].value = NONE
 
 
 def _asked(parent: Any) -> str:
