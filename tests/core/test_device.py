@@ -108,18 +108,27 @@ def test_out_of_memory_is_told_from_other_errors(error: Exception, is_it: bool) 
     assert is_out_of_memory(error) is is_it
 
 
-@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize(
+    ("maker", "avx512", "amx", "faster"),
+    [
+        ("AMD EPYC", False, False, False),
+        ("AMD EPYC", True, False, True),
+        ("Intel Xeon", True, True, True),
+        ("Intel Xeon", True, False, False),  # as virtual machines that hide its matrix units
+    ],
+)
 @pytest.mark.parametrize("code", [{}, {"code": "self", "generator": "unet", "skip_channels": 4, "code_channels": 32}])
-def test_the_precision_is_that_of_the_user_else_that_of_the_processor(
-    there: bool, code: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+def test_the_precision_is_that_of_the_user_else_the_faster_of_the_processor(
+    maker: str, avx512: bool, amx: bool, faster: bool, code: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: there, raising=False)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": maker}, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
     for chosen in ("float32", "bfloat16"):
         assert device.precision_of(tiny(**code, precision=chosen), "cpu") == chosen
         assert device.precision_of(tiny(**code, precision=chosen), "cpu", volume=True) == chosen
     automatic = tiny(**code, precision="auto")
-    assert device.precision_of(automatic, "cpu") == ("bfloat16" if there else "float32")
+    assert device.precision_of(automatic, "cpu") == ("bfloat16" if faster else "float32")
     assert device.precision_of(automatic, "cpu", volume=True) == "float32", "torch gets it wrong"
 
 

@@ -75,8 +75,21 @@ def has_bfloat16(device: str, volume: bool = False) -> bool:
     if device.startswith("cuda"):
         with torch.cuda.device(device):
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    asks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return device == "cpu" and any(bool(ask()) for ask in asks if ask is not None)
+    if device != "cpu" or not _is_there("_is_avx512_bf16_supported"):
+        return device == "cpu" and _is_there("_is_amx_tile_supported")
+    # Of Intel only matrix units are faster (a virtual machine may hide them): without, float32 takes half of the time.
+    return _is_there("_is_amx_tile_supported") or not _maker().startswith("Intel")
+
+
+def _is_there(ask: str) -> bool:
+    """The answer of torch to a question about the processor; false if this version does not know it."""
+    return bool(getattr(torch.cpu, ask, bool)())
+
+
+def _maker() -> str:
+    """The name of the processor, its maker first; empty if this version of torch does not tell."""
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return str(known.get("cpu_name", ""))
 
 
 def precision_of(knobs: FitKnobs, device: str, volume: bool = False) -> str:

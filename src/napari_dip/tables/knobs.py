@@ -234,7 +234,7 @@ class FitKnobs:
     )
     precision: str = knob(
         "auto",
-        "Digits of the convolutions: auto takes bfloat16 where the processor computes in it, but for volumes on a CPU.",
+        "Digits of the convolutions: auto takes bfloat16 where that is faster, but for volumes on a CPU.",
         "choice",
         choices=("auto", "float32", "bfloat16"),
     )
