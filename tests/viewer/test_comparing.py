@@ -170,9 +170,9 @@ def test_keys_run_and_stop_and_tab_passes_folded_rows(viewer, dock, picture):
     widget = dock()
     keys = {each.key().toString(): each.context() for each in widget.findChildren(QShortcut)}
     assert keys == dict.fromkeys(("Ctrl+Return", "Esc"), Qt.ShortcutContext.WidgetWithChildrenShortcut)
-    assert widget.form._rows["iterations"].native.visibleRegion().isEmpty()
-    assert not widget.form._rows["iterations"].native.isVisibleTo(widget)
-    assert widget.form._rows["quality"].native.isVisibleTo(widget)
+    assert widget.form.row("iterations").native.visibleRegion().isEmpty()
+    assert not widget.form.row("iterations").native.isVisibleTo(widget)
+    assert widget.form.row("quality").native.isVisibleTo(widget)
 
 
 def test_a_result_is_selected_has_the_colours_of_the_preview_and_is_input_by_hand_alone(viewer, dock, wait, picture):

@@ -7,7 +7,7 @@ import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QAbstractSpinBox, QApplication
 
 from napari_dip import Noise, estimate_noise
 from napari_dip.tables.tasks import TASKS
@@ -15,14 +15,16 @@ from napari_dip.viewer.form import SettingsForm
 from napari_dip.viewer.knobrows import AUTOMATIC
 from napari_dip.viewer.outlook import doubt_of
 from napari_dip.viewer.ownparts import FROM_FILE
+from napari_dip.viewer.rows import Section
 from tests.viewer.docks import restored
 
 WHITE = Noise(gain=0, offset=0, read_noise=5, sigma=5)
 
 
 def in_view(form):
-    """Names of the rows that the user can reach."""
-    parts = {name: (row.native, row.native.parentWidget()) for name, row in form._rows.items()}
+    """Names of the rows that the user can reach, once all is unfolded."""
+    rows = {name: form.row(name) for name in form._names}
+    parts = {name: (row.native, row.native.parentWidget()) for name, row in rows.items()}
     return {name for name, each in parts.items() if not any(part.isHidden() for part in each)}
 
 
@@ -59,8 +61,8 @@ def test_no_knob_changes_the_method(form, task, noise, depth):
         made.method_row.value = method
         before = made.method
         for name in sorted(in_view(made) - {"quality", "device"}):
-            for value in others(made._rows[name]):
-                made._rows[name].value = value
+            for value in others(made.row(name)):
+                made.row(name).value = value
                 with suppress(ValueError):  # as of even filters: that is said, and Run is off
                     assert made.method == before, f"{name}={value!r}"
             made.reset(name)
@@ -86,7 +88,7 @@ def test_what_was_changed_is_marked_and_reset_singly_and_all(form):
     before = made.settings()
     made.set(channels="7", recorruption=0.9, seed=3)
     first, rest, _ = made._blocks
-    assert first.label_of(made._rows["channels"]).font().bold()
+    assert first.label_of(made.row("channels")).font().bold()
     assert made.reset_button.text().startswith("3 changed")
     rest._backs["recorruption"].click()
     assert "recorruption" not in made.knobs()
@@ -99,7 +101,7 @@ def test_what_was_changed_is_marked_and_reset_singly_and_all(form):
 def test_the_wheel_changes_a_row_only_where_it_was_clicked(viewer, dock, picture):
     viewer.add_image(picture)
     widget = dock()
-    row = widget.form._rows["iterations"]
+    row = widget.form.row("iterations")
     field, before = row.native, row.value
 
     def turn():
@@ -200,6 +202,20 @@ def test_the_sentence_before_and_during_a_run_is_that_of_the_plan_that_runs(view
     assert restored(viewer)
 
 
+def test_rows_are_made_where_they_unfold_and_hold_what_was_taken_before(form):
+    made = form("denoise")
+    made.prefer("cpu", 3)
+    assert not made.findChildren(QAbstractSpinBox), "half of what a dock takes to open"
+    made.method_row.value = "self-guided"
+    made.take({"seed": 7, "stop": "iterations"})
+    for section in made.findChildren(Section):
+        section.expand()
+    rows = {name: made.row(name).value for name in ("seed", "stop", "device", "threads", "preset")}
+    assert rows == {"seed": 7, "stop": "iterations", "device": "cpu", "threads": 3, "preset": "auto"}
+    assert made.reset_button.text().startswith("2 changed")
+    assert made.knobs() == {"preset": "auto", "quality": "balanced", "device": "cpu", "seed": 7, "stop": "iterations"}
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_each_method_of_a_task_can_be_chosen(form, task):
     made = form(task)
@@ -229,7 +245,7 @@ def test_a_number_that_is_typed_stays_and_is_marked(form, key):
             made.show_for(made.settings().iterations, many=False)
 
     made.changed.connect(follow)
-    rows = {name: made._rows[name] for name in made._rows if name in made.settings_in_view()}
+    rows = {name: made.row(name) for name in made._names if name in made.settings_in_view()}
     numbers = {name: row for name, row in rows.items() if hasattr(row, "step")}
     assert {"iterations", "seed", "runs"} <= set(numbers)
     for name, row in numbers.items():

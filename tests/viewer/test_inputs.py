@@ -272,8 +272,8 @@ def test_a_choice_that_only_one_method_has_decides_and_stays(qtbot):
 def test_long_tooltips_wrap(qtbot):
     form = SettingsForm("denoise")
     qtbot.addWidget(form)
-    for row in form._rows.values():
-        assert row.native.toolTip().startswith("<qt>")
+    for name in form._names:
+        assert form.row(name).native.toolTip().startswith("<qt>")
 
 
 # ------------------------------------------------------------------------------------------------------- bad pixels
@@ -520,7 +520,7 @@ def test_only_what_has_two_values_is_a_mask(viewer, picture):
 def test_a_long_list_of_numbers_shows_its_beginning_and_all_of_it_in_the_tooltip(qtbot):
     form = SettingsForm("inpaint")
     qtbot.addWidget(form)
-    field, long = form._rows["channels"].native, "16, 32, 64, 128, 256, 512"
+    field, long = form.row("channels").native, "16, 32, 64, 128, 256, 512"
     form.set(channels="128")
     field.setFixedWidth(90)
     form.show()
@@ -535,14 +535,14 @@ def test_a_long_list_of_numbers_shows_its_beginning_and_all_of_it_in_the_tooltip
     QApplication.sendEvent(field, QHelpEvent(QEvent.Type.ToolTip, QPoint(), QPoint()))
     assert QToolTip.text().startswith(f"<b>{long}</b>")
     QToolTip.hideText()
-    number = form._rows["regulariser_weight"].native
+    number = form.row("regulariser_weight").native
     number.setFixedWidth(70)
     for each, text in ((number.findChild(QLineEdit), "0.0123"), (field, "16, 32")):
         each.setFocus()
         each.selectAll()
         QTest.keyClicks(each, text)
         assert each.text() == text, "typed in this order, whether or not the window is the active one"
-        form._rows["threads"].native.setFocus()
+        form.row("threads").native.setFocus()
         (each.focusProxy() or each).editingFinished.emit()
         assert each.cursorPosition() == 0
 

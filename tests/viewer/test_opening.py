@@ -65,7 +65,7 @@ assert "finished" in dock.status, dock.status
 until(lambda: all("torch is" not in each._sentence.text() for each in docks))
 from napari_dip.core.device import available, choose
 assert "on the processor" in dock._sentence.text() or choose("auto").name in dock._sentence.text()
-assert [*dock.form._rows["device"].choices] == ["auto", *available()]
+assert [*dock.form.row("device").choices] == ["auto", *available()]
 
 # the process ends midway
 laboratory.crop.value = 32

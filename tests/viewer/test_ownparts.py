@@ -52,13 +52,13 @@ def answer(monkeypatch):
 def test_a_run_with_parts_of_ones_own_is_that_of_the_api(viewer, dock, wait, picture, mine, answer):
     viewer.add_image(picture)
     widget = dock()
-    rows = widget.form._rows
+    row = widget.form.row("regulariser")
     assert answer(mine, "bending") == []
-    rows["regulariser"].value = FROM_FILE
+    row.value = FROM_FILE
     assert answer(mine, "twice") == [["bending", "twice", "power"]]
     widget.inputs.own.rows["operator"].value = FROM_FILE
     widget.form.set(regulariser_weight=0.02)
-    assert rows["regulariser"].value == f"{mine}:bending"
+    assert row.value == f"{mine}:bending"
     widget.run_button.click()
     wait(lambda: not widget.running)
     (layer,) = restored(viewer)
@@ -75,7 +75,7 @@ def run_with_parts(viewer, dock, wait, mine):
 
     def run():
         widget = dock(regulariser_weight=0.02)
-        widget.form._rows["regulariser"].offer(f"{mine}:bending")
+        widget.form.row("regulariser").offer(f"{mine}:bending")
         widget.inputs.own.rows["operator"].offer(f"{mine}:twice")
         widget.run_button.click()
         wait(lambda: not widget.running)
@@ -91,7 +91,7 @@ def test_a_question_that_is_dismissed_changes_nothing(viewer, dock, picture, min
     before = widget.form.settings()
     for path, name in (("", ""), (mine, "")):
         answer(path, name)
-        for row in (widget.form._rows["generator"], widget.inputs.own.rows["denoiser"]):
+        for row in (widget.form.row("generator"), widget.inputs.own.rows["denoiser"]):
             row.value = FROM_FILE
     assert widget.form.settings() == before
     assert widget.inputs.own.rows["denoiser"].value == NONE
@@ -127,7 +127,7 @@ def test_settings_with_a_part_are_taken_where_its_row_has_it(viewer, run_with_pa
     viewer.layers.selection.active = first
     widget.record.again_button.click()
     assert "in the window choose it in its row" in widget.status
-    widget.form._rows["regulariser"].offer(f"{mine}:bending")
+    widget.form.row("regulariser").offer(f"{mine}:bending")
     widget.record.again_button.click()
     wait(lambda: not widget.running)
     same = next(layer for layer in restored(viewer) if layer is not first)

@@ -46,7 +46,7 @@ def test_the_defaults_are_those_of_the_manifest(monkeypatch):
 
 def shown(form):
     """Device and threads in view, and which of them count as changed."""
-    device, threads = form._rows["device"], form._rows["threads"]
+    device, threads = form.row("device"), form.row("threads")
     changed = [each for each in ("Device", "Threads") if back_of(form, each).isEnabled()]
     return device.native.currentText(), threads.value, changed
 

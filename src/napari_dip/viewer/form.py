@@ -2,7 +2,8 @@
 
 `preset`, `quality` and `device` decide what the others start from: a change of theirs fills in the rows, except those
 that the user has touched. A row in view never changes the method: where ``preset="auto"`` would take another one for
-it, the preset at hand is chosen in its place. Long, as what is shown follows from all that is chosen.
+it, the preset at hand is chosen in its place. The rows of a section are made when it unfolds, or one of them is
+written to: half of what a dock takes to open. Long, as what is shown follows from all that is chosen.
 """
 
 from __future__ import annotations
@@ -57,22 +58,15 @@ class SettingsForm(QWidget):
         self._pixels: int | None = None  # of the restored image
         self._most = 0  # iterations of a run on what is chosen; 0 while that is not known
         self._many = False  # slices are to be restored one after the other
-        self._rows: dict[str, Any] = {}
+        self._rows: dict[str, Any] = {}  # those that were made
         self._shown: dict[str, Any] = {}  # what each row held when it was filled in
-        self._preferred: dict[str, Any] = {"device": "auto", "threads": 0}  # what these rows hold unless changed
+        self._preferred: dict[str, Any] = {"preset": "auto", "quality": "balanced", "device": "auto", "threads": 0}
         self._touched: set[str] = set()  # rows that the user has changed: they are not filled in again
         self._filled: Settings = self._start({})
-        for name, knob in knobs_of(task).items():
-            if name not in without:
-                self._rows[name] = knob_row(name, knob, task)
-        self.set(quality=self._filled.quality)  # preset and device start with their first choice
+        self._names = tuple(name for name in knobs_of(task) if name not in without)
         self._build()
         self._fill()
-        for name, row in self._rows.items():
-            row.changed.connect(partial(self._on_change, name))
         self.method_row.changed.connect(self._on_method)
-        if engine.loaded():
-            self.offer_devices()
 
     def _build(self) -> None:
         self.method_row = ComboBox(
@@ -84,13 +78,16 @@ class SettingsForm(QWidget):
             "similar patches average what is alike, in seconds and without a network.",
         )
         run = {entry.name for entry in fields(RunKnobs)} | set(_COMPUTING)
-        of_method = {name: row for name, row in self._rows.items() if name not in run}
-        common = {name: row for name, row in of_method.items() if not knobs()[name].advanced}
-        self._quality, self._method = Rows([self._rows["quality"]]), Rows([self.method_row])
+        of_method = [name for name in self._names if name not in run]
+        common = [name for name in of_method if not knobs()[name].advanced]
+        quality = knob_row("quality", knobs()["quality"], self._task)
+        quality.value = self._filled.quality
+        self._quality, self._method = Rows([quality]), Rows([self.method_row])
+        self._follow({"quality": quality})
         self._blocks = (
-            KnobRows({"preset": self._rows["preset"]} | common),
-            KnobRows({name: row for name, row in of_method.items() if name not in common}),
-            KnobRows({name: row for name, row in self._rows.items() if name in run - {"preset", "quality"}}),
+            KnobRows(["preset", *common]),
+            KnobRows(name for name in of_method if name not in common),
+            KnobRows(name for name in self._names if name in run - {"preset", "quality"}),
         )
         for block in self._blocks:
             block.reset.connect(self.reset)
@@ -98,8 +95,33 @@ class SettingsForm(QWidget):
         self.reset_button = QPushButton()
         self.reset_button.setToolTip(tip("Makes all that was changed automatic again."))
         self.reset_button.clicked.connect(lambda: self.reset())
-        method = Section("Method", self._method, first, Section("More knobs", rest))
-        column(self, self._quality, self.reset_button, method, Section("Computer and output", computing))
+        more = Section("More knobs", rest)
+        sections = Section("Method", self._method, first, more), more, Section("Computer and output", computing)
+        for section, block in zip(sections, self._blocks, strict=True):
+            section.unfolding.connect(partial(self._make, block))
+        method, _, computer = sections
+        column(self, self._quality, self.reset_button, method, computer)
+
+    def _make(self, block: KnobRows) -> None:
+        """Make the rows of a block, if that was not done before."""
+        if not block.rows:
+            rows = block.make(self._task)
+            for name in rows.keys() & set(_STARTS):
+                rows[name].value = to_row(self._preferred[name], rows[name])
+            self._follow(rows)
+            self._fill()
+
+    def _follow(self, rows: dict[str, Any]) -> None:
+        self._rows |= rows
+        for name, row in rows.items():
+            row.changed.connect(partial(self._on_change, name))
+
+    def row(self, name: str) -> Any:
+        """The row of a knob, made if need be."""
+        for block in self._blocks:
+            if name in block.names:
+                self._make(block)
+        return self._rows[name]
 
     # -- what is chosen -----------------------------------------------------------------------------------------
 
@@ -134,22 +156,22 @@ class SettingsForm(QWidget):
     @property
     def wants_guide(self) -> bool:
         """True if the code is to be a guide image."""
-        return bool(self._rows["code"].value == "guide")
+        return bool(self._held("code") == "guide")
 
     @property
     def automatic(self) -> bool:
         """True if the method is left to us."""
-        return bool(self._rows["preset"].value == "auto")
+        return bool(self._held("preset") == "auto")
 
     @property
     def device(self) -> str:
         """Device, as chosen."""
-        return str(self._rows["device"].value)
+        return str(self._held("device"))
 
     @property
     def quality(self) -> str:
         """Time against quality, as chosen."""
-        return str(self._rows["quality"].value)
+        return str(self._held("quality"))
 
     @property
     def method(self) -> str:
@@ -159,8 +181,8 @@ class SettingsForm(QWidget):
     @property
     def why(self) -> str:
         """Reason for the method, as a sentence."""
-        if self._rows["preset"].value != "auto":
-            return f"The preset {self._rows['preset'].value} says how."
+        if not self.automatic:
+            return f"The preset {self._held('preset')} says how."
         if not engine.loaded():
             return ""
         from napari_dip.plan.chosen import chosen
@@ -192,11 +214,6 @@ class SettingsForm(QWidget):
 
     def offer_devices(self) -> None:
         """Offer the devices that there are, which takes torch to know, and fill in what is best on the first."""
-        from napari_dip.machine import available
-
-        row = self._rows["device"]
-        with row.changed.blocked():
-            offer(row, list(dict.fromkeys(["auto", *available(), row.value])))
         self._refill()
 
     # -- changes ------------------------------------------------------------------------------------------------
@@ -204,21 +221,24 @@ class SettingsForm(QWidget):
     def set(self, **values: Any) -> None:
         """Write values into the rows, as if typed."""
         for name, value in values.items():
-            self._rows[name].value = to_row(value, self._rows[name])
+            if name not in _STARTS or value != self._held(name):
+                row = self.row(name)
+                row.value = to_row(value, row)
 
     def prefer(self, device: str, threads: int) -> None:
         """Begin with a device and so many threads, where no others were chosen meanwhile."""
-        before, self._preferred = self._preferred, {"device": device, "threads": threads}
+        kept = self.device == self._preferred["device"]
+        self._preferred |= {"device": device, "threads": threads}
         self._fill()
-        if self.device == before["device"]:
+        if kept:
             self.set(device=device)
 
     def take(self, chosen: dict[str, Any]) -> None:
         """Choose what another run chose, as its record has it (values by name), and nothing else."""
-        start = {"preset": "auto", "quality": "balanced", "device": self._preferred["device"], **chosen}
-        rest = {name: start.pop(name) for name in chosen if name in self._rows and name not in _STARTS}
+        start = {name: chosen.get(name, self._preferred[name]) for name in _STARTS}
+        rest = {name: value for name, value in chosen.items() if name in self._names and name not in _STARTS}
         self._touched.clear()
-        self.set(**{name: start[name] for name in _STARTS})
+        self.set(**start)
         self._fill()
         self.set(**rest)
         self._touched = set(rest)  # also what would be proposed now
@@ -229,7 +249,7 @@ class SettingsForm(QWidget):
     def reset(self, name: str = "") -> None:
         """Make a row automatic again, or all of them."""
         if name in _STARTS:
-            return self.set(**{name: self._preferred.get(name, getattr(Settings(), name))})
+            return self.set(**{name: self._preferred[name]})
         if name:
             self._touched.discard(name)
             self._fill()
@@ -238,6 +258,12 @@ class SettingsForm(QWidget):
 
     def _changes(self) -> dict[str, Any]:
         return {name: self._value(name) for name in sorted(self._touched)}
+
+    def _held(self, name: str) -> Any:
+        """What a row holds, or begins with where it is not made yet."""
+        if name in self._rows:
+            return self._rows[name].value
+        return self._preferred[name] if name in _STARTS else getattr(self._filled, name)
 
     def _value(self, name: str) -> Any:
         kind, value = knobs()[name].kind, part_or_name(name, self._rows[name].value)
@@ -248,7 +274,7 @@ class SettingsForm(QWidget):
 
     def _starts(self) -> dict[str, Any]:
         """The rows that the others start from; a quality only where the preset has it."""
-        start = {name: self._rows[name].value for name in _STARTS}
+        start = {name: self._held(name) for name in _STARTS}
         if start["quality"] not in qualities_of(start["preset"]):
             start["quality"] = "balanced"
         return start
@@ -272,7 +298,7 @@ class SettingsForm(QWidget):
             self._touched &= set(PRESETS[value].effective)
         if name not in _STARTS:
             (self._touched.discard if value == self._shown[name] else self._touched.add)(name)
-            if self._rows["preset"].value == "auto" and name in self.settings_in_view():
+            if self.automatic and name in self.settings_in_view():
                 self._keep_method()
         self._refill()
 
@@ -283,8 +309,9 @@ class SettingsForm(QWidget):
         except (ValueError, TypeError):
             return  # what is written makes no sense yet
         if other:
-            with self._rows["preset"].changed.blocked():
-                self.set(preset=self._filled.preset)
+            kept = self._filled.preset  # before its row is made, which fills in what was changed
+            with self.row("preset").changed.blocked():
+                self.set(preset=kept)
 
     def _on_method(self, method: str) -> None:
         """Choose a preset of a method; what was changed of another one is let go."""
@@ -296,7 +323,7 @@ class SettingsForm(QWidget):
             self._touched &= set(PRESETS[preset].effective) - {"code"}
         else:
             self._touched &= {entry.name for entry in fields(RunKnobs)} | set(_COMPUTING)
-        self._rows["preset"].value = to_row(preset, self._rows["preset"])
+        self.set(preset=preset)
 
     @property
     def _on_cpu(self) -> bool:
@@ -304,7 +331,7 @@ class SettingsForm(QWidget):
             return True
         from napari_dip.machine import choose
 
-        return choose(self._rows["device"].value).name == "cpu"
+        return choose(self.device).name == "cpu"
 
     def _presets_by_method(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
@@ -356,7 +383,7 @@ class SettingsForm(QWidget):
 
     def _show(self) -> None:
         """Show the rows that have an effect, what they may be, and which of them were changed."""
-        there, preset = self.settings_in_view(), self._rows["preset"].value
+        there, preset = self.settings_in_view(), self._held("preset")
         for name, row in self._rows.items():
             if isinstance(row, ComboBox) and (choices := self._choices(name)):
                 with row.changed.blocked():
@@ -367,8 +394,7 @@ class SettingsForm(QWidget):
         quality, count = self._rows["quality"], 0
         self._quality.show_row(quality, preset == "auto" or ("quality" in there and len(quality.choices) > 1))
         for block in self._blocks:
-            for name in block.names:
-                row = self._rows[name]
+            for name, row in block.rows.items():
                 several = not isinstance(row, ComboBox) or row.native.count() > 1
                 block.show_row(row, several and (name in there or name in self._touched))
                 automatic = self._preferred.get(name, "auto")
@@ -380,12 +406,16 @@ class SettingsForm(QWidget):
 
     def _choices(self, name: str) -> list[str]:
         """Choices of a row beside the preset and the method at hand; none if it offers all it has."""
-        preset, method = self._rows["preset"].value, self._filled.method
+        preset, method = self._held("preset"), self._filled.method
         if name == "quality":
             names = qualities_of(preset)
             return [each for each in names if preset == "auto" or each == "balanced" or at_quality(preset, each)]
         if name == "preset":
             return ["auto"] if preset == "auto" else self._presets_by_method()[method.name]
+        if name == "device" and engine.loaded():
+            from napari_dip.machine import available
+
+            return ["auto", *available()]
         declared = method.__dataclass_fields__.get(name)
         if declared is None or "knob" not in declared.metadata:  # not of this method, so not in view
             return []

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 from magicgui.widgets import ComboBox, create_widget
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QToolButton, QWidget
 
 from napari_dip.tables.knobs import Knob
-from napari_dip.tables.settings import presets_for
+from napari_dip.tables.settings import knobs, presets_for
 from napari_dip.viewer.ownparts import PartRow
-from napari_dip.viewer.rows import Rows, beside, tip
+from napari_dip.viewer.rows import Rows, beside, focusable, tip
 
 AUTOMATIC = "automatic"
 _DECIMALS = 6  # what a float row can hold
@@ -21,22 +22,38 @@ _GREY = "[automatic='true'] { color: gray }"
 
 
 class KnobRows(Rows):
-    """Rows for knobs by name, each with a button that takes a change back.
+    """Rows for knobs by name, each with a button that takes a change back; there are none until `make` is called.
 
     Attributes
     ----------
+    names : tuple of str
+    rows : dict
+        Those that were made, by name.
     reset : Signal
         Carries the name of a knob that is to be automatic again.
     """
 
     reset = Signal(str)
 
-    def __init__(self, rows: dict[str, Any]) -> None:
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__([])
+        self.names = tuple(names)
+        self.rows: dict[str, Any] = {}
         self._backs: dict[str, QToolButton] = {}
-        super().__init__(list(rows.values()))
-        self._by_name = rows
-        self.names = tuple(rows)
+
+    def make(self, task: str) -> dict[str, Any]:
+        """Make the rows, in their place in the order of Tab."""
         self.setStyleSheet(_GREY)
+        self.rows = {name: knob_row(name, knobs()[name], task) for name in self.names}
+        self.add(self.rows.values())
+        before = self.previousInFocusChain()
+        while before.focusPolicy() == Qt.FocusPolicy.NoFocus:
+            before = before.previousInFocusChain()
+        for row in self.rows.values():
+            for part in (*focusable(row.native), self._backs[row.name]):
+                self.setTabOrder(before, part)
+                before = part
+        return self.rows
 
     def field(self, row: Any) -> QWidget:
         """The field with its button beside it."""
@@ -53,7 +70,7 @@ class KnobRows(Rows):
 
     def mark(self, name: str, changed: bool, words: str = "") -> None:
         """Show that a row was changed; or that it is automatic, and what "auto" is in words."""
-        row, back, text = self._by_name[name], self._backs[name], "↺" if changed else "auto"
+        row, back, text = self.rows[name], self._backs[name], "↺" if changed else "auto"
         if back.text() != text:
             back.setText(text)
             back.setEnabled(changed)

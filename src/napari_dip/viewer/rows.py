@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -96,7 +97,15 @@ def beside(*parts: QWidget) -> QWidget:
 
 
 class Section(QWidget):
-    """Rows that can be folded away, and are at first."""
+    """Rows that can be folded away, and are at first.
+
+    Attributes
+    ----------
+    unfolding : Signal
+        Before it unfolds: the time to make what is shown only then.
+    """
+
+    unfolding = Signal()
 
     def __init__(self, title: str, *parts: QWidget) -> None:
         super().__init__()
@@ -139,6 +148,8 @@ class Section(QWidget):
 
     def _fold(self, unfolded: bool) -> None:
         self.setText(self.text())
+        if unfolded:
+            self.unfolding.emit()
         self._folded.setVisible(unfolded)
 
     def _scroll_here(self) -> None:
@@ -234,20 +245,24 @@ class Rows(QWidget):
 
     changed = Signal()
 
-    def __init__(self, rows: list[Any]) -> None:
+    def __init__(self, rows: Iterable[Any]) -> None:
         super().__init__()
         self._lines: dict[str, tuple[QLabel, QWidget]] = {}
         self._layout = QFormLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        calm, whole = _Calm(self), _Whole(self)
+        self._calm, self._whole = _Calm(self), _Whole(self)
+        self.add(rows)
+
+    def add(self, rows: Iterable[Any]) -> None:
+        """Add rows below the others."""
         for row in rows:
             if isinstance(row.native, QComboBox):  # long names of layers must not widen the dock
                 row.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
                 row.native.setMinimumContentsLength(6)
-                row.native.installEventFilter(whole)
+                row.native.installEventFilter(self._whole)
             if isinstance(row.native, QLineEdit):
-                row.native.installEventFilter(whole)
+                row.native.installEventFilter(self._whole)
                 row.native.textChanged.connect(partial(_show_beginning, row.native))
             if isinstance(row.native, QLineEdit | QAbstractSpinBox):
                 text = row.native if isinstance(row.native, QLineEdit) else row.native.findChild(QLineEdit)
@@ -256,9 +271,9 @@ class Rows(QWidget):
             label.setWordWrap(True)
             for part in (label, row.native):
                 part.setToolTip(tip(row.tooltip or ""))
-            for part in _focusable(row.native):
+            for part in focusable(row.native):
                 part.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # not by the wheel
-                part.installEventFilter(calm)
+                part.installEventFilter(self._calm)
                 part.setAccessibleName(part.accessibleName() or label.text())
             row.native.setAccessibleName(label.text())
             label.setBuddy(row.native)
@@ -313,7 +328,7 @@ def _show_beginning(field: QLineEdit, _: str = "") -> None:
         field.setCursorPosition(0)
 
 
-def _focusable(field: QWidget) -> list[QWidget]:
+def focusable(field: QWidget) -> list[QWidget]:
     """A field, or the parts of it that take the focus, such as the slider and the number beside it."""
     if field.focusPolicy() != Qt.FocusPolicy.NoFocus:
         return [field]
