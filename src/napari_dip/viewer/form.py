@@ -109,7 +109,7 @@ class SettingsForm(QWidget):
             for name in rows.keys() & set(_STARTS):
                 rows[name].value = to_row(self._preferred[name], rows[name])
             self._follow(rows)
-            self._fill()
+            self._write()
 
     def _follow(self, rows: dict[str, Any]) -> None:
         self._rows |= rows
@@ -309,9 +309,8 @@ class SettingsForm(QWidget):
         except (ValueError, TypeError):
             return  # what is written makes no sense yet
         if other:
-            kept = self._filled.preset  # before its row is made, which fills in what was changed
             with self.row("preset").changed.blocked():
-                self.set(preset=kept)
+                self.set(preset=self._filled.preset)
 
     def _on_method(self, method: str) -> None:
         """Choose a preset of a method; what was changed of another one is let go."""
@@ -359,6 +358,9 @@ class SettingsForm(QWidget):
         if chosen["preset"] == "auto" and self._touched:
             chosen["preset"] = self._start(self._chosen()).preset
         self._filled = self._start(chosen)
+        self._write()
+
+    def _write(self) -> None:
         for name, row in self._rows.items():
             if name in _STARTS:
                 continue
