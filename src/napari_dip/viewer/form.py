@@ -260,7 +260,7 @@ class SettingsForm(QWidget):
         return {name: self._value(name) for name in sorted(self._touched)}
 
     def _held(self, name: str) -> Any:
-        """What a row holds, or begins with where it is not made yet."""
+        """The value of a row, or that with which it begins where it is not made yet."""
         if name in self._rows:
             return self._rows[name].value
         return self._preferred[name] if name in _STARTS else getattr(self._filled, name)
