@@ -32,6 +32,7 @@ WARM_UP = 5  # iterations before the first turn: libraries choose their algorith
 SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices whose product tells the speed of arithmetic
 COPIED = {"cpu": 2**28, "cuda": 2**32}  # bytes whose copy tells the speed of memory
 PLAIN = "plain loop"
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")  # as the user of a plain loop leaves them
 PRECISION = {PLAIN: "float32", "ours, float32": "float32", "ours, bfloat16": "bfloat16"}
 PRODUCT, COPY = "product, ", "copy"
 
@@ -155,16 +156,15 @@ class _Worker:
     """A process that makes iterations of one method, or a probe, when it is its turn."""
 
     def __init__(self, name: str, shape: Shape, device: str, number: int, processor: bool) -> None:
-        import napari_dip.core  # noqa: F401  sets OMP_WAIT_POLICY, which is read when a process starts
+        import napari_dip.core  # noqa: F401  sets how threads wait, which is read when a process starts
 
-        own = os.environ.pop("OMP_WAIT_POLICY", "") if name == PLAIN else ""
+        own = {each: os.environ.pop(each) for each in WAITING if name == PLAIN and each in os.environ}
         context = multiprocessing.get_context("spawn")
         self._pipe, there = context.Pipe()
         self._process = context.Process(target=_serve, args=(there, name, shape, device, number, processor))
         self._process.start()
         there.close()
-        if own:
-            os.environ["OMP_WAIT_POLICY"] = own
+        os.environ |= own
         self._answer()  # warm
 
     def turn(self) -> Measurement:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -152,3 +155,20 @@ def test_a_thread_that_records_and_lets_go_of_another_run_does_not_wait_for_itse
 
     threading.Thread(target=record, daemon=True).start()
     assert done.wait(60)
+
+
+@pytest.mark.parametrize(
+    ("told", "then"),
+    [
+        ({}, ["PASSIVE", "1000"]),
+        ({"GOMP_SPINCOUNT": "7"}, ["PASSIVE", "7"]),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, ["ACTIVE", "None"]),
+    ],
+)
+def test_threads_spin_for_a_moment_and_then_sleep_unless_the_user_says_otherwise(
+    told: dict[str, str], then: list[str]
+) -> None:
+    code = "import os, napari_dip.core; print(*map(os.environ.get, ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT')))"
+    rest = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=rest | told)
+    assert done.stdout.split() == then
