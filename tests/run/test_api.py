@@ -841,6 +841,14 @@ def test_importing_the_package_is_cheap() -> None:
     assert not loaded & {"torch", "napari", "qtpy", "PyQt6", "magicgui", "scipy", "skimage", "npe2"}
 
 
+def test_a_first_run_imports_only_what_it_computes_with() -> None:
+    code = "import sys; from napari_dip import denoise; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "napari_dip.core.methods.bins" in done.stdout.split()
+    slow = {"scipy.signal", "scipy.stats", "scipy.optimize"}  # together 0.6 s
+    assert not slow & set(done.stdout.split())
+
+
 def test_public_names_are_there_and_others_are_not() -> None:
     for name in napari_dip.__all__:
         assert getattr(napari_dip, name).__doc__

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, signal  # type: ignore[import-untyped]
+from scipy import ndimage  # type: ignore[import-untyped]
 
 from napari_dip.core.noise.correlation import autocorrelation_of, every
 from napari_dip.core.noise.model import Noise, between_neighbours
@@ -35,7 +35,7 @@ def means(image: Image, noise: Noise, side: int) -> tuple[Image, Noise]:
     squares = whole.reshape(channels, down // side, side, across // side, side)
     line = (side - np.abs(np.arange(1 - side, side))) / side**2  # a mean with itself
     before = np.ones((1, 1)) if noise.independent else autocorrelation_of(noise, image.shape[1:])
-    after = every(signal.convolve2d(before, np.outer(line, line)), (side, side))
+    after = every(ndimage.convolve(np.pad(before, side - 1), np.outer(line, line), mode="constant"), (side, side))
     left, shared = float(after.max()), after / after.max()
     return squares.mean((2, 4)), replace(
         noise,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls  # type: ignore[import-untyped]
 
 Array = npt.NDArray[np.float64]
 Known = npt.NDArray[np.bool_]
@@ -70,6 +69,8 @@ def guess(values: Array, known: Known) -> tuple[float, float] | None:
     if lit.size > _LIT * np.count_nonzero(known) or not lit.size:
         return None
     unit = max(float(lit.min()), float(lit.max()) / 256)
+    from scipy.optimize import nnls  # type: ignore[import-untyped]  # 0.1 s to import, for counters alone
+
     count, light, square = _by_brightness(values / unit, known)
     if not len(count):
         return None
