@@ -98,10 +98,12 @@ def similar(guide: Tensor, top: int, bottom: int, side: int, count: int, reach: 
     grid = [(n - side) // step + 1 for n in here.shape[1:3]]
     distance = guide.new_empty(*grid, span, span)  # rows and columns of the grid, shifts down and right
     difference = guide.new_empty(*here.shape[:3], span)  # C, rows, columns, shifts along the row
-    square = torch.empty_like(difference[0])
+    square = difference[0] if len(guide) == 1 else torch.empty_like(difference[0])
     for y in range(span):
         there = beyond[:, top + y : top + y + here.shape[1]].unfold(2, span, 1)
-        torch.sum(torch.sub(there, here, out=difference).square_(), 0, out=square)
+        torch.sub(there, here, out=difference).square_()
+        if len(guide) > 1:
+            torch.sum(difference, 0, out=square)
         distance[:, :, y] = _sums(_sums(square, 0, side, grid[0], step), 1, side, grid[1], step)
     distance[:, :, reach, reach] = -1  # itself comes first, even where all are alike: so every pixel has an estimate
     nearest = distance.flatten(2).topk(count, largest=False, sorted=False).indices

@@ -258,7 +258,7 @@ def _weights(patches: Tensor, common: Tensor | None, *, known: bool) -> Tensor:
 
     The identity where rounding leaves no inverse.
     """
-    count, pixels = patches.shape[1:]
+    pixels = patches.shape[2]
     patches = patches - patches.mean((1, 2), keepdim=True)  # changes nothing but rounding
     products = patches @ patches.mT
     diagonal = products.diagonal(dim1=1, dim2=2)
@@ -267,9 +267,8 @@ def _weights(patches: Tensor, common: Tensor | None, *, known: bool) -> Tensor:
     if common is not None:
         products += pixels * common
     factor, failed = torch.linalg.cholesky_ex(products)
-    one = torch.eye(count, dtype=patches.dtype, device=patches.device)
     failed = failed[:, None, None] > 0
-    shrinkage = _inverses(torch.where(failed, one, factor))
+    shrinkage = _inverses(factor, failed)
     sums = shrinkage.sum(2, keepdim=True)
     total = sums.sum(1, keepdim=True)
     failed |= ~(total > 0)  # as that of an inverse is
@@ -281,11 +280,12 @@ def _weights(patches: Tensor, common: Tensor | None, *, known: bool) -> Tensor:
     return theta
 
 
-def _inverses(factors: Tensor) -> Tensor:
-    """The inverses (B, k, k) of matrices by their Cholesky factors."""
-    if factors.device.type != "cuda":
-        return torch.cholesky_inverse(factors)
-    # torch up to 2.11 inverts one after the other, 45 us each, but solves for all together (its pull request 175898)
+def _inverses(factors: Tensor, failed: Tensor) -> Tensor:
+    """The inverses (B, k, k) of matrices by their Cholesky factors; the identity for those that `failed` (B, 1, 1)."""
     one = torch.eye(factors.shape[-1], dtype=factors.dtype, device=factors.device)
+    if factors.device.type != "cuda":
+        return torch.cholesky_inverse(torch.where(failed, one, factors) if failed.any() else factors)
+    # torch up to 2.11 inverts one after the other, 45 us each, but solves for all together (its pull request 175898)
+    factors = torch.where(failed, one, factors)  # asking would wait for the GPU
     roots = torch.linalg.solve_triangular(factors, one.expand_as(factors), upper=False)
     return torch.as_tensor(roots.mT @ roots)
