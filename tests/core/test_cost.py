@@ -9,15 +9,18 @@ import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import napari_dip
-from napari_dip.core import cost, memory
+from napari_dip.core import cost, memory, pace
 from napari_dip.core.cost import Cost, in_bytes, in_time, memory_of_noise
 from napari_dip.core.device import Device
+from napari_dip.core.forward import passed
 from napari_dip.core.methods import coverage
 from napari_dip.core.noise.estimate import estimate_noise
 from napari_dip.core.setup import Setup
@@ -125,7 +128,34 @@ def test_the_states_that_a_result_keeps_of_each_slice_count_up_to_the_most_that_
 @pytest.fixture
 def rates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Times are those of one processor, of 2025, whatever this one reaches now."""
-    monkeypatch.setattr(cost, "rates_of", lambda *_: np.array([2e-5, 2e-10, 2e-11]))
+    monkeypatch.setattr(cost, "rates_of", lambda *_: np.array([2e-5, 2e-10, 2e-11, 1.2e-9]))
+
+
+def test_two_sizes_of_a_generator_tell_the_pace_of_its_calls_from_that_of_its_features(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Features were held to cost what memory does: priors in float32 took up to twice as long as was said."""
+    now, of_layer, of_feature = [0.0], 3e-5, 2e-9
+
+    def fitted(method: Any, side: int, dtype: Any) -> Any:
+        def compute() -> None:
+            work = passed(method, method.code_channels, 1, (side, side)).work("float32")
+            now[0] += of_layer * work[0] + of_feature * work[3]
+
+        return compute
+
+    monkeypatch.setattr(pace, "_fitted", fitted)
+    clock: dict[str, Any] = {name: lambda: now[0] for name in ("thread_time", "perf_counter")}
+    clock["get_clock_info"] = lambda _: SimpleNamespace(resolution=1e-9)
+    monkeypatch.setattr(pace, "time", SimpleNamespace(**clock))
+    assert pace._measured("cpu", torch.float32) == pytest.approx([of_layer, 0, 0, of_feature])
+
+
+def test_a_short_run_takes_longer_on_a_busy_machine_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prior of 64x64 pixels was said to take 2 s with seven busy processes, and took 48."""
+    monkeypatch.setattr(costs, "share_of_processor", lambda threads: 0.1)
+    assert [costs.slowed_by(seconds, "cpu", 1) for seconds in (0.5, 2.0, 60.0)] == pytest.approx([1, 10, 10])
+    assert costs.slowed_by(60.0, "cuda:0", 1) == 1
 
 
 @pytest.mark.usefixtures("rates")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from napari_dip import lab, pictures
 from napari_dip.command import cli
+from napari_dip.core.cost import Cost
 from napari_dip.io import files
 from napari_dip.tables.method import settings_for
 from napari_dip.trust import psnr
@@ -30,6 +32,16 @@ def test_an_image_is_fitted_before_its_shuffled_pixels_and_the_noise_comes_last(
         assert all(len(curve) == len(made.iterations) for curve in made.fitted[name].values())
     assert made.table().splitlines()[0].startswith("| generator | image | noise | image + noise | shuffled |")
     assert len(made.table().splitlines()) == 4
+
+
+@pytest.mark.parametrize(("share", "said"), [(1.0, "10 s"), (0.1, "80 s (this computer is busy now; else 10 s)")])
+def test_the_time_of_an_experiment_follows_what_else_the_machine_does(
+    monkeypatch: pytest.MonkeyPatch, share: float, said: str
+) -> None:
+    monkeypatch.setattr("napari_dip.lab.experiments.estimate", lambda *_, **__: Cost(0, 4.0))
+    monkeypatch.setattr("napari_dip.lab.experiments.choose", lambda _: SimpleNamespace(name="cpu"))
+    monkeypatch.setattr("napari_dip.plan.cost.share_of_processor", lambda threads: share)
+    assert lab.duration("preimage", (32, 32), iterations=50) == f"2 fits of 50 iterations, about {said}"
 
 
 def test_points_come_one_by_one_and_a_stop_keeps_the_generators_that_are_whole() -> None:

@@ -1,11 +1,14 @@
 """The laboratory in the window: an experiment on a crop, its curves, table, images and files, and the stop."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog, QLineEdit
 
+from napari_dip.lab import Step
 from napari_dip.viewer.restoration import METADATA
 from tests.core.tiny import picture
 
@@ -50,6 +53,19 @@ def test_an_ablation_of_a_crop_leaves_curves_a_table_a_stack_in_place_and_files(
     assert abs(widget.plot.backgroundBrush().color().lightness() - before) > 100
     assert {name: len(curve.getData()[0]) for name, curve in widget.plot._curves.items()} == curves
     viewer.theme = theme
+
+
+def test_the_time_left_of_an_experiment_is_by_its_own_pace(widget, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("napari_dip.viewer.laboratory.monotonic", lambda: now[0])
+    widget._job = SimpleNamespace(taken=lambda: None, running=False)
+    told = []
+    for seconds, done in ((1, 0.0), (30, 0.25), (40, 0.8)):
+        now[0] = seconds
+        widget._on_step(Step(part="none", iteration=50, values={}, done=done))
+        told.append(widget.told)
+    whole = "none, iteration 50"
+    assert told == [whole, f"{whole}, about 1:30 min left", f"{whole}, about 10 s left"]
 
 
 def test_a_stop_ends_an_experiment_at_once_and_keeps_what_is_whole(widget, viewer, wait):

@@ -22,10 +22,11 @@ from napari_dip.tables.parts import OwnPart
 
 Shape = tuple[int, ...]
 Size = tuple[float, ...]
-#: Layers called, bytes read and written, floating point operations; or the seconds that each of them takes.
+#: Layers called, bytes read and written, floating point operations, and bytes of features of a prior, all of whose
+#: ways through them are in its rate; or the seconds that each of these takes.
 Work = npt.NDArray[np.float64]
-#: Calls, bytes of features and operations of an iteration of a prior, relative to a forward pass.
-OF_PRIOR = np.array([1, 6.2, 3])
+#: An iteration of a prior relative to a forward pass.
+OF_PRIOR = np.array([1, 0, 3, 1])
 _BRIEF = {"float32": 1.0, "bfloat16": 0.56}  # bytes of features relative to float32, as far as they cost time
 # Measured (python -m benchmarks memory): torch 2.13 on processors with glibc.
 _TWICE = {2: 0.85, 3: 0.9}  # factor on the peak where activations are recomputed
@@ -46,8 +47,9 @@ class Pass:
     code: int
 
     def work(self, precision: str) -> Work:
-        """The calls, bytes and operations."""
-        return np.array([self.calls, _BRIEF[precision] * self.made, self.flops])
+        """The calls, bytes, operations, and the bytes as those of a prior."""
+        made = _BRIEF[precision] * self.made
+        return np.array([self.calls, made, self.flops, made])
 
 
 def passed(

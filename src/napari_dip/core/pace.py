@@ -1,4 +1,4 @@
-"""The pace of this machine: seconds for a layer, a byte and a floating point operation."""
+"""The pace of this machine: seconds for a layer, a byte, a floating point operation and a byte of features."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from napari_dip.core.generators import fresh_generator
 from napari_dip.tables.knobs import Prior
 
 #: Seconds that no machine exceeds.
-SLOWEST = np.array([5e-4, 2e-9, 1e-10])
+SLOWEST = np.array([5e-4, 2e-9, 1e-10, 1.24e-8])
 _LOOK = 0.2  # seconds for which the share of the processor is measured
 _TEXT = bytes(2**20)
 _FINE = 1e-6  # seconds that a clock must tell apart
+_WAYS = 6.2  # times that an iteration of a prior reads or writes its features, on a GPU
+_SIDES = 16, 64  # pixels: in the one image a generator's calls take the time, in the other its features
 
 
 def share_of_processor(threads: int) -> float:
@@ -41,7 +43,7 @@ def share_of_processor(threads: int) -> float:
 
 @functools.lru_cache(maxsize=8)
 def rates_of(device: str, precision: str) -> Work:
-    """Seconds that this machine takes for a layer (forward and backward), a byte and a floating point operation.
+    """Seconds that this machine takes for `Work`: a layer is forward and backward.
 
     Measured once, in some tens of milliseconds.
     """
@@ -81,12 +83,21 @@ def _measured(device: str, dtype: torch.dtype) -> Work:
         flop = seconds(lambda: F.conv2d(image, filters, padding=1).sum().backward())  # type: ignore[no-untyped-call]
     flop /= 6 * 9 * 32 * 32 * side**2  # forward and backward
     if device != "cpu":
-        return np.array([4 * call, byte, flop])  # a GPU replays recorded graphs
-    # a generator, forward and backward, of so few pixels that it is the calls that take the time
-    method = Prior(channels=16, scales=2, code_channels=16)
-    generator = fresh_generator(method, 16, 1, (16, 16), torch.Generator())
+        return np.array([4 * call, byte, flop, _WAYS * byte])  # a GPU replays recorded graphs
+    method, works, rest = Prior(channels=16, scales=2, code_channels=16), [], []
+    for side in _SIDES:
+        work = passed(method, 16, 1, (side, side)).work("bfloat16" if dtype == torch.bfloat16 else "float32")
+        works.append(work[[0, 3]])
+        rest.append(seconds(_fitted(method, side, dtype)) - OF_PRIOR[2] * work[2] * flop)
+    of_layer, of_feature = np.linalg.solve(works, rest)
+    return np.array([max(4 * call, of_layer), byte, flop, max(byte, of_feature)])
+
+
+def _fitted(method: Prior, side: int, dtype: torch.dtype) -> Callable[[], object]:
+    """A generator of `method`, forward and backward on a CPU, for an image of side x side pixels."""
+    generator = fresh_generator(method, method.code_channels, 1, (side, side), torch.Generator())
     generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    code = torch.zeros(1, 16, 16, 16).to(memory_format=torch.channels_last)
+    code = torch.zeros(1, method.code_channels, side, side).to(memory_format=torch.channels_last)
 
     @torch.enable_grad()
     def compute() -> None:
@@ -94,6 +105,4 @@ def _measured(device: str, dtype: torch.dtype) -> Work:
             image = generator(code)
         image.float().sum().backward()
 
-    forward = passed(method, 16, 1, (16, 16))
-    moved, flops = (OF_PRIOR * forward.work("float32"))[1:]
-    return np.array([max(4 * call, (seconds(compute) - moved * byte - flops * flop) / forward.calls), byte, flop])
+    return compute

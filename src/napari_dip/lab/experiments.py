@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import torch
+
+from napari_dip.core.device import choose
 from napari_dip.core.telling import counted
 from napari_dip.lab.ablation import iterate_ablation
 from napari_dip.lab.explicit import iterate_explicit
@@ -17,7 +20,7 @@ from napari_dip.lab.networks import load_network
 from napari_dip.lab.preimage import iterate_maximise, iterate_preimage
 from napari_dip.lab.sought import Preimage, Sought
 from napari_dip.lab.trajectory import iterate_trajectory
-from napari_dip.plan.cost import estimate, in_time
+from napari_dip.plan.cost import estimate, in_time, slowed_by
 from napari_dip.tables.experiments import row_of
 
 
@@ -81,9 +84,12 @@ _STEPS: dict[str, Callable[..., Any]] = {
 
 
 def duration(name: str, shape: tuple[int, ...], *, iterations: int | None = None, **given: Any) -> str:
-    """Time that an experiment takes on this machine, in words: that of its fits by the hourglass."""
+    """Time that an experiment takes on this machine, as busy as it is, in words: that of its fits by the hourglass."""
     row = row_of(name, given)
     fits, each = row.fits(given), iterations or row.iterations
     one = estimate(shape, preset="denoise-small", runs=1, iterations=each, stop="iterations")
-    time = in_time(math.ceil(fits * one.seconds / 5) * 5)
-    return f"{counted(fits, 'fit')} of {counted(each, 'iteration')}, about {time}"
+    seconds = fits * one.seconds
+    slowed = slowed_by(seconds, choose("auto").name, torch.get_num_threads())
+    idle, time = (in_time(math.ceil(each / 5) * 5) for each in (seconds, slowed * seconds))
+    busy = f" (this computer is busy now; else {idle})" if slowed > 1 else ""
+    return f"{counted(fits, 'fit')} of {counted(each, 'iteration')}, about {time}{busy}"

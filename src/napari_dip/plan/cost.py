@@ -33,7 +33,7 @@ from napari_dip.tables.settings import Settings
 #: Bytes that a prior which denoises an image takes on a CPU of its own accord; a larger image is cut into tiles.
 AMPLE = 4_000_000_000
 LONG = 4 * 3600  # seconds: a longer wait is said before it begins, with what would shorten it
-_SOON = 5  # seconds of a run for which it is not looked at what else the machine does
+_SOON = 1  # seconds of a run for which it is not looked at what else the machine does
 _IDLE = 1.25  # times that a run may take longer on a machine that is called idle
 
 

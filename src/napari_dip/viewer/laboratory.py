@@ -6,6 +6,7 @@ Long because it is a whole dock: rows, the sentence before a run, the run, and w
 from __future__ import annotations
 
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import napari.viewer
@@ -22,6 +23,7 @@ from napari_dip.tables import record
 from napari_dip.tables.experiments import EXPERIMENTS, QUESTIONS, SEVERAL
 from napari_dip.tables.knobs import GENERATORS
 from napari_dip.viewer import layers
+from napari_dip.viewer.account import duration
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.connections import connect_for_life
 from napari_dip.viewer.controls import button
@@ -47,6 +49,7 @@ class LaboratoryWidget(Tabbed):
         self._points: dict[str, tuple[list[int], list[float]]] = {}
         self._place: Any = None  # of the crop that is worked on
         self._name = self._experiment = ""  # of what is shown
+        self._began = 0.0  # seconds, when the run did
         self._build()
         self._forecast = Background(self, self._on_forecast, delay=300)
         connections = [
@@ -229,6 +232,7 @@ class LaboratoryWidget(Tabbed):
         self.stop_button.setEnabled(True)
         self.run_button.setEnabled(False)
         self._words.setText("Starting...")
+        self._began = monotonic()
         self._clock.start()
         return self._job.start()
 
@@ -260,7 +264,8 @@ class LaboratoryWidget(Tabbed):
 
     def _on_step(self, step: Any) -> None:
         self.bar.setValue(round(_STEPS * step.done))
-        self._words.setText(f"{step.part}, iteration {step.iteration}")
+        left = (monotonic() - self._began) * (1 - step.done) / step.done if step.done else 0
+        self._words.setText(f"{step.part}, iteration {step.iteration}" + f", about {duration(left)} left" * (left > 0))
         self._job.taken()
 
     def _draw(self) -> None:

@@ -30,7 +30,7 @@ _PATCHES = 1.25  # factor on the buffers of NL-Ridge
 _LEFT = 24 * 2**20  # bytes: gaps that a fit leaves to what comes after it
 UNDONE = 90  # bytes a pixel: the inverse of the stabilising transform, in float64
 #: Calls, bytes of features and operations of an iteration, and of a prediction, relative to a forward pass.
-_ITERATION, _PREDICTION = np.array([4, 7.7, 3]), np.array([0.5, 3, 1])
+_ITERATION, _PREDICTION = np.array([4, 7.7, 3, 0]), np.array([0.5, 3, 1, 0])
 
 
 class Grid(NamedTuple):

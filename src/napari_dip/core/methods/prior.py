@@ -34,6 +34,8 @@ from napari_dip.tables.knobs import Prior
 
 # Measured (python -m benchmarks memory): torch 2.13 on processors with glibc.
 _PEAK: Peak = {2: {"float32": 1.47, "bfloat16": 0.9}, 3: {"float32": 1.7, "bfloat16": 1.0}}
+#: Calls of an iteration beside the layers, on a CPU: the optimiser's for each layer; code, operator, loss and averages.
+_BESIDE = 0.45, 40
 
 
 class PriorFitter(Fitter):
@@ -142,7 +144,9 @@ class PriorFitter(Fitter):
             forward = replace(forward, weights=forward.weights + forward.code)
         memory, state = memory_of(forward, method, len(shape), _PEAK), 3 * forward.weights + 4 * math.prod(image)
         behind = method.refine * math.prod(image) * COMPARED_NEAR
-        return FitCost(memory, state, method.iterations * work_of(forward, method, OF_PRIOR) + behind, np.zeros(3))
+        beside = cpu * (_BESIDE[0] * forward.calls + _BESIDE[1]) * np.array([1, 0, 0, 0])
+        work = method.iterations * (work_of(forward, method, OF_PRIOR) + beside) + behind
+        return FitCost(memory, state, work, np.zeros(4))
 
     def _temperature(self, loss: Tensor) -> Tensor | float:
         """Temperature of the posterior: by the variance of the noise, or of the residual if that is not known."""
