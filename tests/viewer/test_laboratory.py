@@ -62,7 +62,7 @@ def test_the_time_left_of_an_experiment_is_by_its_own_pace(widget, monkeypatch):
     told = []
     for seconds, done in ((1, 0.0), (30, 0.25), (40, 0.8)):
         now[0] = seconds
-        widget._on_step(Step(part="none", iteration=50, values={}, done=done))
+        widget._on_step(Step(part="none", iteration=50, values={}, done=done, image=np.zeros((1, 1))))
         told.append(widget.told)
     whole = "none, iteration 50"
     assert told == [whole, f"{whole}, about 1:30 min left", f"{whole}, about 10 s left"]
