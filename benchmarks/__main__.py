@@ -8,7 +8,7 @@ import sys
 
 def main(arguments: list[str] | None = None) -> int:
     # here: processes that a measurement starts load this file again
-    from benchmarks import choice, memory, neighbours, noise, pace, paper, quality, scale, series, speed
+    from benchmarks import choice, memory, neighbours, noise, pace, paper, quality, scale, series, speed, verdict
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measurements.")
     commands = parser.add_subparsers(required=True)
@@ -16,6 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
         quality: "how good the restored images are",
         noise: "how well the noise of one image is known",
         choice: "what each method gives, and which of them auto takes",
+        verdict: "what the verdict says of whole frames, beside the truth",
         pace: "how soon they are that good",
         paper: "figures of the paper, on the images at hand",
         speed: "how long an iteration takes",

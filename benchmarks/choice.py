@@ -8,6 +8,7 @@ sets of ``quality``:
 |---|---|
 | `wide` | crops of the wide-field frame of `fmd`, from its corners and its middle |
 | `moved` | truths of `fmd`, blurred, and of `grey`, with the noise of that frame, taken from a corner of it |
+| `dark` | the same, or in white noise five times as strong, rounded and a twentieth of the pixels cut off at 0 |
 | `shared-50`, `-75` | as `shared-25`, of stronger noise |
 
 The verdict is of the image that each gave, by the noise that was estimated for it. FOLDER is as that of ``quality``.
@@ -30,6 +31,7 @@ from scipy import ndimage
 
 from benchmarks import images
 from benchmarks.images import Array, Case
+from napari_dip.core.noise.model import Noise
 
 METHODS = {"prior": "denoise-small", "self-guided": "denoise-self", "patches": "denoise-patches"}
 #: Truth, its blur in pixels, and its contrast over the noise of the wide-field frame.
@@ -76,11 +78,9 @@ def row_of(case: Case, cache: Path | None) -> dict[str, Any]:
     """All methods on a case."""
     from napari_dip.core.judge.residual import residual_verdict
     from napari_dip.core.noise.estimate import estimate_noise
-    from napari_dip.tables.method import auto_preset
 
     noise = estimate_noise(case.observed)
-    preset, _ = auto_preset("denoise", on_cpu=True, noise=noise, changes={})
-    auto = next(name for name, of in METHODS.items() if of == preset)
+    auto = taken(noise)
     psnr, verdict, seconds = {"noisy": affine(case.observed, case)}, {}, {}
     for name in METHODS:
         found = restored(case, name, cache)
@@ -96,6 +96,14 @@ def row_of(case: Case, cache: Path | None) -> dict[str, Any]:
         "verdict": verdict,
         "seconds": seconds,
     }
+
+
+def taken(noise: Noise) -> str:
+    """The method that auto takes."""
+    from napari_dip.tables.method import auto_preset
+
+    preset, _ = auto_preset("denoise", on_cpu=True, noise=noise, changes={})
+    return next(name for name, of in METHODS.items() if of == preset)
 
 
 def restored(case: Case, name: str, cache: Path | None) -> dict[str, Any]:
@@ -124,10 +132,10 @@ def affine(image: Array, case: Case) -> float:
 def cases(folder: Path, size: int, wanted: list[str]) -> Iterator[Case]:
     """Those whose files are there."""
     real, drawn = ("fmd", "w2s", "biosr"), ("shared-25", "grey-50", "grey-25", "clip-50", "clip-25")
-    sets = ("wide", "moved", "shared-75", "shared-50", *real, *drawn)
-    for group in sets:
-        if group in ("wide", "moved"):
-            found = _wide(folder, size) if group == "wide" else _moved(folder, size)
+    made = {"wide": _wide, "moved": _moved, "dark": _dark}
+    for group in (*made, "shared-75", "shared-50", *real, *drawn):
+        if group in made:
+            found = made[group](folder, size)
         else:
             found = images._READERS[group.split("-")[0]](folder, group, size)
         for case in found:
@@ -154,6 +162,14 @@ def _moved(folder: Path, size: int) -> Iterator[Case]:
         truth = ndimage.gaussian_filter(case.truth, blur)
         truth = truth * (contrast * noise.std() / truth.std())
         yield replace(case, group="moved", truth=truth, observed=truth + noise, data_range=float(np.ptp(truth)))
+
+
+def _dark(folder: Path, size: int) -> Iterator[Case]:
+    for case in _moved(folder, size):
+        white = np.random.default_rng(0).normal(0, 5 * case.truth.std(), case.truth.shape)
+        for name, observed in ((case.name, case.observed), (f"{case.name}-white", case.truth + white)):
+            cut = (observed - np.quantile(observed, 0.05)).round().clip(0, 255).astype(np.uint8)
+            yield replace(case, group="dark", name=name, observed=cut)
 
 
 def _frame(folder: Path, name: str) -> Case:
