@@ -53,7 +53,8 @@ def main(options: argparse.Namespace) -> int:
 def line(row: dict[str, Any]) -> str:
     """A row of the table."""
     lost = [f"{part:.2f} ({limit:.2f})" for part, limit in zip(row["lost"], row["limits"], strict=True)]
-    cells = [row["frame"], row["restoration"], f"{row['psnr']:.2f}", row["verdict"], f"{row['excess']:.1f}", *lost]
+    psnr = "" if row["restoration"] == "truth" else f"{row['psnr']:.2f}"
+    cells = [row["frame"], row["restoration"], psnr, row["verdict"], f"{row['excess']:.1f}", *lost]
     return f"| {' | '.join(cells)} |"
 
 

@@ -66,7 +66,7 @@ def auto_preset(
 
 def _by_squares(noise: Noise | None) -> str:
     """Why similar patches of means of squares are to denoise a plane; empty where they are not."""
-    if noise is None or noise.warning or noise.autocorrelation.ndim != 2:
+    if noise is None or noise.autocorrelation.ndim != 2:
         return ""
     if noise.independent and noise.contrast < FAINTEST:
         why = "noise outweighs the structure"
