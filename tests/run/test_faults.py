@@ -38,7 +38,7 @@ from tests.bad_inputs import QUICK
 from tests.core.tiny import picture
 
 GUIDED = dict(preset="denoise-self", channels=4, scales=2, crop=16, batch=2, device="cpu")
-PRIOR = {**QUICK, "preset": "denoise-small", "iterations": 4}
+PRIOR = {**QUICK, "preset": "denoise-small", "iterations": 4, "precision": "float32"}
 
 
 @pytest.fixture
