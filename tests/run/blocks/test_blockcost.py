@@ -20,7 +20,7 @@ from tests.run.blocks.test_large import PRIOR, saved, stack
 
 def test_it_is_the_cost_of_the_blocks_that_a_run_makes(tmp_path: Path) -> None:
     source = saved(stack(3, 40, 60), tmp_path / "in.zarr")
-    knobs = {**PRIOR, "tile": 32, "overlap": 8, "channels": 48}
+    knobs = {**PRIOR, "tile": 32, "overlap": 8, "channels": 48, "iterations": 1}
     record = restore_blocks("denoise", source, tmp_path / "out.zarr", **knobs).record
     said = estimate_blocks("denoise", source, **knobs)
     assert said.blocks == record["blocks"] == 3 * 2 * 3
@@ -33,10 +33,10 @@ def test_it_is_the_cost_of_the_blocks_that_a_run_makes(tmp_path: Path) -> None:
 
 
 def test_the_length_of_a_series_takes_time_and_no_memory(tmp_path: Path) -> None:
-    short, long = (saved(np.repeat(stack(1, 32, 32), n, 0), tmp_path / f"{n}.zarr") for n in (20, 2000))
+    short, long = (saved(np.repeat(stack(1, 32, 32), n, 0), tmp_path / f"{n}.zarr") for n in (20, 200))
     few, many = (estimate_blocks("denoise", each, **PRIOR) for each in (short, long))
     assert few.memory == many.memory
-    assert many.seconds == pytest.approx(100 * few.seconds)
+    assert many.seconds == pytest.approx(10 * few.seconds)
 
 
 @pytest.mark.parametrize(
