@@ -74,7 +74,7 @@ def test_a_finished_stack_with_empty_slices_goes_on_each_time_it_is_asked_to(qui
     _, image = series()
     image[1] = np.nan
     image[2, :16, :16] = np.nan  # a tile, where there are tiles
-    how = dict(leading_axes=1, read_noise=10.0, gain=0.0, offset=0.0, tile=tile, **GUIDED)
+    how = dict(leading_axes=1, read_noise=10.0, gain=0.0, offset=0.0, tile=tile, similar_patches=False, **GUIDED)
     done = denoise(image, **how)
     stop: list[bool] = []
     steps = iterate("denoise", image, **how, resume=done, interval=0, should_stop=lambda: bool(stop))
@@ -141,7 +141,8 @@ def neighbours_of(image: np.ndarray, monkeypatch: pytest.MonkeyPatch, **options:
         plain(self, state)
 
     monkeypatch.setattr(selfguided.SelfGuidedFitter, "take_over", take_over)
-    result = denoise(image, read_noise=10.0, gain=0.0, offset=0.0, **{**GUIDED, **options})
+    how = {**GUIDED, "similar_patches": False, **options}
+    result = denoise(image, read_noise=10.0, gain=0.0, offset=0.0, **how)
     return [next(i for i, state in enumerate(result.states) if state is one) for one in taken]
 
 
@@ -241,9 +242,9 @@ def test_what_does_not_fit_beside_others_is_restored_after_them(monkeypatch: pyt
 
 def test_states_too_large_to_keep_are_forgotten_on_the_way(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     _, image = series(4)
-    whole = restored(image)
+    whole = restored(image, similar_patches=False)
     monkeypatch.setattr("napari_dip.core.state.STATES_AT_MOST", 0)
-    result = restored(image)
+    result = restored(image, similar_patches=False)
     assert result.states == ()
     assert np.array_equal(result.image, whole.image)
 

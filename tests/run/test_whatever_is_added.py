@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from tests.core.tiny import TINY, picture
 
 PRIOR: dict[str, Any] = {**TINY, "iterations": 3, "code": "uniform"}
 GUIDED: dict[str, Any] = {"channels": 4, "scales": 2, "crop": 8, "batch": 2, "iterations": 3, "device": "cpu"}
-ADDED = (-1000, 112, 4 * 10**9)
-GAINS = (2.0, 16.0, 1 / 64)  # powers of two, which change no digit
-OTHERS = (3.0, 1 / 10, 1 / 1000)  # which round
+ADDED = (-1000, 4 * 10**9)
+GAINS = (2.0, 1 / 64)  # powers of two, which change no digit
+OTHERS = (3.0, 1 / 1000)  # which round
 
 
 def measured(
@@ -57,10 +58,16 @@ CAMERAS = {
 }
 
 
+@cache
+def seen(name: str, whole: bool) -> tuple[npt.NDArray[np.generic], Noise, npt.NDArray[np.bool_]]:
+    """What a camera measured, its noise and its bad pixels; whole numbers may be photons, others are not."""
+    image = CAMERAS[name] if whole else CAMERAS[name] / 64 + 0.5**20
+    return image, estimate_noise(image), find_bad_pixels(image)
+
+
 @pytest.mark.parametrize("name", CAMERAS)
 def test_the_noise_is_the_same_whatever_is_added(name: str) -> None:
-    image = CAMERAS[name]
-    found = estimate_noise(image)
+    image, found, bad = seen(name, whole=True)
     for constant in ADDED:
         moved = estimate_noise(image + constant)
         assert figures(moved) == figures(found)
@@ -68,25 +75,24 @@ def test_the_noise_is_the_same_whatever_is_added(name: str) -> None:
         np.testing.assert_array_equal(moved.autocorrelation, found.autocorrelation)
         levels = np.linspace(image.min() - 50, image.max() + 50, 9)  # below no light, too
         np.testing.assert_allclose(moved.variance(levels + constant), found.variance(levels), rtol=1e-6)
-        np.testing.assert_array_equal(find_bad_pixels(image + constant), find_bad_pixels(image))
+        np.testing.assert_array_equal(find_bad_pixels(image + constant), bad)
 
 
 @pytest.mark.parametrize("name", CAMERAS)
 def test_the_noise_follows_a_gain(name: str) -> None:
-    image = CAMERAS[name] / 64 + 0.5**20  # no whole numbers, which may be photons
-    found = estimate_noise(image)
+    image, found, bad = seen(name, whole=False)
     for gain in GAINS:
         moved = estimate_noise(image * gain)
         for figure in ("gain", "offset", "read_noise", "sigma"):
             assert getattr(moved, figure) == getattr(found, figure) * gain, figure
         assert figures(moved)[3:] == figures(found)[3:]
-        np.testing.assert_array_equal(find_bad_pixels(image * gain), find_bad_pixels(image))
+        np.testing.assert_array_equal(find_bad_pixels(image * gain), bad)
 
 
 @pytest.mark.parametrize("name", CAMERAS)
 def test_the_noise_follows_a_gain_that_rounds(name: str) -> None:
-    image = CAMERAS[name] / 64 + 0.5**20
-    found, bad, size = estimate_noise(image), find_bad_pixels(image), float(np.ptp(image))
+    image, found, bad = seen(name, whole=False)
+    size = float(np.ptp(image))
     for gain in OTHERS:
         moved = estimate_noise(image * gain)
         for figure in ("gain", "read_noise", "sigma"):
