@@ -65,7 +65,9 @@ def viewer(window, qtbot):
         each.deleteLater()  # else it follows the layers of all tests to come, as long as anything knows it
     del docks
     qtbot.wait(1)  # lets Qt delete what was closed: what is deleted looks at no layer that goes
-    window.layers.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("napari._vispy.canvas.gc.collect", int)  # once for all layers is enough
+        window.layers.clear()
     window.dims.reset()
     gc.collect()
     gc.freeze()

@@ -416,17 +416,21 @@ class Inputs(QWidget):
             raise ValueError(f"Paint on what is missing first: the mask '{mask.name}' is empty.")
         for known in self.known.values():
             known.check(layer)
-        check_reach(self._reach(), self._size(None))
+        if not any(reach := self._reach()):
+            return
+        check_reach(reach, self._size(None))
         try:
-            check_reach(self._reach(), self._size(self.window()))
+            check_reach(reach, self._size(self.window()))
         except ValueError:
             raise ValueError("The blur is far wider than the part: take a larger one.") from None
 
     def doubt(self) -> str:
         """Sentence that speaks against what is chosen; empty if nothing does."""
-        if wider := spread_over(self._reach(), self._size(None)):
+        if not any(reach := self._reach()):
+            return ""
+        if wider := spread_over(reach, self._size(None)):
             return f"The blur {wider}: is it given in pixels?"
-        wider = spread_over(self._reach(), self._size(self.window()), "part")
+        wider = spread_over(reach, self._size(self.window()), "part")
         return f"The blur {wider}: take a larger one." if wider else ""
 
     def _reach(self) -> tuple[int, ...]:

@@ -39,6 +39,8 @@ class Geometry:
         step : tuple of float
             Distance between its pixels, in pixels of the present array.
         """
+        if not any(origin) and all(s == 1 for s in step):
+            return self  # as it is of each image that is seen whole, many times for each choice in a form
         linear = Affine(scale=self.scale, rotate=self.place["rotate"], shear=self.place["shear"]).linear_matrix
         translate = np.asarray(self.translate) + linear @ np.asarray(origin)
         scale = tuple(s * t for s, t in zip(self.scale, step, strict=True))
@@ -147,7 +149,7 @@ def unit_ratio(units: tuple[Any, ...], of: tuple[Any, ...]) -> list[float]:
     ratios = []
     for a, b in zip(reversed([str(u) for u in units]), reversed([str(u) for u in of]), strict=False):
         try:
-            ratios.append(float(registry.Quantity(1, a).to(b).magnitude))
+            ratios.append(1.0 if a == b else float(registry.Quantity(1, a).to(b).magnitude))
         except pint.DimensionalityError:  # pixels beside micrometres: napari draws them one to one
             ratios.append(1.0)
     return ratios[::-1]

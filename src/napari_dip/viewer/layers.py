@@ -263,6 +263,8 @@ def pixels(layer: Any) -> np.ndarray:
 
 def in_view(viewer: Any, layer: Any, level: int = 0) -> tuple[int, ...]:
     """The index along each leading axis of the slice of a layer that the viewer shows, at a multiscale level."""
+    if layer.ndim == 2:
+        return ()
     position = layer.world_to_data(in_layer_units(viewer, layer, viewer.dims.point))
     index = np.rint(position[: layer.ndim - 2])
     if layer.multiscale:
