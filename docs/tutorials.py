@@ -523,7 +523,7 @@ def deblock(reader: Reader, folder: Path) -> None:
     reader.drags_line(0.5)
     reader.presses("Keep this")
     reader.presses("Back to the result")
-    reader.viewer.layers.remove(reader.viewer.layers[-1])
+    reader.viewer.layers.remove(reader.viewer.layers[-2])
     reader.picks(result.name)
     _pictured(reader, "deblock", view="Curve (")
 

@@ -23,11 +23,15 @@ if TYPE_CHECKING:
     from napari_dip.run.blocks.restore import iterate_blocks, restore_blocks
     from napari_dip.run.restore import deblock, deconvolve, denoise, enhance, inpaint, iterate, superresolve
     from napari_dip.run.run import Run
+    from napari_dip.tables.parts import part_in_file
+    from napari_dip.tables.record import fingerprint
     from napari_dip.tables.settings import PRESETS, Settings
     from napari_dip.trust import estimate_noise
 
 _FROM = {
     "tables.settings": ("PRESETS", "Settings"),
+    "tables.parts": ("part_in_file",),
+    "tables.record": ("fingerprint",),
     "run.restore": ("deblock", "deconvolve", "denoise", "enhance", "inpaint", "iterate", "superresolve"),
     "run.run": ("Run",),
     "core.result": ("Progress", "Result"),
@@ -54,9 +58,11 @@ __all__ = [
     "estimate_blocks",
     "estimate_noise",
     "find_bad_pixels",
+    "fingerprint",
     "inpaint",
     "iterate",
     "iterate_blocks",
+    "part_in_file",
     "restore_blocks",
     "superresolve",
     "trust",

@@ -98,18 +98,10 @@ class Again:
             asked["voxel_size"] = tuple(map(float, self.voxel_size))
         call = [f"    {name}={_python(name, value)}," for name, value in {**asked, **self.settings.chosen}.items()]
         call += ["    image_noise=noise,"] * (noise is not None)
-        told = []
-        if noise is not None:
-            from napari_dip.run.blocks.record import noise_as_dict  # imports torch: seconds
-
-            told = [f"noise = noise_from({noise_as_dict(noise)!r})"]
-        parts = any(isinstance(value, OwnPart) for value in (*asked.values(), *self.settings.chosen.values()))
         lines = [
-            *["from napari_dip.tables.parts import part_in_file"] * parts,
-            *["from napari_dip.run.blocks.record import noise_from"] * (noise is not None),
             *self._reading(),
-            *told,
-            f"assert fingerprint(image) == {self.fingerprint!r}, 'other pixels than those that were restored'",
+            *([] if noise is None else _noise(noise)),
+            f"assert napari_dip.fingerprint(image) == {self.fingerprint!r}, 'other pixels than those that were restored'",
             f"result = napari_dip.{self.task}(",
             "    image,",
             *["    mask,"] * bool(self.mask),
@@ -142,10 +134,9 @@ class Again:
         read = f"iio.imread({self.image!r})" if self.by_napari else f"pictures.read({self.image!r}).samples()"
         lines = [
             *["import imageio.v3 as iio"] * self.by_napari,
-            *["import numpy as np"] * bool(self.mask),
+            *["import numpy as np"] * (bool(self.mask) or self.said.get("image_noise") is not None),
             "import napari_dip",
             "from napari_dip import pictures",
-            "from napari_dip.tables.record import fingerprint",
             "",
             *self._to_do(),
             f"image = {read}",
@@ -222,8 +213,17 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def _noise(noise: Any) -> list[str]:
+    """Lines that make a noise."""
+    said = {name: repr(value) for name, value in vars(noise).items() if name != "autocorrelation"}
+    said["autocorrelation"] = f"np.array({noise.autocorrelation.tolist()})"
+    if not np.isfinite(noise.contrast):
+        del said["contrast"]  # infinite by default, which has no literal
+    return ["noise = napari_dip.Noise(", *(f"    {name}={value}," for name, value in said.items()), ")"]
+
+
 def _python(name: str, value: Any) -> str:
-    return f"part_in_file({name!r}, {value.file!r})" if isinstance(value, OwnPart) else repr(value)
+    return f"napari_dip.part_in_file({name!r}, {value.file!r})" if isinstance(value, OwnPart) else repr(value)
 
 
 def _text(value: Any) -> str:

@@ -117,6 +117,9 @@ def test_the_worst_slice_and_channel_are_named(axis: int | None, place: tuple[in
     assert not verdict.ok
     where = "In slice 1" if axis is None else "In slice 1, channel 1"
     assert verdict.sentence.startswith(f"{where}, structure was removed: ")
+    kept = doubts.judge(slices, slices.values, lambda index: noise, kept=True)
+    assert kept is not None
+    assert kept.sentence.startswith(f"Known pixels are kept. {where}, the fit that fills the holes lacks structure")
     np.testing.assert_allclose(verdict.place, place, atol=2)
 
 

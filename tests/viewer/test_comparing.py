@@ -57,6 +57,13 @@ def test_the_source_lies_left_of_the_divider_wherever_it_is_dragged(viewer, comp
     assert drag not in viewer.mouse_drag_callbacks
 
 
+@pytest.mark.parametrize("rgb", [False, True])
+def test_contrast_is_offered_where_there_is_any(comparing, rgb):
+    made, *_ = comparing(np.zeros((20, 24, 3), np.float32), rgb=rgb)
+    assert made.switches["linked"].isHidden() == rgb
+    assert not made.switches["profile"].isHidden()
+
+
 def test_a_result_beside_its_source_is_compared_with_all_of_it(viewer, comparing, picture):
     made, source, result = comparing(picture)
     result.translate = (5, 5 + 2 * 30)

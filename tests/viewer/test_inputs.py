@@ -152,7 +152,7 @@ def test_the_noise_says_how_much_padding_it_leaves_out(viewer, dock, wait):
     viewer.add_image(image)
     widget = dock()
     wait(lambda: known(widget))
-    assert "192 pixels (0.047 of all) are padding" in words(widget)
+    assert "192 pixels (4.69 %) are padding" in words(widget)
 
 
 def test_the_noise_of_a_lazy_stack_reads_nothing_but_the_slice_in_view(viewer, dock, wait):
@@ -530,8 +530,9 @@ def test_a_long_list_of_numbers_shows_its_beginning_and_all_of_it_in_the_tooltip
     QTest.keyClicks(field, long)
     field.editingFinished.emit()  # without the focus, as after Tab
     assert field.cursorPosition() == 0
-    form.set(channels=long)
-    assert field.cursorPosition() == 0
+    for _ in range(2):  # the same text moves the cursor, too
+        form.set(channels=long)
+        assert field.cursorPosition() == 0
     QApplication.sendEvent(field, QHelpEvent(QEvent.Type.ToolTip, QPoint(), QPoint()))
     assert QToolTip.text().startswith(f"<b>{long}</b>")
     QToolTip.hideText()

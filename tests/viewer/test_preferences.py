@@ -82,14 +82,16 @@ def test_they_are_asked_for_once_torch_is_loaded_or_a_run_begins(viewer, dock, w
     monkeypatch.setattr(engine, "load", lambda: loaded.wait(60))
     prefer(device="cpu", moments_memory=100)
     viewer.add_image(picture, name="cells")
-    early, late = dock(), dock("Inpaint")
+    early, late, same = dock(), dock("Inpaint"), dock("Deconvolve")
     late.live.memory.value = 0
+    for memory in (256, 512):  # as it was at first, on purpose
+        same.live.memory.value = memory
     assert (early.form.device, early.live.memory.value) == ("auto", 512)
     getattr(early, how)()
     assert (early.form.device, early.live.memory.value) == ("cpu", 100)
     loaded.set()
     wait(lambda: late.form.device == "cpu")
-    assert late.live.memory.value == 0  # chosen meanwhile
+    assert (late.live.memory.value, same.live.memory.value) == (0, 512)  # chosen meanwhile
     wait(lambda: not early.running)
 
 

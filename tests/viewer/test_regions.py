@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import napari_dip
 from napari_dip import pictures
 from napari_dip.viewer import layers, masks, regions
 from napari_dip.viewer.queue import WAITING, queue
@@ -81,7 +82,12 @@ def test_a_part_takes_the_noise_of_all(viewer, dock, wait, cells):
     assert f"read noise {widget._noise.read_noise:.4g}," in widget.noise.toolTip()
     assert record["noise_of"] == "all of 'cells'"
     assert record["camera"] == {}
-    assert "noise_from" in widget.copying.run_as("python")
+    copied = widget.copying.run_as("python")
+    assert "    image_noise=noise,\n" in copied
+    names = {"np": np, "napari_dip": napari_dip}
+    exec(copied[copied.index("noise = ") : copied.index("assert ")], names)
+    assert names["noise"] == widget._noise
+    assert np.array_equal(names["noise"].autocorrelation, widget._noise.autocorrelation)
 
 
 def test_a_part_is_to_be_larger_than_the_blur_and_units_are_asked_of_the_whole_image(viewer, dock, wait, cells):
@@ -260,3 +266,21 @@ def test_run_again_like_this_takes_one_click(viewer, dock, wait, picture):
     viewer.layers.selection.active = restored(viewer)[0]
     inpaint.record.again_button.click()
     assert "open Denoise" in inpaint.status
+
+
+def test_run_again_says_what_is_lacking_before_it_runs(viewer, dock, wait, picture):
+    cells = viewer.add_image(np.rint(picture).astype(np.uint16), name="cells")  # which has no NaN
+    holes = viewer.add_labels(np.pad(np.ones((3, 4), int), ((5, 12), (6, 14))), name="holes")
+    widget = dock("Inpaint")
+    widget.inputs.mask.value = holes
+    widget.run()
+    wait(lambda: not widget.running and len(restored(viewer)) == 1)
+    widget.inputs.mask.value = None
+    viewer.layers.selection.active = restored(viewer)[0]
+    widget.record.again_button.click()
+    assert widget.record.image.value is cells
+    assert widget.status.startswith("The settings are those of 'cells inpainted'. Choose what is missing: a Labels")
+    assert not widget.running
+    widget.inputs.mask.value = holes
+    widget.record.again_button.click()
+    wait(lambda: not widget.running and len(restored(viewer)) == 2)

@@ -33,7 +33,9 @@ def copied(widget, which):
     (one,) = [each for each in widget.copying.menu().actions() if each.text() == f"Copy as {which}"]
     one.trigger()
     assert "in the clipboard" in widget.status
-    return QApplication.clipboard().text()
+    text = QApplication.clipboard().text()
+    assert "napari_dip." not in "".join(line for line in text.splitlines() if line.startswith(("from ", "import ")))
+    return text
 
 
 def test_python_gives_the_identical_image(viewer, dock, wait, stack, monkeypatch):

@@ -58,7 +58,8 @@ def judge(
         except (ValueError, MemoryError):  # no fair pixel is left, or no room: the result counts more
             continue
         place = np.unravel_index(np.ravel_multi_index(verdict.place, shape), measured.shape)
-        sentence = _where(slices, index, channel, verdict.sentence)
+        kept_are, end, rest = verdict.sentence.rpartition(". ")  # of all channels
+        sentence = f"{kept_are}{end}{_where(slices, index, channel, rest)}"
         found.append(replace(verdict, sentence=sentence, place=_place(slices, index, channel, place)))
     worst = max(found, key=lambda v: (not v.ok, v.lost, abs(v.balance - 1) if v.ok else v.excess), default=None)
     return worst if worst is None or worst.ok or not cause else replace(worst, sentence=f"{worst.sentence}; {cause}")
@@ -184,9 +185,9 @@ def padding_sentence(slices: Slices) -> str:
     levels, counts = np.unique(slices.values[slices.padding], return_counts=True)
     usual = ", ".join(f"{value:g}" for value in levels[counts >= counts.max() / 10][:_NAMED])  # others are of rims
     shares = slices.padding.reshape(len(slices.padding), -1).mean(axis=1)
-    each = f", from {shares.min():.2g} to {shares.max():.2g} of a slice" if len(shares) > 1 else ""
+    each = f", from {100 * shares.min():.3g} to {100 * shares.max():.3g} % of a slice" if len(shares) > 1 else ""
     return (
-        f"{np.count_nonzero(slices.padding)} pixels ({slices.padding.mean():.2g} of all{each}) are no measurement but "
+        f"{np.count_nonzero(slices.padding)} pixels ({100 * slices.padding.mean():.3g} %{each}) are no measurement but "
         f"padding or dead lines, of value {usual}: they were left out and come back as they are "
         "(skip_padding=False, or --no-skip-padding, restores them)"
     )
@@ -199,7 +200,7 @@ def left_out_sentence(slices: Slices) -> str:
         return ""
     count = sum(np.count_nonzero(pixels) for pixels in found)
     return (
-        f"{count} pixels ({count / slices.values.size:.2g} of all) are padding, or hot or dead lines: the noise is "
+        f"{count} pixels ({100 * count / slices.values.size:.3g} %) are padding, or hot or dead lines: the noise is "
         "that of the others"
     )
 

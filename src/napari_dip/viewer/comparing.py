@@ -150,9 +150,10 @@ class Comparing(Section):
 
     def offer(self) -> None:
         """Offer it where there is a result with its source."""
-        there = pair_of(self._viewer) is not None
-        self.setVisible(there)
-        if not there:
+        pair = pair_of(self._viewer)
+        self.setVisible(pair is not None)
+        self.switches["linked"].setVisible(pair is None or not pair[0].rgb)  # colours have no contrast limits
+        if pair is None:
             self.end()
 
     def end(self) -> None:

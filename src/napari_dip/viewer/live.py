@@ -48,11 +48,22 @@ class Live(Rows):
         self._viewer = viewer
         self._layer: Any = None
         self._stacks: dict[int, Any] = {}  # of the snapshots of each slice
+        self._memory_said = False  # by the user
+        self.memory.changed.connect(self._on_memory)
         self.every.changed.connect(self._show_kept_as)
         self._show_kept_as()
 
     def _show_kept_as(self) -> None:
         self.show_row(self.kept_as, self.every.value > 0)
+
+    def _on_memory(self) -> None:
+        self._memory_said = True
+
+    def prefer(self, memory: int) -> None:
+        """Begin with so many MB for moments, where none were chosen meanwhile."""
+        if not self._memory_said:
+            with self.memory.changed.blocked():
+                self.memory.value = memory
 
     def offer_snapshots(self, offered: bool) -> None:
         """Show the rows that ask for snapshots, or hide them."""

@@ -286,7 +286,7 @@ class Restoration(Asked):
         image, geometry = self._slice(progress)
         name = f"{self.name}, {self._slice_name(progress)}iteration {progress.iteration}"
         told = self._snapshot_record(progress)[METADATA] | (record or {})
-        return layers.show(viewer, image, geometry, name, {METADATA: told})
+        return self._beneath(viewer, layers.show(viewer, image, geometry, name, {METADATA: told}))
 
     def show_in_stack(self, viewer: Any, progress: Progress, layer: Any | None, every: int) -> Any:
         """Add the progress to a layer with a leading axis of iterations, or make that layer."""
@@ -296,7 +296,14 @@ class Restoration(Asked):
             return layer
         place = stacked(geometry, "iteration", float(every), float(progress.iteration))
         name = f"{self.name}, {self._slice_name(progress)}iterations"
-        return layers.show(viewer, image[None], place, name, self._snapshot_record(progress))
+        return self._beneath(viewer, layers.show(viewer, image[None], place, name, self._snapshot_record(progress)))
+
+    def _beneath(self, viewer: Any, layer: Any) -> Any:
+        """Move a layer right above its source: else it hides the preview, and the result."""
+        there = [each.name for each in viewer.layers]
+        if self.source.name in there:
+            viewer.layers.move(there.index(layer.name), there.index(self.source.name) + 1)
+        return layer
 
     def _slice(self, progress: Progress) -> tuple[np.ndarray, Geometry]:
         """The image of a progress in the axes of the source, and where it lies."""

@@ -263,7 +263,7 @@ class Rows(QWidget):
                 row.native.installEventFilter(self._whole)
             if isinstance(row.native, QLineEdit):
                 row.native.installEventFilter(self._whole)
-                row.native.textChanged.connect(partial(_show_beginning, row.native))
+                row.native.cursorPositionChanged.connect(partial(_show_beginning, row.native))  # also by the same text
             if isinstance(row.native, QLineEdit | QAbstractSpinBox):
                 text = row.native if isinstance(row.native, QLineEdit) else row.native.findChild(QLineEdit)
                 row.native.editingFinished.connect(partial(_show_beginning, text))
@@ -323,7 +323,7 @@ class Rows(QWidget):
             part.setVisible(visible)
 
 
-def _show_beginning(field: QLineEdit, _: str = "") -> None:
+def _show_beginning(field: QLineEdit, *_: int) -> None:
     if field.window().focusWidget() != (field.focusProxy() or field):  # nobody types into it
         field.setCursorPosition(0)
 

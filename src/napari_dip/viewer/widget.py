@@ -35,7 +35,7 @@ from napari_dip.viewer.maps import Findings, Finished, show_maps
 from napari_dip.viewer.noise import NoiseSentence
 from napari_dip.viewer.outlook import Outlook
 from napari_dip.viewer.position import slice_name
-from napari_dip.viewer.preferences import DEFAULTS, preference, preferred_threads
+from napari_dip.viewer.preferences import preference, preferred_threads
 from napari_dip.viewer.queue import FAILED, RUNNING, WAITING, Entry, QueuePanel, queue, waiting_for
 from napari_dip.viewer.record_panel import RecordPanel
 from napari_dip.viewer.repeat import CopyButton
@@ -91,8 +91,7 @@ class RestoreWidget(Tabbed):
     def _follow_preferences(self) -> None:
         """Begin with the device and the memory that the user prefers, where no others were chosen meanwhile."""
         self.form.prefer(preference("device"), preferred_threads())
-        if self.live.memory.value == DEFAULTS["moments_memory"][1]:
-            self.live.memory.value = preference("moments_memory")
+        self.live.prefer(preference("moments_memory"))
 
     # -- what the user sees -------------------------------------------------------------------------------------
 
@@ -337,9 +336,11 @@ class RestoreWidget(Tabbed):
         if record["task"] != self.task:
             return self._say(f"'{name}' is of another widget: open {TASKS[record['task']].title}.", failed=True)
         self.inputs.image.value = layer
-        if self.files.take(record, f"'{name}'"):
-            self.run()
-        return None
+        if not self.files.take(record, f"'{name}'"):
+            return None
+        if not self._outlook.ready:  # no record has the mask
+            return self._say(f"The settings are those of '{name}'. {self._outlook.sentence}")
+        return self.run()
 
     def more(self) -> None:
         """Go on with the last run, for as many iterations as the form says."""

@@ -118,7 +118,8 @@ def _clusters(plane: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bo
     found, compact = np.zeros(plane.shape, bool), np.zeros(plane.shape, bool)
     level = ndimage.median_filter(plane, footprint=_FURTHER, mode="reflect")  # no pixel of a line counts twice
     deviation = np.sqrt(noise.variance(np.maximum(plane, level)))  # else a few photons stand out of the dark
-    height = (plane - level) / np.maximum(deviation, _LEAST * noise.sigma)
+    rise = plane - level
+    height = rise / np.maximum(deviation, _LEAST * noise.sigma)
     labels, _ = ndimage.label(np.abs(height) > _SURELY, _SQUARE)
     sizes = np.bincount(labels.ravel())
     if np.count_nonzero((sizes > 1) & (sizes <= _CLUSTER**2)) > _MANY * plane.size:
@@ -134,7 +135,7 @@ def _clusters(plane: npt.NDArray[np.float64], noise: Noise) -> npt.NDArray[np.bo
         ring = ndimage.binary_dilation(inside, _SQUARE) & ~inside
         next_to = ring & ndimage.binary_dilation(inside)
         sign = np.sign(height[around][inside][0])
-        heights, above, raw = (sign * each[around] for each in (height, plane - level, plane))
+        heights, above, raw = (sign * each[around] for each in (height, rise, plane))
         least, beside = heights[inside].min(), np.sort(heights[ring])
         outer = max(1, len(beside) // _TWELFTH)
         drop = ndimage.minimum_filter(np.where(inside, raw, np.inf), 3)[ring] - raw[ring]
