@@ -62,7 +62,10 @@ class RecordPanel(QWidget):
         self.tree.setVisible(bool(record))
         self._offer(record)
         if not record:
-            return self.title.setText("Select a layer that was restored, or opened with its record.")
+            return self.title.setText(
+                "Select a layer that was restored, or opened with its record: Save the result... writes it, napari's "
+                "own writers do not."
+            )
         self.title.setText(f"Record of '{layer.name}'")
         order = [*(name for name in _FIRST if name in record), *(name for name in record if name not in _FIRST)]
         self.tree.addTopLevelItems([_item(name, record[name]) for name in order])
