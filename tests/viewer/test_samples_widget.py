@@ -13,3 +13,13 @@ def test_drawing_adds_a_stack_and_says_how_self_similar_it_is(viewer, wait):
     assert layer.axis_labels == ("sample", "y", "x")
     assert layer.metadata[METADATA]["samples"]["generator"] == "decoder"
     assert "more self-similar" in widget.told
+
+
+def test_skips_are_asked_for_where_the_generator_has_any(viewer, wait):
+    widget = viewer.window.add_plugin_dock_widget("napari-dip", "Samples of the prior")[1]
+    row = widget.skips.native
+    assert not row.isHidden()
+    widget.generator.value = "unet"
+    assert row.isHidden()
+    widget.generator.value = "hourglass"
+    assert not row.isHidden()

@@ -35,7 +35,7 @@ class SamplesWidget(Tabbed):
             value=4,
             min=0,
             max=128,
-            tooltip="Of the hourglass: they let the noise of the code into the image. 0: none.",
+            tooltip="They let the noise of the code into the image. 0: none.",
         )
         self.count = SpinBox(
             name="count", label="Images", value=8, min=1, max=100, tooltip="Each has weights of its own."
@@ -45,6 +45,7 @@ class SamplesWidget(Tabbed):
         )
         self.seed = SpinBox(name="seed", label="Seed", min=0, max=2**30, tooltip="The same seed gives the same images.")
         self.rows = Rows([self.generator, self.skips, self.count, self.size, self.seed])
+        self.generator.changed.connect(self._show_skips)
         self.draw_button = button("Draw", self.draw, "Adds a stack of images, one for each set of random weights.")
         self._text = Text("samples")
         self._drawer = Background(self, self._on_drawn)
@@ -59,10 +60,17 @@ class SamplesWidget(Tabbed):
         """Sentence on the last images."""
         return self._text.text()
 
+    @property
+    def _has_skips(self) -> bool:
+        return "skip_channels" in GENERATORS[self.generator.value]
+
+    def _show_skips(self) -> None:
+        self.rows.show_row(self.skips, self._has_skips)
+
     def draw(self) -> None:
         """Draw in the background, and add the stack when it is done."""
         knobs = {"generator": self.generator.value, "seed": self.seed.value}
-        if self.generator.value == "hourglass":
+        if self._has_skips:
             knobs["skip_channels"] = self.skips.value
         side, count = self.size.value, self.count.value
         self.draw_button.setEnabled(False)
