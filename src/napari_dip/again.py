@@ -101,7 +101,7 @@ class Again:
         lines = [
             *self._reading(),
             *([] if noise is None else _noise(noise)),
-            f"assert napari_dip.fingerprint(image) == {self.fingerprint!r}, 'other pixels than those that were restored'",
+            f"assert napari_dip.fingerprint(image) == {self.fingerprint!r}, 'not the pixels that were restored'",
             f"result = napari_dip.{self.task}(",
             "    image,",
             *["    mask,"] * bool(self.mask),

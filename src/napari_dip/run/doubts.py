@@ -58,8 +58,8 @@ def judge(
         except (ValueError, MemoryError):  # no fair pixel is left, or no room: the result counts more
             continue
         place = np.unravel_index(np.ravel_multi_index(verdict.place, shape), measured.shape)
-        kept_are, end, rest = verdict.sentence.rpartition(". ")  # of all channels
-        sentence = f"{kept_are}{end}{_where(slices, index, channel, rest)}"
+        of_all, end, of_one = verdict.sentence.rpartition(". ")
+        sentence = f"{of_all}{end}{_where(slices, index, channel, of_one)}"
         found.append(replace(verdict, sentence=sentence, place=_place(slices, index, channel, place)))
     worst = max(found, key=lambda v: (not v.ok, v.lost, abs(v.balance - 1) if v.ok else v.excess), default=None)
     return worst if worst is None or worst.ok or not cause else replace(worst, sentence=f"{worst.sentence}; {cause}")
