@@ -281,6 +281,16 @@ def test_the_noise_of_a_line_is_said_to_be_a_guess_and_the_choice_of_a_method_re
     assert chosen[0] == chosen[1]
 
 
+WAVES = 120 + 60 * np.sin(_X / 5) * np.sin(_Y / 7)
+
+
+@pytest.mark.parametrize("image", [SMOOTH["hill"], SMOOTH["bowl"], WAVES], ids=["hill", "bowl", "waves"])
+def test_a_smooth_image_with_missing_pixels_has_hardly_any_noise(image: npt.NDArray[np.float64]) -> None:
+    found = estimate_noise(image, mask=np.random.default_rng(1).random(image.shape) < 0.5)
+    assert 0 < found.sigma < np.ptp(image) / 900
+    assert found.hardly_any
+
+
 def test_padding_hides_no_noise() -> None:
     noise = np.random.default_rng(0).normal(0, 10, (128, 128))
     found = estimate_noise(np.pad(200 + 50 * scene(128) + noise, 100))

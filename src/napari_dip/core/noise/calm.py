@@ -35,6 +35,8 @@ COUNT = 16000
 #: Noise of pixels further apart than this counts as independent.
 REACH = 2
 _RINGS = 8
+#: Distance from the constant coefficient up to which polynomials are fitted to incomplete patches, of up to two bends.
+_SMOOTH = 0.26
 #: Distance from the constant coefficient at which high frequencies begin: they tell the level.
 _HIGH = 0.55
 #: Weight of the rings, from low to high frequencies: trust that they show noise alone.
@@ -68,7 +70,7 @@ class Patches:
     mean : float64 array (P,)
         Mean intensity.
     power : float64 array (P, F)
-        Square of each coefficient of the orthonormal cosine transform, the constant one set to 0.
+        Square of each coefficient of the orthonormal cosine transform, or of `_waves`, the constant one set to 0.
     clipped : float64 array (P,)
         Fraction of pixels at a limit of the range.
     still : float64 array (P,)
@@ -161,8 +163,7 @@ def _incomplete(
     """
     radius = _radius(shape)
     low, high = np.split(np.argsort(radius, kind="stable"), [np.count_nonzero(radius < _HIGH)])
-    waves = idctn(np.eye(len(radius)).reshape(-1, *shape), axes=range(1, len(shape) + 1), norm="ortho")
-    waves = waves.reshape(len(radius), -1)
+    waves = _waves(shape)
     count = np.count_nonzero(known, axis=1)
     freedom = (count - len(low)) / len(high)
     first = np.take_along_axis(pixels, known.argmax(axis=1)[:, None], axis=1)
@@ -422,6 +423,22 @@ def _rings(radius: Array) -> npt.NDArray[np.intp]:
     """Ring of each coefficient; rings have about equal numbers of frequencies, and the constant one is in ring 0."""
     edges = np.quantile(radius[1:], np.linspace(0, 1, _RINGS + 1))
     return np.clip(np.searchsorted(edges, radius, side="right") - 1, 0, _RINGS - 1)
+
+
+def _waves(shape: tuple[int, ...]) -> Array:
+    """Orthonormal waves (F, F), a row of pixels for each frequency: polynomials, and cosines for the higher ones.
+
+    Cosines alone see power at all frequencies in a slope.
+    """
+    radius = _radius(shape)
+    waves = idctn(np.eye(len(radius)).reshape(-1, *shape), axes=range(1, len(shape) + 1), norm="ortho")
+    powers: Array = np.ones((1, 1))
+    for n in shape:
+        powers = np.asarray(np.kron(powers, np.vander(np.linspace(-1, 1, n), increasing=True).T), np.float64)
+    waves = np.where(radius[:, None] <= _SMOOTH, powers, waves.reshape(powers.shape))
+    order = np.argsort(radius, kind="stable")
+    waves[order] = np.linalg.qr(waves[order].T)[0].T
+    return np.asarray(waves)
 
 
 def _power_of_distance(shape: tuple[int, ...]) -> Array:
