@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import nn
 
@@ -59,21 +58,3 @@ def test_its_state_is_saved_and_restored() -> None:
         return weight.detach()
 
     assert torch.equal(after(6, pause=3), after(6, pause=-1))
-
-
-def test_its_small_operations_wait_for_no_other_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    before, plain, threads = torch.get_num_threads(), Muon._orthogonal, list[int]()
-
-    def watched(self: Muon, matrices: torch.Tensor) -> torch.Tensor:
-        threads.append(torch.get_num_threads())
-        return plain(self, matrices)
-
-    monkeypatch.setattr(Muon, "_orthogonal", watched)
-    torch.set_num_threads(3)
-    try:
-        weight = nn.Parameter(torch.ones(4, 4, 3, 3))
-        step(Muon([weight], 0.02), weight.sum())
-        assert threads == [1]
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)

@@ -10,8 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_dip.core import crew
-
 
 class Muon:
     """Muon (Jordan et al. 2024) for filter banks, Adam (Kingma and Ba 2015) for all else.
@@ -74,17 +72,13 @@ class Muon:
     def step(self, closure: Callable[[], Tensor]) -> Tensor:
         with torch.enable_grad():
             loss = closure()
-        with crew.alone():  # many small operations: threads would wait for each other longer than they compute
-            self._move()
-        return loss
-
-    def _move(self) -> None:
         for group in self.param_groups:
             moved = [p for p in group["params"] if p.grad is not None]
             if moved and _is_bank(moved[0]):
                 self._move_banks(moved, group["lr"])
             elif moved:
                 self._move_rest(moved, group["lr"], group["count"].add_(1))
+        return loss
 
     # lists go through a kernel together: a GPU takes longer to start one than to run it on a bias
 
