@@ -216,9 +216,8 @@ def _plain(value: Any) -> Any:
 def _noise(noise: Any) -> list[str]:
     """Lines that make a noise."""
     said = {name: repr(value) for name, value in vars(noise).items() if name != "autocorrelation"}
+    said |= {name: f"float({value!r})" for name, value in said.items() if value in ("inf", "nan")}  # have no literal
     said["autocorrelation"] = f"np.array({noise.autocorrelation.tolist()})"
-    if not np.isfinite(noise.contrast):
-        del said["contrast"]  # infinite by default, which has no literal
     return ["noise = napari_dip.Noise(", *(f"    {name}={value}," for name, value in said.items()), ")"]
 
 
