@@ -10,6 +10,7 @@ into ``benchmarks/results/``.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -42,6 +43,9 @@ def main(options: argparse.Namespace) -> int:
         for row in rows_of(case, case.name in options.auto, options.cache):
             print(line(row), flush=True)
             rows.append(row)
+    if not rows:
+        print(f"no image of {options.data} was asked for: see the table in benchmarks/images.py", file=sys.stderr)
+        return 1
     head = ["frame", "restoration", "affine dB", "verdict", "place", *(f"lost (limit) at {size}" for size in SIZES)]
     text = "\n".join(report.table(head, [*map(line, rows)]))
     folder = options.results or Path(__file__).parent / "results"
