@@ -83,8 +83,8 @@ def estimate(
     voxel_size : tuple of float, optional
         Of the restored image, along the axes S: an axis that is coarser than others is halved later.
     slices : int
-    rates : float array (3), optional
-        Seconds per layer call, byte and operation; by default measured on this machine.
+    rates : float array (4), optional
+        Seconds per layer call, byte, operation and byte of features; by default measured on this machine.
     """
     ones = (1,) * len(measured)
     precision = devices.precision_of(settings, device, len(measured) == 3)

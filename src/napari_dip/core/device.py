@@ -77,7 +77,7 @@ def has_bfloat16(device: str, volume: bool = False) -> bool:
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device != "cpu" or not _is_there("_is_avx512_bf16_supported"):
         return device == "cpu" and _is_there("_is_amx_tile_supported")
-    # Of Intel only matrix units are faster (a virtual machine may hide them): without, float32 takes half of the time.
+    # Of Intel only matrix units are: one Xeon without (a virtual machine hid them) takes half of the time in float32.
     return _is_there("_is_amx_tile_supported") or not _maker().startswith("Intel")
 
 

@@ -29,7 +29,7 @@ _PREDICTED = {"float32": 0.3, "bfloat16": 0.155}  # as `_PEAK`, for a prediction
 _PATCHES = 1.25  # factor on the buffers of NL-Ridge
 _LEFT = 24 * 2**20  # bytes: gaps that a fit leaves to what comes after it
 UNDONE = 90  # bytes a pixel: the inverse of the stabilising transform, in float64
-#: Calls, bytes of features and operations of an iteration, and of a prediction, relative to a forward pass.
+#: Work of an iteration, and of a prediction, relative to a forward pass.
 _ITERATION, _PREDICTION = np.array([4, 7.7, 3, 0]), np.array([0.5, 3, 1, 0])
 
 

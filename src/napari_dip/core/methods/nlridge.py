@@ -45,7 +45,7 @@ from napari_dip.core.pauses import between_pauses, part
 
 Array = npt.NDArray[np.float64]
 REACH = 18  # pixels from a reference patch to the furthest of its group, along each axis, by default
-COMPARED = np.array([0.08, 4e5, 3.2e5, 0])  # calls, bytes and operations per pixel
+COMPARED = np.array([0.08, 4e5, 3.2e5, 0])  # work per pixel: calls, bytes, operations, bytes of features
 CONTRAST = 50  # range of an image in sigma up to which float32 is enough: its rounding grows with the square
 _ROUNDING = {torch.float32: 1e-6, torch.float64: 1e-14}  # relative to the largest product
 _LEAST = {

@@ -35,7 +35,7 @@ NO_NOISE = "similar patches need the noise of the image, which is not known here
 _SOLVES = 150  # conjugate gradients for each weight
 # weights of the squared Laplacian without noise: the first reaches far into a hole, the last is to be small
 _SMOOTH = (0.1, 1e-3)
-_SMOOTHEST = np.array([0, 1e5, 1e4, 0])  # calls, bytes and operations per pixel of the smoothest image
+_SMOOTHEST = np.array([0, 1e5, 1e4, 0])  # work per pixel of the smoothest image
 _RANGE = 0.1  # contrast of an image at which its noise is held against the weight
 
 
