@@ -99,7 +99,10 @@ def test_the_marker_is_dragged_to_an_earlier_image_which_is_kept_with_its_record
     assert record["settings"] == restored(viewer)[0].metadata[METADATA]["settings"]
     assert str(kept.units[-1]) == "micrometer"
     assert kept.colormap.name == "green"
-    assert [*viewer.layers] == [viewer.layers["cells"], kept, restored(viewer)[0], preview(viewer)], "it hides neither"
+    widget.curve.choose(9)
+    widget.curve.keep_button.click()
+    below = [viewer.layers["cells"], kept, viewer.layers["cells denoised, iteration 9"]]
+    assert [*viewer.layers] == [*below, restored(viewer)[0], preview(viewer)], "they hide neither"
     widget.curve.now_button.click()
     assert preview(viewer) is None
     assert widget.curve.chosen is None

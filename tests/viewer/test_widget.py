@@ -191,6 +191,7 @@ def test_snapshots_come_back_at_exact_iterations(viewer, dock, wait, picture, ke
     else:
         assert [layer.metadata[METADATA]["iteration"] for layer in kept] == [3, 6, 9]
         assert np.array_equal(kept[2].data, final.data)
+        assert [*viewer.layers] == [viewer.layers["cells"], *kept, final], "the newest is on top, and hides no result"
 
 
 def test_the_slice_in_view_or_all_of_them(viewer, dock, wait):

@@ -299,10 +299,15 @@ class Restoration(Asked):
         return self._beneath(viewer, layers.show(viewer, image[None], place, name, self._snapshot_record(progress)))
 
     def _beneath(self, viewer: Any, layer: Any) -> Any:
-        """Move a layer right above its source: else it hides the preview, and the result."""
-        there = [each.name for each in viewer.layers]
-        if self.source.name in there:
-            viewer.layers.move(there.index(layer.name), there.index(self.source.name) + 1)
+        """Move a kept image right below results and preview, which it would hide: above those that were kept before."""
+        records = [each.metadata.get(METADATA, {}) for each in viewer.layers]
+        above = [
+            place
+            for place, record in enumerate(records)
+            if record.get("source_layer") == self.source.name and {"map", "iteration"}.isdisjoint(record)
+        ]
+        if above:
+            viewer.layers.move(viewer.layers.index(layer), above[0])
         return layer
 
     def _slice(self, progress: Progress) -> tuple[np.ndarray, Geometry]:
