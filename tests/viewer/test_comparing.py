@@ -172,6 +172,20 @@ def test_contrast_follows_the_source_while_linked(viewer, comparing, picture):
     assert result.contrast_limits == [90, 110]
 
 
+def test_contrast_is_linked_no_more_where_the_switch_is_hidden(viewer, comparing, picture):
+    made, source, result = comparing(picture)
+    made.switches["linked"].setChecked(True)
+    colours = np.zeros((20, 24, 3), np.float32)
+    viewer.add_image(colours, name="colours", rgb=True)
+    viewer.add_image(colours, rgb=True, metadata={METADATA: {"source_layer": "colours"}})
+    made.offer()
+    assert made.switches["linked"].isHidden()
+    assert not made.switches["linked"].isChecked()
+    before = list(result.contrast_limits)
+    source.contrast_limits = (90, 110)
+    assert list(result.contrast_limits) == before
+
+
 def test_keys_run_and_stop_and_tab_passes_folded_rows(viewer, dock, picture):
     viewer.add_image(picture)
     widget = dock()

@@ -152,7 +152,10 @@ class Comparing(Section):
         """Offer it where there is a result with its source."""
         pair = pair_of(self._viewer)
         self.setVisible(pair is not None)
-        self.switches["linked"].setVisible(pair is None or not pair[0].rgb)  # colours have no contrast limits
+        coloured = pair is not None and pair[0].rgb
+        self.switches["linked"].setVisible(not coloured)  # colours have no contrast limits
+        if coloured:
+            self.switches["linked"].setChecked(False)
         if pair is None:
             self.end()
 
