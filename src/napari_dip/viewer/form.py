@@ -198,7 +198,7 @@ class SettingsForm(QWidget):
         """Fill in what ``preset="auto"`` takes at this noise and depth of holes; rows that were touched stay."""
         if (noise, depth, volume) != (self._noise, self._depth, self._volume):
             self._noise, self._depth, self._volume = noise, depth, volume
-            self._refill()
+            self.refill()
 
     def know_size(self, pixels: int) -> None:
         """Fill in what ``preset="auto"`` takes for so many pixels of the result; rows that were touched stay."""
@@ -212,9 +212,21 @@ class SettingsForm(QWidget):
             self._most, self._many = most, many
             self._fill()
 
-    def offer_devices(self) -> None:
-        """Offer the devices that there are, which takes torch to know, and fill in what is best on the first."""
-        self._refill()
+    def refill(self) -> None:
+        """Show what is chosen and what it may be, and say `changed`.
+
+        The rows are filled in again if what they start from is another now: what is chosen may ask for another method,
+        and once torch is loaded it is known what devices there are.
+        """
+        try:
+            start = self._start(self._chosen())
+        except (ValueError, TypeError):
+            start = self._filled  # what is written makes no sense yet
+        if any(getattr(start, name) != getattr(self._filled, name) for name in _STARTS):
+            self._fill()
+        else:
+            self._show()
+        self.changed.emit()
 
     # -- changes ------------------------------------------------------------------------------------------------
 
@@ -226,7 +238,7 @@ class SettingsForm(QWidget):
                 row.value = to_row(value, row)
 
     def prefer(self, device: str, threads: int) -> None:
-        """Begin with a device and so many threads, where no others were chosen meanwhile."""
+        """Begin with a device and so many threads, where no others were chosen meanwhile; `refill` says `changed`."""
         kept = self.device == self._preferred["device"]
         self._preferred |= {"device": device, "threads": threads}
         self._fill()
@@ -253,7 +265,7 @@ class SettingsForm(QWidget):
         if name:
             self._touched.discard(name)
             self._fill()
-            return self._refill()
+            return self.refill()
         return self.take({"quality": self.quality})
 
     def _changes(self) -> dict[str, Any]:
@@ -300,7 +312,7 @@ class SettingsForm(QWidget):
             (self._touched.discard if value == self._shown[name] else self._touched.add)(name)
             if self.automatic and name in self.settings_in_view():
                 self._keep_method()
-        self._refill()
+        self.refill()
 
     def _keep_method(self) -> None:
         """Choose the preset at hand where another method would be chosen for what was changed."""
@@ -339,18 +351,6 @@ class SettingsForm(QWidget):
         return found
 
     # -- what is shown ------------------------------------------------------------------------------------------
-
-    def _refill(self) -> None:
-        """Fill in the rows again if what they start from is another now: what is chosen may ask for another method."""
-        try:
-            start = self._start(self._chosen())
-        except (ValueError, TypeError):
-            start = self._filled  # what is written makes no sense yet
-        if any(getattr(start, name) != getattr(self._filled, name) for name in _STARTS):
-            self._fill()
-        else:
-            self._show()
-        self.changed.emit()
 
     def _fill(self) -> None:
         """Show the preset's values in all rows but those that the user has touched."""

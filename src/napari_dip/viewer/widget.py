@@ -301,7 +301,7 @@ class RestoreWidget(Tabbed):
                 f"PyTorch cannot be loaded: {failure}. Install torch again, as its web site says for this computer."
             )
             return self._describe()
-        return self.form.offer_devices()  # which also describes what a run will do
+        return self.form.refill()  # which also describes what a run will do
 
     def _on_noise(self, noise: Noise | None, depth: float | None) -> None:
         self._noise = noise
