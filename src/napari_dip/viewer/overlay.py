@@ -36,6 +36,7 @@ class Overlay(pg.GraphicsLayoutWidget):
             axis.setTextPen(text)
             axis.setPen(text)
             axis.setLabel({"left": quantity, "bottom": "iteration"}[side], color=text)
+        self._plot.getAxis("left").enableAutoSIPrefix(False)  # "(x0.001)" leaves no room for the quantity
         self._plot.getAxis("bottom").setTicks(_TICKS)
         self._legend = pg.LegendItem(labelTextColor=text, labelTextSize="8pt", verSpacing=-6)
         self.addItem(self._legend, row=1, col=0)
