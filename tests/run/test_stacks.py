@@ -68,13 +68,15 @@ def test_where_a_neighbour_does_not_help_a_slice_is_begun_afresh(quick: None) ->
 
 
 @pytest.mark.filterwarnings("ignore:.*known pixel and stay")
-@pytest.mark.parametrize("tile", [0, 16])
-def test_a_finished_stack_with_empty_slices_goes_on_each_time_it_is_asked_to(quick: None, tile: int) -> None:
+@pytest.mark.parametrize(("tile", "patches"), [(0, False), (16, True)])
+def test_a_finished_stack_with_empty_slices_goes_on_each_time_it_is_asked_to(
+    quick: None, tile: int, patches: bool
+) -> None:
     """What holds nothing is never fitted, and does not make the stack unfinished."""
     _, image = series()
     image[1] = np.nan
     image[2, :16, :16] = np.nan  # a tile, where there are tiles
-    how = dict(leading_axes=1, read_noise=10.0, gain=0.0, offset=0.0, tile=tile, similar_patches=False, **GUIDED)
+    how = dict(leading_axes=1, read_noise=10.0, gain=0.0, offset=0.0, tile=tile, similar_patches=patches, **GUIDED)
     done = denoise(image, **how)
     stop: list[bool] = []
     steps = iterate("denoise", image, **how, resume=done, interval=0, should_stop=lambda: bool(stop))

@@ -66,7 +66,7 @@ def viewer(window, qtbot):
     del docks
     qtbot.wait(1)  # lets Qt delete what was closed: what is deleted looks at no layer that goes
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("napari._vispy.canvas.gc.collect", int)  # once for all layers is enough
+        patch.setattr("gc.collect", int)  # of all the process: napari collects with each layer, once is enough
         window.layers.clear()
     window.dims.reset()
     gc.collect()

@@ -284,10 +284,15 @@ def test_the_noise_of_a_line_is_said_to_be_a_guess_and_the_choice_of_a_method_re
 WAVES = 120 + 60 * np.sin(_X / 5) * np.sin(_Y / 7)
 
 
-@pytest.mark.parametrize("image", [SMOOTH["hill"], SMOOTH["bowl"], WAVES], ids=["hill", "bowl", "waves"])
-def test_a_smooth_image_with_missing_pixels_has_hardly_any_noise(image: npt.NDArray[np.float64]) -> None:
+@pytest.mark.parametrize(
+    ("image", "limit"),
+    [(SMOOTH["hill"], 1 / 3000), (SMOOTH["bowl"], 1 / 5000), (WAVES, 1 / 500)],
+    ids=["hill", "bowl", "waves"],
+)
+def test_a_smooth_image_with_missing_pixels_has_hardly_any_noise(image: npt.NDArray[np.float64], limit: float) -> None:
+    """The limits are about twice what is found; where slopes are taken for noise it is 1/810, 1/930 and 1/180."""
     found = estimate_noise(image, mask=np.random.default_rng(1).random(image.shape) < 0.5)
-    assert 0 < found.sigma < np.ptp(image) / 900
+    assert 0 < found.sigma < limit * np.ptp(image)
     assert found.hardly_any
 
 
