@@ -155,6 +155,7 @@ def test_the_kernels_are_those_of_the_operator() -> None:
         (["denoise", "in.tif", "out.tif", "--code", "guide"], "--guide FILE"),
         (["denoise", "", "out.tif"], "IN is empty"),
         (["noise", ""], "IN is empty"),
+        (["denoise", ".", "out2"], ". is a folder; name one for the results of its images: --output-folder OUT"),
         (["denoise", "in.tif", "out.tif", "--mask-label", "1"], "--mask"),
         (["denoise", "in.tif", "out.tif", "--factor", "2"], "--factor"),
         (["denoise", "in.tif", "out.tif", "--affine"], "--truth"),

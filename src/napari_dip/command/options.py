@@ -15,6 +15,7 @@ import numpy as np
 import napari_dip
 from napari_dip.command.parser import Parser, values_of, why_unknown
 from napari_dip.io import files
+from napari_dip.io.ngff import is_zarr
 from napari_dip.plan.request import Argument, Option, arguments, arguments_of, with_defaults
 from napari_dip.plan.values import read_factor
 from napari_dip.tables import record
@@ -60,6 +61,8 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
         words = [word for word in unknown if not word.startswith("-")]
         args.sources = [args.source, *([] if args.target is None else [args.target]), *words]
         args.target, unknown = args.output_folder, [word for word in unknown if word not in words]
+    elif hasattr(args, "output_folder") and Path(args.source).is_dir() and not is_zarr(args.source):
+        command.error(f"{args.source} is a folder; name one for the results of its images: --output-folder OUT")
     if unknown:
         command.error(why_unknown(unknown[0], args.task, commands))
     if args.mask is None and (args.mask_label is not None or args.mask_is_known):
