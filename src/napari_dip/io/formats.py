@@ -74,7 +74,7 @@ def ending_of(path: Path, endings: tuple[str, ...] = ENDINGS) -> str:
         raise ValueError(f"{path}: a zipped zarr is not read by napari-dip; unpack it, and name the folder")
     if ending not in endings:
         known = ", ".join(dict.fromkeys((*endings, ".zarr")))  # which is a folder, and read and written elsewhere
-        raise ValueError(f"{path} ends in none of {known}, which say what format it has; rename it if it is one of them")
+        raise ValueError(f"{path} ends in none of {known}, which say what format it has; rename it if it is one")
     return ending
 
 
