@@ -127,6 +127,16 @@ def test_a_value_per_scale_needs_one_for_each(name: str, count: int) -> None:
     assert getattr(Settings(**{name: [value] * max(count, 1)}, scales=max(count, 1)), name) == (value,) * max(count, 1)
 
 
+def test_fewer_scales_take_the_first_values_of_a_preset():
+    few = settings_for("denoise", on_cpu=True, preset="denoise-self", scales=3)
+    assert few.channels == PRESETS["denoise-self"].changed(scales=3).channels == (16, 32, 48)
+    assert few.changed(scales=2).channels == (16, 32)
+    with pytest.raises(ValueError, match="^channels=.*4 values for scales=3"):
+        settings_for("denoise", on_cpu=True, preset="denoise-self", scales=3, channels=(8, 16, 24, 24))
+    with pytest.raises(TypeError, match="^scales='3' must be"):
+        settings_for("denoise", on_cpu=True, preset="denoise-self", scales="3")
+
+
 @pytest.mark.parametrize("name", PER_SCALE)
 def test_each_value_per_scale_is_checked(name: str) -> None:
     with pytest.raises((TypeError, ValueError), match=f"^{name}="):

@@ -7,7 +7,7 @@ import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QAbstractSpinBox, QApplication
+from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QPushButton
 
 from napari_dip import Noise, estimate_noise
 from napari_dip.tables.tasks import TASKS
@@ -214,6 +214,40 @@ def test_rows_are_made_where_they_unfold_and_hold_what_was_taken_before(form):
     assert rows == {"seed": 7, "stop": "iterations", "device": "cpu", "threads": 3, "preset": "auto"}
     assert made.reset_button.text().startswith("2 changed")
     assert made.knobs() == {"preset": "auto", "quality": "balanced", "device": "cpu", "seed": 7, "stop": "iterations"}
+
+
+def test_the_focus_stays_where_a_section_unfolds_and_a_number_is_written(form, qtbot):
+    made = form("denoise")
+    made.show()
+    made.activateWindow()
+    qtbot.waitUntil(made.isActiveWindow)
+    for section in made.findChildren(Section):
+        heading = section.findChild(QPushButton)
+        heading.setFocus()
+        QTest.keyClick(heading, Qt.Key.Key_Space)
+        assert made.focusWidget() is heading
+        made.set(iterations=made.row("iterations").value - 1)
+        assert made.focusWidget() is heading
+        rows = [made.method_row, *made._rows.values()]
+        first = next(row.native for row in rows if section.isAncestorOf(row.native) and row.native.isVisible())
+        QTest.keyClick(heading, Qt.Key.Key_Tab)
+        assert made.focusWidget() is first
+
+
+@pytest.mark.parametrize("name", ["channels", "iterations"])
+def test_a_row_is_reset_though_others_make_no_sense(form, name):
+    made = form("denoise")
+    before = made.settings()
+    made.set(channels="8, 16, 24, 24", iterations=77)
+    made.set(scales=3)
+    with pytest.raises(ValueError, match="has 4 values for scales=3"):
+        made.settings()
+    made.reset(name)
+    assert name not in made._touched
+    made.reset("channels")
+    assert (made.settings().channels, made.row("channels").value) == (before.channels[:3], "16, 32, 48")
+    made.reset()
+    assert made.settings() == before
 
 
 @pytest.mark.parametrize("task", TASKS)

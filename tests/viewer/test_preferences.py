@@ -9,6 +9,7 @@ import napari.settings
 import numpy as np
 import pytest
 import yaml
+from napari.utils.events import EmitterGroup
 from qtpy.QtWidgets import QToolButton
 
 import napari_dip
@@ -20,13 +21,15 @@ from napari_dip.viewer.restoration import Asked
 @pytest.fixture
 def prefer(monkeypatch):
     """Sets preferences, without a file."""
+    events = EmitterGroup(auto_connect=False, changed=None)
 
     def prefer(**values):
         all_of = {name: default for name, (_, default) in DEFAULTS.items()} | values
         headings = {heading: SimpleNamespace(**all_of) for heading, _ in DEFAULTS.values()}
         monkeypatch.setattr(
-            napari.settings, "get_plugin_settings", lambda _: SimpleNamespace(**headings), raising=False
+            napari.settings, "get_plugin_settings", lambda _: SimpleNamespace(**headings, events=events), raising=False
         )
+        events.changed()
 
     return prefer
 
@@ -73,6 +76,19 @@ def test_docks_and_runs_follow_them(viewer, dock, prefer):
     assert "threads" not in widget.form.knobs()
     assert Asked(task="denoise", source=None, knobs={}).knobs_here["threads"] == 3
     assert Asked(task="denoise", source=None, knobs={"threads": 2}).knobs_here["threads"] == 2
+
+
+def test_an_open_dock_shows_the_threads_that_a_run_will_take(viewer, dock, prefer):
+    prefer(threads=3)
+    widget, chosen = dock(), dock("Inpaint")
+    assert shown(widget.form)[1:] == (3, [])
+    chosen.form.set(threads=5)
+    prefer(device="cpu", threads=2)
+    assert shown(widget.form)[1:] == (2, [])
+    assert shown(chosen.form)[1:] == (5, ["Threads"])
+    chosen.form.reset("threads")
+    assert shown(chosen.form)[1:] == (2, [])
+    assert {widget.form.device, chosen.form.device} == {"auto"}, "the device is for docks opened from now on"
 
 
 @pytest.mark.parametrize("how", ["run", "apply_to_all"])

@@ -156,13 +156,17 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
         check_names(changes)
         if not changes:
             return self
+        start = self
         if {"preset", "quality"} & set(changes):
-            name, quality = (changes.get(start, getattr(self, start)) for start in ("preset", "quality"))
+            name, quality = (changes.get(each, getattr(self, each)) for each in ("preset", "quality"))
             _checked("quality", quality, knobs()["quality"])
             if name in PRESETS:
-                start = {"quality": quality, **presets.at_quality(name, quality)}
-                changes = {**PRESETS[name].as_dict(), **start, **changes}
-        return replace(self, **changes)
+                start = PRESETS[name].decided(**{"quality": quality, **presets.at_quality(name, quality)})
+        if "scales" in changes:  # of values per scale that were not given with it, the first ones
+            scales = _checked("scales", changes["scales"], knobs()["scales"])
+            held = {name: getattr(start, name) for name in knobs()}
+            changes = {name: v[:scales] for name, v in held.items() if isinstance(v, tuple)} | changes
+        return replace(start, **changes)
 
     def with_tiles(self, tile: Any, overlap: Any) -> Settings:
         """A copy with other tiles, of which nothing else needs a check.

@@ -218,10 +218,7 @@ class SettingsForm(QWidget):
         The rows are filled in again if what they start from is another now: what is chosen may ask for another method,
         and once torch is loaded it is known what devices there are.
         """
-        try:
-            start = self._start(self._chosen())
-        except (ValueError, TypeError):
-            start = self._filled  # what is written makes no sense yet
+        start = self._meant()
         if any(getattr(start, name) != getattr(self._filled, name) for name in _STARTS):
             self._fill()
         else:
@@ -240,10 +237,15 @@ class SettingsForm(QWidget):
     def prefer(self, device: str, threads: int) -> None:
         """Begin with a device and so many threads, where no others were chosen meanwhile; `refill` says `changed`."""
         kept = self.device == self._preferred["device"]
-        self._preferred |= {"device": device, "threads": threads}
-        self._fill()
+        self._preferred["device"] = device
+        self.prefer_threads(threads)
         if kept:
             self.set(device=device)
+
+    def prefer_threads(self, threads: int) -> None:
+        """Show so many threads, where no others were chosen; `refill` says `changed`."""
+        self._preferred["threads"] = threads
+        self._fill()
 
     def take(self, chosen: dict[str, Any]) -> None:
         """Choose what another run chose, as its record has it (values by name), and nothing else."""
@@ -305,6 +307,20 @@ class SettingsForm(QWidget):
 
         return settings_here(self._task, **self._known, **chosen)
 
+    def _meant(self) -> Settings:
+        """The settings that what is chosen asks for; those at hand while what is written makes no sense."""
+        try:
+            return self._start(self._chosen())
+        except (ValueError, TypeError):
+            return self._filled
+
+    def _now(self) -> Settings:
+        """The settings as they stand; those that were filled in while what is written makes no sense."""
+        try:
+            return self.settings()
+        except (ValueError, TypeError):
+            return self._filled
+
     def _on_change(self, name: str, value: Any) -> None:
         if name == "preset" and value in PRESETS:
             self._touched &= set(PRESETS[value].effective)
@@ -312,15 +328,13 @@ class SettingsForm(QWidget):
             (self._touched.discard if value == self._shown[name] else self._touched.add)(name)
             if self.automatic and name in self.settings_in_view():
                 self._keep_method()
+        if name == "scales":
+            self._write()  # rows with one number per scale
         self.refill()
 
     def _keep_method(self) -> None:
         """Choose the preset at hand where another method would be chosen for what was changed."""
-        try:
-            other = type(self._start(self._chosen()).method) is not type(self._filled.method)
-        except (ValueError, TypeError):
-            return  # what is written makes no sense yet
-        if other:
+        if type(self._meant().method) is not type(self._filled.method):
             with self.row("preset").changed.blocked():
                 self.set(preset=self._filled.preset)
 
@@ -356,17 +370,18 @@ class SettingsForm(QWidget):
         """Show the preset's values in all rows but those that the user has touched."""
         chosen = self._starts()
         if chosen["preset"] == "auto" and self._touched:
-            chosen["preset"] = self._start(self._chosen()).preset
+            chosen["preset"] = self._meant().preset
         self._filled = self._start(chosen)
         self._write()
 
     def _write(self) -> None:
+        now = self._now()
         for name, row in self._rows.items():
             if name in _STARTS:
                 continue
             before = row.value
             with row.changed.blocked():
-                value = self._preferred.get(name, getattr(self._filled, name))
+                value = self._preferred.get(name, getattr(self._filled if name in self._touched else now, name))
                 if name == "iterations" and self._most and name not in self._touched:  # else the most is what was typed
                     value = min(value, self._most)
                 row.value = to_row(value, row)
@@ -377,11 +392,7 @@ class SettingsForm(QWidget):
 
     def settings_in_view(self) -> tuple[str, ...]:
         """Names of the knobs that have an effect, and so a row."""
-        try:
-            now = self.settings()
-        except (ValueError, TypeError):
-            now = self._filled
-        return tuple(name for name in now.effective if name not in _STACKS or self._many)
+        return tuple(name for name in self._now().effective if name not in _STACKS or self._many)
 
     def _show(self) -> None:
         """Show the rows that have an effect, what they may be, and which of them were changed."""

@@ -29,6 +29,16 @@ def preference(name: str) -> Any:
         return default
 
 
+def preferences_changed() -> list[Any]:
+    """The emitters that tell of changed preferences; none where napari has no preferences of ours."""
+    try:
+        from napari.settings import get_plugin_settings
+
+        return [get_plugin_settings("napari-dip").events.changed]
+    except (ImportError, KeyError, AttributeError):
+        return []
+
+
 def preferred_threads() -> int:
     """Threads of a run, as preferred; else all but one, as sharing that of the window stalls both at every barrier."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -278,8 +279,10 @@ class Rows(QWidget):
             row.native.setAccessibleName(label.text())
             label.setBuddy(row.native)
             row.native.setMinimumWidth(_FIELD)
-            if isinstance(row, SpinBox) and row.min > 9:  # else the 6 of 64 becomes the least, 32, and 324 comes of it
-                row.native.setKeyboardTracking(False)
+            if isinstance(row, SpinBox):
+                row.native.setKeyboardTracking(False)  # else a number written into it takes the focus
+                if row.min <= 9:  # else the 6 of 64 becomes the least, 32, and 324 comes of it
+                    row.native.findChild(QLineEdit).textEdited.connect(partial(_take_typed, row.native))
             field = self.field(row)
             self._lines[row.name] = label, field
             self._layout.addRow(label, field)
@@ -321,6 +324,11 @@ class Rows(QWidget):
         """Show or hide a row with its label."""
         for part in self._lines[row.name]:
             part.setVisible(visible)
+
+
+def _take_typed(field: Any, text: str) -> None:
+    with suppress(ValueError):  # a number that is not written yet
+        field.setValue(int(text))
 
 
 def _show_beginning(field: QLineEdit, *_: int) -> None:

@@ -35,7 +35,7 @@ from napari_dip.viewer.maps import Findings, Finished, show_maps
 from napari_dip.viewer.noise import NoiseSentence
 from napari_dip.viewer.outlook import Outlook
 from napari_dip.viewer.position import slice_name
-from napari_dip.viewer.preferences import preference, preferred_threads
+from napari_dip.viewer.preferences import preference, preferences_changed, preferred_threads
 from napari_dip.viewer.queue import FAILED, RUNNING, WAITING, Entry, QueuePanel, queue, waiting_for
 from napari_dip.viewer.record_panel import RecordPanel
 from napari_dip.viewer.repeat import CopyButton
@@ -83,6 +83,7 @@ class RestoreWidget(Tabbed):
         self._watch()
         if engine.loaded():
             self._follow_preferences()
+            self._watch_preferences()
         else:  # not before the first paint: napari reads all manifests for them
             self._loader.ask(engine.load)
         self.reset_choices()
@@ -92,6 +93,14 @@ class RestoreWidget(Tabbed):
         """Begin with the device and the memory that the user prefers, where no others were chosen meanwhile."""
         self.form.prefer(preference("device"), preferred_threads())
         self.live.prefer(preference("moments_memory"))
+
+    def _watch_preferences(self) -> None:
+        """Show the threads that a run will take; the others are for docks that are opened from now on."""
+        connect_for_life(self, [(emitter, self._on_preferences) for emitter in preferences_changed()])
+
+    def _on_preferences(self) -> None:
+        self.form.prefer_threads(preferred_threads())
+        self.form.refill()
 
     # -- what the user sees -------------------------------------------------------------------------------------
 
@@ -294,6 +303,7 @@ class RestoreWidget(Tabbed):
 
     def _on_loaded(self, failure: Exception | None) -> None:
         self._follow_preferences()
+        self._watch_preferences()
         # also during a run, which has waited
         self._sentence.setText(self._sentence.text().removesuffix(outlook.LOADING))
         if failure is not None:
