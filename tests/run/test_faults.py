@@ -217,7 +217,7 @@ def test_out_of_memory_in_two_slices_in_a_row_ends_the_run(monkeypatch: pytest.M
     image = stack(6)
     shortage = {f"_{index}": MemoryError("no more") for index in (1, 3, 4)}
     failing = Failing(monkeypatch, image, **shortage)
-    result = denoise(image, leading_axes=1, recompute="off", precision="float32", tile=16, **PRIOR)
+    result = denoise(image, leading_axes=1, recompute="off", tile=16, **PRIOR)
     assert failing.begun == [0, 1, 2, 3, 4]
     assert [bool(np.isfinite(each).all()) for each in result.image] == [True, False, True, False, False, False]
     assert "the slices after it are empty" in result.stop_reason
