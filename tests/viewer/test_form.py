@@ -130,7 +130,7 @@ def test_an_empty_mask_turns_run_off_for_decimal_numbers_too(viewer, dock, wait,
     viewer.add_image(picture, name="cells")
     widget = dock("Inpaint")
     widget.inputs.new_mask.native.click()
-    wait(lambda: "Nothing is missing in 'cells'" in widget._sentence.text())
+    wait(lambda: "Nothing is missing in 'cells', and no pixel is NaN: choose what marks" in widget._sentence.text())
     assert not widget.run_button.isEnabled()
     viewer.layers["cells mask"].paint((4, 4), 1)
     wait(lambda: not widget.noise.waiting)

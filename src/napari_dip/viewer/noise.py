@@ -127,7 +127,8 @@ def _estimate(
         return noise, without, level, None
     request = read_request("inpaint", **holes().arguments)
     if not request.slices.holes.any():
-        return f"Nothing is missing in '{source.name}': paint on what is missing first, as no pixel is NaN either."
+        where = "choose what marks it under Missing pixels, or paint on it"
+        return f"Nothing is missing in '{source.name}', and no pixel is NaN: {where}."
     nearly = nearly_all(request)
     inverted = f"{nearly}: if the mask shows what is known, take its other side" if nearly else ""
     return noise, ". ".join(filter(None, [without, inverted])), level, depth_of(request)
