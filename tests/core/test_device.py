@@ -160,7 +160,7 @@ def test_a_thread_that_records_and_lets_go_of_another_run_does_not_wait_for_itse
 @pytest.mark.parametrize(
     ("told", "then"),
     [
-        ({}, ["PASSIVE", "1000"]),
+        ({}, ["PASSIVE", "3000"]),
         ({"GOMP_SPINCOUNT": "7"}, ["PASSIVE", "7"]),
         ({"OMP_WAIT_POLICY": "ACTIVE"}, ["ACTIVE", "None"]),
     ],

@@ -5,11 +5,10 @@ import os
 from napari_dip.core import pages
 
 # Read when torch is loaded. By default its threads spin while they wait for each other, which stalls a run tenfold and
-# more as soon as anything else needs one of the processors. Here they wait asleep, but for as many turns of a loop (of
-# libgomp, torch's on Linux) as waking one takes: a barrier costs at most twice the better of the two. Figures in
-# benchmarks/NOTES.md.
+# more as soon as anything else needs one of the processors. Here they wait asleep, but for some turns of a loop first
+# (of libgomp, torch's on Linux): some 0.15 ms, three times what waking one takes. Figures in benchmarks/NOTES.md.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 pages.share_one_heap()  # before the thread of a run begins
