@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +90,8 @@ def missing(truth: Array, image: Array, noise: Any) -> tuple[list[float], list[f
     """Share of the truth's structure that an image lacks in each band, and what the verdict lets pass of it."""
     deviation = np.sqrt(np.maximum(noise.variance(truth), (residual._LEAST * noise.sigma) ** 2))
     spectrum = residual.power_of(residual.autocorrelation_of(noise, truth.shape), truth.shape)
-    squared = sum(np.ix_(*((2 * np.pi * np.fft.fftfreq(n)) ** 2 for n in truth.shape)), np.zeros(()))
     lost, limits = [], []
-    for least, (fine, coarse) in zip(residual._LOST, pairwise(residual._SCALES), strict=True):
-        band = np.exp(-(fine**2) * squared / 2) - np.exp(-(coarse**2) * squared / 2)
+    for least, fine, coarse, band in residual.bands(truth.shape):
         there, here = (
             (ndimage.gaussian_filter(each, fine) - ndimage.gaussian_filter(each, coarse)) / deviation
             for each in (truth, image)

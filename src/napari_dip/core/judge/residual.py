@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -190,13 +191,18 @@ def _of_fit(ok: bool, lost: float, size: float, excess: float, place: tuple[int,
     return f"{kept} is off them by pure noise: {balance:.0%} of the noise that was expected"
 
 
+def bands(shape: tuple[int, ...]) -> Iterator[tuple[float, float, float, Array]]:
+    """What may be lost of each band of sizes, its finer and its coarser blur in pixels, and its gain by frequency."""
+    squared = sum(np.ix_(*((2 * np.pi * np.fft.fftfreq(n)) ** 2 for n in shape)), np.zeros(()))
+    for allowed, (fine, coarse) in zip(_LOST, pairwise(_SCALES), strict=True):
+        yield allowed, fine, coarse, np.exp(-(fine**2) * squared / 2) - np.exp(-(coarse**2) * squared / 2)
+
+
 def _missing_contrast(residual: Array, image: Array, deviation: Array, spectrum: Array) -> tuple[float, float]:
     """Fraction of the contrast of the image's structure that is in the residual, where it is worst, and its size."""
     waves = np.fft.fftn(residual)
-    squared = sum(np.ix_(*((2 * np.pi * np.fft.fftfreq(n)) ** 2 for n in image.shape)), np.zeros(()))
     worst, lost, size = 1.0, 0.0, 0.0
-    for allowed, (fine, coarse) in zip(_LOST, pairwise(_SCALES), strict=True):
-        band = np.exp(-(fine**2) * squared / 2) - np.exp(-(coarse**2) * squared / 2)
+    for allowed, fine, coarse, band in bands(image.shape):
         left = ndimage.gaussian_filter(image, fine) - ndimage.gaussian_filter(image, coarse)
         structure = np.fft.fftn(left / deviation)
         energy = np.sum(np.abs(structure) ** 2)
