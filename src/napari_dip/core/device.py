@@ -75,10 +75,11 @@ def has_bfloat16(device: str, volume: bool = False) -> bool:
     if device.startswith("cuda"):
         with torch.cuda.device(device):
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device != "cpu" or not _is_there("_is_avx512_bf16_supported"):
-        return device == "cpu" and _is_there("_is_amx_tile_supported")
-    # Of Intel only matrix units are: one Xeon without (a virtual machine hid them) takes half of the time in float32.
-    return _is_there("_is_amx_tile_supported") or not _maker().startswith("Intel")
+    if device != "cpu":
+        return False
+    # AVX-512 of Intel is not faster: a Xeon whose matrix units a virtual machine hid took half of the time in float32.
+    avx = _is_there("_is_avx512_bf16_supported") and not _maker().startswith("Intel")
+    return avx or _is_there("_is_amx_tile_supported")
 
 
 def _is_there(ask: str) -> bool:
