@@ -90,6 +90,6 @@ def duration(name: str, shape: tuple[int, ...], *, iterations: int | None = None
     one = estimate(shape, preset="denoise-small", runs=1, iterations=each, stop="iterations")
     seconds = fits * one.seconds
     slowed = slowed_by(seconds, choose("auto").name, torch.get_num_threads())
-    idle, time = (in_time(math.ceil(each / 5) * 5) for each in (seconds, slowed * seconds))
+    idle, time = (in_time(math.ceil(wait / 5) * 5) for wait in (seconds, slowed * seconds))
     busy = f" (this computer is busy now; else {idle})" if slowed > 1 else ""
     return f"{counted(fits, 'fit')} of {counted(each, 'iteration')}, about {time}{busy}"
