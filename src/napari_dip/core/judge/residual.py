@@ -192,7 +192,7 @@ def _of_fit(ok: bool, lost: float, size: float, excess: float, place: tuple[int,
 
 
 def bands(shape: tuple[int, ...]) -> Iterator[tuple[float, float, float, Array]]:
-    """What may be lost of each band of sizes, its finer and its coarser blur in pixels, and its gain by frequency."""
+    """Bands of sizes: what may be lost of each, its finer and coarser blur in pixels, its gain by frequency."""
     squared = sum(np.ix_(*((2 * np.pi * np.fft.fftfreq(n)) ** 2 for n in shape)), np.zeros(()))
     for allowed, (fine, coarse) in zip(_LOST, pairwise(_SCALES), strict=True):
         yield allowed, fine, coarse, np.exp(-(fine**2) * squared / 2) - np.exp(-(coarse**2) * squared / 2)
