@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -19,6 +20,12 @@ def three_threads() -> Iterator[None]:
     assert torch.get_num_threads() == 3
     assert crew.usable() == 1
     torch.set_num_threads(before)
+
+
+def in_a_new_thread() -> int:
+    """Number of threads of torch that a thread takes over which begins now."""
+    with ThreadPoolExecutor(1) as new:
+        return new.submit(torch.get_num_threads).result()
 
 
 def test_a_task_goes_to_several_threads_of_one_each_and_comes_back_in_order() -> None:
@@ -45,3 +52,34 @@ def test_an_error_on_another_thread_is_raised_here() -> None:
 
     with crew.alone(), pytest.raises(MemoryError, match="elsewhere"):
         crew.side_by_side(task, range(2))
+
+
+def test_threads_that_begin_meanwhile_compute_on_as_many_as_before() -> None:
+    def task(_: int) -> int:
+        return in_a_new_thread()
+
+    with crew.alone():
+        assert torch.get_num_threads() == 1
+        assert in_a_new_thread() == 3
+        assert crew.side_by_side(task, range(2)) == [3, 3]
+        assert torch.get_num_threads() == 1
+    assert in_a_new_thread() == 3
+
+
+def test_two_threads_that_compute_alone_in_turn_leave_the_number_of_the_process() -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def second() -> tuple[int, int]:
+        with crew.alone():
+            begun.set()
+            assert ended.wait(60)  # for the first
+            within = crew.usable()
+        return within, torch.get_num_threads()
+
+    with ThreadPoolExecutor(1) as other:
+        with crew.alone():
+            made = other.submit(second)
+            assert begun.wait(60)
+        ended.set()
+        assert made.result(60) == (3, 3)
+    assert in_a_new_thread() == 3

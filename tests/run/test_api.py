@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -459,6 +460,27 @@ def test_the_number_of_threads_is_given_back(end: str) -> None:
         assert torch.get_num_threads() == before + 1
         run.close() if end == "closed" else list(run)
     assert torch.get_num_threads() == before
+
+
+def test_a_thread_that_begins_during_a_run_computes_on_the_number_of_the_process() -> None:
+    before, met = torch.get_num_threads(), []
+
+    def should_stop() -> bool:
+        with ThreadPoolExecutor(1) as new:
+            met.append((torch.get_num_threads(), new.submit(torch.get_num_threads).result()))
+        return True
+
+    denoise(plain(), **{**FAST, "threads": before + 1}, should_stop=should_stop)
+    assert met[0] == (before + 1, before)
+
+
+def test_a_run_that_is_closed_on_another_thread_leaves_the_number_of_that_alone() -> None:
+    before = torch.get_num_threads()
+    run = iterate("denoise", plain(), **{**FAST, "threads": before + 1}, interval=0)
+    with ThreadPoolExecutor(1) as other:
+        other.submit(next, run).result()
+        run.close()
+        assert torch.get_num_threads() == before
 
 
 def test_no_preview_is_made_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:

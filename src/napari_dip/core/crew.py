@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,37 @@ Given = TypeVar("Given")
 Made = TypeVar("Made")
 _MOST = 64  # threads beside those that runs are on; none begins before there is work for it
 _here = threading.local()
+_setting = threading.RLock()  # reentrant, as garbage may be an abandoned run, which gives its threads back
+
+
+@contextmanager
+def on_threads(count: int) -> Iterator[int]:
+    """Meanwhile torch computes on so many threads for the calling one; 0 leaves it as it is. Yields the number before.
+
+    Threads that begin meanwhile compute on as many as they would have.
+    """
+    here, before = threading.current_thread(), _set(count)
+    try:
+        yield before
+    finally:
+        if threading.current_thread() is here:  # else an abandoned run ends as garbage, on any thread
+            _set(before)
+
+
+def _set(count: int) -> int:
+    """Set the number of threads of the calling one alone, and return that before.
+
+    A thread takes over the number of the process when it first asks, and keeps it. ``torch.set_num_threads`` sets both
+    the caller's and that of the process, so another thread reads the latter first, and puts it back.
+    """
+    with _setting:
+        before = torch.get_num_threads()
+        if count not in (0, before) and not sys.is_finalizing():  # from then on no thread can begin
+            with ThreadPoolExecutor(1) as other:
+                of_process = other.submit(torch.get_num_threads).result()
+                torch.set_num_threads(count)
+                other.submit(torch.set_num_threads, of_process)
+    return before
 
 
 @contextmanager
@@ -28,13 +60,11 @@ def alone() -> Iterator[None]:
     if hasattr(_here, "threads"):
         yield
         return
-    threads = _here.threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        del _here.threads
-        torch.set_num_threads(threads)
+    with on_threads(1) as _here.threads:
+        try:
+            yield
+        finally:
+            del _here.threads
 
 
 def usable() -> int:
@@ -70,8 +100,7 @@ def _pool() -> ThreadPoolExecutor:
 
 def _elsewhere(work: Callable[[], None]) -> None:
     """Work on a thread of the pool."""
-    torch.get_num_threads()  # a thread takes over the number of the process when it first asks, not when it begins
-    torch.set_num_threads(1)
+    _set(1)  # for good
     work()
 
 
@@ -84,4 +113,5 @@ def _end(others: list[Future[None]]) -> None:
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(before=_setting.acquire, after_in_parent=_setting.release, after_in_child=_setting.release)
     os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not come along

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
+from napari_dip.core.crew import on_threads
 from napari_dip.core.telling import counted
 from napari_dip.tables.knobs import FitKnobs
 
@@ -117,16 +120,17 @@ def _steady(knobs: FitKnobs) -> bool:
     return knobs.optimiser in ("adam", "muon")
 
 
-def use_threads(count: int) -> None:
-    """Set the number of CPU threads of torch; 0 leaves it as it is.
+@contextmanager
+def use_threads(count: int) -> Iterator[None]:
+    """Meanwhile torch computes on so many CPU threads for the calling one; 0 leaves it as it is.
 
     A process forked from one that computed with several keeps to one: the OpenMP threads of its parent are not there,
     and it would wait for them for ever.
     """
     global _worked
-    if count and not _forked:
-        torch.set_num_threads(count)
-    _worked |= torch.get_num_threads() > 1
+    with on_threads(0 if _forked else count):
+        _worked |= torch.get_num_threads() > 1
+        yield
 
 
 def _after_fork() -> None:

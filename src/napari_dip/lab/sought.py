@@ -151,9 +151,8 @@ def sought_by_both(
         setup = Setup(settings, devices.choose(settings.device), observed.shape[1:])
         pace: dict[str, Any] = {"interval": np.inf, "snapshot_every": step, "should_stop": should_stop}
         search = Restoration(problem, setup, **pace).steps()
-        points, threads = list[tuple[int, float]](), torch.get_num_threads()
-        devices.use_threads(settings.threads)
-        try:
+        points = list[tuple[int, float]]()
+        with devices.use_threads(settings.threads):
             while True:
                 try:
                     shown = next(search)
@@ -170,8 +169,6 @@ def sought_by_both(
                     done=(number + shown.iteration / iterations) / len(ways),
                     image=_in_units(shown.image, limits),
                 )
-        finally:
-            torch.set_num_threads(threads)
         if not points or points[-1][0] != result.iterations:
             points.append((result.iterations, _measured(measure, result.image)))
         at, values = zip(*points, strict=True)

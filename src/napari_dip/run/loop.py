@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -103,18 +104,18 @@ class Loop:
         self._piece, self._target, self._settings, self._device = piece, target, settings, device
         self._count, self._frame, self._pace = count, frame, pace
         self._events = [] if events is None else events
+        self._left = ExitStack()
 
     def __enter__(self) -> Outcomes:
         """Yield what the slices show and come to, by their indices: `settle` is to be told the latter."""
-        self._threads = torch.get_num_threads()
-        devices.use_threads(self._settings.threads)
+        self._left.enter_context(devices.use_threads(self._settings.threads))
         self._outcomes: Outcomes = round_robin(self._begin, self._device)
         return self._outcomes
 
     def __exit__(self, *_: object) -> None:
         self._outcomes.close()
         self.under_way.clear()  # which know the loop
-        torch.set_num_threads(self._threads)
+        self._left.close()
 
     def _begin(self) -> tuple[int, Steps | Unfitted | Exception] | None:
         """The fit of the next slice, or what is known of it at once; None while or because there is none to begin."""
