@@ -9,6 +9,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 import napari_dip
 from napari_dip.core.fidelity import Gaussian
@@ -486,11 +487,16 @@ def test_a_guide_is_asked_for_when_the_code_is_one(viewer, dock, wait, picture):
     assert "finished" in status(widget)
 
 
-def test_one_maximum_of_iterations_is_told_before_and_during_a_run(viewer, wait, hold, picture):
+@pytest.mark.parametrize("correlated", [0, 0.7])
+def test_one_maximum_of_iterations_is_told_before_and_during_a_run(viewer, wait, hold, correlated):
+    """Where neighbours share their noise, 383 iterations were told before a run of 130."""
     hold("napari_dip.viewer.findings.restore", lambda progress: progress.iteration > 0)
-    viewer.add_image(picture)
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 10, (96, 96)), correlated)
+    viewer.add_image((noise + np.linspace(0, 100, 96)).astype(np.float32))
     widget = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")[1]
     widget.form.set(preset="denoise-self", channels="8", scales=2)
+    wait(lambda: not widget.noise.waiting)
+    assert widget._noise.independent == (not correlated)
     (before,) = re.findall(r"at most (\d+) iterations", widget._sentence.text())
     assert int(before) < 4000
     widget.run()

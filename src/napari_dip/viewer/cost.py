@@ -13,6 +13,7 @@ from napari_dip.viewer.restoration import Asked, Forecast
 from napari_dip.viewer.rows import tip
 
 if TYPE_CHECKING:
+    from napari_dip import Noise
     from napari_dip.tables.settings import Settings
 
 _PENDING = "Takes ..."  # so that nothing moves when the figures come
@@ -42,13 +43,13 @@ class CostSentence(Sentence):
         self.short = False
         self.setToolTip(tip(_ABOUT))
 
-    def look(self, asked: Asked, settings: Settings) -> None:
+    def look(self, asked: Asked, settings: Settings, noise: Noise | None) -> None:
         """Estimate what a run will take, unless that is what was asked for the last time."""
-        key = asked.decides_cost(settings)
+        key = asked.decides_cost(settings, noise)
         if key != self._key:
             self._key = key
             self._say(_PENDING)
-            self._background.ask(lambda: asked.forecast(settings))
+            self._background.ask(lambda: asked.forecast(settings, noise))
 
     def follow(self, progress: Any) -> None:
         """Say what the run under way takes by its own pace, in place of what was expected."""

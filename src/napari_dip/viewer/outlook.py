@@ -60,8 +60,8 @@ def doubt_of(task: str, noise: Noise | None, short: bool) -> str:
     return f"{'Hardly any' if noise.sigma > 0 else 'No'} noise found: denoising may only blur."
 
 
-def before(inputs: Any, form: Any, asked: Any, waiting: bool) -> Outlook:
-    """Outlook on the run that is asked for.
+def before(inputs: Any, form: Any, asked: Any, noise: Noise | None, waiting: bool) -> Outlook:
+    """Outlook on the run that is asked for, by the noise of the image, if that is known and not waited for.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def before(inputs: Any, form: Any, asked: Any, waiting: bool) -> Outlook:
 
     device = choose(settings.device)
     source = asked.source
-    most = iterations_at_most(settings, fitted, source.geometry.pixel_size(source.space))
+    most = iterations_at_most(settings, fitted, source.geometry.pixel_size(source.space), noise)
     slices = math.prod(source.shape[: -source.space])
     form.show_for(most, many=slices > 1 and not source.together)
     each = " a block" if asked.lazy else ""

@@ -111,15 +111,15 @@ class Asked:
         """The sentence that says where the result will be, if not in a new layer."""
         return ""
 
-    def decides_cost(self, settings: Settings) -> tuple[Any, ...]:
+    def decides_cost(self, settings: Settings, noise: Noise | None) -> tuple[Any, ...]:
         """All that the forecast depends on."""
         source, psf = self.source, self.said.get("psf")
         kind = source.rgb, source.space, source.together, source.geometry.pixel_size(source.space)
         blur = "" if psf is None else fingerprint(np.asarray(psf, np.float64))
-        return self.task, source.shape, kind, settings, self.factor, blur
+        return self.task, source.shape, kind, settings, noise, self.factor, blur
 
-    def forecast(self, settings: Settings) -> Forecast:
-        """Memory and time of the run with these settings; reads no pixel."""
+    def forecast(self, settings: Settings, noise: Noise | None) -> Forecast:
+        """Memory and time of the run with these settings, on an image with this noise; reads no pixel."""
         from napari_dip.plan.cost import estimate  # imports torch: seconds
 
         source, axes = self.source, len(self.source.shape)
@@ -132,6 +132,7 @@ class Asked:
             leading_axes=axes - source.space - source.together,
             psf=self.said.get("psf"),
             voxel_size=source.geometry.pixel_size(source.space),
+            image_noise=noise,
         )
         return self.told(cost, settings)
 

@@ -21,7 +21,7 @@ from napari_dip.viewer.runfiles import ledger_of, what_is_there
 from napari_dip.zarrs import AXES, Calibration, plain
 
 if TYPE_CHECKING:
-    from napari_dip import Progress
+    from napari_dip import Noise, Progress
     from napari_dip.run.blocks.cost import BlocksCost
     from napari_dip.run.blocks.restore import BlockProgress, Restored
     from napari_dip.tables.settings import Settings
@@ -89,11 +89,11 @@ class Stream(Asked):
         what_is_there(self.target)
         return (yield from self._steps(should_stop, interval))
 
-    def decides_cost(self, settings: Settings) -> tuple[Any, ...]:
+    def decides_cost(self, settings: Settings, noise: Noise | None) -> tuple[Any, ...]:
         """All that the forecast depends on."""
-        return (*super().decides_cost(settings), self.finished, self.done)
+        return (*super().decides_cost(settings, noise), self.finished, self.done)
 
-    def forecast(self, settings: Settings) -> Forecast:
+    def forecast(self, settings: Settings, noise: Noise | None) -> Forecast:
         """Memory and time of the blocks that are left; an empty sentence if all are done."""
         cost = self.cost(settings)
         each = f" on each of {cost.workers} workers" if cost.workers > 1 else ""

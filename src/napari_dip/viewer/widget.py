@@ -230,6 +230,7 @@ class RestoreWidget(Tabbed):
         self.trust.offer(blocks=self.inputs.large)
         asked = None
         self._look_at_noise(layer)
+        noise = None if self.noise.waiting else self._noise
         try:
             if layer is None:
                 raise ValueError(self.inputs.no_image())
@@ -238,7 +239,7 @@ class RestoreWidget(Tabbed):
             if self.noise.nothing:
                 raise ValueError(self.noise.nothing)
             asked = self._asked(read=False)
-            self._outlook = outlook.before(self.inputs, self.form, asked, waiting=self.noise.waiting)
+            self._outlook = outlook.before(self.inputs, self.form, asked, noise, waiting=self.noise.waiting)
         except (ValueError, TypeError) as error:
             self._outlook = Outlook(str(error))
         self._offer_more()
@@ -247,7 +248,7 @@ class RestoreWidget(Tabbed):
         elif self.noise.waiting and self.form.automatic:
             self.cost.wait()
         else:
-            self.cost.look(asked, self.form.settings())
+            self.cost.look(asked, self.form.settings(), noise)
         self._tell_doubt()
 
     def _tell_doubt(self) -> None:
