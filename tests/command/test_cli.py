@@ -21,6 +21,7 @@ from scipy import ndimage
 from napari_dip.command import options, single
 from napari_dip.command.cli import main
 from napari_dip.core import memory
+from napari_dip.core.cost import Cost
 from napari_dip.core.operators import KERNELS
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
@@ -848,6 +849,17 @@ def test_an_estimate_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["denoise", "in.tif", "out.tif", "--estimate", *QUICK]) == 0
     assert re.fullmatch(r"in.tif would take about \d+ [kMG]B and .+\.\n", capsys.readouterr().out)
     assert not Path("out.tif").exists()
+
+
+@pytest.mark.parametrize(("share", "busy"), [(1.0, ""), (0.1, " This computer is busy now; else {}.")])
+def test_an_estimate_is_for_the_machine_as_busy_as_it_is(
+    share: float, busy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("napari_dip.core.cost.estimate", lambda *_, **__: Cost(10**6, 60.0))
+    monkeypatch.setattr("napari_dip.plan.cost.share_of_processor", lambda threads: share)
+    assert main(["denoise", "in.tif", "--estimate", "--threads", "1", *QUICK]) == 0
+    said = f"in.tif would take about 1 MB and {60 / share:.0f} s at most.{busy.format('60 s')}\n"
+    assert capsys.readouterr().out == said.replace("600 s", "10 min")
 
 
 @pytest.mark.parametrize("more", [(), ("--uncertainty", "--residual")])

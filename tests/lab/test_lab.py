@@ -34,7 +34,7 @@ def test_an_image_is_fitted_before_its_shuffled_pixels_and_the_noise_comes_last(
     assert len(made.table().splitlines()) == 4
 
 
-@pytest.mark.parametrize(("share", "said"), [(1.0, "10 s"), (0.1, "80 s (this computer is busy now; else 10 s)")])
+@pytest.mark.parametrize(("share", "said"), [(1.0, "8 s."), (0.1, "80 s. This computer is busy now; else 8 s.")])
 def test_the_time_of_an_experiment_follows_what_else_the_machine_does(
     monkeypatch: pytest.MonkeyPatch, share: float, said: str
 ) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_dip.core.pace import share_of_processor
-from napari_dip.plan.cost import sentence
+from napari_dip.plan.cost import busy, in_words
 from napari_dip.tables.settings import PRESETS
 from napari_dip.viewer import noise
 from napari_dip.viewer.choice import IN_VIEW, VOLUME
@@ -119,9 +119,15 @@ def test_a_busy_machine_takes_longer_and_says_so(viewer, dock, wait, monkeypatch
 
 @pytest.mark.parametrize(("threads", "more"), [(1, ""), (2, " One thread may then take less.")])
 def test_a_busy_machine_is_better_left_to_one_thread(threads, more):
-    text = sentence(10**6, 60.0, PRESETS["denoise-small"], None, slowed=10.0, threads=threads)
+    text = in_words(10**6, 60.0, PRESETS["denoise-small"], None, slowed=10.0, threads=threads)
     assert text.endswith(f" This computer is busy now; else 60 s.{more}")
-    assert "thread" not in sentence(10**6, 60.0, PRESETS["denoise-small"], None, threads=threads)
+    assert "thread" not in in_words(10**6, 60.0, PRESETS["denoise-small"], None, threads=threads)
+
+
+def test_a_machine_that_is_hardly_busier_is_not_called_busy():
+    """An experiment was said to take "about 5 s (this computer is busy now; else 5 s)"."""
+    assert busy(5.0, 1.3) == " This computer is busy now; else 5 s."
+    assert busy(1.0, 1.3) == busy(60.0, 1.0) == ""
 
 
 def test_the_time_of_a_run_is_by_its_own_pace_once_it_has_begun(viewer, dock, wait):

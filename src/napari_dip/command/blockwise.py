@@ -7,6 +7,7 @@ import warnings
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from napari_dip.plan.values import read_factor
 from napari_dip.terminal import Bar, Stop
 
 if TYPE_CHECKING:
+    from napari_dip.run.blocks.cost import BlocksCost
     from napari_dip.run.blocks.restore import Restored
 
 
@@ -92,7 +94,8 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
         if args.estimate:
             if tty and not args.quiet:
                 print(f"napari-dip: reading samples of {args.source} (takes seconds)", file=sys.stderr)
-            print(f"{args.source} would take {estimate_blocks(args.task, source, **asked)}.")
+            cost = estimate_blocks(args.task, source, **asked)
+            print(f"{args.source} would take {f'{cost}.' if client else _here(cost, **changes)}")
             return True
         stop.begin()
         pace = stop.pace(quiet=args.quiet, tty=tty)
@@ -113,6 +116,18 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     if args.noise_control:
         report.tell_control(done, None, Bar(quiet=args.quiet, tty=tty), **pace)
     return bool(done.complete)
+
+
+def _here(cost: BlocksCost, device: str = "auto", threads: int = 0, **_: Any) -> str:
+    """Cost of a run over blocks on this machine, as busy as it is."""
+    import torch
+
+    from napari_dip.core.device import choose
+    from napari_dip.plan.cost import busy, slowed_by
+
+    slowed = slowed_by(cost.seconds, choose(device).name, threads or torch.get_num_threads())
+    now = replace(cost, block=replace(cost.block, seconds=slowed * cost.block.seconds))
+    return f"{now}.{busy(cost.seconds, slowed)}"
 
 
 def _array(name: str) -> str | Array:

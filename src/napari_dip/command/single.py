@@ -68,13 +68,14 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
         from napari_dip.trust import sharing
 
         print(f"Together: {sharing(picture.values, **together)}.")
+    from napari_dip.plan.cost import plan_in_words
     from napari_dip.run.restore import iterate  # imports torch: seconds
 
     tty = sys.stderr.isatty()
     pace = stop.pace(quiet=args.quiet, tty=tty)
     run = iterate(args.task, picture.values, mask, **asked.said, **together, **pace, **changes)
     if args.estimate:
-        print(f"{args.source} would take {run.cost}.")
+        print(f"{args.source} would take {plan_in_words(run.plan)}")
         return True
     kind = picture.values.dtype if settings.output_dtype == "input" else np.dtype(np.float32)
     room = files.rehearse(args.target, picture, kind, factors=factors, overwrite=args.overwrite)
@@ -84,7 +85,7 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
         room += files.rehearse(path, opaque, np.float32, factors=finer, overwrite=args.overwrite)
     check_room(args.target, room)
     if tty and not args.quiet:
-        print(f"napari-dip: {run.cost}", file=sys.stderr)
+        print(f"napari-dip: {plan_in_words(run.plan)}", file=sys.stderr)
     stop.begin()
     with Bar(quiet=args.quiet, tty=tty) as bar:
         for progress in run:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -20,7 +19,7 @@ from napari_dip.lab.networks import load_network
 from napari_dip.lab.preimage import iterate_maximise, iterate_preimage
 from napari_dip.lab.sought import Preimage, Sought
 from napari_dip.lab.trajectory import iterate_trajectory
-from napari_dip.plan.cost import estimate, in_time, slowed_by
+from napari_dip.plan.cost import busy, estimate, in_time, slowed_by
 from napari_dip.tables.experiments import row_of
 
 
@@ -84,12 +83,11 @@ _STEPS: dict[str, Callable[..., Any]] = {
 
 
 def duration(name: str, shape: tuple[int, ...], *, iterations: int | None = None, **given: Any) -> str:
-    """Time that an experiment takes on this machine, as busy as it is, in words: that of its fits by the hourglass."""
+    """Time that an experiment takes on this machine, as busy as it is, in sentences: that of its fits by the hourglass."""
     row = row_of(name, given)
     fits, each = row.fits(given), iterations or row.iterations
     one = estimate(shape, preset="denoise-small", runs=1, iterations=each, stop="iterations")
     seconds = fits * one.seconds
     slowed = slowed_by(seconds, choose("auto").name, torch.get_num_threads())
-    idle, time = (in_time(math.ceil(wait / 5) * 5) for wait in (seconds, slowed * seconds))
-    busy = f" (this computer is busy now; else {idle})" if slowed > 1 else ""
-    return f"{counted(fits, 'fit')} of {counted(each, 'iteration')}, about {time}{busy}"
+    time = f"about {in_time(slowed * seconds)}.{busy(seconds, slowed)}"
+    return f"{counted(fits, 'fit')} of {counted(each, 'iteration')}, {time}"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Unpack
 
 import numpy as np
+import torch
 
 from napari_dip.core import cost, memory
 from napari_dip.core import device as devices
@@ -226,7 +227,16 @@ def slowed_by(seconds: float, device: str, threads: int) -> float:
     return times if times > _IDLE else 1.0
 
 
-def sentence(
+def busy(seconds: float, slowed: float) -> str:
+    """Sentence on a machine that does something else too, and the time of a run of so many seconds if it did not.
+
+    Empty where both times are the same in words. `slowed` is as by `slowed_by`.
+    """
+    idle = in_time(seconds)
+    return "" if slowed <= 1 or in_time(slowed * seconds) == idle else f" This computer is busy now; else {idle}."
+
+
+def in_words(
     peak: int,
     seconds: float,
     settings: Settings,
@@ -236,7 +246,7 @@ def sentence(
     slowed: float = 1.0,
     threads: int = 1,
 ) -> str:
-    """Peak of memory and seconds of a run in a sentence, with what stands in its way and what would take less.
+    """Peak of memory and seconds of a run, with what stands in its way and what would take less.
 
     `slowed` is as by `slowed_by`, of a machine that does something else too, where `threads` wait for each other.
     """
@@ -245,6 +255,14 @@ def sentence(
     short = f" Only {in_bytes(free)} are free on {device}." if peak > free and not each else ""
     less = less_time(device, factors, workers=bool(each)) if slowed * seconds > LONG else ""
     wait = f" {less[0].upper()}{less[1:]}." if less else ""
-    busy = f" This computer is busy now; else {in_time(seconds)}." if slowed > 1 else ""
-    busy += " One thread may then take less." if busy and threads > 1 else ""
-    return f"Takes about {in_bytes(peak)}{each} and {in_time(slowed * seconds)} at most{what}.{busy}{short}{wait}"
+    beside = busy(seconds, slowed)
+    beside += " One thread may then take less." if beside and threads > 1 else ""
+    return f"about {in_bytes(peak)}{each} and {in_time(slowed * seconds)} at most{what}.{beside}{short}{wait}"
+
+
+def plan_in_words(plan: Plan) -> str:
+    """Memory and time of a plan, on this machine as busy as it is."""
+    cost, settings = cost_of(plan), plan.settings
+    threads = settings.threads or torch.get_num_threads()
+    slowed = slowed_by(cost.seconds, plan.device.name, threads)
+    return in_words(cost.memory, cost.seconds, settings, plan.request.factor, slowed=slowed, threads=threads)

@@ -23,7 +23,7 @@ from napari_dip.tables import record
 from napari_dip.tables.experiments import EXPERIMENTS, QUESTIONS, SEVERAL
 from napari_dip.tables.knobs import GENERATORS
 from napari_dip.viewer import layers
-from napari_dip.viewer.account import duration
+from napari_dip.viewer.account import duration, ended
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.connections import connect_for_life
 from napari_dip.viewer.controls import button
@@ -195,7 +195,7 @@ class LaboratoryWidget(Tabbed):
         return self._forecast.ask(lambda: _duration(name, (side, side), iterations, given))
 
     def _on_forecast(self, answer: Any) -> None:
-        self._cost.setText(f"{self._about}: {answer}.")
+        self._cost.setText(f"{self._about}: {ended(str(answer))}")
 
     def _ticked(self) -> list[str]:
         return [name for name, tick in self.ticks.items() if tick.value]
