@@ -78,17 +78,22 @@ def test_docks_and_runs_follow_them(viewer, dock, prefer):
     assert Asked(task="denoise", source=None, knobs={"threads": 2}).knobs_here["threads"] == 2
 
 
-def test_an_open_dock_shows_the_threads_that_a_run_will_take(viewer, dock, prefer):
-    prefer(threads=3)
+def test_an_open_dock_shows_what_a_run_will_take(viewer, dock, prefer):
+    """Open docks followed the threads, and not the device nor the memory."""
+    prefer(device="cpu", threads=3)
     widget, chosen = dock(), dock("Inpaint")
-    assert shown(widget.form)[1:] == (3, [])
-    chosen.form.set(threads=5)
-    prefer(device="cpu", threads=2)
+    chosen.form.set(device="auto", threads=5)
+    chosen.live.memory.value = 50
+    prefer(device="auto", threads=2, moments_memory=100)
+    assert (widget.form.device, widget.live.memory.value) == ("auto", 100)
     assert shown(widget.form)[1:] == (2, [])
-    assert shown(chosen.form)[1:] == (5, ["Threads"])
+    prefer(device="cpu", threads=2)
+    assert shown(widget.form) == ("cpu", 2, [])
+    assert widget.form.settings().device == "cpu"
+    assert shown(chosen.form) == ("cpu", 5, ["Threads"]), "a row that is as preferred is not a choice"
+    assert chosen.live.memory.value == 50
     chosen.form.reset("threads")
-    assert shown(chosen.form)[1:] == (2, [])
-    assert {widget.form.device, chosen.form.device} == {"auto"}, "the device is for docks opened from now on"
+    assert shown(chosen.form) == ("cpu", 2, [])
 
 
 @pytest.mark.parametrize("how", ["run", "apply_to_all"])

@@ -237,15 +237,10 @@ class SettingsForm(QWidget):
     def prefer(self, device: str, threads: int) -> None:
         """Begin with a device and so many threads, where no others were chosen meanwhile; `refill` says `changed`."""
         kept = self.device == self._preferred["device"]
-        self._preferred["device"] = device
-        self.prefer_threads(threads)
+        self._preferred |= {"device": device, "threads": threads}
+        self._fill()
         if kept:
             self.set(device=device)
-
-    def prefer_threads(self, threads: int) -> None:
-        """Show so many threads, where no others were chosen; `refill` says `changed`."""
-        self._preferred["threads"] = threads
-        self._fill()
 
     def take(self, chosen: dict[str, Any]) -> None:
         """Choose what another run chose, as its record has it (values by name), and nothing else."""
