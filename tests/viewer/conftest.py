@@ -12,10 +12,9 @@ import pytest
 from napari._qt.qt_viewer import QtViewer
 from qtpy.QtWidgets import QWidget
 
-from napari_dip.plan.plan import Plan
 from napari_dip.viewer import engine
 from napari_dip.viewer.job import Job
-from napari_dip.viewer.restoration import Forecast
+from napari_dip.viewer.restoration import Asked, Forecast, Planned
 from tests.viewer.docks import QUICK
 
 SLOW_MACHINE = 240_000  # ms, that nothing but a fault takes
@@ -33,6 +32,7 @@ def no_forecast(request, monkeypatch):
     if "forecast" not in request.fixturenames:
         for name in ("restoration.Asked", "stream.Stream"):
             monkeypatch.setattr(f"napari_dip.viewer.{name}.forecast", lambda *_: Forecast(""))
+        monkeypatch.setattr(Asked, "planned", lambda _, plan: Planned(plan, Forecast("")))
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def hold(monkeypatch):
                 except StopIteration as end:
                     return end.value
                 yield progress
-                if not reached.is_set() and not isinstance(progress, Plan) and when(progress):
+                if not reached.is_set() and not isinstance(progress, Planned) and when(progress):
                     reached.set()
                     while not should_stop():
                         yield progress  # again, as the window may have had no time for the first

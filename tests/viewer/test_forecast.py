@@ -2,15 +2,18 @@
 
 import re
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from napari_dip.core.cost import Cost
 from napari_dip.core.pace import share_of_processor
 from napari_dip.plan.cost import busy, in_words
 from napari_dip.tables.settings import PRESETS
 from napari_dip.viewer import noise
 from napari_dip.viewer.choice import IN_VIEW, VOLUME
+from napari_dip.viewer.job import Job
 
 pytestmark = pytest.mark.usefixtures("forecast")
 
@@ -142,3 +145,69 @@ def test_the_time_of_a_run_is_by_its_own_pace_once_it_has_begun(viewer, dock, wa
 
 def test_the_share_of_the_processor_is_a_share():
     assert 0 < share_of_processor(2) <= 1
+
+
+@pytest.fixture
+def share(monkeypatch):
+    """Share of the processor that a run finds."""
+    found = [1.0]
+    monkeypatch.setattr("napari_dip.plan.cost.share_of_processor", lambda threads: found[-1])
+    return found
+
+
+@pytest.fixture
+def in_view(viewer, dock, wait, monkeypatch):
+    """A dock on the screen, with a run of a minute or so that is told."""
+    monkeypatch.setattr("napari_dip.core.cost.estimate", lambda *_, **__: Cost(10**6, 60.0))
+    viewer.add_image(np.random.default_rng(0).random((24, 24)))
+    widget = dock()
+    monkeypatch.setattr(widget.cost, "isVisible", lambda: True)
+    said(widget, wait)
+    return widget
+
+
+def test_the_time_follows_what_else_the_machine_does_while_nothing_is_touched(share, in_view, wait):
+    def told(busy_for):
+        share.append(busy_for)
+        in_view.cost._clock.timeout.emit()
+        wait(lambda: not in_view.cost.waiting)
+        return in_view.cost.text()
+
+    first = in_view.cost.text()
+    assert "60 s at most" in first
+    assert told(0.9) == first, "a tenth more is not worth a word"
+    assert "2 min at most. This computer is busy now; else 60 s." in told(0.5)
+    assert told(1.0) == first
+
+
+@pytest.mark.parametrize("why", ["hidden", "another run", "no image"])
+def test_nothing_is_measured_while_nobody_looks_or_something_runs(share, in_view, viewer, monkeypatch, why):
+    if why == "hidden":
+        monkeypatch.setattr(in_view.cost, "isVisible", lambda: False)
+    elif why == "another run":
+        monkeypatch.setattr(Job, "busy", lambda: True)
+    else:
+        viewer.layers.clear()
+    in_view.cost._clock.timeout.emit()
+    assert not in_view.cost.waiting
+
+
+def test_a_run_says_what_it_takes_as_busy_as_the_machine_is_when_it_begins(share, in_view, wait, hold):
+    held = hold("napari_dip.viewer.findings.restore", lambda _: True)
+    texts, tell = [], in_view.cost.begin
+    in_view.cost.begin = lambda told: texts.append(told.sentence) or tell(told)
+    share.append(0.25)
+    in_view.run()
+    wait(held.is_set)
+    in_view.stop()
+    wait(lambda: not in_view.running)
+    assert "4 min at most. This computer is busy now; else 60 s." in texts[0]
+
+
+def test_the_time_of_a_run_is_told_anew_where_its_pace_has_changed_by_a_fifth(in_view):
+    texts = []
+    for left in (90.0, 81.0, 150.0):
+        in_view.cost.follow(SimpleNamespace(seconds_left=left, fraction=0.1, rate=1.0))
+        texts.append(in_view.cost.text())
+    assert texts[0] == texts[1] == "Takes 100 s at most, at the pace of this run."
+    assert texts[2] == "Takes 2.8 min at most, at the pace of this run."

@@ -83,7 +83,7 @@ _STEPS: dict[str, Callable[..., Any]] = {
 
 
 def duration(name: str, shape: tuple[int, ...], *, iterations: int | None = None, **given: Any) -> str:
-    """Time that an experiment takes on this machine, as busy as it is, in sentences: that of its fits by the hourglass."""
+    """Time that an experiment takes on this machine, as busy as it is, in words: that of its fits by the hourglass."""
     row = row_of(name, given)
     fits, each = row.fits(given), iterations or row.iterations
     one = estimate(shape, preset="denoise-small", runs=1, iterations=each, stop="iterations")

@@ -30,7 +30,7 @@ class Controls(QWidget):
     run_asked, more_asked, all_asked, last_asked : Signal
         The user wants a run, more iterations, the rest restored too, or the last iterate as a layer.
     planned : Signal
-        Carries the `Plan` of the run that begins.
+        Carries the `Planned` of the run that begins.
     progressed : Signal
         Carries each `Progress` or `BlockProgress`.
     ended : Signal

@@ -14,12 +14,11 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from napari_dip.viewer import layers
 from napari_dip.viewer.controls import button
 from napari_dip.viewer.layers import Source
-from napari_dip.viewer.restoration import Restoration
+from napari_dip.viewer.restoration import Planned, Restoration
 from napari_dip.viewer.rows import Text, column
 
 if TYPE_CHECKING:
     from napari_dip import Progress, Result
-    from napari_dip.plan.plan import Plan
     from napari_dip.viewer.restoration import Watch
 
 
@@ -105,7 +104,7 @@ class FileRestoration(Restoration):
     path: Path
     target: Path
 
-    def steps(self, watch: Watch, *how: Any, **pace: Any) -> Generator[Plan | Progress, None, Result]:
+    def steps(self, watch: Watch, *how: Any, **pace: Any) -> Generator[Planned | Progress, None, Result]:
         """As of a layer; at the end the file is written."""
         result = yield from super().steps(watch, *how, **pace)
         if result.iterations or result.complete:

@@ -14,6 +14,7 @@ from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QThreadPool, Signal
 
 from napari_dip.viewer import engine
+from napari_dip.viewer.restoration import Planned
 
 if TYPE_CHECKING:
     from napari_dip import Progress
@@ -34,7 +35,7 @@ class Outcome:
 class Job(QObject):
     """Exhausts what `steps` makes, in a worker of napari's.
 
-    `planned` carries the `Plan` of a run that is about to begin.
+    `planned` carries the `Planned` of a run that is about to begin.
 
     `progressed` carries a `Progress` or `BlockProgress`; its receiver calls `taken` when it is done with it, and none
     is sent before that: a preview that comes too early is skipped, a snapshot waits. `ended` carries the `Outcome`,
@@ -157,7 +158,6 @@ class Job(QObject):
     def _consume(self) -> Any:
         engine.load()
         from napari_dip import Progress
-        from napari_dip.plan.plan import Plan
 
         steps = self._steps(self._should_stop)
         while True:
@@ -165,7 +165,7 @@ class Job(QObject):
                 progress = next(steps)
             except StopIteration as end:
                 return end.value
-            if isinstance(progress, Plan):
+            if isinstance(progress, Planned):
                 self.planned.emit(progress)
                 continue
             if isinstance(progress, Progress) and progress.snapshot:

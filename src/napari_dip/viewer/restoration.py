@@ -5,6 +5,7 @@ Long, as half of it says what its fields and layers mean.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     Watch = Callable[[Run], Iterable[Progress]]
 
+_WORTH = 1.2  # times by which a wait is longer or shorter that is told anew
 LONGER = 600  # seconds of a run from which on it is said what takes less
 METADATA = "napari-dip"  # the key of the record in ``layer.metadata``
 LAST = "last iterate"
@@ -40,10 +42,36 @@ _CAMERA = ("gain", "offset", "read_noise")
 
 @dataclass(frozen=True)
 class Forecast:
-    """Memory and time of a run, in a sentence; `short` if there is less memory than that."""
+    """Memory and time of a run, in a sentence.
+
+    Attributes
+    ----------
+    sentence : str
+    short : bool
+        There is less memory than that.
+    seconds : float
+        As the sentence tells; NaN if it tells none.
+    paced : bool
+        By the pace of the run itself.
+    """
 
     sentence: str
     short: bool = False
+    seconds: float = math.nan
+    paced: bool = False
+
+    def like(self, other: Forecast) -> bool:
+        """True if the times differ by less than a fifth, and nothing else is told."""
+        few, many = sorted((self.seconds, other.seconds))
+        return many < _WORTH * few and (self.short, self.paced) == (other.short, other.paced)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Plan of a run that is about to begin, and what it takes."""
+
+    plan: Plan
+    forecast: Forecast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +164,12 @@ class Asked:
         )
         return self.told(cost, settings)
 
+    def planned(self, plan: Plan) -> Planned:
+        """A plan of it with memory and time, on this machine as busy as it is now."""
+        from napari_dip.plan.cost import cost_of
+
+        return Planned(plan, self.told(cost_of(plan), plan.settings))
+
     def told(self, cost: Any, settings: Settings, each: str = "", what: str = "") -> Forecast:
         """A cost in a sentence, with what would be faster where it is long."""
         from napari_dip.machine import choose, free
@@ -147,7 +181,7 @@ class Asked:
         less = self._faster(settings) if LONGER < slowed * cost.seconds <= LONG else ""
         short = not each and cost.memory > free(device)
         told = in_words(cost.memory, cost.seconds, settings, self.factor, each, what, slowed, threads)
-        return Forecast(f"Takes {told}{less}", short)
+        return Forecast(f"Takes {told}{less}", short, slowed * cost.seconds)
 
     def _faster(self, settings: Settings) -> str:
         """Sentence on what takes less time than a run with these settings."""
@@ -224,10 +258,10 @@ class Restoration(Asked):
 
     def steps(
         self, watch: Watch, should_stop: Callable[[], bool], interval: float, snapshot_every: int = 0
-    ) -> Generator[Plan | Progress, None, Result]:
+    ) -> Generator[Planned | Progress, None, Result]:
         """The plan, then the run, step by step, which `watch` lets pass."""
         run = self.start(should_stop, interval, snapshot_every)
-        yield run.plan
+        yield self.planned(run.plan)  # before the run itself is what keeps the machine busy
         yield from watch(run)
         return run.result
 

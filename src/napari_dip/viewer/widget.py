@@ -39,7 +39,7 @@ from napari_dip.viewer.preferences import preference, preferences_changed, prefe
 from napari_dip.viewer.queue import FAILED, RUNNING, WAITING, Entry, QueuePanel, queue, waiting_for
 from napari_dip.viewer.record_panel import RecordPanel
 from napari_dip.viewer.repeat import CopyButton
-from napari_dip.viewer.restoration import METADATA, Asked, Restoration
+from napari_dip.viewer.restoration import METADATA, Asked, Planned, Restoration
 from napari_dip.viewer.rows import Section, Text, scrolled_rows, tip
 from napari_dip.viewer.save_button import SaveButton
 from napari_dip.viewer.settings_file import SettingsFile
@@ -50,7 +50,6 @@ from napari_dip.viewer.trust import TrustPanel
 
 if TYPE_CHECKING:
     from napari_dip import Noise
-    from napari_dip.plan.plan import Plan
 
 _SCROLLBAR = 4  # pixels between rows and the bar beside them
 _LONG = 10  # seconds of a run after which somebody may have looked away
@@ -90,16 +89,16 @@ class RestoreWidget(Tabbed):
         self._follow_active()
 
     def _follow_preferences(self) -> None:
-        """Begin with the device and the memory that the user prefers, where no others were chosen meanwhile."""
+        """Take the device, the threads and the memory that the user prefers, where no others were chosen."""
         self.form.prefer(preference("device"), preferred_threads())
         self.live.prefer(preference("moments_memory"))
 
     def _watch_preferences(self) -> None:
-        """Show the threads that a run will take; the others are for docks that are opened from now on."""
+        """Follow what the user prefers from now on."""
         connect_for_life(self, [(emitter, self._on_preferences) for emitter in preferences_changed()])
 
     def _on_preferences(self) -> None:
-        self.form.prefer_threads(preferred_threads())
+        self._follow_preferences()
         self.form.refill()
 
     # -- what the user sees -------------------------------------------------------------------------------------
@@ -264,10 +263,11 @@ class RestoreWidget(Tabbed):
         self.controls.ask_first(doubt)
         self.controls.offer_all(self.inputs.beyond() if ready else "")
 
-    def _on_planned(self, plan: Plan) -> None:
-        """Show the plan of the run that begins, which knows all slices and the depth of their holes."""
+    def _on_planned(self, planned: Planned) -> None:
+        """Show the plan of the run that begins, which knows all slices and the depth of their holes, and its cost."""
         if self._restoration is not None:
-            under_way = outlook.of_plan(plan, f"{TASKS[self.task].acts} '{self._restoration.source.name}'")
+            self.cost.begin(planned.forecast)
+            under_way = outlook.of_plan(planned.plan, f"{TASKS[self.task].acts} '{self._restoration.source.name}'")
             self._sentence.setText(under_way.sentence)
             self._sentence.setToolTip(tip(under_way.why))
 
