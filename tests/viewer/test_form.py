@@ -1,5 +1,6 @@
 """The form: rows in view have an effect, none changes the method, and what was changed is marked and can be reset."""
 
+import re
 from contextlib import suppress
 
 import numpy as np
@@ -96,6 +97,44 @@ def test_what_was_changed_is_marked_and_reset_singly_and_all(form):
     made.reset_button.click()
     assert made.settings() == before
     assert made.reset_button.isHidden()
+
+
+@pytest.mark.parametrize(
+    ("task", "chosen", "quality", "said"),
+    [
+        ("denoise", {"iterations": 120}, "fast", "Iterations was set by hand; fast would take similar patches."),
+        ("denoise", {"iterations": 120, "crop": 32}, "fast", "Crop (px) and Iterations were set by hand; fast would "),
+        ("denoise", {"runs": 3}, "best", "Runs was set by hand; best would take 2."),
+        ("denoise", {"runs": 3}, "balanced", ""),
+        ("denoise", {"seed": 3}, "fast", ""),
+        ("inpaint", {"iterations": 900, "channels": "4"}, "fast", "Iterations was set by hand; fast would take 500."),
+    ],
+)
+def test_a_row_that_keeps_the_quality_from_what_it_would_do_is_named(form, task, chosen, quality, said):
+    """With iterations of one's own, fast did nothing and nothing said so."""
+    made = form(task)
+    made.set(**chosen)
+    made.row("quality").value = quality
+    assert made.note.isHidden() == made.let_button.isHidden() == (not said)
+    assert said in made.note.text()
+    if said:
+        made.let_button.click()
+        assert made.note.isHidden()
+        named = [name for name in chosen if made.row(name).label in said]
+        assert set(made.knobs()) == {"preset", "quality", "device", *chosen} - {*named}
+
+
+def test_iterations_above_what_an_image_needs_are_told(viewer, wait, picture):
+    viewer.add_image(picture)
+    widget = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")[1]
+    widget.form.set(preset="denoise-self")
+    wait(lambda: not widget.noise.waiting)
+    assert "are set" not in widget._sentence.text(), "the preset has 4000"
+    widget.form.set(iterations=5000)
+    (most,) = re.findall(r"at most (\d+) iterations", widget._sentence.text())
+    assert widget._sentence.text().endswith(f" Of the 5000 iterations that are set, this image needs {most}.")
+    widget.form.set(iterations=5)
+    assert "are set" not in widget._sentence.text()
 
 
 def test_the_wheel_changes_a_row_only_where_it_was_clicked(viewer, dock, picture):

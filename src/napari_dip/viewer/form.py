@@ -9,6 +9,7 @@ written to: half of what a dock takes to open. Long, as what is shown follows fr
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import engine
 from napari_dip.viewer.knobrows import AUTOMATIC, KnobRows, from_text, knob_row, name_item, offer, to_row
 from napari_dip.viewer.ownparts import FROM_FILE
-from napari_dip.viewer.rows import Rows, Section, column, tip
+from napari_dip.viewer.rows import Rows, Section, Text, column, tip
 
 if TYPE_CHECKING:
     from napari_dip import Noise
@@ -59,7 +60,8 @@ class SettingsForm(QWidget):
         self._most = 0  # iterations of a run on what is chosen; 0 while that is not known
         self._many = False  # slices are to be restored one after the other
         self._rows: dict[str, Any] = {}  # those that were made
-        self._shown: dict[str, Any] = {}  # what each row held when it was filled in
+        self._written: dict[str, Any] = {}  # what each row was filled in with
+        self._shown: dict[str, Any] = {}  # the same as the row rounds it
         self._preferred: dict[str, Any] = {"preset": "auto", "quality": "balanced", "device": "auto", "threads": 0}
         self._touched: set[str] = set()  # rows that the user has changed: they are not filled in again
         self._filled: Settings = self._start({})
@@ -92,6 +94,9 @@ class SettingsForm(QWidget):
         for block in self._blocks:
             block.reset.connect(self.reset)
         first, rest, computing = self._blocks
+        self.note = Text("note")
+        self.let_button = QPushButton()
+        self.let_button.clicked.connect(self._let_quality_decide)
         self.reset_button = QPushButton()
         self.reset_button.setToolTip(tip("Makes all that was changed automatic again."))
         self.reset_button.clicked.connect(lambda: self.reset())
@@ -100,7 +105,7 @@ class SettingsForm(QWidget):
         for section, block in zip(sections, self._blocks, strict=True):
             section.unfolding.connect(partial(self._make, block))
         method, _, computer = sections
-        column(self, self._quality, self.reset_button, method, computer)
+        column(self, self._quality, self.note, self.let_button, self.reset_button, method, computer)
 
     def _make(self, block: KnobRows) -> None:
         """Make the rows of a block, if that was not done before."""
@@ -222,7 +227,7 @@ class SettingsForm(QWidget):
         if any(getattr(start, name) != getattr(self._filled, name) for name in _STARTS):
             self._fill()
         else:
-            self._show()
+            self._write()  # of fewer scales, the values per scale are fewer too
         self.changed.emit()
 
     # -- changes ------------------------------------------------------------------------------------------------
@@ -264,6 +269,27 @@ class SettingsForm(QWidget):
             self._fill()
             return self.refill()
         return self.take({"quality": self.quality})
+
+    def _let_quality_decide(self) -> None:
+        for name in self._in_its_way()[0]:
+            self._touched.discard(name)
+        self._fill()
+        self.refill()
+
+    def _in_its_way(self) -> tuple[list[str], Settings]:
+        """Names of changed rows that keep the quality from what it would do, and the settings without them."""
+        starts = self._starts()
+        if starts["quality"] == "balanced" or not self._touched:
+            return [], self._filled
+        alone, plain = self._start(starts), self._start({**starts, "quality": "balanced"})
+        found = []
+        for name in sorted(self._touched):
+            with suppress(ValueError, TypeError):  # what makes no sense is said above Run
+                beside = self._start({**starts, name: self._value(name)})
+                of_method = alone.method.name not in (plain.method.name, beside.method.name)
+                of_it = getattr(plain, name) != getattr(alone, name) != getattr(beside, name)
+                found += [name] * (of_method or of_it)
+        return found, alone
 
     def _changes(self) -> dict[str, Any]:
         return {name: self._value(name) for name in sorted(self._touched)}
@@ -323,8 +349,6 @@ class SettingsForm(QWidget):
             (self._touched.discard if value == self._shown[name] else self._touched.add)(name)
             if self.automatic and name in self.settings_in_view():
                 self._keep_method()
-        if name == "scales":
-            self._write()  # rows with one number per scale
         self.refill()
 
     def _keep_method(self) -> None:
@@ -375,10 +399,13 @@ class SettingsForm(QWidget):
             if name in _STARTS:
                 continue
             before = row.value
+            value = self._preferred.get(name, getattr(self._filled if name in self._touched else now, name))
+            if name == "iterations" and self._most and name not in self._touched:  # else the most is what was typed
+                value = min(value, self._most)
+            if value == self._written.get(name) and (name in self._touched or before == self._shown[name]):
+                continue  # somebody may be typing
+            self._written[name] = value
             with row.changed.blocked():
-                value = self._preferred.get(name, getattr(self._filled if name in self._touched else now, name))
-                if name == "iterations" and self._most and name not in self._touched:  # else the most is what was typed
-                    value = min(value, self._most)
                 row.value = to_row(value, row)
                 self._shown[name] = row.value  # as the row rounds it
                 if name in self._touched:
@@ -409,8 +436,23 @@ class SettingsForm(QWidget):
                 changed = name in self._touched or (name in ("preset", "device") and row.value != automatic)
                 count += changed
                 block.mark(name, changed, self._words(name))
+        self._tell_of_quality()
         self.reset_button.setText(f"{count} changed: make {'it' if count == 1 else 'all'} automatic again")
         self.reset_button.setVisible(count > 0)
+
+    def _tell_of_quality(self) -> None:
+        """Say which changed rows keep the quality from what it would do."""
+        names, alone = self._in_its_way()
+        self.note.setVisible(bool(names))
+        self.let_button.setVisible(bool(names))
+        if names:
+            labels = " and ".join(self._rows[name].label for name in names)
+            other = alone.method.name != self._filled.method.name
+            would = alone.method.name if other else ", ".join(f"{getattr(alone, name)}" for name in names)
+            self.note.setText(
+                f"{labels} {'was' if len(names) == 1 else 'were'} set by hand; {alone.quality} would take {would}."
+            )
+            self.let_button.setText(f"Let {alone.quality} decide")
 
     def _choices(self, name: str) -> list[str]:
         """Choices of a row beside the preset and the method at hand; none if it offers all it has."""

@@ -85,7 +85,7 @@ def before(inputs: Any, form: Any, asked: Any, noise: Noise | None, waiting: boo
     slices = math.prod(source.shape[: -source.space])
     form.show_for(most, many=slices > 1 and not source.together)
     each = " a block" if asked.lazy else ""
-    how = f": {work(settings, most)}{each}, on {computer(settings)}."
+    how = f": {work(settings, most)}{each}, on {computer(settings)}.{enough(settings, most)}"
     if waiting and form.automatic:
         how = ". The method is chosen once the noise is known."
     sentence = f"{what}{how} {destination}".rstrip()
@@ -98,6 +98,7 @@ def of_plan(plan: Plan, what: str) -> Outlook:
 
     most = iterations_at_most(plan.settings, plan.slices.values.shape[2:], plan.request.voxel_size, plan.noise)
     sentence = f"{what}: {work(plan.settings, most)}, on {computer(plan.settings)}."
+    sentence += enough(plan.settings, most)
     return Outlook(sentence, why=f"It is {plan.method.name}, because {plan.method.reason}.")
 
 
@@ -105,6 +106,12 @@ def work(settings: Any, most: int) -> str:
     """Method and length of a run."""
     runs = f"{settings.runs} runs, each " if settings.runs > 1 else ""
     return f"{_HOW[settings.method.name]}" + (f", {runs}at most {most} iterations" if most else "")
+
+
+def enough(settings: Any, most: int) -> str:
+    """Sentence on iterations that somebody set above what an image needs; empty if none are."""
+    too_many = 0 < most < settings.iterations and "iterations" in settings.chosen
+    return f" Of the {settings.iterations} iterations that are set, this image needs {most}." if too_many else ""
 
 
 def computer(settings: Any) -> str:
