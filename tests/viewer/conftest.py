@@ -12,7 +12,7 @@ import pytest
 from napari._qt.qt_viewer import QtViewer
 from qtpy.QtWidgets import QWidget
 
-from napari_dip.viewer import engine
+from napari_dip.viewer import engine, tabs
 from napari_dip.viewer.job import Job
 from napari_dip.viewer.restoration import Asked, Forecast, Planned
 from tests.viewer.docks import QUICK
@@ -60,6 +60,7 @@ def viewer(window, qtbot):
     yield window
     docks = [each for each in window.window.dock_widgets.values() if isinstance(each, QWidget)]
     window.window.remove_dock_widget("all")
+    tabs._closed.clear()  # what was chosen in them
     qtbot.waitUntil(lambda: Job._current is None or not Job._current.running, timeout=SLOW_MACHINE)
     for each in docks:
         each.deleteLater()  # else it follows the layers of all tests to come, as long as anything knows it

@@ -71,7 +71,9 @@ class Inputs(QWidget):
         self._finder = Background(self, self._on_found)
         self._what.watch(self.image, self.level, self.where, self.part)
         self._rows.watch(self.mask, self.label, self.guide)
-        for part in (self._what, self._rows, self.target, self.camera, self.own, *self.known.values()):
+        self._told: tuple[Rows, ...]
+        self._told = (self._what, self._rows, self.target, self.camera, self.own, *self.known.values())
+        for part in self._told:
             part.changed.connect(self._tell)
         psf = self.known.get("psf")
         for row in [self.image, *([psf.layer] if psf is not None else [])]:
@@ -344,6 +346,16 @@ class Inputs(QWidget):
                 row.value = value
             elif isinstance(value, Layer):
                 raise ValueError(f"'{value.name}' was removed before its turn.")
+
+    def held(self) -> dict[str, Any]:
+        """Values of the rows, but for the image, which follows the layer that is selected."""
+        held = {name: value for part in self._told for name, value in part.held().items()}
+        return {name: value for name, value in held.items() if name != self.image.name}
+
+    def hold(self, values: dict[str, Any]) -> None:
+        """Choose what `held` returned, as far as the image has it."""
+        for part in self._told:
+            part.hold(values)
 
     def beyond(self) -> str:
         """Words on what there is besides what is chosen; empty if nothing is."""

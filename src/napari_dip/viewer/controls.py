@@ -73,7 +73,7 @@ class Controls(QWidget):
         buttons = beside(self.run_button, self.pause_button, self.stop_button)
         self._account = Text("account")
         self._account.setAlignment(Qt.AlignmentFlag.AlignTop)
-        scroll = scrolled(self._account)
+        scroll = scrolled(self._account, "What happened")
         scroll.setFixedHeight(_ACCOUNT_HEIGHT)
         self.happened = Section("What happened", scroll, self.last_button)
         column(self, buttons, self.all_button, self.more_button, self._bar, self._status, self.happened)

@@ -54,7 +54,7 @@ class CurvePanel(Section):
         self._where = Text("where")
         self.show_button = button("Show", self.follow, "Move the sliders there, and with the run, until you move them.")
         self.keep_button = button("Keep this", self.keep, "Adds the image at the marker as a layer, with its record.")
-        self.now_button = button("", self.leave, "Takes the marker back to the image of now.")
+        self.now_button = button("Back to now", self.leave, "Takes the marker back to the image of now.")
         inside = QWidget()
         self._there = beside(self._where, self.show_button)
         self._layout = column(inside, self._words, beside(self.keep_button, self.now_button), self._there)

@@ -247,6 +247,15 @@ class SettingsForm(QWidget):
         if kept:
             self.set(device=device)
 
+    def held(self) -> dict[str, Any]:
+        """Values that the user chose, as they are written in the rows, also where they make no sense."""
+        starts = {name: self._held(name) for name in _STARTS if self._held(name) != self._preferred[name]}
+        return {**starts, **{name: self._rows[name].value for name in self._touched}}
+
+    def hold(self, held: dict[str, Any]) -> None:
+        """Choose what `held` returned."""
+        self.take(held)
+
     def take(self, chosen: dict[str, Any]) -> None:
         """Choose what another run chose, as its record has it (values by name), and nothing else."""
         start = {name: chosen.get(name, self._preferred[name]) for name in _STARTS}

@@ -73,6 +73,11 @@ class Kinds(Rows):
         form.replaced.connect(self._forget)
         self._show()
 
+    def hold(self, values: dict[str, Any]) -> None:
+        with self.row.changed.blocked():  # which would fill in the form
+            super().hold(values)
+        self._show()
+
     def keep(self, name: str) -> None:
         """Keep what is chosen now under a name, in place of what was kept under it."""
         asked = name.strip(" .")

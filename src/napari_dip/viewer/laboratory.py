@@ -110,7 +110,7 @@ class LaboratoryWidget(Tabbed):
         self._cost, self._words, self._table = Text("cost"), Text("laboratory"), Text("table")
         self._table.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self._table.setWordWrap(False)
-        self._wide = scrolled(self._table)  # a table is wider than the dock
+        self._wide = scrolled(self._table, "Table")  # a table is wider than the dock
         self._wide.setVisible(False)
         self.run_button = button("Run", self.run, "Runs the experiment on a crop of the active layer.")
         self.stop_button = button("Stop", self.stop, "Ends it at once; what is whole is kept.")

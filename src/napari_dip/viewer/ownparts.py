@@ -63,6 +63,10 @@ class OwnParts(Rows):
         filled = {name: row.value for name, row in self.rows.items() if name in names and row.value != NONE}
         return {name: part_in_file(name, value) for name, value in filled.items()}
 
+    def hold(self, values: dict[str, Any]) -> None:
+        for name, row in self.rows.items():
+            row.offer(values.get(name, row.value))
+
     def take(self, record: dict[str, Any]) -> None:
         """Leave out the parts that a run did not have."""
         for name in self.rows.keys() - named_in(record):

@@ -50,6 +50,7 @@ class RecordPanel(QWidget):
         self.tree = QTreeWidget()
         self.tree.setHeaderLabels(["", ""])
         self.tree.setHeaderHidden(True)
+        self.tree.setAccessibleName("Record")
         self.tree.setFixedHeight(_HEIGHT)
         column(self, self.title, self.tree, self._row, self.again_button)
         self.refresh()

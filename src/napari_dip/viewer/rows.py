@@ -69,9 +69,10 @@ def column(widget: QWidget, *parts: QWidget) -> QVBoxLayout:
     return layout
 
 
-def scrolled(widget: QWidget) -> QScrollArea:
-    """A widget that scrolls where it has too little room."""
+def scrolled(widget: QWidget, name: str) -> QScrollArea:
+    """A widget that scrolls where it has too little room; `name` is for those who cannot see it."""
     scroll = QScrollArea()
+    scroll.setAccessibleName(name)
     scroll.setWidget(widget)
     scroll.setWidgetResizable(True)
     scroll.setFrameShape(QFrame.Shape.NoFrame)
@@ -79,11 +80,10 @@ def scrolled(widget: QWidget) -> QScrollArea:
 
 
 def scrolled_rows(widget: QWidget, name: str) -> QScrollArea:
-    """Rows that scroll up and down, which Tab passes on to; `name` is for those who cannot see them."""
-    scroll = scrolled(widget)
+    """Rows that scroll up and down, which Tab passes on to."""
+    scroll = scrolled(widget, name)
     scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     scroll.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
-    scroll.setAccessibleName(name)
     return scroll
 
 
@@ -248,6 +248,7 @@ class Rows(QWidget):
 
     def __init__(self, rows: Iterable[Any]) -> None:
         super().__init__()
+        self._rows: dict[str, Any] = {}
         self._lines: dict[str, tuple[QLabel, QWidget]] = {}
         self._layout = QFormLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
@@ -284,12 +285,30 @@ class Rows(QWidget):
                 if row.min <= 9:  # else the 6 of 64 becomes the least, 32, and 324 comes of it
                     row.native.findChild(QLineEdit).textEdited.connect(partial(_take_typed, row.native))
             field = self.field(row)
+            self._rows[row.name] = row
             self._lines[row.name] = label, field
             self._layout.addRow(label, field)
             if isinstance(row, PushButton):
                 row.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             if isinstance(row, CheckBox):
                 row.native.setText("")  # the label says it
+
+    def held(self) -> dict[str, Any]:
+        """Values of the rows, by name; of a choice its text, which keeps no layer alive."""
+        rows = {name: row for name, row in self._rows.items() if not isinstance(row, PushButton)}
+        return {name: row.current_choice if isinstance(row, ComboBox) else row.value for name, row in rows.items()}
+
+    def hold(self, values: dict[str, Any]) -> None:
+        """Write into the rows what `held` returned, as far as it can be chosen now."""
+        now = self.held()
+        for name, row in self._rows.items():
+            value = values.get(name, now.get(name))
+            if value == now.get(name):
+                continue
+            if not isinstance(row, ComboBox):
+                row.value = min(value, row.max) if isinstance(row, SpinBox) else value
+            elif row.native.findText(value) >= 0:
+                row.value = row.get_choice(value)
 
     def watch(self, *rows: Any) -> None:
         """Tell of each change of these rows."""

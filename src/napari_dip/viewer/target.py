@@ -58,6 +58,9 @@ class Target(Rows):
     def value(self, path: Path) -> None:
         self.file.value = path
 
+    def held(self) -> dict[str, Any]:
+        return {} if self.value == self._proposed else super().held()
+
     def propose(self, layer: Any, selection: Selection) -> None:
         """Fill in a name for the result, unless the user has written one."""
         if self.value in (self._proposed, Path()):

@@ -104,6 +104,7 @@ class TrustPanel(Section):
             self.asked,
             "Makes the checks that are switched on, of the last result. The next run makes them by itself.",
         )
+        self._boxes = {**self.switches, "affine": self.affine}
         self._text = Text("trust")
         below = self._rows, self.affine, self.look_button, self._text
         column(inside, self._why_off, *self.switches.values(), *below)
@@ -148,6 +149,16 @@ class TrustPanel(Section):
             truth_name="" if truth is None else truth.name,
             affine=self.affine.isChecked(),
         )
+
+    def held(self) -> dict[str, Any]:
+        """The switches, and the ground truth."""
+        return {**{name: each.isChecked() for name, each in self._boxes.items()}, **self._rows.held()}
+
+    def hold(self, values: dict[str, Any]) -> None:
+        """Switch on what `held` returned."""
+        self._rows.hold(values)
+        for name, each in self._boxes.items():
+            each.setChecked(values[name])
 
     def take(self, chosen: dict[str, Any]) -> None:
         """Switch on what a run that goes on in its file writes."""

@@ -597,6 +597,16 @@ class RestoreWidget(Tabbed):
 
     # -- the state ----------------------------------------------------------------------------------------------
 
+    def held(self) -> dict[str, Any]:
+        """Values of the rows of each part, by its name."""
+        return {name: getattr(self, name).held() for name in ("inputs", "live", "form", "kinds", "trust")}
+
+    def hold(self, held: dict[str, Any]) -> None:
+        """Choose what `held` returned of a widget of the same task."""
+        for name, values in held.items():
+            getattr(self, name).hold(values)
+        self._say("The rows are as they were when this dock was closed.")
+
     def event(self, event: QEvent) -> bool:
         """End the run, and keep what there is, when closing the dock takes the widget out of its parent."""
         handled: bool = super().event(event)
