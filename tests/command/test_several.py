@@ -76,10 +76,32 @@ def test_what_is_there_already_stays(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["denoise", "a.tif", "--output-folder", ".", *QUICK]) == 1
     told = capsys.readouterr().err
     assert "a.tif is the same file as IN (a.tif), which would be lost; name another folder" in told  # no --overwrite
-    for status, words in ((0, ""), (1, "a.tif exists; name another folder, or say overwrite (--overwrite)")):
-        assert main(["denoise", "a.tif", "--output-folder", "out", *QUICK]) == status
-        assert words in capsys.readouterr().err
     assert np.array_equal(files.read("a.tif").values, save("again.tif"))
+
+
+def test_a_second_run_does_only_what_is_not_there_yet(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("in/a.tif", "in/b.tif", "in/c.npy", "out/a.tif", "out/c.npy"):
+        save(name)
+    done: list[str] = []
+    monkeypatch.setattr("napari_dip.command.single.restore", lambda args, *_: done.append(args.target) or True)
+    again = ["denoise", "in", "--output-folder", "out", *QUICK]
+    assert main(again) == 0
+    assert done == ["out/b.tif"]
+    remedies = "--overwrite makes anew what is there, another --output-folder keeps both"
+    told = capsys.readouterr().err
+    assert "2 of 3 images are in out already and stay as they are" in told
+    assert remedies in told
+    save("out/b.tif")
+    assert main(again) == 1
+    assert done == ["out/b.tif"]
+    told = capsys.readouterr().err
+    assert f"error: 3 of 3 images are in out already, so nothing is left to do; {remedies}" in told
+    assert main([*again, "--overwrite"]) == 0
+    assert len(done) == 4
+    assert main([*again[:3], "another", *QUICK]) == 0
+    assert len(done) == 7
 
 
 @pytest.mark.parametrize(

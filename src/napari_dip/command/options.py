@@ -294,7 +294,10 @@ def _add_trust(command: Parser) -> None:
     add("--resolution", action="store_true", help="Fourier ring correlation (--volume: shells), before and after.")
 
 
-_SEVERAL = "All that is named is IN: files and folders of images, each of which is written into FOLDER by its own name."
+_SEVERAL = (
+    "All that is named is IN: files and folders of images, each of which is written into FOLDER by its own name. Those "
+    "that are there already are left out, unless --overwrite is said."
+)
 _SETTINGS = (
     "Settings of an earlier result: the image that was written (TIFF, PNG, OME-Zarr), or its record OUT.json; or "
     "settings as JSON, from the window or from Settings.to_json(). What a record keeps of the problem comes with them "

@@ -1,6 +1,7 @@
 """Several images in one command: ``napari-dip denoise *.tif folder --output-folder out``.
 
-Each is restored as if by a command of its own; one that fails costs none of the others.
+Each is restored as if by a command of its own; one that fails costs none of the others. What is in the folder already
+is left as it is: the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def jobs(sources: list[str], folder: str) -> list[tuple[str, str]]:
 def run(args: Namespace, one: Callable[[Namespace], int], stop: Stop) -> int:
     """Run one command for each image, and return the worst of their exit statuses."""
     todo = jobs(args.sources, args.output_folder)
+    todo = todo if args.overwrite else _left(todo, args.output_folder)
     Path(args.output_folder).mkdir(parents=True, exist_ok=True)
     statuses = []
     for number, (source, target) in enumerate(todo, start=1):
@@ -63,6 +65,30 @@ def run(args: Namespace, one: Callable[[Namespace], int], stop: Stop) -> int:
             file=sys.stderr,
         )
     return max(statuses)
+
+
+def _left(todo: list[tuple[str, str]], folder: str) -> list[tuple[str, str]]:
+    """The images that are not in the folder yet, so that a command that was stopped goes on when it is said again.
+
+    Raises
+    ------
+    FileExistsError
+        If all are there.
+    """
+    left = [(source, target) for source, target in todo if not _is_done(source, target)]
+    there, remedy = len(todo) - len(left), "--overwrite makes anew what is there, another --output-folder keeps both"
+    if there == len(todo):
+        raise FileExistsError(f"{there} of {there} images are in {folder} already, so nothing is left to do; {remedy}")
+    if there:
+        said = f"{there} of {len(todo)} images are in {folder} already and stay as they are, by whatever settings"
+        warnings.warn(f"{said}; {remedy}", stacklevel=3)
+    return left
+
+
+def _is_done(source: str, target: str) -> bool:
+    """True for a file that is there; an OME-Zarr goes on by itself, and an image is not the result of itself."""
+    there = Path(target)
+    return there.is_file() and not (Path(source).exists() and there.samefile(source))
 
 
 def _images(word: str) -> Iterator[str]:
