@@ -289,7 +289,7 @@ def test_the_format_that_a_warning_names_does_hold_it(tmp_path: Path, before: Pi
     with pytest.warns(UserWarning, match="cannot hold") as said:
         files.write(tmp_path / to, before.values.astype(dtype), before)
     remedy = str(said[0].message).partition("; a ")[2]
-    other = "uint16" if "--output-dtype input" in remedy else dtype
+    other = "uint16" if "output_dtype='input'" in remedy else dtype
     with warnings.catch_warnings(action="error"):
         files.write(tmp_path / f"b{remedy.split()[0]}", before.values.astype(other), before)
 

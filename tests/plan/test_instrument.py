@@ -90,13 +90,13 @@ def test_reach_is_where_all_but_a_share_of_the_light_is() -> None:
 @pytest.mark.parametrize(
     ("psf", "ndim", "error", "words"),
     [
-        ("spot", 2, TypeError, "psf must be an array"),
+        ("spot", 2, TypeError, "psf='spot' names a file"),
         (np.ones((3, 3)), 3, ValueError, r"\(3, 3\).*3 spatial axes.*psf\[None\]"),
         (
             np.ones((3, 3, 3)),
             2,
             ValueError,
-            r"2 spatial axes; restore planes as a volume, .*--volume.*its plane",
+            r"2 spatial axes; restore planes as a volume \(no leading_axes\), or give its plane",
         ),
         (np.ones((5, 5, 3)), 2, ValueError, r"2 spatial axes; save it grey, or .*psf\[\.\.\., 0\]"),
         (np.ones((2, 3, 3, 3)), 3, ValueError, r"3 spatial axes; give one number for each pixel of 3 axes"),

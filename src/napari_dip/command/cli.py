@@ -22,6 +22,7 @@ from napari_dip.command import blockwise, report, several, single
 from napari_dip.command.options import parse, said
 from napari_dip.command.single import axes_of, inputs, missing, spatial_axes
 from napari_dip.core.telling import FORESEEN, in_words
+from napari_dip.doors import asked_from
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
 from napari_dip.plan.inputs import Array
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args, changes = parse(argv)
     stop = Stop()
     try:
-        with one_line_warnings(), stop:
+        with one_line_warnings(), asked_from("command"), stop:
             if args.task == "info":
                 return _info()
             if args.task == "samples":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -25,6 +26,16 @@ def quietly() -> Iterator[None]:
         yield
     finally:
         _quiet.reset(before)
+
+
+def refuse_name(what: str, value: object) -> None:
+    """Raise a `TypeError` with the remedy where a file is named in place of its pixels."""
+    if isinstance(value, (str, os.PathLike)):
+        name = os.fspath(value)
+        raise TypeError(
+            f"{what}={name!r} names a file where its pixels are needed: read it first, by "
+            f"napari_dip.pictures.read({name!r}).values"
+        )
 
 
 def counted(count: object, thing: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.doors import overwriting
 from napari_dip.io import disk, imagej, ome
 from napari_dip.io.channels import Array
 from napari_dip.io.formats import READABLE, SCREEN, Path_, ending_of, format_of, tell_lost
@@ -207,7 +208,7 @@ def check(path: Path_, *, overwrite: bool = False, other: str = "file") -> None:
         if target.exists() and not target.is_file():
             raise FileExistsError(f"{target} is no plain file and is not replaced; name another {other}")
         if target.exists() and not overwrite:
-            raise FileExistsError(f"{target} exists; name another {other}, or say overwrite (--overwrite)")
+            raise FileExistsError(f"{target} exists; name another {other}, or overwrite it ({overwriting()})")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path.parent} is not a folder, so {path.name} cannot be written there; make it first")
 

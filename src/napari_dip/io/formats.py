@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from napari_dip.doors import remedy
 from napari_dip.io import imagej, ome
 from napari_dip.io.picture import Picture
 
@@ -102,14 +103,15 @@ def tell_lost(path: Path_, picture: Picture, told: Sequence[str] = ()) -> None:
     lost = [each for each in _lost(picture, form) if each not in told]
     if not lost:
         return
-    remedy = "a .tif does"
+    way = "a .tif does"
     if set(lost) <= {*picture.display.get("zarr", ())}:
-        remedy = "a .zarr does"
+        way = "a .zarr does"
     elif ("OME" in picture.display or "wavelengths" in lost) and form != "OME":
-        remedy = "a .ome.tif does"
+        way = "a .ome.tif does"
     elif _FUNCTION in lost:
-        remedy = "a .tif of the type of the input (--output-dtype input) does"
-    warnings.warn(f"{path.name} cannot hold {', '.join(lost)}; {remedy}", stacklevel=3)
+        word = remedy(python="output_dtype='input'", command="--output-dtype input", window="Output dtype: input")
+        way = f"a .tif of the type of the input ({word}) does"
+    warnings.warn(f"{path.name} cannot hold {', '.join(lost)}; {way}", stacklevel=3)
 
 
 def _lost(picture: Picture, form: str) -> list[str]:

@@ -23,6 +23,7 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 
+from napari_dip.doors import remedy
 from napari_dip.io import imagej, ome
 from napari_dip.io.channels import SIGNED, Function, channels_in, moved
 from napari_dip.io.formats import CLASSIC_BYTES, IMAGEJ_ORDER
@@ -160,8 +161,10 @@ def _choose(path: Path, found: list[tifffile.TiffPageSeries], series: int | None
     if series is not None and not 0 <= series < len(found):
         raise ValueError(f"series {series} is not one of its {len(found)} ({listed})")
     if series is None and len(found) > 1:
+        script = "pictures.read(path, series=N) reads"
+        another = remedy(python=script, command="--series N reads", window=f"in a script {script}")
         warnings.warn(
-            f"{path} holds {len(found)} images ({listed}); the first one is read, --series N reads another",
+            f"{path} holds {len(found)} images ({listed}); the first one is read, {another} another",
             stacklevel=4,
         )
     return series or 0

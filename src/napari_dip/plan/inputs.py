@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.core.telling import warn
+from napari_dip.core.telling import refuse_name, warn
+from napari_dip.doors import remedy
 from napari_dip.plan.greys import read_greys
 
 Array = npt.NDArray[Any]
-INVERTED = "if those are the known ones, invert it (add --mask-is-known, or leave that out)"
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,7 @@ def read_slices(image: Any, mask: Any, channel_axis: int | None, leading_axes: i
     OSError
         If no slice of it can be read.
     """
+    refuse_name("image", image)
     array, unread = _in_memory(image, channel_axis, leading_axes)
     if array.ndim == 0 and np.issubdtype(array.dtype, np.number):
         raise ValueError("image is a single number; it must have two spatial axes (an image) or three (a volume)")
@@ -168,10 +169,21 @@ def read_slices(image: Any, mask: Any, channel_axis: int | None, leading_axes: i
         missing |= _mask(mask, array.shape, leading, shape, channel_axis).reshape(math.prod(leading), -1, *shape)
     if missing.all():
         if mask is not None:
-            raise ValueError(f"mask marks every pixel that has a value as missing; {INVERTED}")
+            raise ValueError(f"mask marks every pixel that has a value as missing; {inverted()}")
         raise ValueError("image has no finite pixel; NaN and infinite pixels count as missing")
     missing[list(unread)] = True
     return Slices(values, missing, leading, channel_axis, unread=unread)
+
+
+def inverted() -> str:
+    """The remedy for a mask that may show what is known."""
+    way = remedy(python="mask == 0", command="add --mask-is-known, or leave that out", window="mark all others")
+    return f"if those are the known ones, invert it ({way})"
+
+
+def marked() -> str:
+    """The way in which a mask is given."""
+    return remedy(python="mask=...", command="--mask FILE", window="a layer under Missing pixels")
 
 
 def _in_memory(image: Any, channel_axis: int | None, leading_axes: int) -> tuple[Array, dict[int, str]]:
@@ -213,6 +225,7 @@ def _mask(
     mask: Any, image_shape: tuple[int, ...], leading: tuple[int, ...], shape: Sequence[int], channel_axis: int | None
 ) -> npt.NDArray[np.bool_]:
     """Mask as bool (*leading, C or 1, *shape)."""
+    refuse_name("mask", mask)
     array = np.asarray(mask)
     if array.dtype != bool and not np.issubdtype(array.dtype, np.integer):
         raise TypeError(f"mask must be boolean or integer (non-zero = missing), not {array.dtype}; use mask > 0")

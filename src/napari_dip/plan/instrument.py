@@ -11,6 +11,8 @@ import numpy.typing as npt
 from scipy import ndimage  # type: ignore[import-untyped]
 
 from napari_dip.core.noise.levels import differences
+from napari_dip.core.telling import refuse_name
+from napari_dip.doors import remedy
 
 CENTRES = ("mass", "maximum", "middle")
 KERNELS = ("lanczos2", "lanczos3", "bicubic", "gaussian", "box")  # those of core.operators, which imports torch
@@ -24,7 +26,7 @@ _WITHIN = 3  # standard deviations of its noise, within which nothing is left of
 _BELOW_ZERO = 0.01  # of the light: more of it is no rounding
 _OTHER_AXES = {  # axes of a point spread function and of the image -> remedy
     (2, 3): "psf[None] blurs each plane alone",
-    (3, 2): "restore planes as a volume, without leading_axes (--volume), or give its plane that is in focus",
+    (3, 2): "restore planes as a volume ({}), or give its plane that is in focus",
 }
 
 
@@ -48,6 +50,7 @@ def read_psf(psf: Any, ndim: int, centre: str = "mass") -> npt.NDArray[np.float3
     TypeError, ValueError
         If it is no such thing; the message says why and what to do.
     """
+    refuse_name("psf", psf)
     try:
         array = np.asarray(psf, dtype=np.float64)
     except (TypeError, ValueError):
@@ -61,10 +64,12 @@ def read_psf(psf: Any, ndim: int, centre: str = "mass") -> npt.NDArray[np.float3
             f"psf has {len(array)} standard deviations for {ndim} axes of space; give one number for all, or {ndim}"
         )
     if array.ndim != ndim:
-        remedy = _OTHER_AXES.get((array.ndim, ndim), f"give one number for each pixel of {ndim} axes")
+        way = _OTHER_AXES.get((array.ndim, ndim), f"give one number for each pixel of {ndim} axes")
         if ndim == 2 and array.ndim == 3 and array.shape[-1] in (3, 4) and array.shape[0] > 4:
-            remedy = "save it grey, or give one of its colours, psf[..., 0]"
-        raise ValueError(f"psf has shape {array.shape}, but the image has {ndim} spatial axes; {remedy}")
+            way = "save it grey, or give one of its colours, psf[..., 0]"
+        volume = remedy(python="no leading_axes", command="--volume", window="under Restore")
+        said = f"psf has shape {array.shape}, but the image has {ndim} spatial axes"
+        raise ValueError(f"{said}; {way.format(volume)}")
     if not array.size:
         raise ValueError(f"psf has shape {array.shape}, without a pixel; give an array with the light of a point in it")
     if not np.isfinite(array).all():

@@ -27,7 +27,7 @@ from napari_dip.core.telling import warn
 from napari_dip.plan import own
 from napari_dip.plan.chosen import chosen
 from napari_dip.plan.defects import Skips
-from napari_dip.plan.inputs import INVERTED, Array, Slices
+from napari_dip.plan.inputs import Array, Slices, inverted, marked
 from napari_dip.plan.noises import Noises, noise_of, telling
 from napari_dip.plan.request import Request
 from napari_dip.plan.units import Units
@@ -174,11 +174,11 @@ def make_plan(
     task = request.task
     if task.fills_holes and not request.slices.holes.any():
         what = "mask marks no pixel" if masked else "mask is not given"
-        raise ValueError(f"{what} {task.needs['mask']}")
+        raise ValueError(f"{what} {task.needs['mask']} ({marked()})")
     if settings is None and resume is not None:
         settings = resume.settings
     if task.fills_holes and masked and resume is None and (nearly := nearly_all(request)):
-        warn(f"mask: {nearly}; {INVERTED}", stacklevel=5)
+        warn(f"mask: {nearly}; {inverted()}", stacklevel=5)
     by_holes = task.fills_holes and settings is None  # else nothing is chosen by their depth
     plan = decide(request, settings, changes, depth_of(request) if by_holes else None)
     check_guide(plan.settings.code, request.guide)

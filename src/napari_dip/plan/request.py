@@ -305,7 +305,7 @@ class Request:
         "Any function of a plane (y, x), a float array scaled to 0..1, and the standard deviation of its noise, that "
         "gives the plane without noise; in place of similar patches in the ``refine`` steps.",
         partial(_part, "denoiser"),
-        **_of_own("--denoiser", "Function of a plane and its noise, for the steps of --refine."),
+        **_of_own("--denoiser", "Function of a plane and its noise, for the steps of refine."),
     )
     image_noise: Noise | None = _argument(
         None,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.core.telling import refuse_name
 from napari_dip.plan.inputs import Array, Slices
 
 BLANK = "guide shows nothing: it has no two different finite values"
@@ -64,6 +65,7 @@ def read_guide(guide: Any, slices: Slices, shape: tuple[int, ...]) -> npt.NDArra
     ValueError
         If it has another spatial shape than the restored image.
     """
+    refuse_name("guide", guide)
     array = np.asarray(guide, dtype=np.float64)
     if array.shape == shape:
         array = array[None]

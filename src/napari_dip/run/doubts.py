@@ -15,6 +15,7 @@ from napari_dip.core.judge.residual import Verdict, residual_verdict
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.noise.pixels import find_bad_pixels
 from napari_dip.core.telling import counted
+from napari_dip.doors import off
 from napari_dip.plan.inputs import Slices
 
 Array = npt.NDArray[Any]
@@ -189,7 +190,7 @@ def padding_sentence(slices: Slices) -> str:
     return (
         f"{np.count_nonzero(slices.padding)} pixels ({100 * slices.padding.mean():.3g} %{each}) are no measurement but "
         f"padding or dead lines, of value {usual}: they were left out and come back as they are "
-        "(skip_padding=False, or --no-skip-padding, restores them)"
+        f"({off('skip_padding')} restores them)"
     )
 
 

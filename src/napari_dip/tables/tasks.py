@@ -110,8 +110,7 @@ _ROWS = (
         done="inpainted",
         does="Fill the holes of an image.",
         needs={
-            "mask": "and no pixel is NaN, so there is no hole to fill; mark the missing pixels with True or 1 "
-            "(--mask FILE)"
+            "mask": "and no pixel is NaN, so there is no hole to fill; mark the missing pixels with True or 1",
         },
         presets=(
             *("inpaint-small", "inpaint-large", "inpaint-patches", "original-inpaint-text"),

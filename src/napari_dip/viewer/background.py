@@ -11,6 +11,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_dip.doors import asked_from
 from napari_dip.viewer.rows import Text
 
 _log = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ def _timer(parent: QObject, interval: int, slot: Callable[[], None]) -> QTimer:
 
 
 def _work(question: Callable[[], Any], answers: queue.SimpleQueue[Any]) -> None:
-    with _one:
+    with _one, asked_from("window"):
         try:
             answer = question()
         except Exception as error:

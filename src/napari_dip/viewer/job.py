@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QThreadPool, Signal
 
+from napari_dip.doors import asked_from
 from napari_dip.viewer import engine
 from napari_dip.viewer.restoration import Planned
 
@@ -135,7 +136,8 @@ class Job(QObject):
     def __call__(self) -> Outcome:
         """Work through the steps, in the worker's thread."""
         try:
-            return self._outcome()
+            with asked_from("window"):
+                return self._outcome()
         finally:
             self._over.set()
 

@@ -15,6 +15,7 @@ import numpy as np
 from napari.utils.colormaps import AVAILABLE_COLORMAPS, Colormap, ensure_colormap
 
 from napari_dip import pictures
+from napari_dip.doors import asked_from
 from napari_dip.viewer.restoration import METADATA
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -39,6 +40,7 @@ def write_ome_zarr(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     return [write_image(path, data, meta, ".ome.zarr")]
 
 
+@asked_from("window")
 def write_image(path: str, data: Any, meta: dict[str, Any], ending: str = "") -> str:
     """Write an image layer, and return the path that was written.
 
@@ -84,6 +86,7 @@ def get_reader(path: str | Sequence[str]) -> Callable[..., list[LayerData]] | No
     return lambda path: [read_image(path)]
 
 
+@asked_from("window")
 def read_image(path: str | Path) -> LayerData:
     """An image file, or an OME-Zarr that fits in memory, as an image layer with calibration, colours and record."""
     picture = pictures.read(path)

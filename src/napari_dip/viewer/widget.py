@@ -17,6 +17,7 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
+from napari_dip.doors import asked_from
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import account, choice, detail, engine, findings, folder, layers, outlook
 from napari_dip.viewer.background import Background
@@ -433,6 +434,7 @@ class RestoreWidget(Tabbed):
         states = () if self._last is None else getattr(self._last[1], "states", ())  # of blocks Run goes on
         return any(state is not None and state.iteration for state in states)  # similar patches have no iterations
 
+    @asked_from("window")
     def _start(self, make: Any) -> bool:
         """Begin a run; False if it cannot, which is said."""
         if self.running:

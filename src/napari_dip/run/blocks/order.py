@@ -14,7 +14,7 @@ from napari_dip.core import device as devices
 from napari_dip.core.tiling import snug, tiles_of, tiling
 from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source, read_known
 from napari_dip.io.ngff import Calibration
-from napari_dip.plan.inputs import Slices
+from napari_dip.plan.inputs import Slices, marked
 from napari_dip.plan.plan import Plan, check_guide, decide, nearly_all
 from napari_dip.plan.request import Request, arguments, check_reach, read_instrument, tell_of_spread
 from napari_dip.run.blocks.grid import Grid
@@ -206,7 +206,7 @@ def read_order(
     tell_of_spread(request.margin, request.finer(read.shape[leading:]))
     if request.task.fills_holes and mask is None and read.array.dtype.kind != "f":
         raise ValueError(
-            "mask is not given and integers cannot be NaN, so there is no hole to fill; give a mask (--mask FILE)"
+            f"mask is not given and integers cannot be NaN, so there is no hole to fill; give a mask ({marked()})"
         )
     order = Order(
         request=request,

@@ -12,6 +12,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from napari_dip.core.pauses import without_pauses
+from napari_dip.doors import overwriting
 from napari_dip.io.ngff import Calibration
 from napari_dip.plan.keywords import BlockOptions, OfArray, with_knobs
 from napari_dip.run.blocks.cluster import active_client
@@ -180,11 +181,11 @@ def _no_run(ledger: Ledger) -> str:
     """The sentence on a target that is something else, with a remedy that will do."""
     try:
         ledger.check_replaceable()
-        remedy = "name another target, or overwrite it (overwrite=True, --overwrite)"
+        way = f"name another target, or overwrite it ({overwriting()})"
     except FileExistsError:
-        remedy = "name another target"
+        way = "name another target"
     damage = ledger.damage()
-    return f"{damage or f'{ledger.path} exists, and is no run that could go on'}; {remedy}"
+    return f"{damage or f'{ledger.path} exists, and is no run that could go on'}; {way}"
 
 
 def _refuse_inputs(order: Order, path: Path, *, overwrite: bool) -> None:

@@ -12,6 +12,7 @@ import zarr
 from napari_dip.core.reason import End, Reason
 from napari_dip.core.result import Progress
 from napari_dip.core.telling import counted
+from napari_dip.doors import off
 from napari_dip.io.arrays import Place, Unreadable
 from napari_dip.run.blocks.blocks import Blocks
 from napari_dip.run.blocks.ledger import RESIDUAL, UNCERTAINTY, Ledger
@@ -178,9 +179,10 @@ def found(finished: dict[str, Any]) -> str:
     if finished["empty"]:
         said += f"; {finished['empty']} of them have no known pixel and stay empty"
     if finished["padding_pixels"]:
-        said += "; padding or dead lines in them came back as they are (skip_padding=False, --no-skip-padding)"
+        said += f"; padding or dead lines in them came back as they are ({off('skip_padding')} restores them)"
     if finished["bad_pixels"]:
-        said += "; pixels in them that are hot or dead beyond doubt were restored (skip_bad_pixels=False leaves them)"
+        said += "; pixels in them that are hot or dead beyond doubt were restored "
+        said += f"({off('skip_bad_pixels')} leaves them)"
     return said
 
 

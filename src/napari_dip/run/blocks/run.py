@@ -22,7 +22,7 @@ from napari_dip.core.result import Progress
 from napari_dip.core.telling import quietly
 from napari_dip.io.arrays import Part
 from napari_dip.io.disk import DiskFull, full, is_full
-from napari_dip.plan.inputs import INVERTED
+from napari_dip.plan.inputs import inverted
 from napari_dip.run.blocks import result
 from napari_dip.run.blocks.blocks import Blocks
 from napari_dip.run.blocks.cluster import check_sendable, connected, once, outcomes
@@ -93,7 +93,7 @@ class BlockRun:
             blocks = _blocks(order, found, ledger, plan.settings)
         else:
             if nearly:
-                warnings.warn(f"mask: {nearly}; {INVERTED}", stacklevel=2)
+                warnings.warn(f"mask: {nearly}; {inverted()}", stacklevel=2)
             scaling = yield from survey.scaling(plan)
             if self.should_stop():
                 return ended(end=stopped, record={})
