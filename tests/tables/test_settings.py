@@ -534,3 +534,9 @@ def test_what_cannot_be_written_leaves_what_is_there(tmp_path: Path) -> None:
         record.write(file, "\ud800")
     assert [each.name for each in tmp_path.iterdir()] == ["mine.json"]
     assert file.read_text() == "{}\n"
+
+
+def test_a_kind_of_hole_says_nothing_of_what_a_generator_lacks() -> None:
+    for generator, skips in (("hourglass", 0), ("unet", 4), ("decoder", 4)):
+        settings = settings_for("inpaint", on_cpu=True, preset="hole", generator=generator)
+        assert (settings.generator, settings.skip_channels) == (generator, skips)

@@ -287,8 +287,9 @@ def of_kind(task: str, changes: dict[str, Any]) -> dict[str, Any]:
     name = changes.get("preset")
     if not isinstance(name, str) or name not in kinds_for(task):
         return changes
-    own = {knob: value for knob, value in presets.KINDS[name].changes.items() if task in tasks_with_knob(knob)}
-    return {**own, **changes, "preset": "auto"}
+    lacks = {*GENERATORS["hourglass"]} - {*GENERATORS.get(changes.get("generator", "hourglass"), ())}
+    own = {knob: v for knob, v in presets.KINDS[name].changes.items() if task in tasks_with_knob(knob)}
+    return {**{knob: v for knob, v in own.items() if knob not in lacks}, **changes, "preset": "auto"}
 
 
 def kinds_for(task: str) -> list[str]:
