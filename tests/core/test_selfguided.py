@@ -13,13 +13,14 @@ import pytest
 import torch
 
 from napari_dip.core.augmentation import augmentations
-from napari_dip.core.methods import coverage, stable
+from napari_dip.core.cost import iterations_at_most
+from napari_dip.core.methods import bins, coverage, stable
 from napari_dip.core.methods.coverage import tiles, whole_fit
 from napari_dip.core.methods.selfguided import LEAST, SelfGuidedFitter, pace_at
 from napari_dip.core.noise.correlation import coloured, spectrum
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.noise.photons import Stabilised
-from napari_dip.core.operators import Downsample, Identity
+from napari_dip.core.operators import Downsample, Identity, Mask
 from napari_dip.core.pauses import without_pauses
 from napari_dip.core.problem import Problem
 from napari_dip.core.state import SAVING
@@ -429,3 +430,73 @@ def test_what_it_cannot_do_is_refused() -> None:
         run(replace(case(), operator=Downsample((2, 2))), small())
     with pytest.raises(ValueError, match="generator='hourglass'.*use 'unet'"):
         Settings(code="self")
+
+
+def faint(*shape: int, channels: int = 1) -> Problem:
+    """A picture whose noise is five times as strong as its structure."""
+    truth = picture(*shape)
+    sigma = 5 * float(truth.std())
+    observation = truth + sigma * np.random.default_rng(0).normal(size=(channels, *shape))
+    noise = Noise(gain=0, offset=0, read_noise=sigma, sigma=sigma, contrast=0.2)
+    return Problem(observation=observation.astype(np.float32), operator=Identity(), noise=noise)
+
+
+@pytest.mark.parametrize(("shape", "channels"), [((41, 56), 1), ((40, 40), 2)])
+def test_faint_structure_is_learnt_from_means_of_squares(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], channels: int
+) -> None:
+    problem, settings = faint(*shape, channels=channels), small(iterations=30, stop="iterations", uncertainty=True)
+    squares = run(problem, settings)
+    assert squares.image.shape == problem.observation.shape
+    assert squares.uncertainty is not None
+    assert squares.uncertainty.shape == problem.observation.shape
+    assert squares.uncertainty.min() >= 0
+    monkeypatch.setattr(bins, "side_of", lambda *_: 1)
+    pixels = run(problem, settings)
+    error = [np.square(made.image - picture(*shape)).mean() for made in (squares, pixels)]
+    assert error[0] < 0.9 * error[1]
+
+
+def test_a_fit_of_means_is_as_long_as_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coverage, "EPOCHS", (20, 20, 20))
+    problem = faint(40, 44)
+    assert problem.noise is not None
+    settings = small(iterations=4000)
+    said = iterations_at_most(settings, (40, 44), noise=problem.noise)
+    assert said == whole_fit((20, 22), settings)
+    assert run(problem, settings.changed(similar_patches=False, channels=2)).iterations == said
+
+
+def test_of_a_square_the_known_pixels_count() -> None:
+    image = np.arange(48, dtype=np.float32).reshape(1, 6, 8)
+    known = np.ones((6, 8), bool)
+    known[0, 1] = known[0, 2] = known[1, 2] = known[1, 3] = False  # one of a square, and three of another
+    known[4:, :2] = False
+    problem = Problem(observation=np.where(known, image, 0), operator=Mask(torch.from_numpy(known)[None, None]))
+    seen = bins.problem_of(problem, replace(WHITE, contrast=0.2), 2)
+    assert np.argwhere(~seen.known_pixels()[0]).tolist() == [[0, 1], [2, 0]]
+    assert seen.observation[0, 0, 0] == image[0, [0, 1, 1], [0, 0, 1]].mean()
+    assert seen.observation[0, 1, 1] == image[0, 2:4, 2:4].mean()
+    assert (seen.observation[~seen.known_pixels()] == 0).all()
+    assert seen.known == 10 / 12
+    sparse = np.zeros_like(known)
+    sparse[::2, ::2] = True  # a quarter of each square
+    few = bins.problem_of(replace(problem, operator=Mask(torch.from_numpy(sparse)[None, None])), WHITE, 2)
+    assert few.known_pixels().all()
+
+
+def test_missing_pixels_of_a_faint_image_do_not_matter() -> None:
+    problem, missing = faint(24, 24), np.random.default_rng(3).random((24, 24)) < 0.3
+    masked = replace(problem, operator=Mask(torch.from_numpy(~missing)[None, None]))
+    spoilt = replace(masked, observation=np.where(missing, np.float32(0.7), masked.observation))
+    settings = small(iterations=5, stop="iterations", similar_patches=False)
+    assert np.array_equal(run(masked, settings).image, run(spoilt, settings).image)
+
+
+def test_a_fit_of_means_goes_on_as_if_it_had_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coverage, "EPOCHS", (20, 20, 20))
+    problem, settings = faint(32, 32), small(iterations=200, similar_patches=False)
+    asked = iter(range(1000))
+    half = run(problem, settings, should_stop=lambda: next(asked) == 13)
+    assert 0 < half.iterations < 20
+    assert np.array_equal(run(problem, settings, state=half.states[0]).image, run(problem, settings).image)

@@ -36,8 +36,8 @@ NEAR = replace(SHARED, autocorrelation=np.outer(LINE, LINE)[1:-1, 1:-1])
         (WHITE, {}, "denoise-self", "independent"),
         (WHITE, {"iterations": 10, "channels": 8, "seed": 3, "runs": 2}, "denoise-self", "independent"),
         (replace(WHITE, contrast=0.2), {}, "denoise-patches", "outweighs"),
-        (replace(WHITE, contrast=0.2), {"quality": "best"}, "denoise-small", "quality='best' needs a network"),
-        (replace(WHITE, contrast=0.2), {"runs": 3}, "denoise-small", "runs=3 needs a network"),
+        (replace(WHITE, contrast=0.2), {"quality": "best"}, "denoise-patches", "outweighs"),
+        (replace(WHITE, contrast=0.2), {"runs": 3}, "denoise-self", "runs=3 needs a network"),
         (replace(WHITE, contrast=0.2, warning="it is clipped", limited=True), {}, "denoise-patches", "outweighs"),
         (replace(WHITE, contrast=0.2, warning="it is a guess"), {}, "denoise-small", "outweighs"),
         (replace(WHITE, contrast=0.2, autocorrelation=np.ones((1, 1, 1))), {}, "denoise-small", "outweighs"),
@@ -51,7 +51,8 @@ NEAR = replace(SHARED, autocorrelation=np.outer(LINE, LINE)[1:-1, 1:-1])
             "(0.14 at two) and nearly outweighs the structure, and there si",
         ),
         (replace(FAR, contrast=1.3), {"quality": "fast"}, "denoise-patches", "means of squares"),
-        (replace(FAR, contrast=1.3), {"quality": "best"}, "denoise-small", "(0.14 at two) and nearly outweighs"),
+        (replace(FAR, contrast=1.3), {"quality": "best"}, "denoise-patches", "(0.14 at two) and nearly outweighs"),
+        (replace(FAR, contrast=1.3), {"uncertainty": True}, "denoise-self", "training of means of squares"),
         (replace(FAR, contrast=1.3), {"code_channels": 8}, "denoise-small", "code_channels=8"),
         (replace(FAR, contrast=1.3, autocorrelation=FAR.autocorrelation[None]), {}, "denoise-small", "correlated over"),
         (replace(FAR, contrast=1.3, warning="it is a guess"), {}, "denoise-small", "correlated over"),
@@ -84,6 +85,25 @@ def test_the_method_follows_the_noise_and_the_users_wishes(
     settings = settings_here("denoise", image_noise=noise, device="cpu", **changes)
     assert settings.preset == name
     assert all(getattr(settings, key) == value for key, value in changes.items())
+
+
+@pytest.mark.parametrize(
+    ("noise", "quality", "pixels", "name"),
+    [
+        (replace(WHITE, contrast=0.2), "fast", 192**2, "denoise-patches"),
+        (replace(WHITE, contrast=0.2), "balanced", 192**2, "denoise-self"),
+        (replace(WHITE, contrast=0.2), "best", 192**2, "denoise-self"),
+        (replace(WHITE, contrast=0.2), "balanced", 128**2, "denoise-patches"),
+        (replace(FAR, contrast=1.3), "balanced", 192**2, "denoise-patches"),
+        (replace(FAR, contrast=1.3), "best", 192**2, "denoise-self"),
+        (replace(WHITE, contrast=0.2, warning="it is a guess"), "balanced", 192**2, "denoise-small"),
+    ],
+)
+def test_a_large_faint_image_is_learnt_from(noise: Noise, quality: str, pixels: int, name: str) -> None:
+    known: dict[str, Any] = {"noise": noise, "pixels": pixels, "changes": {"quality": quality}}
+    assert auto_preset("denoise", on_cpu=True, **known)[0] == name
+    settings = settings_here("denoise", image_noise=noise, pixels=pixels, quality=quality, device="cpu")
+    assert settings.preset == name
 
 
 def test_what_keeps_a_fast_run_from_similar_patches_is_named() -> None:

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 
 def auto_preset(
-    task: str, *, on_cpu: bool, noise: Noise | None, depth: float | None = None, changes: dict[str, Any]
+    task: str,
+    *,
+    on_cpu: bool,
+    noise: Noise | None,
+    depth: float | None = None,
+    pixels: float | None = None,
+    changes: dict[str, Any],
 ) -> tuple[str, str]:
     """The name of a preset, and the reason for it as part of a sentence.
 
@@ -29,6 +35,8 @@ def auto_preset(
         Noise of the image; None if it is not known.
     depth : float, optional
         Pixels from the deepest missing pixel to a known one; not known by default.
+    pixels : float, optional
+        Of the restored image; few, by default.
     changes : dict
         The settings and parts that the user has chosen: they may ask for what only one method has.
     """
@@ -44,13 +52,14 @@ def auto_preset(
         return prior, f"a missing pixel is {away} away from a known one, too far for similar patches alone"
     certain = noise is not None and noise.sigma > 0 and (noise.limited or not noise.warning)
     asked, alone = wish[1] if wish else _trained_by(changes), ""
-    if row.patches and SelfGuided in row.methods and certain and (squares := _by_squares(noise)):
-        alone = squares
+    squares = _by_squares(noise) if row.patches and SelfGuided in row.methods and certain else ""
+    if squares and not _fitted(noise, quality, pixels):
+        alone = f"{squares}, and there similar patches of means of squares denoise well"
     elif row.patches and quality == "fast" and (certain or SelfGuided not in row.methods):
         alone = "quality='fast' asks for a first good picture"
     elif row.patches and near:
         alone = f"no missing pixel is more than {depth:.1f} pixels away from a known one"
-    if alone and quality == "best":
+    if alone and quality == "best" and not squares:
         asked = asked or "quality='best'"
     if alone and not asked:
         return row.patches, alone
@@ -60,21 +69,25 @@ def auto_preset(
     if wish:
         name = presets.SELF if wish[0] == SelfGuided.name else prior
         return name, f"{wish[1]} needs it"
-    name, reason = _by_training(prior, noise)
+    of_means = f"{squares}, and there self-guided training of means of squares denoises best"
+    name, reason = (presets.SELF, of_means) if squares else _by_training(prior, noise)
     return name, f"{asked} needs a network, and {reason}" if alone else reason
 
 
 def _by_squares(noise: Noise | None) -> str:
-    """Why similar patches of means of squares are to denoise a plane; empty where they are not."""
+    """Why a plane is to be denoised by means of squares; empty where it is not."""
     if noise is None or noise.autocorrelation.ndim != 2:
         return ""
     if noise.independent and noise.contrast < FAINTEST:
-        why = "noise outweighs the structure"
-    elif reaches_far(noise):
-        why = _over_several(noise)
-    else:
-        return ""
-    return f"{why}, and there similar patches of means of squares denoise about as well as a prior"
+        return "noise outweighs the structure"
+    return _over_several(noise) if reaches_far(noise) else ""
+
+
+def _fitted(noise: Noise | None, quality: str, pixels: float | None) -> bool:
+    """True if a network is to be trained on means of squares: where that is worth its time."""
+    if quality == "fast" or (pixels or 0) < ENOUGH or noise is None:
+        return False
+    return noise.independent or quality == "best"  # 0.1 dB where the noise is correlated
 
 
 def _over_several(noise: Noise) -> str:
@@ -108,14 +121,15 @@ def _by_training(prior: str, noise: Noise | None) -> tuple[str, str]:
     return presets.SELF, "the noise is known, and independent from pixel to pixel"
 
 
-#: SNR below which the prior denoises better than self-guided training: 0.3 for white noise, where in a plane similar
-#: patches of means of squares are about as good in a fraction of the time, 0.85 for correlated noise. Above that SNR
-#: correlated noise is for self-guided training even if its estimate is a guess, by which a prior would stop too early
-#: or too late.
+#: SNR below which the prior denoises better than self-guided training of single pixels: 0.3 for white noise, where a
+#: plane is for means of squares, 0.85 for correlated noise. Above that SNR correlated noise is for self-guided training
+#: even if its estimate is a guess, by which a prior would stop too early or too late.
 FAINTEST, FAINTEST_SHARED = 0.3, 0.85
 #: Correlation of noise two pixels apart above which it is too much on the sub-grids of self-guided training, and the
-#: SNR below which the prior denoises better then, and in a plane similar patches of means of 2x2 pixels.
+#: SNR below which the prior denoises better then, and in a plane what is made of means of 2x2 pixels.
 FAR, FAINTEST_FAR = 0.12, 1.5
+#: Pixels of a plane from which self-guided training of means of squares denoises better than similar patches of them.
+ENOUGH = 160**2
 #: Pixels from a missing pixel to a known one up to which similar patches alone are as good as behind a prior.
 NEAR = 3.0
 #: SNR from which a deconvolution ends with the prior: similar patches behind it take out noise that was sharpened.
@@ -221,7 +235,7 @@ def choose(
     check_preset(task, changes)
     if name == "auto":
         asked = {**(parts or {}), **changes}
-        name, reason = auto_preset(task, on_cpu=on_cpu, noise=image_noise, depth=depth, changes=asked)
+        name, reason = auto_preset(task, on_cpu=on_cpu, noise=image_noise, depth=depth, pixels=pixels, changes=asked)
         changes = {**_where_noisy(name, image_noise, asked), **changes}
         if TASKS[task].sharpens_noise and name != TASKS[task].patches:
             changes = {**_by_noise(name, image_noise, volume, asked), **changes}

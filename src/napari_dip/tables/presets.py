@@ -212,6 +212,7 @@ OF_QUALITY: dict[str, dict[str, dict[str, Any]]] = {
     "enhance-small": {"fast": {}, "best": dict(runs=2)},
     "enhance-large": {"fast": {}, "best": dict(runs=2)},
     **{name: {"fast": {}} for name, row in TABLE.items() if row.get("code") == "patches"},
+    "denoise-patches": {"fast": {}, "best": {}},  # which auto takes where nothing slower is better
 }
 QUALITIES = ("fast", "balanced", "best")
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_dip.core.forward import WEIGHTS, FitCost, Peak, Shape, Size, memory_of, passed, work_of
 from napari_dip.core.generators.unet import multiples
-from napari_dip.core.methods import nlridge
+from napari_dip.core.methods import bins, nlridge
 from napari_dip.core.methods.groups import WORKERS, strip_of
 from napari_dip.core.methods.nlridge import COMPARED
 from napari_dip.core.noise.correlation import autocorrelation_of, strides_of
@@ -95,6 +95,8 @@ def iterations_at_most(method: SelfGuided, shape: Shape, voxel_size: Size | None
     """Iterations of a fit of an image (*shape): a whole fit, unless all that were asked for are to be made."""
     if method.stop == "iterations":
         return method.iterations
+    if noise is not None:
+        shape, noise = bins.seen(shape, noise)
     return min(method.iterations, whole_fit(shape, method, voxel_size, noise))
 
 
@@ -106,7 +108,7 @@ def share_is_sought(method: SelfGuided, noise: Noise) -> bool:
 def cost_of(method: SelfGuided, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool) -> FitCost:
     """Cost of the fit on crops, NL-Ridge on the image (C, *measured), and the prediction with D4 augmentation."""
     channels, *along = image
-    measured = tuple(along)
+    measured, noise = bins.seen(tuple(along), noise)
     grid = grid_of(noise, measured, voxel_size)
     multiple = multiples(method, grid.shape, grid.voxel_size)
     canvas = tuple(m * math.ceil(n / m) for m, n in zip(multiple, grid.shape, strict=True))

@@ -8,7 +8,9 @@ cancel. It is trained on crops with D4 augmentation, its weights are averaged ov
 fed y itself.
 
 If noise is correlated between neighbours, the image is split into sub-grids of every second (or third) pixel, in which
-it is nearly independent; each is denoised, and they are interleaved again.
+it is nearly independent; each is denoised, and they are interleaved again. If noise outweighs the structure, or nearly
+does and is correlated over several pixels, all this is done to means of squares (`napari_dip.core.methods.bins`), whose
+image is enlarged in the end.
 
 The generator has a teacher: the NL-Ridge estimate x' of y (`napari_dip.core.methods.nlridge`). Half of the crops are
 of x', with noise like that of y as the code and x' itself as the target (as in Restore-from-Restored: Lee, Cho, Kim,
@@ -39,6 +41,7 @@ from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.generators import fresh_generator
 from napari_dip.core.generators.unet import UNet
 from napari_dip.core.memory import work_if_memory_allows
+from napari_dip.core.methods import bins
 from napari_dip.core.methods.base import Fitter, layout
 from napari_dip.core.methods.coverage import (
     cost_of,
@@ -98,8 +101,12 @@ class SelfGuidedFitter(Fitter):
             raise ValueError(NO_NOISE)
         if problem.image_shape != problem.observation.shape[1:]:
             raise ValueError("code='self' cannot enlarge an image; use code='uniform' for super-resolution")
-        self.model = Stabilised(problem.noise, problem.observation)
-        self._shared = autocorrelation_of(problem.noise, problem.image_shape)
+        self._side = bins.side_of(problem.noise, problem.image_shape)
+        seen = problem if self._side == 1 else bins.problem_of(problem, problem.noise, self._side)
+        assert seen.noise is not None
+        self._seen, self._noise = seen, seen.noise
+        self.model = Stabilised(self._noise, seen.observation)
+        self._shared = autocorrelation_of(self._noise, seen.image_shape)
         self._weights = RunningAverage(method.average)
         self._predicted: tuple[int, Tensor] | None = None
         self._agreed: Tensor | None = None  # NL-Ridge estimate: photons (C, *canvas)
@@ -107,10 +114,8 @@ class SelfGuidedFitter(Fitter):
 
     def lay_out(self, rng: torch.Generator) -> None:
         """Make the generator, the photons and where they are known, on the device."""
-        assert self.problem.noise is not None
-        shape, channels = self.problem.image_shape, len(self.problem.observation)
-        voxel_size = self.problem.voxel_size
-        grid = grid_of(self.problem.noise, shape, voxel_size)
+        shape, channels = self._seen.image_shape, len(self._seen.observation)
+        grid = grid_of(self._noise, shape, self._seen.voxel_size)
         unet = fresh_generator(self.method, channels, channels, grid.shape, rng, grid.voxel_size).to(self.device)
         assert isinstance(unet, UNet)
         self._generator, self._multiple, self._strides = unet, unet.multiple, grid.strides
@@ -118,8 +123,8 @@ class SelfGuidedFitter(Fitter):
         alike = len(set(unet.multiple[-2:])) == len(set(grid.strides[-2:])) == 1
         self.ways = list(augmentations(len(shape), swap=alike))  # D4 augmentations that the generator can be fed
         self._smooth = copy.deepcopy(self._generator)
-        known = self.problem.known_pixels()
-        self._photons = self._on_canvas(self.model.photons(self.problem.observation))
+        known = self._seen.known_pixels()
+        self._photons = self._on_canvas(self.model.photons(self._seen.observation))
         before_and_after = [(0, 0), *((0, c - n) for c, n in zip(self._canvas, shape, strict=True))]
         self._known = torch.from_numpy(np.pad(known, before_and_after)).float().to(self.device)
         self._middle = self.model.stabilise(self._photons).mean()
@@ -160,8 +165,8 @@ class SelfGuidedFitter(Fitter):
         """Begin, and plan how the step length falls."""
         self._before: Tensor | None = None
         super().begin(state, neighbour, since)
-        shape = self.problem.image_shape, self.method, self.problem.voxel_size
-        whole = whole_fit(*shape, self.problem.noise)
+        shape = self._seen.image_shape, self.method, self._seen.voxel_size
+        whole = whole_fit(*shape, self._noise)
         self.whole = math.ceil(whole * (WARM if self.warm else 1))  # a quarter of it for a warm start
         self.epoch = one_epoch(*shape)
         last = self._since + self.method.iterations
@@ -261,7 +266,7 @@ class SelfGuidedFitter(Fitter):
             photons = self.predict(self._photons)
             if self._teacher is not None:
                 photons = photons.lerp(self._teacher, self._usual_share)
-            self._predicted = self.iteration, self._scaled(photons)
+            self._predicted = self.iteration, self._restored(photons)
         return self._predicted[1]
 
     @property
@@ -281,13 +286,13 @@ class SelfGuidedFitter(Fitter):
         assert self._final is not None
         _, photons, share = self._final
         if self._agreed is None:
-            return Mark(self.iteration, self._scaled(photons), None)
+            return Mark(self.iteration, self._restored(photons), None)
         spread = None
         if self.method.uncertainty:
             known = self._known[self._inside]
             apart = (self._scaled(photons) - self._scaled(self._agreed))[0]
-            spread = (DISAGREEMENT * _blurred(apart.square(), known, _SMOOTH)[None]).sqrt()
-        return Mark(self.iteration, self._scaled(photons.lerp(self._agreed, share)), spread)
+            spread = (DISAGREEMENT * self._enlarged(_blurred(apart.square(), known, _SMOOTH)[None]).clamp(min=0)).sqrt()
+        return Mark(self.iteration, self._restored(photons.lerp(self._agreed, share)), spread)
 
     def finish(self) -> Generator[float, None, None]:
         """Predict the final image and find the share of NL-Ridge. If memory runs out, `mark` tries again."""
@@ -299,9 +304,8 @@ class SelfGuidedFitter(Fitter):
         teacher, share = self._teacher, 0.0
         photons = yield from part(self._augmented(self._photons), 0, 1 if teacher is None else 3)
         if teacher is not None:
-            assert self.problem.noise is not None
             share = self._usual_share
-            if share_is_sought(self.method, self.problem.noise):
+            if share_is_sought(self.method, self._noise):
                 share = float((yield from self._share(photons, teacher)))
         self._final = self.iteration, photons, share
 
@@ -316,8 +320,7 @@ class SelfGuidedFitter(Fitter):
 
     def _of_similar_patches(self, photons: Tensor) -> Generator[float, None, Tensor]:
         """NL-Ridge estimate of clean photons (C, *canvas), made on the stabilised image."""
-        assert self.problem.noise is not None
-        clean = yield from denoised(self._scaled(photons)[0].cpu().numpy(), self.problem.noise, self.device)
+        clean = yield from denoised(self._scaled(photons)[0].cpu().numpy(), self._noise, self.device)
         with pages.apart():
             restored = self.model.photons(clean)
         return self._mirrored(restored)
@@ -395,7 +398,7 @@ class SelfGuidedFitter(Fitter):
 
     def _on_canvas(self, photons: npt.NDArray[np.float32]) -> Tensor:
         """Photons (C, *image) with stand-ins for what is not known, mirrored beyond their far ends: (C, *canvas)."""
-        return self._mirrored(standing_in(photons, self.problem.known_pixels()))
+        return self._mirrored(standing_in(photons, self._seen.known_pixels()))
 
     def _mirrored(self, photons: npt.NDArray[np.float32]) -> Tensor:
         pad = [(0, 0), *((0, c - n) for c, n in zip(self._canvas, photons.shape[1:], strict=True))]
@@ -404,11 +407,22 @@ class SelfGuidedFitter(Fitter):
     @property
     def _inside(self) -> tuple[slice, ...]:
         """The image in its canvas."""
-        return (slice(None), *(slice(n) for n in self.problem.image_shape))
+        return (slice(None), *(slice(n) for n in self._seen.image_shape))
 
     def _scaled(self, photons: Tensor) -> Tensor:
-        """Photons (C, *canvas) as scaled intensities (1, C, *image)."""
+        """Photons (C, *canvas) as scaled intensities of what the generator sees, (1, C, *seen)."""
         return self.model.intensities(photons[self._inside][None])
+
+    def _restored(self, photons: Tensor) -> Tensor:
+        """Photons (C, *canvas) as scaled intensities (1, C, *image)."""
+        return self._enlarged(self._scaled(photons))
+
+    def _enlarged(self, seen: Tensor) -> Tensor:
+        """The image (1, C, *image) whose squares have the values (1, C, *seen)."""
+        if self._side == 1:
+            return seen
+        fine = bins.enlarged(seen[0].cpu().numpy(), self._side, self.problem.image_shape)
+        return torch.from_numpy(fine)[None].to(seen)
 
 
 def pace_at(share: float) -> float:

@@ -25,7 +25,7 @@ def denoised(
     """
     side, shape = bins.side_of(noise, image.shape[1:]), image.shape[1:]
     if side > 1:
-        image, noise = bins.means(image, noise, side)
+        image, noise = bins.means(image, side), bins.noise_of(noise, side, shape)
     pages.trim()
     stabiliser = Stabiliser(noise)
     shared = None if noise.independent else plane_of(autocorrelation_of(noise, image.shape[1:]))
