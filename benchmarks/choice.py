@@ -80,7 +80,7 @@ def row_of(case: Case, cache: Path | None) -> dict[str, Any]:
     from napari_dip.core.noise.estimate import estimate_noise
 
     noise = estimate_noise(case.observed)
-    auto = taken(noise)
+    auto = taken(noise, case.truth.size)
     psnr, verdict, seconds = {"noisy": affine(case.observed, case)}, {}, {}
     for name in METHODS:
         found = restored(case, name, cache)
@@ -98,11 +98,11 @@ def row_of(case: Case, cache: Path | None) -> dict[str, Any]:
     }
 
 
-def taken(noise: Noise) -> str:
-    """The method that auto takes."""
+def taken(noise: Noise, pixels: int) -> str:
+    """The method that auto takes for an image of so many pixels with this noise."""
     from napari_dip.tables.method import auto_preset
 
-    preset, _ = auto_preset("denoise", on_cpu=True, noise=noise, changes={})
+    preset, _ = auto_preset("denoise", on_cpu=True, noise=noise, pixels=pixels, changes={})
     return next(name for name, of in METHODS.items() if of == preset)
 
 

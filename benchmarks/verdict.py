@@ -66,7 +66,7 @@ def rows_of(case: Case, auto: bool, cache: Path | None) -> Iterator[dict[str, An
     gain, offset = np.polyfit(case.truth.ravel(), case.observed.ravel(), 1)
     truth = gain * case.truth + offset
     found = {"patches": choice.restored(case, "patches", cache)}
-    if auto and (name := choice.taken(found["patches"]["noise"])) != "patches":
+    if auto and (name := choice.taken(found["patches"]["noise"], case.truth.size)) != "patches":
         found[name] = choice.restored(case, name, cache)
     noise = found["patches"]["noise"]
     shown = {"truth": truth, **{name: each["image"].astype(np.float64) for name, each in found.items()}}

@@ -74,7 +74,8 @@ class RunKnobs:
     )
     quality: str = knob(
         "balanced",
-        "Time against quality, by the preset: fast is a first good picture, best takes longest.",
+        "Time against quality, by the preset: fast is a first good picture; best takes twice as long or more, for some "
+        "0.2 dB where it enlarges, and next to nothing (0.02 dB) where self-guided training denoises.",
         "choice",
         choices=presets.QUALITIES,
         advanced=False,
