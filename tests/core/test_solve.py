@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from numpy.random import mtrand
 
+from napari_dip.core.fit import Clock
 from napari_dip.core.operators import Downsample
 from napari_dip.core.result import Result
 from napari_dip.core.state import Curve, State
@@ -281,3 +283,24 @@ def test_what_is_under_the_mask_is_invented_from_around_it() -> None:
     image = run(holed(missing), tiny(channels=8, scales=3, iterations=200)).image[0]
     truth = picture(24, 24)
     assert psnr(image[missing], truth[missing]) > psnr(np.full(missing.sum(), truth[~missing].mean()), truth[missing])
+
+
+def test_the_rate_is_that_of_late_and_without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a machine became four times busier after a minute, the time left was still told by the minute before."""
+    now, attempt = [0.0], SimpleNamespace(iteration=0)
+    monkeypatch.setattr("napari_dip.core.fit.time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def pause() -> bool:
+        now[0] += 100
+        return False
+
+    clock = Clock(pause, 0.3, 0, lambda progress: progress)
+    clock.begin(cast(Any, attempt))
+    rates = []
+    for seconds in [0.1] * 600 + [0.4] * 150:
+        clock.stops()
+        now[0] += seconds
+        attempt.iteration += 1
+        rates.append(clock._rate(now[0]))
+    assert rates[599] == pytest.approx(10)
+    assert rates[-1] == pytest.approx(2.5)

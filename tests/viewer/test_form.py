@@ -102,12 +102,12 @@ def test_what_was_changed_is_marked_and_reset_singly_and_all(form):
 @pytest.mark.parametrize(
     ("task", "chosen", "quality", "said"),
     [
-        ("denoise", {"iterations": 120}, "fast", "Iterations was set by hand; fast would take similar patches."),
-        ("denoise", {"iterations": 120, "crop": 32}, "fast", "Crop (px) and Iterations were set by hand; fast would "),
-        ("denoise", {"runs": 3}, "best", "Runs was set by hand; best would take 2."),
+        ("denoise", {"iterations": 120}, "fast", "Iterations was changed; fast would take similar patches."),
+        ("denoise", {"iterations": 120, "crop": 32}, "fast", "Crop (px) and Iterations were changed; fast would "),
+        ("denoise", {"runs": 3}, "best", "Runs was changed; best would take 2."),
         ("denoise", {"runs": 3}, "balanced", ""),
         ("denoise", {"seed": 3}, "fast", ""),
-        ("inpaint", {"iterations": 900, "channels": "4"}, "fast", "Iterations was set by hand; fast would take 500."),
+        ("inpaint", {"iterations": 900, "channels": "4"}, "fast", "Iterations was changed; fast would take 500."),
     ],
 )
 def test_a_row_that_keeps_the_quality_from_what_it_would_do_is_named(form, task, chosen, quality, said):

@@ -13,6 +13,7 @@ from napari_dip.core.reason import End, Reason
 from napari_dip.core.result import History, Progress
 from napari_dip.core.state import on_host
 
+_LATELY = 20  # seconds of which the rate of a fit is: the machine may be busier than it was
 _RARELY = 10  # least interval of previews, over the cost of one: they take a tenth of the time at most
 
 
@@ -73,6 +74,10 @@ class Clock:
         Progress of the whole image, from that of a fit.
     """
 
+    _first: int
+    _began: float
+    _later: tuple[int, float]
+
     def __init__(
         self,
         should_stop: Callable[[], bool],
@@ -85,15 +90,26 @@ class Clock:
     def begin(self, attempt: Attempt) -> None:
         """Begin with a fit."""
         self._attempt = attempt
-        self._first, self._began = attempt.iteration, time.perf_counter()
+        self._count_from_here()
         self._due = self._began + self._interval
 
     def stops(self) -> bool:
         """True if the user ends the fit here."""
         asked = time.perf_counter()
         stops = self._should_stop()
-        self._began += time.perf_counter() - asked
+        waited = time.perf_counter() - asked
+        self._began, self._later = self._began + waited, (self._later[0], self._later[1] + waited)
         return stops
+
+    def _count_from_here(self) -> None:
+        self._first, self._began = self._later = self._attempt.iteration, time.perf_counter()
+
+    def _rate(self, now: float) -> float:
+        """Iterations a second, over the last `_LATELY` seconds and up to as many before."""
+        if now - self._later[1] > _LATELY:
+            self._first, self._began = self._later
+            self._later = self._attempt.iteration, now
+        return (self._attempt.iteration - self._first) / (now - self._began)
 
     def stopped(self) -> End:
         """The end of a fit that the user ends here."""
@@ -120,7 +136,7 @@ class Clock:
             progress = replace(
                 progress,
                 loss=losses[-1],
-                rate=(attempt.iteration - self._first) / (now - self._began),
+                rate=self._rate(now),
                 snapshot=snapshot,
                 history=History(np.array(losses, np.float32), tuple(attempt.events), rule.curves),
                 mark=None if rule.mark is None else rule.mark.iteration,
@@ -139,7 +155,7 @@ class Clock:
                 yield None
             else:
                 yield from self.shown(ready)
-        self._began = time.perf_counter()
+        self._count_from_here()
         soon = ready and not self._attempt.iteration  # what was prepared is to be seen with the first iteration
         self._due = self._began + (0 if soon and self._interval < np.inf else self._interval)
         return False

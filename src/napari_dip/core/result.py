@@ -62,7 +62,7 @@ class Progress:
     loss : float
         Of the latest iterate, in the scaled intensities of the generator.
     rate : float
-        Iterations a second, since this run began.
+        Iterations a second, over the last half minute or so of this run.
     snapshot : bool
         True for those that ``snapshot_every`` asks for.
     at_once : int

@@ -459,7 +459,7 @@ class SettingsForm(QWidget):
             other = alone.method.name != self._filled.method.name
             would = alone.method.name if other else ", ".join(f"{getattr(alone, name)}" for name in names)
             self.note.setText(
-                f"{labels} {'was' if len(names) == 1 else 'were'} set by hand; {alone.quality} would take {would}."
+                f"{labels} {'was' if len(names) == 1 else 'were'} changed; {alone.quality} would take {would}."
             )
             self.let_button.setText(f"Let {alone.quality} decide")
 
