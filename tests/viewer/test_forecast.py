@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from napari_dip import iterate
 from napari_dip.core.cost import Cost
 from napari_dip.core.pace import share_of_processor
 from napari_dip.plan.cost import busy, in_words
@@ -14,6 +15,7 @@ from napari_dip.tables.settings import PRESETS
 from napari_dip.viewer import noise
 from napari_dip.viewer.choice import IN_VIEW, VOLUME
 from napari_dip.viewer.job import Job
+from napari_dip.viewer.restoration import Asked, Forecast
 
 pytestmark = pytest.mark.usefixtures("forecast")
 
@@ -204,9 +206,22 @@ def test_a_run_says_what_it_takes_as_busy_as_the_machine_is_when_it_begins(share
     assert "4 min at most. This computer is busy now; else 60 s." in texts[0]
 
 
+def test_a_plan_tells_the_share_of_its_iterations():
+    """Of a short run with similar patches behind it half of the time was told as the whole of it."""
+    image, mask = np.random.default_rng(0).random((48, 48)).astype(np.float32), np.zeros((48, 48), bool)
+    mask[20:28, 20:28] = True
+    shares = []
+    for iterations in (20, 2000):
+        knobs = {"preset": "inpaint-small", "iterations": iterations, "device": "cpu"}
+        plan = iterate("inpaint", image, mask, **knobs).plan
+        shares.append(Asked(task="inpaint", source=None, knobs=knobs).planned(plan).forecast.iterating)
+    assert 0 < shares[0] < 0.9 < shares[1] < 1
+
+
 def test_the_time_of_a_run_is_told_anew_where_its_pace_has_changed_by_a_fifth(in_view):
     texts = []
-    for left in (90.0, 81.0, 150.0):
+    in_view.cost.begin(Forecast("Takes 60 s.", seconds=60.0, iterating=0.75))
+    for left in (67.5, 60.75, 112.5):  # of iterations, which are three quarters of the run
         in_view.cost.follow(SimpleNamespace(seconds_left=left, fraction=0.1, rate=1.0))
         texts.append(in_view.cost.text())
     assert texts[0] == texts[1] == "Takes 100 s at most, at the pace of this run."

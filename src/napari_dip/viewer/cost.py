@@ -78,8 +78,10 @@ class CostSentence(Sentence):
         if hasattr(progress, "rate") and math.isfinite(left) and 0 < done < 1:  # blocks have a share of each step alone
             from napari_dip.plan.cost import in_time
 
-            whole = left / (1 - done)
-            told = Forecast(f"Takes {in_time(whole)} at most, at the pace of this run.", seconds=whole, paced=True)
+            share = self._told.iterating or 1  # of a single iteration it is 0
+            whole = left / (1 - done) / share
+            said = f"Takes {in_time(whole)} at most, at the pace of this run."
+            told = Forecast(said, seconds=whole, paced=True, iterating=share)
             if not told.like(self._told):
                 self.begin(told)  # to be estimated anew afterwards
 

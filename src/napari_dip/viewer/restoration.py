@@ -53,12 +53,15 @@ class Forecast:
         As the sentence tells; NaN if it tells none.
     paced : bool
         By the pace of the run itself.
+    iterating : float
+        Share of the seconds that the iterations take; the rest is what comes before and after them.
     """
 
     sentence: str
     short: bool = False
     seconds: float = math.nan
     paced: bool = False
+    iterating: float = 1.0
 
     def like(self, other: Forecast) -> bool:
         """True if the times differ by less than a fifth, and nothing else is told."""
@@ -168,7 +171,9 @@ class Asked:
         """A plan of it with memory and time, on this machine as busy as it is now."""
         from napari_dip.plan.cost import cost_of
 
-        return Planned(plan, self.told(cost_of(plan), plan.settings))
+        cost, once = (cost_of(each) for each in (plan, replace(plan, settings=plan.settings.decided(iterations=1))))
+        told = replace(self.told(cost, plan.settings), iterating=1 - once.seconds / cost.seconds)
+        return Planned(plan, told)
 
     def told(self, cost: Any, settings: Settings, each: str = "", what: str = "") -> Forecast:
         """A cost in a sentence, with what would be faster where it is long."""
