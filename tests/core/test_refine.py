@@ -126,6 +126,21 @@ def test_a_refined_image_is_nearer_to_the_truth() -> None:
     assert torch.equal(rough, without_pauses(refined(problem, rough, 0)))
 
 
+@pytest.mark.parametrize("sigma", [0.0, 0.01])
+def test_a_dark_hole_is_as_bright_as_what_surrounds_it_though_the_prior_made_both_too_bright(sigma: float) -> None:
+    rows, columns = np.ogrid[-24:24, -24:24]
+    missing = rows**2 + columns**2 < 100
+    seen = 0.1 + sigma * np.random.default_rng(0).normal(size=(1, *missing.shape))
+    problem = Problem(
+        observation=np.where(missing, 0, seen).astype(np.float32),
+        operator=Mask(torch.from_numpy(~missing)[None, None]),
+        noise=Noise(gain=0, offset=0, read_noise=sigma, sigma=sigma) if sigma else None,
+        known=float(1 - missing.mean()),
+    )
+    made = without_pauses(refined(problem, torch.full((1, 1, *missing.shape), 0.15), 2))
+    assert np.abs(made[0, 0].numpy()[missing] - 0.1).max() < 0.005
+
+
 def test_where_nothing_rises_above_the_patches_the_image_stays() -> None:
     dark = 1e-4 * random(40, 40)
     problem = Problem(observation=dark[0].numpy(), operator=Operator())

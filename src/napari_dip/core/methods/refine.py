@@ -6,7 +6,8 @@ less noise (Venkatakrishnan, Bouman, Wohlberg 2013; the weights of Zhang et al.,
 deep denoiser prior", 2021).
 
 Where nothing but pixels is missing, similar patches foretell these more directly (`expected`): alone without a prior,
-and behind one, if most are missing, in the mean with what denoising makes of its image, as the two err differently.
+and behind one in the mean with what denoising makes of its image, as the two err differently. Before both, a hole is
+brought to the level of what surrounds it, which a prior comes to late.
 
 Where the contrast of the image is far below these noises, as in a dark background, patches only smooth: the image stays
 that of the prior there.
@@ -57,7 +58,7 @@ _ENOUGH = 1e-10  # of the squared residual: where they end
 REACH = 8  # pixels to the furthest similar patch: half as far costs a fourth and loses nothing where an image is smooth
 COMPARED_NEAR = 0.45 * COMPARED  # work per pixel of a step, as patches are compared only so near
 CLEAR = 8.0  # SNR from which much of a guessed noise may be fine structure, and counts for nothing
-_SPARSE = 0.5  # share of known pixels below which they are scattered: at the rim of a hole what they foretell loses
+_FEW = 0.02  # share of known pixels around a missing one at which half of what they lack counts
 _FAINT = 4 / 255  # contrast at which half of the change is kept, over the range of the image
 _AROUND = 33  # pixels a side over which contrast is measured
 _SEEN = 6.0  # energy of structure around a pixel, in variances of the noise, of which half shows
@@ -91,7 +92,8 @@ def refined(problem: Problem, image: Tensor, steps: int, *, anew: bool = False) 
     if anew and known is not None:
         estimate = yield from _filled(known, image, observation, steps, _variance_at_first(problem.noise))
         return where_faint(image, estimate)
-    known = known if problem.known < _SPARSE else None
+    if known is not None:
+        image = levelled(known, image, observation)
     noise = noise_left(problem, operator, image, observation)
     blurred = blurs(operator) and noise > LAST  # without noise nothing of this gains
     above, trust = (_ABOVE_BLURRED, _TRUST_BLURRED) if blurred else (_ABOVE, _TRUST)
@@ -114,10 +116,11 @@ def refined(problem: Problem, image: Tensor, steps: int, *, anew: bool = False) 
             estimate = (yield from part(by_strips(estimate[0], sigma, reach=REACH, guide=guide), step, whole))[None]
             estimate = where_seen(estimate, telling, noise) if blurred else estimate
         estimate = estimate.clamp(min=problem.darkest)
+    estimate = estimate if blurred else where_faint(image, estimate)
     if known is not None:
         filled = yield from part(_filled(known, image, observation, steps, noise**2), 1, 2)
-        estimate = (estimate + filled) / 2
-    estimate = estimate if blurred else where_faint(image, estimate).clamp(min=problem.darkest)
+        estimate = torch.where(known, estimate, (estimate + filled) / 2)
+    estimate = estimate.clamp(min=problem.darkest)
     if coarse is None:
         return estimate
     work = _agreed(problem, coarse, operator, estimate if anew else (image + estimate) / 2)
@@ -145,6 +148,13 @@ def _agreed(
     coarse = yield from stably_denoised(standing_in(problem.observation, known), noise, image.device.type)
     measured = torch.from_numpy(np.where(known, coarse, 0))[None].to(image)
     return put_back(operator, measured, image, measured.numel() / image.numel())
+
+
+def levelled(known: Tensor, image: Tensor, observation: Tensor) -> Tensor:
+    """An image (1, C, *S), its missing pixels raised by what it lacks of the known ones around them, on the mean."""
+    seen = known.expand_as(image).to(image)
+    lacking = _around(_around(seen * (observation - image))) / (_around(_around(seen)) + _FEW)
+    return image + (1 - seen) * lacking
 
 
 def _variance_at_first(noise: Noise | None) -> float:
