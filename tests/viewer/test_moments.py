@@ -145,11 +145,26 @@ def test_the_window_reads_while_the_run_adds():
     assert not failed
 
 
-def test_a_run_too_short_for_a_preview_has_a_curve_and_its_end():
-    image = np.random.default_rng(0).random((20, 24)).astype(np.float32)
-    moments, run = Moments(1e6), iterate("denoise", image, interval=1e3, seed=0, **QUICK | {"channels": 4})
+@pytest.mark.parametrize("slices", [1, 3])
+def test_a_run_too_short_for_a_preview_has_a_curve_and_its_end(slices):
+    image = np.random.default_rng(0).random((slices, 20, 24)).astype(np.float32)
+    moments, length = Moments(1e6), QUICK["iterations"]
+    run = iterate("denoise", image, leading_axes=1, interval=1e3, seed=0, **QUICK | {"channels": 4})
     assert not [each for each in moments.watch(run) if each.history is not None]  # none is shown
-    chart = moments.chart(0)
-    assert chart.length == len(run.result.history.loss) == QUICK["iterations"]
-    assert [at for at, _ in chart.moments] == [QUICK["iterations"]]
-    assert chart.moments[0][1].progress.image == pytest.approx(run.result.last, abs=1e-4)
+    assert len(run.result.history.loss) == slices * length
+    assert moments.slices == list(range(slices))
+    for index in moments.slices:
+        chart = moments.chart(index)
+        assert (chart.length, chart.mark) == (length, run.result.marks[index])
+        assert [at for at, _ in chart.moments] == [length]
+        assert chart.moments[0][1].progress.image == pytest.approx(run.result.last[index], abs=1e-4)
+
+
+def test_a_slice_has_its_end_while_the_others_are_under_way():
+    image = np.random.default_rng(0).random((2, 20, 24)).astype(np.float32)
+    moments, length = Moments(1e6), QUICK["iterations"]
+    how = QUICK | {"channels": 4, "interval": 1e3, "snapshot_every": 2}
+    for progress in moments.watch(iterate("denoise", image, leading_axes=1, seed=0, **how)):
+        ended = [moments.chart(index).length for index in moments.slices if index < progress.slice]
+        assert ended == [length] * progress.slice
+    assert [[at for at, _ in moments.chart(index).moments] for index in (0, 1)] == [[2, 4, 5]] * 2

@@ -33,12 +33,18 @@ class Run:
         costs nothing.
     pace : dict
         Arguments of `Restoration` for stopping and showing.
+
+    Attributes
+    ----------
+    ends : dict of int to Progress
+        Image and log at the end of each slice that has come to it in this run, and that is one fit.
     """
 
     def __init__(self, plan: Plan, earlier: Result | None, pace: dict[str, Any]) -> None:
         self.plan = plan
+        self.ends: dict[int, Progress] = {}
         self._ended: list[Result] = []
-        self._stream = _stream(plan, earlier, pace, self._ended.append)
+        self._stream = _stream(plan, earlier, pace, self.ends, self._ended.append)
 
     def __iter__(self) -> Iterator[Progress]:
         return self._stream
@@ -70,7 +76,11 @@ class Run:
 
 
 def _stream(
-    plan: Plan, earlier: Result | None, pace: dict[str, Any], end: Callable[[Result], object]
+    plan: Plan,
+    earlier: Result | None,
+    pace: dict[str, Any],
+    ends: dict[int, Progress],
+    end: Callable[[Result], object],
 ) -> Generator[Progress, None, None]:
     """Restore all slices; nothing is allocated before the first step."""
     began, slices = time.perf_counter(), plan.slices
@@ -97,6 +107,8 @@ def _stream(
                         yield shown
                 elif error := loop.settle(index, outcome):
                     target.fail(index, error)
+                elif last := target.end(index):
+                    ends[index] = last
                 loop.over |= loop.shortages >= _PATIENCE
         end(target.result(loop.setup or plan.setup, time.perf_counter() - began, loop.due))
 

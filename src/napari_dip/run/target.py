@@ -15,7 +15,7 @@ import numpy.typing as npt
 from napari_dip.core.intensity import to_dtype
 from napari_dip.core.pieces import Account, States
 from napari_dip.core.reason import Choice, End, Reason
-from napari_dip.core.result import History, Result
+from napari_dip.core.result import History, Progress, Result
 from napari_dip.core.setup import Setup
 from napari_dip.core.state import FAILED, NO_STATE, Event, has_ended, keepable
 from napari_dip.core.telling import counted, in_words
@@ -126,6 +126,24 @@ class ArrayTarget:
             account = replace(account_of(result.states, result.rule), events=account.events)
         self._keep_states(index, result.states, ahead)
         self.done[index] = account
+
+    def end(self, index: int) -> Progress | None:
+        """Image and log at the end of a slice that has come in; None if it is not one fit with iterations."""
+        account = self.done.get(index)
+        if account is None or len(account.marks) != 1 or not len(account.loss):
+            return None
+        length, loss = len(account.loss), float(account.loss[-1])
+        return Progress(
+            image=self.plan.slices.layout_one(self.last[index]),
+            iteration=length,
+            iterations=length,
+            loss=loss,
+            rate=0,
+            slice=index,
+            slices=self.count,
+            history=History(account.loss, account.events, account.curves),
+            mark=account.marks[0],
+        )
 
     def _put(self, images: Array, index: int, result: Result, image: Array) -> None:
         """Put an image (C, *any) in its place; where tiles were not reached the earlier one stays."""

@@ -5,7 +5,6 @@ The worker's thread adds them while the window reads; a lock keeps the two apart
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -168,14 +167,13 @@ class Moments:
             Of a progress against the truth, in dB.
         """
         self.record = {**run.plan.definition, "settings": run.plan.settings.as_dict()}
-        latest = None
+        ended: set[int] = set()
         for progress in run:
+            self._add_ends(run, ended, psnr)
             if progress.history is not None:
                 self.add(progress, psnr)
-                latest = progress
             yield progress
-        if len(run.result.marks) == math.prod(run.plan.slices.leading) == 1:  # else each fit has an end of its own
-            self._add_end(run, latest, psnr)
+        self._add_ends(run, ended, psnr)
 
     def add(self, progress: Progress, psnr: Callable[[Progress], float] | None = None) -> None:
         """Keep one image and the figures so far."""
@@ -195,22 +193,16 @@ class Moments:
             while self._bytes() > self.memory:
                 max(self._fits.values(), key=lambda each: len(each.moments)).thin()
 
-    def _add_end(self, run: Run, latest: Progress | None, psnr: Callable[[Progress], float] | None) -> None:
-        """Add the image at the end, in place of its preview, which is made with less care."""
-        from napari_dip import Progress  # imports torch: seconds, but for a run it is there
-
-        last, history, mark = run.result.last, run.result.history, run.result.marks[0]
-        length = len(history.loss)
-        if not length:
-            return  # similar patches alone
-        with self._lock:
-            for fit in self._fits.values():
-                if fit.moments and fit.moments[-1].about.iteration == length:
+    def _add_ends(self, run: Run, ended: set[int], psnr: Callable[[Progress], float] | None) -> None:
+        """Add the image at the end of each slice, in place of its preview, which is made with less care."""
+        for index in sorted(run.ends.keys() - ended):
+            ended.add(index)
+            end = run.ends[index]
+            with self._lock:
+                fit = self._fits.get((index, 0, 0))
+                if fit is not None and fit.moments and fit.moments[-1].about.iteration == end.iteration:
                     fit.moments.pop()
-        image = last.reshape(last.shape[len(run.plan.slices.leading) :])
-        if latest is None:  # the run was too short for a preview
-            latest = Progress(image=image, iteration=length, iterations=length, loss=history.loss[-1], rate=0)
-        self.add(replace(latest, image=image, iteration=length, history=history, mark=mark), psnr)
+            self.add(end, psnr)
 
     def _bytes(self) -> int:
         return sum(moment.codes.nbytes for fit in self._fits.values() for moment in fit.moments)
