@@ -177,7 +177,7 @@ def test_a_run_that_waits_leaves_the_moments_of_the_last_one(viewer, run, dock, 
     widget, other = run(), dock("Inpaint", **LONG)
     widget.curve.choose(4)
     viewer.layers.selection.active = viewer.layers[0]
-    other.inputs.new_mask.native.click()
+    other.inputs.missing.new_mask.native.click()
     viewer.layers[-1].data[3:5, 3:5] = 1
     viewer.layers[-1].refresh()
     other.run_button.click()

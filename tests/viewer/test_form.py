@@ -157,7 +157,7 @@ def test_the_wheel_changes_a_row_only_where_it_was_clicked(viewer, dock, picture
 def test_an_empty_mask_turns_run_off_until_something_is_painted(viewer, dock, picture):
     viewer.add_image((10 * picture).astype(np.uint16), name="cells")
     widget = dock("Inpaint")
-    widget.inputs.new_mask.native.click()
+    widget.inputs.missing.new_mask.native.click()
     assert "Paint on what is missing first" in widget._sentence.text()
     assert not widget.run_button.isEnabled()
     viewer.layers["cells mask"].paint((4, 4), 1)
@@ -168,7 +168,7 @@ def test_an_empty_mask_turns_run_off_for_decimal_numbers_too(viewer, dock, wait,
     """Pixels might have been NaN there, and Run was on, to fail."""
     viewer.add_image(picture, name="cells")
     widget = dock("Inpaint")
-    widget.inputs.new_mask.native.click()
+    widget.inputs.missing.new_mask.native.click()
     wait(lambda: "Nothing is missing in 'cells', and no pixel is NaN: choose what marks" in widget._sentence.text())
     assert not widget.run_button.isEnabled()
     viewer.layers["cells mask"].paint((4, 4), 1)

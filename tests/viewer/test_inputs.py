@@ -286,7 +286,7 @@ def test_bad_pixels_become_a_labels_layer_that_is_chosen(viewer, dock, wait, nam
         image[place] = 900
     source = viewer.add_image(image, name="cells", scale=(0.2, 0.3), translate=(5, 6), units=("um", "um"))
     widget = dock(name)
-    widget.inputs.find_button.native.click()
+    widget.inputs.missing.find_button.native.click()
     assert "Looking" in widget.status
     wait(lambda: "found" in widget.status)
     labels = widget.inputs.mask.value
@@ -300,7 +300,7 @@ def test_bad_pixels_become_a_labels_layer_that_is_chosen(viewer, dock, wait, nam
 def test_no_bad_pixel_is_said_and_makes_no_layer(viewer, dock, wait):
     viewer.add_image(flat(5))
     widget = dock()
-    widget.inputs.find_button.native.click()
+    widget.inputs.missing.find_button.native.click()
     wait(lambda: "No hot, dead or saturated pixel" in widget.status)
     assert len(viewer.layers) == 1
 
@@ -311,7 +311,7 @@ def test_bad_pixels_join_the_mask_that_there_is(viewer, dock, wait):
     viewer.add_image(image)
     widget = dock()
     widget.inputs.mask.value = holes = viewer.add_labels(marks, name="holes")
-    widget.inputs.find_button.native.click()
+    widget.inputs.missing.find_button.native.click()
     wait(lambda: "found" in widget.status)
     assert widget.inputs.mask.value is not holes
     assert widget.inputs.mask.value.data.sum() == 17
@@ -327,13 +327,13 @@ def test_bad_pixels_of_all_slices_or_of_the_one_in_view(viewer, dock, wait):
     widget = dock()
     for where, shape in (("the slice in view", (1, 64, 64)), ("all slices, one after the other", (3, 64, 64))):
         widget.inputs.mask.value, widget.inputs.where.value = None, where
-        widget.inputs.find_button.native.click()
+        widget.inputs.missing.find_button.native.click()
         wait(lambda: "found" in widget.status and widget.inputs.mask.value is not None)
         labels = widget.inputs.mask.value
         assert labels.data.shape == shape
         assert labels.data[:, 9, 9].all()
     viewer.layers.clear()
-    widget.inputs.find_bad_pixels()
+    widget.inputs.missing.find_bad_pixels()
     assert "no image" in widget.status
 
 
@@ -386,7 +386,7 @@ def test_a_black_and_white_image_says_what_is_missing(viewer, dock, rgb):
     widget = dock("Inpaint")
     assert widget.inputs.image.value is cells, "the mask, which was opened last, is taken for what is to be restored"
     assert "black and white image" in widget._sentence.text()
-    sides = dict(widget.inputs._masks())
+    sides = dict(widget.inputs.missing._masks())
     assert list(sides) == ["where 'text' is dark", "where 'text' is bright"]
     for side, marked in (("dark", text == 0), ("bright", text > 0)):
         widget.inputs.mask.value = sides[f"where 'text' is {side}"]

@@ -84,8 +84,8 @@ def test_a_slice_in_view_is_all_that_is_read_of_a_lazy_stack(viewer, dock, wait,
     planes.read.clear()
     widget = dock()
     wait(lambda: not widget.noise.waiting)
-    widget.inputs.find_bad_pixels()
-    wait(lambda: not widget.inputs._finder.waiting)
+    widget.inputs.missing.find_bad_pixels()
+    wait(lambda: not widget.inputs.missing._finder.waiting)
     widget.inputs.mask.value = None
     widget.run()
     wait(lambda: not widget.running)
@@ -314,7 +314,7 @@ def test_a_new_mask_for_a_lazy_stack_is_a_plane(viewer, dock, planes, show):
     show(lazily(planes))
     widget = dock("Inpaint")
     planes.read.clear()
-    widget.inputs.new_mask.native.click()
+    widget.inputs.missing.new_mask.native.click()
     assert viewer.layers["stack mask"].data.shape == (SIDE, SIDE)
     assert viewer.layers["stack mask"].scale[-2:] == pytest.approx(SCALE[-2:])
     assert len(planes.read) <= 1

@@ -38,7 +38,7 @@ def test_a_run_adds_one_layer_with_its_record(viewer, dock, wait, picture, name)
     before = picture.copy()
     widget = dock(name)
     if name == "Inpaint":
-        widget.inputs.new_mask.native.click()
+        widget.inputs.missing.new_mask.native.click()
         viewer.layers["cells mask"].data[3:5, 3:5] = 1
         viewer.layers["cells mask"].refresh()
     widget.run_button.click()
@@ -543,7 +543,7 @@ def test_labels_mask_nothing_unless_they_are_chosen(viewer, dock, picture, name)
 def test_the_choice_of_the_image_does_not_jump_to_what_a_run_adds(viewer, dock, wait, picture):
     viewer.add_image(picture, name="cells")
     idle, widget = dock("Denoise"), dock("Inpaint")
-    widget.inputs.new_mask.native.click()
+    widget.inputs.missing.new_mask.native.click()
     viewer.layers["cells mask"].data[3:5, 3:5] = 1
     viewer.layers["cells mask"].refresh()
     seen = set()

@@ -1,6 +1,6 @@
-"""Choosing what to restore: the image and which of its slices, what is missing in it, what is known of its camera.
+"""Choosing what to restore: the image, which of its slices and which part, and what is known of its camera.
 
-Long, as the rows for image, slices, part and mask depend on each other.
+Long, as what is read, said and checked of it depends on all of these.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from magicgui.widgets import ComboBox, PushButton, SpinBox
+from magicgui.widgets import ComboBox, SpinBox
 from napari.layers import Image, Labels, Layer, Shapes
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_dip.plan.request import check_reach, spread_over, with_defaults
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import guides, layers, masks, regions
 from napari_dip.viewer.arguments import Camera, known_of
-from napari_dip.viewer.background import Background
 from napari_dip.viewer.geometry import geometry_of
 from napari_dip.viewer.layers import Selection, Source
+from napari_dip.viewer.missing import Missing
 from napari_dip.viewer.ownparts import OwnParts
 from napari_dip.viewer.position import index_name
 from napari_dip.viewer.restoration import METADATA, is_by_product
@@ -32,8 +32,6 @@ from napari_dip.viewer.target import Target
 IN_VIEW, ALL_SLICES = "the slice in view", "all slices, one after the other"
 VOLUME, ALL_VOLUMES = "the volume", "all volumes, one after the other"
 TOGETHER = "all slices, together"
-_DARK, _BRIGHT = "dark", "bright"  # of a black and white image
-_PASSED = 400  # ms for which keys stay at what they pass
 _LOOKED_AT = 1024  # pixels a side, in the middle: 2 s of one core
 
 
@@ -61,29 +59,21 @@ class Inputs(QWidget):
         self._task = task
         self._row = TASKS[task]
         self._build()
-        self._painted: list[Any] = []  # events of the mask that is followed
-        self._drawn: list[Any] = []  # and those of the part
-        self._strokes = 0
-        self._settling = QTimer(self, singleShot=True, interval=_PASSED)
-        self._settling.timeout.connect(self._settle)
-        self.mask.changed.connect(self._mark)
-        self.mask.changed.connect(self._watch_mask)
-        self._finder = Background(self, self._on_found)
+        self._drawn: list[Any] = []  # events of the part that is followed
         self._what.watch(self.image, self.level, self.where, self.part)
-        self._rows.watch(self.mask, self.label, self.guide)
+        self._guided.watch(self.guide)
         self._told: tuple[Rows, ...]
-        self._told = (self._what, self._rows, self.target, self.camera, self.own, *self.known.values())
+        self._told = (self._what, self.missing, self._guided, self.target, self.camera, self.own, *self.known.values())
         for part in self._told:
             part.changed.connect(self._tell)
         psf = self.known.get("psf")
         for row in [self.image, *([psf.layer] if psf is not None else [])]:
             row.changed.connect(self._follow_psf)
-        self.new_mask.changed.connect(self._add_mask)
         self.part.changed.connect(self._draw_part)
         self.part.changed.connect(self._watch_part)
-        self.find_button.changed.connect(self.find_bad_pixels)
         self.target.continued.connect(self._on_continued)
         self.target.said.connect(self.said)
+        self.missing.said.connect(self.said)
 
     def _build(self) -> None:
         self.image = Choice(name="image", label="Image", choices=self.images, tooltip="The image to restore.")
@@ -105,28 +95,6 @@ class Inputs(QWidget):
             "small layer in its place; Apply to all restores the rest.",
         )
         self.target = Target(self._task)
-        self.mask = ChoiceOrNone(
-            name="mask",
-            label="Missing pixels",
-            choices=self._masks,
-            tooltip="A Labels or Shapes layer that marks missing pixels; it may have another scale, offset or "
-            "fewer axes. What is dark, or bright, in a black and white image becomes one. NaN and infinite pixels "
-            "always count as missing.",
-        )
-        self.label = SpinBox(
-            name="label", label="Which label (0 = all)", min=0, max=2**31 - 1, tooltip="The label that means missing."
-        )
-        self.new_mask = PushButton(
-            name="new_mask",
-            text="Paint a new mask",
-            tooltip="Adds an empty Labels layer over the image.",
-        )
-        self.find_button = PushButton(
-            name="find_bad_pixels",
-            text="Find bad pixels",
-            tooltip="Looks for hot, dead and saturated pixels and marks them as missing, in a new Labels layer that "
-            "you can correct. Single pixels only: what is two pixels wide counts as structure.",
-        )
         self.guide = ChoiceOrNone(
             name="guide",
             label="Guide",
@@ -135,14 +103,15 @@ class Inputs(QWidget):
             "large as the result and without units it lies pixel on pixel.",
         )
         self._what = Rows([self.image, self.level, self.where, self.part])
-        painted = [self.new_mask] if self._row.fills_holes else []
-        self._rows = Rows([self.mask, self.label, *painted, self.find_button, self.guide])
+        self.missing = Missing(self._viewer, self, painted=self._row.fills_holes)
+        self.mask, self.label = self.missing.mask, self.missing.label
+        self._guided = Rows([self.guide])
         self.camera, self.own = Camera(), OwnParts()
         self.known = known_of(self._task, self.images)
         needed = [each for name, each in self.known.items() if name in (*self._row.needs, *self._row.defaults)]
         others = [each for each in self.known.values() if each not in needed]
         folded = [Section(part.title, part) for part in others]
-        column(self, self._what, self.target, *needed, self._rows, *folded)
+        column(self, self._what, self.target, *needed, self.missing, self._guided, *folded)
 
     def _tell(self) -> None:
         self.changed.emit()
@@ -161,16 +130,6 @@ class Inputs(QWidget):
             self.where.value = wanted
             self.said.emit(f"'{psf.name}' has {psf.ndim} axes, so 'Restore' is {wanted}.", False)
 
-    def _watch_mask(self) -> None:
-        """Follow what is painted on the mask, and on no other."""
-        mask = self.marking  # maybe another one by now
-        for emitter in self._painted:
-            emitter.disconnect(self._on_painted)
-        painted = mask is not None and getattr(mask.events, "paint", mask.events.data)  # shapes are not painted
-        self._painted = [painted, mask.events.set_data] if mask is not None else []
-        for emitter in self._painted:
-            emitter.connect(self._on_painted)
-
     def _watch_part(self) -> None:
         """Follow what is drawn on the Shapes layer of the part, and on no other."""
         part = self.part.value  # maybe another one by now
@@ -183,18 +142,11 @@ class Inputs(QWidget):
     def _on_drawn(self, event: Any = None) -> None:
         self._tell()
 
-    def _on_painted(self, event: Any = None) -> None:
-        self._strokes += 1
-        self._tell()
-
     # -- the layers that there are ------------------------------------------------------------------------------
 
     def reset_choices(self) -> None:
         """Offer the layers that there are."""
-        mask = self.mask.value
-        if (mask[0] if isinstance(mask, tuple) else mask) not in self._viewer.layers:
-            self.mask.value = None  # else the side that it marked is chosen again
-        for row in (self.image, self.part, self.mask, self.guide):
+        for row in (self.missing, self.image, self.part, self.guide):
             row.reset_choices()
         for known in self.known.values():
             known.reset_choices()
@@ -223,18 +175,6 @@ class Inputs(QWidget):
         volumes = [*([VOLUME] if axes > 2 else []), *([ALL_VOLUMES] if axes > 3 else [])]
         return [IN_VIEW, ALL_SLICES, *([TOGETHER] if axes == 3 and not layer.rgb else []), *volumes]
 
-    def _masks(self, _: Any = None) -> list[tuple[str, Any]]:
-        there = [layer for layer in self._viewer.layers if isinstance(layer, (Labels, Shapes))]
-        made = {layers.purpose(layer): layer for layer in there}
-        sides = [
-            (f"where '{layer.name}' is {side}", made.get((layer.unique_id, side), (layer, side)))
-            for layer in self._viewer.layers
-            if masks.is_mask(layer)
-            for side in (_DARK, _BRIGHT)
-        ]
-        of_sides = [each for _, each in sides]
-        return [*((layer.name, layer) for layer in there if layer not in of_sides), *sides]
-
     def _parts(self, _: Any = None) -> list[tuple[str, Any]]:
         shapes = [layer for layer in self._viewer.layers if isinstance(layer, Shapes)]
         drawn = [(f"rectangle on '{layer.name}'", layer) for layer in shapes]
@@ -260,10 +200,8 @@ class Inputs(QWidget):
         self.target.setVisible(self.large)
         if self.large:
             self.target.propose(layer, self.selection())
-        several = isinstance(self.mask.value, Labels) and (self.label.value or masks.has_several(self.mask.value))
-        self._rows.show_row(self.label, bool(several))
-        self._rows.show_row(self.guide, guide)
-        self.find_button.enabled = layer is not None and not self._finder.waiting
+        self.missing.show_rows()
+        self._guided.show_row(self.guide, guide)
         for known in self.known.values():
             known.show_rows(self.space)
 
@@ -271,12 +209,12 @@ class Inputs(QWidget):
 
     def index_in_view(self) -> tuple[int, ...]:
         """The index of the slice in view, along each leading axis of the chosen image."""
-        return layers.in_view(self._viewer, self.image.value, self._level_of(self.image.value))
+        return layers.in_view(self._viewer, self.image.value, self.level_of(self.image.value))
 
     @property
     def marking(self) -> Any:
         """The layer that marks missing pixels; None without one, and while it is still to be made."""
-        return None if isinstance(self.mask.value, tuple) else self.mask.value
+        return self.missing.marking
 
     @property
     def space(self) -> int:
@@ -299,7 +237,7 @@ class Inputs(QWidget):
     def _select(self, window: tuple[slice, slice] | None) -> Selection:
         layer = self.image.value
         layers.check_source(layer)
-        chosen = {"where": self.place(), "level": self._level_of(layer), "space": self.space}
+        chosen = {"where": self.place(), "level": self.level_of(layer), "space": self.space}
         return layers.select(layer, **chosen, window=window)
 
     def window(self) -> tuple[slice, slice] | None:
@@ -313,7 +251,7 @@ class Inputs(QWidget):
         layer, part = self.image.value, self.part.value
         if part in (regions.WHOLE, regions.DRAW) or layer is None:
             return None
-        level = self._level_of(layer)
+        level = self.level_of(layer)
         if part == regions.IN_VIEW:
             return regions.window_in_view(layer, level)
         return regions.window_of(layers.select(layer, level=level), part)
@@ -461,21 +399,25 @@ class Inputs(QWidget):
         """All that decides the pixels of what is chosen, whichever slice is in view."""
         layer, window = self.image.value, self.window()
         part = window and [(each.start, each.stop) for each in window]
-        return id(layer), id(layer.data), self._level_of(layer), self.where.value, part
+        return id(layer), id(layer.data), self.level_of(layer), self.where.value, part
 
     def look(self) -> tuple[Any, Callable[[], Source]]:
         """A key of the slice in view, its mask included, and a function that reads it: all of it, also for a part."""
         layer, mask = self.image.value, self.marking
         layers.check_source(layer)
         index = self.index_in_view()
-        key = (id(layer), id(layer.data), self._level_of(layer), index, id(mask), mask is not None and self.label.value)
+        key = (id(layer), id(layer.data), self.level_of(layer), index, id(mask), mask is not None and self.label.value)
         window = self.window() if self._row.fills_holes else None  # which the depth of the holes depends on
-        key = (*key, self._strokes, window and [(each.start, each.stop) for each in window])
+        key = (*key, self.missing.strokes, window and [(each.start, each.stop) for each in window])
         return (*key, self.where.value), self._reader(index, size=_LOOKED_AT, whole=True)
 
     def chosen(self) -> Callable[[], Source] | None:
         """A function that reads all that is chosen, where that can be read at once."""
         return None if self.large else self._reader(self.place(), self.space)
+
+    def some(self) -> Callable[[], Source]:
+        """A function that reads all that is chosen; the slice in view, where that is too large."""
+        return self._reader(self.index_in_view()) if self.large else self._reader(self.place(), self.space)
 
     def holes(self) -> Callable[[], Source] | None:
         """A function that reads all that is chosen, where the method depends on the depth of its holes."""
@@ -494,7 +436,7 @@ class Inputs(QWidget):
         ValueError
             If something has to be chosen first.
         """
-        if self._settling.isActive():
+        if self.missing.settling:
             raise ValueError("Marking the pixels that are missing...")
         layer, mask, image = self.image.value, self.marking, self._described()
         if self._row.fills_holes:
@@ -530,16 +472,15 @@ class Inputs(QWidget):
         part = "a part of " if self.window() else ""
         return f"{part}'{layer.name}' ({where}{' x '.join(map(str, shape))} pixels of {layer.dtype})"
 
-    def _level_of(self, layer: Any) -> int:
+    def level_of(self, layer: Any) -> int:
+        """Resolution level of a layer that is chosen."""
         return self.level.value if layer.multiscale else 0
 
     def _reader(self, where: Any, space: int = 2, size: int | None = None, whole: bool = False) -> Callable[[], Source]:
         layer = self.image.value
         part = {"window": None if whole else self.window(), "size": size}
-        selection = layers.select(layer, where=where, level=self._level_of(layer), space=space, **part)
+        selection = layers.select(layer, where=where, level=self.level_of(layer), space=space, **part)
         return partial(_read, selection, self.marking, self.label.value or None, self._viewer)
-
-    # -- masks --------------------------------------------------------------------------------------------------
 
     def _draw_part(self, part: Any) -> None:
         """A new Shapes layer to draw the part on, where the user wants to draw one."""
@@ -556,93 +497,6 @@ class Inputs(QWidget):
         self._viewer.layers.selection.active = shapes
         return None
 
-    def _mark(self, chosen: Any) -> None:
-        """Of a black and white image: show the Labels layer of the side that is chosen in place of the other's."""
-        self._settling.stop()
-        if isinstance(chosen, tuple):  # by keys maybe on the way to another one
-            return self._settling.start() if self.mask.native.hasFocus() else self._add_side(*chosen)
-        purpose = None if chosen is None else layers.purpose(chosen)
-        for layer in self._viewer.layers if isinstance(purpose, tuple) else []:
-            if layers.purpose(layer) in [(purpose[0], side) for side in (_DARK, _BRIGHT)]:
-                layer.visible = layer == chosen
-        return None
-
-    def _settle(self) -> None:
-        """The side that the keys have stayed at."""
-        if isinstance(self.mask.value, tuple):
-            self._add_side(*self.mask.value)
-
-    def _add_side(self, layer: Any, side: str) -> None:
-        """A new Labels layer of what is dark or bright in a black and white image, which is hidden."""
-        with self.mask.changed.blocked():
-            self.mask.value = None  # until it is there
-        marks = masks.marks_in(layer, side == _BRIGHT)
-        others = [each for each in self.image.choices if each != layer]
-        if self.image.value == layer and others:
-            self.image.value = others[0]
-        layer.visible = False
-        purpose = layer.unique_id, side
-        labels = layers.show_labels(self._viewer, marks, geometry_of(layer), f"{layer.name} {side}", purpose)
-        self.mask.value = labels
-        self.said.emit(
-            f"What is {side} in '{layer.name}', {100 * marks.mean():.2g} % of it, is marked as missing on layer "
-            f"'{labels.name}'.",
-            False,
-        )
-
-    def _add_mask(self) -> None:
-        """A new, empty Labels layer over the image, ready to be painted on."""
-        layer = self.image.value
-        if layer is None:
-            return self.said.emit(self.no_image(), True)
-        whole = layers.select(layer, level=self._level_of(layer))
-        shape, geometry, where = whole.shape, whole.geometry, ""
-        if whole.large:  # as large a mask would not fit into memory
-            shape, geometry, where = shape[-2:], geometry.last(2), " It holds for all slices."
-        labels = layers.show_labels(self._viewer, np.zeros(shape, np.uint8), geometry, f"{layer.name} mask")
-        labels.mode = "paint"
-        self._viewer.layers.selection.active = labels
-        self.mask.value = labels
-        self.said.emit(f"Paint over what is missing in '{layer.name}', on layer '{labels.name}'.{where}", False)
-        return None
-
-    def find_bad_pixels(self) -> None:
-        """Look for hot, dead and saturated pixels; what is found becomes a Labels layer, chosen as the mask."""
-        try:
-            layers.check_source(self.image.value)
-        except TypeError as error:
-            return self.said.emit(str(error), True)
-        read = self._reader(self.index_in_view()) if self.large else self._reader(self.place(), self.space)
-        self.said.emit(f"Looking for bad pixels in '{self.image.value.name}'...", False)
-        self._finder.ask(lambda: _bad_pixels(read))
-        self.find_button.enabled = False
-        return None
-
-    def _on_found(self, answer: Any) -> None:
-        self.find_button.enabled = True
-        if isinstance(answer, Exception):
-            return self.said.emit(str(answer), True)
-        source, bad = answer
-        count = int(bad.sum())
-        if not count:
-            return self.said.emit(f"No hot, dead or saturated pixel found in '{source.name}'.", False)
-        marks, also = bad, ""
-        if source.missing is not None and source.missing.any():
-            marks = bad | source.missing
-            also = f", and with them the {int(source.missing.sum())} that the mask had"
-        geometry = source.geometry
-        if self.large and source.space == 2:  # found in one slice, for all of them
-            marks, geometry = marks.reshape(marks.shape[-2:]), geometry.last(2)
-            also += ", for all slices"
-        labels = layers.show_labels(self._viewer, marks.astype(np.uint8), geometry, f"{source.name} bad pixels")
-        self.mask.value = labels
-        what = "1 bad pixel" if count == 1 else f"{count} bad pixels"
-        return self.said.emit(
-            f"{what} found in '{source.name}' ({100 * count / bad.size:.2g} % of all): "
-            f"marked as missing on layer '{labels.name}'{also}. Erase those that are structure.",
-            False,
-        )
-
 
 def images_in(viewer: Any) -> list[tuple[str, Any]]:
     """Layers that can be restored, by name: the topmost first, results, hidden ones (as a truth) and masks last."""
@@ -658,14 +512,3 @@ def _is_unlikely(layer: Any) -> bool:
 def _read(selection: Selection, mask: Any, label: int | None, viewer: Any) -> Source:
     source = selection.read()
     return source if mask is None else masks.with_mask(source, mask, label, viewer)
-
-
-def _bad_pixels(read: Callable[[], Source]) -> tuple[Source, np.ndarray]:
-    """A source and its bad pixels (*leading, *S) that are not marked already."""
-    from napari_dip.trust import find_bad_pixels  # imports torch: seconds
-
-    source = read()
-    axes = {name: value for name, value in source.arguments.items() if name in ("channel_axis", "leading_axes")}
-    bad = find_bad_pixels(source.image, **axes)
-    bad = bad.any(-1) if source.rgb else bad
-    return source, bad if source.missing is None else bad & ~source.missing
