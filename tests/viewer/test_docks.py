@@ -88,4 +88,6 @@ def name_of(field):
     if isinstance(field, QAbstractItemView) and isinstance(field.parent().parent(), QComboBox):
         return "its choices"
     shown = field.text() if isinstance(field, QAbstractButton) else ""
+    if isinstance(field, QAbstractButton) and field.isHidden():
+        return "it says what it does once it is shown"
     return field.accessibleName() or shown or (isinstance(field, QLabel) and "its text")
