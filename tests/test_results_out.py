@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import napari_dip
 from napari_dip import Result, labelled, pictures
 from napari_dip.io import files
 from napari_dip.io.picture import make_picture
+from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import functions
 
 TINY: dict[str, Any] = {"iterations": 3, "runs": 1, "channels": 4, "scales": 2, "refine": 0, "progress": False}
@@ -96,17 +98,20 @@ def test_functions_for_workflows_are_those_of_scripts(monkeypatch: pytest.Monkey
         seen.append(options)
         return type("Result", (), {"image": image + 1})
 
-    for task in ("denoise", "inpaint", "superresolve", "deconvolve"):
+    assert {f"{task}_image" for task in TASKS} == set(functions.__all__)
+    for task in TASKS:
         monkeypatch.setattr(napari_dip, task, restored, raising=False)
     stack = np.zeros((2, 4, 5, 6, 3))
     assert np.array_equal(functions.denoise_image(stack, volume=True, rgb=True), stack + 1)
     functions.inpaint_image(stack[0, 0, ..., 0], np.eye(5, 6, dtype=int))
     functions.superresolve_image(stack[0, ..., 0], factor=3)
     functions.deconvolve_image(stack[0, 0, ..., 0], sigma=2.0)
-    assert [each["leading_axes"] for each in seen] == [1, 0, 1, 0]
-    assert [each["channel_axis"] for each in seen] == [-1, None, None, None]
+    functions.deblock_image(stack[0, 0], rgb=True)
+    functions.enhance_image(stack[0, 0, ..., 0], boost=3.0)
+    assert [each["leading_axes"] for each in seen] == [1, 0, 1, 0, 0, 0]
+    assert [each["channel_axis"] for each in seen] == [-1, None, None, None, -1, None]
     assert seen[1]["mask"].dtype == bool
-    assert (seen[2]["factor"], seen[3]["psf"]) == (3, 2.0)
+    assert (seen[2]["factor"], seen[3]["psf"], seen[5]["boost"]) == (3, 2.0, 3.0)
 
 
 def test_their_types_are_naparis_for_magicgui() -> None:
@@ -153,3 +158,26 @@ def test_labels_of_axes_survive() -> None:
         labelled.restore("denoise", image, space=("z", "y", "x"))
     with pytest.raises(TypeError, match=r"image=ndarray has no dims; hand in xarray\.DataArray"):
         labelled.restore("denoise", image.values)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_front_door_refuses_to_lose_labels_and_its_remedy_works(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(napari_dip, "labelled")  # as if nobody had imported it
+    xarray = pytest.importorskip("xarray")
+    needs = {"superresolve": {"factor": 2}, "deconvolve": {"psf": 1.5}}.get(task, {})
+    values = np.stack([IMAGE[:12, :12]] * 3, axis=-1)
+    if task == "inpaint":
+        values[3, 4] = np.nan
+    image = xarray.DataArray(values, dims=("row", "x", "c"), coords={"x": 0.5 * np.arange(12)})
+    with pytest.raises(TypeError, match="its dims") as refused:
+        getattr(napari_dip, task)(image, channel_axis=-1, **needs, **TINY)
+    call = re.search(r"(napari_dip\.labelled\.restore\(.*)\) keeps", str(refused.value))
+    assert call is not None
+    made = eval(f"{call[1]}, **needs, **TINY)")
+    assert made.dims == image.dims
+    with pytest.raises(TypeError, match=r"source is a DataArray.*source\.data"):
+        napari_dip.restore_blocks("denoise", image, tmp_path / "out.zarr")
+    with pytest.raises(TypeError, match=r"channel_axis=-1 .* together="):
+        labelled.restore(task, image, space=("row", "x"), channel_axis=-1)

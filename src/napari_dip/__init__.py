@@ -73,7 +73,7 @@ keep_apart()  # before anything of ours, or of the user's, has torch import trit
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("lab", "pictures", "trust", "viewer"):  # viewer is light: napari is loaded with what is taken from it
+    if name in ("lab", "labelled", "pictures", "trust", "viewer"):  # viewer is light: what is taken of it loads napari
         return importlib.import_module(f"napari_dip.{name}")
     for module, names in _FROM.items():
         if name in names:

@@ -47,7 +47,7 @@ def restore(
     Raises
     ------
     TypeError
-        If the image has no dims.
+        If the image has no dims, or an axis is told by its number.
     ValueError
         If a dim is not there.
     """
@@ -58,6 +58,9 @@ def restore(
             f"image={type(image).__name__} has no dims; hand in xarray.DataArray(image, dims=('y', 'x')), or call "
             f"napari_dip.{task}(image)"
         )
+    for name, instead in (("channel_axis", "together"), ("leading_axes", "space")):
+        if name in options:
+            raise TypeError(f"{name}={options[name]!r} numbers axes, which have names here; say {instead}= instead")
     for dim in (*space, *([together] if together else [])):
         if dim not in image.dims:
             raise ValueError(f"{dim!r} is not one of the dims {image.dims}; say space=('row', 'column'), or rename it")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from typing import Any
 
 FORESEEN = OSError, ValueError, TypeError, MemoryError, ArithmeticError, ImportError
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
@@ -35,6 +36,15 @@ def refuse_name(what: str, value: object) -> None:
         raise TypeError(
             f"{what}={name!r} names a file where its pixels are needed: read it first, by "
             f"napari_dip.pictures.read({name!r}).values"
+        )
+
+
+def refuse_labels(what: str, value: Any, remedy: Callable[[tuple[str, ...]], str]) -> None:
+    """Raise a `TypeError` where an `xarray.DataArray` would lose its labels; the remedy is one for its dims."""
+    if all(hasattr(value, name) for name in ("dims", "coords", "dtype")):
+        raise TypeError(
+            f"{what} is a {type(value).__name__}, and its dims {value.dims}, coordinates and attributes would be lost: "
+            f"{remedy(value.dims)}"
         )
 
 

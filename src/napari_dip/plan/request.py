@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.core.telling import warn
+from napari_dip.core.telling import refuse_labels, warn
 from napari_dip.plan.inputs import Slices, read_slices
 from napari_dip.plan.instrument import (
     CENTRES,
@@ -449,11 +449,21 @@ def read_request(
         If one of them is not fit; the message names it, its value and the remedy.
     """
     row = _check(task, said)
+    refuse_labels("image", image, partial(_labelled, task, channel_axis))
     slices = read_slices(image, mask, channel_axis, leading_axes)
     request = _read(row, said, ndim=slices.ndim, image=slices)
     check_reach(request.margin, request.shape)
     tell_of_spread(request.margin, request.shape)
     return request
+
+
+def _labelled(task: str, channel_axis: int | None, dims: tuple[str, ...]) -> str:
+    """The call that keeps the labels of an image with these dims."""
+    names, together = list(dims), ""
+    if channel_axis is not None and -len(names) <= channel_axis < len(names):
+        together = f", together={names.pop(channel_axis)!r}"
+    call = f"napari_dip.labelled.restore({task!r}, image, space={tuple(names[-2:])}{together})"
+    return f"{call} keeps them (of a volume name three dims of space), and image.data has none"
 
 
 def tell_of_spread(margin: tuple[int, ...], shape: tuple[int, ...]) -> None:

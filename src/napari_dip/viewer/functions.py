@@ -13,7 +13,14 @@ import numpy as np
 if TYPE_CHECKING:
     import napari.types  # type: ignore[import-untyped, unused-ignore]
 
-__all__ = ["deconvolve_image", "denoise_image", "inpaint_image", "superresolve_image"]
+__all__ = [
+    "deblock_image",
+    "deconvolve_image",
+    "denoise_image",
+    "enhance_image",
+    "inpaint_image",
+    "superresolve_image",
+]
 
 
 def denoise_image(
@@ -78,8 +85,31 @@ def deconvolve_image(
     return _restored("deconvolve", image, None, quality, volume, rgb, seed, psf=sigma)
 
 
+def deblock_image(
+    image: napari.types.ImageData,
+    quality: str = "balanced",
+    volume: bool = False,
+    rgb: bool = False,
+    seed: int = 0,
+) -> napari.types.ImageData:
+    """Remove blocks and ringing that JPEG left in an image; for the rest see `denoise_image`."""
+    return _restored("deblock", image, None, quality, volume, rgb, seed)
+
+
+def enhance_image(
+    image: napari.types.ImageData,
+    boost: float = 2.0,
+    quality: str = "balanced",
+    volume: bool = False,
+    rgb: bool = False,
+    seed: int = 0,
+) -> napari.types.ImageData:
+    """Add `boost` times the fine detail of an image to it; for the rest see `denoise_image`."""
+    return _restored("enhance", image, None, quality, volume, rgb, seed, boost=boost)
+
+
 def _restored(task: str, image: Any, mask: Any, quality: str, volume: bool, rgb: bool, seed: int, **said: Any) -> Any:
     import napari_dip
 
     axes = {"leading_axes": image.ndim - rgb - (3 if volume else 2), "channel_axis": -1 if rgb else None}
-    return getattr(napari_dip, task)(image, mask=mask, quality=quality, seed=seed, **axes, **said).image
+    return getattr(napari_dip, task)(np.asarray(image), mask=mask, quality=quality, seed=seed, **axes, **said).image

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_dip.core import device as devices
+from napari_dip.core.telling import refuse_labels
 from napari_dip.core.tiling import snug, tiles_of, tiling
 from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source, read_known
 from napari_dip.io.ngff import Calibration
@@ -192,6 +193,8 @@ def read_order(
         if knobs()[name].own and not isinstance(value, str):
             changes[name] = read_part(name, value)
     check_guide(changes.get("code", settings.code if settings else "uniform"), guide)
+    if calibration is None:
+        refuse_labels("source", source, lambda _: "hand in source.data, and its pixel size by calibration=")
     read = open_source(source, calibration)
     ndim = len(read.shape)
     leading = ndim - 2 if leading_axes is None else leading_axes
