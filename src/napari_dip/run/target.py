@@ -132,18 +132,11 @@ class ArrayTarget:
         account = self.done.get(index)
         if account is None or len(account.marks) != 1 or not len(account.loss):
             return None
-        length, loss = len(account.loss), float(account.loss[-1])
-        return Progress(
-            image=self.plan.slices.layout_one(self.last[index]),
-            iteration=length,
-            iterations=length,
-            loss=loss,
-            rate=0,
-            slice=index,
-            slices=self.count,
-            history=History(account.loss, account.events, account.curves),
-            mark=account.marks[0],
-        )
+        image, length = self.plan.slices.layout_one(self.last[index]), len(account.loss)
+        log = History(account.loss, account.events, account.curves)
+        how: dict[str, Any] = {"slice": index, "slices": self.count, "mark": account.marks[0]}
+        how |= {"iteration": length, "iterations": length}
+        return Progress(image=image, loss=float(account.loss[-1]), rate=0, history=log, **how)
 
     def _put(self, images: Array, index: int, result: Result, image: Array) -> None:
         """Put an image (C, *any) in its place; where tiles were not reached the earlier one stays."""
