@@ -50,8 +50,8 @@ def keep_stars(app: Any, kind: str, name: str, it: Any, options: Any, lines: lis
 
 
 def publish_schema(app: Any, error: Exception | None) -> None:
-    """Put the JSON schema of the settings beside the pages."""
-    text = json.dumps(tables.settings_schema(), indent=1, ensure_ascii=False)
+    """Put the JSON schema of files with settings beside the pages."""
+    text = json.dumps(napari_dip.settings_schema(), indent=1, ensure_ascii=False)
     Path(app.outdir, "settings.schema.json").write_text(text + "\n", encoding="utf-8")
 
 

@@ -62,32 +62,6 @@ def kinds_of_image() -> str:
     return "\n".join(parts)
 
 
-def settings_schema() -> dict[str, Any]:
-    """JSON Schema of the settings that `Settings.to_json` writes and `Settings.from_json` reads."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Settings of napari-dip",
-        "description": "Knobs by name. Those that are left out are as Settings() has them.",
-        "type": "object",
-        "properties": {name: _property(name, knob) for name, knob in knobs().items()},
-        "additionalProperties": False,
-    }
-
-
-def _property(name: str, knob: Knob) -> dict[str, Any]:
-    """JSON Schema of a knob."""
-    kinds = {"int": "integer", "float": "number", "bool": "boolean"}
-    one: dict[str, Any] = {"type": kinds.get(knob.kind.removesuffix("s"), "string")}
-    if knob.kind in ("int", "ints", "float"):
-        one |= {"minimum": knob.min, "maximum": knob.max}
-    if knob.kind in ("choice", "choices"):
-        one["enum"] = list(knob.choices)
-    several = (
-        {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]} if knob.kind in ("ints", "choices") else one
-    )
-    return {"description": knob.help, "default": getattr(Settings(), name), **several}
-
-
 def _definition(name: str, knob: Knob) -> str:
     default: Any = getattr(Settings(), name)
     notes = [f"default {default!r}"]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_dip.run.run import Run
     from napari_dip.tables.parts import part_in_file
     from napari_dip.tables.record import fingerprint
+    from napari_dip.tables.schema import settings_schema
     from napari_dip.tables.settings import PRESETS, Settings
     from napari_dip.trust import estimate_noise
 
@@ -32,6 +33,7 @@ _FROM = {
     "tables.settings": ("PRESETS", "Settings"),
     "tables.parts": ("part_in_file",),
     "tables.record": ("fingerprint",),
+    "tables.schema": ("settings_schema",),
     "run.restore": ("deblock", "deconvolve", "denoise", "enhance", "inpaint", "iterate", "superresolve"),
     "run.run": ("Run",),
     "core.result": ("Progress", "Result"),
@@ -64,6 +66,7 @@ __all__ = [
     "iterate_blocks",
     "part_in_file",
     "restore_blocks",
+    "settings_schema",
     "superresolve",
     "trust",
 ]

@@ -6,6 +6,7 @@ import pytest
 
 from napari_dip.tables.method import settings_for
 from napari_dip.tables.presets import KINDS
+from napari_dip.tables.schema import settings_schema
 from napari_dip.tables.settings import Settings, knobs_of
 from napari_dip.viewer.kinds import ANY
 
@@ -73,7 +74,9 @@ def test_settings_are_kept_under_a_name_chosen_in_another_window_and_deleted(vie
     widget.form.set(iterations=77)
     widget.inputs.camera.rows["gain"].value = "2.5"
     widget.kinds.keep("my cells")
-    assert Settings.from_json(folder / "denoise" / "my cells.json").iterations == 77
+    path = folder / "denoise" / "my cells.json"
+    assert Settings.from_json(path).iterations == 77
+    pytest.importorskip("jsonschema").validate(json.loads(path.read_text()), settings_schema())
 
     (folder / "denoise" / "damaged.json").write_text("{")
     widget.kinds.row.value = ANY
