@@ -281,7 +281,7 @@ def test_the_bound_of_memory_is_kept_and_said(viewer, run, picture):
     viewer.add_image(picture)
     widget = run()
     assert "13 moments" in widget.curve.text() or "12 moments" in widget.curve.text()
-    assert widget.curve.text().endswith("moments, 0.0 MB)")
+    assert widget.curve.text().endswith("moments, 0.0 of 512 MB)")
     needs = widget.curve.minimumSizeHint().width()
     widget.curve.setText("Curve (12345 moments, 1234.5 MB of a heading that says far too much)")
     assert widget.curve.minimumSizeHint().width() == needs  # else the form around it is scrolled to the side

@@ -1,7 +1,12 @@
 """Moments of a run: images to 16 bits within a bound of memory, and curves that several fits, and runs, share."""
 
+import errno
+import gc
+import os
 import sys
 import threading
+import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +16,8 @@ from napari_dip.core.result import History
 from napari_dip.core.state import Curve
 from napari_dip.viewer.moments import Moment, Moments
 from tests.viewer.docks import QUICK
+
+NOT_THERE = os.strerror(errno.ENOENT)
 
 
 def progress(iteration, image=None, mark=None, **where):
@@ -59,30 +66,85 @@ def test_integers_of_32_bits_stay_integers():
 
 def test_moments_lie_twice_as_far_apart_where_memory_is_used_up():
     size = 8 * 9 * 2
-    moments = Moments(10 * size)
-    for iteration in range(1, 201):
+    moments = Moments(30 * size)
+    for iteration in range(1, 601):
         moments.add(progress(iteration))
-        assert moments.bytes <= 10 * size
+        assert moments.bytes <= 30 * size
         assert moments.chart(0).moments[-1][0] == iteration  # the newest is always there
     at = [place for place, _ in moments.chart(0).moments]
-    assert len(at) >= 5
+    assert len(at) >= 15
     assert min(np.diff(at)[:-1]) >= 16
     assert max(np.diff(at)) <= 64
+    assert moments.bytes_on_disk == 0
 
 
-def test_slices_share_the_memory():
-    moments = Moments(12 * 8 * 9 * 2)
+def test_slices_share_the_memory_where_no_more_can_be_written(tmp_path):
+    moments = Moments(12 * 8 * 9 * 2, tmp_path / "gone")
     for slice_ in range(3):
         for iteration in range(1, 31):
             moments.add(progress(iteration, slice=slice_, slices=3))
     counts = [len(moments.chart(slice_).moments) for slice_ in range(3)]
     assert min(counts) >= 2
     assert sum(counts) == moments.count <= 12
+    assert moments.lack == f"Fewer images are kept, as no more can be written to '{tmp_path / 'gone'}': {NOT_THERE}."
 
 
-@pytest.mark.parametrize("memory", [0, 100])
-def test_where_not_one_image_has_room_there_are_curves_alone(memory):
-    moments = Moments(memory)
+@pytest.mark.parametrize("images", [0.5, 1, 4])
+@pytest.mark.parametrize("kind", [np.float32, np.uint16])
+def test_where_memory_is_a_few_images_others_lie_on_disk_as_they_are(tmp_path, images, kind):
+    size, images_of = 8 * 9 * 2, np.random.default_rng(0).integers(0, 1000, (3, 100, 8, 9)).astype(kind)
+    few, many = Moments(images * size, tmp_path), Moments(10**6)
+    for slice_, movie in enumerate(images_of):
+        for iteration, image in enumerate(movie, 1):
+            for moments in (few, many):
+                moments.add(progress(iteration, image, slice=slice_, slices=3))
+            assert few.bytes <= images * size
+            assert few.chart(slice_).moments[-1][0] == iteration
+    for slice_ in few.slices:
+        kept, all_of_them = few.chart(slice_).moments, dict(many.chart(slice_).moments)
+        assert 12 <= len(kept) <= 24
+        for at, moment in kept:
+            assert np.array_equal(moment.progress.image, all_of_them[at].progress.image)
+    assert few.bytes + few.bytes_on_disk == few.count * size
+    assert few.bytes_on_disk <= 3 * 24 * size
+    assert not few.lack
+
+
+def test_what_is_shown_stays_as_it_is_where_others_take_its_place_on_disk_and_the_file_goes_with_the_last(tmp_path):
+    moments = Moments(2 * 8 * 9 * 2, tmp_path)
+    for iteration in range(1, 20):
+        moments.add(progress(iteration))
+    shown = moments.chart(0).moments[6][1]
+    file = weakref.ref(moments._overflow)
+    assert shown.on_disk
+    for iteration in range(20, 400):
+        moments.add(progress(iteration))
+    assert moments.chart(0).place(shown) is None
+    assert (shown.progress.image == 7).all()
+    moments.let_go()
+    moments.add(progress(1))
+    assert moments.count == 0
+    assert file() is not None
+    del shown
+    gc.collect()
+    assert file() is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_keeps_what_it_has_room_for(tmp_path, monkeypatch):
+    size = 8 * 9 * 2
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=20 * size))
+    moments = Moments(size / 2, tmp_path)  # not one has room in memory
+    for iteration in range(1, 101):
+        moments.add(progress(iteration))
+        assert moments.bytes_on_disk <= 10 * size
+        assert moments.chart(0).moments[-1][0] == iteration
+    assert moments.count >= 5
+    assert moments.lack.endswith("half of the room on disk is used.")
+
+
+def test_without_memory_for_images_there_are_curves_alone():
+    moments = Moments(0)
     for iteration in range(1, 30):
         moments.add(progress(iteration))
     assert moments.count == 0

@@ -11,8 +11,10 @@ from qtpy.QtWidgets import QWidget
 
 from napari_dip.viewer.controls import button
 from napari_dip.viewer.live import Live
-from napari_dip.viewer.moments import Chart, Moment, Moments
+from napari_dip.viewer.moment import Moment
+from napari_dip.viewer.moments import Chart, Moments
 from napari_dip.viewer.position import show_slice, slice_in_view, slice_name
+from napari_dip.viewer.preferences import zarr_folder
 from napari_dip.viewer.restoration import Asked, Restoration
 from napari_dip.viewer.rows import Section, Text, beside, column, tip
 
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 _EVERY = 300  # ms between two drawings of the plot, at the least
 _ABOUT_MEMORY = (
     "Images of the run in 16 bits, to drag the marker to. Where they would take more memory than is set under "
-    "'Memory for moments', every other one is let go of, so that they lie twice as far apart."
+    "'Memory for moments', every other one is let go of, so that they lie twice as far apart. Of large images, up "
+    "to 24 of each slice are kept, in a temporary file: in the folder for OME-Zarr of the preferences, or the system's."
 )
 
 
@@ -72,7 +75,7 @@ class CurvePanel(Section):
     def moments_of(self, restoration: Asked) -> Moments:
         """Keeper of the moments of a run: those of the run that it goes on from stay."""
         going_on = restoration.resume is not None and self._restoration is not None
-        moments = self.moments if going_on else Moments(self._bound)
+        moments = self.moments if going_on else Moments(self._bound, zarr_folder())
         moments.memory = self._bound
         return moments
 
@@ -80,6 +83,8 @@ class CurvePanel(Section):
         """A run has begun; of blocks there is no curve."""
         if not isinstance(restoration, Restoration):
             return self.forget()
+        if moments is not self.moments:
+            self.moments.let_go()
         self._restoration, self.moments = restoration, moments
         self.chosen, self._under_way, self._new = None, None, True
         return self.refresh()
@@ -101,7 +106,8 @@ class CurvePanel(Section):
 
     def forget(self) -> None:
         """There is no run that moments could be of."""
-        self._restoration, self.moments, self.chosen = None, Moments(0), None
+        self.moments.let_go()
+        self._restoration, self.moments, self.chosen, self._chart = None, Moments(0), None, Chart()
         self._draw()
 
     @property
@@ -238,11 +244,18 @@ class CurvePanel(Section):
             at = chart.mark or chart.length
             words = f"The result{of} is that of iteration {at} of {chart.length}. Drag the line to see another image."
         self.plot.place(chart.length if at is None else at)
-        self._words.setText(words)
-        self.setText(f"Curve ({self.moments.count} moments, {self.moments.bytes / 2**20:.1f} MB)")
+        self._words.setText(" ".join(filter(None, [words, self.moments.lack])))
+        used, on_disk = (_megabytes(size) for size in (self.moments.bytes, self.moments.bytes_on_disk))
+        disk = f",\n      {on_disk} MB on disk" if self.moments.bytes_on_disk else ""
+        bound = f"{self.moments.memory / 2**20:.0f} MB"
+        self.setText(f"Curve ({self.moments.count} moments, {used} of {bound}{disk})")
         self.keep_button.setEnabled(self.chosen is not None or self.running)
         self.now_button.setEnabled(self.chosen is not None)
         self.now_button.setText("Back to now" if self.running else "Back to the result")
         elsewhere = self.running and self._under_way != seen
         self._there.setVisible(elsewhere)
         self._where.setText(f"Now at {slice_name(self._source, self._under_way)}" if elsewhere else "")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 2**20:.{0 if size >= 10 * 2**20 else 1}f}"

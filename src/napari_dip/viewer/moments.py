@@ -1,68 +1,29 @@
 """Moments of a run: its image at many iterations, in 16 bits and within a bound of memory, and the figures beside them.
 
+Where the bound is a few images, others lie in a temporary file.
+
 The worker's thread adds them while the window reads; a lock keeps the two apart, and nobody holds it for long.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from napari_dip.viewer.moment import Moment, Overflow
 
 if TYPE_CHECKING:
     from napari_dip import Progress
     from napari_dip.run.run import Run
 
 DECIBELS = "PSNR (dB)"
-_CODES = 2**16 - 2  # steps from the lowest to the highest value; the code 0 is NaN
-
-
-@dataclass(frozen=True)
-class Moment:
-    """Image of a run at one iteration.
-
-    Attributes
-    ----------
-    about : Progress
-        All but its image and its log.
-    codes : array
-        The image, in at most 16 bits.
-    low, high : float
-        Values of the first and the last code, where it is not the image itself.
-    kind : dtype
-        Of the image.
-    """
-
-    about: Progress
-    codes: np.ndarray
-    low: float
-    high: float
-    kind: Any
-
-    @classmethod
-    def of(cls, progress: Progress) -> Moment:
-        """Keep what a progress shows: as it is if that takes no more than 16 bits, else to 1/65534 of its range."""
-        image, about = progress.image, replace(progress, image=np.empty(0), history=None)
-        if image.dtype.itemsize <= 2:
-            return cls(about, image.copy(), 0.0, 0.0, image.dtype)
-        known = np.isfinite(image)
-        low, high = (float(end(image[known])) if known.any() else 0.0 for end in (np.min, np.max))
-        steps = (image - low) * (_CODES / (high - low) if high > low else 0.0)
-        codes = np.where(known, np.rint(steps) + 1, 0).astype(np.uint16)
-        return cls(about, codes, low, high, image.dtype)
-
-    @property
-    def progress(self) -> Progress:
-        """The progress with its image."""
-        if self.codes.dtype == self.kind:
-            return replace(self.about, image=self.codes)
-        exact = self.kind if self.kind.kind == "f" else np.dtype(np.float64)
-        values = (self.codes.astype(exact) - 1) * ((self.high - self.low) / _CODES) + self.low
-        image = np.where(self.codes > 0, values, np.nan) if self.kind.kind == "f" else np.rint(values)
-        return replace(self.about, image=image.astype(self.kind))
+_FEW = 24  # images of a slice, which memory may be too small for: then some of them are on disk
 
 
 @dataclass(frozen=True)
@@ -94,12 +55,11 @@ class _Fit:
             yield Row(curve.quantity, curve.iterations.astype(float), curve.values, curve.bound)
         yield Row("loss", np.arange(1.0, len(self.loss) + 1), self.loss)
 
-    def take(self, moment: Moment) -> None:
-        """Add the newest moment, which replaces the one before if that is too close to its own predecessor."""
+    def give_way(self) -> None:
+        """Let go of the newest moment, which another is to follow, if it is too close to its own predecessor."""
         at = [kept.about.iteration for kept in self.moments[-2:]]
         if len(at) == 2 and at[1] - at[0] < self.gap:
             self.moments.pop()
-        self.moments.append(moment)
 
     def thin(self) -> None:
         """Let go of every other moment, from the newest back."""
@@ -146,11 +106,21 @@ class Moments:
     Parameters
     ----------
     memory : float
-        Bytes that the images may take.
+        Bytes that the images may take. Where these are fewer than 24 images of a slice, further ones go to disk; 0 for
+        no images.
+    folder : Path, optional
+        For the file on disk; by default the temporary folder of the system.
+
+    Attributes
+    ----------
+    lack : str
+        Sentence on why there are fewer images than there might be; empty if there is no reason.
     """
 
-    def __init__(self, memory: float) -> None:
-        self.memory = memory
+    def __init__(self, memory: float, folder: Path | None = None) -> None:
+        self.memory, self.lack = memory, ""
+        self._folder = folder
+        self._overflow: Overflow | None = None  # made with the first image that goes to disk
         self.record: dict[str, Any] = {}  # what was asked, as a result's record has it
         self._fits: dict[tuple[int, int, int], _Fit] = {}  # of each slice, tile and run
         self._lock = threading.Lock()
@@ -189,9 +159,43 @@ class Moments:
             fit.loss, fit.curves, fit.mark = progress.history.loss, progress.history.curves, progress.mark
             if np.isfinite(decibels):
                 fit.psnr[progress.iteration] = decibels
-            fit.take(moment)
-            while self._bytes() > self.memory:
-                max(self._fits.values(), key=lambda each: len(each.moments)).thin()
+            fit.give_way()
+        if self._make_room(moment):
+            with self._lock:
+                fit.moments.append(moment)
+
+    def _make_room(self, moment: Moment) -> bool:
+        """Let go of moments, or write some to disk, until there is memory for one more; False if there never is.
+
+        The lock is not held while images are written: nobody but this thread changes which moments there are.
+        """
+        while self.bytes + _bytes_of([moment]) > self.memory:
+            with self._lock:
+                fits = list(self._fits.items())
+            everything = [each for _, fit in fits for each in fit.moments]
+            counts = Counter(each.about.slice for each in everything)
+            fullest = max(counts, key=counts.__getitem__, default=0)
+            few = self.memory and counts[fullest] < _FEW
+            if few and self._write(next((each for each in everything if not each.on_disk), moment)):
+                continue
+            if everything:
+                of_slice = [fit for place, fit in fits if place[0] == fullest]
+                with self._lock:
+                    max(of_slice, key=lambda each: len(each.moments)).thin()
+            else:
+                return False
+        return True
+
+    def _write(self, moment: Moment) -> bool:
+        """Move the image of a moment to disk; where that fails, keep why, and return False."""
+        try:
+            self._overflow = self._overflow or Overflow(self._folder)
+            moment.codes = self._overflow.put(np.asarray(moment.codes))
+        except OSError as error:
+            where = f"'{self._folder}'" if self._folder else "the temporary folder"
+            self.lack = f"Fewer images are kept, as no more can be written to {where}: {error.strerror}."
+            return False
+        return True
 
     def _add_ends(self, run: Run, ended: set[int], psnr: Callable[[Progress], float] | None) -> None:
         """Add the image at the end of each slice, in place of its preview, which is made with less care."""
@@ -204,16 +208,25 @@ class Moments:
                     fit.moments.pop()
             self.add(end, psnr)
 
-    def _bytes(self) -> int:
-        return sum(moment.codes.nbytes for fit in self._fits.values() for moment in fit.moments)
-
     # -- in the window's thread ---------------------------------------------------------------------------------------
+
+    def let_go(self) -> None:
+        """Let go of all images, and of those to come: nobody looks at them any more."""
+        with self._lock:
+            self.memory, self._overflow = 0, None
+            self._fits.clear()
 
     @property
     def bytes(self) -> int:
         """Memory that the images take."""
         with self._lock:
-            return self._bytes()
+            return sum(_bytes_of(fit.moments) for fit in self._fits.values())
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Room on disk that the images take."""
+        with self._lock:
+            return sum(_bytes_of(fit.moments, on_disk=True) for fit in self._fits.values())
 
     @property
     def count(self) -> int:
@@ -247,6 +260,11 @@ class Moments:
                     for moment in fit.moments
                 ),
             )
+
+
+def _bytes_of(moments: list[Moment], on_disk: bool = False) -> int:
+    """Memory, or room on disk, of the images of moments."""
+    return sum(each.codes.nbytes for each in moments if each.on_disk == on_disk)
 
 
 def _joined(parts: list[Row]) -> Row:

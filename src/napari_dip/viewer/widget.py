@@ -616,6 +616,7 @@ class RestoreWidget(Tabbed):
             queue().leave(self)
             self.comparing.end()
             self.stop()
+            self.curve.forget()
         return handled
 
     def _show_state(self) -> None:
