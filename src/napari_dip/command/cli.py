@@ -194,5 +194,6 @@ def _noise(args: Namespace) -> int:
         bad = np.asarray(bad.any(axis=-1)) if "S" in picture.axes else bad
         marked = replace(picture.measurement(), values=np.uint8(255) * bad, axes=picture.slice_axes, function=None)
         files.write(args.bad_pixels, marked.values, marked, overwrite=args.overwrite)
-        print(f"{args.bad_pixels} is written: {bad.sum()} bad pixels ({bad.mean():.2%}).")
+        what = f"{bad.sum()} of {bad.size} pixels hot, dead, saturated or NaN"
+        print(f"{args.bad_pixels} is written: {what}.")
     return DONE

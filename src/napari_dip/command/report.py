@@ -38,7 +38,8 @@ def describe(noise: Noise) -> Iterator[str]:
     yield f"read noise   {noise.read_noise:.4g} counts, standard deviation in the dark"
     yield f"sigma        {noise.sigma:.4g} counts, standard deviation over the whole image"
     yield f"correlation  {noise.correlation:.2f} between neighbouring pixels"
-    yield f"impulses     {noise.impulses:.2%} of the pixels hot or dead"
+    few = "none, or fewer than may be chance: 0.10%"
+    yield f"impulses     {f'{noise.impulses:.2%}' if noise.impulses else few} of the pixels hot or dead"
 
 
 def account(result: Result) -> Iterator[str]:

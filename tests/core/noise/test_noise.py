@@ -296,6 +296,19 @@ def test_a_smooth_image_with_missing_pixels_has_hardly_any_noise(image: npt.NDAr
     assert found.hardly_any
 
 
+@pytest.mark.parametrize("missing", [0, 0.5])
+def test_slopes_are_no_noise_and_no_photons(missing: float) -> None:
+    """Waves of 13 pixels had a sigma of 1.6 and 1.05 without a word, and 0.5 where twice as wide."""
+    mask = np.random.default_rng(1).random(WAVES.shape) < missing
+    for waves in (WAVES, 120 + 60 * np.sin(_X / 3) * np.cos(_Y / 4)):
+        found = estimate_noise(waves, mask=mask)
+        assert found.sigma < 0.008 * np.ptp(waves) / 2
+        assert "no noise" in found.caution
+        assert not found.warning
+        noisy = waves + np.random.default_rng(0).normal(0, 8, waves.shape)
+        assert estimate_noise(noisy, mask=mask).sigma == pytest.approx(8, rel=0.15)
+
+
 def test_padding_hides_no_noise() -> None:
     noise = np.random.default_rng(0).normal(0, 10, (128, 128))
     found = estimate_noise(np.pad(200 + 50 * scene(128) + noise, 100))
@@ -371,6 +384,20 @@ def test_a_picture_that_its_range_limits_is_still_told_by_the_rest() -> None:
     assert found.sigma == pytest.approx(25, rel=0.1)
     assert not estimate_noise(white).limited
     assert not estimate_noise(rng.normal(0, 1, (8, 8)).clip(-0.5, 0.5)).limited  # too little of it is there as well
+
+
+def test_what_a_camera_says_ends_the_doubt_about_a_range() -> None:
+    """The advice beside the warning was to say it, and the warning stayed."""
+    white = 20 + 300 * scene() + np.random.default_rng(0).normal(0, 25, (192, 192))
+    picture = np.clip(np.rint(white), 0, 255).astype(np.uint8)
+    found = estimate_noise(picture)
+    assert found.warning.endswith("the noise is that of the rest")
+    assert found.independent
+    told = estimate_noise(picture, gain=0, read_noise=25)
+    assert not told.warning
+    assert told.given
+    assert "times the noise" in estimate_noise(picture, gain=0, read_noise=100).warning
+    assert "limit of its range" in estimate_noise(picture, gain=0).warning
 
 
 @pytest.mark.parametrize("sigma", [0, 2, 10])

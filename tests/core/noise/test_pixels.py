@@ -41,6 +41,15 @@ def test_planted_pixels_are_found_and_few_others(kind: str, gain: float, peak: f
     assert "hot or dead" in str(estimate)
 
 
+def test_pixels_beside_missing_ones_are_not_bad() -> None:
+    """The median of the image stood in for what is missing: 3 % of the others were marked."""
+    image, _ = photons(2, 100, 5, 3)
+    missing = np.random.default_rng(1).random(image.shape) < 0.5
+    found = find_bad_pixels(np.where(missing, np.nan, image))
+    assert found[missing].all()
+    assert found[~missing].mean() < 1e-3
+
+
 @pytest.mark.parametrize(("gain", "peak", "background"), [(1, 1, 0.05), (5, 10, 0.5), (2, 100, 5), (20, 1000, 50)])
 def test_clean_images_have_hardly_any(gain: float, peak: float, background: float) -> None:
     image, _ = photons(gain, peak, background, 0)

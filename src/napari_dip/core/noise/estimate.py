@@ -15,16 +15,18 @@ import numpy.typing as npt
 from napari_dip.core.intensity import above, check_range, piled
 from napari_dip.core.noise import calm, counting
 from napari_dip.core.noise.impulses import clusters, filled, isolated
-from napari_dip.core.noise.levels import least_level, level_of_detail
+from napari_dip.core.noise.levels import detail_over, least_level, level_of_detail
 from napari_dip.core.noise.lines import camera_of, line_keeping
 from napari_dip.core.noise.model import Noise, between_neighbours
 
 _CLIPPED = "much of the image is at a limit of its range: the noise is a guess"
+_LIMITED = "much of the image is at a limit of its range: the noise is that of the rest"
 _FEW = "too little of the image is there: its noise is a guess"
 _SMALL = "the image is small: fine structure may be what its neighbours seem to share, and the noise weaker"
 _STRUCTURED = "hardly any part of the image is free of structure: the noise may be weaker"
 #: Doubts about an estimate that are none where the camera says all.
 _OF_ESTIMATES = _FEW, _SMALL, _STRUCTURED
+_OF_RANGES = _CLIPPED, _LIMITED
 _FLAT = "most of the image does not vary from pixel to pixel: no noise can be seen in it"
 _EQUAL = "most pixels equal their neighbours: the noise is a guess"
 _BESIDES = "most of the image does not vary from pixel to pixel: the noise is that of the rest"
@@ -45,6 +47,9 @@ _VARIED = 0.9
 _LEAST = 0.05
 #: If fewer patches than this fraction are calm, fine structure may count as noise.
 _CALM = 0.03
+#: Finest detail, relative to that of the noise of the calmest patches, below which these hold slopes and no noise; and
+#: least part of that noise that is left.
+_SMOOTH, _TRACE = 0.5, 0.01
 #: With fewer patches than this, nothing but a rough level can be estimated.
 _ENOUGH = 100
 #: Degrees of freedom, relative to whole patches, below which more than half of the pixels are missing, and below which
@@ -185,19 +190,22 @@ def _estimate(
     used, clipping = _unclipped(patches) if len(patches) else (patches, "")
     if (clipping or not len(patches)) and (guess := counting.guess(values, known)):
         given = guess[0] if gain is None else gain, offset, guess[1] if read_noise is None else read_noise
-        return replace(_photons(values, known, *given), limited=True, warning=_CLIPPED)
+        return replace(_photons(values, known, *given), limited=True, warning=_LIMITED)
     if not len(patches):
         return _rough(values, known, gain, offset, read_noise, warning)
     limited = bool(clipping) and not warning
     warning = clipping or warning
     fit = calm.fit(used, line_keeping(gain, offset, read_noise))
     measured = read_noise is not None
+    told = measured or gain is not None
     seen = float(patches.mean.min()), float(patches.mean.max())
     gain, offset, read_noise = camera_of(fit.slope, fit.constant, seen, gain, offset, read_noise)
     if not measured:  # no pixel is without noise, if only of the rounding: what divides by it must not fail in the dark
         read_noise = max(read_noise, _LEAST * float(np.sqrt(np.mean(fit.slope * patches.mean + fit.constant).clip(0))))
     if fit.calm < _CALM:
-        warning = warning or _STRUCTURED
+        warning, limited = warning or _STRUCTURED, False
+    if limited:
+        warning = _LIMITED
     mirrored = np.pad(fit.autocorrelation, [(n - 1, 0) for n in fit.autocorrelation.shape], mode="reflect")
     mirrored = mirrored.clip(-1, 1)  # where hardly a frequency has power, its share may come out as any number
     beside = between_neighbours(mirrored)
@@ -212,10 +220,15 @@ def _estimate(
         sigma=0.0,
         correlation=float(np.mean(beside)),
         autocorrelation=mirrored,
-        limited=limited and fit.calm >= _CALM,
+        limited=limited,
         warning=warning,
     )
-    return replace(noise, sigma=float(np.sqrt(noise.variance(patches.mean).mean())))
+    noise = replace(noise, sigma=float(np.sqrt(noise.variance(patches.mean).mean())))
+    if told or warning or (part := detail_over(noise, values, known)) >= _SMOOTH:
+        return noise
+    part = max(part, _TRACE)  # what divides by it must not fail
+    gain, read_noise, sigma = noise.gain * part**2, noise.read_noise * part, noise.sigma * part
+    return replace(noise, gain=gain, read_noise=read_noise, sigma=sigma, caution=_HARDLY)
 
 
 def _photons(
@@ -241,7 +254,7 @@ def _caution(noise: Noise, shape: tuple[int, ...]) -> str:
         return ""
     if is_line(shape):
         return _LINED
-    return _HARDLY if noise.hardly_any and noise.contrast < np.inf else ""
+    return _HARDLY if noise.hardly_any and noise.contrast < np.inf else noise.caution
 
 
 def is_line(shape: tuple[int, ...]) -> bool:
@@ -274,7 +287,8 @@ def _by_camera(
             raise ValueError(f"{said[name]} is out of all proportion to an image of range {unit:.1g}: {_REMEDY}")
     whole = {"gain", "read_noise"} <= given.keys() and ("offset" in given or not given["gain"])
     hidden = whole and seen.warning in _OF_ESTIMATES  # the noise that is seen tells nothing of the one that is known
-    doubts = [seen.warning] if seen.warning and not hidden else []
+    beyond = whole and seen.warning in _OF_RANGES  # the camera says the noise of what its range limits, too
+    doubts = [seen.warning] if seen.warning and not (hidden or beyond) else []
     below = float(np.mean(values[known] < scaled.get("offset", -np.inf) - seen.sigma / 2))
     if below > 0.5:
         sentence = f"{said['offset']} is above {below:.0%} of the pixels: {_REMEDY}"
@@ -285,13 +299,15 @@ def _by_camera(
     ratio = noise.sigma / seen.sigma if seen.sigma > 0 else 1.0
     if ratio > 2 or (ratio < 0.5 and not hidden):
         sentence = f"{', '.join(said.values())} means {ratio:.2g} times the noise that is seen: {_REMEDY}"
-        if not 0.1 <= ratio <= 10 and not seen.warning:
+        if not (0.1 <= ratio <= 10 or seen.warning or seen.caution):
             raise ValueError(sentence)
         doubts.append(sentence)
     elif not hidden and scaled.get("gain") and seen.gain > 0 and not 0.1 <= scaled["gain"] / seen.gain <= 10:
         doubts.append(f"{said['gain']} is far from the {seen.gain * unit:.2g} that is seen: {_REMEDY}")
     if whole and noise.warning in _OF_ESTIMATES:  # so that what neighbours share is rather structure
         noise = replace(noise, correlation=0.0, autocorrelation=np.ones((1,) * (values.ndim - 1)), warning="")
+    if beyond and noise.warning in _OF_RANGES:
+        noise = replace(noise, warning="")
     limited = noise.limited and len(doubts) < 2
     warning = "; ".join(doubts) or noise.warning
     return replace(noise, limited=limited, warning=warning, given=whole and not warning)

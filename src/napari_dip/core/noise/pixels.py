@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from napari_dip.core.intensity import piled
 from napari_dip.core.noise.estimate import estimate_noise
-from napari_dip.core.noise.impulses import isolated
+from napari_dip.core.noise.impulses import filled, isolated
 from napari_dip.core.noise.model import Noise
 
 
@@ -56,9 +56,8 @@ def find_bad_pixels(
     if not finite.any():
         return np.asarray(~finite)
     noise = estimate_noise(values, channel_axis=channel_axis) if noise is None else noise
-    filled = np.where(finite, values, np.median(values[finite])).astype(np.float64)
-    if channel_axis is None:
-        alone = isolated(filled, noise, surely=True)
-    else:
-        alone = np.moveaxis(isolated(np.moveaxis(filled, channel_axis, 0), noise, surely=True), 0, channel_axis)
+    axis = 0 if channel_axis is None else channel_axis
+    planes, known = (each if channel_axis is None else np.moveaxis(each, axis, 0) for each in (values, finite))
+    alone = isolated(filled(np.where(known, planes, 0).astype(np.float64), ~known), noise, surely=True)
+    alone = alone if channel_axis is None else np.moveaxis(alone, 0, axis)
     return np.asarray(alone | piled(values, finite)[1] | ~finite)
