@@ -43,6 +43,7 @@ from qtpy.QtWidgets import (
 
 from napari_dip.viewer.comparing import camera_of
 from napari_dip.viewer.samples import fluorescence
+from napari_dip.viewer.saving import read_image
 
 HERE = Path(__file__).parent
 SIZES = (1400, 900), (1280, 720)
@@ -441,10 +442,7 @@ def denoise(reader: Reader, folder: Path) -> None:
     assert not np.array_equal(kept.data, result.data)
     reader.presses("Back to the result")
 
-    saved = folder / "cells denoised.ome.tif"
-    reader.names_file(saved)
-    reader.presses("Save the result...")
-    reader.reads("is saved in")
+    saved = _saved(reader, result, folder)
 
     reader.chooses("Part", "a rectangle that I draw")
     height, width = image.shape
@@ -457,13 +455,12 @@ def denoise(reader: Reader, folder: Path) -> None:
     again = [each for each in reader.viewer.layers if "stop_reason" in reader.record(each)][-1]
     assert np.array_equal(again.data, result.data)  # the same seed, the same image
 
-    recorded, values = reader.record(result), np.array(result.data)
+    values = np.array(result.data)
     reader.starts_again()
     reader.names_file(saved)
     reader.opens("File", "IO Utilities", "Open image with calibration")
     opened = reader.viewer.layers[0]
     assert np.array_equal(opened.data, values)
-    assert reader.record(opened)["settings"] == json.loads(json.dumps(recorded["settings"]))  # a file has no tuples
     reader.names_file(folder / "cells.tif")
     reader.opens("File", "Open File(s)")
     reader.opens("Plugins", "napari-dip", "Denoise")
@@ -488,7 +485,9 @@ def inpaint(reader: Reader, folder: Path) -> None:
     missing = reader.viewer.layers["holes"].data > 0
     known = reader.viewer.layers["fluorescence with holes"].data[~missing]
     assert np.array_equal(result.data[~missing], known.astype(result.data.dtype))
+    assert reader.sees_difference("fluorescence with holes", result.name) > 0.1
     _pictured(reader, "inpaint", view="Curve (")
+    _saved(reader, result, folder)
 
 
 def superresolve(reader: Reader, folder: Path) -> None:
@@ -502,7 +501,9 @@ def superresolve(reader: Reader, folder: Path) -> None:
     np.testing.assert_allclose(result.scale, source.scale / factor)
     corners = [layer.extent.world[0] - np.array(layer.scale) / 2 for layer in (result, source)]
     np.testing.assert_allclose(*corners, atol=1e-9)
+    assert reader.sees_difference(source.name, result.name) > 1
     _pictured(reader, "superresolve", view="Factor y, x")
+    _saved(reader, result, folder)
 
 
 def deconvolve(reader: Reader, folder: Path) -> None:
@@ -510,8 +511,11 @@ def deconvolve(reader: Reader, folder: Path) -> None:
     reader.opens("Plugins", "napari-dip", "Deconvolve")
     reader.types("Sigma y, x", "1.3")
     reader.chooses("Quality", "fast")
-    _is_restored(reader, reader.runs(), "fluorescence deconvolved", source="fluorescence")
+    result = reader.runs()
+    _is_restored(reader, result, "fluorescence deconvolved", source="fluorescence")
+    assert reader.sees_difference("fluorescence", result.name) > 1
     _pictured(reader, "deconvolve", view="Sigma y, x")
+    _saved(reader, result, folder)
 
 
 def deblock(reader: Reader, folder: Path) -> None:
@@ -526,6 +530,7 @@ def deblock(reader: Reader, folder: Path) -> None:
     reader.viewer.layers.remove(reader.viewer.layers[-2])
     reader.picks(result.name)
     _pictured(reader, "deblock", view="Curve (")
+    _saved(reader, result, folder)
 
 
 def enhance(reader: Reader, folder: Path) -> None:
@@ -537,9 +542,11 @@ def enhance(reader: Reader, folder: Path) -> None:
     np.testing.assert_allclose(reader.record(result)["boost"], 2 + 2 * 1.1, atol=1e-3)
     assert result.data.std() > before, "the enhanced layer does not follow the slider"
     source = reader.record(result)["source_layer"]
+    assert reader.sees_difference(source, result.name) > 1
     for layer in reader.viewer.layers:
         layer.visible = layer is result or layer.name == source or layer.name.endswith("detail")
     _pictured(reader, "enhance", grid=3, view="Boost of detail")
+    _saved(reader, result, folder)
 
 
 def samples(reader: Reader, folder: Path) -> None:
@@ -570,9 +577,11 @@ def guide(reader: Reader, folder: Path) -> None:
     assert any("guide" in each for each in reader.record(result)["warnings"])
     reader.presses("What happened (")  # so many warnings
     reader.reads("guide")
+    assert reader.sees_difference("dim channel", result.name) > 1
     for layer in reader.viewer.layers:
         layer.visible = not layer.name.endswith("truth")
     _pictured(reader, "guide", grid=3, view="Guide")
+    _saved(reader, result, folder)
 
 
 def laboratory(reader: Reader, folder: Path) -> None:
@@ -626,6 +635,20 @@ def _is_restored(reader: Reader, result: Any, name: str, source: str) -> None:
     assert reader.viewer.layers.selection.active is result
     assert np.isfinite(result.data).all()
     assert not np.array_equal(result.data, image.data)
+
+
+def _saved(reader: Reader, result: Any, folder: Path) -> Path:
+    """Save the result; the file has its values, where it lies and how it was made."""
+    path = folder / f"{result.name}.ome.tif"
+    reader.names_file(path)
+    reader.presses("Save the result...")
+    reader.reads("is saved in")
+    values, meta, _ = read_image(path)
+    assert np.array_equal(values, result.data)
+    np.testing.assert_allclose(meta["scale"], result.scale, rtol=1e-6)
+    settings = meta["metadata"]["napari-dip"]["settings"]
+    assert settings == json.loads(json.dumps(reader.record(result)["settings"]))  # a file has no tuples
+    return path
 
 
 def _grid(reader: Reader, count: int) -> None:
