@@ -190,7 +190,7 @@ def _estimate(
     used, clipping = _unclipped(patches) if len(patches) else (patches, "")
     if (clipping or not len(patches)) and (guess := counting.guess(values, known)):
         given = guess[0] if gain is None else gain, offset, guess[1] if read_noise is None else read_noise
-        return replace(_photons(values, known, *given), limited=True, warning=_LIMITED)
+        return replace(_photons(values, known, *given), limited=True, warning=_CLIPPED)
     if not len(patches):
         return _rough(values, known, gain, offset, read_noise, warning)
     limited = bool(clipping) and not warning
