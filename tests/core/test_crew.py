@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -83,3 +85,20 @@ def test_two_threads_that_compute_alone_in_turn_leave_the_number_of_the_process(
         ended.set()
         assert made.result(60) == (3, 3)
     assert in_a_new_thread() == 3
+
+
+def test_a_thread_that_outlives_the_main_one_computes_on_as_many_as_it_asks_for() -> None:
+    script = """
+import threading
+from napari_dip.core import crew
+import torch
+
+def outlive():
+    threading.main_thread().join()
+    with crew.on_threads(2), crew.alone():
+        print(torch.get_num_threads(), crew.usable())
+
+threading.Thread(target=outlive).start()
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.stdout, ended.stderr) == ("1 2\n", "")

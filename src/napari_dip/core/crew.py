@@ -47,11 +47,19 @@ def _set(count: int) -> int:
     with _setting:
         before = torch.get_num_threads()
         if count not in (0, before) and not sys.is_finalizing():  # from then on no thread can begin
-            with ThreadPoolExecutor(1) as other:
-                of_process = other.submit(torch.get_num_threads).result()
-                torch.set_num_threads(count)
-                other.submit(torch.set_num_threads, of_process)
+            of_process = _anew(torch.get_num_threads)
+            torch.set_num_threads(count)
+            _anew(lambda: torch.set_num_threads(of_process))
     return before
+
+
+def _anew(ask: Callable[[], Made]) -> Made:
+    """Answer of a new thread. A pool would refuse one as soon as the main thread has ended, when others may go on."""
+    made: list[Made] = []
+    thread = threading.Thread(target=lambda: made.append(ask()))
+    thread.start()
+    thread.join()
+    return made[0]
 
 
 @contextmanager
