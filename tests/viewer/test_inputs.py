@@ -591,3 +591,30 @@ def test_a_long_name_shows_its_beginning_and_its_end(qtbot):
     assert names[1] in QToolTip.text()
     assert "The image." in QToolTip.text()
     QToolTip.hideText()
+
+
+def test_a_result_becomes_the_input_by_hand_alone(viewer, dock, picture):
+    result = viewer.add_image(picture, name="cells denoised", metadata={METADATA: {"task": "denoise"}})
+    widget = dock()
+    assert widget.inputs.image.value is None
+    assert not widget.run_button.isEnabled()
+    assert "All images here are results: choose one under Image" in widget._sentence.text()
+    source = viewer.add_image(picture, name="cells")
+    assert widget.inputs.image.value is source
+    viewer.layers.remove(source)
+    assert widget.inputs.image.value is None
+    assert not widget.run_button.isEnabled()
+    widget.inputs.image.value = result
+    assert widget.run_button.isEnabled()
+    widget.reset_choices()
+    assert widget.inputs.image.value is result
+
+
+def test_where_the_chosen_image_goes_no_result_takes_its_place(viewer, dock, picture):
+    first = viewer.add_image(picture, name="first")
+    second = viewer.add_image(np.flip(picture), name="second")
+    viewer.add_image(picture, name="second denoised", metadata={METADATA: {"task": "denoise"}})
+    widget = dock()
+    widget.inputs.image.value = second
+    viewer.layers.remove(second)
+    assert widget.inputs.image.value is first

@@ -76,7 +76,7 @@ class Inputs(QWidget):
         self.missing.said.connect(self.said)
 
     def _build(self) -> None:
-        self.image = Choice(name="image", label="Image", choices=self.images, tooltip="The image to restore.")
+        self.image = Choice(name="image", label="Image", choices=self._images, tooltip="The image to restore.")
         self.level = SpinBox(name="level", label="Resolution level", min=0, tooltip="0 is the finest level.")
         self.where = ComboBox(
             name="slices",
@@ -169,6 +169,12 @@ class Inputs(QWidget):
         """The layers that can be restored, by name, as magicgui asks for them."""
         return images_in(self._viewer)
 
+    def _images(self, _: Any = None) -> list[tuple[str, Any]]:
+        """The same; before what was restored none, so that it is chosen by hand alone."""
+        images = self.images()
+        only_results = images and all(METADATA in layer.metadata for _, layer in images)
+        return [(ChoiceOrNone.null_string, None), *images] if only_results else images
+
     def _wheres(self, _: Any = None) -> list[str]:
         layer = self.image.value
         axes = 2 if layer is None else layer.ndim
@@ -185,6 +191,8 @@ class Inputs(QWidget):
         active = self._viewer.layers.selection.active
         if active is not None and not isinstance(active, Image):
             return f"'{active.name}' is a {layers.kind(active)} layer; choose or open an image."
+        if self.image.choices:
+            return "All images here are results: choose one under Image to restore it once more, or open another image."
         return "Open an image, or take one from File > Open Sample > napari-dip."
 
     def show_rows(self, guide: bool) -> None:

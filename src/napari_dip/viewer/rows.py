@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -165,7 +165,17 @@ class Section(QWidget):
 
 
 class Choice(ComboBox):
-    """A row with choices, which keeps what is chosen where that has another name by now."""
+    """A row with choices, which keeps what is chosen where that has another name by now, and else takes the first.
+
+    Parameters
+    ----------
+    choices : callable
+        From the row to pairs of a name and a value.
+    """
+
+    def __init__(self, *, choices: Callable[[Any], list[tuple[str, Any]]], **options: Any) -> None:
+        self._offered = choices
+        super().__init__(choices=choices, **options)
 
     def reset_choices(self, *told: Any) -> None:
         """Offer the choices that there are."""
@@ -174,8 +184,13 @@ class Choice(ComboBox):
             super().reset_choices(*told)
             if chosen in self.choices:
                 self.value = chosen
+            elif self.choices:
+                self.value = self._first()
         if self.value != chosen:
             self.changed.emit(self.value)
+
+    def _first(self) -> Any:
+        return self._offered(self)[0][1]  # magicgui lists what came later at the end
 
 
 class ChoiceOrNone(Choice):
@@ -185,6 +200,9 @@ class ChoiceOrNone(Choice):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(nullable=True, **options)
+
+    def _first(self) -> None:
+        return None
 
 
 class _Whole(QObject):
