@@ -148,3 +148,11 @@ def test_something_is_left() -> None:
     image = np.zeros((32, 32))
     image[3, 5:9] = 100, 101, 99, 100
     assert not found(image).any()
+
+
+@pytest.mark.parametrize(("photons", "seed"), [(0.3, 15), (0.5, 10)])
+def test_dark_background_that_mostly_has_one_value_is_measured(photons: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    image = 3 + rng.poisson(photons, (96, 96))
+    image[rng.random(image.shape) < 0.01] = 2  # so that it is no end of the range
+    assert not padding_of(image, np.zeros(image.shape, bool)).any()

@@ -44,6 +44,7 @@ _CORNERS, _SPURS, _FRAYED = 4, 0.15, 0.4
 _CORNERED = 0.8  # least fraction of the padding in the box around a turned image that lies in its corners
 _BENT = 0.1  # fraction of a corner by which its outline may be bent
 _SURE = 40.0  # minus the logarithm of the probability that noise makes all of an area equal
+_COMMON = 0.3  # largest share of the pixels beside such an area that have its value: beyond it noise makes whole areas
 _FAINT = 16  # pixels at the least of an area that stands out less than 5 standard deviations
 
 
@@ -240,7 +241,7 @@ def _judged(
         pixels = np.count_nonzero(solid)
         sure = -pixels * np.log(max(share, 0.05)) > _SURE
         even = max(np.mean(each == 0) for each in along if each.size)
-        return solid if sure and even < _EVEN_NOISE else none
+        return solid if sure and share < _COMMON and even < _EVEN_NOISE else none
     grown = solid
     if bounds is None and _is_rim(height, first, second | third, noise):
         grown, first, third = solid | first, second, fourth
