@@ -119,7 +119,7 @@ BAD = [
         name="dates", where=API, image=lambda: plain().astype("M8[s]"), error=TypeError, words=("image", "datetime64")
     ),
     Case(name="times", where=API, image=lambda: plain().astype("m8[s]"), error=TypeError, words=("image", "timedelta")),
-    Case(name="a file name", where=API, image=lambda: "image.tif", error=TypeError, words=("image", "numbers")),
+    Case(name="a file name", where=API, image=lambda: "image.tif", error=TypeError, words=("image", "pictures.read")),
     Case(name="ragged", where=API, image=lambda: [[1, 2], [3]], words=("image",)),
     # axes
     Case(
