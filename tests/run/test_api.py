@@ -913,9 +913,10 @@ def test_the_core_needs_no_more_than_torch_and_scikit_image() -> None:
 
 
 def test_files_are_read_and_written_by_what_imports_nothing_else_of_ours() -> None:
+    """But the words of remedies, `doors`, which import nothing of ours."""
     for path in sorted((SOURCE / "io").rglob("*.py")):
         ours = {name for name in imported(path) if name.startswith("napari_dip")}
-        assert not [name for name in ours if not name.startswith("napari_dip.io.")], path
+        assert not [name for name in ours if not name.startswith(("napari_dip.io.", "napari_dip.doors."))], path
 
 
 # ------------------------------------------------------------------------------------------------------- does it work
