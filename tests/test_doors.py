@@ -13,6 +13,7 @@ import tifffile
 
 import napari_dip
 from napari_dip.doors import Door, asked_from
+from napari_dip.io import files
 from napari_dip.plan.inputs import inverted
 from tests.core.tiny import noisy
 
@@ -41,6 +42,29 @@ def test_a_remedy_is_in_the_words_of_whoever_asked(door: Door, mask: str, invert
             napari_dip.inpaint(image, np.ones(image.shape, bool))
         assert str(told.value).endswith(invert)
     assert inverted().endswith("(mask == 0)")
+
+
+@pytest.mark.parametrize(
+    ("door", "overwrite", "keep_bad"),
+    [
+        ("python", "or overwrite it (overwrite=True)", "(skip_bad_pixels=False counts them as measured)"),
+        ("command", "or overwrite it (--overwrite)", "(--no-skip-bad-pixels counts them as measured)"),
+        ("window", "or delete it first", "(Skip bad pixels off counts them as measured)"),
+    ],
+)
+def test_clauses_are_those_of_one_door(door: Door, overwrite: str, keep_bad: str, tmp_path: Path) -> None:
+    there = tmp_path / "there.tif"
+    there.touch()
+    image = 100 + 10 * noisy(64, 64)
+    image[20, 20] = 1e4
+    with asked_from(door):
+        with pytest.raises(FileExistsError) as told:
+            files.check(there)
+        assert str(told.value).endswith(f"name another file, {overwrite}")
+        result = napari_dip.denoise(
+            image, iterations=2, preset="denoise-small", device="cpu", threads=1, progress=False
+        )
+        assert any(keep_bad in each for each in result.warnings)
 
 
 def test_options_are_named_to_those_alone_who_are_at_the_command_line() -> None:

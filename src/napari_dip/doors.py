@@ -21,15 +21,13 @@ def asked_from(door: Door) -> Iterator[None]:
         _door.reset(before)
 
 
-def off(knob: str) -> str:
-    """The way to switch a knob off."""
-    words = knob.replace("_", " ")
-    return remedy(python=f"{knob}=False", command=f"--no-{words.replace(' ', '-')}", window=f"{words.capitalize()} off")
-
-
 def overwriting() -> str:
-    """The way to replace a file that is there."""
-    return remedy(python="overwrite=True", command="--overwrite", window="delete it first")
+    """The rest of a sentence on a file that is there: the way to replace it."""
+    return remedy(
+        python="or overwrite it (overwrite=True)",
+        command="or overwrite it (--overwrite)",
+        window="or delete it first",
+    )
 
 
 def remedy(*, python: str, command: str, window: str) -> str:

@@ -84,6 +84,7 @@ def test_a_second_run_does_only_what_is_not_there_yet(
 ) -> None:
     for name in ("in/a.tif", "in/b.tif", "in/c.npy", "out/a.tif", "out/c.npy"):
         save(name)
+    Path("out/c.npy.json").write_text("{}")
     done: list[str] = []
     monkeypatch.setattr("napari_dip.command.single.restore", lambda args, *_: done.append(args.target) or True)
     again = ["denoise", "in", "--output-folder", "out", *QUICK]
@@ -94,14 +95,61 @@ def test_a_second_run_does_only_what_is_not_there_yet(
     assert "2 of 3 images are in out already and stay as they are" in told
     assert remedies in told
     save("out/b.tif")
-    assert main(again) == 1
+    assert main(again) == 0
     assert done == ["out/b.tif"]
     told = capsys.readouterr().err
-    assert f"error: 3 of 3 images are in out already, so nothing is left to do; {remedies}" in told
+    assert told == f"napari-dip: 3 of 3 images are in out already, so nothing is left to do; {remedies}\n"
     assert main([*again, "--overwrite"]) == 0
     assert len(done) == 4
     assert main([*again[:3], "another", *QUICK]) == 0
     assert len(done) == 7
+
+
+@pytest.mark.parametrize(
+    ("more", "beside"),
+    [
+        (["--residual"], ["a-residual.tif"]),
+        (["--uncertainty"], ["a-uncertainty.tif"]),
+        (["--uncertainty", "--residual"], ["a-residual.tif", "a-uncertainty.tif"]),
+    ],
+)
+def test_an_image_is_done_with_all_that_is_written_beside_it(
+    more: list[str], beside: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    save("a.tif")
+    command = ["denoise", "a.tif", "--output-folder", "out", *QUICK]
+    assert main(command) == 0
+    capsys.readouterr()
+    assert main([*command, *more]) == 1
+    assert "out/a.tif exists; name another folder, or overwrite it (--overwrite)" in capsys.readouterr().err
+    assert main([*command, *more, "--overwrite"]) == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == sorted(["a.tif", *beside])
+    assert main([*command, *more]) == 0
+    assert main(command) == 0
+    Path("out", beside[0]).unlink()
+    assert main([*command, *more]) == 1
+
+
+def test_the_record_beside_a_file_that_holds_none_is_part_of_it() -> None:
+    save("a.npy")
+    command = ["denoise", "a.npy", "--output-folder", "out", *QUICK]
+    assert main(command) == main(command) == 0
+    Path("out/a.npy.json").unlink()
+    assert main(command) == 1
+
+
+def test_an_estimate_leaves_nothing_out_and_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.tif", "b.tif", "out/a.tif"):
+        save(name)
+    before = Path("out/a.tif").read_bytes()
+    for folder in ("out", "new"):
+        assert main(["denoise", "a.tif", "b.tif", "--output-folder", folder, "--estimate", *QUICK]) == 0
+        told = capsys.readouterr()
+        assert re.findall(r"^(\S+) would take", told.out, re.MULTILINE) == ["a.tif", "b.tif"]
+        assert not told.err
+    assert Path("out/a.tif").read_bytes() == before
+    assert not Path("new").exists()
+    assert main(["denoise", "a.tif", "out/a.tif", "--estimate", *QUICK]) == 0
 
 
 @pytest.mark.parametrize(

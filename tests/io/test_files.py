@@ -307,7 +307,7 @@ def test_nothing_is_overwritten_unless_asked(tmp_path: Path, name: str) -> None:
         lambda: files.rehearse(tmp_path / name, like, "uint8"),
         lambda: files.check(tmp_path / name),
     ):
-        with pytest.raises(FileExistsError, match=r"exists.*--overwrite"):
+        with pytest.raises(FileExistsError, match=r"exists.*overwrite=True"):
             attempt()
     assert (tmp_path / name).read_text() == "precious"
     files.write(tmp_path / name, like.values, like, overwrite=True)

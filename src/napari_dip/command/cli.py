@@ -65,7 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             if args.task == "noise":
                 return _noise(args)
             if args.output_folder is not None:
-                return several.run(args, lambda one: _guarded(one, changes, stop), stop)
+                return several.run(
+                    args, lambda one: _guarded(one, changes, stop), lambda one: single.written(one, changes), stop
+                )
             return _one(args, changes, stop)
     except KeyboardInterrupt:
         return _aborted(args)

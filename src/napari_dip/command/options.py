@@ -296,7 +296,7 @@ def _add_trust(command: Parser) -> None:
 
 _SEVERAL = (
     "All that is named is IN: files and folders of images, each of which is written into FOLDER by its own name. Those "
-    "that are there already are left out, unless --overwrite is said."
+    "that have all their files there already are left out, unless --overwrite is said."
 )
 _SETTINGS = (
     "Settings of an earlier result: the image that was written (TIFF, PNG, OME-Zarr), or its record OUT.json; or "

@@ -1,7 +1,7 @@
 """Several images in one command: ``napari-dip denoise *.tif folder --output-folder out``.
 
-Each is restored as if by a command of its own; one that fails costs none of the others. What is in the folder already
-is left as it is: the same command goes on where it was stopped.
+Each is restored as if by a command of its own; one that fails costs none of the others. Images that have all their
+files in the folder already are left as they are: the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -45,50 +45,51 @@ def jobs(sources: list[str], folder: str) -> list[tuple[str, str]]:
     return [(source, target) for target, source in found.items()]
 
 
-def run(args: Namespace, one: Callable[[Namespace], int], stop: Stop) -> int:
-    """Run one command for each image, and return the worst of their exit statuses."""
-    todo = jobs(args.sources, args.output_folder)
-    todo = todo if args.overwrite else _left(todo, args.output_folder)
-    Path(args.output_folder).mkdir(parents=True, exist_ok=True)
+def run(
+    args: Namespace, one: Callable[[Namespace], int], written: Callable[[Namespace], list[Path]], stop: Stop
+) -> int:
+    """Run one command for each image, and return the worst of their exit statuses.
+
+    `written` names the files that a command writes.
+    """
+    named = jobs(args.sources, args.output_folder)
+    todo = [Namespace(**{**vars(args), "source": source, "target": target}) for source, target in named]
+    if not args.estimate:
+        todo = todo if args.overwrite else _left(todo, args.output_folder, written)
+        Path(args.output_folder).mkdir(parents=True, exist_ok=True)
     statuses = []
-    for number, (source, target) in enumerate(todo, start=1):
+    for number, job in enumerate(todo, start=1):
         if stop.asked():
             print(f"napari-dip: stopped; {len(todo) - number + 1} of {len(todo)} images are left", file=sys.stderr)
             return 1
         if not args.quiet:
-            print(f"napari-dip: {source}, {number} of {len(todo)}", file=sys.stderr)
-        statuses.append(one(Namespace(**{**vars(args), "source": source, "target": target})))
-    failed = [source for (source, _), status in zip(todo, statuses, strict=True) if status]
+            print(f"napari-dip: {job.source}, {number} of {len(todo)}", file=sys.stderr)
+        statuses.append(one(job))
+    failed = [job.source for job, status in zip(todo, statuses, strict=True) if status]
     if failed and len(todo) > 1:
         print(
             f"napari-dip: {len(failed)} of {len(todo)} images failed, as said above: {', '.join(failed)}",
             file=sys.stderr,
         )
-    return max(statuses)
+    return max(statuses, default=0)
 
 
-def _left(todo: list[tuple[str, str]], folder: str) -> list[tuple[str, str]]:
-    """The images that are not in the folder yet, so that a command that was stopped goes on when it is said again.
-
-    Raises
-    ------
-    FileExistsError
-        If all are there.
-    """
-    left = [(source, target) for source, target in todo if not _is_done(source, target)]
+def _left(todo: list[Namespace], folder: str, written: Callable[[Namespace], list[Path]]) -> list[Namespace]:
+    """The images that are not in the folder yet, so that a command that was stopped goes on when it is said again."""
+    left = [job for job in todo if not _is_done(job, written(job))]
     there, remedy = len(todo) - len(left), "--overwrite makes anew what is there, another --output-folder keeps both"
-    if there == len(todo):
-        raise FileExistsError(f"{there} of {there} images are in {folder} already, so nothing is left to do; {remedy}")
-    if there:
-        said = f"{there} of {len(todo)} images are in {folder} already and stay as they are, by whatever settings"
-        warnings.warn(f"{said}; {remedy}", stacklevel=3)
+    said = f"{there} of {len(todo)} images are in {folder} already"
+    if not left:
+        print(f"napari-dip: {said}, so nothing is left to do; {remedy}", file=sys.stderr)
+    elif there:
+        warnings.warn(f"{said} and stay as they are, by whatever settings; {remedy}", stacklevel=3)
     return left
 
 
-def _is_done(source: str, target: str) -> bool:
-    """True for a file that is there; an OME-Zarr goes on by itself, and an image is not the result of itself."""
-    there = Path(target)
-    return there.is_file() and not (Path(source).exists() and there.samefile(source))
+def _is_done(job: Namespace, written: list[Path]) -> bool:
+    """True if all files are there; an OME-Zarr goes on by itself, and an image is not the result of itself."""
+    itself = Path(job.source).exists() and Path(job.target).exists() and Path(job.target).samefile(job.source)
+    return not itself and all(file.is_file() for file in written)
 
 
 def _images(word: str) -> Iterator[str]:

@@ -24,7 +24,7 @@ from napari_dip.plan.inputs import Array
 from napari_dip.plan.request import Request, read_instrument, unrecorded
 from napari_dip.plan.values import read_factor
 from napari_dip.tables.method import settings_for
-from napari_dip.tables.settings import DEFAULTS
+from napari_dip.tables.settings import DEFAULTS, Settings
 from napari_dip.terminal import Bar, Stop
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ Factors = dict[str, int] | None  # axis -> factor of a super-resolution
 def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
     """Read, restore, write; all that can fail without computing comes first. Returns whether the image is all there."""
     other = "file" if args.output_folder is None else "folder"
-    if args.target is not None:
+    if args.target is not None and not args.estimate:
         files.refuse_inputs([args.target], inputs(args), other=other)  # first: no --overwrite is a remedy for that
         files.check(args.target, overwrite=args.overwrite, other=other)
     picture = files.read(args.source, args.series, partly=not args.volume)
@@ -50,8 +50,9 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
         changes["output_dtype"] = "input"
     settings = settings_for(args.task, on_cpu=True, **changes)
     factors: Factors = dict(zip(spatial, asked.factor, strict=True)) if asked.factor else None
-    extras: dict[str, Factors] = {"uncertainty": factors} if settings.uncertainty else {}  # name -> those of its grid
-    extras |= {"residual": None} if args.residual else {}
+    extras: dict[str, Factors] = {  # name -> those of its grid
+        name: factors if name == "uncertainty" else None for name in _beside(args, settings)
+    }
     axes, together = axes_of(picture, spatial), axes_of(picture, spatial, args.together, args.source)
     measures = report.Measures(
         picture=picture,
@@ -109,6 +110,18 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
         bar = Bar(quiet=args.quiet, tty=tty)
         report.tell_control(result, picture.values, bar, **pace, **unrecorded(asked.said))
     return picture.unread is None and (result.complete or (stop.asked() and result.whole))
+
+
+def written(args: Namespace, changes: dict[str, Any]) -> list[Path]:
+    """The files that a command writes: OUT, the images beside it, and what lies beside these."""
+    names = _beside(args, settings_for(args.task, on_cpu=True, **changes))
+    images = [Path(args.target), *(report.beside(args.target, name) for name in names)]
+    return [file for image in images for file in files.written(image)]
+
+
+def _beside(args: Namespace, settings: Settings) -> list[str]:
+    """Names of the images that are written beside OUT."""
+    return [*(["uncertainty"] if settings.uncertainty else []), *(["residual"] if args.residual else [])]
 
 
 def _write(args: Namespace, result: Result, picture: Picture, factors: Factors, extras: dict[str, Factors]) -> bool:

@@ -195,20 +195,25 @@ def put(
     tell_lost(path, picture, kept)
 
 
+def written(path: Path_) -> tuple[Path, ...]:
+    """The files that `write` writes: the image, and its record where there is no place for it inside."""
+    path = Path(path)
+    return (path, beside(path)) if ending_of(path) in _BESIDE else (path,)
+
+
 def check(path: Path_, *, overwrite: bool = False, other: str = "file") -> None:
     """Raise what `write` would raise because of the name, the folder, or a file that is there.
 
     `other` is what can be named in place of it: a folder, where each file in it has the name of its source.
     """
     path = Path(path)
-    ending = ending_of(path)
-    for target in (path, beside(path)) if ending in _BESIDE else (path,):
+    for target in written(path):
         if target.is_dir():
             raise IsADirectoryError(f"{target} is a folder; name a file in it")
         if target.exists() and not target.is_file():
             raise FileExistsError(f"{target} is no plain file and is not replaced; name another {other}")
         if target.exists() and not overwrite:
-            raise FileExistsError(f"{target} exists; name another {other}, or overwrite it ({overwriting()})")
+            raise FileExistsError(f"{target} exists; name another {other}, {overwriting()}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path.parent} is not a folder, so {path.name} cannot be written there; make it first")
 

@@ -15,8 +15,8 @@ from napari_dip.core.judge.residual import Verdict, residual_verdict
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.noise.pixels import find_bad_pixels
 from napari_dip.core.telling import counted
-from napari_dip.doors import off
 from napari_dip.plan.inputs import Slices
+from napari_dip.tables.settings import off
 
 Array = npt.NDArray[Any]
 _NAMED = 5  # slices at the most
@@ -96,7 +96,7 @@ def warnings_of(
     if slices.bad is not None:
         yield (
             f"{np.count_nonzero(slices.bad)} pixels are hot or dead beyond doubt and were restored from their "
-            "surroundings (skip_bad_pixels=False counts them as measured)"
+            f"surroundings ({off('skip_bad_pixels')} counts them as measured)"
         )
     if not fills and (gaps := _gaps(slices)):
         yield f"Filled from their surroundings, not measured: {counted(gaps, 'pixel')} without a value (NaN, infinite)"

@@ -15,6 +15,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, cast
 
+from napari_dip.doors import remedy
 from napari_dip.tables import presets, record
 from napari_dip.tables.knobs import (
     GENERATORS,
@@ -260,6 +261,18 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
 def knobs() -> dict[str, Knob]:
     """Name -> `Knob` of every field of `Settings`, in the order in which they are shown."""
     return {entry.name: entry.metadata["knob"] for entry in fields(Settings)}
+
+
+def label_of(name: str) -> str:
+    """The label of a knob's row in the window."""
+    unit = knobs()[name].unit
+    return name.replace("_", " ").capitalize() + (f" ({unit})" if unit else "")
+
+
+def off(name: str) -> str:
+    """The way to switch a knob off, in the words of the door that was taken."""
+    flag = f"--no-{name.replace('_', '-')}"
+    return remedy(python=f"{name}=False", command=flag, window=f"{label_of(name)} off")
 
 
 def part_or_name(name: str, value: Any) -> Any:

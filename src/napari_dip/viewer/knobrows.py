@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QToolButton, QWidget
 
 from napari_dip.tables.knobs import Knob
-from napari_dip.tables.settings import knobs, presets_for
+from napari_dip.tables.settings import knobs, label_of, presets_for
 from napari_dip.viewer.ownparts import PartRow
 from napari_dip.viewer.rows import Rows, beside, focusable, tip
 
@@ -100,7 +100,7 @@ def knob_row(name: str, knob: Knob, task: str) -> Any:
         annotation, options = int, options | {"min": int(knob.min), "max": int(knob.max), "step": int(knob.step)}
     elif knob.kind == "float":
         annotation, options = float, options | {"min": knob.min, "max": knob.max, "step": knob.step}
-    label = name.replace("_", " ").capitalize() + (f" ({knob.unit})" if knob.unit else "")
+    label = label_of(name)
     if knob.own:
         return PartRow(*knob.choices, name=name, label=label, tooltip=knob.help)
     row = create_widget(name=name, label=label, annotation=annotation, options=options)

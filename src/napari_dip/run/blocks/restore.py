@@ -181,7 +181,7 @@ def _no_run(ledger: Ledger) -> str:
     """The sentence on a target that is something else, with a remedy that will do."""
     try:
         ledger.check_replaceable()
-        way = f"name another target, or overwrite it ({overwriting()})"
+        way = f"name another target, {overwriting()}"
     except FileExistsError:
         way = "name another target"
     damage = ledger.damage()

@@ -12,12 +12,12 @@ import zarr
 from napari_dip.core.reason import End, Reason
 from napari_dip.core.result import Progress
 from napari_dip.core.telling import counted
-from napari_dip.doors import off
 from napari_dip.io.arrays import Place, Unreadable
 from napari_dip.run.blocks.blocks import Blocks
 from napari_dip.run.blocks.ledger import RESIDUAL, UNCERTAINTY, Ledger
 from napari_dip.run.blocks.order import Order
 from napari_dip.run.blocks.outputs import IMAGE
+from napari_dip.tables.settings import off
 from napari_dip.tables.tasks import TASKS
 
 _TOLD = 10  # failures, in a sentence
