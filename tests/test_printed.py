@@ -39,10 +39,7 @@ HOME = "https://github.com/napari-dip/napari-dip"
 PAGES = ["README.md", "CONTRIBUTING.md", "benchmarks/NOTES.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
 
 #: Pages of words and tables, with nothing to be copied.
-PROSE = {
-    f"docs/{name}.md"
-    for name in ("index", "how-it-works", "choosing", "window", "knobs", "presets", "citing", "compared")
-}
+PROSE = {f"docs/{name}.md" for name in ("index", "how-it-works", "choosing", "knobs", "presets", "citing", "compared")}
 
 #: A word of what is printed, and why it does not run in a test.
 ELSEWHERE = {

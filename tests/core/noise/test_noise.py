@@ -438,3 +438,8 @@ def test_noise_is_one_sentence(noise: Noise, sentence: str) -> None:
 def test_what_cannot_be_estimated_is_refused(arguments: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         estimate_noise(**arguments)
+
+
+def test_a_volume_of_few_planes_has_slopes_too() -> None:
+    volume = np.random.default_rng(0).normal(1, 0.1, (5, 32, 32)) + np.linspace(0, 3, 32)
+    assert estimate_noise(volume).sigma == pytest.approx(0.1, rel=0.3)
