@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.core.noise.model import Noise
+from napari_dip.core.noise.model import Noise, along
 
 Array = npt.NDArray[np.float64]
 _QUARTILE, _MEDIAN = 0.3186, 0.6745  # of the absolute value of a Gaussian of unit variance
@@ -81,7 +81,7 @@ def detail_over(noise: Noise, values: Array, known: npt.NDArray[np.bool_]) -> fl
     """
     ratios = []
     for axis in range(1, values.ndim):
-        beside, further = (_along(noise.autocorrelation, axis - 1, apart) for apart in (1, 2))
+        beside, further = (along(noise.autocorrelation, axis - 1, apart) for apart in (1, 2))
         expected = 20 - 30 * beside + 12 * further
         if values.shape[axis] < 4 or expected < _HIDDEN:
             continue
@@ -94,10 +94,3 @@ def detail_over(noise: Noise, values: Array, known: npt.NDArray[np.bool_]) -> fl
         ratios.append(bends / np.sqrt(expected * noise.variance(fours.mean(axis=1))))
     found = np.concatenate([np.empty(0), *ratios])
     return float(np.median(found)) / _MEDIAN if found.size >= _BENDS else 1.0
-
-
-def _along(autocorrelation: Array, axis: int, apart: int) -> float:
-    """Correlation of pixels so many apart along an axis; 0 beyond what is known of it."""
-    middle = [n // 2 for n in autocorrelation.shape]
-    middle[axis] += apart
-    return float(autocorrelation[tuple(middle)]) if middle[axis] < autocorrelation.shape[axis] else 0.0

@@ -130,8 +130,11 @@ class Noise:
 
 def between_neighbours(autocorrelation: npt.NDArray[np.float64], apart: int = 1) -> list[float]:
     """Correlation of pixels so many apart along each axis that has any."""
+    return [along(autocorrelation, axis, apart) for axis, n in enumerate(autocorrelation.shape) if n // 2 >= apart]
+
+
+def along(autocorrelation: npt.NDArray[np.float64], axis: int, apart: int) -> float:
+    """Correlation of pixels so many apart along an axis; 0 beyond what is known of it."""
     middle = [n // 2 for n in autocorrelation.shape]
-    beside = [
-        tuple(m + apart * (a == axis) for a, m in enumerate(middle)) for axis, m in enumerate(middle) if m >= apart
-    ]
-    return [float(autocorrelation[place]) for place in beside]
+    middle[axis] += apart
+    return float(autocorrelation[tuple(middle)]) if middle[axis] < autocorrelation.shape[axis] else 0.0

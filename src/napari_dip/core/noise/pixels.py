@@ -56,8 +56,8 @@ def find_bad_pixels(
     if not finite.any():
         return np.asarray(~finite)
     noise = estimate_noise(values, channel_axis=channel_axis) if noise is None else noise
-    axis = 0 if channel_axis is None else channel_axis
-    planes, known = (each if channel_axis is None else np.moveaxis(each, axis, 0) for each in (values, finite))
+    axis = channel_axis or 0
+    planes, known = (np.moveaxis(each, axis, 0) for each in (values, finite))
     alone = isolated(filled(np.where(known, planes, 0).astype(np.float64), ~known), noise, surely=True)
-    alone = alone if channel_axis is None else np.moveaxis(alone, 0, axis)
+    alone = np.moveaxis(alone, 0, axis)
     return np.asarray(alone | piled(values, finite)[1] | ~finite)
