@@ -120,12 +120,10 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
 
 def _here(cost: BlocksCost, device: str = "auto", threads: int = 0, **_: Any) -> str:
     """Cost of a run over blocks on this machine, as busy as it is."""
-    import torch
-
     from napari_dip.core.device import choose
     from napari_dip.plan.cost import busy, slowed_by
 
-    slowed = slowed_by(cost.seconds, choose(device).name, threads or torch.get_num_threads())
+    slowed = slowed_by(cost.seconds, choose(device).name, threads)
     now = replace(cost, block=replace(cost.block, seconds=slowed * cost.block.seconds))
     return f"{now}.{busy(cost.seconds, slowed)}"
 

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from napari_dip.core.device import choose
 from napari_dip.core.telling import counted
 from napari_dip.lab.ablation import iterate_ablation
@@ -88,6 +86,6 @@ def duration(name: str, shape: tuple[int, ...], *, iterations: int | None = None
     fits, each = row.fits(given), iterations or row.iterations
     one = estimate(shape, preset="denoise-small", runs=1, iterations=each, stop="iterations")
     seconds = fits * one.seconds
-    slowed = slowed_by(seconds, choose("auto").name, torch.get_num_threads())
+    slowed = slowed_by(seconds, choose("auto").name)
     time = f"about {in_time(slowed * seconds)}.{busy(seconds, slowed)}"
     return f"{counted(fits, 'fit')} of {counted(each, 'iteration')}, {time}"

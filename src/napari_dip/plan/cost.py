@@ -219,11 +219,14 @@ def cost_of(plan: Plan, rates: Work | None = None) -> Cost:
     )
 
 
-def slowed_by(seconds: float, device: str, threads: int) -> float:
-    """Times that a run of so many seconds takes longer on a processor, for what else this machine does now."""
+def slowed_by(seconds: float, device: str, threads: int = 0) -> float:
+    """Times that a run of so many seconds takes longer on a processor, for what else this machine does now.
+
+    0 threads are as many as torch takes.
+    """
     if device != "cpu" or seconds < _SOON:
         return 1.0
-    times = 1 / share_of_processor(threads)
+    times = 1 / share_of_processor(threads or torch.get_num_threads())
     return times if times > _IDLE else 1.0
 
 
