@@ -443,3 +443,9 @@ def test_what_cannot_be_estimated_is_refused(arguments: dict[str, object], words
 def test_a_volume_of_few_planes_has_slopes_too() -> None:
     volume = np.random.default_rng(0).normal(1, 0.1, (5, 32, 32)) + np.linspace(0, 3, 32)
     assert estimate_noise(volume).sigma == pytest.approx(0.1, rel=0.3)
+
+
+def test_detail_where_the_model_has_no_noise_is_more_than_noise() -> None:
+    """Two halves of unlike noise look like photons with an offset within the darker one, which divided by zero."""
+    calm, loud = (np.random.default_rng(seed).normal(200, sigma, (64, 64)) for seed, sigma in ((0, 5), (1, 50)))
+    assert estimate_noise(np.hstack([calm, loud])).sigma > 5

@@ -91,6 +91,7 @@ def detail_over(noise: Noise, values: Array, known: npt.NDArray[np.bool_]) -> fl
         fours = fours[there.all(axis=-1)]
         fours = fours[np.ptp(fours, axis=1) > 0]
         bends = np.abs(fours @ (1.0, -3.0, 3.0, -1.0))
-        ratios.append(bends / np.sqrt(expected * noise.variance(fours.mean(axis=1))))
+        variance = noise.variance(fours.mean(axis=1)).clip(np.finfo(float).tiny)  # photons alone have none when dark
+        ratios.append(bends / np.sqrt(expected * variance))
     found = np.concatenate([np.empty(0), *ratios])
     return float(np.median(found)) / _MEDIAN if found.size >= _BENDS else 1.0
