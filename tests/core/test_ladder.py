@@ -35,7 +35,7 @@ SHORTAGES = [
     RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate ..."),
 ]
 OPEN = ("precision", "recompute", "tile", "device")
-GPU = Device("cpu:0", "played by the CPU")  # the same to torch, another one to the ladder, and Adam rounds differently
+GPU = Device("cpu:0", "played by the CPU")  # the same to torch, another one to the ladder
 
 
 @pytest.fixture(autouse=True)

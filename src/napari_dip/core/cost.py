@@ -41,7 +41,7 @@ TYPICAL = Noise(gain=0.01, offset=0.0, read_noise=0.02, sigma=0.07)
 
 # Measured (python -m benchmarks memory): torch 2.13 on processors with glibc.
 LIBRARIES = 32 * 2**20  # bytes: code and buffers of libraries that a run makes when it first needs them
-COMPILER = 76 * 2**20  # bytes of torch's compiler, which all of its own optimisers import
+COMPILER = 76 * 2**20  # bytes of torch's compiler, which its L-BFGS and its checkpointing import
 _MOSAIC = 48  # bytes a pixel, where tiles are blended
 _NOISE = 8 * 2**20, 60  # bytes at the least, and bytes a pixel of up to 16 planes: the search for bad pixels
 _PATCHED = 38, 25  # bytes per coefficient of its patches, whose number is bounded, and per pixel
@@ -128,8 +128,8 @@ def memory_of_noise(planes: int, shape: Shape) -> int:
 
 def code_to_load(method: Method) -> int:
     """Bytes of code that a run has yet to load into this process."""
-    without = isinstance(method, Patches) or method.optimiser == "muon" or "torch._dynamo" in sys.modules
-    return LIBRARIES + (0 if without else COMPILER)
+    compiles = not isinstance(method, Patches) and (method.optimiser == "lbfgs" or method.recompute == "on")
+    return LIBRARIES + (COMPILER if compiles and "torch._dynamo" not in sys.modules else 0)
 
 
 def in_bytes(size: float) -> str:

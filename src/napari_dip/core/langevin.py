@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from napari_dip.core.optimiser import Optimiser, gradients
 
-class Langevin(torch.optim.Optimizer):
+
+class Langevin(Optimiser):
     """Stochastic gradient Langevin dynamics (Welling, Teh 2011) for a deep image prior (Cheng et al. 2019).
 
     Draws weights with probability ``exp(-loss / temperature)``. The steps are preconditioned by the root mean square
@@ -39,27 +41,17 @@ class Langevin(torch.optim.Optimizer):
         temperature: Callable[[Tensor], Tensor | float],
         random: torch.Generator,
     ) -> None:
-        super().__init__(parameters, {"step_length": step_length})
+        super().__init__({"params": list(parameters), "step_length": step_length})
         self._temperature = temperature
         self._random = random
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
-        with torch.enable_grad():
-            loss = closure()
-        temperature = self._temperature(loss.detach())
-        for group in self.param_groups:
-            length = group["step_length"]
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                state: dict[str, Any] = self.state[weight]
-                if not state:
-                    state["square"] = weight.grad.square()
-                square = state["square"]
-                square.lerp_(weight.grad.square(), 1 - self.FORGETS)
-                slowness = square.sqrt().add_(self.FLOOR)
-                noise = torch.empty_like(weight).normal_(generator=self._random)
-                weight.addcdiv_(weight.grad, slowness, value=-length)
-                weight.add_(noise * (2 * length * temperature / slowness).sqrt())
-        return loss
+    def move(self, weights: list[Tensor], group: dict[str, Any], loss: Tensor) -> None:
+        length, temperature = group["step_length"], self._temperature(loss)
+        slopes = dict(zip(weights, gradients(weights), strict=True))
+        squares = self.kept("square", weights, lambda weight: slopes[weight].square())
+        for (weight, slope), square in zip(slopes.items(), squares, strict=True):
+            square.lerp_(slope.square(), 1 - self.FORGETS)
+            slowness = square.sqrt().add_(self.FLOOR)
+            noise = torch.empty_like(weight).normal_(generator=self._random)
+            weight.addcdiv_(slope, slowness, value=-length)
+            weight.add_(noise * (2 * length * temperature / slowness).sqrt())

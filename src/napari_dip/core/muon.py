@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from napari_dip.core.optimiser import Optimiser, gradients
 
-class Muon:
+
+class Muon(Optimiser):
     """Muon (Jordan et al. 2024) for filter banks, Adam (Kingma and Ba 2015) for all else.
 
     A filter bank is a weight of more than two axes seen as a matrix, one row an output channel. Its momentum is brought
     near the closest orthogonal matrix by a Newton-Schulz iteration; matrices of one shape go through it together.
-
-    It is used as an optimiser of torch, and its state has their form, but is none: the first of those in a process
-    imports torch's compiler, which takes 1.5 s and 76 MB.
 
     Parameters
     ----------
@@ -42,52 +40,28 @@ class Muon:
         rest = [p for p in parameters if not _is_bank(p)]
         # numbers that change are tensors, so that a CUDA graph of the step sees them change
         self.pace = torch.ones((), device=parameters[0].device)  # factor on all steps
-        self.param_groups: list[dict[str, Any]] = [
-            {"params": some, "lr": rate, "count": torch.zeros_like(self.pace)}
-            for some, rate in ((banks, learning_rate), (rest, adam_learning_rate))
-            if some
-        ]
-        self._weights = banks + rest
-        self.state: dict[Tensor, dict[str, Tensor]] = defaultdict(dict)
+        super().__init__(
+            *(
+                {"params": some, "lr": rate, "count": torch.zeros_like(self.pace)}
+                for some, rate in ((banks, learning_rate), (rest, adam_learning_rate))
+                if some
+            )
+        )
 
-    def zero_grad(self) -> None:
-        """Let go of the gradients."""
-        for weight in self._weights:
-            weight.grad = None
-
-    def state_dict(self) -> dict[str, Any]:
-        """A state in which weights are numbers: moments of each, and counts."""
-        number: dict[Tensor, int] = {weight: i for i, weight in enumerate(self._weights)}
-        groups = [{**group, "params": [number[p] for p in group["params"]]} for group in self.param_groups]
-        return {"state": {number[p]: kept for p, kept in self.state.items()}, "param_groups": groups}
-
-    def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from such a state, which is no longer the caller's."""
-        self.state.clear()
-        self.state.update({self._weights[i]: kept for i, kept in saved["state"].items()})
-        for group, given in zip(self.param_groups, saved["param_groups"], strict=True):
-            group |= {**given, "params": group["params"]}
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor]) -> Tensor:
-        with torch.enable_grad():
-            loss = closure()
-        for group in self.param_groups:
-            moved = [p for p in group["params"] if p.grad is not None]
-            if moved and _is_bank(moved[0]):
-                self._move_banks(moved, group["lr"])
-            elif moved:
-                self._move_rest(moved, group["lr"], group["count"].add_(1))
-        return loss
+    def move(self, weights: list[Tensor], group: dict[str, Any], loss: Tensor) -> None:
+        if _is_bank(weights[0]):
+            self._move_banks(weights, group["lr"])
+        else:
+            self._move_rest(weights, group["lr"], group["count"].add_(1))
 
     # lists go through a kernel together: a GPU takes longer to start one than to run it on a bias
 
     def _move_banks(self, weights: list[Tensor], rate: float) -> None:
-        gradients = _gradients(weights)
-        momenta = self._kept("momentum", weights)
-        torch._foreach_lerp_(momenta, gradients, 1 - self.MOMENTUM)
+        slopes = gradients(weights)
+        momenta = self.kept("momentum", weights)
+        torch._foreach_lerp_(momenta, slopes, 1 - self.MOMENTUM)
         alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
-        for weight, step in zip(weights, torch._foreach_lerp(gradients, momenta, self.MOMENTUM), strict=True):
+        for weight, step in zip(weights, torch._foreach_lerp(slopes, momenta, self.MOMENTUM), strict=True):
             rows = step.movedim(1, -1)  # channels last, as they lie in memory: the order of columns changes nothing
             alike.setdefault(rows.shape, []).append((weight, rows.flatten(1)))  # the step is Nesterov's
         for shape, bank in alike.items():
@@ -97,22 +71,15 @@ class Muon:
                 weight.add_(move.view(shape).movedim(-1, 1))
 
     def _move_rest(self, weights: list[Tensor], rate: float, count: Tensor) -> None:
-        gradients = _gradients(weights)
-        means, squares = self._kept("mean", weights), self._kept("square", weights)
-        torch._foreach_lerp_(means, gradients, 1 - self.BETAS[0])
-        torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - self.BETAS[1])
+        slopes = gradients(weights)
+        means, squares = self.kept("mean", weights), self.kept("square", weights)
+        torch._foreach_lerp_(means, slopes, 1 - self.BETAS[0])
+        torch._foreach_lerp_(squares, torch._foreach_mul(slopes, slopes), 1 - self.BETAS[1])
         known = [-torch.expm1(count * math.log(beta)) for beta in self.BETAS]  # 1 - beta^count, to all digits
         slowness = torch._foreach_div(squares, known[1])
         torch._foreach_sqrt_(slowness)
         torch._foreach_add_(slowness, self.FLOOR)
         torch._foreach_addcdiv_(weights, torch._foreach_mul(means, self.pace * -rate / known[0]), slowness)
-
-    def _kept(self, name: str, weights: list[Tensor]) -> list[Tensor]:
-        """Tensors kept for each weight under a name; zeros in the beginning."""
-        for weight in weights:
-            if name not in self.state[weight]:
-                self.state[weight][name] = torch.zeros_like(weight)
-        return [self.state[weight][name] for weight in weights]
 
     def _orthogonal(self, matrices: Tensor) -> Tensor:  # (B, m, n)
         x: Tensor = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
@@ -132,10 +99,6 @@ class Muon:
     def _polynomial(self, square: Tensor, one: Tensor) -> Tensor:
         a, b, c = self.QUINTIC
         return a * one + square @ (b * one + c * square)
-
-
-def _gradients(weights: list[Tensor]) -> list[Tensor]:
-    return [weight.grad for weight in weights if weight.grad is not None]
 
 
 def _is_bank(weight: Tensor) -> bool:

@@ -105,13 +105,11 @@ class Outcome:
 def copy_to(device: str) -> Callable[[Any], Any]:
     """A function that copies all tensors in nested dicts and lists to a device."""
 
-    def copy(tree: Any, name: str = "") -> Any:
+    def copy(tree: Any) -> Any:
         if isinstance(tree, Tensor):
-            # steps that Adam counts on the host stay there: reading a count from a GPU would wait for it
-            stays = name == "step" and tree.device.type == "cpu"
-            return tree.detach().to(tree.device if stays else device, copy=True)
+            return tree.detach().to(device, copy=True)
         if isinstance(tree, dict):
-            return {key: copy(value, key) for key, value in tree.items()}
+            return {key: copy(value) for key, value in tree.items()}
         return [copy(value) for value in tree] if isinstance(tree, (list, tuple)) else tree
 
     return copy

@@ -21,6 +21,7 @@ from napari_dip.core.generators.layers import Network
 from napari_dip.core.memory import if_memory_allows
 from napari_dip.core.muon import Muon
 from napari_dip.core.noise.model import Noise
+from napari_dip.core.optimiser import Adam, Optimiser
 from napari_dip.core.problem import Problem
 from napari_dip.core.state import SLOWER, Event, Mark, State, copy_to, on_host
 from napari_dip.tables.knobs import Method
@@ -88,7 +89,6 @@ class Fitter:
         if recorder is not None and method.optimiser == "lbfgs":
             recorder = None
             self._tell_eager("the line search of L-BFGS reads each loss on the host")
-        self._fused = recorder is not None
         self._replayed = graph.Replayed(self.make_step, recorder, self._tell_eager)
         if state is not None and not self.fits(state):
             raise ValueError(
@@ -136,7 +136,7 @@ class Fitter:
                 first.extend((image.detach(), loss.detach()))
             return loss
 
-        self._optimiser.step(loss_and_gradients)  # type: ignore[arg-type]
+        self._optimiser.step(loss_and_gradients)
         self.iterate, self._loss = first
         self.remember()
         for watch in self._watches:
@@ -234,16 +234,10 @@ class Fitter:
         self._replayed.forget()
         self._optimiser = self.make_optimiser(slower)
 
-    def make_optimiser(self, slower: float) -> torch.optim.Optimizer | Muon:
+    def make_optimiser(self, slower: float) -> Optimiser | torch.optim.LBFGS:
         """A fresh optimiser of the weights."""
         weights, rate = self._generator.parameters(), self.method.learning_rate * slower
-        if self.method.optimiser == "muon":
-            return Muon(weights, rate, rate / 20)
-        fused = self._fused or self.device == "cpu"
-        optimiser = torch.optim.Adam(weights, rate, fused=fused or None, capturable=self._fused)
-        # silences torch: that the first steps are not recorded is meant so
-        optimiser._warned_capturable_if_run_uncaptured = True
-        return optimiser
+        return Muon(weights, rate, rate / 20) if self.method.optimiser == "muon" else Adam(weights, rate)
 
     def state(self, device: str | None = None) -> State:
         """A copy of the state, on a device (by default where it is)."""
@@ -263,10 +257,7 @@ class Fitter:
         self._replayed.forget()
         place = copy_to(self.device)
         self._generator.load_state_dict(state.weights)
-        moments = place(state.optimiser)
-        for saved, group in zip(moments["param_groups"], self._optimiser.param_groups, strict=True):
-            saved |= {how: group[how] for how in ("fused", "capturable") if how in group}  # as this device needs it
-        self._optimiser.load_state_dict(moments)
+        self._optimiser.load_state_dict(place(state.optimiser))
         if len(state.random) == len(self._random.get_state()):  # else it is of another kind of device
             self._random.set_state(state.random)
         self.restore_averages(place(state.average))

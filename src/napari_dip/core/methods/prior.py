@@ -25,8 +25,8 @@ from napari_dip.core.generators.layers import Network
 from napari_dip.core.langevin import Langevin
 from napari_dip.core.methods.base import Fitter, layout
 from napari_dip.core.methods.refine import COMPARED_NEAR
-from napari_dip.core.muon import Muon
 from napari_dip.core.noise.model import Noise
+from napari_dip.core.optimiser import Optimiser
 from napari_dip.core.problem import Problem
 from napari_dip.core.regularizers import regulariser_of
 from napari_dip.core.state import Mark
@@ -123,7 +123,7 @@ class PriorFitter(Fitter):
         """Go back to such a state."""
         self._average.restore(averages)
 
-    def make_optimiser(self, slower: float) -> torch.optim.Optimizer | Muon:
+    def make_optimiser(self, slower: float) -> Optimiser | torch.optim.LBFGS:
         """A fresh optimiser: also one that samples, or searches along lines."""
         weights, method = self._generator.parameters(), self.method
         if method.optimiser == "sgld":
