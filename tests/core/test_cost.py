@@ -276,7 +276,7 @@ def test_the_estimate_is_what_a_process_takes() -> None:
     pytest.fail(f"{said} bytes are said, {taken} were taken")
 
 
-def test_neither_an_estimate_nor_an_optimiser_of_ours_imports_a_compiler() -> None:
+def test_neither_an_estimate_nor_a_run_by_our_optimisers_imports_a_compiler() -> None:
     """That takes seconds, and with it would come triton, whose LLVM a window does not survive."""
     code = (
         "import sys, numpy as np, napari_dip\n"
@@ -291,6 +291,7 @@ def test_neither_an_estimate_nor_an_optimiser_of_ours_imports_a_compiler() -> No
         "napari_dip.denoise(image, preset='denoise-self', crop=16, **tiny)\n"
         "for optimiser in ('adam', 'sgld'):\n"
         "    napari_dip.denoise(image, preset='denoise-small', optimiser=optimiser, **tiny)\n"
+        "napari_dip.superresolve(image, 2, preset='denoise-small', refine=2, **tiny)\n"
         "print(compiler())\n"
         "for knobs in ({'optimiser': 'muon'}, {}, {'optimiser': 'lbfgs'}, {'recompute': 'on'}):\n"
         "    print((cost.code_to_load(Settings(**knobs).method) - cost.LIBRARIES) // cost.COMPILER)"
