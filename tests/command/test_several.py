@@ -105,6 +105,28 @@ def test_a_second_run_does_only_what_is_not_there_yet(
     assert len(done) == 7
 
 
+@pytest.mark.parametrize("name", ["b.tif", "b.png", "b.npy"])
+def test_an_output_that_cannot_be_read_is_not_done(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a copy that was cut off leaves it; it is the user's, so that it is not replaced unasked."""
+    save("in/a.tif")
+    save(f"in/{name}")
+    command = ["denoise", "in", "--output-folder", "out", *QUICK]
+    assert main(command) == 0
+    damaged = Path("out", name)
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    capsys.readouterr()
+    assert main(command) == 1
+    told = capsys.readouterr().err
+    assert "1 of 2 images are in out already" in told
+    assert f"out/{name} cannot be read" in told
+    remove = re.search(r"to have it made anew remove (.*)", told)
+    assert remove
+    for file in remove[1].split(", "):
+        Path(file).unlink()
+    assert main(command) == 0
+    assert files.read(damaged).values.size
+
+
 @pytest.mark.parametrize(
     ("more", "beside"),
     [

@@ -12,6 +12,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from napari_dip.io import files
 from napari_dip.io.formats import ENDINGS, READABLE
 from napari_dip.io.ngff import is_zarr
 from napari_dip.pictures import in_folder
@@ -87,9 +88,17 @@ def _left(todo: list[Namespace], folder: str, written: Callable[[Namespace], lis
 
 
 def _is_done(job: Namespace, written: list[Path]) -> bool:
-    """True if all files are there; an OME-Zarr goes on by itself, and an image is not the result of itself."""
+    """True if all files are there, whole; an OME-Zarr goes on by itself, and an image is not the result of itself."""
     itself = Path(job.source).exists() and Path(job.target).exists() and Path(job.target).samefile(job.source)
-    return not itself and all(file.is_file() for file in written)
+    if itself or not all(file.is_file() for file in written):
+        return False
+    try:
+        for file in filter(files.is_image, written):  # as a copy may have been cut off
+            files.read(file)
+    except OSError as error:
+        warnings.warn(f"{error}; to have it made anew remove {', '.join(map(str, written))}", stacklevel=5)
+        return False
+    return True
 
 
 def _images(word: str) -> Iterator[str]:
