@@ -11,6 +11,7 @@ from scipy import ndimage, special  # type: ignore[import-untyped]
 
 import napari_dip
 from napari_dip.plan.instrument import CENTRES, background_of, reach_of, read_psf, read_voxel_size
+from napari_dip.plan.values import read_factor
 
 
 def spot(shape: tuple[int, ...], at: tuple[float, ...], sigma: float = 1.2) -> np.ndarray:
@@ -182,7 +183,29 @@ def test_a_bead_on_a_cameras_offset_gives_the_blur_of_the_bead() -> None:
     np.testing.assert_allclose(middle[0], middle[1], atol=0.05 * middle[1].max())
 
 
+@pytest.mark.parametrize("value", ["a", "3", b"3", True, np.True_, 3j, [3]])
 @pytest.mark.parametrize("name", ["gain", "offset", "read_noise"])
-def test_what_is_no_number_is_named(name: str) -> None:
-    with pytest.raises(TypeError, match=f"{name}='a' is not one number; leave it out"):
-        napari_dip.iterate("denoise", np.zeros((16, 16)), **{name: "a"})
+def test_what_is_no_number_is_named(name: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"{name}={re.escape(repr(value))} is not one number; leave it out"):
+        napari_dip.iterate("denoise", np.zeros((16, 16)), **{name: value})
+
+
+@pytest.mark.parametrize("value", [True, "3", 3j])
+@pytest.mark.parametrize(
+    ("task", "name", "others"),
+    [
+        ("superresolve", "factor", (2,)),
+        ("denoise", "voxel_size", (1.0,)),
+        ("denoise", "intensity_range", (5000,)),
+        ("enhance", "boost", None),
+    ],
+)
+def test_none_of_several_numbers_is_a_text_or_a_truth_value(task: Any, name: str, others: Any, value: Any) -> None:
+    given = value if others is None else (value, *others)
+    with pytest.raises((TypeError, ValueError), match=f"^{name}={re.escape(repr(given))}"):
+        napari_dip.iterate(task, np.arange(256.0).reshape(16, 16), **{name: given})
+
+
+def test_a_number_may_be_an_array_without_axes() -> None:
+    assert read_factor(np.array(2), 2) == (2, 2)
+    assert read_voxel_size((np.array(2.0), np.float32(3)), 2) == (2.0, 3.0)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.core.numbers import is_whole
 from napari_dip.core.telling import quietly
 from napari_dip.run.restore import iterate
 from napari_dip.terminal import to_the_end as _to_the_end
@@ -123,7 +124,7 @@ def like(name: str, other: npt.ArrayLike | None, shape: tuple[int, ...]) -> npt.
 
 def every(iterations: int, points: int = POINTS) -> int:
     """Iterations between two points of a curve."""
-    if isinstance(iterations, bool) or not isinstance(iterations, (int, np.integer)) or iterations < 1:
+    if not is_whole(iterations) or iterations < 1:
         raise ValueError(f"iterations={iterations!r} must be a whole number from 1 up")
     return max(1, math.ceil(iterations / points))
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from napari_dip.core.features import Activation, Excited, Features, Prepare, SameFeatures
+from napari_dip.core.numbers import is_whole
 from napari_dip.lab.iterates import Array, Steps, checked, to_the_end
 from napari_dip.lab.sought import Preimage, sought_by_both
 from napari_dip.trust import psnr
@@ -134,14 +135,14 @@ def iterate_maximise(
         If the model, the layer, the unit, the shape or a knob is not fit; the message says what to do.
     """
     size = tuple(shape) if np.ndim(shape) == 1 else ()
-    if len(size) not in (2, 3) or not all(isinstance(n, (int, np.integer)) and n >= 1 for n in size):
+    if len(size) not in (2, 3) or not all(is_whole(n) and n >= 1 for n in size):
         raise ValueError(f"shape={shape} must be (y, x) or (C, y, x), whole numbers from 1 up, such as (64, 64)")
     _check_limits(limits)
     features = Features(model, layer, limits, prepare)
     noise = np.random.default_rng(seed).random((1,) * (3 - len(size)) + size, np.float32)
     made = _tried(features, noise)
     count = made.shape[1] if made.ndim > 1 else 0
-    if not isinstance(unit, (int, np.integer)) or not 0 <= unit < count:
+    if not is_whole(unit) or not 0 <= unit < count:
         raise ValueError(f"unit={unit!r} must be a whole number from 0 to {count - 1}, as layer={layer!r} has {count}")
     activation = Activation(features, int(unit))
     search |= {"iterations": iterations, "seed": seed, "should_stop": should_stop}

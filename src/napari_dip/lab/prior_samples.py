@@ -12,6 +12,7 @@ from scipy import ndimage, spatial  # type: ignore[import-untyped]
 
 from napari_dip.core.codes import make_code
 from napari_dip.core.generators import fresh_generator
+from napari_dip.core.numbers import is_whole
 from napari_dip.tables.knobs import GENERATORS, Prior
 from napari_dip.tables.method import settings_for
 
@@ -53,9 +54,9 @@ def samples(
     What they have in common is the prior: Ulyanov, Vedaldi, Lempitsky, "Deep Image Prior" (2018).
     """
     size = tuple(shape)
-    if len(size) not in (2, 3) or not all(isinstance(n, (int, np.integer)) and n >= 8 for n in size):
+    if len(size) not in (2, 3) or not all(is_whole(n) and n >= 8 for n in size):
         raise ValueError(f"shape={shape} must be two or three whole numbers from 8 up, such as (128, 128)")
-    if not isinstance(count, (int, np.integer)) or not 1 <= count <= 1000:
+    if not is_whole(count) or not 1 <= count <= 1000:
         raise ValueError(f"count={count!r} must be a whole number from 1 to 1000")
     method = settings_for("denoise", on_cpu=True, **{"preset": _PRESET, "seed": seed, **knobs}).method
     if not isinstance(method, Prior) or method.code == "guide":

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.core.numbers import is_whole
 from napari_dip.core.telling import refuse_name, warn
 from napari_dip.doors import remedy
 from napari_dip.plan.greys import read_greys
@@ -212,11 +213,11 @@ def read_part(data: Any, part: tuple[slice, ...]) -> Array:
 
 
 def _channel_axis(array: Array, axis: int | None, leading_axes: int) -> int | None:
-    if not isinstance(leading_axes, (int, np.integer)) or not 0 <= leading_axes < array.ndim:
+    if not is_whole(leading_axes) or not 0 <= leading_axes < array.ndim:
         raise ValueError(f"leading_axes={leading_axes} must be a whole number from 0 to {max(0, array.ndim - 2)}")
     if axis is None:
         return None
-    if not isinstance(axis, (int, np.integer)) or not -array.ndim <= axis < array.ndim:
+    if not is_whole(axis) or not -array.ndim <= axis < array.ndim:
         raise ValueError(f"channel_axis={axis} is not an axis of an image of shape {array.shape}")
     return int(axis) % array.ndim
 

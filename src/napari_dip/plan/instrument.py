@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy import ndimage  # type: ignore[import-untyped]
 
 from napari_dip.core.noise.levels import differences
+from napari_dip.core.numbers import is_number
 from napari_dip.core.telling import refuse_name
 from napari_dip.doors import remedy
 
@@ -148,12 +149,9 @@ def read_voxel_size(voxel_size: Any, ndim: int) -> tuple[float, ...] | None:
     """
     if voxel_size is None:
         return None
-    try:
-        each = tuple(float(size) for size in voxel_size)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"voxel_size={voxel_size!r} must be one number for each spatial axis, such as (2, 1, 1)"
-        ) from None
+    if not (np.iterable(voxel_size) and all(map(is_number, voxel_size))):
+        raise TypeError(f"voxel_size={voxel_size!r} must be one number for each spatial axis, such as (2, 1, 1)")
+    each = tuple(float(size) for size in voxel_size)
     if len(each) != ndim:
         raise ValueError(f"voxel_size={voxel_size} must be one number for each of the {ndim} spatial axes")
     if not all(math.isfinite(size) and size > 0 for size in each):

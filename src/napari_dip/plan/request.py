@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.core.numbers import is_number
 from napari_dip.core.telling import refuse_labels, warn
 from napari_dip.plan.inputs import Slices, read_slices
 from napari_dip.plan.instrument import (
@@ -115,10 +116,9 @@ def _of_own(flag: str, help: str) -> dict[str, Any]:
 
 
 def _number(name: str, value: Any, _: Request) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}={value!r} is not one number; leave it out to have it estimated") from None
+    if not is_number(value):
+        raise TypeError(f"{name}={value!r} is not one number; leave it out to have it estimated")
+    return float(value)
 
 
 def _camera(flag: str, label: str, help: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.core.numbers import is_number, is_whole
 from napari_dip.core.telling import refuse_name
 from napari_dip.plan.inputs import Array, Slices
 
@@ -16,10 +17,8 @@ BLANK = "guide shows nothing: it has no two different finite values"
 
 def read_range(intensity_range: Any) -> tuple[float, float]:
     """Check the two intensities that become 0 and 1; a `ValueError` says what is wrong with them."""
-    try:
-        low, high = (float(v) for v in intensity_range)
-    except (TypeError, ValueError):
-        low = high = math.nan
+    ends = tuple(intensity_range) if np.iterable(intensity_range) else ()
+    low, high = map(float, ends) if len(ends) == 2 and all(map(is_number, ends)) else (math.nan, math.nan)
     if not (math.isfinite(high - low) and low < high):
         raise ValueError(
             f"intensity_range={intensity_range} must be two finite numbers, the smaller one first, with a difference "
@@ -36,11 +35,11 @@ def read_factor(factor: Any, ndim: int) -> tuple[int, ...]:
     TypeError, ValueError
         If it is no whole number, below one, one on all axes, or of the wrong length.
     """
-    each = tuple(factor) if isinstance(factor, (tuple, list, np.ndarray)) else (factor,) * ndim
+    each = tuple(factor) if isinstance(factor, (tuple, list)) or np.ndim(factor) else (factor,) * ndim
     if len(each) != ndim:
         raise ValueError(f"factor={factor} must be one whole number, or one for each of the {ndim} spatial axes")
     for f in each:
-        if isinstance(f, bool) or not isinstance(f, (int, np.integer)):
+        if not is_whole(f):
             raise TypeError(f"factor={factor!r} must be a whole number, such as 4")
         if f < 1:
             raise ValueError(f"factor={factor} must be at least 1 along each axis")
@@ -51,8 +50,7 @@ def read_factor(factor: Any, ndim: int) -> tuple[int, ...]:
 
 def read_boost(boost: Any) -> float:
     """Check a multiple of detail; a `ValueError` says what is wrong with it."""
-    number = isinstance(boost, (int, float, np.integer, np.floating)) and not isinstance(boost, bool)
-    if not (number and -1 <= boost <= 100):  # false for NaN too
+    if not (is_number(boost) and -1 <= boost <= 100):  # false for NaN too
         raise ValueError(f"boost={boost!r} must be a number from -1 to 100, such as 2")
     return float(boost)
 

@@ -18,6 +18,7 @@ from napari_dip.core.noise.impulses import clusters, filled, isolated
 from napari_dip.core.noise.levels import detail_over, least_level, level_of_detail
 from napari_dip.core.noise.lines import camera_of, line_keeping
 from napari_dip.core.noise.model import Noise, between_neighbours
+from napari_dip.core.numbers import is_number
 
 _CLIPPED = "much of the image is at a limit of its range: the noise is a guess"
 _LIMITED = "much of the image is at a limit of its range: the noise is that of the rest"
@@ -122,7 +123,7 @@ def estimate_noise(
     G. Chen, F. Zhu, P. A. Heng, "An efficient statistical method for image noise level estimation", ICCV 2015.
     """
     for name, value in (("gain", gain), ("offset", offset), ("read_noise", read_noise)):
-        if value is not None and (np.ndim(value) or np.asarray(value).dtype.kind not in "iuf"):
+        if value is not None and not is_number(value):
             raise TypeError(f"{name}={value!r} is not one number; leave it out to have it estimated")
         if value is not None and not np.isfinite(value):
             raise ValueError(f"{name}={value} is not a number; leave it out to have it estimated")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_dip.core import device as devices
+from napari_dip.core.numbers import is_whole
 from napari_dip.core.telling import refuse_labels
 from napari_dip.core.tiling import snug, tiles_of, tiling
 from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source, read_known
@@ -237,7 +238,7 @@ def _channel_axis(axis: int | None, leading: int, source: Source) -> int | None:
     ndim = len(source.shape)
     if axis is None:
         return None
-    if not isinstance(axis, (int, np.integer)) or not -ndim <= axis < ndim:
+    if not is_whole(axis) or not -ndim <= axis < ndim:
         raise ValueError(f"channel_axis={axis} is not an axis of an array of shape {source.shape}")
     if axis % ndim >= leading:
         raise ValueError(
