@@ -284,3 +284,5 @@ def test_run_again_says_what_is_lacking_before_it_runs(viewer, dock, wait, pictu
     widget.inputs.mask.value = holes
     widget.record.again_button.click()
     wait(lambda: not widget.running and len(restored(viewer)) == 2)
+    one, other = (layer.metadata[METADATA] for layer in restored(viewer))
+    assert one["settings"] == other["settings"]

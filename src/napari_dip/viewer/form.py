@@ -263,6 +263,7 @@ class SettingsForm(QWidget):
         self._touched.clear()
         self.set(**start)
         self._fill()
+        self._touched = set(rest)  # none of these is proposed anew while the others are written
         self.set(**rest)
         self._touched = set(rest)  # also what would be proposed now
         self._show()
