@@ -5,6 +5,7 @@ import importlib
 import inspect
 import threading
 import time
+import traceback
 
 import napari
 import numpy as np
@@ -12,18 +13,28 @@ import pytest
 from napari._qt.qt_viewer import QtViewer
 from qtpy.QtWidgets import QWidget
 
-from napari_dip.viewer import engine, tabs
+from napari_dip.viewer import background, engine, tabs
+from napari_dip.viewer.background import Background
 from napari_dip.viewer.job import Job
 from napari_dip.viewer.restoration import Asked, Forecast, Planned
 from tests.viewer.docks import QUICK
 
 SLOW_MACHINE = 240_000  # ms, that nothing but a fault takes
+TIME_TO_SAY_SO = 20  # s, for the window to show what failed and go on
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _engine():
     """What computes is there, as it is seconds after the first dock was opened."""
     engine.load()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nobody_types():
+    """What waits until nobody types any more is computed at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(background, "_DELAY", 0)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -126,8 +137,33 @@ def hold(monkeypatch):
 
 
 @pytest.fixture
-def wait(qtbot):
+def wait(qtbot, monkeypatch):
+    """Waits for a condition; in vain once something beside the window failed and the window had time to say so."""
+    failed, ask = [], Background.ask
+
+    def asked(self, question):
+        def watched():
+            try:
+                return question()
+            except Exception:
+                failed.append((time.monotonic() + TIME_TO_SAY_SO, traceback.format_exc()))
+                raise
+
+        ask(self, watched)
+
+    monkeypatch.setattr(Background, "ask", asked)
+
     def until(condition):
-        qtbot.waitUntil(condition, timeout=SLOW_MACHINE)
+        before = len(failed)
+
+        def met():
+            if condition():
+                return True
+            for late, text in failed[before:]:
+                if time.monotonic() > late:
+                    pytest.fail(f"this never comes, as a computation beside the window failed:\n{text}")
+            return False
+
+        qtbot.waitUntil(met, timeout=SLOW_MACHINE)
 
     return until
