@@ -10,7 +10,7 @@ from napari_dip.core.reason import Reason
 
 
 def test_a_reason_tells_its_sentence() -> None:
-    end = Reason.STOPPED.told(iteration=3, iterations=20)
+    end = Reason.STOPPED.told(after=" after 3 of 20 iterations")
     assert str(end) == "stopped by the user after 3 of 20 iterations"
     assert str(Reason.FINISHED.told(iterations=1, remark="")) == "finished all 1 iteration"
     assert str(Reason.ALL_BLOCKS.told(blocks=1, seconds=2)) == "finished 1 block in 2 s"

@@ -267,7 +267,8 @@ def test_a_run_that_is_stopped_over_patches_has_the_image_of_the_prior() -> None
         pass
     assert not run.result.complete
     assert run.result.iterations == 6
-    assert run.result.stop_reason.endswith("over similar patches: the image is the prior's")
+    said = "stopped by the user after all 6 iterations, over similar patches: the image is that before"
+    assert run.result.stop_reason == said
     assert np.array_equal(run.result.image, run.result.last)
     finished = napari_dip.inpaint(image, mask, resume=run.result, progress=False)
     assert finished.complete

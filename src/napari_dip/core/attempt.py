@@ -210,7 +210,7 @@ class Attempt:
         self._refined, failure = yield from work_if_memory_allows(self._of_similar_patches())
         if failure:
             self.fitter.drop_gradients()
-            self._tell(SAVING, f"memory ran out over {self._behind} ({failure}): the image is that of the prior")
+            self._tell(SAVING, f"memory ran out over {self.behind} ({failure}): the image is that of the prior")
 
     def _of_similar_patches(self) -> Generator[float, None, Tensor]:
         image, anew = (self.rule.mark or self.fitter.mark()).image, self.iteration == 0
@@ -219,10 +219,10 @@ class Attempt:
     @property
     def steps_behind(self) -> str:
         """Words on what came after the fit; empty if nothing did."""
-        return "" if self._refined is None else f", then {counted(self.method.refine, 'step')} of {self._behind}"
+        return "" if self._refined is None else f", then {counted(self.method.refine, 'step')} of {self.behind}"
 
     @property
-    def _behind(self) -> str:
+    def behind(self) -> str:
         """Name of what follows the fit."""
         return "similar patches" if self.problem.denoiser is None else f"the denoiser {self.problem.denoiser}"
 

@@ -12,6 +12,7 @@ from napari_dip.core.attempt import Attempt
 from napari_dip.core.reason import End, Reason
 from napari_dip.core.result import History, Progress
 from napari_dip.core.state import on_host
+from napari_dip.core.telling import counted
 
 _LATELY = 20  # seconds of which the rate of a fit is: the machine may be busier than it was
 _RARELY = 10  # least interval of previews, over the cost of one: they take a tenth of the time at most
@@ -49,7 +50,7 @@ def fit(attempt: Attempt, clock: Clock) -> Generator[Progress | None, None, End]
     if (yield from clock.through(fitter.finish())):
         return clock.stopped()
     if (yield from clock.through(attempt.refine())):
-        return clock.stopped().and_(", over similar patches: the image is the prior's")
+        return clock.stopped().and_(f", over {attempt.behind}: the image is that before")
     if reason:
         rule.ended, end = True, Reason.RULE.told(rule=reason)
     elif attempt.had_ended:
@@ -113,7 +114,9 @@ class Clock:
 
     def stopped(self) -> End:
         """The end of a fit that the user ends here."""
-        return Reason.STOPPED.told(iteration=self._attempt.iteration, iterations=self._attempt.last)
+        done, last = self._attempt.iteration, self._attempt.last
+        share = "all" if done == last else f"{done} of"
+        return Reason.STOPPED.told(after=f" after {share} {counted(last, 'iteration')}" if last else "")
 
     def shown(self, ready: float = 1.0) -> Generator[Progress | None, None, None]:
         """Show the image so far, if it is time for it; `ready` is the share done of other work than iterations."""

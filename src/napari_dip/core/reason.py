@@ -16,7 +16,7 @@ class Reason(Enum):
     RULE_BEFORE = "had been ended by its rule at iteration {iteration}"
     BEFORE = "had come to iteration {iteration}"
     NOTHING = "finished at once: there was nothing to fit"
-    STOPPED = "stopped by the user after {iteration} of {iterations}"
+    STOPPED = "stopped by the user{after}"
     OUT_OF_MEMORY = "memory ran out on {device} after {iterations} ({why}){also}"
     NO_MEMORY = "{error}"  # before the first iteration
     GAVE_UP = "{guard}"
