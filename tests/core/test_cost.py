@@ -21,12 +21,13 @@ from napari_dip.core import cost, memory, pace
 from napari_dip.core.cost import Cost, in_bytes, in_time, memory_of_noise
 from napari_dip.core.device import Device
 from napari_dip.core.forward import passed
-from napari_dip.core.methods import coverage
+from napari_dip.core.methods import FITTERS, coverage
 from napari_dip.core.noise.estimate import estimate_noise
 from napari_dip.core.setup import Setup
 from napari_dip.core.tiling import tiles_of
 from napari_dip.plan import cost as costs
 from napari_dip.plan.chosen import settings_here
+from napari_dip.tables.knobs import Patches, Prior
 from tests.core.tiny import TINY, picture
 
 SMALL = {**TINY, "preset": "denoise-small", "runs": 1}
@@ -488,3 +489,25 @@ def test_the_task_is_no_setting() -> None:
 
 def test_the_knob_noise_is_no_noise() -> None:
     assert napari_dip.estimate((64, 64), **SMALL, noise="impulse").memory > 0
+
+
+def test_missing_pixels_that_patches_foretell_take_time_behind_a_prior_and_less_alone() -> None:
+    work = {}
+    for method in (Prior(iterations=0, refine=8, precision="float32"), Patches(refine=8)):
+        for filled in (False, True):
+            fit = FITTERS[type(method)].cost(method, (1, 64, 64), cost.TYPICAL, None, cpu=True, filled=filled)
+            work[type(method), filled] = (fit.work + fit.once)[2]  # operations
+    assert 1.4 < work[Prior, True] / work[Prior, False] < 1.7
+    assert 0.6 < work[Patches, True] / work[Patches, False] < 0.9
+
+
+def test_a_plan_knows_of_missing_pixels() -> None:
+    image, holes = picture(32, 32), np.zeros((32, 32), bool)
+    holes[4:8, 4:8] = True
+
+    def operations(task: str, mask: np.ndarray | None, **more: Any) -> float:
+        knobs = {**TINY, "code": "uniform", "refine": 8, "stop": "iterations", **more}
+        return costs.cost_of(napari_dip.iterate(task, image, mask, **knobs).plan, np.array([0, 0, 1.0, 0])).seconds
+
+    assert operations("denoise", holes) > 1.1 * operations("denoise", None)
+    assert operations("superresolve", holes, factor=2) == operations("superresolve", None, factor=2)

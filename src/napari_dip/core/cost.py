@@ -63,6 +63,7 @@ def estimate(
     factors: Shape | None = None,
     margin: Shape | None = None,
     voxel_size: Size | None = None,
+    filled: bool = False,
     slices: int = 1,
     rates: Work | None = None,
 ) -> Cost:
@@ -82,6 +83,8 @@ def estimate(
         Pixels by which the image, or a tile of it, exceeds the measurement at each end of the axes S, for a PSF.
     voxel_size : tuple of float, optional
         Of the restored image, along the axes S: an axis that is coarser than others is halved later.
+    filled : bool
+        True where nothing but pixels is missing, which similar patches foretell.
     slices : int
     rates : float array (4), optional
         Seconds per layer call, byte, operation and byte of features; by default measured on this machine.
@@ -92,7 +95,8 @@ def estimate(
     tiles, scale = tiles_of(measured, settings), factors or ones
     tile = tuple(n + 2 * -(-m // f) for n, m, f in zip(tiles.tile, margin or (0,) * len(ones), scale, strict=True))
     image = channels, *(n * f for n, f in zip(tile, scale, strict=True))
-    fit = FITTERS[type(settings.method)].cost(settings.method, image, noise, voxel_size, cpu=device == "cpu")
+    cost_of = FITTERS[type(settings.method)].cost
+    fit = cost_of(settings.method, image, noise, voxel_size, cpu=device == "cpu", filled=filled)
     pixels = channels * math.prod(measured)
     fine, images = pixels * math.prod(scale), 3 + settings.uncertainty
     together = min(slices, max(settings.at_once, 1))

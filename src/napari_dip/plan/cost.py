@@ -108,6 +108,7 @@ def estimate(
             factors=asked.factor,
             margin=asked.margin,
             voxel_size=asked.fine_voxel_size,
+            filled=asked.task.fills_holes and asked.foretells,
             slices=slices,
             rates=rates,
         )
@@ -214,6 +215,7 @@ def cost_of(plan: Plan, rates: Work | None = None) -> Cost:
         factors=None if own else plan.request.factor,
         margin=plan.request.margin,
         voxel_size=plan.request.fine_voxel_size,
+        filled=plan.request.foretells and bool(plan.slices.missing.any()),
         slices=count,
         rates=rates,
     )

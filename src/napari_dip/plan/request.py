@@ -374,6 +374,11 @@ class Request:
         parts = {name: getattr(self, name) for name in OWN}
         return {name: part for name, part in parts.items() if part is not None}
 
+    @property
+    def foretells(self) -> bool:
+        """True if similar patches would foretell missing pixels: nothing else parts image and measurement."""
+        return not self.task.operators and self.operator is None and self.denoiser is None
+
     def instrument(self, missing: npt.NDArray[np.bool_]) -> Operator:
         """The operator of a slice, of which pixels (C, *S) are missing."""
         import torch

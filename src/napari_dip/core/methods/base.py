@@ -187,8 +187,13 @@ class Fitter:
         return int(method.iterations)
 
     @staticmethod
-    def cost(method: Any, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool) -> FitCost:
-        """Cost of the fit of an image (C, *image) with this noise, in scaled intensities."""
+    def cost(
+        method: Any, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool, filled: bool = False
+    ) -> FitCost:
+        """Cost of the fit of an image (C, *image) with this noise, in scaled intensities.
+
+        `filled` is true where nothing but pixels is missing, which similar patches foretell.
+        """
         raise NotImplementedError
 
     # -- what all methods have ---------------------------------------------------------------------------------------

@@ -105,7 +105,9 @@ def share_is_sought(method: SelfGuided, noise: Noise) -> bool:
     return method.similar_patches and not noise.warning
 
 
-def cost_of(method: SelfGuided, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool) -> FitCost:
+def cost_of(
+    method: SelfGuided, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool, filled: bool = False
+) -> FitCost:
     """Cost of the fit on crops, NL-Ridge on the image (C, *measured), and the prediction with D4 augmentation."""
     channels, *along = image
     measured, noise = bins.seen(tuple(along), noise)
