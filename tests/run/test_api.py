@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -457,8 +457,25 @@ def test_the_number_of_threads_is_given_back(end: str) -> None:
             next(run)
     else:
         next(run)
-        assert torch.get_num_threads() == before + 1
+        assert torch.get_num_threads() == before
         run.close() if end == "closed" else list(run)
+    assert torch.get_num_threads() == before
+
+
+def test_runs_in_turn_compute_each_on_its_own_number_of_threads() -> None:
+    before, met = torch.get_num_threads(), {1: set[int](), 2: set[int]()}
+
+    def never(threads: int) -> bool:
+        met[threads].add(torch.get_num_threads())
+        return False
+
+    one, two = (
+        iterate("denoise", plain(), interval=0, should_stop=partial(never, n), **{**FAST, "threads": n}) for n in met
+    )
+    for _ in zip(one, two, strict=False):
+        pass
+    list(one), list(two)
+    assert met == {1: {1}, 2: {2}}
     assert torch.get_num_threads() == before
 
 

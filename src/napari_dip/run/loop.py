@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable
-from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from napari_dip.core import device as devices
 from napari_dip.core import memory
 from napari_dip.core.batch import round_robin
 from napari_dip.core.memory import is_out_of_memory
+from napari_dip.core.pauses import between_pauses
 from napari_dip.core.pieces import States
 from napari_dip.core.reason import Reason
 from napari_dip.core.result import Progress, Result, Steps
@@ -101,21 +102,19 @@ class Loop:
         self.under_way: dict[int, Fit] = {}
         self.at_once = at_once(settings, device, count)
         self._measured = settings.at_once != 0  # whether it is known how many fit on a GPU
-        self._piece, self._target, self._settings, self._device = piece, target, settings, device
+        self._piece, self._target, self._device = piece, target, device
         self._count, self._frame, self._pace = count, frame, pace
         self._events = [] if events is None else events
-        self._left = ExitStack()
+        self._threads = partial(devices.use_threads, settings.threads)  # not of what is done between two steps
 
     def __enter__(self) -> Outcomes:
         """Yield what the slices show and come to, by their indices: `settle` is to be told the latter."""
-        self._left.enter_context(devices.use_threads(self._settings.threads))
         self._outcomes: Outcomes = round_robin(self._begin, self._device)
-        return self._outcomes
+        return between_pauses(self._threads, self._outcomes)
 
     def __exit__(self, *_: object) -> None:
         self._outcomes.close()
         self.under_way.clear()  # which know the loop
-        self._left.close()
 
     def _begin(self) -> tuple[int, Steps | Unfitted | Exception] | None:
         """The fit of the next slice, or what is known of it at once; None while or because there is none to begin."""
@@ -158,6 +157,10 @@ class Loop:
 
     def settle(self, index: int, outcome: Outcome) -> Exception | None:
         """Take in what a slice has come to; returns the error if that is nothing, and it is not begun again."""
+        with self._threads():
+            return self._settle(index, outcome)
+
+    def _settle(self, index: int, outcome: Outcome) -> Exception | None:
         fit = self.under_way.pop(index, None)
         if fit is not None and fit.restoration.setup.tried:
             self.setup = fit.restoration.setup
