@@ -96,6 +96,19 @@ def test_an_open_dock_shows_what_a_run_will_take(viewer, dock, prefer):
     assert shown(chosen.form) == ("cpu", 2, [])
 
 
+def test_a_dock_that_is_opened_again_follows_what_was_changed_meanwhile(viewer, prefer):
+    prefer(moments_memory=100)
+    dock, first = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
+    first.live.every.value = 50
+    dock.titleBarWidget().close_button.click()
+    prefer(moments_memory=200)
+    _, again = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
+    assert again is not first
+    assert (again.live.every.value, again.live.memory.value) == (50, 200)
+    prefer(moments_memory=300)
+    assert again.live.memory.value == 300
+
+
 @pytest.mark.parametrize("how", ["run", "apply_to_all"])
 def test_they_are_asked_for_once_torch_is_loaded_or_a_run_begins(viewer, dock, wait, picture, prefer, monkeypatch, how):
     loaded = threading.Event()

@@ -65,6 +65,10 @@ class Live(Rows):
             with self.memory.changed.blocked():
                 self.memory.value = memory
 
+    def held(self) -> dict[str, Any]:
+        """Values of the rows; no memory that is only preferred, and may be another one when this is held again."""
+        return {n: value for n, value in super().held().items() if n != self.memory.name or self._memory_said}
+
     def offer_snapshots(self, offered: bool) -> None:
         """Show the rows that ask for snapshots, or hide them."""
         self.show_row(self.every, offered)
