@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QPushButton
 
 from napari_dip import Noise, estimate_noise
 from napari_dip.tables.tasks import TASKS
+from napari_dip.viewer import samples
 from napari_dip.viewer.form import SettingsForm
 from napari_dip.viewer.knobrows import AUTOMATIC
 from napari_dip.viewer.outlook import doubt_of
@@ -194,15 +195,29 @@ def test_an_image_that_shows_hardly_any_noise_is_asked_about(viewer, dock, wait)
     assert widget.run_button.text() == "Run anyway"
 
 
-@pytest.mark.parametrize("kind", ["bright cells", "hot pixels", "small"])
+@pytest.mark.parametrize("kind", ["checkerboard", "spot", "spots", "few pixels"])
+def test_no_noise_is_asked_about_whatever_else_is_said_of_it(kind):
+    """A warning that the noise is a guess or weaker, and a gain that slopes look like, stood against asking."""
+    y, x = np.indices((192, 192))
+    image = {
+        "checkerboard": 200.0 * ((y // 16 + x // 16) % 2),
+        "spot": 1000 * np.exp(-((y - 96) ** 2 + (x - 96) ** 2) / 800),
+        "spots": samples.fluorescence()[0][0],
+        "few pixels": 100.0 * (x[:12, :12] > 5),
+    }[kind]
+    noise = estimate_noise(image)
+    assert noise.warning or noise.gain
+    assert doubt_of("denoise", noise, short=False)
+
+
+@pytest.mark.parametrize("kind", ["bright cells", "hot pixels"])
 def test_noise_that_structure_hides_is_not_called_none(kind):
-    size = 12 if kind == "small" else 96
-    rng, (y, x) = np.random.default_rng(0), np.indices((size, size))
-    image = 100.0 * (x > 5)
+    rng, (y, x) = np.random.default_rng(0), np.indices((96, 96))
     if kind == "bright cells":
         cells = sum(np.exp(-((y - at) ** 2 + (x - at) ** 2) / 128) for at in (32, 72))
         image = rng.normal(rng.poisson(20.0 * (x % 12 < 2) + 20_000 * cells), 3)
-    elif kind == "hot pixels":
+    else:
+        image = rng.normal(100.0 * (x > 5), 0.1)
         image[rng.random(image.shape) < 0.01] = 1000
     noise = estimate_noise(image)
     assert noise.contrast > 75
