@@ -359,3 +359,11 @@ def test_an_image_of_nothing_turns_run_off_until_another_slice_is_chosen(viewer,
     widget.inputs.where.value = "all slices, one after the other"
     wait(lambda: not widget.noise.waiting)
     assert widget.run_button.isEnabled()
+
+
+def test_what_another_run_chose_is_taken_where_no_row_was_unfolded_yet(viewer, picture):
+    viewer.add_image(picture)
+    widget = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")[1]
+    chosen = {"code": "uniform", "runs": 2, "channels": 16, "iterations": 5}
+    widget.form.take(chosen)
+    assert {name: getattr(widget.form.settings(), name) for name in chosen} == chosen

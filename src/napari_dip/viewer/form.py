@@ -263,6 +263,8 @@ class SettingsForm(QWidget):
         self._touched.clear()
         self.set(**start)
         self._fill()
+        for name in rest:
+            self.row(name)  # makes those of a block that was never unfolded
         self._touched = set(rest)  # none of these is proposed anew while the others are written
         self.set(**rest)
         self._touched = set(rest)  # also what would be proposed now
