@@ -502,7 +502,7 @@ def superresolve(reader: Reader, folder: Path) -> None:
     corners = [layer.extent.world[0] - np.array(layer.scale) / 2 for layer in (result, source)]
     np.testing.assert_allclose(*corners, atol=1e-9)
     assert reader.sees_difference(source.name, result.name) > 1
-    _pictured(reader, "superresolve", view="Factor y, x")
+    _pictured(reader, "superresolve", view="Enlarge by")
     _saved(reader, result, folder)
 
 

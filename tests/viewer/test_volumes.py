@@ -38,7 +38,7 @@ def test_an_enlargement_by_nothing_is_refused_before_the_run(viewer, dock, stack
     viewer.add_image(stack[0])
     widget = dock("Super-resolve")
     widget.inputs.known["factor"].yx.value = 1
-    assert "enlarges nothing" in widget._sentence.text()
+    assert "Choose a factor of 2 or more." in widget._sentence.text()
     assert not widget.run_button.isEnabled()
 
 

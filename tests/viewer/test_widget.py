@@ -112,7 +112,7 @@ def test_a_wrong_value_is_said_before_the_run(viewer, dock, picture):
     viewer.add_image(picture)
     widget = dock()
     widget.form.set(channels="16, x")
-    assert "channels='16, x'" in widget._sentence.text()
+    assert "Channels: type a number" in widget._sentence.text()
     assert not widget.run_button.isEnabled()
     widget.form.set(channels="16")
     assert widget.run_button.isEnabled()

@@ -109,7 +109,8 @@ def tell_lost(path: Path_, picture: Picture, told: Sequence[str] = ()) -> None:
     elif ("OME" in picture.display or "wavelengths" in lost) and form != "OME":
         way = "a .ome.tif does"
     elif _FUNCTION in lost:
-        word = remedy(python="output_dtype='input'", command="--output-dtype input", window="Output dtype: input")
+        window = "Save as: same type as the input"
+        word = remedy(python="output_dtype='input'", command="--output-dtype input", window=window)
         way = f"a .tif of the type of the input ({word}) does"
     warnings.warn(f"{path.name} cannot hold {', '.join(lost)}; {way}", stacklevel=3)
 

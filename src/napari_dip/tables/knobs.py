@@ -53,6 +53,8 @@ class Knob:
     unit: str = ""
     idle: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     advanced: bool = True
+    label: str = ""  # in the window, where it is not the name
+    words: dict[str, str] = field(default_factory=dict)  # in the window, of choices that are not their names
     own: bool = False  # an object of the user's may stand for a name
 
 
@@ -116,6 +118,7 @@ class RunKnobs:
         0,
         "Slices of a stack, or blocks, fitted at the same time; 0 for one on a CPU, and on a GPU as many as fit.",
         "int",
+        label="Slices at a time",
         min=0,
         max=1024,
     )
@@ -147,7 +150,9 @@ class RunKnobs:
         "Type of the result: float32 (float64 where float32 cannot hold the range or the noise), or that of the input, "
         "rounded and clipped to its range.",
         "choice",
+        label="Save as",
         choices=("float32", "input"),
+        words={"float32": "decimal numbers", "input": "same type as the input"},
     )
 
 

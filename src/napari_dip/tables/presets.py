@@ -174,7 +174,7 @@ KINDS: dict[str, Kind] = {
     ),
     "hole": Kind(
         when="A hole of many pixels across. The network has no skips, so that it carries structure in from further "
-        "away. What it fills in there is a guess: the hole map under Trust says where.",
+        "away. What it fills in there is a guess: the hole map says where.",
         changes=dict(skip_channels=0),
         **_HOLES,
     ),

@@ -265,8 +265,8 @@ def knobs() -> dict[str, Knob]:
 
 def label_of(name: str) -> str:
     """The label of a knob's row in the window."""
-    unit = knobs()[name].unit
-    return name.replace("_", " ").capitalize() + (f" ({unit})" if unit else "")
+    knob = knobs()[name]
+    return (knob.label or name.replace("_", " ").capitalize()) + (f" ({knob.unit})" if knob.unit else "")
 
 
 def off(name: str) -> str:

@@ -21,7 +21,6 @@ from napari_dip.viewer import layers
 from napari_dip.viewer.rows import ChoiceOrNone, Rows
 
 _LOOKED_AT = 2**18  # pixels of a measured PSF at the most, that is looked at before a run: a tenth of a second
-_WRONG = "{name}={text!r} is not a number: type one, or leave it empty to estimate it from the image"
 
 
 class Known(Rows):
@@ -90,10 +89,10 @@ class Factor(Known):
 
     def _own(self, needed: bool, images: Any) -> list[Any]:
         self.z, self.yx = (
-            SpinBox(name=name, label=f"Factor {axes}", value=value, min=1, max=16, tooltip=tooltip)
-            for name, axes, value, tooltip in (
-                ("factor_z", "z", 1, "Fine planes per plane of a volume."),
-                ("factor", "y, x", 2, "Fine pixels per pixel, along y and x."),
+            SpinBox(name=name, label=label, value=value, min=1, max=16, tooltip=tooltip)
+            for name, label, value, tooltip in (
+                ("factor_z", "Enlarge z by", 1, "Fine planes per plane of a volume."),
+                ("factor", "Enlarge by", 2, "Fine pixels per pixel, along y and x."),
             )
         )
         return [self.z, self.yx]
@@ -105,6 +104,8 @@ class Factor(Known):
         return (self.z.value, self.yx.value, self.yx.value)[-space:]
 
     def words(self, layer: Any, space: int) -> str:
+        if max(self.value(space)) == 1:
+            raise ValueError("Choose a factor of 2 or more.")
         factor = read_factor(self.value(space), space)
         along = {"z": factor[0] if space == 3 else 1, "y and x": factor[-1]}
         times = " and ".join(f"{times} times along {axes}" for axes, times in along.items() if times > 1)
@@ -265,9 +266,11 @@ class Camera(Rows):
                 if text:
                     found[name] = float(text)
             except ValueError:
-                raise ValueError(_WRONG.format(name=name, text=text)) from None
-            if text and (not np.isfinite(found[name]) or (found[name] < 0 and name != "offset")):
-                raise ValueError(_WRONG.format(name=name, text=text).replace("a number", "a number from 0 up"))
+                found[name] = np.nan
+            if text and not (np.isfinite(found[name]) and (found[name] >= 0 or name == "offset")):
+                least = "" if name == "offset" else " from 0 up"
+                label = self.rows[name].label.partition(" (")[0]
+                raise ValueError(f"{label}: type a number{least}, or leave it empty.")
         return found
 
     def take(self, values: dict[str, float]) -> None:

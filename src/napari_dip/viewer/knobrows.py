@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from magicgui.widgets import ComboBox, create_widget
@@ -81,7 +82,7 @@ class KnobRows(Rows):
             row.native.setProperty(AUTOMATIC, not changed)
             row.native.style().unpolish(row.native)
             row.native.style().polish(row.native)
-        name_item(row, "" if changed else words)
+        name_item(row, "" if changed else words, knobs()[name].words)
 
 
 def knob_row(name: str, knob: Knob, task: str) -> Any:
@@ -134,9 +135,7 @@ def from_text(name: str, text: str, whole: bool) -> Any:
     try:
         numbers = tuple(int(part) for part in parts)
     except ValueError:
-        raise ValueError(
-            f"{name}={text!r} is not a whole number: type one, such as 32, or one per scale, such as 16, 32, 64"
-        ) from None
+        raise ValueError(f"{label_of(name)}: type a number, e.g. 32, or one for each scale, e.g. 16, 32, 64.") from None
     return numbers[0] if len(numbers) == 1 else numbers
 
 
@@ -147,11 +146,12 @@ def offer(row: Any, choices: list[Any]) -> None:
         row.choices = choices
 
 
-def name_item(row: Any, text: str) -> None:
-    """Show a text in place of the choice at hand; none for its plain name."""
+def name_item(row: Any, text: str, words: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Show a text in place of the choice at hand, if it is not empty, and `words` in place of others, by their name."""
     native = row.native
     if isinstance(native, QComboBox):
         for i in range(native.count()):
-            shown = text if text and i == native.currentIndex() else str(native.itemData(i))
+            name = str(native.itemData(i))
+            shown = text if text and i == native.currentIndex() else words.get(name, name)
             if native.itemText(i) != shown:
                 native.setItemText(i, shown)

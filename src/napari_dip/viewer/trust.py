@@ -85,7 +85,7 @@ class TrustPanel(Section):
     asked = Signal()
 
     def __init__(self, viewer: Any, task: str) -> None:
-        super().__init__("Trust")
+        super().__init__("How far to trust it (checks)")
         self._viewer = viewer
         inside = QWidget()
         self._why_off = Text("why_off")

@@ -1,0 +1,32 @@
+"""Sentences of the form, as somebody at a microscope reads them."""
+
+
+def test_text_in_place_of_a_number_is_told_by_the_label_of_its_row(viewer, dock, picture):
+    viewer.add_image(picture)
+    widget = dock()
+    widget.form.method_row.value = "self-guided"
+    widget.form.set(channels="abc")
+    assert widget._sentence.text() == "Channels: type a number, e.g. 32, or one for each scale, e.g. 16, 32, 64."
+    widget.form.reset("channels")
+    assert "type a number" not in widget._sentence.text()
+
+
+def test_a_factor_of_one_is_told_in_words(viewer, dock, picture):
+    viewer.add_image(picture)
+    widget = dock("Super-resolve")
+    row = widget.inputs.known["factor"].yx
+    assert row.label == "Enlarge by"
+    row.value = 1
+    assert widget._sentence.text() == "Choose a factor of 2 or more."
+
+
+def test_the_type_of_the_result_is_told_in_words_and_kept_by_name(viewer, dock, picture):
+    viewer.add_image(picture)
+    widget = dock()
+    row = widget.form.row("output_dtype")
+    shown = [row.native.itemText(i) for i in range(row.native.count())]
+    assert (row.label, shown) == ("Save as", ["decimal numbers", "same type as the input"])
+    row.value = "input"
+    assert widget.form.knobs()["output_dtype"] == "input"
+    widget.form.reset("output_dtype")
+    assert row.native.currentText() == "decimal numbers"
