@@ -285,3 +285,12 @@ def test_the_profile_of_a_part_begins_over_it_and_ends_with_it(viewer, part):
     assert np.isfinite(before).all()
     assert np.isnan(after).any()
     assert np.isfinite(after).any()
+
+
+def test_the_line_of_a_profile_stays_side_by_side(viewer, comparing, picture):
+    made, *_ = comparing(picture)
+    made.switches["profile"].setChecked(True)
+    viewer.add_image(picture, name="another")
+    made.switches["side"].setChecked(True)
+    assert made._profile.line.visible
+    assert not viewer.layers["another"].visible

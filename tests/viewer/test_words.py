@@ -1,4 +1,11 @@
-"""Sentences of the form, as somebody at a microscope reads them."""
+"""Sentences of the form, and its automatic values, as somebody at a microscope reads them."""
+
+import pytest
+from magicgui.widgets import ComboBox
+
+from napari_dip.tables.tasks import TASKS
+from napari_dip.viewer.form import SettingsForm
+from napari_dip.viewer.rows import Section
 
 
 def test_text_in_place_of_a_number_is_told_by_the_label_of_its_row(viewer, dock, picture):
@@ -30,3 +37,25 @@ def test_the_type_of_the_result_is_told_in_words_and_kept_by_name(viewer, dock, 
     assert widget.form.knobs()["output_dtype"] == "input"
     widget.form.reset("output_dtype")
     assert row.native.currentText() == "decimal numbers"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_row_has_more_than_one_value_and_says_what_is_automatic(qtbot, task):
+    made = SettingsForm(task)
+    qtbot.addWidget(made)
+    for method in made._presets_by_method():
+        made.method_row.value = method
+        for section in made.findChildren(Section):
+            section.expand()
+        for name, row in made._rows.items():
+            if (
+                not isinstance(row, ComboBox)
+                or row.native.parentWidget().isHidden()
+                or name in ("device", "quality", "preset")
+            ):
+                continue
+            values = {*row.choices} - {"auto"}
+            assert len(values) > 1, (method, name)
+            assert row.value != "auto" or row.native.currentText() != "auto", (method, name)
+        if method == "self-guided":
+            assert made.row("noise").native.parentWidget().isHidden()

@@ -191,13 +191,15 @@ class Comparing(Section):
         pair = pair_of(self._viewer)
         if on and pair is not None:
             self.switches["divider"].setChecked(False)
-            self._hide([layer for layer in self._viewer.layers if layer not in pair])
+            line = None if self._profile is None else self._profile.line
+            self._hide([layer for layer in self._viewer.layers if layer not in (*pair, line)])
             for layer in pair:
                 layer.visible = True
             camera = camera_of(self._viewer)
             self._view_before = camera.center, camera.zoom
             grid.shape, grid.stride, grid.enabled = (1, 2), 1, True
             _fit_to(self._viewer, pair[1])  # which may be a part
+            self.reveal()
         elif self._view_before is not None:
             self._show_again()
             grid.enabled = False
@@ -212,6 +214,7 @@ class Comparing(Section):
 
             self._profile = Profile(self._viewer, pair)
             self.addWidget(self._profile)
+            self.reveal()
         elif self._profile is not None:
             self._profile.leave()
             self._profile.deleteLater()

@@ -437,15 +437,15 @@ class SettingsForm(QWidget):
                     offer(row, list(dict.fromkeys([*choices, row.value])))
         with self.method_row.changed.blocked():
             self.method_row.value = AUTOMATIC if preset == "auto" else self._filled.method.name
-        name_item(self.method_row, f"{AUTOMATIC}: {self._filled.method.name}" if preset == "auto" else "")
+        name_item(self.method_row, f"auto: {self._filled.method.name}" if preset == "auto" else "")
         quality, count = self._rows["quality"], 0
         self._quality.show_row(quality, preset == "auto" or ("quality" in there and len(quality.choices) > 1))
         for block in self._blocks:
             for name, row in block.rows.items():
-                several = not isinstance(row, ComboBox) or row.native.count() > 1
-                block.show_row(row, several and (name in there or name in self._touched))
+                chosen = name in self._touched
+                block.show_row(row, chosen or (name in there and _offers_several(name, row)))
                 automatic = self._preferred.get(name, "auto")
-                changed = name in self._touched or (name in ("preset", "device") and row.value != automatic)
+                changed = chosen or (name in ("preset", "device") and row.value != automatic)
                 count += changed
                 block.mark(name, changed, self._words(name))
         self._tell_of_quality()
@@ -493,4 +493,11 @@ class SettingsForm(QWidget):
 
             return choose("auto").name
         rule = self._filled.method.rule
-        return {"stop": rule[0] if rule else "by the noise", "recompute": "as needed"}.get(name, "")
+        stop, precision = rule[0] if rule else "by the noise", "bfloat16 where faster"
+        words = {"stop": stop, "recompute": "as needed", "noise": "gaussian", "precision": precision}
+        return words.get(name, "")
+
+
+def _offers_several(name: str, row: Any) -> bool:
+    """True if a row has more than one value: what is automatic is one of them. The device says where it computes."""
+    return not isinstance(row, ComboBox) or name == "device" or len({*row.choices} - {"auto"}) > 1

@@ -206,7 +206,7 @@ class ChoiceOrNone(Choice):
 
 
 class _Whole(QObject):
-    """A field without room for its text shows it in its tooltip, and of a choice the beginning and the end."""
+    """A field without room for its text shows it in its tooltip, and of words the beginning, of a name the end too."""
 
     def eventFilter(self, field: QObject, event: QEvent) -> bool:
         """Paint the text of a choice in place of what Qt would cut off."""
@@ -215,7 +215,9 @@ class _Whole(QObject):
         assert isinstance(field, QComboBox | QLineEdit)
         whole = field.currentText() if isinstance(field, QComboBox) else field.text()
         name = whole.rpartition(".py:")[2]  # of FILE.py:NAME
-        shown = field.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, self._room(field))
+        words = isinstance(field, QComboBox) and isinstance(field.currentData(), str) and name == whole
+        cut = Qt.TextElideMode.ElideRight if words else Qt.TextElideMode.ElideMiddle
+        shown = field.fontMetrics().elidedText(name, cut, self._room(field))
         if shown == whole:
             return False
         if event.type() == QEvent.Type.ToolTip:
