@@ -184,8 +184,9 @@ def test_a_mask_that_leaves_next_to_nothing_is_suspected(viewer, dock, wait, pic
     widget = dock("Inpaint")
     widget.inputs.mask.value = viewer.add_labels(inverted)
     wait(lambda: not widget.noise.waiting)
-    assert "95% of the pixels count as missing: if the mask shows what is known" in widget.noise.text()
+    assert "95% of the pixels count as missing: if the mask shows what is known" in widget._sentence.text()
     assert widget.run_button.isEnabled()
+    assert widget.run_button.text() == "Run anyway"
 
 
 def test_an_image_that_shows_hardly_any_noise_is_asked_about(viewer, dock, wait):

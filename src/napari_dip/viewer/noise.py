@@ -27,6 +27,8 @@ class NoiseSentence(Sentence):
         Carries the `Noise`, or None while it is not known, and the depth of the holes in pixels, or None.
     nothing : str
         Sentence on why a run would do nothing, with what to do; empty if it would, or while that is not known.
+    doubt : str
+        Sentence on a mask that marks nearly all of the image, and may be meant the other way round; empty elsewhere.
     level : float
         Mean of the known pixels that the noise is at.
     """
@@ -35,7 +37,7 @@ class NoiseSentence(Sentence):
 
     def __init__(self) -> None:
         super().__init__("noise")
-        self.nothing = ""
+        self.nothing = self.doubt = ""
         self.level = 0.0
 
     def look(
@@ -55,7 +57,7 @@ class NoiseSentence(Sentence):
         if key == self._key:
             return
         self._key = key
-        self.nothing = ""
+        self.nothing = self.doubt = ""
         self._say("Noise: being estimated...")
         self._background.ask(partial(_estimate, read, camera, holes, chosen))
 
@@ -64,18 +66,18 @@ class NoiseSentence(Sentence):
         if self._key is None:
             return
         self._key = None
-        self.nothing = ""
+        self.nothing = self.doubt = ""
         self._background.forget()
         self._say("")
         self.estimated.emit(None, None)
 
-    def _on_answer(self, answer: tuple[Noise, str, float, float | None] | str | Exception) -> None:
+    def _on_answer(self, answer: tuple[Noise, str, float, float | None, str] | str | Exception) -> None:
         if isinstance(answer, (str, Exception)):  # what cannot be restored; Run says why
             self.nothing = answer if isinstance(answer, str) else ""
             self._say("")
             self.estimated.emit(None, None)
             return
-        noise, left_out, self.level, depth = answer
+        noise, left_out, self.level, depth, self.doubt = answer
         self._say(" ".join(map(ended, [*in_words(noise), *filter(None, [left_out])])))
         figures = (
             f"Estimated from the slice in view, in the units of the image: gain {noise.gain:.4g} counts per electron, "
@@ -109,8 +111,8 @@ def _estimate(
     camera: dict[str, float],
     holes: Callable[[], Source] | None,
     chosen: Callable[[], Source] | None,
-) -> tuple[Noise, str, float, float | None] | str:
-    """The noise, sentences on what it was estimated without and on the mask, the mean, and the depth of the holes.
+) -> tuple[Noise, str, float, float | None, str] | str:
+    """The noise, what it was estimated without, the mean, the depth of the holes, and a doubt about the mask.
 
     Where nothing is to be restored, a sentence that says so.
     """
@@ -124,14 +126,14 @@ def _estimate(
     arguments = source.arguments
     noise, without, level = estimate_noise(**arguments, **camera), left_out(**arguments), level_of(source)
     if holes is None:
-        return noise, without, level, None
+        return noise, without, level, None, ""
     request = read_request("inpaint", **holes().arguments)
     if not request.slices.holes.any():
         where = "choose what marks it under Missing pixels, or paint on it"
         return f"Nothing is missing in '{source.name}', and no pixel is NaN: {where}."
     nearly = nearly_all(request)
-    inverted = f"{nearly}: if the mask shows what is known, take its other side" if nearly else ""
-    return noise, ". ".join(filter(None, [without, inverted])), level, depth_of(request)
+    inverted = f"{nearly}: if the mask shows what is known, take its other side." if nearly else ""
+    return noise, without, level, depth_of(request), inverted
 
 
 def nothing_in(source: Source, filling: bool) -> str:

@@ -215,7 +215,7 @@ class _Whole(QObject):
         assert isinstance(field, QComboBox | QLineEdit)
         whole = field.currentText() if isinstance(field, QComboBox) else field.text()
         name = whole.rpartition(".py:")[2]  # of FILE.py:NAME
-        words = isinstance(field, QComboBox) and isinstance(field.currentData(), str) and name == whole
+        words = isinstance(field, QComboBox) and isinstance(data := field.currentData(), str) and data != whole
         cut = Qt.TextElideMode.ElideRight if words else Qt.TextElideMode.ElideMiddle
         shown = field.fontMetrics().elidedText(name, cut, self._room(field))
         if shown == whole:

@@ -256,7 +256,8 @@ class RestoreWidget(Tabbed):
         if self.running:
             return
         ready = self._outlook.ready
-        doubts = [outlook.doubt_of(self.task, self._noise, self.cost.short), self.inputs.doubt()] if ready else []
+        of_noise = outlook.doubt_of(self.task, self._noise, self.cost.short)
+        doubts = [of_noise, self.inputs.doubt(), self.noise.doubt] if ready else []
         doubt = " ".join(filter(None, doubts))
         self._sentence.setText(" ".join(filter(None, [doubt, self._outlook.sentence])))
         self._sentence.setToolTip(tip(self._outlook.why))
