@@ -618,3 +618,15 @@ def test_where_the_chosen_image_goes_no_result_takes_its_place(viewer, dock, pic
     widget.inputs.image.value = second
     viewer.layers.remove(second)
     assert widget.inputs.image.value is first
+
+
+def test_a_mask_that_is_chosen_as_the_image_is_asked_about(viewer, dock, wait):
+    """A checkerboard of small fields has noise of a sigma of 63 by the estimate, and had a plain Run."""
+    y, x = np.indices((64, 64))
+    viewer.add_image(200.0 * ((y // 8 + x // 8) % 2), name="fields")
+    widget = dock()
+    wait(lambda: not widget.noise.waiting)
+    assert "'fields' has two values, as a mask: is it the image?" in widget._sentence.text()
+    assert widget.run_button.text() == "Run anyway"
+    widget = dock("Inpaint")
+    assert "two values" not in widget._sentence.text()

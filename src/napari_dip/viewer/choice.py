@@ -384,6 +384,8 @@ class Inputs(QWidget):
 
     def doubt(self) -> str:
         """Sentence that speaks against what is chosen; empty if nothing does."""
+        if self._row.keeps_mean and self._row.removes_noise and masks.is_mask(self.image.value):
+            return f"'{self.image.value.name}' has two values, as a mask: is it the image?"
         if not any(reach := self._reach()):
             return ""
         if wider := spread_over(reach, self._size(None)):
