@@ -85,6 +85,13 @@ def test_a_figure_shows_a_run(fine: Result, tmp_path: Path) -> None:
     assert figure.axes[3].lines[0].get_xdata()[-1] <= fine.iterations
 
 
+def test_a_figure_of_similar_patches_has_no_course() -> None:
+    pytest.importorskip("matplotlib")
+    image = np.random.default_rng(1).normal(100, 10, (64, 64))
+    titles = [place.get_title() for place in napari_dip.denoise(image, quality="fast").plot().axes]
+    assert [title for title in titles if title] == ["before", "after", "removed"]
+
+
 def test_without_matplotlib_it_says_what_to_install(fine: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r'pip install "napari-dip\[plot\]"'):

@@ -24,8 +24,9 @@ def blank(inches: tuple[float, float]) -> Any:
 
 def plot(result: Result) -> Any:
     """Draw a result: see `Result.plot`."""
-    figure = blank((12, 3.4))
-    axes = figure.subplots(1, 4)
+    fitted = len(result.history.loss) > 0  # similar patches alone have no course
+    figure = blank((12 if fitted else 9, 3.4))
+    axes = figure.subplots(1, 4 if fitted else 3)
     for place, name, image in zip(axes, ("before", "after"), result.glance or (), strict=False):
         place.imshow(image, cmap="gray", vmin=0, vmax=255)
         place.set_title(name)
@@ -36,7 +37,8 @@ def plot(result: Result) -> Any:
     figure.colorbar(shown, ax=axes[2], shrink=0.7)
     for place in axes[:3]:
         place.set_axis_off()
-    _course(axes[3], result)
+    if fitted:
+        _course(axes[3], result)
     figure.suptitle(result.stop_reason, fontsize="small")
     return figure
 

@@ -640,7 +640,7 @@ def test_bad_pixels_are_written_as_a_mask_to_inpaint_by(capsys: pytest.CaptureFi
     assert np.argwhere(bad.values).tolist() == [[1, 5, 7]]
     said = capsys.readouterr().out
     assert "0.00%" not in said  # beside the pixel that is marked
-    assert "none, or fewer than may be chance" in said
+    assert "fewer than 0.10%, which may be chance, of the pixels" in said
     assert "bad.tif is written: 1 of 1152 pixels hot, dead, saturated or NaN" in said
     assert (bad.axes, bad.pixel_size) == ("ZYX", pytest.approx({"Y": 0.2, "X": 0.2}))
     assert main(["inpaint", "hot.tif", "out.tif", "--mask", "bad.tif", *QUICK]) == 0

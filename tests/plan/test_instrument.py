@@ -183,7 +183,7 @@ def test_a_bead_on_a_cameras_offset_gives_the_blur_of_the_bead() -> None:
     np.testing.assert_allclose(middle[0], middle[1], atol=0.05 * middle[1].max())
 
 
-@pytest.mark.parametrize("value", ["a", "3", b"3", True, np.True_, 3j, [3]])
+@pytest.mark.parametrize("value", ["a", "3", b"3", True, np.True_, 3j, [3], [[1], [1, 2]]])
 @pytest.mark.parametrize("name", ["gain", "offset", "read_noise"])
 def test_what_is_no_number_is_named(name: str, value: Any) -> None:
     with pytest.raises(TypeError, match=f"{name}={re.escape(repr(value))} is not one number; leave it out"):
@@ -209,3 +209,4 @@ def test_none_of_several_numbers_is_a_text_or_a_truth_value(task: Any, name: str
 def test_a_number_may_be_an_array_without_axes() -> None:
     assert read_factor(np.array(2), 2) == (2, 2)
     assert read_voxel_size((np.array(2.0), np.float32(3)), 2) == (2.0, 3.0)
+    assert read_voxel_size(map(float, "23"), 2) == (2.0, 3.0)

@@ -211,12 +211,15 @@ def test_no_noise_is_asked_about_whatever_else_is_said_of_it(kind):
     assert doubt_of("denoise", noise, short=False)
 
 
-@pytest.mark.parametrize("kind", ["bright cells", "hot pixels"])
+@pytest.mark.parametrize("kind", ["bright cells", "bright spots", "hot pixels"])
 def test_noise_that_structure_hides_is_not_called_none(kind):
     rng, (y, x) = np.random.default_rng(0), np.indices((96, 96))
     if kind == "bright cells":
         cells = sum(np.exp(-((y - at) ** 2 + (x - at) ** 2) / 128) for at in (32, 72))
         image = rng.normal(rng.poisson(20.0 * (x % 12 < 2) + 20_000 * cells), 3)
+    elif kind == "bright spots":
+        spots = sum(np.exp(-((y - i) ** 2 + (x - j) ** 2) / 30) for i, j in ((20, 20), (20, 70), (70, 30), (60, 80)))
+        image = rng.poisson(2 + 100_000 * spots).astype(float)
     else:
         image = rng.normal(100.0 * (x > 5), 0.1)
         image[rng.random(image.shape) < 0.01] = 1000

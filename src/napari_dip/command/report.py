@@ -38,7 +38,7 @@ def describe(noise: Noise) -> Iterator[str]:
     yield f"read noise   {noise.read_noise:.4g} counts, standard deviation in the dark"
     yield f"sigma        {noise.sigma:.4g} counts, standard deviation over the whole image"
     yield f"correlation  {noise.correlation:.2f} between neighbouring pixels"
-    few = "none, or fewer than may be chance: 0.10%"
+    few = "fewer than 0.10%, which may be chance,"
     yield f"impulses     {f'{noise.impulses:.2%}' if noise.impulses else few} of the pixels hot or dead"
 
 

@@ -10,6 +10,7 @@ import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from napari_dip.io import files
@@ -65,7 +66,10 @@ def run(
             return 1
         if not args.quiet:
             print(f"napari-dip: {job.source}, {number} of {len(todo)}", file=sys.stderr)
-        statuses.append(one(job))
+        damage = "" if args.estimate or args.overwrite else _damage(written(job))
+        if damage:
+            print(f"napari-dip: error: {job.source}: {damage}", file=sys.stderr)
+        statuses.append(1 if damage else one(job))
     failed = [job.source for job, status in zip(todo, statuses, strict=True) if status]
     if failed and len(todo) > 1:
         print(
@@ -88,17 +92,20 @@ def _left(todo: list[Namespace], folder: str, written: Callable[[Namespace], lis
 
 
 def _is_done(job: Namespace, written: list[Path]) -> bool:
-    """True if all files are there, whole; an OME-Zarr goes on by itself, and an image is not the result of itself."""
+    """True if all files are there and readable; an OME-Zarr goes on by itself, and an image is no result of itself."""
     itself = Path(job.source).exists() and Path(job.target).exists() and Path(job.target).samefile(job.source)
-    if itself or not all(file.is_file() for file in written):
-        return False
+    return not itself and all(file.is_file() for file in written) and not _damage(written)
+
+
+def _damage(written: list[Path]) -> str:
+    """Sentence on an image that cannot be read, as a copy that was cut off, where all files are there; else empty."""
     try:
-        for file in filter(files.is_image, written):  # as a copy may have been cut off
-            files.read(file)
+        for file in filter(files.is_image, written if all(file.is_file() for file in written) else []):
+            with warnings.catch_warnings(action="ignore"), suppress(MemoryError):
+                files.read(file)
     except OSError as error:
-        warnings.warn(f"{error}; to have it made anew remove {', '.join(map(str, written))}", stacklevel=5)
-        return False
-    return True
+        return f"{error}; to have it made anew remove {', '.join(map(str, written))}"
+    return ""
 
 
 def _images(word: str) -> Iterator[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from scipy.fft import next_fast_len  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from napari_dip.core.numbers import is_whole
 from napari_dip.core.parts import Own
 from napari_dip.tables.parts import OwnPart, said_of
 
@@ -208,7 +208,7 @@ class OwnOperator(Operator):
             sides = tuple(shape)
         except Exception as error:
             raise ValueError(f"{must} for a measurement {measured}, and fails: {said_of(error)}") from error
-        whole = all(isinstance(n, Integral) for n in sides)
+        whole = all(map(is_whole, sides))
         # a measurement of no pixels is asked for what lies around each
         if not whole or len(sides) != len(measured) or (all(measured) and min(sides) < 1):
             raise ValueError(f"{must} for a measurement {measured}, not {shape!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from numbers import Real
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from napari_dip.core import device as devices
+from napari_dip.core.numbers import is_number
 from napari_dip.core.operators import Identity
+from napari_dip.core.pauses import between_pauses
 from napari_dip.core.problem import Problem
 from napari_dip.core.result import Result
 from napari_dip.core.setup import Setup
@@ -137,7 +139,7 @@ def sought_by_both(
     step, found = every(iterations), dict[str, Sought]()
     if not isinstance(plain, bool):
         raise TypeError(f"plain={plain!r} must be True or False")
-    if not isinstance(tv, Real) or not 0 <= tv <= 1e6:
+    if not is_number(tv) or not 0 <= tv <= 1e6:
         raise ValueError(f"tv={tv!r} must be a number from 0 to 1000000, such as {TV}")
     ways = {"prior": {**_KNOBS, **knobs}}
     if plain:
@@ -150,25 +152,25 @@ def sought_by_both(
         settings = _settings(**changes, iterations=iterations, seed=seed)
         setup = Setup(settings, devices.choose(settings.device), observed.shape[1:])
         pace: dict[str, Any] = {"interval": np.inf, "snapshot_every": step, "should_stop": should_stop}
-        search = Restoration(problem, setup, **pace).steps()
+        on_threads = partial(devices.use_threads, settings.threads)
+        search = between_pauses(on_threads, Restoration(problem, setup, **pace).steps())
         points = list[tuple[int, float]]()
-        with devices.use_threads(settings.threads):
-            while True:
-                try:
-                    shown = next(search)
-                except StopIteration as end:
-                    result: Result = end.value
-                    break
-                if shown is None or not shown.snapshot:
-                    continue
-                points.append((shown.iteration, _measured(measure, shown.image)))
-                yield Step(
-                    part=way,
-                    iteration=shown.iteration,
-                    values={quantity: points[-1][1]},
-                    done=(number + shown.iteration / iterations) / len(ways),
-                    image=_in_units(shown.image, limits),
-                )
+        while True:
+            try:
+                shown = next(search)
+            except StopIteration as end:
+                result: Result = end.value
+                break
+            if shown is None or not shown.snapshot:
+                continue
+            points.append((shown.iteration, _measured(measure, shown.image)))
+            yield Step(
+                part=way,
+                iteration=shown.iteration,
+                values={quantity: points[-1][1]},
+                done=(number + shown.iteration / iterations) / len(ways),
+                image=_in_units(shown.image, limits),
+            )
         if not points or points[-1][0] != result.iterations:
             points.append((result.iterations, _measured(measure, result.image)))
         at, values = zip(*points, strict=True)

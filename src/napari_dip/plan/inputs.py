@@ -144,6 +144,7 @@ def read_slices(image: Any, mask: Any, channel_axis: int | None, leading_axes: i
         raise ValueError(
             f"image of shape {array.shape} with leading_axes={leading_axes} and channel_axis={channel_axis} has "
             f"{max(spatial, 0)} spatial axes; it must have two (an image) or three (a volume)"
+            + (": say how many axes of a stack come first (leading_axes), or which has channels" if spatial > 3 else "")
         )
     if channel_axis is None and spatial == 3 and array.shape[-1] <= 4:
         raise ValueError(

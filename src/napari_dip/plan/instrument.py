@@ -149,9 +149,10 @@ def read_voxel_size(voxel_size: Any, ndim: int) -> tuple[float, ...] | None:
     """
     if voxel_size is None:
         return None
-    if not (np.iterable(voxel_size) and all(map(is_number, voxel_size))):
+    sizes = tuple(voxel_size) if np.iterable(voxel_size) else (None,)
+    if not all(map(is_number, sizes)):
         raise TypeError(f"voxel_size={voxel_size!r} must be one number for each spatial axis, such as (2, 1, 1)")
-    each = tuple(float(size) for size in voxel_size)
+    each = tuple(map(float, sizes))
     if len(each) != ndim:
         raise ValueError(f"voxel_size={voxel_size} must be one number for each of the {ndim} spatial axes")
     if not all(math.isfinite(size) and size > 0 for size in each):

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from napari_dip.plan.plan import Plan
 
 LOADING = " PyTorch is being loaded; Run waits for it."
-#: Contrast up to which a few bright cells may hide the photon noise of the rest: 95 where they did, and 520 in a smooth
-#: spot without noise, whose slopes look like photons.
-_BRIGHT = 150
+#: Contrast up to which a few bright cells may hide the photon noise of the rest: 95 and 219 were found where they did.
+#: Slopes of a smooth spot look like photons too: 520 was found there, without noise.
+_BRIGHT = 300
 _HOW = {
     "self-guided": "self-guided (it learns from the image itself)",
     "prior": "a prior (an untrained network is fitted)",
