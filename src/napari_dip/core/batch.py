@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -19,7 +20,9 @@ Known = TypeVar("Known")
 
 
 def round_robin(
-    begin: Callable[[], tuple[int, Steps | Known] | None], device: str
+    begin: Callable[[], tuple[int, Steps | Known] | None],
+    device: str,
+    within: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Generator[tuple[int, Progress | Result | Exception | Known], None, None]:
     """Drive several runs round robin until none is left.
 
@@ -29,6 +32,8 @@ def round_robin(
         Gives the number of the next run and its steps, or what is known without any; None if none can begin now.
     device : str
         Where they compute.
+    within : callable
+        Makes the context of all that is done between two yields.
 
     Yields
     ------
@@ -38,12 +43,16 @@ def round_robin(
     """
     queues: list[Any] = []  # free streams
     running: dict[int, tuple[Steps, Any]] = {}
+    held = ExitStack()
     try:
+        held.enter_context(within())
         while True:
             while (following := begin()) is not None:
                 number, steps = following
                 if not isinstance(steps, Generator):
+                    held.close()
                     yield number, steps
+                    held.enter_context(within())
                     continue
                 if not queues:  # the first run uses the current stream
                     own = device.startswith("cuda") and running
@@ -64,8 +73,11 @@ def round_robin(
                 if isinstance(shown, (Result, Exception)):
                     queues.append(running.pop(number)[1])
                 if shown is not None:
+                    held.close()
                     yield number, shown
+                    held.enter_context(within())
     finally:
+        held.close()
         for steps, queue in running.values():
             with torch.cuda.stream(queue):
                 steps.close()

@@ -14,7 +14,6 @@ from napari_dip.core import device as devices
 from napari_dip.core import memory
 from napari_dip.core.batch import round_robin
 from napari_dip.core.memory import is_out_of_memory
-from napari_dip.core.pauses import between_pauses
 from napari_dip.core.pieces import States
 from napari_dip.core.reason import Reason
 from napari_dip.core.result import Progress, Result, Steps
@@ -109,8 +108,8 @@ class Loop:
 
     def __enter__(self) -> Outcomes:
         """Yield what the slices show and come to, by their indices: `settle` is to be told the latter."""
-        self._outcomes: Outcomes = round_robin(self._begin, self._device)
-        return between_pauses(self._threads, self._outcomes)
+        self._outcomes: Outcomes = round_robin(self._begin, self._device, self._threads)
+        return self._outcomes
 
     def __exit__(self, *_: object) -> None:
         self._outcomes.close()
