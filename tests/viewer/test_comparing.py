@@ -294,3 +294,4 @@ def test_the_line_of_a_profile_stays_side_by_side(viewer, comparing, picture):
     made.switches["side"].setChecked(True)
     assert made._profile.line.visible
     assert not viewer.layers["another"].visible
+    made.switches["side"].setChecked(False)
