@@ -457,6 +457,18 @@ def test_faint_structure_is_learnt_from_means_of_squares(
     assert error[0] < 0.9 * error[1]
 
 
+def test_what_teaches_a_fit_of_means_sees_these_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = faint(72, 72)
+    assert problem.noise is not None
+    fitter = begun(replace(problem, noise=replace(problem.noise, contrast=0.07)))  # of which means are faint too
+    without_pauses(fitter.prepare())
+    taught = fitter._scaled(fitter._agreed)[0].numpy()
+    assert taught.shape == (1, 24, 24)
+    monkeypatch.setattr(bins, "side_of", lambda *_: 1)
+    expected = without_pauses(stable.denoised(fitter._seen.observation, fitter._noise, "cpu"))
+    assert np.allclose(taught, expected, atol=1e-5)
+
+
 def test_a_fit_of_means_is_as_long_as_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coverage, "EPOCHS", (20, 20, 20))
     problem = faint(40, 44)

@@ -53,7 +53,7 @@ from napari_dip.core.methods.coverage import (
     tiles,
     whole_fit,
 )
-from napari_dip.core.methods.stable import denoised
+from napari_dip.core.methods.stable import of_pixels
 from napari_dip.core.muon import Muon
 from napari_dip.core.nearest import standing_in
 from napari_dip.core.noise.correlation import autocorrelation_of, coloured, every, phases, spectrum
@@ -319,8 +319,8 @@ class SelfGuidedFitter(Fitter):
         return clean + _blurred(photons - clean, self._known, _LEVEL)  # the measurement has no bias
 
     def _of_similar_patches(self, photons: Tensor) -> Generator[float, None, Tensor]:
-        """NL-Ridge estimate of clean photons (C, *canvas), made on the stabilised image."""
-        clean = yield from denoised(self._scaled(photons)[0].cpu().numpy(), self._noise, self.device)
+        """NL-Ridge estimate of clean photons (C, *canvas) on the grid that the generator sees, stabilised."""
+        clean = yield from of_pixels(self._scaled(photons)[0].cpu().numpy(), self._noise, self.device)
         with pages.apart():
             restored = self.model.photons(clean)
         return self._mirrored(restored)

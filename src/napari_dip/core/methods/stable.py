@@ -19,13 +19,20 @@ from napari_dip.core.noise.stabilise import Stabiliser
 def denoised(
     image: npt.NDArray[np.float32], noise: Noise, device: str
 ) -> Generator[float, None, npt.NDArray[np.float32]]:
-    """NL-Ridge estimate of an image (C, *S) in scaled intensities, made where the noise is stabilised.
+    """NL-Ridge estimate of an image (C, *S) in scaled intensities; of means of squares where noise asks for them."""
+    shape = image.shape[1:]
+    side = bins.side_of(noise, shape)
+    if side == 1:
+        return (yield from of_pixels(image, noise, device))
+    made = yield from of_pixels(bins.means(image, side), bins.noise_of(noise, side, shape), device)
+    with pages.apart():
+        return bins.enlarged(made, side, shape)
 
-    Of means of squares, where noise outweighs the structure.
-    """
-    side, shape = bins.side_of(noise, image.shape[1:]), image.shape[1:]
-    if side > 1:
-        image, noise = bins.means(image, side), bins.noise_of(noise, side, shape)
+
+def of_pixels(
+    image: npt.NDArray[np.float32], noise: Noise, device: str
+) -> Generator[float, None, npt.NDArray[np.float32]]:
+    """NL-Ridge estimate of an image (C, *S) in scaled intensities, made where the noise is stabilised."""
     pages.trim()
     stabiliser = Stabiliser(noise)
     shared = None if noise.independent else plane_of(autocorrelation_of(noise, image.shape[1:]))
@@ -34,5 +41,4 @@ def denoised(
     agreed = yield from by_strips(stable, 1.0, shared)
     pages.trim()
     with pages.apart():
-        made = stabiliser.inverse(agreed.double().cpu().numpy()).astype(np.float32)
-        return made if side == 1 else bins.enlarged(made, side, shape)
+        return stabiliser.inverse(agreed.double().cpu().numpy()).astype(np.float32)
