@@ -60,10 +60,10 @@ def estimate(
     noise: Noise,
     device: str,
     *,
+    filled: bool,
     factors: Shape | None = None,
     margin: Shape | None = None,
     voxel_size: Size | None = None,
-    filled: bool = False,
     slices: int = 1,
     rates: Work | None = None,
 ) -> Cost:
@@ -77,14 +77,14 @@ def estimate(
     noise : Noise
         In scaled intensities.
     device : str
+    filled : bool
+        True where nothing but pixels is missing, which similar patches foretell.
     factors : tuple of int, optional
         Of a super-resolution.
     margin : tuple of int, optional
         Pixels by which the image, or a tile of it, exceeds the measurement at each end of the axes S, for a PSF.
     voxel_size : tuple of float, optional
         Of the restored image, along the axes S: an axis that is coarser than others is halved later.
-    filled : bool
-        True where nothing but pixels is missing, which similar patches foretell.
     slices : int
     rates : float array (4), optional
         Seconds per layer call, byte, operation and byte of features; by default measured on this machine.

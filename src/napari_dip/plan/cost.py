@@ -105,10 +105,10 @@ def estimate(
             settings,
             known,
             device.name,
+            filled=asked.foretells(asked.task.fills_holes),  # the mask is not known
             factors=asked.factor,
             margin=asked.margin,
             voxel_size=asked.fine_voxel_size,
-            filled=asked.task.fills_holes and asked.foretells,
             slices=slices,
             rates=rates,
         )
@@ -212,10 +212,10 @@ def cost_of(plan: Plan, rates: Work | None = None) -> Cost:
         plan.settings,
         noise,
         plan.device.name,
+        filled=plan.request.foretells(bool(plan.slices.missing.any())),
         factors=None if own else plan.request.factor,
         margin=plan.request.margin,
         voxel_size=plan.request.fine_voxel_size,
-        filled=plan.request.foretells and bool(plan.slices.missing.any()),
         slices=count,
         rates=rates,
     )
