@@ -10,7 +10,7 @@ import pytest
 from napari_dip import iterate
 from napari_dip.core.cost import Cost
 from napari_dip.core.pace import share_of_processor
-from napari_dip.plan.cost import busy, in_words
+from napari_dip.plan.cost import busy, cost_in_words
 from napari_dip.tables.settings import PRESETS
 from napari_dip.viewer import noise
 from napari_dip.viewer.choice import IN_VIEW, VOLUME
@@ -124,9 +124,9 @@ def test_a_busy_machine_takes_longer_and_says_so(viewer, dock, wait, monkeypatch
 
 @pytest.mark.parametrize(("threads", "more"), [(1, ""), (2, " One thread may then take less.")])
 def test_a_busy_machine_is_better_left_to_one_thread(threads, more):
-    text = in_words(10**6, 60.0, PRESETS["denoise-small"], None, slowed=10.0, threads=threads)
+    text = cost_in_words(10**6, 60.0, PRESETS["denoise-small"], None, slowed=10.0, threads=threads)
     assert text.endswith(f" This computer is busy now; else 60 s.{more}")
-    assert "thread" not in in_words(10**6, 60.0, PRESETS["denoise-small"], None, threads=threads)
+    assert "thread" not in cost_in_words(10**6, 60.0, PRESETS["denoise-small"], None, threads=threads)
 
 
 def test_a_machine_that_is_hardly_busier_is_not_called_busy():

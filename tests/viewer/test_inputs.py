@@ -23,7 +23,7 @@ from napari_dip.viewer import masks
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.choice import ALL_SLICES, TOGETHER, Inputs
 from napari_dip.viewer.form import SettingsForm
-from napari_dip.viewer.noise import in_words
+from napari_dip.viewer.noise import noise_in_words
 from napari_dip.viewer.restoration import METADATA
 from napari_dip.viewer.rows import Rows
 from tests.viewer.docks import restored
@@ -132,7 +132,7 @@ def test_the_noise_is_told_before_the_run_and_follows_the_slice_in_view(viewer, 
 )
 def test_the_noise_is_said_without_figures(changes, words):
     noise = Noise(**{"gain": 0.0, "offset": 0.0, "read_noise": 10.0, "sigma": 10.0} | changes)
-    assert all(said.startswith(each) for said, each in zip(in_words(noise), words, strict=True))
+    assert all(said.startswith(each) for said, each in zip(noise_in_words(noise), words, strict=True))
 
 
 def test_the_noise_leaves_out_what_the_mask_marks(viewer, dock, wait):

@@ -21,7 +21,7 @@ import numpy as np
 from napari_dip.command import blockwise, report, several, single
 from napari_dip.command.options import parse, said
 from napari_dip.command.single import axes_of, inputs, missing, spatial_axes
-from napari_dip.core.telling import FORESEEN, in_words
+from napari_dip.core.telling import FORESEEN, error_in_words
 from napari_dip.doors import asked_from
 from napari_dip.io import files
 from napari_dip.io.picture import Picture
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _failed(error: Exception, source: str = "") -> int:
     """Say why a command failed, on an image of several."""
     where = "" if isinstance(error, FORESEEN) else f"; {TRACEBACK}=1 napari-dip ... shows where it came from"
-    words = in_words(error)
+    words = error_in_words(error)
     of = f"{source}: " if source and source not in words else ""
     print(f"napari-dip: error: {of}{words}{where}", file=sys.stderr)
     if os.environ.get(TRACEBACK):
@@ -134,7 +134,7 @@ def _samples(args: Namespace) -> int:
     files.write(args.target, drawn, axes, overwrite=args.overwrite)
     print(f"{args.target} is written: {args.count} images by an unfitted {args.generator}.")
     if args.size >= lab.SMALLEST:
-        print(f"Self-similarity: {lab.in_words(drawn)}.")
+        print(f"Self-similarity: {lab.similarity_in_words(drawn)}.")
     return DONE
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_dip.command import blockwise, report
 from napari_dip.command.options import check_volume, files_said, said
-from napari_dip.core.telling import counted, in_words, quietly
+from napari_dip.core.telling import counted, error_in_words, quietly
 from napari_dip.guides import on_grid
 from napari_dip.io import files
 from napari_dip.io.disk import check_room
@@ -141,7 +141,7 @@ def _write(args: Namespace, result: Result, picture: Picture, factors: Factors, 
         try:
             files.write(path, image, like, factors=finer, record=shown, overwrite=args.overwrite)
         except Exception as error:  # all was well before the run: never lose hours for what happened since
-            print(f"napari-dip: error: {in_words(error)}; {_spared(name, image)}", file=sys.stderr)
+            print(f"napari-dip: error: {error_in_words(error)}; {_spared(name, image)}", file=sys.stderr)
             kept = False
             continue
         took = (
@@ -158,13 +158,13 @@ def _spared(name: str, image: Array) -> str:
     try:
         number, spare = tempfile.mkstemp(".npy", "napari-dip-")
     except OSError as error:
-        return f"{what} could not be kept elsewhere either ({in_words(error)})"
+        return f"{what} could not be kept elsewhere either ({error_in_words(error)})"
     try:
         with open(number, "wb") as file:
             np.save(file, image)
     except Exception as error:
         Path(spare).unlink()
-        return f"{what} could not be kept in {spare} either ({in_words(error)})"
+        return f"{what} could not be kept in {spare} either ({error_in_words(error)})"
     return f"{what} is kept in {spare}"
 
 

@@ -21,7 +21,7 @@ from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.result import History, Progress, Result
 from napari_dip.core.setup import Setup
 from napari_dip.core.state import FAILED, Curve, Event, Outcome, State, keepable
-from napari_dip.core.telling import in_words, warn
+from napari_dip.core.telling import error_in_words, warn
 from napari_dip.core.tiling import Tiling, seed_at, tiles_of
 from napari_dip.tables.settings import Settings
 
@@ -234,7 +234,8 @@ class Pieces:
     def _failures(self) -> list[Event]:
         """One for each piece that failed."""
         lost = "and nothing was made of it" if self._canvas else "and counts for nothing"
-        return [Event(0, FAILED, f"{self._name(n)} failed, {lost}: {in_words(e)}") for n, e in self._failed.items()]
+        why = {self._name(n): error_in_words(error) for n, error in self._failed.items()}
+        return [Event(0, FAILED, f"{name} failed, {lost}: {words}") for name, words in why.items()]
 
     @property
     def _end(self) -> End:

@@ -58,7 +58,7 @@ def one_line(message: object) -> str:
     return " ".join(str(message).split())
 
 
-def in_words(error: BaseException) -> str:
+def error_in_words(error: BaseException) -> str:
     """Error in a line, with its name where it was not foreseen."""
     words = one_line(error)
     if isinstance(error, MemoryError):

@@ -22,13 +22,13 @@ def is_full(error: BaseException) -> bool:
 
 def lack(path: str | os.PathLike[str], size: int) -> str:
     """The words on a disk without room for so many bytes at a path, with the remedy."""
-    free = _in_words(free_at(path))
-    return f"{path} takes {_in_words(size)}, and {free} are free on its disk; free some, or name another folder"
+    free = _in_bytes(free_at(path))
+    return f"{path} takes {_in_bytes(size)}, and {free} are free on its disk; free some, or name another folder"
 
 
 def full(path: str | os.PathLike[str]) -> DiskFull:
     """The error for a disk that was found full while something at a path was written part by part."""
-    return DiskFull(f"the disk of {path} is full, with {_in_words(free_at(path))} free; free some")
+    return DiskFull(f"the disk of {path} is full, with {_in_bytes(free_at(path))} free; free some")
 
 
 def check_room(path: str | os.PathLike[str], size: int) -> None:
@@ -45,7 +45,7 @@ def free_at(path: str | os.PathLike[str]) -> int:
     return shutil.disk_usage(folder).free
 
 
-def _in_words(size: int) -> str:
+def _in_bytes(size: int) -> str:
     for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if size >= unit:
             return f"{size / unit:.3g} {name}"

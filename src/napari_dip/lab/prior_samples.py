@@ -117,7 +117,7 @@ def self_similarity(image: npt.ArrayLike, *, factors: Sequence[int] = (2, 4), se
     return {factor: _distance(values, factor, seed) / _distance(random, factor, seed) for factor in factors}
 
 
-def in_words(drawn: Array) -> str:
+def similarity_in_words(drawn: Array) -> str:
     """Mean self-similarity of a stack of images, in a sentence."""
     found = [self_similarity(image) for image in drawn]
     means = {factor: float(np.mean([each[factor] for each in found])) for factor in found[0]}

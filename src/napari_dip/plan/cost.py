@@ -241,7 +241,7 @@ def busy(seconds: float, slowed: float) -> str:
     return "" if slowed <= 1 or in_time(slowed * seconds) == idle else f" This computer is busy now; else {idle}."
 
 
-def in_words(
+def cost_in_words(
     peak: int,
     seconds: float,
     settings: Settings,
@@ -270,4 +270,4 @@ def plan_in_words(plan: Plan) -> str:
     cost, settings = cost_of(plan), plan.settings
     threads = settings.threads or torch.get_num_threads()
     slowed = slowed_by(cost.seconds, plan.device.name, threads)
-    return in_words(cost.memory, cost.seconds, settings, plan.request.factor, slowed=slowed, threads=threads)
+    return cost_in_words(cost.memory, cost.seconds, settings, plan.request.factor, slowed=slowed, threads=threads)

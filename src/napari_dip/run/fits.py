@@ -17,7 +17,7 @@ from napari_dip.core.memory import in_two_tries
 from napari_dip.core.result import Progress, Result
 from napari_dip.core.setup import Setup
 from napari_dip.core.solve import Restoration
-from napari_dip.core.telling import in_words
+from napari_dip.core.telling import error_in_words
 from napari_dip.plan.inputs import Slices
 from napari_dip.plan.plan import Plan
 from napari_dip.run import doubts
@@ -48,7 +48,7 @@ class Extras:
         except Exception as error:
             traceback.clear_frames(error.__traceback__)
             _log.debug("%s failed", what, exc_info=error)
-            self.lost[what] = in_words(error)
+            self.lost[what] = error_in_words(error)
             return otherwise
 
     @property

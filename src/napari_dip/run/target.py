@@ -18,7 +18,7 @@ from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.result import History, Progress, Result
 from napari_dip.core.setup import Setup
 from napari_dip.core.state import FAILED, NO_STATE, Event, has_ended, keepable
-from napari_dip.core.telling import counted, in_words
+from napari_dip.core.telling import counted, error_in_words
 from napari_dip.glance import glance
 from napari_dip.plan.cost import iterations_at_most
 from napari_dip.plan.plan import Plan
@@ -159,7 +159,7 @@ class ArrayTarget:
         _log.debug("slice %d failed", index, exc_info=error)
         self._ends.pop(index, None)
         self._errors[index] = error
-        message = f"slice {index} failed and {_STAYS[index in self._before]}: {in_words(error)}"
+        message = f"slice {index} failed and {_STAYS[index in self._before]}: {error_in_words(error)}"
         self.events.append(Event(0, FAILED, message))
 
     def result(self, setup: Setup, seconds: float, due: list[int]) -> Result:
@@ -209,7 +209,7 @@ class ArrayTarget:
             whole=not (unreached or self._partly or self._errors.keys() - self._before),
             verdict=verdict,
             warnings=(
-                *doubts.failures({index: in_words(error) for index, error in self._errors.items()}, {*self._before}),
+                *doubts.failures({index: error_in_words(e) for index, e in self._errors.items()}, {*self._before}),
                 *doubts.unreached(unreached, self._partly, self.count, self.units.empty),
                 *warned,
                 *stateless[:1],

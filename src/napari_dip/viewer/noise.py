@@ -78,7 +78,7 @@ class NoiseSentence(Sentence):
             self.estimated.emit(None, None)
             return
         noise, left_out, self.level, depth, self.doubt = answer
-        self._say(" ".join(map(ended, [*in_words(noise), *filter(None, [left_out])])))
+        self._say(" ".join(map(ended, [*noise_in_words(noise), *filter(None, [left_out])])))
         figures = (
             f"Estimated from the slice in view, in the units of the image: gain {noise.gain:.4g} counts per electron, "
             f"offset {noise.offset:.4g}, read noise {noise.read_noise:.4g}, standard deviation over the image "
@@ -93,7 +93,7 @@ class NoiseSentence(Sentence):
         super()._say(text)
 
 
-def in_words(noise: Noise) -> list[str]:
+def noise_in_words(noise: Noise) -> list[str]:
     """Sentences on the noise for somebody at a microscope: the figures are in the tooltip."""
     # the share that does not come of photons
     read = min(noise.read_noise / noise.sigma, 1) ** 2 if noise.sigma > 0 else 1.0

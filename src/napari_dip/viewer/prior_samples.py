@@ -96,4 +96,4 @@ def _drawn(shape: tuple[int, int], count: int, knobs: dict[str, Any]) -> tuple[n
     from napari_dip.lab import prior_samples as lab  # imports torch: seconds
 
     drawn = lab.samples(shape, count, **knobs)
-    return drawn, lab.in_words(drawn), knobs
+    return drawn, lab.similarity_in_words(drawn), knobs

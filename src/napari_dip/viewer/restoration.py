@@ -178,14 +178,14 @@ class Asked:
     def told(self, cost: Any, settings: Settings, each: str = "", what: str = "") -> Forecast:
         """A cost in a sentence, with what would be faster where it is long."""
         from napari_dip.machine import choose, free
-        from napari_dip.plan.cost import LONG, in_words, slowed_by
+        from napari_dip.plan.cost import LONG, cost_in_words, slowed_by
 
         device = choose(settings.device).name
         threads = self.knobs_here["threads"]
         slowed = slowed_by(cost.seconds, device, threads)
         less = self._faster(settings) if LONGER < slowed * cost.seconds <= LONG else ""
         short = not each and cost.memory > free(device)
-        told = in_words(cost.memory, cost.seconds, settings, self.factor, each, what, slowed, threads)
+        told = cost_in_words(cost.memory, cost.seconds, settings, self.factor, each, what, slowed, threads)
         return Forecast(f"Takes {told}{less}", short, slowed * cost.seconds)
 
     def _faster(self, settings: Settings) -> str:
