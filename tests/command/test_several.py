@@ -128,6 +128,17 @@ def test_an_output_that_cannot_be_read_is_not_done(name: str, capsys: pytest.Cap
     assert files.read(damaged).values.size
 
 
+def test_what_is_there_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("in/a.tif", "in/b.tif", "out/a.tif", "out/b.tif"):
+        save(name)
+    damaged, read = Path("out/b.tif"), list[str]()
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    plain = files.read
+    monkeypatch.setattr(files, "read", lambda path: (read.append(str(path)), plain(path))[1])
+    assert main(["denoise", "in", "--output-folder", "out", *QUICK]) == 1
+    assert read == ["out/a.tif", "out/b.tif"]
+
+
 @pytest.mark.parametrize(
     ("more", "beside"),
     [

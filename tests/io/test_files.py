@@ -533,3 +533,15 @@ def test_what_a_killed_run_left_half_written_is_swept(tmp_path: Path) -> None:
     picture = make_picture(np.zeros((4, 4), np.uint8), "YX")
     files.write(tmp_path / "out.tif", picture.values, picture)
     assert {each.name for each in tmp_path.iterdir()} == {alive, other, "out.tif"}
+
+
+def test_a_file_has_its_name_once_its_pixels_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a computer that loses its power keeps the name, with zeros at the end, which look like a whole image."""
+    order, sync, replace = list[str](), os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (order.append(f"{os.fstat(file).st_size} bytes"), sync(file)))
+    monkeypatch.setattr(os, "replace", lambda part, path: (order.append("named"), replace(part, path)))
+    values = np.ones((16, 16), np.float32)
+    files.write(tmp_path / "a.tif", values, make_picture(values, "YX"))
+    assert order == [f"{(tmp_path / 'a.tif').stat().st_size} bytes", "named"]
+    files.rehearse(tmp_path / "b.tif", make_picture(values, "YX"), np.float32)
+    assert len(order) == 2  # nothing of that is kept

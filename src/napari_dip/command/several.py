@@ -19,6 +19,8 @@ from napari_dip.io.ngff import is_zarr
 from napari_dip.pictures import in_folder
 from napari_dip.terminal import Stop
 
+_WHOLE = ""
+
 
 def jobs(sources: list[str], folder: str) -> list[tuple[str, str]]:
     """Images and the files that they are written to: of the same name, in another folder.
@@ -56,8 +58,12 @@ def run(
     """
     named = jobs(args.sources, args.output_folder)
     todo = [Namespace(**{**vars(args), "source": source, "target": target}) for source, target in named]
+    found: dict[str, str | None] = {}
     if not args.estimate:
-        todo = todo if args.overwrite else _left(todo, args.output_folder, written)
+        if not args.overwrite:
+            found = {job.target: _found(job, written(job)) for job in todo}
+            todo = [job for job in todo if found[job.target] != _WHOLE]
+            _tell(len(named) - len(todo), len(named), args.output_folder)
         Path(args.output_folder).mkdir(parents=True, exist_ok=True)
     statuses = []
     for number, job in enumerate(todo, start=1):
@@ -66,8 +72,7 @@ def run(
             return 1
         if not args.quiet:
             print(f"napari-dip: {job.source}, {number} of {len(todo)}", file=sys.stderr)
-        damage = "" if args.estimate or args.overwrite else _damage(written(job))
-        if damage:
+        if damage := found.get(job.target):
             print(f"napari-dip: error: {job.source}: {damage}", file=sys.stderr)
         statuses.append(1 if damage else one(job))
     failed = [job.source for job, status in zip(todo, statuses, strict=True) if status]
@@ -79,33 +84,31 @@ def run(
     return max(statuses, default=0)
 
 
-def _left(todo: list[Namespace], folder: str, written: Callable[[Namespace], list[Path]]) -> list[Namespace]:
-    """The images that are not in the folder yet, so that a command that was stopped goes on when it is said again."""
-    left = [job for job in todo if not _is_done(job, written(job))]
-    there, remedy = len(todo) - len(left), "--overwrite makes anew what is there, another --output-folder keeps both"
-    said = f"{there} of {len(todo)} images are in {folder} already"
-    if not left:
+def _tell(done: int, count: int, folder: str) -> None:
+    """Tell of images that are left as they are, so that a command that was stopped goes on when it is said again."""
+    remedy = "--overwrite makes anew what is there, another --output-folder keeps both"
+    said = f"{done} of {count} images are in {folder} already"
+    if done == count:
         print(f"napari-dip: {said}, so nothing is left to do; {remedy}", file=sys.stderr)
-    elif there:
+    elif done:
         warnings.warn(f"{said} and stay as they are, by whatever settings; {remedy}", stacklevel=3)
-    return left
 
 
-def _is_done(job: Namespace, written: list[Path]) -> bool:
-    """True if all files are there and readable; an OME-Zarr goes on by itself, and an image is no result of itself."""
-    itself = Path(job.source).exists() and Path(job.target).exists() and Path(job.target).samefile(job.source)
-    return not itself and all(file.is_file() for file in written) and not _damage(written)
+def _found(job: Namespace, written: list[Path]) -> str | None:
+    """Why an image with all its files cannot be read, as a copy that was cut off; empty if it is whole, None if none.
 
-
-def _damage(written: list[Path]) -> str:
-    """Sentence on an image that cannot be read, as a copy that was cut off, where all files are there; else empty."""
+    An OME-Zarr goes on by itself, and an image is no result of itself.
+    """
+    there = all(file.is_file() for file in written)
+    if not there or (Path(job.source).exists() and Path(job.target).samefile(job.source)):
+        return None
     try:
-        for file in filter(files.is_image, written if all(file.is_file() for file in written) else []):
+        for file in filter(files.is_image, written):
             with warnings.catch_warnings(action="ignore"), suppress(MemoryError):
                 files.read(file)
     except OSError as error:
         return f"{error}; to have it made anew remove {', '.join(map(str, written))}"
-    return ""
+    return _WHOLE
 
 
 def _images(word: str) -> Iterator[str]:

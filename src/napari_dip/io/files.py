@@ -278,6 +278,9 @@ def _put(path: Path, picture: Picture, *, overwrite: bool, keep: bool = True) ->
             parts[part] = target
             with open(part, "w+b") as file:
                 writer(file, picture)
+                if keep:  # or a computer that loses its power may keep the name, with zeros for pixels
+                    file.flush()
+                    os.fsync(file.fileno())
             size += part.stat().st_size
         if keep:
             check(path, overwrite=overwrite)  # again: a run takes its time
