@@ -482,6 +482,11 @@ def test_an_image_in_place_of_its_shape_is_refused_in_a_line() -> None:
         napari_dip.estimate(np.zeros((64, 64)))  # type: ignore[arg-type]
 
 
+def test_channels_lie_along_an_axis_that_the_image_has() -> None:
+    with pytest.raises(ValueError, match=r"^channel_axis=5 is not an axis of an image of shape \(3, 64, 64\)$"):
+        napari_dip.estimate((3, 64, 64), channel_axis=5)
+
+
 def test_the_task_is_no_setting() -> None:
     with pytest.raises(TypeError, match="task='inpaint'"):
         napari_dip.estimate((64, 64), "superresolve")  # type: ignore[arg-type]

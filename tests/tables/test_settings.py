@@ -84,6 +84,11 @@ def test_whole_numbers_are_whole(name: str, knob: Knob) -> None:
         Settings(**{name: knob.min + 0.5})
 
 
+def test_a_whole_number_beyond_64_bits_is_out_of_range() -> None:
+    with pytest.raises(ValueError, match="^seed=1000.* from 0 to"):
+        Settings(seed=10**30)
+
+
 @each_number
 def test_numpy_numbers_become_plain_ones(name: str, knob: Knob) -> None:
     default = getattr(Settings(), name)

@@ -15,8 +15,8 @@ from scipy.fft import next_fast_len  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_dip.core.numbers import is_whole
 from napari_dip.core.parts import Own
+from napari_dip.tables.numbers import is_whole
 from napari_dip.tables.parts import OwnPart, said_of
 
 Shape = tuple[int, ...]

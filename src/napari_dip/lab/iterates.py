@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.core.numbers import is_whole
 from napari_dip.core.telling import quietly
 from napari_dip.run.restore import iterate
+from napari_dip.tables.numbers import is_whole
 from napari_dip.terminal import to_the_end as _to_the_end
 
 Array = npt.NDArray[np.float64]

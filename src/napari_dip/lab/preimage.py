@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from napari_dip.core.features import Activation, Excited, Features, Prepare, SameFeatures
-from napari_dip.core.numbers import is_whole
 from napari_dip.lab.iterates import Array, Steps, checked, to_the_end
 from napari_dip.lab.sought import Preimage, sought_by_both
+from napari_dip.tables.numbers import is_whole
 from napari_dip.trust import psnr
 
 

@@ -12,9 +12,9 @@ from scipy import ndimage, spatial  # type: ignore[import-untyped]
 
 from napari_dip.core.codes import make_code
 from napari_dip.core.generators import fresh_generator
-from napari_dip.core.numbers import is_whole
 from napari_dip.tables.knobs import GENERATORS, Prior
 from napari_dip.tables.method import settings_for
+from napari_dip.tables.numbers import is_whole
 
 Array = npt.NDArray[Any]
 SMALLEST = 32  # pixels a side of an image whose self-similarity is told

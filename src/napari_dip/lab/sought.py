@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from napari_dip.core import device as devices
-from napari_dip.core.numbers import is_number
 from napari_dip.core.operators import Identity
 from napari_dip.core.pauses import between_pauses
 from napari_dip.core.problem import Problem
@@ -23,6 +22,7 @@ from napari_dip.core.solve import Restoration
 from napari_dip.lab.iterates import Array, Outcome, Step, Steps, every
 from napari_dip.tables.knobs import Prior
 from napari_dip.tables.method import settings_for
+from napari_dip.tables.numbers import is_number
 from napari_dip.tables.settings import Settings
 
 #: Knobs of both ways to seek, unless others are said.

@@ -29,6 +29,7 @@ from napari_dip.plan.noises import axes_of_noise
 from napari_dip.plan.plan import Plan
 from napari_dip.plan.request import Request, read_instrument
 from napari_dip.tables.knobs import Prior
+from napari_dip.tables.numbers import channel_from_first
 from napari_dip.tables.settings import Settings
 
 #: Bytes that a prior which denoises an image takes on a CPU of its own accord; a larger image is cut into tiles.
@@ -75,11 +76,11 @@ def estimate(
         short measurement, and right within a factor of two on a machine that has nothing else to do. Of a stack, the
         mean of what it takes where its slices are alike and where they are not.
     """
-    axes = tuple(shape) if isinstance(shape, (tuple, list)) else ()
-    channel = None if channel_axis is None else channel_axis % max(1, len(axes))
-    space = tuple(n for axis, n in enumerate(axes) if axis >= leading_axes and axis != channel)
     if np.ndim(shape) > 1:
         raise TypeError(f"shape is a {type(shape).__name__} of {np.ndim(shape)} axes; give image.shape, not the image")
+    axes = tuple(shape) if isinstance(shape, (tuple, list)) else ()
+    channel = channel_from_first(channel_axis, axes)
+    space = tuple(n for axis, n in enumerate(axes) if axis >= leading_axes and axis != channel)
     if len(space) not in (2, 3) or min(axes) < 1:
         raise ValueError(
             f"shape={shape} with leading_axes={leading_axes} and channel_axis={channel_axis} is not that of an image "

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.core.numbers import is_whole
 from napari_dip.core.telling import refuse_name, warn
 from napari_dip.doors import remedy
 from napari_dip.plan.greys import read_greys
+from napari_dip.tables.numbers import channel_from_first, is_whole
 
 Array = npt.NDArray[Any]
 
@@ -216,11 +216,7 @@ def read_part(data: Any, part: tuple[slice, ...]) -> Array:
 def _channel_axis(array: Array, axis: int | None, leading_axes: int) -> int | None:
     if not is_whole(leading_axes) or not 0 <= leading_axes < array.ndim:
         raise ValueError(f"leading_axes={leading_axes} must be a whole number from 0 to {max(0, array.ndim - 2)}")
-    if axis is None:
-        return None
-    if not is_whole(axis) or not -array.ndim <= axis < array.ndim:
-        raise ValueError(f"channel_axis={axis} is not an axis of an image of shape {array.shape}")
-    return int(axis) % array.ndim
+    return channel_from_first(axis, array.shape)
 
 
 def _mask(

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from scipy import ndimage  # type: ignore[import-untyped]
 
 from napari_dip.core.noise.levels import differences
-from napari_dip.core.numbers import is_number
 from napari_dip.core.telling import refuse_name
 from napari_dip.doors import remedy
+from napari_dip.tables.numbers import is_number
 
 CENTRES = ("mass", "maximum", "middle")
 KERNELS = ("lanczos2", "lanczos3", "bicubic", "gaussian", "box")  # those of core.operators, which imports torch

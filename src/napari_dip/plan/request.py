@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.core.numbers import is_number
 from napari_dip.core.telling import refuse_labels, warn
 from napari_dip.plan.inputs import Slices, read_slices
 from napari_dip.plan.instrument import (
@@ -30,6 +29,7 @@ from napari_dip.plan.instrument import (
 )
 from napari_dip.plan.values import read_boost, read_factor, read_guide, read_range
 from napari_dip.tables import record
+from napari_dip.tables.numbers import is_number
 from napari_dip.tables.parts import OwnPart, read_part
 from napari_dip.tables.tasks import TASKS, Task, task_named
 
@@ -102,28 +102,24 @@ def _argument(default: Any, kind: str, help: str, read: Callable[[Any, Request],
     return field(default=default, metadata={"argument": Argument(help=help, kind=kind, read=read, **rest)})
 
 
-def _part(name: str, value: Any, _: Request) -> OwnPart:
-    return read_part(name, value)
+def _own(name: str, help: str, brief: str) -> Any:
+    """A part of the user's own; `brief` is the help of its option."""
+    said = f"{brief} The file is run: docs/own-parts.md."
+    option = Option(flag=f"--{name}", metavar="FILE.py:NAME", help=said, code=True)
+    return _argument(None, _PART, help, lambda value, _: read_part(name, value), options=(option,), kept=False)
 
 
-def _of_own(flag: str, help: str) -> dict[str, Any]:
-    return {
-        "options": (
-            Option(flag=flag, metavar="FILE.py:NAME", help=f"{help} The file is run: docs/own-parts.md.", code=True),
-        ),
-        "kept": False,
-    }
+def _camera(name: str, label: str, help: str, brief: str = "") -> Any:
+    """A figure of the camera; `brief` is the help of its option, by default the same."""
 
+    def read(value: Any, _: Request) -> float:
+        if not is_number(value):
+            raise TypeError(f"{name}={value!r} is not one number; leave it out to have it estimated")
+        return float(value)
 
-def _number(name: str, value: Any, _: Request) -> float:
-    if not is_number(value):
-        raise TypeError(f"{name}={value!r} is not one number; leave it out to have it estimated")
-    return float(value)
-
-
-def _camera(flag: str, label: str, help: str) -> dict[str, Any]:
-    options = (Option(flag=flag, help=help, metavar="X", type=float),)
-    return {"options": options, "label": label, "group": _CAMERA, "kept": None}
+    option = Option(flag=f"--{name.replace('_', '-')}", metavar="X", type=float, help=brief or help)
+    more: dict[str, Any] = {"options": (option,), "label": label, "group": _CAMERA, "kept": None}
+    return _argument(None, "float, optional", help, read, **more)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,50 +258,33 @@ class Request:
         "The two intensities that become 0 and 1 for the generator; by default the smallest and largest known pixel.",
         lambda value, _: read_range(value),
     )
-    gain: float | None = _argument(
-        None,
-        "float, optional",
+    gain: float | None = _camera(
+        "gain",
+        "Gain (counts per electron)",
         "Counts per photo-electron of the camera; 0 if the noise does not depend on the signal.",
-        partial(_number, "gain"),
-        **_camera("--gain", "Gain (counts per electron)", "Counts per photo-electron."),
+        "Counts per photo-electron.",
     )
-    offset: float | None = _argument(
-        None,
-        "float, optional",
-        "Counts of the camera in the dark.",
-        partial(_number, "offset"),
-        **_camera("--offset", "Offset (counts)", "Counts in the dark."),
+    offset: float | None = _camera("offset", "Offset (counts)", "Counts in the dark.")
+    read_noise: float | None = _camera(
+        "read_noise", "Read noise (counts)", "Standard deviation in the dark, in counts."
     )
-    read_noise: float | None = _argument(
-        None,
-        "float, optional",
-        "Standard deviation in the dark, in counts.",
-        partial(_number, "read_noise"),
-        **_camera("--read-noise", "Read noise (counts)", "Standard deviation in the dark, in counts."),
-    )
-    operator: OwnPart | None = _argument(
-        None,
-        _PART,
+    operator: OwnPart | None = _own(
+        "operator",
         "The instrument, which light passes before that of the task: linear, of an image (1, C, *S) in the units of "
         "the measurement; its ``image_shape`` is that of the image, where it is not that of the measurement.",
-        partial(_part, "operator"),
-        **_of_own("--operator", "The instrument, which light passes before that of the task."),
+        "The instrument, which light passes before that of the task.",
     )
-    fidelity: OwnPart | None = _argument(
-        None,
-        _PART,
+    fidelity: OwnPart | None = _own(
+        "fidelity",
         "Distance of ``(predicted, observed)``, two tensors (1, C, *S) scaled to 0..1 and zero where nothing was "
         "measured, as one number; in place of that of ``noise``.",
-        partial(_part, "fidelity"),
-        **_of_own("--fidelity", "Distance of (predicted, observed)."),
+        "Distance of (predicted, observed).",
     )
-    denoiser: OwnPart | None = _argument(
-        None,
-        _PART,
+    denoiser: OwnPart | None = _own(
+        "denoiser",
         "Any function of a plane (y, x), a float array scaled to 0..1, and the standard deviation of its noise, that "
         "gives the plane without noise; in place of similar patches in the ``refine`` steps.",
-        partial(_part, "denoiser"),
-        **_of_own("--denoiser", "Function of a plane and its noise, for the steps of refine."),
+        "Function of a plane and its noise, for the steps of refine.",
     )
     image_noise: Noise | None = _argument(
         None,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_dip.core.numbers import is_number, is_whole
 from napari_dip.core.telling import refuse_name
 from napari_dip.plan.inputs import Array, Slices
+from napari_dip.tables.numbers import is_number, is_whole
 
 BLANK = "guide shows nothing: it has no two different finite values"
 

@@ -165,17 +165,15 @@ def unreached(slices: list[int], partly: list[int], count: int, empty: Array) ->
 
 def darkness_sentence(slices: Slices, image: Array) -> str:
     """A sentence that says how much of a deblurred image (N, C, *S) is darker than all that was measured."""
-    measured = slices.values[~slices.missing]
-    if not measured.size or not np.isfinite(image).any():
-        return ""
-    least, restored = measured.min(), image[np.isfinite(image)]
-    share = float(np.mean(restored < least))
-    if share < _DOUBTFUL:
+    seen = zip(slices.values, slices.missing, strict=True)
+    least = min((values[~missing].min() for values, missing in seen if not missing.all()), default=-np.inf)
+    count, darker = np.isfinite(image).sum(), (image < least).sum()
+    if darker < max(1, _DOUBTFUL * count):
         return ""
     return (
-        f"{100 * share:.2g} % of the result is darker than all that was measured, down to {restored.min():.4g} where "
-        f"the image has {least:.4g}: say gain, offset and read noise of the camera, and nothing will be darker "
-        "than the offset"
+        f"{100 * darker / count:.2g} % of the result is darker than all that was measured, down to "
+        f"{np.nanmin(image):.4g} where the image has {least:.4g}: say gain, offset and read noise of the camera, and "
+        "nothing will be darker than the offset"
     )
 
 

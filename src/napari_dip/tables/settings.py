@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import json
-import numbers
 import warnings
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields, replace
@@ -32,6 +31,7 @@ from napari_dip.tables.knobs import (
     own,
 )
 from napari_dip.tables.meant import meant
+from napari_dip.tables.numbers import is_number, is_whole
 from napari_dip.tables.parts import MARK, OwnPart, check_again, part_in_file, read_part
 from napari_dip.tables.tasks import task_named, tasks_with_knob
 
@@ -350,7 +350,7 @@ def _checked(name: str, value: Any, knob: Knob) -> Any:
         return bool(value)
     whole = knob.kind in ("int", "ints")
     wanted = "a whole number" if whole else "a number"
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral if whole else numbers.Real):
+    if not (is_whole if whole else is_number)(value):
         raise TypeError(f"{name}={value!r} must be {wanted}")
     if not knob.min <= cast(Any, value) <= knob.max:  # false for NaN too
         raise ValueError(f"{name}={value!r} must be {wanted} from {knob.min:.10g} to {knob.max:.10g}")

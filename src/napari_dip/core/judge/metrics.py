@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from napari_dip.core.intensity import check_range
 from napari_dip.core.judge.errors import Levels, decibels, peak
+from napari_dip.tables.numbers import channel_from_first
 
 Array = npt.NDArray[np.float64]
 Place = tuple[slice, ...]
@@ -107,9 +108,7 @@ class _Pair:
                 f"restored has shape {restored.shape} and truth {truth.shape}: they must be the same; crop one"
             )
         ndim, shape = len(truth.shape), truth.shape
-        if channel_axis is not None and not -ndim <= channel_axis < ndim:
-            raise ValueError(f"channel_axis={channel_axis} is not an axis of an image of shape {shape}")
-        channel = None if channel_axis is None else channel_axis % ndim
+        channel = channel_from_first(channel_axis, shape)
         axes = [axis for axis in range(ndim) if axis != channel]
         spatial = axes[leading_axes:]
         space = tuple(shape[axis] for axis in spatial)

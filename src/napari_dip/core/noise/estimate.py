@@ -18,7 +18,7 @@ from napari_dip.core.noise.impulses import clusters, filled, isolated
 from napari_dip.core.noise.levels import detail_over, least_level, level_of_detail
 from napari_dip.core.noise.lines import camera_of, line_keeping
 from napari_dip.core.noise.model import Noise, between_neighbours
-from napari_dip.core.numbers import is_number
+from napari_dip.tables.numbers import is_number
 
 _CLIPPED = "much of the image is at a limit of its range: the noise is a guess"
 _LIMITED = "much of the image is at a limit of its range: the noise is that of the rest"

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from napari_dip.core import device as devices
-from napari_dip.core.numbers import is_whole
 from napari_dip.core.telling import refuse_labels
 from napari_dip.core.tiling import snug, tiles_of, tiling
 from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source, read_known
@@ -21,6 +20,7 @@ from napari_dip.plan.plan import Plan, check_guide, decide, nearly_all
 from napari_dip.plan.request import Request, arguments, check_reach, read_instrument, tell_of_spread
 from napari_dip.run.blocks.grid import Grid
 from napari_dip.tables import record
+from napari_dip.tables.numbers import channel_from_first
 from napari_dip.tables.parts import OwnPart, read_part
 from napari_dip.tables.settings import DEFAULTS, Settings, check_names, knobs
 
@@ -235,17 +235,13 @@ def _open(beside: Any) -> Source:
 
 def _channel_axis(axis: int | None, leading: int, source: Source) -> int | None:
     """Axis of the channels, counted from the first; they are leading axes, as in each OME-Zarr."""
-    ndim = len(source.shape)
-    if axis is None:
-        return None
-    if not is_whole(axis) or not -ndim <= axis < ndim:
-        raise ValueError(f"channel_axis={axis} is not an axis of an array of shape {source.shape}")
-    if axis % ndim >= leading:
+    found = channel_from_first(axis, source.shape)
+    if found is not None and found >= leading:
         raise ValueError(
-            f"channel_axis={axis} is one of the {ndim - leading} axes of space, which come last: move the channels "
-            "before them, as an OME-Zarr has them"
+            f"channel_axis={axis} is one of the {len(source.shape) - leading} axes of space, which come last: move the "
+            "channels before them, as an OME-Zarr has them"
         )
-    return int(axis) % ndim
+    return found
 
 
 def look(

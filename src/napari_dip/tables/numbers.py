@@ -17,8 +17,25 @@ def is_whole(value: Any) -> bool:
     return _kind(value) in ("i", "u")
 
 
+def channel_from_first(axis: Any, shape: tuple[int, ...]) -> int | None:
+    """Axis of the channels, counted from the first of an image (*shape); None if it has none.
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis.
+    """
+    if axis is None:
+        return None
+    if not is_whole(axis) or not -len(shape) <= axis < len(shape):
+        raise ValueError(f"channel_axis={axis} is not an axis of an image of shape {shape}")
+    return int(axis) % len(shape)
+
+
 def _kind(value: Any) -> str:
     """Kind of numpy's type of one value; empty where it is none, or several."""
+    if type(value) is int:
+        return "i"  # also beyond 64 bits
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError):  # lists of unlike length, tensors that numpy cannot hold
