@@ -485,6 +485,28 @@ def test_an_image_of_one_value_is_a_warning(capsys: pytest.CaptureFixture[str]) 
     ]
 
 
+def test_an_image_of_one_value_takes_no_time_and_no_figures_of_a_camera(capsys: pytest.CaptureFixture[str]) -> None:
+    save("flat.tif", np.full((96, 96), 9, "uint8"), "YX")
+    assert main(["denoise", "flat.tif", "--estimate"]) == 0
+    assert re.search(r"and 0\.1 s at most\.", capsys.readouterr().out)
+    assert main(["denoise", "flat.tif", "out.tif"]) == 0
+    told = capsys.readouterr().out
+    assert "gain" not in told
+    assert "because" not in told
+    assert "there was nothing to fit" in told
+
+
+def test_figures_of_the_noise_are_those_of_noise_that_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    ramp = np.add.outer(np.arange(64), np.arange(64)).astype("float32")
+    for name, image in (("ramp", ramp), ("flat", 0 * ramp), ("noisy", noise(64, 64))):
+        save(f"{name}.tif", image, "YX")
+        assert main(["noise", f"{name}.tif"]) == 0
+        told = capsys.readouterr().out
+        assert ("read noise" in told) is (name == "noisy")
+        assert ("none found" in told) is (name == "flat")
+        assert ("sigma" in told) is (name != "flat")
+
+
 def test_overwriting_is_on_request_only() -> None:
     before = Path("in.tif").read_bytes()
     Path("out.tif").write_bytes(before)

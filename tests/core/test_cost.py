@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -130,6 +131,20 @@ def test_the_states_that_a_result_keeps_of_each_slice_count_up_to_the_most_that_
 def rates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Times are those of one processor, of 2025, whatever this one reaches now."""
     monkeypatch.setattr(cost, "rates_of", lambda *_: np.array([2e-5, 2e-10, 2e-11, 1.2e-9]))
+
+
+@pytest.mark.usefixtures("rates")
+def test_a_fast_run_that_fits_a_network_is_announced() -> None:
+    fast: dict[str, Any] = {"quality": "fast", "device": "cpu"}
+    image = np.add.outer(np.arange(96.0), np.arange(96.0)) % 50 // 25
+    for noise, why in ({}, "none was found"), ({"image_noise": replace(cost.TYPICAL, warning="few")}, r".*n \(few\)"):
+        words = rf"quality='fast' .* and {why}: a network is fitted, for about \d+ s at most"
+        with pytest.warns(UserWarning, match=words):
+            napari_dip.iterate("denoise", image, **noise, **fast)
+    napari_dip.iterate("denoise", image, iterations=30, **fast)
+    napari_dip.iterate("denoise", image, code="uniform", **fast)
+    napari_dip.iterate("denoise", image, device="cpu")
+    napari_dip.iterate("denoise", 0 * image, **fast)
 
 
 def test_two_sizes_of_a_generator_tell_the_pace_of_its_calls_from_that_of_its_features(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from napari_dip.core.device import Device
 from napari_dip.core.judge.residual import Verdict
 from napari_dip.core.noise.model import Noise
-from napari_dip.core.reason import Choice, End
+from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.state import NO_STATE, SAVING, SLOWER, Curve, Event, Image, State
 from napari_dip.core.telling import counted
 from napari_dip.tables.settings import Settings
@@ -276,7 +276,9 @@ class Result:
 
     @property
     def choices(self) -> dict[str, str]:
-        """Choices and their reasons: headings and sentences."""
+        """Choices and their reasons: headings and sentences; none where there was nothing to fit."""
+        if self.end.reason is Reason.NOTHING:
+            return {}
         told = {"Method": str(self.method), "Stopping rule": str(self.rule)}
         size = self.record.get("psf_size")
         if size and any(used < given for used, given in zip(size["used"], size["given"], strict=True)):

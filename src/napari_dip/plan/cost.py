@@ -28,13 +28,14 @@ from napari_dip.plan.keywords import Knobs
 from napari_dip.plan.noises import axes_of_noise
 from napari_dip.plan.plan import Plan
 from napari_dip.plan.request import Request, read_instrument
-from napari_dip.tables.knobs import Prior
+from napari_dip.tables.knobs import Patches, Prior, SelfGuided
 from napari_dip.tables.numbers import channel_from_first
 from napari_dip.tables.settings import Settings
 
 #: Bytes that a prior which denoises an image takes on a CPU of its own accord; a larger image is cut into tiles.
 AMPLE = 4_000_000_000
 LONG = 4 * 3600  # seconds: a longer wait is said before it begins, with what would shorten it
+SOON = 10  # seconds: a longer wait for a first good picture is said before it begins
 _SOON = 1  # seconds of a run for which it is not looked at what else the machine does
 _IDLE = 1.25  # times that a run may take longer on a machine that is called idle
 
@@ -188,6 +189,28 @@ def tell_of_long_wait(plan: Plan, share: float = 1) -> None:
         tell_if_long(seconds, how, less_time(device, plan.request.factor))
 
 
+def why_not_fast(plan: Plan, changes: dict[str, Any]) -> str:
+    """Words on what keeps a denoising by ``quality="fast"`` from similar patches; empty if the user does."""
+    settings, noise = plan.settings, plan.noise
+    network = SelfGuided in plan.request.task.methods and not isinstance(settings.method, Patches)
+    if settings.quality != "fast" or not network or {"code", "preset"} & set(changes):
+        return ""
+    if noise is None or noise.sigma <= 0:
+        return "none was found"
+    return f"its estimate is uncertain ({noise.warning})" if noise.warning and not noise.limited else ""
+
+
+def tell_if_not_fast(why: str, seconds: float, device: str) -> None:
+    """Warn that ``quality="fast"`` fits a network, for what `why_not_fast` says, where that takes its time."""
+    if why and seconds > SOON:
+        warn(
+            f"quality='fast' takes similar patches, which need to know the noise, and {why}: a network is fitted, for "
+            f"about {in_time(seconds)} at most on {device}; say gain, offset and read noise of the camera if they are "
+            "known, or allow fewer iterations",
+            stacklevel=4,
+        )
+
+
 def tell_if_long(seconds: float, how: str, less: str) -> None:
     """Warn of a wait of many hours, said in words, with what would take less."""
     if seconds > LONG:
@@ -207,7 +230,7 @@ def cost_of(plan: Plan, rates: Work | None = None) -> Cost:
     noise = plan.scaled_noise or cost.TYPICAL
     count, channels = plan.slices.values.shape[:2]
     own = plan.request.operator is not None  # behind which the image may have any shape
-    return cost.estimate(
+    found = cost.estimate(
         channels,
         plan.request.shape if own else plan.slices.values.shape[2:],
         plan.settings,
@@ -220,6 +243,7 @@ def cost_of(plan: Plan, rates: Work | None = None) -> Cost:
         slices=count,
         rates=rates,
     )
+    return found if plan.scaling is not None else replace(found, seconds=0.0)  # then there is nothing to fit
 
 
 def slowed_by(seconds: float, device: str, threads: int = 0) -> float:

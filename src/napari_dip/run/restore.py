@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 from napari_dip.core.memory import telling_of_memory
 from napari_dip.core.result import Result
-from napari_dip.plan.cost import fitted, tell_of_long_wait
+from napari_dip.plan.cost import cost_of, fitted, tell_if_not_fast, tell_of_long_wait, why_not_fast
 from napari_dip.plan.keywords import Arguments, FineOptions, Options, with_knobs
 from napari_dip.plan.plan import make_plan
 from napari_dip.plan.request import AXES, arguments, read_request
@@ -224,6 +224,8 @@ def iterate(
         plan = fitted(plan)
     left = 0.0 if resume is None or resume.complete else unfinished(plan, resume.states)
     tell_of_long_wait(plan, left or 1)
+    if settings is None and resume is None and (why := why_not_fast(plan, changes)):
+        tell_if_not_fast(why, cost_of(plan).seconds, plan.device.name)
     pace = {"should_stop": should_stop, "interval": interval, "snapshot_every": snapshot_every, "finish": left > 0}
     return Run(plan, resume, pace)
 

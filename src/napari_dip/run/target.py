@@ -235,7 +235,7 @@ class ArrayTarget:
         yield from filter(None, (self.units.rounding, request.background, request.spread, self.units.contrast, guided))
         if request.psf is not None and not (plan.noise and plan.noise.given):
             yield from filter(None, [doubts.darkness_sentence(plan.slices, self.image)])
-        judged = plan.request.task.removes_noise
+        judged = plan.request.task.removes_noise and plan.scaling is not None
         noise, apart = (plan.noise, plan.noises.apart(accounts)) if judged else (None, {})
         how = {"camera": bool(plan.request.camera), "fills": request.task.fills_holes}
         yield from doubts.warnings_of(plan.slices, noise, ratios, apart=apart, **how)

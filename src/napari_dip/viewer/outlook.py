@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from napari_dip.plan.plan import Plan
 
 LOADING = " PyTorch is being loaded; Run waits for it."
-#: Contrast up to which a few bright cells may hide the photon noise of the rest: 95 and 219 were found where they did.
-#: Slopes of a smooth spot look like photons too: 520 was found there, without noise.
-_BRIGHT = 300
 _HOW = {
     "self-guided": "self-guided (it learns from the image itself)",
     "prior": "a prior (an untrained network is fitted)",
@@ -56,9 +53,7 @@ def doubt_of(task: str, noise: Noise | None, short: bool) -> str:
     if short:
         return "There is too little memory for it: restore a part of the image, or fewer slices."
     row = TASKS[task]
-    if noise is None or not noise.hardly_any or not (row.keeps_mean and row.removes_noise):
-        return ""
-    if noise.impulses or (noise.gain > 0 and noise.contrast < _BRIGHT):
+    if noise is None or noise.seen or noise.impulses or not (row.keeps_mean and row.removes_noise):
         return ""
     return f"{'Hardly any' if noise.sigma > 0 else 'No'} noise found: denoising may only blur."
 

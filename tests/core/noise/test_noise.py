@@ -418,6 +418,7 @@ def test_structure_between_missing_pixels_is_no_noise(sigma: float) -> None:
             Noise(gain=0, offset=0, read_noise=9, sigma=9, correlation=0.62, impulses=0.01, warning="guess"),
             "noise of sigma 9, correlated between neighbouring pixels (0.6), 1 % of the pixels hot or dead; guess",
         ),
+        (Noise(gain=0, offset=7, read_noise=0, sigma=0, warning="all is flat"), "none found; all is flat"),
     ],
 )
 def test_noise_is_one_sentence(noise: Noise, sentence: str) -> None:

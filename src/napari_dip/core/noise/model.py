@@ -14,6 +14,9 @@ INDEPENDENT = 0.1
 #: Contrast above which hardly any noise is there: up to 60 with noise of a camera or added, 5 to 82 in averages of many
 #: frames, 79 to 6000 in ramps, hills and clean photographs without any.
 _HARD = 75
+#: Contrast up to which a few bright cells may hide the photon noise of the rest: 95 and 219 were found where they did.
+#: Slopes of a smooth spot look like photons too: 520 was found there, without noise.
+_BRIGHT = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +98,11 @@ class Noise:
         """True if the noise is so weak beside the structure that it may be slopes, fine detail or rounding."""
         return self.contrast > _HARD
 
+    @property
+    def seen(self) -> bool:
+        """True if it is no such slopes, detail or rounding, but noise, or may be that of a few photons."""
+        return self.sigma > 0 and (not self.hardly_any or (self.gain > 0 and self.contrast < _BRIGHT))
+
     def variance(self, mean: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Variance of the noise where the mean is as given, counts squared."""
         photons = np.maximum(np.asarray(mean, np.float64) - self.offset, 0)
@@ -122,7 +130,8 @@ class Noise:
         photons = "noise of counted photons" if self.counting else "photon noise"
         strength = f"{photons}, gain {self.gain:.3g}" if self.gain > 0 else f"noise of sigma {self.sigma:.3g}"
         shared = f"correlated between neighbouring pixels ({self._shared:.1f})"
-        words = [strength, "neighbours independent" if self.independent else shared]
+        found = [strength, "neighbours independent" if self.independent else shared]
+        words = found if self.sigma > 0 else ["none found"]
         if self.impulses:
             words.append(f"{100 * self.impulses:.2g} % of the pixels hot or dead")
         return "; ".join([", ".join(words), *filter(None, (self.warning, self.caution))])

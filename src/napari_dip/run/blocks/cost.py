@@ -11,12 +11,21 @@ from typing import Any, Unpack
 from napari_dip.core.cost import code_to_load, memory_of_noise
 from napari_dip.core.noise.model import Noise
 from napari_dip.io.disk import free_at, lack
-from napari_dip.plan.cost import Cost, estimate, in_bytes, in_time, less_time, tell_if_long
+from napari_dip.plan.cost import (
+    Cost,
+    estimate,
+    in_bytes,
+    in_time,
+    less_time,
+    tell_if_long,
+    tell_if_not_fast,
+    why_not_fast,
+)
 from napari_dip.plan.keywords import OfBlocks
 from napari_dip.plan.request import Request
 from napari_dip.run.blocks.blocks import Blocks
 from napari_dip.run.blocks.cluster import connected, once
-from napari_dip.run.blocks.order import look, read_order, settled
+from napari_dip.run.blocks.order import Order, look, read_order, settled
 from napari_dip.run.blocks.target import ZarrTarget
 from napari_dip.tables.settings import Settings
 
@@ -94,14 +103,16 @@ def estimate_blocks(task: str, source: Any, mask: Any = None, **options: Unpack[
     return BlocksCost(block=block, blocks=len(grid), workers=workers)
 
 
-def tell_of_long_wait(blocks: Blocks, client: Any) -> None:
-    """Warn of a run over blocks that will take many hours, with what would take less."""
+def tell_of_long_wait(blocks: Blocks, order: Order, client: Any) -> None:
+    """Warn of a run over blocks that will take many hours, or longer than is asked for, with what would take less."""
     plan, target = blocks.plan, blocks.target
     channels, *tile = shape = target.grid.block
     block = once(client, _of_block, plan.request, shape, plan.settings, plan.scaled_noise, (channels, tuple(tile)))
     cost = BlocksCost(block=block, blocks=len(target.grid) - len(target.ledger.done("fit")), workers=_workers(client))
     less = less_time(plan.settings.device, plan.request.factor, workers=client is not None)
     tell_if_long(cost.seconds, f"{cost}, if no rule ends them sooner", less)
+    if order.settings is None:
+        tell_if_not_fast(why_not_fast(plan, order.changes), cost.seconds, plan.settings.device)
 
 
 def tell_of_full_disk(target: ZarrTarget, path: Path) -> None:

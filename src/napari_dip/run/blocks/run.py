@@ -103,7 +103,7 @@ class BlockRun:
             blocks = _blocks(order, found, ledger, plan.settings)
             blocks.target.create(ledger, order.source, found)
         found["absent_chunks"] = absent
-        tell_of_long_wait(blocks, self.client)
+        tell_of_long_wait(blocks, order, self.client)
         tell_of_full_disk(blocks.target, self.path)
         ledger.begin()
         count, failures = len(blocks.target.grid), list[str]()
