@@ -17,6 +17,7 @@ from napari_dip.core.methods.stable import denoised
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Blur, Downsample, Mask, Operator
 from napari_dip.core.pauses import without_pauses
+from napari_dip.tables.method import auto_preset
 from tests.core.tiny import noisy, picture
 
 LINE = np.array([1 / 6, 2 / 3, 1, 2 / 3, 1 / 6])  # of white noise behind a binomial filter
@@ -165,6 +166,15 @@ def test_the_fainter_the_structure_the_larger_the_squares(contrast: float, shape
     assert (
         bins.side_of(replace(far, contrast=1.5), shape) == bins.side_of(replace(far, autocorrelation=NEAR), shape) == 1
     )
+
+
+@pytest.mark.parametrize(("contrast", "fine", "side"), [(0.69, 0.003, 2), (0.71, 0.003, 1), (0.69, 0.005, 1)])
+def test_without_fine_detail_the_structure_need_not_be_so_faint(contrast: float, fine: float, side: int) -> None:
+    noise = Noise(gain=0, offset=0, read_noise=1, sigma=1, contrast=contrast, fine=fine)
+    assert bins.side_of(noise, (64, 64)) == side
+    for quality, preset in (("balanced", "denoise-self"), ("fast", "denoise-patches")):
+        chosen = auto_preset("denoise", on_cpu=True, noise=noise, pixels=256**2, changes={"quality": quality})
+        assert (chosen[0], "hardly any fine detail" in chosen[1]) == (preset, side == 2)
 
 
 def test_an_enlarged_plane_is_the_plane() -> None:

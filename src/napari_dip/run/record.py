@@ -40,7 +40,7 @@ def describe(plan: Plan, result: Result) -> dict[str, Any]:
         "method": {"name": result.method.name, "reason": result.method.reason},
         "stop_rule": {"name": result.rule.name, "reason": result.rule.reason},
         "marks": list(result.marks),
-        "noise": None if result.noise is None else _plain(result.noise),
+        "noise": None if result.noise is None else noise_as_dict(result.noise),
         "residual_verdict": None if result.verdict is None else asdict(result.verdict),
         "own_parts": {name: part.account for name, part in _own_parts(plan).items()},
         "warnings": list(result.warnings),
@@ -71,6 +71,7 @@ def _source(settings: Settings) -> str:
     return f"runs and {own}" if settings.runs > 1 else own
 
 
-def _plain(noise: Noise) -> dict[str, Any]:
+def noise_as_dict(noise: Noise) -> dict[str, Any]:
+    """Figures of the noise but for its autocorrelation; None where one is not known."""
     values = {name: value for name, value in vars(noise).items() if name != "autocorrelation"}
-    return {**values, "contrast": noise.contrast if np.isfinite(noise.contrast) else None}
+    return {name: None if value == np.inf else value for name, value in values.items()}

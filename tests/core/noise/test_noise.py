@@ -13,8 +13,9 @@ from scipy.ndimage import convolve, gaussian_filter
 from napari_dip import denoise
 from napari_dip.core.intensity import Scaling
 from napari_dip.core.noise.estimate import estimate_noise
+from napari_dip.core.noise.levels import power_of_detail
 from napari_dip.core.noise.model import Noise
-from napari_dip.tables.method import auto_preset
+from napari_dip.tables.method import FINE, auto_preset
 
 KERNELS = {0.0: np.ones((1, 1)), 0.3: np.array([[0, 0.16, 0], [0.16, 1, 0.16], [0, 0.16, 0]]), 0.5: np.ones((2, 2))}
 
@@ -450,3 +451,22 @@ def test_detail_where_the_model_has_no_noise_is_more_than_noise() -> None:
     """Two halves of unlike noise look like photons with an offset within the darker one, which divided by zero."""
     calm, loud = (np.random.default_rng(seed).normal(200, sigma, (64, 64)) for seed, sigma in ((0, 5), (1, 50)))
     assert estimate_noise(np.hstack([calm, loud])).sigma > 5
+
+
+@pytest.mark.parametrize(("waves", "fine"), [(40, False), (5, True)])
+def test_fine_detail_is_told_from_white_noise(waves: int, fine: bool) -> None:
+    """Of so large a plane, whatever noise it has and whatever pixels are missing; of a small one it cannot be told."""
+    image = scene(512) + 40 * np.sin(2 * np.pi * np.arange(512) / waves)
+    noisy = image + image.std() / 0.5 * np.random.default_rng(1).normal(size=image.shape)
+    missing = np.random.default_rng(2).random(image.shape) < 0.01
+    for noise in (estimate_noise(noisy), estimate_noise(noisy, mask=missing), estimate_noise(noisy, gain=0)):
+        assert noise.independent
+        assert (noise.fine > FINE) == fine
+    assert estimate_noise(noisy[:128, :128]).fine > FINE
+    assert estimate_noise(noisy[:128, :128].reshape(8, 64, 32)).fine == np.inf
+
+
+def test_fine_detail_of_a_large_plane_is_read_from_a_part_of_it() -> None:
+    white = np.random.default_rng(0).normal(size=(1, 1024, 3000))
+    assert power_of_detail(white, np.ones(white.shape, bool)) == pytest.approx(0.001, abs=0.001)
+    assert power_of_detail(white, np.indices(white.shape).sum(0) % 2 == 0) == np.inf  # of no square all is known

@@ -16,7 +16,7 @@ from napari_dip.core.noise.correlation import autocorrelation_of, every
 from napari_dip.core.noise.model import Noise, between_neighbours
 from napari_dip.core.operators import Mask
 from napari_dip.core.problem import Problem
-from napari_dip.tables.method import FAINTEST, reaches_far
+from napari_dip.tables.method import FAINTEST, is_faint, reaches_far
 
 Image = npt.NDArray[np.float32]
 _LEAST = 8  # squares along a side
@@ -25,7 +25,7 @@ _FAINTER = FAINTEST / 2  # SNR below which squares are of 3x3 pixels, not 2x2
 
 def side_of(noise: Noise, shape: tuple[int, ...]) -> int:
     """Pixels along the side of a square of an image (*shape) with this noise; 1 where pixels are better."""
-    if len(shape) != 2 or not (reaches_far(noise) or (noise.independent and noise.contrast < FAINTEST)):
+    if len(shape) != 2 or not (is_faint(noise) or reaches_far(noise)):
         return 1
     sides = (3, 2) if noise.contrast < _FAINTER else (2,)
     return next((side for side in sides if min(shape) >= _LEAST * side), 1)

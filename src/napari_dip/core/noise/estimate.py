@@ -15,7 +15,7 @@ import numpy.typing as npt
 from napari_dip.core.intensity import above, check_range, piled
 from napari_dip.core.noise import calm, counting
 from napari_dip.core.noise.impulses import clusters, filled, isolated
-from napari_dip.core.noise.levels import detail_over, least_level, level_of_detail
+from napari_dip.core.noise.levels import detail_over, least_level, level_of_detail, power_of_detail
 from napari_dip.core.noise.lines import camera_of, line_keeping
 from napari_dip.core.noise.model import Noise, between_neighbours
 from napari_dip.tables.numbers import is_number
@@ -154,7 +154,9 @@ def estimate_noise(
     if given:
         noise = _by_camera(filled(values, bad), known, dark | light, noise, low, unit, given)
     structure = np.sqrt(max(float(values[known & ~bad].var()) - noise.sigma**2, 0.0))
-    noise = replace(noise, contrast=float(structure / noise.sigma) if noise.sigma > 0 else np.inf)
+    if noise.sigma > 0:
+        detail = power_of_detail(values, known) / noise.sigma**2
+        noise = replace(noise, contrast=float(structure / noise.sigma), fine=detail)
     small = known.mean() * known[0].size < _LARGE
     return replace(
         noise,

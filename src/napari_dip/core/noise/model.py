@@ -41,6 +41,9 @@ class Noise:
         Fraction of hot, dead, salt and pepper pixels, which the figures above leave out.
     contrast : float
         SNR: standard deviation of the structure over that of the noise; infinite if it is not known.
+    fine : float
+        Power of structure about two pixels wide over the variance of the noise, at the most; infinite if it is not
+        known.
     counting : bool
         True for an image from a photon counter: whole multiples of the gain, and its lowest value at no light, so that
         photons are all the noise.
@@ -66,6 +69,7 @@ class Noise:
     autocorrelation: npt.NDArray[np.float64] = field(default_factory=lambda: np.ones((1, 1)), compare=False)
     impulses: float = 0.0
     contrast: float = np.inf
+    fine: float = np.inf
     counting: bool = False
     limited: bool = False
     detail: float = 0.0

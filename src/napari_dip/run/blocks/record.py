@@ -21,11 +21,13 @@ from napari_dip.plan.plan import Plan
 from napari_dip.plan.values import read_range
 from napari_dip.run.blocks.ledger import KEY, Ledger
 from napari_dip.run.blocks.order import Order
+from napari_dip.run.record import noise_as_dict
 from napari_dip.tables import record
 from napari_dip.tables.settings import Settings
 
 _FREE = ("threads", "at_once")  # knobs that another call may have otherwise and still go on
 _INSTRUMENT = ("kernel", "psf", "psf_centre", "voxel_size")  # arguments that a record keeps as they were said
+_MAY_BE_UNKNOWN = ("contrast", "fine")  # figures of the noise
 
 
 def asked_for(order: Order, samples: list[str | None], marks: dict[str, str | None]) -> dict[str, Any]:
@@ -48,7 +50,7 @@ def asked_for(order: Order, samples: list[str | None], marks: dict[str, str | No
             for name, value in instrument.items()
         },
         **({} if request.boost is None else {"boost": request.boost}),
-        **({"image_noise": noise_as_dict(request.image_noise)} if request.image_noise else {}),
+        **({"image_noise": _all_of(request.image_noise)} if request.image_noise else {}),
         **({"residual": True} if order.residual else {}),
         **request.own_parts,
         **({} if order.channel_axis is None else {"channel_axis": order.channel_axis}),
@@ -146,7 +148,7 @@ def noted(
         **{name: value for name, value in plan.request.definition.items() if value is not None},
         "request": asked,
         "run": run,
-        "noise": None if plan.noise is None else noise_as_dict(plan.noise),
+        "noise": None if plan.noise is None else _all_of(plan.noise),
         "level": plan.level,
         "settings": plan.settings.as_dict(),
         "own_parts": {name: part.account for name, part in order.own_parts.items()},
@@ -181,7 +183,7 @@ def plan_of(order: Order, found: dict[str, Any], decided: Settings) -> Plan:
     numbers = [
         value
         for name, value in (found["noise"] or {}).items()
-        if name not in ("autocorrelation", "contrast", "warning", "caution")
+        if name not in ("autocorrelation", "warning", "caution") and (value is not None or name not in _MAY_BE_UNKNOWN)
     ]
     if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in (found["level"], *numbers)):
         raise ValueError("its level or noise is no number")
@@ -197,11 +199,11 @@ def plan_of(order: Order, found: dict[str, Any], decided: Settings) -> Plan:
     )
 
 
-def noise_as_dict(noise: Noise) -> dict[str, Any]:
-    values = {**vars(noise), "autocorrelation": noise.autocorrelation.tolist()}
-    return {**values, "contrast": noise.contrast if np.isfinite(noise.contrast) else None}
-
-
 def noise_from(values: dict[str, Any]) -> Noise:
-    contrast = np.inf if values["contrast"] is None else values["contrast"]
-    return Noise(**{**values, "autocorrelation": np.array(values["autocorrelation"]), "contrast": contrast})
+    """The noise whose figures stand in a record."""
+    known: dict[str, Any] = {name: np.inf if value is None else value for name, value in values.items()}
+    return Noise(**{**known, "autocorrelation": np.array(values["autocorrelation"])})
+
+
+def _all_of(noise: Noise) -> dict[str, Any]:
+    return {**noise_as_dict(noise), "autocorrelation": noise.autocorrelation.tolist()}
