@@ -8,7 +8,9 @@ and the canvas shows the result. Without a screen run it under ``xvfb-run -a -s 
 from __future__ import annotations
 
 import argparse
+import ast
 import json
+import re
 import sys
 import tempfile
 import time
@@ -33,6 +35,7 @@ from qtpy.QtWidgets import (
     QDialogButtonBox,
     QDockWidget,
     QFileDialog,
+    QInputDialog,
     QLabel,
     QLineEdit,
     QMessageBox,
@@ -119,6 +122,24 @@ class Reader:
 
         QTimer.singleShot(400, type_it)
 
+    def takes_part(self, words: str, path: Path, name: str) -> None:
+        """Choose a name in a Python file in the row of a part of one's own."""
+
+        def confirm(tries: int = 120) -> None:
+            dialog = QApplication.activeModalWidget()
+            if not isinstance(dialog, QInputDialog):
+                return QTimer.singleShot(500, lambda: confirm(tries - 1)) if tries else None
+            field = dialog.findChild(QLineEdit)
+            QTest.keySequence(field, "Ctrl+A")
+            QTest.keyClicks(field, name)
+            return QTest.keyClick(field, Qt.Key.Key_Return)
+
+        self.names_file(path)
+        QTimer.singleShot(800, confirm)
+        self.chooses(words, "a Python file")
+        chosen = self.finds(QComboBox, words).currentText()
+        assert chosen == f"{path}:{name}", f"{words!r} is {chosen!r}"
+
     # -- the dock -----------------------------------------------------------------------------------------------
 
     def docks(self) -> list[QWidget]:
@@ -202,10 +223,13 @@ class Reader:
         self.until(there)
         return found[0]
 
-    def runs(self) -> Any:
-        """Press Run, wait until it is over, and return the newest layer that was restored."""
+    def runs(self, **typed: Any) -> Any:
+        """Press Run, wait until it is over, and return the newest layer that was restored.
+
+        In a hurry the knobs that are `typed` on the page keep their values.
+        """
         if self.hurry:
-            self.dock.form.set(**self.hurry)
+            self.dock.form.set(**self.hurry | typed)
         self.presses("Run")
         self.waits()
         made = [each for each in self.viewer.layers if "stop_reason" in self.record(each)]
@@ -277,8 +301,9 @@ class Reader:
 
     # -- what is on the screen ----------------------------------------------------------------------------------
 
-    def looks(self, picture: str = "", themes: tuple[str, ...] = THEMES, sizes: Any = SIZES) -> None:
-        """Look at the screen in each theme and size; the first is the picture of the page."""
+    def looks(self, picture: str) -> None:
+        """Look at the screen in each theme and size; the first is the picture of the page. In a hurry look once."""
+        themes, sizes = (THEMES[1:], SIZES[1:]) if self.hurry else (THEMES, SIZES)
         for theme in themes:
             self.viewer.theme = theme
             for size in sizes:
@@ -289,13 +314,13 @@ class Reader:
                 there = self.window.width(), self.window.height()
                 assert there == size, f"the window asks for {there}, which a screen of {size} has not"
                 self._check(f"{theme}, {size[0]}x{size[1]}")
-                if picture:
+                if not self.hurry:
                     first = (theme, size) == (themes[0], sizes[0])
                     name = picture if first else f"{picture}-{theme}-{size[0]}x{size[1]}"
                     folder = HERE if first else Path(tempfile.gettempdir())
                     self.viewer.screenshot(str(folder / f"{name}.png"), canvas_only=False, flash=False)
-        self.viewer.theme = themes[0]
-        self.window.resize(*sizes[0])
+        self.viewer.theme = THEMES[0]
+        self.window.resize(*SIZES[0])
         pause(0.2)
 
     def _check(self, where: str) -> None:
@@ -432,7 +457,7 @@ def denoise(reader: Reader, folder: Path) -> None:
     _side_by_side(reader)
     reader.presses("Curve (")
     reader.presses("Curve (")
-    reader.looks("" if reader.hurry else "denoise", **_once(reader))
+    reader.looks("denoise")
     reader.ticks("Side by side")
 
     reader.drags_line(0.2)  # another moment
@@ -545,7 +570,7 @@ def enhance(reader: Reader, folder: Path) -> None:
     assert reader.sees_difference(source, result.name) > 1
     for layer in reader.viewer.layers:
         layer.visible = layer is result or layer.name == source or layer.name.endswith("detail")
-    _pictured(reader, "enhance", grid=3, view="Boost of detail")
+    _pictured(reader, "enhance", grid=3, view="Image")
     _saved(reader, result, folder)
 
 
@@ -622,6 +647,66 @@ def preimage(reader: Reader, folder: Path) -> None:
     reader.looks("preimage-window")
 
 
+def general(reader: Reader, folder: Path) -> None:
+    """docs/general.md: the network of the page behind a prior that fills holes."""
+    reader.opens("File", "Open Sample", "napari-dip", "Fluorescence with holes")
+    reader.opens("Plugins", "napari-dip", "Inpaint")
+    reader.chooses("Missing pixels", "holes")
+    reader.chooses("Quality", "fast")
+    reader.presses("Method")
+    reader.chooses("Method", "prior")
+    reader.presses("More knobs")
+    reader.types("Refine", "2")
+    reader.presses("Parts of your own")
+    reader.takes_part("Denoiser", _typed("general", "trained", folder), "trained")
+    result = reader.runs(refine=2)
+    _is_restored(reader, result, "fluorescence with holes inpainted", source="fluorescence with holes")
+    assert "trained" in reader.record(result)["own_parts"]["denoiser"]
+    assert reader.record(result)["settings"]["refine"] == 2
+    assert reader.sees_difference("fluorescence with holes", result.name) > 0.1
+    _pictured(reader, "general-window", view="Parts of your own")
+    _saved(reader, result, folder)
+
+
+def own_parts(reader: Reader, folder: Path) -> None:
+    """docs/own-parts.md: the regulariser of the page."""
+    reader.opens("File", "Open Sample", "napari-dip", "Fluorescence, noisy")
+    reader.opens("Plugins", "napari-dip", "Denoise")
+    reader.presses("Method")
+    reader.chooses("Method", "prior")
+    reader.types("Iterations", "100")
+    reader.presses("More knobs")
+    reader.takes_part("Regulariser", _typed("own-parts", "bending", folder), "bending")
+    reader.types("Regulariser weight", "0.02")
+    result = reader.runs()
+    _is_restored(reader, result, "fluorescence denoised", source="fluorescence")
+    assert "bending" in reader.record(result)["own_parts"]["regulariser"]
+    assert reader.sees_difference("fluorescence", result.name) > 1
+    _saved(reader, result, folder)
+
+
+def generators(reader: Reader, folder: Path) -> None:
+    """docs/generators.md: what two generators fit first, and a run with one of them."""
+    reader.opens("File", "Open Sample", "napari-dip", "Fluorescence, noisy")
+    _experiments(reader, "impedance")
+    reader.types("Iterations", "50")
+    reader.reads("at most 64 x 64 px")
+    reader.presses("Run")
+    reader.waits()
+    table = reader.reads("image above shuffled")
+    assert all(name in table for name in ("hourglass", "decoder")), table
+    reader.opens("Plugins", "napari-dip", "Denoise")
+    reader.presses("Method")
+    reader.chooses("Method", "prior")
+    reader.types("Iterations", "100")
+    reader.presses("More knobs")
+    reader.chooses("Generator", "decoder")
+    result = reader.runs()
+    _is_restored(reader, result, "fluorescence denoised", source="fluorescence")
+    assert reader.record(result)["settings"]["generator"] == "decoder"
+    _saved(reader, result, folder)
+
+
 def _experiments(reader: Reader, name: str) -> None:
     """Open the laboratory, and choose an experiment and a crop of 64 x 64 pixels."""
     reader.picks("fluorescence")
@@ -656,6 +741,16 @@ def _is_restored(reader: Reader, result: Any, name: str, source: str) -> None:
     assert not np.array_equal(result.data, image.data)
 
 
+def _typed(page: str, name: str, folder: Path) -> Path:
+    """A Python file with what a page prints, up to the end of the function called `name`."""
+    for block in re.findall(r"^```python\n(.*?)^```", (HERE / f"{page}.md").read_text(), re.MULTILINE | re.DOTALL):
+        for part in ast.parse(block).body:
+            if isinstance(part, ast.FunctionDef) and part.name == name:
+                (folder / "mine.py").write_text("\n".join(block.splitlines()[: part.end_lineno]) + "\n")
+                return folder / "mine.py"
+    raise LookupError(f"{page}.md prints no function {name!r}")
+
+
 def _saved(reader: Reader, result: Any, folder: Path) -> Path:
     """Save the result; the file has its values, where it lies and how it was made."""
     path = folder / f"{result.name}.ome.tif"
@@ -681,11 +776,6 @@ def _side_by_side(reader: Reader) -> None:
     reader.ticks("Side by side")
 
 
-def _once(reader: Reader) -> dict[str, Any]:
-    """In a hurry one theme and one size are enough."""
-    return {"themes": ("light",), "sizes": (SIZES[1],)} if reader.hurry else {}
-
-
 def _pictured(reader: Reader, name: str, grid: int = 0, view: str = "") -> None:
     """Take the picture of `grid` layers, or of source and result, beside each other, with `view` in sight."""
     if grid:
@@ -695,7 +785,7 @@ def _pictured(reader: Reader, name: str, grid: int = 0, view: str = "") -> None:
     if view:
         reader.finds(QWidget, view)
     reader.until(lambda: "Takes ..." not in _texts(reader.dock))  # the next run is planned
-    reader.looks("" if reader.hurry else name, **_once(reader))
+    reader.looks(name)
 
 
 _IN_ORDER = (
@@ -708,10 +798,13 @@ _IN_ORDER = (
     guide,
     together,
     samples,
+    general,
     laboratory,
     preimage,
+    generators,
+    own_parts,
 )
-TUTORIALS: dict[str, Callable[[Reader, Path], None]] = {each.__name__: each for each in _IN_ORDER}
+TUTORIALS: dict[str, Callable[[Reader, Path], None]] = {each.__name__.replace("_", "-"): each for each in _IN_ORDER}
 
 
 def main() -> int:

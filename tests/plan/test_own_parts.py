@@ -72,7 +72,7 @@ def test_each_part_is_taken_and_recorded() -> None:
     assert set(record["own_parts"]) == {"generator", "regulariser", "fidelity", "operator", "denoiser"}
     assert "layers and its weights" in record["own_parts"]["generator"]
     assert record["operator"].partition("#")[0].endswith("test_own_parts.row_means")
-    assert "then 2 steps of the denoiser" in result.stop_reason
+    assert "then 2 steps of the denoiser 'smoothed'" in result.stop_reason
     with pytest.raises(ValueError, match="a record only names a part of one's own"):
         Settings.from_json(json.dumps(record))
 

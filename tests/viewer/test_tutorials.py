@@ -11,7 +11,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.mark.skipif(not DOCS.exists(), reason="needs a checkout")
-@pytest.mark.parametrize("page", ["denoise", "together", "superresolve"])
+@pytest.mark.parametrize("page", ["denoise", "together", "superresolve", "samples", "general"])
 def test_a_task_goes_as_its_page_says(viewer, qtbot, monkeypatch, tmp_path, page):
     monkeypatch.syspath_prepend(str(DOCS))
     import tutorials
@@ -26,7 +26,7 @@ def test_a_task_goes_as_its_page_says(viewer, qtbot, monkeypatch, tmp_path, page
     theme, size = viewer.theme, window.size()
     viewer.window.show()
     try:
-        tutorials.TUTORIALS[page](Reader(viewer, QUICK | {"iterations": 60}), tmp_path)
+        tutorials.TUTORIALS[page](Reader(viewer, QUICK | {"iterations": 60 if page == "denoise" else 15}), tmp_path)
     finally:
         viewer.theme = theme
         window.resize(size)

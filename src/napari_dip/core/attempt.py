@@ -224,7 +224,7 @@ class Attempt:
     @property
     def behind(self) -> str:
         """Name of what follows the fit."""
-        return "similar patches" if self.problem.denoiser is None else f"the denoiser {self.problem.denoiser}"
+        return "similar patches" if self.problem.denoiser is None else f"the denoiser {self.problem.denoiser.word!r}"
 
     def _if_there_is_room(
         self, make: Callable[[], Made], kind: str = "", what: str = "", rest: str = ""

@@ -50,6 +50,11 @@ class OwnPart(str):
         return self
 
     @property
+    def word(self) -> str:
+        """Its name alone, for a sentence."""
+        return self.partition(MARK)[0].rpartition(".")[2]
+
+    @property
     def account(self) -> str:
         """Its name, and how far its fingerprint goes: a sentence for the record."""
         about = _NONE if MARK not in self else _WEIGHTS if _is_module(self.part) else _SOURCE
