@@ -394,6 +394,9 @@ def test_what_does_not_fit_whole_is_fitted_in_tiles(monkeypatch: pytest.MonkeyPa
     for _ in run:
         pass
     assert 128 <= run.result.settings.tile < 300
+    assert bytes_of(300, 300) == bytes_of(300, 300, tile=run.result.settings.tile)
+    monkeypatch.setattr(memory, "free", lambda device: 1)
+    assert bytes_of(300, 300) == whole  # nothing fits
 
 
 def test_tiles_for_want_of_memory_share_little() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import Any, Unpack
 
 import numpy as np
@@ -73,6 +74,7 @@ def estimate(
     -------
     Cost
         `memory`: bytes at the peak, beyond the image itself and what the process holds; on a GPU, bytes of the GPU.
+        In tiles or with activations computed twice, as the run would be, where the whole is more than is free.
         `seconds`: if no rule ends the run before its last iteration; from the rates that this machine reaches in a
         short measurement, and right within a factor of two on a machine that has nothing else to do. Of a stack, the
         mean of what it takes where its slices are alike and where they are not.
@@ -115,8 +117,12 @@ def estimate(
             rates=rates,
         )
 
-    whole = Setup(settings, device, space, open=left_open(settings))
-    return cost_with(_ample(asked, whole, lambda cut: cost_with(cut, SLOWEST).memory))
+    def memory_of(settings: Settings) -> int:
+        return cost_with(settings, SLOWEST).memory
+
+    whole = Setup(settings, device, space, factor=max(asked.factor or (1,)), open=left_open(settings))
+    ample = replace(whole, settings=_ample(asked, whole, memory_of))
+    return cost_with((_fitting(ample, memory_of, memory.free(device.name)) or ample).settings)
 
 
 def _typical(planes: int, shape: tuple[int, ...]) -> Noise:
@@ -133,21 +139,24 @@ def fitted(plan: Plan) -> Plan:
     OutOfMemory
         If it cannot fit; the message says what it needs, what there is, and what to do.
     """
-    ample = _ample(plan.request, plan.setup, lambda cut: cost_of(replace(plan, settings=cut), SLOWEST).memory)
-    plan = replace(plan, settings=ample)
+
+    def memory_of(settings: Settings) -> int:
+        return cost_of(replace(plan, settings=settings), SLOWEST).memory
+
+    plan = replace(plan, settings=_ample(plan.request, plan.setup, memory_of))
     free, device = memory.free(plan.device.name), plan.device.name
-    needed = cost_of(plan, SLOWEST).memory
-    if needed <= free:
+    whole = plan.setup
+    setup = _fitting(whole, memory_of, free)
+    if setup is whole:
         return plan
-    for setup in _with_less(plan.setup):
-        less = replace(plan, settings=setup.settings)
-        if cost_of(less, SLOWEST).memory <= free:
-            warn(
-                f"the whole image would take {in_bytes(needed)}, and {in_bytes(free)} are free on {device}: "
-                f"it is fitted {setup.tried[-1]}",
-                stacklevel=3,
-            )
-            return less
+    needed = memory_of(plan.settings)
+    if setup is not None:
+        warn(
+            f"the whole image would take {in_bytes(needed)}, and {in_bytes(free)} are free on {device}: "
+            f"it is fitted {setup.tried[-1]}",
+            stacklevel=3,
+        )
+        return replace(plan, settings=setup.settings)
     smaller_tile = "a smaller tile, " if plan.settings.tile else ""
     factor = f"a smaller factor than {max(plan.request.factor)}, " if plan.request.factor else ""
     raise OutOfMemory(
@@ -171,6 +180,11 @@ def _ample(request: Request, whole: Setup, memory_of: Callable[[Settings], int])
     while needed > AMPLE and (cut := less()) is not None and (fewer := memory_of(cut.settings)) < needed:
         settings, needed, less = cut.settings, fewer, cut.with_less_memory
     return settings
+
+
+def _fitting(setup: Setup, memory_of: Callable[[Settings], int], free: float) -> Setup | None:
+    """The first of a setup and those with less memory whose memory is free; None if there is none."""
+    return next((each for each in chain([setup], _with_less(setup)) if memory_of(each.settings) <= free), None)
 
 
 def _with_less(setup: Setup) -> Iterator[Setup]:
