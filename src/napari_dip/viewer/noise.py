@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,30 @@ from napari_dip.viewer.rows import tip
 
 if TYPE_CHECKING:
     from napari_dip import Noise
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Noise of what is in view, and what else a look at it found.
+
+    Attributes
+    ----------
+    noise : Noise
+    left_out : str
+        Sentence on what it was estimated without; empty for nothing.
+    level : float
+        Mean of the known pixels that the noise is at.
+    depth : float or None
+        Of the holes, in pixels, where they are to be filled.
+    doubt : str
+        Sentence on a mask that may be meant the other way round; else empty.
+    """
+
+    noise: Noise
+    left_out: str
+    level: float
+    depth: float | None = None
+    doubt: str = ""
 
 
 class NoiseSentence(Sentence):
@@ -71,14 +96,14 @@ class NoiseSentence(Sentence):
         self._say("")
         self.estimated.emit(None, None)
 
-    def _on_answer(self, answer: tuple[Noise, str, float, float | None, str] | str | Exception) -> None:
-        if isinstance(answer, (str, Exception)):  # what cannot be restored; Run says why
+    def _on_answer(self, answer: Seen | str | Exception) -> None:
+        if not isinstance(answer, Seen):  # what cannot be restored; Run says why
             self.nothing = answer if isinstance(answer, str) else ""
             self._say("")
             self.estimated.emit(None, None)
             return
-        noise, left_out, self.level, depth, self.doubt = answer
-        self._say(" ".join(map(ended, [*noise_in_words(noise), *filter(None, [left_out])])))
+        noise, self.level, self.doubt = answer.noise, answer.level, answer.doubt
+        self._say(" ".join(map(ended, [*noise_in_words(noise), *filter(None, [answer.left_out])])))
         figures = (
             f"Estimated from the slice in view, in the units of the image: gain {noise.gain:.4g} counts per electron, "
             f"offset {noise.offset:.4g}, read noise {noise.read_noise:.4g}, standard deviation over the image "
@@ -86,7 +111,7 @@ class NoiseSentence(Sentence):
             "better, say so under Camera."
         )
         self.setToolTip(tip(figures))
-        self.estimated.emit(noise, depth)
+        self.estimated.emit(noise, answer.depth)
 
     def _say(self, text: str) -> None:
         self.setToolTip("")
@@ -111,11 +136,8 @@ def _estimate(
     camera: dict[str, float],
     holes: Callable[[], Source] | None,
     chosen: Callable[[], Source] | None,
-) -> tuple[Noise, str, float, float | None, str] | str:
-    """The noise, what it was estimated without, the mean, the depth of the holes, and a doubt about the mask.
-
-    Where nothing is to be restored, a sentence that says so.
-    """
+) -> Seen | str:
+    """The noise of a source and its holes, or a sentence where nothing is to be restored."""
     from napari_dip.plan.plan import depth_of, nearly_all
     from napari_dip.plan.request import read_request
     from napari_dip.trust import estimate_noise, left_out  # imports torch: seconds
@@ -124,16 +146,16 @@ def _estimate(
     if chosen is not None and nothing_in(source, filling) and (nothing := nothing_in(chosen(), filling)):
         return nothing
     arguments = source.arguments
-    noise, without, level = estimate_noise(**arguments, **camera), left_out(**arguments), level_of(source)
+    seen = Seen(estimate_noise(**arguments, **camera), left_out(**arguments), level_of(source))
     if holes is None:
-        return noise, without, level, None, ""
+        return seen
     request = read_request("inpaint", **holes().arguments)
     if not request.slices.holes.any():
         where = "choose what marks it under Missing pixels, or paint on it"
         return f"Nothing is missing in '{source.name}', and no pixel is NaN: {where}."
     nearly = nearly_all(request)
     inverted = f"{nearly}: if the mask shows what is known, take its other side." if nearly else ""
-    return noise, without, level, depth_of(request), inverted
+    return replace(seen, depth=depth_of(request), doubt=inverted)
 
 
 def nothing_in(source: Source, filling: bool) -> str:

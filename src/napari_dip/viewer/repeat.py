@@ -5,38 +5,28 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QApplication, QMenu, QPushButton
+from qtpy.QtWidgets import QApplication, QMenu
 
 from napari_dip.again import Again, file_for
 from napari_dip.tables.record import fingerprint
 from napari_dip.viewer.layers import ALL, TOGETHER
 from napari_dip.viewer.opening import file_of
 from napari_dip.viewer.restoration import Restoration
-from napari_dip.viewer.rows import tip
+from napari_dip.viewer.save_button import ResultButton
 
 
-class CopyButton(QPushButton):
-    """A button with a menu, there once there is a result in memory.
-
-    Attributes
-    ----------
-    said : Signal
-        A sentence for the user, and whether it is about a failure.
-    """
-
-    said = Signal(str, bool)
+class CopyButton(ResultButton):
+    """A button with a menu, there once there is a result in memory."""
 
     def __init__(self, viewer: Any) -> None:
-        super().__init__("Copy as")
-        self._viewer = viewer
+        super().__init__(
+            viewer, "Copy as", "The last run as a text in the clipboard, which gives the identical image on a CPU."
+        )
         self._last: tuple[Restoration, Any, int | None] | None = None
-        self.setToolTip(tip("The last run as a text in the clipboard, which gives the identical image on a CPU."))
         menu = QMenu(self)
         menu.addAction("Copy as Python", partial(self._copy, "python"))
         menu.addAction("Copy as command", partial(self._copy, "command"))
         self.setMenu(menu)
-        self.setVisible(False)
 
     def offer(self, restoration: Any, result: Any, label: int | None) -> None:
         """Copy this run from now on; `label` is the one that marked missing pixels."""

@@ -20,7 +20,7 @@ _FILTERS = {
 }
 
 
-class SaveButton(QPushButton):
+class ResultButton(QPushButton):
     """A button that is there once there is a result.
 
     Attributes
@@ -31,16 +31,24 @@ class SaveButton(QPushButton):
 
     said = Signal(str, bool)
 
-    def __init__(self, viewer: Any) -> None:
-        super().__init__("Save the result...")
-        self._viewer, self._layer, self._folder = viewer, None, ""
-        self.setToolTip(
-            tip(
-                "Saves the layer of the last run with pixel size, units, axes, colours, contrast limits and record. "
-                "File > Save does the same for any image layer, if napari-dip is chosen there as the type of the file."
-            )
-        )
+    def __init__(self, viewer: Any, text: str, hint: str) -> None:
+        super().__init__(text)
+        self._viewer = viewer
+        self.setToolTip(tip(hint))
         self.setVisible(False)
+
+
+class SaveButton(ResultButton):
+    """A button that saves the layer of the last run."""
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__(
+            viewer,
+            "Save the result...",
+            "Saves the layer of the last run with pixel size, units, axes, colours, contrast limits and record. "
+            "File > Save does the same for any image layer, if napari-dip is chosen there as the type of the file.",
+        )
+        self._layer, self._folder = None, ""
         self.clicked.connect(self._ask)
 
     def offer(self, layer: Any) -> None:
