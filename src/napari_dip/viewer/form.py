@@ -239,6 +239,12 @@ class SettingsForm(QWidget):
                 row = self.row(name)
                 row.value = to_row(value, row)
 
+    def _put(self, name: str, value: Any) -> None:
+        """Write a value into a row, which says nothing of it."""
+        row = self.row(name)
+        with row.changed.blocked():
+            row.value = to_row(value, row)
+
     def prefer(self, device: str, threads: int) -> None:
         """Begin with a device and so many threads, where no others were chosen meanwhile; `refill` says `changed`."""
         kept = self.device == self._preferred["device"]
@@ -262,13 +268,12 @@ class SettingsForm(QWidget):
         rest = {name: value for name, value in chosen.items() if name in self._names and name not in _STARTS}
         self._touched.clear()
         self.set(**start)
-        self._fill()
         for name in rest:
-            self.row(name)  # makes those of a block that was never unfolded
-        self._touched = set(rest)  # none of these is proposed anew while the others are written
-        self.set(**rest)
+            self.row(name)  # makes those of a block that was never unfolded, which fills in all rows
+        for name, value in rest.items():
+            self._put(name, value)
         self._touched = set(rest)  # also what would be proposed now
-        self._show()
+        self._fill()
         self.replaced.emit()
         self.changed.emit()
 
@@ -366,8 +371,7 @@ class SettingsForm(QWidget):
     def _keep_method(self) -> None:
         """Choose the preset at hand where another method would be chosen for what was changed."""
         if type(self._meant().method) is not type(self._filled.method):
-            with self.row("preset").changed.blocked():
-                self.set(preset=self._filled.preset)
+            self._put("preset", self._filled.preset)
 
     def _on_method(self, method: str) -> None:
         """Choose a preset of a method; what was changed of another one is let go."""
