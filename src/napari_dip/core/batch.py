@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
 
+from napari_dip.core.pauses import leaving
 from napari_dip.core.result import Progress, Result, Steps
 
 Known = TypeVar("Known")
@@ -43,41 +44,37 @@ def round_robin(
     """
     queues: list[Any] = []  # free streams
     running: dict[int, tuple[Steps, Any]] = {}
-    held = ExitStack()
     try:
-        held.enter_context(within())
-        while True:
-            while (following := begin()) is not None:
-                number, steps = following
-                if not isinstance(steps, Generator):
-                    held.close()
-                    yield number, steps
-                    held.enter_context(within())
-                    continue
-                if not queues:  # the first run uses the current stream
-                    own = device.startswith("cuda") and running
-                    queues.append(torch.cuda.Stream(device) if own else None)  # type: ignore[no-untyped-call]
-                running[number] = steps, queues.pop()
-            if not running:
-                return
-            for number, (steps, queue) in list(running.items()):
-                shown: Progress | Result | Exception | None
-                try:
-                    with torch.cuda.stream(queue):
-                        shown = next(steps)
-                except StopIteration as end:
-                    shown = end.value
-                except Exception as error:
-                    traceback.clear_frames(error.__traceback__)  # their variables would keep every tensor alive
-                    shown = error
-                if isinstance(shown, (Result, Exception)):
-                    queues.append(running.pop(number)[1])
-                if shown is not None:
-                    held.close()
-                    yield number, shown
-                    held.enter_context(within())
+        with leaving(within) as pause:
+            while True:
+                while (following := begin()) is not None:
+                    number, steps = following
+                    if not isinstance(steps, Generator):
+                        with pause():
+                            yield number, steps
+                        continue
+                    if not queues:  # the first run uses the current stream
+                        own = device.startswith("cuda") and running
+                        queues.append(torch.cuda.Stream(device) if own else None)  # type: ignore[no-untyped-call]
+                    running[number] = steps, queues.pop()
+                if not running:
+                    return
+                for number, (steps, queue) in list(running.items()):
+                    shown: Progress | Result | Exception | None
+                    try:
+                        with torch.cuda.stream(queue):
+                            shown = next(steps)
+                    except StopIteration as end:
+                        shown = end.value
+                    except Exception as error:
+                        traceback.clear_frames(error.__traceback__)  # their variables would keep every tensor alive
+                        shown = error
+                    if isinstance(shown, (Result, Exception)):
+                        queues.append(running.pop(number)[1])
+                    if shown is not None:
+                        with pause():
+                            yield number, shown
     finally:
-        held.close()
         for steps, queue in running.values():
             with torch.cuda.stream(queue):
                 steps.close()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, TypeVar
 
 Made = TypeVar("Made")
@@ -36,15 +36,33 @@ def part(work: Generator[float, None, Made], index: int, count: int) -> Generato
     return each(work, lambda share: (index + share) / count)
 
 
+@contextmanager
+def leaving(
+    context: Callable[[], AbstractContextManager[object]],
+) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Be in a context that ``with pause(): yield ...`` is outside of; ``with leaving(context) as pause``."""
+    with ExitStack() as held:
+        held.enter_context(context())
+
+        @contextmanager
+        def pause() -> Iterator[None]:
+            held.close()
+            yield
+            held.enter_context(context())
+
+        yield pause
+
+
 def between_pauses(
     context: Callable[[], AbstractContextManager[object]], work: Generator[Any, None, Made]
 ) -> Generator[Any, None, Made]:
     """Do the work in a context that its pauses are outside of."""
-    while True:
-        with context():
+    with leaving(context) as pause:
+        while True:
             try:
                 shown = next(work)
             except StopIteration as end:
                 made: Made = end.value
                 return made
-        yield shown
+            with pause():
+                yield shown
