@@ -9,13 +9,14 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 
 def through(part: Callable[..., Tensor], *given: Tensor, recompute: bool) -> Tensor:
     """Output of a part of a generator; with `recompute` only its inputs are kept for the backward pass."""
     if not (recompute and torch.is_grad_enabled()):
         return part(*given)
+    from torch.utils.checkpoint import checkpoint  # which imports sympy in torch 2.5 and 2.6: 0.5 s
+
     # no part draws random numbers; to keep their state would read it back to the host, which no CUDA graph allows
     made = checkpoint(part, *given, use_reentrant=False, preserve_rng_state=False, determinism_check="none")
     return torch.as_tensor(made)
