@@ -67,7 +67,7 @@ def test_seams_are_invisible() -> None:
     y, x = np.mgrid[:24, :96]
     truth = 0.5 + 0.3 * np.sin(x / 5) * np.cos(y / 7)
     observation = (truth + 0.1 * np.random.default_rng(0).normal(size=truth.shape)).astype(np.float32)[None]
-    settings = tiny(tile=24, overlap=8, iterations=150)
+    settings = tiny(tile=24, overlap=8, iterations=70)
     tiles = tiles_of((24, 96), settings)
     rims = sorted({edge for place in tiles for edge in (place[1].start, place[1].stop)} - {0, 96})
     blend, pasted, joints = Blend(tiles, 1), np.zeros((24, 96)), []

@@ -104,7 +104,7 @@ def test_photon_noise_is_removed_and_the_mean_stays() -> None:
     counts = np.random.default_rng(0).poisson(truth).astype(np.float32)
     noise = Noise(gain=1, offset=0, read_noise=0.1, sigma=float(np.sqrt(truth.mean())))
     problem = Problem(observation=counts[None], operator=Identity(), noise=noise)
-    image = run(problem, small(iterations=200, stop="iterations", channels=16)).image[0]
+    image = run(problem, small(iterations=100, stop="iterations", channels=16)).image[0]
     assert psnr(image, truth) > psnr(counts, truth) + 5
     assert image.mean() == pytest.approx(counts.mean(), rel=0.02)
 

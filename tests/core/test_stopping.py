@@ -220,13 +220,13 @@ def test_held_out_blocks_are_blocks_where_neighbours_share_noise() -> None:
 
 def test_held_out_pixels_choose_among_images_whose_residual_is_like_the_noise() -> None:
     """Noise said to be far larger than it is does not end the run there, said to be far smaller it marks nothing."""
-    settings, truth = tiny(stop="held-out", iterations=400, **LEARNS), picture(24, 24)
+    settings, truth = tiny(stop="held-out", iterations=150, **LEARNS), picture(24, 24)
     larger = noisy_problem(replace(WHITE, sigma=0.3))
     held, there = (run(larger, settings.changed(stop=stop)) for stop in ("held-out", "discrepancy"))
     assert np.mean(held.residual**2) < 0.5 * 0.3**2
     assert psnr(held.image[0], truth) > psnr(there.image[0], truth) + 3
     never = run(noisy_problem(replace(WHITE, sigma=0.01)), settings)
-    assert never.marks == (400,)
+    assert never.marks == (150,)
     unknown = run(noisy_problem(replace(WHITE, sigma=0.0, warning="it is flat")), settings)
     assert unknown.marks < never.marks
 
