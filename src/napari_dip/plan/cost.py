@@ -100,22 +100,11 @@ def estimate(
         settings = settings_here(task, image_noise=known, **size, **knobs)
     else:
         settings = settings.changed(**knobs)
-    device = devices.choose(settings.device)
+    device, sides = devices.choose(settings.device), (slices, channels, *space)
+    missing = asked.task.fills_holes  # the mask is not known
 
     def cost_with(settings: Settings, rates: Work | None = None) -> Cost:
-        return cost.estimate(
-            channels,
-            space,
-            settings,
-            known,
-            device.name,
-            filled=asked.foretells(asked.task.fills_holes),  # the mask is not known
-            factors=asked.factor,
-            margin=asked.margin,
-            voxel_size=asked.fine_voxel_size,
-            slices=slices,
-            rates=rates,
-        )
+        return _cost(asked, sides, missing, settings, known, device.name, rates)
 
     def memory_of(settings: Settings) -> int:
         return cost_with(settings, SLOWEST).memory
@@ -241,23 +230,36 @@ def less_time(device: str, factors: tuple[int, ...] | None = None, *, workers: b
 
 def cost_of(plan: Plan, rates: Work | None = None) -> Cost:
     """Cost of a plan, at the rates of this machine if no others are given."""
-    noise = plan.scaled_noise or cost.TYPICAL
-    count, channels = plan.slices.values.shape[:2]
-    own = plan.request.operator is not None  # behind which the image may have any shape
-    found = cost.estimate(
+    noise, missing = plan.scaled_noise or cost.TYPICAL, bool(plan.slices.missing.any())
+    found = _cost(plan.request, plan.slices.values.shape, missing, plan.settings, noise, plan.device.name, rates)
+    return found if plan.scaling is not None else replace(found, seconds=0.0)  # then there is nothing to fit
+
+
+def _cost(
+    request: Request,
+    shape: tuple[int, ...],
+    missing: bool,
+    settings: Settings,
+    noise: Noise,
+    device: str,
+    rates: Work | None,
+) -> Cost:
+    """Cost of a request for an image (N, C, *S), of which pixels are `missing` or none."""
+    slices, channels, *space = shape
+    own = request.operator is not None  # behind which the image may have any shape
+    return cost.estimate(
         channels,
-        plan.request.shape if own else plan.slices.values.shape[2:],
-        plan.settings,
+        request.shape if own else tuple(space),
+        settings,
         noise,
-        plan.device.name,
-        filled=plan.request.foretells(bool(plan.slices.missing.any())),
-        factors=None if own else plan.request.factor,
-        margin=plan.request.margin,
-        voxel_size=plan.request.fine_voxel_size,
-        slices=count,
+        device,
+        filled=request.foretells(missing),
+        factors=None if own else request.factor,
+        margin=request.margin,
+        voxel_size=request.fine_voxel_size,
+        slices=slices,
         rates=rates,
     )
-    return found if plan.scaling is not None else replace(found, seconds=0.0)  # then there is nothing to fit
 
 
 def slowed_by(seconds: float, device: str, threads: int = 0) -> float:
