@@ -155,6 +155,14 @@ def test_the_wheel_changes_a_row_only_where_it_was_clicked(viewer, dock, picture
     assert field.focusPolicy() == Qt.FocusPolicy.StrongFocus
 
 
+def test_the_noise_is_not_told_where_nothing_depends_on_it(viewer, dock, wait, picture):
+    viewer.add_image(picture)
+    for name, matters in (("Enhance", True), ("Remove JPEG artefacts", False)):
+        widget = dock(name)
+        wait(lambda widget=widget: not widget.noise.waiting and widget.run_button.isEnabled())
+        assert widget.noise.isHidden() != matters
+
+
 def test_an_empty_mask_turns_run_off_until_something_is_painted(viewer, dock, picture):
     viewer.add_image((10 * picture).astype(np.uint16), name="cells")
     widget = dock("Inpaint")

@@ -17,6 +17,7 @@ from napari_dip.viewer.rows import tip
 
 if TYPE_CHECKING:
     from napari_dip import Noise
+    from napari_dip.tables.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class Seen:
 class NoiseSentence(Sentence):
     """A line of text that says what the noise is, and keeps up with what is chosen.
 
+    Parameters
+    ----------
+    task : Task
+        One that neither removes noise nor raises it shows nothing of it.
+
     Attributes
     ----------
     estimated : Signal
@@ -60,8 +66,9 @@ class NoiseSentence(Sentence):
 
     estimated = Signal(object, object)
 
-    def __init__(self) -> None:
+    def __init__(self, task: Task) -> None:
         super().__init__("noise")
+        self._told = task.removes_noise or task.adds_detail
         self.nothing = self.doubt = ""
         self.level = 0.0
 
@@ -115,7 +122,7 @@ class NoiseSentence(Sentence):
 
     def _say(self, text: str) -> None:
         self.setToolTip("")
-        super()._say(text)
+        super()._say(text if self._told else "")
 
 
 def noise_in_words(noise: Noise) -> list[str]:

@@ -38,7 +38,7 @@ class CurvePlot(pg.GraphicsLayoutWidget):
         self.ci.layout.setContentsMargins(0, 2, 4, 0)
         self.ci.layout.setSpacing(2)
         self._rows: list[_Drawn] = []
-        self._text = "w"
+        self._text, self._background = "w", "k"
         self._marker: float | None = None
         self.scene().sigMouseClicked.connect(self._on_click)
 
@@ -49,7 +49,7 @@ class CurvePlot(pg.GraphicsLayoutWidget):
     def colour(self, text: str, background: str) -> None:
         """Take the colours of the window's theme."""
         if text != self._text:
-            self._text = text
+            self._text, self._background = text, background
             self.setBackground(background)
             self._forget()
 
@@ -58,7 +58,7 @@ class CurvePlot(pg.GraphicsLayoutWidget):
         if [row.quantity for row in self._rows] != [row.quantity for row in chart.rows]:
             self._forget()
             for row in chart.rows:
-                self._rows.append(_Drawn(self, row, len(self._rows), self._text))
+                self._rows.append(_Drawn(self, row, len(self._rows), self._text, self._background))
             for above in self._rows[:-1]:
                 above.plot.setXLink(self._rows[-1].plot)
                 above.plot.getAxis("bottom").setStyle(showValues=False)
@@ -117,7 +117,7 @@ class _Values(pg.AxisItem):
 class _Drawn:
     """One row on the screen: its curve, its bound, the marked iterate and the marker."""
 
-    def __init__(self, parent: CurvePlot, row: Row, place: int, text: str) -> None:
+    def __init__(self, parent: CurvePlot, row: Row, place: int, text: str, background: str) -> None:
         self.quantity = row.quantity
         self.plot = parent.addPlot(row=place, col=0, enableMenu=False, axisItems={"left": _Values("left")})
         self.plot.hideButtons()
@@ -141,7 +141,9 @@ class _Drawn:
         for line in (self._bound, self._mark, self.marker):
             line.setVisible(False)
             self.plot.addItem(line, ignoreBounds=True)
-        self._name = pg.LabelItem(row.quantity, color=text, size="8pt")
+        on = f"<span style='background-color: {background}'>{row.quantity}</span>"  # no line crosses it
+        self._name = pg.LabelItem(on, color=text, size="8pt")
+        self._name.setZValue(1)
         self._name.setParentItem(self.plot.getViewBox())
 
     def draw(self, row: Row, mark: int | None) -> None:

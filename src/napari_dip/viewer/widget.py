@@ -106,7 +106,7 @@ class RestoreWidget(Tabbed):
 
     def _build(self) -> None:
         self.inputs = Inputs(self._viewer, self.task)
-        self.noise = NoiseSentence()
+        self.noise = NoiseSentence(TASKS[self.task])
         self.together = TogetherSentence()
         self.form = SettingsForm(self.task, without=("uncertainty",))  # which is one of the switches of trust
         self.kinds = Kinds(self.task, self.form, self.inputs.camera.values)
