@@ -187,12 +187,10 @@ class Fitter:
         return int(method.iterations)
 
     @staticmethod
-    def cost(
-        method: Any, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool, filled: bool = False
-    ) -> FitCost:
+    def cost(method: Any, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool, filled: bool) -> FitCost:
         """Cost of the fit of an image (C, *image) with this noise, in scaled intensities.
 
-        `filled` is true where nothing but pixels is missing, which similar patches foretell.
+        `filled` is true where nothing but pixels is missing, which similar patches behind a fit foretell.
         """
         raise NotImplementedError
 

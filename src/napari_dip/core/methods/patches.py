@@ -109,7 +109,7 @@ class PatchesFitter(Fitter):
 
     @staticmethod
     def cost(
-        method: Patches, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool, filled: bool = False
+        method: Patches, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool, filled: bool
     ) -> FitCost:
         """Cost of similar patches of an image (C, *image), once, or behind the smoothest image."""
         channels, *shape = image

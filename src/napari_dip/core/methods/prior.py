@@ -135,9 +135,7 @@ class PriorFitter(Fitter):
         return super().make_optimiser(slower)
 
     @staticmethod
-    def cost(
-        method: Prior, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool, filled: bool = False
-    ) -> FitCost:
+    def cost(method: Prior, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool, filled: bool) -> FitCost:
         """Cost of the fit of an image (C, *image) by a generator that is fed one code."""
         channels, *shape = image
         code = {"mesh": len(shape), "guide": channels}.get(method.code, method.code_channels)
