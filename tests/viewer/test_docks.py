@@ -5,7 +5,10 @@ import pytest
 from npe2 import PluginManifest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QAbstractButton, QAbstractItemView, QComboBox, QLabel, QWidget
+from qtpy.QtWidgets import QAbstractButton, QAbstractItemView, QComboBox, QDockWidget, QLabel, QWidget
+
+from napari_dip.viewer.queue import queue
+from tests.viewer.docks import LONG, QUICK, restored
 
 DOCKS = [each.display_name for each in PluginManifest.from_distribution("napari-dip").contributions.widgets]
 
@@ -60,6 +63,50 @@ def test_a_dock_in_which_nothing_was_changed_says_nothing(viewer, picture):
     viewer.add_image(picture, name="cells")
     closed_by_its_button(viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")[0])
     assert viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")[1].status == ""
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Sentences of the notifications."""
+    told = []
+    for module in ("widget", "laboratory"):
+        monkeypatch.setattr(f"napari_dip.viewer.{module}.show_info", told.append)
+    return told
+
+
+def test_a_dock_that_is_closed_during_its_run_says_what_becomes_of_it(viewer, dock, wait, picture, told):
+    """It became a layer without a word, and could not be gone on with."""
+    queue().empty()
+    viewer.add_image(picture, name="cells")
+    widget = dock(**LONG)
+    widget.run()
+    widget.run_button.clicked.emit()  # is off during a run
+    widget.apply_to_all()  # waits
+    wait(lambda: widget.fraction > 0)
+    closed_by_its_button(viewer.window._qt_window.findChildren(QDockWidget)[-1])
+    said = "Denoise 'cells': stopped, as its dock was closed. What there is so far is kept."
+    assert told == [f"{said} One restoration that waited will not begin."]
+    wait(lambda: not widget.running)
+    assert len(restored(viewer)) == 1
+    assert told[1].startswith("'cells denoised'")
+    again = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")[1]
+    again.form.set(**QUICK)
+    assert "'cells denoised'" in again.more_button.text()
+    again.more_button.click()
+    wait(lambda: not again.running)
+    assert len(restored(viewer)) == 2
+    assert len(told) == 2
+
+
+def test_an_experiment_ends_with_its_dock_and_says_so(viewer, wait, told):
+    """It went on, and nothing was left to stop it with."""
+    viewer.add_image(np.random.default_rng(0).normal(100, 10, (40, 40)), name="cells")
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Laboratory")
+    widget.iterations.value = 100_000
+    widget.run()
+    closed_by_its_button(dock)
+    wait(lambda: not widget.running)
+    assert told == ["cells, ablation of skips: stopped, as its dock was closed. What there is so far is kept."]
 
 
 @pytest.mark.parametrize("name", ["Laboratory", "Samples of the prior"])

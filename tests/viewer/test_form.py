@@ -178,11 +178,33 @@ def test_an_empty_mask_turns_run_off_for_decimal_numbers_too(viewer, dock, wait,
     viewer.add_image(picture, name="cells")
     widget = dock("Inpaint")
     widget.inputs.missing.new_mask.native.click()
-    wait(lambda: "Nothing is missing in 'cells', and no pixel is NaN: choose what marks" in widget._sentence.text())
+    assert "Paint on what is missing first" in widget._sentence.text()  # at once, also before the noise is known
     assert not widget.run_button.isEnabled()
-    viewer.layers["cells mask"].paint((4, 4), 1)
+    mask = viewer.layers["cells mask"]
+    mask.paint((4, 4), 1)
     wait(lambda: not widget.noise.waiting)
     assert widget.run_button.isEnabled()
+    mask.translate = (100, 0)
+    widget._on_step()
+    mask.data = mask.data  # as a stroke
+    wait(lambda: "Nothing is missing in 'cells', and no pixel is NaN: choose what marks" in widget._sentence.text())
+    assert not widget.run_button.isEnabled()
+
+
+@pytest.mark.parametrize("scale", [1, 0.5])
+def test_labels_that_do_not_lie_over_the_image_are_asked_about(viewer, dock, picture, scale):
+    """What they do not cover was known without a word."""
+    viewer.add_image(picture, name="cells")
+    small = np.ones((10, 12), np.uint8)
+    small[:2] = 0
+    widget = dock("Inpaint")
+    widget.inputs.mask.value = viewer.add_labels(small, name="marks", scale=(scale, scale))
+    assert "'marks' (10 x 12 pixels) does not lie edge on edge over 'cells' (20 x 24 pixels)" in widget.inputs.doubt()
+    assert widget.run_button.text() == "Run anyway"
+    widget.inputs.mask.value = viewer.add_labels(small, name="coarse", scale=(2, 2), translate=(0.5, 0.5))
+    assert not widget.inputs.doubt()
+    widget.inputs.mask.value = viewer.add_labels(np.ones((19, 24), np.uint8), name="one row less")
+    assert not widget.inputs.doubt()
 
 
 def test_a_mask_that_leaves_next_to_nothing_is_suspected(viewer, dock, wait, picture):

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import weakref
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -27,6 +28,16 @@ def progress(iteration, image=None, mark=None, **where):
     image = np.full((8, 9), iteration, np.float32) if image is None else image
     log = History(loss, (), curves)
     return Progress(image=image, iteration=iteration, iterations=100, loss=0.1, rate=1, history=log, mark=mark, **where)
+
+
+def test_a_quantity_that_is_never_a_number_has_no_row():
+    """Where there is no noise, the residual is infinitely larger."""
+    moments, at = Moments(2**20), progress(20)
+    curves = (replace(at.history.curves[0], values=np.full(2, np.inf)),)
+    moments.add(replace(at, history=replace(at.history, curves=curves)))
+    assert [row.quantity for row in moments.chart(0).rows] == ["loss"]
+    moments.add(progress(30))
+    assert [row.quantity for row in moments.chart(0).rows] == ["residual / noise", "loss"]
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (-3e4, 5e5), (1e6, 1e6 + 2), (0, 1e-20)])

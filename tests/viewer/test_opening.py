@@ -26,7 +26,7 @@ sys.meta_path.insert(0, Torch())
 
 from napari_dip.viewer import engine
 load = engine.load
-engine.load = lambda: torch_may_come.wait(60) and load()  # not within an import, which would hold up others
+engine.load = lambda *_: torch_may_come.wait(60) and load()  # not within an import, which would hold up others
 
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import widget

@@ -113,7 +113,7 @@ def test_a_dock_that_is_opened_again_follows_what_was_changed_meanwhile(viewer, 
 def test_they_are_asked_for_once_torch_is_loaded_or_a_run_begins(viewer, dock, wait, picture, prefer, monkeypatch, how):
     loaded = threading.Event()
     monkeypatch.setattr(engine, "loaded", loaded.is_set)
-    monkeypatch.setattr(engine, "load", lambda: loaded.wait(60))
+    monkeypatch.setattr(engine, "load", lambda *_: loaded.wait(60))
     prefer(device="cpu", moments_memory=100)
     viewer.add_image(picture, name="cells")
     early, late, same = dock(), dock("Inpaint"), dock("Deconvolve")

@@ -14,8 +14,10 @@ from scipy import ndimage
 import napari_dip
 from napari_dip.core.fidelity import Gaussian
 from napari_dip.tables.tasks import TASKS
+from napari_dip.viewer import engine
 from napari_dip.viewer.choice import ALL_SLICES
 from napari_dip.viewer.job import Job
+from napari_dip.viewer.queue import FAILED, queue
 from napari_dip.viewer.restoration import METADATA
 from tests.bad_inputs import bad, odd
 from tests.viewer.docks import LONG, QUICK, restored
@@ -607,3 +609,35 @@ def test_the_bar_is_busy_once_all_iterations_are_made(viewer, dock, wait, hold, 
     widget.stop()
     wait(lambda: not widget.running)
     assert widget.controls._bar.maximum() == 1000
+
+
+def test_a_run_whose_source_is_removed_says_so_and_goes_on(viewer, dock, wait, picture):
+    source = viewer.add_image(picture, name="cells")
+    widget = dock(**LONG)
+    widget.run()
+    wait(lambda: widget.fraction > 0)
+    viewer.layers.remove(source)
+    assert widget._sentence.text().startswith("'cells' was removed, and its run goes on. Denoise 'cells': a prior")
+    widget.stop()
+    wait(lambda: not widget.running)
+    (result,) = restored(viewer)
+    assert "was removed" not in widget._sentence.text()
+    assert widget.curve.moments.count
+    viewer.layers.remove(result)  # the last that there was of it
+    assert (widget.status, widget.controls.account, widget.curve.moments.count) == ("", "", 0)
+    offered = widget.more_button, widget.saving, widget.copying, widget.curve, widget.controls.happened
+    assert not any(each.isVisibleTo(widget) for each in offered)
+
+
+def test_a_run_that_is_stopped_before_torch_is_there_ends_at_once(viewer, dock, wait, picture):
+    viewer.add_image(picture, name="cells")
+    queue().empty()
+    widget = dock(**LONG)
+    with engine._one:  # as while another thread imports torch
+        widget.run()
+        assert widget.running
+        widget.stop()
+        wait(lambda: not widget.running)
+    assert widget.status == "Stopped before the first iteration; there is nothing to show."
+    assert not restored(viewer)
+    assert not queue().of(FAILED)

@@ -121,6 +121,15 @@ def go_on(name: str, more: str, long: bool = False) -> str:
     return f"{GO_ON} from '{shown}':{' ' if long else chr(10)}{more}"
 
 
+def closed(running: str, waiting: int = 0) -> str:
+    """Sentences on the end of a job, as its dock was closed, and of what waited there; empty if nothing did."""
+    said = [f"{running}: stopped, as its dock was closed. What there is so far is kept."] if running else []
+    if waiting:
+        restorations = "One restoration that waited" if waiting == 1 else f"{waiting} restorations that waited"
+        said.append(f"{restorations} will not begin{', as the dock was closed' if not running else ''}.")
+    return " ".join(said)
+
+
 def more(iterations: int, rate: float, fits: int) -> str:
     """Iterations to come of each of several fits, and their time at so many a second."""
     time = f", about {duration(iterations * fits / rate)}" if rate > 0 else ""

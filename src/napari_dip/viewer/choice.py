@@ -369,8 +369,8 @@ class Inputs(QWidget):
         """Raise a `ValueError` that says what to do first, where nothing would come of a run."""
         self._part_drawn()
         layer, mask = self.image.value, self.marking
-        integer = layer.dtype.kind != "f"  # else NaN pixels are missing too
-        if self._row.fills_holes and integer and mask is not None and masks.is_empty(mask, self.label.value or None):
+        empty = mask is not None and masks.is_empty(mask, self.label.value or None)
+        if self._row.fills_holes and empty and masks.is_known(layer):
             raise ValueError(f"Paint on what is missing first: the mask '{mask.name}' is empty.")
         for known in self.known.values():
             known.check(layer)
@@ -386,12 +386,26 @@ class Inputs(QWidget):
         """Sentence that speaks against what is chosen; empty if nothing does."""
         if self._row.keeps_mean and self._row.removes_noise and masks.is_mask(self.image.value):
             return f"'{self.image.value.name}' has two values, as a mask: is it the image?"
+        if other := self._other_size():
+            return other
         if not any(reach := self._reach()):
             return ""
         if wider := spread_over(reach, self._size(None)):
             return f"The blur {wider}: is it given in pixels?"
         wider = spread_over(reach, self._size(self.window()), "part")
         return f"The blur {wider}: take a larger one." if wider else ""
+
+    def _other_size(self) -> str:
+        """Sentence on labels that lie over a part of the image alone, or beyond it; empty where they do neither."""
+        layer, labels = self.image.value, self.marking
+        if not isinstance(labels, Labels):
+            return ""
+        whole = layers.select(layer, level=self.level_of(layer))
+        if masks.lie_over(whole, labels):
+            return ""
+        sizes = (" x ".join(map(str, shape)) for shape in (masks.size_of(labels), whole.shape[-2:]))
+        marks, image = (f"'{each.name}' ({size} pixels)" for each, size in zip((labels, layer), sizes, strict=True))
+        return f"{marks} does not lie edge on edge over {image}: what it does not cover counts as known."
 
     def _reach(self) -> tuple[int, ...]:
         """Reach of the blur in pixels of the result, along y, x, or z, y, x; 0 where there is none."""

@@ -27,6 +27,8 @@ class Controls(QWidget):
 
     Attributes
     ----------
+    name : str
+        Of the job under way, or of the last one.
     run_asked, more_asked, all_asked, last_asked : Signal
         The user wants a run, more iterations, the rest restored too, or the last iterate as a layer.
     planned : Signal
@@ -49,6 +51,7 @@ class Controls(QWidget):
         super().__init__()
         self._job: Job | None = None
         self._activity: Any = None
+        self.name = ""
         self._what = ""  # is under way, where it is not the restoration itself
         self._slice_name: Callable[[int], str] | None = None
         self._offered: set[QPushButton] = set()  # what can be gone on with, in the room that a run has its bar in
@@ -124,6 +127,7 @@ class Controls(QWidget):
         """
         Job.check_free()
         self._job, self._what, self._slice_name = Job(name, steps), what, slice_name
+        self.name = name
         self._activity = activity(total=_STEPS, desc=name)
         self._bar.setValue(0)
         self.say(f"{what}: starting..." if what else "Starting...")

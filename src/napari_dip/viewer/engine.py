@@ -5,27 +5,36 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 _one = threading.Lock()  # two threads in the same imports may see modules that are not whole yet
 _loaded = threading.Event()
+_LOOK = 0.1  # seconds between two looks whether nobody waits any more
 
 
-def load() -> None:
+def load(given_up: Callable[[], bool] = lambda: False) -> None:
     """Import it, in whatever thread this is called, or wait until another one has.
+
+    `given_up` says whether the wait for another thread is to end.
 
     Raises
     ------
     ImportError, OSError
         If torch cannot be imported.
     """
-    with _one:
+    while not _one.acquire(timeout=_LOOK):
+        if given_up():
+            return
+    try:
         import_module("napari_dip.core")  # what is set before torch is loaded
         _open_libraries()
         for name in ("run.restore", "trust", "run.blocks.restore", "run.blocks.cost"):
             import_module(f"napari_dip.{name}")
+    finally:
+        _one.release()
     import_module("pyqtgraph")  # the plot's
     _loaded.set()
 

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """End of a job: a value, or the sentence that says why there is none."""
+    """End of a job: a value, or the sentence that says why there is none; neither, if it was stopped as it began."""
 
     value: Any
     error: str = ""
@@ -158,7 +158,9 @@ class Job(QObject):
         return Outcome(None, error)
 
     def _consume(self) -> Any:
-        engine.load()
+        engine.load(self._stopped.is_set)
+        if self._stopped.is_set():
+            return None
         from napari_dip import Progress
 
         steps = self._steps(self._should_stop)

@@ -13,6 +13,7 @@ import napari.viewer
 import numpy as np
 from magicgui.widgets import CheckBox, ComboBox, FileEdit, LineEdit, SpinBox
 from napari.layers import Image
+from napari.utils.notifications import show_info
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QFontDatabase
@@ -23,7 +24,7 @@ from napari_dip.tables import record
 from napari_dip.tables.experiments import EXPERIMENTS, QUESTIONS, SEVERAL
 from napari_dip.tables.knobs import GENERATORS
 from napari_dip.viewer import layers
-from napari_dip.viewer.account import duration, ended
+from napari_dip.viewer.account import closed, duration, ended
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.connections import connect_for_life
 from napari_dip.viewer.controls import button
@@ -236,6 +237,12 @@ class LaboratoryWidget(Tabbed):
         self._clock.start()
         return self._job.start()
 
+    def leave(self) -> None:
+        """End the experiment; its images are kept, so far as they are whole."""
+        if self.running:
+            show_info(closed(self._name))
+            self.stop()
+
     def stop(self) -> None:
         """End the experiment before the next iteration."""
         if self._job is not None:
@@ -297,7 +304,7 @@ class LaboratoryWidget(Tabbed):
         self.stop_button.setEnabled(False)
         self._describe()
         result = outcome.value
-        if outcome.error or not result.rows:
+        if result is None or not result.rows:
             return self._words.setText(outcome.error or "Stopped before anything was whole.")
         self._result = result
         self._words.setText(f"{self._name}:")

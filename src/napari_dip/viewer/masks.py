@@ -24,6 +24,7 @@ from napari_dip.viewer.layers import Selection, Source, kind
 from napari_dip.viewer.regions import marks_of
 
 _CHUNK = 1024  # pixels along y and x
+_TURNED = 1e-6  # share of the scale, from which on axes are not parallel
 _TOLD_AT_ONCE = 2**22  # pixels: 9 ms
 _LOOKED_AT: dict[int, tuple[weakref.ref[np.ndarray], int, bool]] = {}  # by the id of an array: if it is a mask
 
@@ -59,6 +60,32 @@ def is_empty(labels: Any, label: int | None) -> bool:
     if not isinstance(data, np.ndarray):
         return False
     return not (data.any() if label is None else (data == label).any())
+
+
+def is_known(layer: Any) -> bool:
+    """True if no pixel of an image is NaN or infinite; of a large or lazy one of fractions that is not looked up."""
+    data = layer.data
+    if layer.dtype.kind != "f":
+        return True
+    return isinstance(data, np.ndarray) and data.size <= _TOLD_AT_ONCE and bool(np.isfinite(data).all())
+
+
+def size_of(labels: Any) -> tuple[int, ...]:
+    """Pixels of labels along y and x, at their finest level."""
+    data = labels.data[0] if labels.multiscale else labels.data
+    return tuple(map(int, data.shape[-2:]))
+
+
+def lie_over(selection: Selection, labels: Any) -> bool:
+    """True if labels end where a selection does along y and x, to within a pixel; or are turned against it."""
+    matrix = in_pixels_of(selection.geometry, labels)
+    size, scale = np.array(size_of(labels)), matrix[-2:, -3:-1]
+    if np.abs(scale - np.diag(np.diag(scale))).max() > _TURNED * np.abs(scale).max():
+        return True
+    step = np.diag(scale)
+    begin = -0.5 * step + matrix[-2:, -1]
+    end = begin + step * selection.shape[-2:]
+    return bool((np.abs([begin + 0.5, end + 0.5 - size]) <= np.maximum(1, np.abs(step)) + 1e-6).all())
 
 
 def has_several(labels: Any) -> bool:

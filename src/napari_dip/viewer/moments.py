@@ -52,7 +52,8 @@ class _Fit:
         if self.psnr:
             yield Row(DECIBELS, np.array([*self.psnr], float), np.array([*self.psnr.values()]))
         for curve in self.curves:
-            yield Row(curve.quantity, curve.iterations.astype(float), curve.values, curve.bound)
+            if np.isfinite(curve.values).any():  # not where there is no noise to compare with
+                yield Row(curve.quantity, curve.iterations.astype(float), curve.values, curve.bound)
         yield Row("loss", np.arange(1.0, len(self.loss) + 1), self.loss)
 
     def give_way(self) -> None:

@@ -40,9 +40,18 @@ class Tabbed(QWidget):
         handled: bool = super().event(event)
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._kept[type(self)] = self.held()
+            self.leave()
         if event.type() == QEvent.Type.ParentChange and (dock := _above(self, QDockWidget)) is not None:
             dock.dockLocationChanged.connect(self._join)
         return handled
+
+    def leave(self) -> None:
+        """End what is under way, as the dock is closed: napari does not ask before, so it is to be said."""
+
+    def hand_over(self, **more: Any) -> None:
+        """Keep more than the rows for the widget that takes the place of this one, whose dock is closed."""
+        if type(self) in self._kept:  # else that is there already
+            self._kept[type(self)] |= more
 
     def held(self) -> dict[str, Any]:
         """Values of the rows."""

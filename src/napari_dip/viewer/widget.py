@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import napari.viewer
 from napari.utils.notifications import show_error, show_info
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
@@ -79,6 +79,8 @@ class RestoreWidget(Tabbed):
         self._noise: Noise | None = None  # of what is in view
         self._outlook = Outlook("")
         self._broken = ""  # why nothing can be computed
+        self._closed = False  # by the × of the dock
+        self._orphan = ""  # a sentence on a source that was removed during its run
         self._build()
         self._watch()
         if engine.loaded():
@@ -161,7 +163,7 @@ class RestoreWidget(Tabbed):
         QShortcut(QKeySequence("Esc"), self, self.stop_button.click, context=within)
         self._connections = [
             (events.inserted, self.reset_choices),
-            (events.removed, self.reset_choices),
+            (events.removed, self._on_removed),
             (events.renamed, self.reset_choices),
             (self._viewer.layers.selection.events.active, self._follow_active),
             (self._viewer.layers.selection.events.active, self.record.refresh),
@@ -204,6 +206,28 @@ class RestoreWidget(Tabbed):
         self.comparing.offer()
         self._describe()
 
+    def _on_removed(self, event: Any) -> None:
+        """Say that a run goes on without its source, or forget the last run, once nothing of it is left."""
+        if self.running and self._restoration is not None and event.value.name == self._restoration.source.name:
+            self._orphan = f"'{event.value.name}' was removed, and its run goes on. "
+            self._sentence.setText(f"{self._orphan}{self._sentence.text()}")
+        elif self._last is not None and not self.running:
+            restoration, _, layer = self._last
+            if {layer.name, restoration.source.name}.isdisjoint(each.name for each in self._viewer.layers):
+                self._forget_last()
+        self.reset_choices()
+
+    def _forget_last(self) -> None:
+        """Take away what is said, shown and offered of the last run."""
+        self._last, self._found, self._said_before = None, Findings(), ""
+        self.curve.forget()
+        self.saving.setVisible(False)
+        self.copying.setVisible(False)
+        self.controls.tell_account([])
+        self.trust.tell(self._found)
+        self._say("")
+        self._show_state()
+
     def _follow_active(self, event: Any = None) -> None:
         if not self.running:
             self.inputs.follow_active()
@@ -236,10 +260,10 @@ class RestoreWidget(Tabbed):
                 raise ValueError(self.inputs.no_image())
             if self._broken:
                 raise ValueError(self._broken)
-            if self.noise.nothing:
-                raise ValueError(self.noise.nothing)
             asked = self._asked(read=False)
             self._outlook = outlook.before(self.inputs, self.form, asked, noise, waiting=self.noise.waiting)
+            if self.noise.nothing:
+                raise ValueError(self.noise.nothing)
         except (ValueError, TypeError) as error:
             self._outlook = Outlook(str(error))
         self._offer_more()
@@ -270,7 +294,7 @@ class RestoreWidget(Tabbed):
         if self._restoration is not None:
             self.cost.begin(planned.forecast)
             under_way = outlook.of_plan(planned.plan, f"{TASKS[self.task].acts} '{self._restoration.source.name}'")
-            self._sentence.setText(under_way.sentence)
+            self._sentence.setText(f"{self._orphan}{under_way.sentence}")
             self._sentence.setToolTip(tip(under_way.why))
 
     def _offer_more(self) -> None:
@@ -456,7 +480,7 @@ class RestoreWidget(Tabbed):
             queue().ended(self, failed=True, reason=str(error))
             return False
         self.curve.begin(restoration, moments)
-        self._failed_with = None
+        self._failed_with, self._orphan = None, ""
         if self.noise.waiting:
             self.cost.forget()  # of a method that the run may not take
         self.controls.tell_account([])
@@ -495,9 +519,11 @@ class RestoreWidget(Tabbed):
     def _on_ended(self, outcome: Outcome) -> None:
         restoration, self._restoration = self._restoration, None
         try:
-            if outcome.value is None:
+            if outcome.error:
                 self._say(outcome.error, failed=True)
                 show_error(outcome.error)
+            elif outcome.value is None:
+                self._say_nothing(Asked.nothing)
             elif isinstance(outcome.value, Finished) and restoration is not None:
                 self._show(restoration, outcome.value)
             elif isinstance(outcome.value, Findings):
@@ -508,15 +534,17 @@ class RestoreWidget(Tabbed):
             self._describe()
             if restoration is not None:
                 self.curve.end()
-                queue().ended(self, failed=outcome.value is None, reason=outcome.error)
+                queue().ended(self, failed=bool(outcome.error), reason=outcome.error)
 
     def _show(self, restoration: Restoration | Stream, finished: Finished) -> None:
         result: Any = finished.result
         found, look = finished.findings, self.live.look()
         layer = restoration.show_result(self._viewer, result, found.figures, self.live.layer)
         if layer is None:
-            return self._say(restoration.nothing)
+            return self._say_nothing(restoration.nothing)
         self._last = (restoration, result, layer)
+        if self._closed and self._can_go_on:
+            self.hand_over(last=self._last)
         for name, value in look.items():
             setattr(layer, name, value)
         source = next((each for each in self._viewer.layers if each.name == restoration.source.name), None)
@@ -528,7 +556,7 @@ class RestoreWidget(Tabbed):
         self.copying.offer(restoration, result, self.inputs.label.value or None)
         self._said_before, failed = restoration.headline(layer.name, result)
         self._say(self._said_before, failed=failed)
-        if result.seconds >= _LONG:
+        if result.seconds >= _LONG or self._closed:
             show_info(self._said_before)
         self.controls.tell_account(restoration.details(result), account.has_other_last(result))
         self._found = found
@@ -537,9 +565,15 @@ class RestoreWidget(Tabbed):
         if boost is not None and not restoration.lazy:
             boost.lead(partial(detail.boost_again, layer, restoration.source, result.residual))
         self.trust.tell(found)
-        if self.trust.wants_control and result.complete:
+        if self.trust.wants_control and result.complete and not self._closed:
             self._control()
         return None
+
+    def _say_nothing(self, why: str) -> None:
+        """Say that nothing comes of a run, also to those who have closed its dock."""
+        self._say(why)
+        if self._closed:
+            show_info(why)
 
     def _show_last(self) -> None:
         if self._last is not None:
@@ -605,20 +639,24 @@ class RestoreWidget(Tabbed):
         return {name: getattr(self, name).held() for name in ("inputs", "live", "form", "kinds", "trust")}
 
     def hold(self, held: dict[str, Any]) -> None:
-        """Choose what `held` returned of a widget of the same task."""
+        """Choose what `held` returned of a widget of the same task, and go on where its run was ended."""
+        self._last = held.pop("last", None)
         for name, values in held.items():
             getattr(self, name).hold(values)
+        self._show_state()
+        self._offer_more()
         self._say("The rows are as they were when this dock was closed.")
 
-    def event(self, event: QEvent) -> bool:
-        """End the run, and keep what there is, when closing the dock takes the widget out of its parent."""
-        handled: bool = super().event(event)
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            queue().leave(self)
-            self.comparing.end()
-            self.stop()
-            self.curve.forget()
-        return handled
+    def leave(self) -> None:
+        """End the run and keep what there is; what waits is not begun."""
+        self._closed = True
+        waiting = sum(each.owner is self for each in queue().of(WAITING))
+        queue().leave(self)
+        self.comparing.end()
+        if said := account.closed(self.controls.name if self.running else "", waiting):
+            show_info(said)
+        self.stop()
+        self.curve.forget()
 
     def _show_state(self) -> None:
         for part in self._chosen_before:
