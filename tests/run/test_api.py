@@ -364,6 +364,11 @@ def test_slices_with_nothing_to_fit_are_passed_over() -> None:
     assert result.complete
 
 
+def test_the_remedy_for_a_tiny_image_is_more_of_it() -> None:
+    (warning,) = denoise(np.arange(4.0).reshape(2, 2), **FAST).warnings
+    assert "2 x 2 pixels, too few to tell noise from structure; restore more of it at once" in warning
+
+
 @pytest.mark.filterwarnings("ignore:mask. 99% of the pixels count as missing")
 @pytest.mark.parametrize("known", [80, 1], ids=["flat", "one known pixel"])
 def test_holes_in_one_value_are_said_to_be_filled_with_it(known: int) -> None:

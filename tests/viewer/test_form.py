@@ -191,6 +191,22 @@ def test_an_empty_mask_turns_run_off_for_decimal_numbers_too(viewer, dock, wait,
     assert not widget.run_button.isEnabled()
 
 
+def test_an_image_of_few_pixels_is_asked_about(viewer, dock, picture):
+    """One of 2 x 2 was denoised without a word."""
+    viewer.add_image(picture[:2, :2], name="tiny")
+    widget = dock()
+    few = "There are 2 x 2 pixels, too few to tell noise from structure."
+    assert widget._sentence.text().startswith(few)
+    assert widget.run_button.text() == "Run anyway"
+    widget.inputs.camera.rows["read_noise"].value = "10"
+    assert widget.run_button.text() == "Run"
+    widget.inputs.camera.rows["read_noise"].value = ""
+    widget.inputs.image.value = viewer.add_image(np.stack([picture[:16, :16]] * 9), name="many")
+    assert few[-20:] in widget.inputs.doubt()
+    widget.inputs.where.value = "all slices, one after the other"
+    assert not widget.inputs.doubt()
+
+
 @pytest.mark.parametrize("scale", [1, 0.5])
 def test_labels_that_do_not_lie_over_the_image_are_asked_about(viewer, dock, picture, scale):
     """What they do not cover was known without a word."""

@@ -8,6 +8,7 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QAbstractButton, QDockWidget, QLabel, QScrollArea, QTabBar, QWidget
 
+from napari_dip.viewer import account
 from napari_dip.viewer.rows import Rows, Section, Text, column, scrolled_rows
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -71,6 +72,7 @@ def test_all_of_a_dock_can_be_read_and_reached(narrow, qtbot, name, monkeypatch)
     def nothing_is_cut_off():
         if name in TASKS:
             widget.controls.offer_more("Fluorescence with MMMM gaps inpainted", "12345 more, about 12:59 min")
+            widget.controls.offer_all(account.all_of("Fluorescence with MMMM gaps", 1234))
         assert not list(tutorials.cut_off(_dock(widget), widget.window()))
         for area in widget.findChildren(QScrollArea):
             if area.isVisibleTo(widget):
@@ -137,3 +139,29 @@ def test_all_that_a_section_unfolds_is_seen(qtbot):
     words.setText("a sentence of some length " * 80)
     last.reveal()
     qtbot.waitUntil(lambda: heading.mapTo(scroll.viewport(), QPoint()).y() == 0, timeout=5000)
+
+
+@pytest.mark.parametrize("task", ["Super-resolve", "Denoise"])
+def test_a_row_is_no_higher_than_what_stands_in_it(narrow, task):
+    """Words that just fit into a line had the room of two, and stood below their field."""
+    widget = narrow(task)
+    lines = {
+        label.text(): label.minimumHeight() // label.fontMetrics().lineSpacing()
+        for rows in widget.findChildren(Rows)
+        for label, _ in rows._lines.values()
+    }
+    one = ["Instrument blur"] if task == "Super-resolve" else ["Hide the source", "Similar patches", "Skip bad pixels"]
+    assert [lines[name] for name in one] == [1] * len(one)
+    assert lines["Memory for moments (MB)"] == 2
+
+
+def test_a_figure_is_not_parted_from_its_unit(qtbot):
+    words = Text("words")
+    qtbot.addWidget(words)
+    said = "takes 101 MB and 4.6 min for 128 x 128 pixels of 5 seconds, 7 % of it"
+    words.setText(said)
+    assert words.text() == said
+    shown = QLabel.text(words)
+    assert [each for each in shown.split(" ") if "\u00a0" in each] == [
+        "101\u00a0MB", "4.6\u00a0min", "128\u00a0x\u00a0128", "7\u00a0%"
+    ]  # fmt: skip

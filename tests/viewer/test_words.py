@@ -4,6 +4,7 @@ import pytest
 from magicgui.widgets import ComboBox
 
 from napari_dip.tables.tasks import TASKS
+from napari_dip.viewer.account import in_window
 from napari_dip.viewer.form import SettingsForm
 from napari_dip.viewer.rows import Section
 
@@ -59,3 +60,9 @@ def test_a_row_has_more_than_one_value_and_says_what_is_automatic(qtbot, task):
             assert row.value != "auto" or row.native.currentText() != "auto", (method, name)
         if method == "self-guided":
             assert made.row("noise").native.parentWidget().isHidden()
+
+
+def test_a_choice_is_said_in_the_words_of_its_row():
+    assert in_window("Stopping rule", "passes, because it is slow") == "enough rounds, because it is slow"
+    assert in_window("Stopping rule", "held-out, because it is so") == "held-out, because it is so"
+    assert in_window("Method", "prior, because it is so") == "prior, because it is so"

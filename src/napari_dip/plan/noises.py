@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dip.core.intensity import mean_of
-from napari_dip.core.noise.estimate import estimate_noise
+from napari_dip.core.noise.estimate import estimate_noise, is_guess
 from napari_dip.core.noise.levels import level_of
 from napari_dip.core.noise.model import Noise
 from napari_dip.plan.inputs import Slices
@@ -130,6 +130,13 @@ def noise_of(slices: Slices, camera: dict[str, float]) -> Noise | None:
     weak, rest = estimate(some[weaker]), estimate(some[~weaker])
     means = [level_in(planes[which][:, None], missing[which][:, None]) for which in (some[~weaker], some[weaker])]
     return noise if weak.warning or weak.sigma * _APART > rest.moved(*means).sigma else rest
+
+
+def too_few(planes: int, shape: tuple[int, ...]) -> str:
+    """Words on so many images (*shape) of so few pixels that their noise is a guess; empty if they have more."""
+    if not is_guess(planes, axes_of_noise(shape)):
+        return ""
+    return f"{' x '.join(map(str, shape))} pixels, too few to tell noise from structure"
 
 
 def telling(images: Array, missing: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

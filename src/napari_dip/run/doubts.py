@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,12 +17,14 @@ from napari_dip.core.noise.model import Noise
 from napari_dip.core.noise.pixels import find_bad_pixels
 from napari_dip.core.telling import counted
 from napari_dip.plan.inputs import Slices
+from napari_dip.plan.noises import too_few
 from napari_dip.tables.settings import off
 
 Array = npt.NDArray[Any]
 _NAMED = 5  # slices at the most
 
 _DOUBTFUL = 0.01  # of the image, from which unconfirmed structure of a guide and too dark a result are told
+_FEW = "restore more of it at once, or say gain, offset and read noise of the camera"
 _CAMERA = (
     "say gain, offset and read noise of the camera if they are known, or restore the image as it was recorded: not "
     "clipped, and with no background subtracted"
@@ -81,7 +84,9 @@ def warnings_of(
     something is said of that, and doubted itself. `fills`: whether holes were to be filled.
     """
     if noise is not None and noise.warning:
-        yield noise.warning[0].upper() + noise.warning[1:] + ("" if camera else f"; {_CAMERA}")
+        too_small = too_few(math.prod(slices.values.shape[:2]), slices.values.shape[2:])
+        advice = f"there are {too_small}; {_FEW}" if too_small else _CAMERA
+        yield noise.warning[0].upper() + noise.warning[1:] + ("" if camera else f"; {advice}")
     elif noise is not None and noise.caution:
         yield noise.caution[0].upper() + noise.caution[1:]
     if apart:

@@ -170,6 +170,7 @@ class FitKnobs:
         "choice",
         choices=(*RULES_OF_PRIORS, "passes"),
         advanced=False,
+        words={"passes": "enough rounds"},
     )
     noise: str = knob(
         "auto",

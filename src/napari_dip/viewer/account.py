@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_dip.tables.settings import knobs
 from napari_dip.tables.tasks import removes_noise
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _SHARE = {"sample": (0.0, 0.0), "measure": (0.0, 0.02), "fit": (0.02, 0.95)}  # of a run over blocks, about
 GO_ON = "Go on"
+_LINE = 30  # letters in a line of one after "Apply to"
 _NAME = 22  # letters of a name that a button in a narrow dock has room for
 _DOING = {
     "sample": "looking at samples",
@@ -37,7 +39,7 @@ def headline(name: str, result: Result, named: Callable[[str], str] = str) -> st
 def details(result: Result) -> list[tuple[str, str]]:
     """Choices of a run and their reasons, and its events: a heading and a sentence each."""
     told = [("Warning", ended(warning)) for warning in result.warnings]
-    told += [(heading, ended(sentence)) for heading, sentence in result.choices.items()]
+    told += [(heading, ended(in_window(heading, sentence))) for heading, sentence in result.choices.items()]
     if result.noise is not None and removes_noise(result.record):
         told.append(("Noise", ended(str(result.noise))))
     marks = sorted(set(result.marks))
@@ -47,6 +49,13 @@ def details(result: Result) -> list[tuple[str, str]]:
     told.append(("Computed on", ended(f"{device(result.device.name)}: {result.device.reason}")))
     told += [(event.kind.capitalize(), ended(event.message)) for event in result.history.events]
     return [(heading, sentence[0].upper() + sentence[1:]) for heading, sentence in told]
+
+
+def in_window(heading: str, sentence: str) -> str:
+    """A choice and its reason with the words that the row of the form has for it."""
+    chosen, comma, reason = sentence.partition(",")
+    words = knobs()["stop"].words if heading == "Stopping rule" else {}
+    return f"{words.get(chosen, chosen)}{comma}{reason}"
 
 
 def details_of_blocks(restored: Restored) -> list[tuple[str, str]]:
@@ -117,8 +126,18 @@ def go_on(name: str, more: str, long: bool = False) -> str:
     """Words on the button that goes on with the run of a layer, in two lines, or in one that may be `long`."""
     if not name:
         return GO_ON
-    shown = name if long or len(name) <= _NAME else f"{name[: _NAME // 2]}…{name[-_NAME // 2 + 1 :]}"
-    return f"{GO_ON} from '{shown}':{' ' if long else chr(10)}{more}"
+    return f"{GO_ON} from '{name if long else short(name)}':{' ' if long else chr(10)}{more}"
+
+
+def short(name: str) -> str:
+    """Beginning and end of a name that a button has no room for."""
+    return name if len(name) <= _NAME else f"{name[: _NAME // 2]}…{name[-_NAME // 2 + 1 :]}"
+
+
+def all_of(name: str, slices: int) -> str:
+    """Words on a button for all slices of a layer, in one line or two."""
+    what, count = f"all of '{short(name)}'", f"({slices} slices)" if slices > 1 else ""
+    return f"{what}{chr(10) if len(what) + len(count) > _LINE else ' '}{count}".rstrip()
 
 
 def closed(running: str, waiting: int = 0) -> str:

@@ -16,9 +16,10 @@ from napari.layers import Image, Labels, Layer, Shapes
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
+from napari_dip.plan.noises import too_few
 from napari_dip.plan.request import check_reach, spread_over, with_defaults
 from napari_dip.tables.tasks import TASKS
-from napari_dip.viewer import guides, layers, masks, regions
+from napari_dip.viewer import account, guides, layers, masks, regions
 from napari_dip.viewer.arguments import Camera, known_of
 from napari_dip.viewer.geometry import geometry_of
 from napari_dip.viewer.layers import Selection, Source
@@ -313,7 +314,7 @@ class Inputs(QWidget):
         if layer is None or (self.window() is None and self.selection().shape == whole):
             return ""
         slices = math.prod(layer.data.shape[: layer.ndim - self.space]) if not layer.multiscale else 1
-        return f"all of '{layer.name}'" + (f" ({slices} slices)" if slices > 1 else "")
+        return account.all_of(layer.name, slices)
 
     def all_layers(self) -> list[Any]:
         """The selected images, if the one that is chosen is among them; else that one."""
@@ -386,14 +387,23 @@ class Inputs(QWidget):
         """Sentence that speaks against what is chosen; empty if nothing does."""
         if self._row.keeps_mean and self._row.removes_noise and masks.is_mask(self.image.value):
             return f"'{self.image.value.name}' has two values, as a mask: is it the image?"
-        if other := self._other_size():
-            return other
+        return self._other_size() or self._too_wide() or self._too_few()
+
+    def _too_wide(self) -> str:
+        """Sentence on a blur that is wider than the image or the part; empty if there is none."""
         if not any(reach := self._reach()):
             return ""
         if wider := spread_over(reach, self._size(None)):
             return f"The blur {wider}: is it given in pixels?"
         wider = spread_over(reach, self._size(self.window()), "part")
         return f"The blur {wider}: take a larger one." if wider else ""
+
+    def _too_few(self) -> str:
+        """Sentence on an image of so few pixels that its noise is a guess, of a part all of it; empty elsewhere."""
+        shape = self._select(None).shape
+        planes = math.prod(shape[: -self.space]) * (3 if self.image.value.rgb else 1)
+        few = too_few(planes, shape[-self.space :])
+        return f"There are {few}." if few and not self.camera.values() else ""
 
     def _other_size(self) -> str:
         """Sentence on labels that lie over a part of the image alone, or beyond it; empty where they do neither."""

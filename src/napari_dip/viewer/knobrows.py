@@ -75,10 +75,7 @@ class KnobRows(Rows):
         if back.text() != text:
             back.setText(text)
             back.setEnabled(changed)
-            label = self.label_of(row)
-            font = label.font()
-            font.setBold(changed)
-            label.setFont(font)
+            self.embolden(row, changed)
             row.native.setProperty(AUTOMATIC, not changed)
             row.native.style().unpolish(row.native)
             row.native.style().polish(row.native)

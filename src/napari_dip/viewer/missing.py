@@ -55,7 +55,11 @@ class Missing(Rows):
             "always count as missing.",
         )
         self.label = SpinBox(
-            name="label", label="Which label (0 = all)", min=0, max=2**31 - 1, tooltip="The label that means missing."
+            name="label",
+            label="Which label (0\u00a0=\u00a0all)",
+            min=0,
+            max=2**31 - 1,
+            tooltip="The label that means missing.",
         )
         self.new_mask = PushButton(
             name="new_mask",

@@ -33,7 +33,10 @@ from qtpy.QtWidgets import (
 
 ACCENT = "#e07b00"  # of lines: legible on dark and light
 _FINGERPRINT, _BREAK = re.compile(r"(?<=\w)(?=#[0-9a-f]{12}\b)"), "\u200b"  # of a part of the user's own
+_FIGURE, _NO_BREAK = re.compile(r"\d( x \d+)+| (?=(s|min|h|kB|MB|GB|px|%)(?!\w))(?<=\d )"), "\u00a0"  # with its unit
 _LONGEST = "Downsampling"  # word of a label, which cannot wrap: as wide are all, so that the blocks of rows line up
+_SPARE = 5  # pixels beside the longest word: with fewer Qt takes two lines for "Instrument blur", and writes it in one
+_GAP = 3  # pixels between labels and fields
 _MARGIN = 4  # pixels between the text of a choice and the end of its field
 _FIELD = 90  # pixels that a field has at least: with those that Qt wants a dock is wider than 300
 
@@ -44,7 +47,10 @@ def tip(text: str) -> str:
 
 
 class Text(QLabel):
-    """Words that wrap, the name and the fingerprint of a part of the user's own too, and that can be copied."""
+    """Words that wrap, but not within a figure, and that can be copied.
+
+    They do between the name and the fingerprint of a part of the user's own.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -54,10 +60,10 @@ class Text(QLabel):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
 
     def setText(self, text: str) -> None:
-        super().setText(_FINGERPRINT.sub(_BREAK, text))
+        super().setText(_FIGURE.sub(lambda found: found[0].replace(" ", _NO_BREAK), _FINGERPRINT.sub(_BREAK, text)))
 
     def text(self) -> str:
-        return super().text().replace(_BREAK, "")
+        return super().text().replace(_BREAK, "").replace(_NO_BREAK, " ")
 
 
 def column(widget: QWidget, *parts: QWidget) -> QVBoxLayout:
@@ -272,6 +278,7 @@ class Rows(QWidget):
         self._lines: dict[str, tuple[QLabel, QWidget]] = {}
         self._layout = QFormLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setHorizontalSpacing(_GAP)
         self._layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self._calm, self._whole = _Calm(self), _Whole(self)
         self.add(rows)
@@ -339,17 +346,19 @@ class Rows(QWidget):
         self.changed.emit()
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Give all labels the room for the longest word, in bold as where a row is changed."""
+        """Give all labels their room."""
         for label, _ in self._lines.values():
             label.ensurePolished()  # before, it has not the font of the window
-            bold = label.font()
-            bold.setBold(True)
-            measure = QFontMetrics(bold)
-            width = measure.horizontalAdvance(_LONGEST) + 2
-            label.setFixedWidth(width)
-            lines = measure.boundingRect(0, 0, width, 0, Qt.TextFlag.TextWordWrap, label.text())
-            label.setMinimumHeight(lines.height())  # a folded section asks for the height of one line
+            _give_room(label)
         super().showEvent(event)
+
+    def embolden(self, row: Any, bold: bool) -> None:
+        """Write the label of a row in bold, or not."""
+        label = self.label_of(row)
+        font = label.font()
+        font.setBold(bold)
+        label.setFont(font)
+        _give_room(label)
 
     def field(self, row: Any) -> QWidget:
         """The part of a row beside its label."""
@@ -363,6 +372,15 @@ class Rows(QWidget):
         """Show or hide a row with its label."""
         for part in self._lines[row.name]:
             part.setVisible(visible)
+
+
+def _give_room(label: QLabel) -> None:
+    """Make a label as wide as the longest word in bold, and as high as its lines are in its own font."""
+    bold = label.font()
+    bold.setBold(True)
+    width = QFontMetrics(bold).horizontalAdvance(_LONGEST) + _SPARE
+    label.setFixedWidth(width)
+    label.setMinimumHeight(max(0, label.heightForWidth(width)))  # a folded section asks for the height of one line
 
 
 def _take_typed(field: Any, text: str) -> None:
