@@ -8,6 +8,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 import napari_dip
+from napari_dip.tables import record
 from napari_dip.viewer import position, preferences
 from napari_dip.viewer.layers import read
 from napari_dip.viewer.moments import Chart, Row
@@ -93,10 +94,10 @@ def test_the_marker_is_dragged_to_an_earlier_image_which_is_kept_with_its_record
     widget.curve.keep_button.click()
     kept = viewer.layers["cells denoised, iteration 5"]
     assert np.array_equal(kept.data, preview(viewer).data)
-    record = kept.metadata[METADATA]
-    assert (record["iteration"], record["bits"], record["source_layer"]) == (5, 16, "cells")
-    assert record["settings"]["seed"] == 3
-    assert record["settings"] == restored(viewer)[0].metadata[METADATA]["settings"]
+    told = kept.metadata[METADATA]
+    assert (told["iteration"], told["bits"], told["source_layer"]) == (5, 16, "cells")
+    assert told["settings"]["seed"] == 3
+    assert told["settings"] == restored(viewer)[0].metadata[METADATA]["settings"]
     assert str(kept.units[-1]) == "micrometer"
     assert kept.colormap.name == "green"
     widget.curve.choose(9)
@@ -106,6 +107,50 @@ def test_the_marker_is_dragged_to_an_earlier_image_which_is_kept_with_its_record
     widget.curve.now_button.click()
     assert preview(viewer) is None
     assert widget.curve.chosen is None
+
+
+def test_a_moment_of_several_runs_says_everywhere_which_of_them_it_is_of(viewer, run, picture):
+    viewer.add_image(picture, name="cells")
+    widget = run(runs=2)
+    for at, which in ((17, "run 2, iteration 5"), (5, "run 1, iteration 5")):
+        widget.curve.choose(at)
+        assert widget.curve.words == f"{which.capitalize()} of 12, is shown in the preview."
+        widget.curve.keep_button.click()
+        kept = viewer.layers[f"cells denoised, {which}"].metadata[METADATA]
+        assert kept["moment"] == which
+        assert (kept["run"], kept["runs"], kept["iteration"]) == (int(which[4]), 2, 5)
+        assert {"tile", "tiles"}.isdisjoint(kept)
+
+
+def test_the_record_of_a_moment_has_what_is_known_of_the_run_and_no_verdict(viewer, run, picture):
+    viewer.add_image(picture, name="cells")
+    widget = run(seed=3)
+    widget.curve.choose(5)
+    kept, result = widget.curve.keep().metadata[METADATA], restored(viewer)[0].metadata[METADATA]
+    outcome = {"iterations", "seconds", "stop_reason", "ended", "stop_rule", "marks", "residual_verdict", "warnings"}
+    outcome |= {"uncertainty", "events", "finished"}
+    same = result.keys() - outcome
+    assert {name: kept.get(name) for name in same} == {name: result[name] for name in same}
+    assert {"noise", "software", "input", "method", "device", "settings"} <= same
+    assert outcome.isdisjoint(kept)
+    assert kept.keys() - same == {"moment", "iteration", "slice", "run", "runs", "bits", "kept"}
+    assert kept["kept"] <= record.now()
+
+
+def test_the_run_of_a_moment_is_made_again(viewer, run, wait, picture):
+    viewer.add_image(picture, name="cells")
+    widget = run(seed=3)
+    widget.curve.choose(5)
+    moment = widget.curve.keep()
+    widget.form.set(seed=9, iterations=4)
+    viewer.layers.selection.active = moment
+    assert not widget.record.again_button.isHidden()
+    said = "Record of 'cells denoised, iteration 5', a moment of a run: Run again like this makes the whole run."
+    assert widget.record.title.text() == said
+    widget.record.again_button.click()
+    wait(lambda: not widget.running and len(restored(viewer)) == 2)
+    first, again = restored(viewer)
+    assert np.array_equal(first.data, again.data)
 
 
 def test_a_click_moves_the_marker_and_past_the_end_is_the_last_moment(viewer, run, picture):
@@ -208,7 +253,7 @@ def test_with_a_truth_the_psnr_is_plotted(viewer, run, dock, wait, picture):
 def test_the_name_of_a_curve_is_where_it_does_not_end(qtbot, values, below):
     plot = CurvePlot()
     qtbot.addWidget(plot)
-    plot.draw(Chart((Row("PSNR (dB)", np.arange(3.0), np.array(values, float)),), length=3, fits=1))
+    plot.draw(Chart((Row("PSNR (dB)", np.arange(3.0), np.array(values, float)),), lengths=(3,)))
     plot.show()
     (row,) = plot._rows
     box = row.plot.getViewBox()
@@ -280,8 +325,7 @@ def test_a_slice_is_found_and_named_as_the_sliders_do(viewer, labels, number, na
 def test_the_bound_of_memory_is_kept_and_said(viewer, run, picture):
     viewer.add_image(picture)
     widget = run()
-    assert "13 moments" in widget.curve.text() or "12 moments" in widget.curve.text()
-    assert widget.curve.text().endswith("moments, 0.0 of 512 MB)")
+    assert widget.curve.text() == "Curve (12 moments, 0.0 of 512 MB)"
     needs = widget.curve.minimumSizeHint().width()
     widget.curve.setText("Curve (12345 moments, 1234.5 MB of a heading that says far too much)")
     assert widget.curve.minimumSizeHint().width() == needs  # else the form around it is scrolled to the side

@@ -170,7 +170,8 @@ def test_curves_of_several_fits_lie_behind_each_other():
         moments.add(progress(length - 10, run=run, runs=2), lambda shown: 20 + shown.run)
         moments.add(progress(length, run=run, runs=2, mark=length - 5), lambda shown: 30 + shown.run)
     chart = moments.chart(0)
-    assert (chart.length, chart.fits) == (50, 2)
+    assert (chart.length, chart.lengths) == (50, (30, 20))
+    assert [chart.length_at(place) for place in (1, 30, 31, 50)] == [30, 30, 20, 20]
     assert chart.mark == 30 + 15
     assert [place for place, _ in chart.moments] == [20, 30, 40, 50]
     psnr, ratio, loss = chart.rows

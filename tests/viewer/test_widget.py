@@ -194,7 +194,23 @@ def test_snapshots_come_back_at_exact_iterations(viewer, dock, wait, picture, ke
     else:
         assert [layer.metadata[METADATA]["iteration"] for layer in kept] == [3, 6, 9]
         assert np.array_equal(kept[2].data, final.data)
+        assert kept[0].metadata[METADATA]["settings"] == final.metadata[METADATA]["settings"]
+        assert kept[0].metadata[METADATA]["input"] == final.metadata[METADATA]["input"]
         assert [*viewer.layers] == [viewer.layers["cells"], *kept, final], "the newest is on top, and hides no result"
+
+
+@pytest.mark.parametrize("kept_as", ["new layers", "one stack"])
+def test_snapshots_say_which_run_they_are_of(viewer, dock, wait, picture, kept_as):
+    viewer.add_image(picture, name="cells")
+    widget = dock(iterations=6, runs=2)
+    widget.live.every.value, widget.live.kept_as.value = 3, kept_as
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    kept = [layer.name for layer in viewer.layers if "iteration" in layer.name]
+    if kept_as == "one stack":
+        assert kept == [f"cells denoised, run {run}, iterations" for run in (1, 2)]
+    else:
+        assert kept == [f"cells denoised, run {run}, iteration {at}" for run in (1, 2) for at in (3, 6)]
 
 
 def test_the_slice_in_view_or_all_of_them(viewer, dock, wait):

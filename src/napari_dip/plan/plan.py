@@ -142,6 +142,11 @@ class Plan:
         own.check_parts(request, settings)
         return replace(self, request=request, settings=settings, device=device, noise=noise, scaling=scaling)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Fingerprint of the image."""
+        return record.fingerprint(self.slices.values)
+
     @property
     def definition(self) -> dict[str, Any]:
         """The problem besides the image, with the scaling: a run that goes on must have it in common with the first."""
@@ -254,7 +259,7 @@ def scaling_of(request: Request, *, from_zero: bool = False) -> Scaling | None:
 
 def check_resume(resume: Result, plan: Plan) -> None:
     """Raise unless an earlier result can be continued by this plan."""
-    if not resume.states or resume.record.get("input", {}).get("sha256") != record.fingerprint(plan.slices.values):
+    if not resume.states or resume.record.get("input", {}).get("sha256") != plan.fingerprint:
         why = "is of another image" if resume.states else "did not keep its state"
         raise ValueError(f"resume= {why}, so it cannot go on; start a new run")
     for name, value in plan.definition.items():

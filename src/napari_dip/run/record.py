@@ -12,12 +12,12 @@ from napari_dip.core.result import Result
 from napari_dip.plan.plan import Plan
 from napari_dip.plan.request import Request
 from napari_dip.tables.parts import OwnPart
-from napari_dip.tables.record import fingerprint, now, software
+from napari_dip.tables.record import now, software
 from napari_dip.tables.settings import Settings
 
 
-def describe(plan: Plan, result: Result) -> dict[str, Any]:
-    """The record of a result of a plan."""
+def known(plan: Plan) -> dict[str, Any]:
+    """The part of a record that is known before the first iteration."""
     return {
         **plan.definition,
         "psf_size": _psf_size(plan.request),
@@ -29,24 +29,33 @@ def describe(plan: Plan, result: Result) -> dict[str, Any]:
             "dtype": str(plan.slices.values.dtype),
             "channel_axis": plan.slices.channel_axis,
             "leading_axes": len(plan.slices.leading),
-            "sha256": fingerprint(plan.slices.values),
+            "sha256": plan.fingerprint,
         },
+        "settings": plan.settings.as_dict(),
+        "device": {"name": plan.device.name, "reason": plan.device.reason},
+        "method": {"name": plan.method.name, "reason": plan.method.reason},
+        "noise": None if plan.noise is None else noise_as_dict(plan.noise),
+        "own_parts": {name: part.account for name, part in _own_parts(plan).items()},
+        "software": software(),
+    }
+
+
+def describe(plan: Plan, result: Result) -> dict[str, Any]:
+    """The record of a result of a plan."""
+    return {
+        **known(plan),
         "settings": result.settings.as_dict(),
         "device": {"name": result.device.name, "reason": result.device.reason},
         "iterations": result.iterations,
         "seconds": round(result.seconds, 3),
         "stop_reason": result.stop_reason,
         "ended": result.end.reason.name,
-        "method": {"name": result.method.name, "reason": result.method.reason},
         "stop_rule": {"name": result.rule.name, "reason": result.rule.reason},
         "marks": list(result.marks),
-        "noise": None if result.noise is None else noise_as_dict(result.noise),
         "residual_verdict": None if result.verdict is None else asdict(result.verdict),
-        "own_parts": {name: part.account for name, part in _own_parts(plan).items()},
         "warnings": list(result.warnings),
         "uncertainty": None if result.uncertainty is None else _source(result.settings),
         "events": [{"iteration": e.iteration, "kind": e.kind, "message": e.message} for e in result.history.events],
-        "software": software(),
         "finished": now(),
     }
 

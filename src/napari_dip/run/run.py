@@ -16,6 +16,7 @@ from napari_dip.plan.cost import cost_of
 from napari_dip.plan.plan import Plan
 from napari_dip.run.fits import Fit, Unfitted
 from napari_dip.run.loop import Loop
+from napari_dip.run.record import known
 from napari_dip.run.target import ArrayTarget
 
 _PATIENCE = 2  # slices in a row that memory runs out in: the next would fail like them
@@ -56,6 +57,11 @@ class Run:
     def cost(self) -> Cost:
         """Memory and time of the run up to its last iteration, from `napari_dip.estimate`."""
         return cost_of(self.plan)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The part of its record that is known before the first iteration."""
+        return known(self.plan)
 
     @property
     def result(self) -> Result:

@@ -92,6 +92,13 @@ def pace(progress: Progress | BlockProgress, slice_name: Callable[[int], str] | 
     )
 
 
+def moment(progress: Progress, each: bool = True) -> str:
+    """The fit and the iteration of a progress: "run 2, iteration 29", or "run 2, iteration" of all; counted from 1."""
+    fits = [("tile", progress.tile, progress.tiles), ("run", progress.run, progress.runs)]
+    which = [f"{name} {index + 1}" for name, index, count in fits if count > 1]
+    return ", ".join([*which, f"iteration {progress.iteration}" if each else "iteration"])
+
+
 def _preparing(progress: Progress) -> str:
     return f"comparing similar patches, {progress.ready:.0%}"
 

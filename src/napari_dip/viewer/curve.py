@@ -9,6 +9,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QWidget
 
+from napari_dip.viewer import account
 from napari_dip.viewer.controls import button
 from napari_dip.viewer.live import Live
 from napari_dip.viewer.moment import Moment
@@ -149,10 +150,10 @@ class CurvePanel(Section):
 
     def keep(self) -> Any:
         """Add what the marker is at as a layer; returns it."""
-        moment = self.chosen or self._chart.nearest(self._chart.length)
-        if moment is None or self._restoration is None:
+        kept = self.chosen or self._chart.nearest(self._chart.length)
+        if kept is None or self._restoration is None:
             return None
-        return self._restoration.show_snapshot(self._viewer, moment.progress, {**self.moments.record, "bits": 16})
+        return self._restoration.show_snapshot(self._viewer, kept.progress, {**self.moments.record, "bits": 16})
 
     def follow(self) -> None:
         """Move the sliders to where the run is, and with it until the user moves them."""
@@ -235,11 +236,14 @@ class CurvePanel(Section):
         shown, seen = self._slice, slice_in_view(self._viewer, self._source)
         of = f" of {slice_name(self._source, shown)}" if shown not in (seen, self._under_way) else ""
         if at is not None:
-            words = f"Iteration {at} of {chart.length}{of} is shown in the preview."
-        elif self.running and shown == self._under_way:
-            words = f"Now at iteration {chart.length}."
-        elif chart.fits > 1:
-            words = f"The result{of} comes from all {chart.fits} fits. Drag the line to see another image."
+            assert self.chosen is not None
+            words = f"{account.moment(self.chosen.about)} of {chart.length_at(at)}"
+            comma = "," if "," in words else ""
+            words = f"{words[0].upper()}{words[1:]}{of}{comma} is shown in the preview."
+        elif self.running and shown == self._under_way and chart.latest is not None:
+            words = f"Now at {account.moment(chart.latest)}."
+        elif len(chart.lengths) > 1:
+            words = f"The result{of} comes from all {len(chart.lengths)} fits. Drag the line to see another image."
         else:
             at = chart.mark or chart.length
             words = f"The result{of} is that of iteration {at} of {chart.length}. Drag the line to see another image."

@@ -47,7 +47,7 @@ class Live(Rows):
         super().__init__([self.preview, self.every, self.kept_as, self.memory, self.hide])
         self._viewer = viewer
         self._layer: Any = None
-        self._stacks: dict[int, Any] = {}  # of the snapshots of each slice
+        self._stacks: dict[tuple[int, int, int], Any] = {}  # of the snapshots of each slice, tile and run
         self._memory_said = False  # by the user
         self.memory.changed.connect(self._on_memory)
         self.every.changed.connect(self._show_kept_as)
@@ -78,10 +78,13 @@ class Live(Rows):
         """Forget the layers of the run before."""
         self._layer, self._stacks = None, {}
 
-    def show_progress(self, restoration: Any, progress: Any, preview: bool = True) -> None:
-        """Show the image so far, or the block at hand, in the preview, and keep the image if it is a snapshot."""
+    def show_progress(self, restoration: Any, progress: Any, record: dict[str, Any], preview: bool = True) -> None:
+        """Show the image so far, or the block at hand, in the preview, and keep the image if it is a snapshot.
+
+        `record` is what is known of the run.
+        """
         if getattr(progress, "snapshot", False):  # of blocks there is none
-            self._keep(restoration, progress)
+            self._keep(restoration, progress, record)
         if preview and self.preview.value and (self._layer is None or self._layer in self._viewer.layers):
             self._layer = restoration.show_preview(self._viewer, progress, self._layer)
 
@@ -108,12 +111,14 @@ class Live(Rows):
             self._viewer.layers.remove(self.layer)
         self.begin()
 
-    def _keep(self, restoration: Restoration, progress: Progress) -> None:
-        """Keep a snapshot, as a layer of its own or in the stack of its slice."""
+    def _keep(self, restoration: Restoration, progress: Progress, record: dict[str, Any]) -> None:
+        """Keep a snapshot, as a layer of its own or in the stack of its fit."""
         if self.kept_as.value == AS_LAYERS:
-            restoration.show_snapshot(self._viewer, progress)
+            restoration.show_snapshot(self._viewer, progress, record)
             return
-        stack = self._stacks.get(progress.slice)
+        fit = progress.slice, progress.tile, progress.run
+        stack = self._stacks.get(fit)
         if stack is not None and stack not in self._viewer.layers:
             stack = None  # deleted by the user: begin another
-        self._stacks[progress.slice] = restoration.show_in_stack(self._viewer, progress, stack, self.every.value)
+        every = self.every.value
+        self._stacks[fit] = restoration.show_in_stack(self._viewer, progress, stack, every, record)

@@ -43,6 +43,7 @@ class _Fit:
     loss: np.ndarray
     curves: tuple[Any, ...] = ()
     mark: int | None = None
+    latest: Progress | None = None  # without its image
     psnr: dict[int, float] = field(default_factory=dict)  # by iteration
     moments: list[Moment] = field(default_factory=list)
     gap: int = 0  # least iterations between two moments
@@ -77,8 +78,10 @@ class Chart:
     Attributes
     ----------
     rows : tuple of Row
-    length, fits : int
-        Iterations made so far, and fits that they are of: tiles times runs.
+    lengths : tuple of int
+        Iterations that each fit has made so far, of so many tiles times runs.
+    latest : Progress or None
+        The latest one, without its image.
     mark : int or None
         The one whose image the rule has marked.
     moments : tuple of (int, Moment)
@@ -86,10 +89,19 @@ class Chart:
     """
 
     rows: tuple[Row, ...] = ()
-    length: int = 0
-    fits: int = 0
+    lengths: tuple[int, ...] = ()
+    latest: Progress | None = None
     mark: int | None = None
     moments: tuple[tuple[int, Moment], ...] = ()
+
+    @property
+    def length(self) -> int:
+        """Iterations made so far, by all fits."""
+        return sum(self.lengths)
+
+    def length_at(self, iteration: int) -> int:
+        """Iterations of the fit that made one, counted as the curves count them."""
+        return self.lengths[int(np.searchsorted(np.cumsum(self.lengths), iteration))]
 
     def nearest(self, iteration: float) -> Moment | None:
         """The moment next to an iteration."""
@@ -122,7 +134,7 @@ class Moments:
         self.memory, self.lack = memory, ""
         self._folder = folder
         self._overflow: Overflow | None = None  # made with the first image that goes to disk
-        self.record: dict[str, Any] = {}  # what was asked, as a result's record has it
+        self.record: dict[str, Any] = {}  # what is known of the run before its first iteration
         self._fits: dict[tuple[int, int, int], _Fit] = {}  # of each slice, tile and run
         self._lock = threading.Lock()
 
@@ -137,7 +149,7 @@ class Moments:
         psnr : callable, optional
             Of a progress against the truth, in dB.
         """
-        self.record = {**run.plan.definition, "settings": run.plan.settings.as_dict()}
+        self.record = run.record
         ended: set[int] = set()
         for progress in run:
             self._add_ends(run, ended, psnr)
@@ -158,6 +170,7 @@ class Moments:
                     del self._fits[other]  # it began again
                 fit = self._fits[place] = _Fit(progress.history.loss)
             fit.loss, fit.curves, fit.mark = progress.history.loss, progress.history.curves, progress.mark
+            fit.latest = moment.about
             if np.isfinite(decibels):
                 fit.psnr[progress.iteration] = decibels
             fit.give_way()
@@ -252,8 +265,8 @@ class Moments:
                     parts.setdefault(row.quantity, []).append(replace(row, iterations=row.iterations + begin))
             return Chart(
                 rows=tuple(map(_joined, parts.values())),
-                length=begins[-1],
-                fits=len(fits),
+                lengths=tuple(len(fit.loss) for fit in fits),
+                latest=fits[-1].latest if fits else None,
                 mark=None if not fits or fits[-1].mark is None else begins[-2] + fits[-1].mark,
                 moments=tuple(
                     (begin + moment.about.iteration, moment)

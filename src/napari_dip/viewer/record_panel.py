@@ -14,7 +14,7 @@ from napari_dip.viewer.restoration import METADATA
 from napari_dip.viewer.rows import Rows, Text, column
 
 _HEIGHT = 220  # pixels
-_FIRST = ("task", "stop_reason", "method", "noise", "residual_verdict", "warnings", "settings")
+_FIRST = ("task", "moment", "stop_reason", "method", "noise", "residual_verdict", "warnings", "settings")
 
 
 class RecordPanel(QWidget):
@@ -67,7 +67,8 @@ class RecordPanel(QWidget):
                 "Select a layer that was restored, or opened with its record: Save the result... writes it, napari's "
                 "own writers do not."
             )
-        self.title.setText(f"Record of '{layer.name}'")
+        moment = ", a moment of a run: Run again like this makes the whole run." if "moment" in record else ""
+        self.title.setText(f"Record of '{layer.name}'{moment}")
         order = [*(name for name in _FIRST if name in record), *(name for name in record if name not in _FIRST)]
         self.tree.addTopLevelItems([_item(name, record[name]) for name in order])
         return self.tree.resizeColumnToContents(0)
@@ -78,7 +79,7 @@ class RecordPanel(QWidget):
         source = next((each for each in self.image.choices if each.name == record.get("source_layer")), None)
         if source is not None:
             self.image.value = source
-        offered = {"settings", "task", "stop_reason"} <= record.keys() and len(self.image.choices) > 0
+        offered = {"settings", "task"} <= record.keys() and len(self.image.choices) > 0
         for part in (self._row, self.again_button):
             part.setVisible(offered)
 

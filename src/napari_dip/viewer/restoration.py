@@ -15,7 +15,7 @@ import numpy as np
 
 import napari_dip
 from napari_dip.plan.request import unrecorded
-from napari_dip.tables.record import fingerprint
+from napari_dip.tables.record import fingerprint, now
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import account, layers
 from napari_dip.viewer.geometry import Geometry, stacked
@@ -299,10 +299,7 @@ class Restoration(Asked):
         """
         if result.iterations == 0 and not result.complete:
             return None
-        record = {**result.record, "source_layer": self.source.name, "mask_layer": self.mask_name}
-        if self.noise is not None:
-            record["camera"] = {name: value for name, value in self.said.items() if name in _CAMERA}
-            record["noise_of"] = f"all of '{self.source.name}'"
+        record = {**result.record, **self._layers}
         if figures:
             record["trust"] = figures
         image, place = layers.with_alpha(self.source, result.image), self.place(self.source.geometry)
@@ -321,22 +318,26 @@ class Restoration(Asked):
         """Add the preview layer, or show the progress in it."""
         return self.preview(viewer, *self._slice(progress), layer)
 
-    def show_snapshot(self, viewer: Any, progress: Progress, record: dict[str, Any] | None = None) -> Any:
-        """Add the progress as a layer of its own; `record` is what is known of it besides."""
+    def show_snapshot(self, viewer: Any, progress: Progress, record: dict[str, Any]) -> Any:
+        """Add the progress as a layer of its own; `record` is what is known of its run and image besides."""
         image, geometry = self._slice(progress)
-        name = f"{self.name}, {self._slice_name(progress)}iteration {progress.iteration}"
-        told = self._snapshot_record(progress)[METADATA] | (record or {})
+        told = {**record, **self._moment_record(progress)}
+        name = f"{self.name}, {self._slice_name(progress)}{told['moment']}"
         return self._beneath(viewer, layers.show(viewer, image, geometry, name, {METADATA: told}))
 
-    def show_in_stack(self, viewer: Any, progress: Progress, layer: Any | None, every: int) -> Any:
-        """Add the progress to a layer with a leading axis of iterations, or make that layer."""
+    def show_in_stack(
+        self, viewer: Any, progress: Progress, layer: Any | None, every: int, record: dict[str, Any]
+    ) -> Any:
+        """Add the progress to a layer with a leading axis of iterations, or make that layer, with such a record."""
         image, geometry = self._slice(progress)
         if layer is not None:
             layer.data = np.concatenate([layer.data, image[None]])
             return layer
         place = stacked(geometry, "iteration", float(every), float(progress.iteration))
-        name = f"{self.name}, {self._slice_name(progress)}iterations"
-        return self._beneath(viewer, layers.show(viewer, image[None], place, name, self._snapshot_record(progress)))
+        told = {**record, **self._moment_record(progress)}
+        told["moment"] = f"{account.moment(progress, each=False)}s, from {progress.iteration} on, every {every}"
+        name = f"{self.name}, {self._slice_name(progress)}{account.moment(progress, each=False)}s"
+        return self._beneath(viewer, layers.show(viewer, image[None], place, name, {METADATA: told}))
 
     def _beneath(self, viewer: Any, layer: Any) -> Any:
         """Move a kept image right below results and preview, which it would hide: above those that were kept before."""
@@ -357,16 +358,22 @@ class Restoration(Asked):
     def _slice_name(self, progress: Progress) -> str:
         return f"{slice_name(self.source, progress.slice)}, " if progress.slices > 1 else ""
 
-    def _snapshot_record(self, progress: Progress) -> dict[str, Any]:
-        record = {
-            "task": self.task,
-            "source_layer": self.source.name,
-            "mask_layer": self.mask_name,
-            "settings": self.knobs,
-            "iteration": progress.iteration,
-            "slice": progress.slice,
-        }
-        return {METADATA: record}
+    @property
+    def _layers(self) -> dict[str, Any]:
+        """The part of a record that is about layers, and the noise of all of one where a part of it is restored."""
+        record: dict[str, Any] = {"source_layer": self.source.name, "mask_layer": self.mask_name}
+        if self.noise is not None:
+            record["camera"] = {name: value for name, value in self.said.items() if name in _CAMERA}
+            record["noise_of"] = f"all of '{self.source.name}'"
+        return record
+
+    def _moment_record(self, progress: Progress) -> dict[str, Any]:
+        """The part of the record of a moment that says which one it is, and when it was kept."""
+        numbers = {"iteration": progress.iteration, "slice": progress.slice}
+        if progress.tiles > 1:
+            numbers |= {"tile": progress.tile + 1, "tiles": progress.tiles}
+        numbers |= {"run": progress.run + 1, "runs": progress.runs}
+        return {"moment": account.moment(progress), **numbers, **self._layers, "kept": now()}
 
 
 def is_by_product(layer: Any) -> bool:

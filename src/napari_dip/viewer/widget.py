@@ -514,7 +514,7 @@ class RestoreWidget(Tabbed):
         if self._restoration is not None:
             self.cost.follow(progress)
             shown = self.curve.show_progress(progress)
-            self.live.show_progress(self._restoration, progress, shown)
+            self.live.show_progress(self._restoration, progress, self.curve.moments.record, shown)
 
     def _on_ended(self, outcome: Outcome) -> None:
         restoration, self._restoration = self._restoration, None
