@@ -44,6 +44,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_dip.plan import cost
 from napari_dip.viewer.comparing import camera_of
 from napari_dip.viewer.samples import fluorescence
 from napari_dip.viewer.saving import read_image
@@ -813,6 +814,7 @@ def main() -> int:
     names = parser.parse_args().names or list(TUTORIALS)
     if unknown := [name for name in names if name not in TUTORIALS]:
         parser.error(f"{unknown[0]!r} is no tutorial: choose of {', '.join(TUTORIALS)}")
+    cost.share_of_processor = lambda threads: 1.0  # else a picture says how busy the machine was that took it
     for name in names:
         reader = Reader(window())
         with tempfile.TemporaryDirectory() as folder:
