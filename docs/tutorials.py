@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import napari
@@ -44,7 +45,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_dip.core import fit, solve
 from napari_dip.plan import cost
+from napari_dip.run import run
 from napari_dip.viewer.comparing import camera_of
 from napari_dip.viewer.samples import fluorescence
 from napari_dip.viewer.saving import read_image
@@ -808,13 +811,20 @@ _IN_ORDER = (
 TUTORIALS: dict[str, Callable[[Reader, Path], None]] = {each.__name__.replace("_", "-"): each for each in _IN_ORDER}
 
 
+def _tell_times_of_a_free_computer() -> None:
+    """Count the time that a run computes, and forecast it, without what else the machine does that takes a picture."""
+    cost.share_of_processor = lambda threads: 1.0
+    for module in (fit, solve, run):
+        module.time = SimpleNamespace(perf_counter=time.thread_time)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(TUTORIALS)}; by default all")
     names = parser.parse_args().names or list(TUTORIALS)
     if unknown := [name for name in names if name not in TUTORIALS]:
         parser.error(f"{unknown[0]!r} is no tutorial: choose of {', '.join(TUTORIALS)}")
-    cost.share_of_processor = lambda threads: 1.0  # else a picture says how busy the machine was that took it
+    _tell_times_of_a_free_computer()
     for name in names:
         reader = Reader(window())
         with tempfile.TemporaryDirectory() as folder:
