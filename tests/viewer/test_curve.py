@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QApplication
 import napari_dip
 from napari_dip.tables import record
 from napari_dip.viewer import position, preferences
-from napari_dip.viewer.layers import read
+from napari_dip.viewer.layers import TOGETHER, read
 from napari_dip.viewer.moments import Chart, Row
 from napari_dip.viewer.plot import CurvePlot
 from napari_dip.viewer.queue import queue
@@ -298,6 +298,15 @@ def test_the_sliders_are_shown_the_way_to_the_slice_at_hand_and_follow_until_the
     wait(lambda: not widget.running)
 
 
+def test_a_channel_is_named_by_its_colour_where_it_has_one(viewer):
+    """A verdict on a photograph said "In channel 1", where its user knows green."""
+    said = "In slice 1, channel 1, structure was removed"
+    photographs = viewer.add_image(np.zeros((2, 8, 9, 3)), rgb=True)
+    assert position.with_names(read(photographs), said) == "In slice 1, the green channel, structure was removed"
+    stains = viewer.add_image(np.zeros((3, 8, 9)))
+    assert position.with_names(read(stains, where=TOGETHER), said) == said
+
+
 @pytest.mark.parametrize(
     ("labels", "number", "name"),
     [(("t", "z", "y", "x"), 5, "t=1, z=1"), (None, 5, "slice 1, 1"), (("t", "z", "y", "x"), 0, "t=0, z=0")],
@@ -311,7 +320,7 @@ def test_a_slice_is_found_and_named_as_the_sliders_do(viewer, labels, number, na
     assert position.slice_name(source, number) == name
     said = "In slice 5, structure was removed. Slice 5 failed. In slices 5, 5 and 3 more the noise is: slice 99."
     words = f"In {name}, structure was removed. {name} failed. In {name}, {name} and 3 more the noise is: slice 99."
-    assert position.with_slice_names(source, said.replace("5", str(number))) == words
+    assert position.with_names(source, said.replace("5", str(number))) == words
     position.show_slice(viewer, source, number)
     assert position.slice_in_view(viewer, source) == number
     assert np.allclose(viewer.dims.point[:2], layer.data_to_world((number // 4, number % 4, 0, 0))[:2])

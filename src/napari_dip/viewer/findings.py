@@ -27,7 +27,7 @@ from napari_dip.viewer.maps import (
     positive,
 )
 from napari_dip.viewer.moments import Moments
-from napari_dip.viewer.position import with_slice_names
+from napari_dip.viewer.position import with_names
 from napari_dip.viewer.restoration import Restoration
 from napari_dip.viewer.stream import Stream
 
@@ -119,7 +119,7 @@ def _residual(restoration: Restoration, result: Result, wanted: Wanted) -> Findi
     why = "the noise is not known" if TASKS[restoration.task].removes_noise else "what this task removes is no noise"
     sentence = f"No verdict: {why}." if verdict is None else ended(verdict.sentence)
     return Findings(
-        sentences=(("Residual", with_slice_names(restoration.source, sentence)),),
+        sentences=(("Residual", with_names(restoration.source, sentence)),),
         figures={} if verdict is None else {"residual_verdict": dict(vars(verdict))},
         maps=(Map(kind=RESIDUAL, image=image, geometry=restoration.source.geometry.coloured("PiYG", limits)),),
     )

@@ -12,6 +12,8 @@ import numpy as np
 from napari_dip.viewer.geometry import in_units, world_matrix
 from napari_dip.viewer.layers import Source
 
+_COLOURS = "red", "green", "blue"
+
 
 def slice_in_view(viewer: Any, source: Source) -> int | None:
     """Number of the slice in view, counted along the flattened leading axes; None beside them."""
@@ -47,8 +49,10 @@ def slice_name(source: Source, number: int) -> str:
     return index_name(source.geometry.place["axis_labels"], index)
 
 
-def with_slice_names(source: Source, sentence: str) -> str:
-    """A sentence with its slices, which it has by their numbers, in these words."""
+def with_names(source: Source, sentence: str) -> str:
+    """A sentence with its slices and channels, which it has by their numbers, as the window names them."""
+    if source.rgb:
+        sentence = re.sub(r"\bchannel ([012])\b", lambda found: f"the {_COLOURS[int(found[1])]} channel", sentence)
     if source.together or not source.leading:
         return sentence
 

@@ -21,7 +21,7 @@ from napari_dip.viewer import account, layers
 from napari_dip.viewer.geometry import Geometry, stacked
 from napari_dip.viewer.layers import Source
 from napari_dip.viewer.noise import known_in, level_of
-from napari_dip.viewer.position import slice_name, with_slice_names
+from napari_dip.viewer.position import slice_name, with_names
 from napari_dip.viewer.preferences import preferred_threads
 
 if TYPE_CHECKING:
@@ -286,11 +286,11 @@ class Restoration(Asked):
     def headline(self, name: str, result: Result) -> tuple[str, bool]:
         """The sentence on a run that made the layer called `name`, and whether it is about a failure."""
         failed = not result.complete and bool(result.history.setbacks)
-        return account.headline(name, result, partial(with_slice_names, self.source)), failed
+        return account.headline(name, result, partial(with_names, self.source)), failed
 
     def details(self, result: Result) -> list[tuple[str, str]]:
         """Headings and sentences on what happened."""
-        return [(heading, with_slice_names(self.source, sentence)) for heading, sentence in account.details(result)]
+        return [(heading, with_names(self.source, sentence)) for heading, sentence in account.details(result)]
 
     def show_result(self, viewer: Any, result: Result, figures: dict[str, Any], preview: Any = None) -> Any:
         """Add the restored layer, with its record and the figures that were found out; None if there is no image.
