@@ -15,6 +15,7 @@ from qtpy.QtCore import QEvent, QObject, QPoint, Qt
 from qtpy.QtGui import QHelpEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QLineEdit, QToolTip
+from scipy.ndimage import gaussian_filter
 
 from napari_dip.core.noise.model import Noise
 from napari_dip.tables.method import settings_for
@@ -128,6 +129,11 @@ def test_the_noise_is_told_before_the_run_and_follows_the_slice_in_view(viewer, 
             {"impulses": 0.01},
             ["Noise: alike in dark and bright; each pixel on its own", "1 % of the pixels are hot or"],
         ),
+        ({"contrast": 80.0, "impulses": 0.001}, ["Noise: weak beside the structure; it may be fine detail"]),
+        (
+            {"impulses": 0.001, "warning": "it may be weaker"},
+            ["Noise: alike in dark and bright; each pixel on its own", "It may be weaker"],
+        ),
     ],
 )
 def test_the_noise_is_said_without_figures(changes, words):
@@ -146,13 +152,26 @@ def test_the_noise_leaves_out_what_the_mask_marks(viewer, dock, wait):
     assert sigma_of(widget) == pytest.approx(5, rel=0.1)
 
 
-def test_the_noise_says_how_much_padding_it_leaves_out(viewer, dock, wait):
+def test_the_noise_says_in_its_tooltip_how_much_padding_it_leaves_out(viewer, dock, wait):
     image = flat(5, (64, 64))
     image[:, :3] = 0
     viewer.add_image(image)
     widget = dock()
     wait(lambda: known(widget))
-    assert "192 pixels (4.69 %) are padding" in words(widget)
+    assert "192 pixels (4.69 %) are padding" in widget.noise.toolTip()
+    assert "padding" not in words(widget)
+
+
+def test_the_noise_of_a_clean_photograph_is_one_line(viewer, dock, wait):
+    """It took five, on hot pixels, lines and doubts, as if there was a fault; the tooltip has them."""
+    rng = np.random.default_rng(0)
+    image = gaussian_filter(rng.normal(0, 640, (128, 128)), 6) + rng.normal(128, 0.1, (128, 128))
+    image[rng.random(image.shape) < 0.003] = 255
+    viewer.add_image(image.astype(np.float32))
+    widget = dock()
+    wait(lambda: known(widget))
+    assert words(widget) == "Noise: weak beside the structure; it may be fine detail."
+    assert "% of the pixels are hot or dead" in widget.noise.toolTip()
 
 
 def test_the_noise_of_a_lazy_stack_reads_nothing_but_the_slice_in_view(viewer, dock, wait):

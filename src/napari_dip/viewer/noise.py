@@ -110,14 +110,15 @@ class NoiseSentence(Sentence):
             self.estimated.emit(None, None)
             return
         noise, self.level, self.doubt = answer.noise, answer.level, answer.doubt
-        self._say(" ".join(map(ended, [*noise_in_words(noise), *filter(None, [answer.left_out])])))
+        self._say(" ".join(map(ended, noise_in_words(noise))))
         figures = (
             f"Estimated from the slice in view, in the units of the image: gain {noise.gain:.4g} counts per electron, "
             f"offset {noise.offset:.4g}, read noise {noise.read_noise:.4g}, standard deviation over the image "
             f"{noise.sigma:.4g}, correlation of direct neighbours {noise.correlation:.2f}. If you know your camera "
             "better, say so under Camera."
         )
-        self.setToolTip(tip(figures))
+        more = [_impulses(noise), answer.left_out, *_doubts(noise)]
+        self.setToolTip(tip(" ".join([figures, *map(ended, filter(None, more))])))
         self.estimated.emit(noise, answer.depth)
 
     def _say(self, text: str) -> None:
@@ -127,15 +128,25 @@ class NoiseSentence(Sentence):
 
 def noise_in_words(noise: Noise) -> list[str]:
     """Sentences on the noise for somebody at a microscope: the figures are in the tooltip."""
+    if noise.hardly_any and noise.contrast < np.inf:
+        return ["Noise: weak beside the structure; it may be fine detail"]
     # the share that does not come of photons
     read = min(noise.read_noise / noise.sigma, 1) ** 2 if noise.sigma > 0 else 1.0
     of_photons = "partly photon noise" if noise.gain > 0 else "alike in dark and bright"
     kind = "mostly photon noise" if read < 0.5 else of_photons
     shared = "each pixel on its own" if noise.independent else "neighbouring pixels share some of it"
     said = [f"Noise: {kind}; {shared}" if noise.sigma > 0 else "No noise found"]
-    if noise.impulses:
-        said.append(f"{100 * noise.impulses:.2g} % of the pixels are hot or dead")
-    return [*said, *(each[0].upper() + each[1:] for each in (noise.warning, noise.caution) if each)]
+    if noise.impulses and not noise.warning:  # else they may be fine detail
+        said.append(_impulses(noise))
+    return [*said, *_doubts(noise)]
+
+
+def _impulses(noise: Noise) -> str:
+    return f"{100 * noise.impulses:.2g} % of the pixels are hot or dead" if noise.impulses else ""
+
+
+def _doubts(noise: Noise) -> list[str]:
+    return [each[0].upper() + each[1:] for each in (noise.warning, noise.caution) if each]
 
 
 def _estimate(
