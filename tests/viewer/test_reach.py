@@ -9,7 +9,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QAbstractButton, QDockWidget, QLabel, QScrollArea, QTabBar, QWidget
 
 from napari_dip.viewer import account
-from napari_dip.viewer.rows import Rows, Section, Text, column, scrolled_rows
+from napari_dip.viewer.rows import Rows, Section, Text, _Whole, column, scrolled_rows
 
 DOCS = Path(__file__).parents[2] / "docs"
 TASKS = ["Denoise", "Inpaint", "Super-resolve", "Deconvolve", "Remove JPEG artefacts", "Enhance"]
@@ -92,6 +92,22 @@ def test_all_of_a_dock_can_be_read_and_reached(narrow, qtbot, name, monkeypatch)
     assert all(_called(part) for part in reached), [type(part) for part in reached if not _called(part)]
     by_wheel = [_called(part) for part in reached if part.focusPolicy() == Qt.FocusPolicy.WheelFocus]
     assert not by_wheel, "the wheel would change them in passing"
+
+
+@pytest.mark.parametrize("task", ["Denoise", "Super-resolve"])
+def test_presets_and_stopping_rules_are_read_in_full(narrow, qtbot, task):
+    """At 300 pixels "denoise-small" was "den...all", as the button beside it left no more room."""
+    form = narrow(task).form
+    fields = [form.row(name).native for name in ("preset", "stop")]
+    for field in fields:
+        field.show()
+
+    def all_are():
+        for field in fields:
+            longest = max(field.fontMetrics().horizontalAdvance(field.itemText(i)) for i in range(field.count()))
+            assert longest <= _Whole._room(field)
+
+    qtbot.waitUntil(all_are)
 
 
 def test_tabs_of_docks_are_read_in_full(viewer, narrow):

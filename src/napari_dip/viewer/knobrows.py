@@ -35,6 +35,7 @@ class KnobRows(Rows):
     """
 
     reset = Signal(str)
+    long = "preset", "stop"
 
     def __init__(self, names: Iterable[str]) -> None:
         super().__init__([])

@@ -268,9 +268,12 @@ class Rows(QWidget):
     ----------
     changed : Signal
         For the rows that `watch` was told of.
+    long : tuple of str
+        Names of rows with choices too long for half a line, which stand below their label.
     """
 
     changed = Signal()
+    long: tuple[str, ...] = ()
 
     def __init__(self, rows: Iterable[Any]) -> None:
         super().__init__()
@@ -314,7 +317,11 @@ class Rows(QWidget):
             field = self.field(row)
             self._rows[row.name] = row
             self._lines[row.name] = label, field
-            self._layout.addRow(label, field)
+            if row.name in self.long:
+                self._layout.addRow(label)
+                self._layout.addRow(field)
+            else:
+                self._layout.addRow(label, field)
             if isinstance(row, PushButton):
                 row.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             if isinstance(row, CheckBox):
