@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from napari.utils._proxies import PublicOnlyProxy
 from napari.utils.colormaps import ensure_colormap
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QShortcut
@@ -272,6 +273,25 @@ def test_side_by_side_goes_to_the_part_and_comes_back(viewer, part):
     made.switches["side"].setChecked(False)
     assert camera.zoom == 3.0
     assert np.allclose(camera.center[-2:], (12.0, 30.0))
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+def test_side_by_side_is_fitted_again_to_a_smaller_canvas(viewer, comparing, picture, proxied):
+    """The images were cut at their edges, as napari keeps the zoom; one that the user has chosen stays."""
+    if not hasattr(viewer, "canvas"):
+        pytest.skip("napari before 0.9 tells no size of its canvas")
+    made, *_ = comparing(picture)
+    if proxied:
+        made._viewer = PublicOnlyProxy(viewer)
+    camera, size = camera_of(viewer), viewer.canvas.size
+    made.switches["side"].setChecked(True)
+    zoom = camera.zoom
+    viewer.canvas.size = size[0] // 2, size[1] // 2
+    assert camera.zoom == pytest.approx(zoom / 2, rel=0.1)
+    camera.zoom = 3.0
+    viewer.canvas.size = size
+    assert camera.zoom == 3.0
+    made.switches["side"].setChecked(False)
 
 
 def test_the_profile_of_a_part_begins_over_it_and_ends_with_it(viewer, part):

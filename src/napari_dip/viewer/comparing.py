@@ -129,6 +129,7 @@ class Comparing(Section):
         self._divider: Divider | None = None
         self._hidden: list[Any] = []  # layers that would be in the way
         self._view_before: tuple[Any, float] | None = None  # side by side: centre and zoom
+        self._fitted: tuple[Any, float] | None = None  # as it was fitted, for a window that is resized
         self._profile: Any = None  # a plot
         self._linked: tuple[Any, Any] | None = None
         words = {
@@ -195,17 +196,36 @@ class Comparing(Section):
             self._hide([layer for layer in self._viewer.layers if layer not in (*pair, line)])
             for layer in pair:
                 layer.visible = True
-            camera = camera_of(self._viewer)
-            self._view_before = camera.center, camera.zoom
+            self._view_before = self._view()
             grid.shape, grid.stride, grid.enabled = (1, 2), 1, True
-            _fit_to(self._viewer, pair[1])  # which may be a part
+            self._fit()
+            if hasattr(self._viewer, "canvas"):
+                self._viewer.canvas.events.size.connect(self._on_size)
             self.reveal()
         elif self._view_before is not None:
+            if hasattr(self._viewer, "canvas"):
+                self._viewer.canvas.events.size.disconnect(self._on_size)
             self._show_again()
             grid.enabled = False
             camera = camera_of(self._viewer)
             camera.center, camera.zoom = self._view_before
             self._view_before = None
+
+    def _view(self) -> tuple[Any, float]:
+        camera = camera_of(self._viewer)
+        return camera.center, camera.zoom
+
+    def _fit(self) -> None:
+        """Fit the view to the result, which may be a part."""
+        pair = pair_of(self._viewer)
+        if pair is not None:
+            _fit_to(self._viewer, pair[1])
+            self._fitted = self._view()
+
+    def _on_size(self) -> None:
+        """Fit it again to a canvas of another size, unless the user has zoomed or moved it."""
+        if self._view() == self._fitted:
+            self._fit()
 
     def _profile_toggled(self, on: bool) -> None:
         pair = pair_of(self._viewer)
