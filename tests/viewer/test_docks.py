@@ -29,7 +29,7 @@ def test_what_was_changed_is_there_when_a_closed_dock_is_opened_again(viewer, pi
     first.inputs.where.value = "the volume"
     first.inputs.mask.value = marks
     first.inputs.camera.rows["gain"].value = "2"
-    first.inputs.known["psf"].sigma.value = 3
+    first.inputs.known["psf"].sigma.value = "3"
     first.inputs.own.rows["fidelity"].offer(f"{part}:far")
     first.live.every.value = 50
     first.live.memory.value = 256

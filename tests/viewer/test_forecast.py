@@ -93,7 +93,7 @@ def test_a_wide_point_spread_function_takes_more(viewer, dock, wait):
     viewer.add_image(np.random.default_rng(0).random((96, 96)))
     widget = dock("Deconvolve", channels="32")
     narrow = said(widget, wait)
-    widget.inputs.known["psf"].sigma.value = 12
+    widget.inputs.known["psf"].sigma.value = "12"
     wait(lambda: "about" not in widget.cost.text())
     assert said(widget, wait) > narrow
 

@@ -92,14 +92,14 @@ def test_a_part_takes_the_noise_of_all(viewer, dock, wait, cells):
 
 def test_a_part_is_to_be_larger_than_the_blur_and_units_are_asked_of_the_whole_image(viewer, dock, wait, cells):
     widget = dock("Deconvolve")
-    widget.inputs.known["psf"].sigma.value = 4
+    widget.inputs.known["psf"].sigma.value = "4"
     widget.inputs.part.value = draw(viewer, cells, corners=[[0, 0], [0, 15], [15, 15], [15, 0]])
     wait(lambda: not widget.noise.waiting)
     assert "over 19 x 19 pixels, and the part has 16 x 16: take a larger one." in widget._sentence.text()
     assert widget.run_button.text() == "Run anyway"
-    widget.inputs.known["psf"].sigma.value = 8
+    widget.inputs.known["psf"].sigma.value = "8"
     assert "and the image has 20 x 24: is it given in pixels?" in widget._sentence.text()
-    widget.inputs.known["psf"].sigma.value = 21
+    widget.inputs.known["psf"].sigma.value = "21"
     assert "far wider than the part" in widget._sentence.text()
     assert not widget.run_button.isEnabled()
 

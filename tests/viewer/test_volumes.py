@@ -77,7 +77,7 @@ def test_an_enlargement_undoes_the_blur_that_is_known_and_none_otherwise(viewer,
     if measured:
         widget.inputs.known["psf"].layer.value = psf
     else:
-        widget.inputs.known["psf"].sigma.value = 1.5
+        widget.inputs.known["psf"].sigma.value = "1.5"
     blur = "the blur of 'bead'" if measured else "a Gaussian blur"
     assert f"Undo {blur} in 'cells' (20 x 18 pixels of float32) and enlarge it 2 times" in widget._sentence.text()
     widget.run()
@@ -163,13 +163,13 @@ def test_a_blur_that_is_wider_than_the_image_is_asked_about_and_one_in_other_uni
     widget.inputs.image.value, psf = layer, widget.inputs.known["psf"]
     wait(lambda: not widget.noise.waiting)
     assert widget.run_button.text() == "Run"
-    psf.sigma.value = 8
+    psf.sigma.value = "8"
     assert widget.run_button.text() == "Run anyway"
     assert "The blur spreads light over 39 x 39 pixels, and the image has 20 x 24" in widget._sentence.text()
     psf.sigma.value = 100
     assert not widget.run_button.isEnabled()
     assert "where the image has 20" in widget._sentence.text()
-    psf.sigma.value = 1.5
+    psf.sigma.value = "1.5"
     assert widget.run_button.text() == "Run"
     psf.layer.value = viewer.layers["broad"]
     assert widget.run_button.text() == "Run anyway"

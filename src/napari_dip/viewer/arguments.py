@@ -6,6 +6,7 @@ An argument of a kind that no class here is for gets a plain row, made of what i
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,9 @@ from napari_dip.viewer import layers
 from napari_dip.viewer.rows import ChoiceOrNone, Rows
 
 _LOOKED_AT = 2**18  # pixels of a measured PSF at the most, that is looked at before a run: a tenth of a second
+_WIDEST = 100  # pixels of a standard deviation
+_NUMBER, _APART = re.compile(r"\d+\.?\d*|\.\d+"), re.compile(r"\s*[,;]\s*|\s+")
+_EITHER = re.compile(r"(\d+),(\d+)")  # with a decimal comma, or two whole ones
 
 
 class Known(Rows):
@@ -133,18 +137,22 @@ class PointSpread(Known):
             tooltip="An image layer that shows a point as the instrument sees it, with pixels as large as those of the "
             "result. None: a Gaussian.",
         )
-        self.sigma_z, self.sigma = (
-            FloatSpinBox(
-                name=name,
-                label=f"Sigma {axes} (px)",
-                value=1.5 if needed else 0,
-                min=0,
-                max=100,
-                step=0.1,
-                tooltip="Standard deviation of the Gaussian, in pixels of the result: its full width at half maximum "
-                "over 2.35. 0: no blur.",
-            )
-            for name, axes in (("sigma_z", "z"), ("sigma", "y, x"))
+        width = "standard deviation of the Gaussian, in pixels of the result: its full width at half maximum over 2.35."
+        first = 1.5 if needed else 0
+        self.sigma_z = FloatSpinBox(
+            name="sigma_z",
+            label="Sigma z (px)",
+            value=first,
+            min=0,
+            max=_WIDEST,
+            step=0.1,
+            tooltip=f"Along z: {width} 0: no blur.",
+        )
+        self.sigma = LineEdit(
+            name="sigma",
+            label="Sigma y, x (px)",
+            value=f"{first:g}",
+            tooltip=f"One number, such as 1.5, or one for y and one for x: 1.5, 2. It is the {width} 0: no blur.",
         )
         self._needed = needed
         self._sized: tuple[Any, Any] = None, None
@@ -167,7 +175,7 @@ class PointSpread(Known):
     def value(self, space: int) -> Any:
         if self.layer.value is not None:
             return layers.pixels(self.layer.value)
-        sigmas = (self.sigma_z.value, self.sigma.value, self.sigma.value)[-space:]
+        sigmas = (self.sigma_z.value, *_sigmas(self.sigma.value))[-space:]
         return sigmas if any(sigmas) else None
 
     def check(self, layer: Any) -> None:
@@ -209,6 +217,24 @@ class PointSpread(Known):
             read = read_psf(layers.pixels(psf), space, self.centre.value)
             self._sized = key, (read.shape, reach_of(read, BEYOND))
         return self._sized[1]
+
+
+def _sigmas(text: str) -> tuple[float, float]:
+    """Two numbers, for y and x, of a text with one or two.
+
+    Raises
+    ------
+    ValueError
+        If it is neither, or may be the one or the other.
+    """
+    if found := _EITHER.fullmatch(text.strip()):
+        one, two = ".".join(found.groups()), ", ".join(found.groups())
+        raise ValueError(f"Sigma y, x: '{text}' may be one number or two; type {one}, or {two} with a space.")
+    parts = [part for part in _APART.split(text.strip()) if part]
+    numbers = [float(part) if _NUMBER.fullmatch(part) else math.nan for part in parts]
+    if len(numbers) not in (1, 2) or not all(0 <= each <= _WIDEST for each in numbers):
+        raise ValueError(f"Sigma y, x: type one number from 0 to {_WIDEST}, such as 1.5, or two, for y and x: 1.5, 2.")
+    return numbers[0], numbers[-1]
 
 
 class Boost(Known):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from magicgui.widgets import CheckBox, ComboBox, PushButton, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, FloatSlider, FloatSpinBox, PushButton, SpinBox
 from qtpy.QtCore import QEvent, QObject, QPoint, Qt, QTimer, Signal
 from qtpy.QtGui import QCursor, QFontMetrics, QShowEvent
 from qtpy.QtWidgets import (
@@ -30,6 +29,8 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+
+from napari_dip.viewer.typed import Typed
 
 ACCENT = "#e07b00"  # of lines: legible on dark and light
 _FINGERPRINT, _BREAK = re.compile(r"(?<=\w)(?=#[0-9a-f]{12}\b)"), "\u200b"  # of a part of the user's own
@@ -283,7 +284,7 @@ class Rows(QWidget):
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setHorizontalSpacing(_GAP)
         self._layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self._calm, self._whole = _Calm(self), _Whole(self)
+        self._calm, self._whole, self._typed = _Calm(self), _Whole(self), Typed(self)
         self.add(rows)
 
     def add(self, rows: Iterable[Any]) -> None:
@@ -310,10 +311,8 @@ class Rows(QWidget):
             row.native.setAccessibleName(label.text())
             label.setBuddy(row.native)
             row.native.setMinimumWidth(_FIELD)
-            if isinstance(row, SpinBox):
-                row.native.setKeyboardTracking(False)  # else a number written into it takes the focus
-                if row.min <= 9:  # else the 6 of 64 becomes the least, 32, and 324 comes of it
-                    row.native.findChild(QLineEdit).textEdited.connect(partial(_take_typed, row.native))
+            if isinstance(row, SpinBox | FloatSpinBox | FloatSlider):
+                self._typed.watch(row)
             field = self.field(row)
             self._rows[row.name] = row
             self._lines[row.name] = label, field
@@ -388,11 +387,6 @@ def _give_room(label: QLabel) -> None:
     width = QFontMetrics(bold).horizontalAdvance(_LONGEST) + _SPARE
     label.setFixedWidth(width)
     label.setMinimumHeight(max(0, label.heightForWidth(width)))  # a folded section asks for the height of one line
-
-
-def _take_typed(field: Any, text: str) -> None:
-    with suppress(ValueError):  # a number that is not written yet
-        field.setValue(int(text))
 
 
 def _show_beginning(field: QLineEdit, *_: int) -> None:
