@@ -91,6 +91,9 @@ def test_the_last_iterate_can_be_had_where_it_is_another(viewer, dock, wait, noi
     other = replace(result, last=result.last + 1, marks=(3,))
     assert account.has_other_last(other)
     assert "that of iteration 3; 5 were made" in dict(account.details(other))["Image"]
+    patches = replace(other, iterations=0)  # compared alone: there is no other image of iterations
+    assert not account.has_other_last(patches)
+    assert "Image" not in dict(account.details(patches))
     widget._last = (restoration, other, layer)
     widget.controls.tell_account(account.details(other), has_last=True)
     widget.controls.last_button.click()

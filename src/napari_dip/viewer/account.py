@@ -163,8 +163,10 @@ def more(iterations: int, rate: float, fits: int) -> str:
 
 
 def has_other_last(result: Result | Restored) -> bool:
-    """True if a run went on after the image that it returns; of blocks nothing is kept of that."""
-    return hasattr(result, "last") and not np.array_equal(result.last, result.image, equal_nan=True)
+    """True if a run went on after the image that it returns; not of similar patches alone, nor known of blocks."""
+    if not (result.iterations and hasattr(result, "last")):
+        return False
+    return not np.array_equal(result.last, result.image, equal_nan=True)
 
 
 def duration(seconds: float) -> str:
