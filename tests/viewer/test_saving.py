@@ -133,6 +133,8 @@ def test_save_the_result_and_open_it_again(viewer, dock, wait, picture, tmp_path
     widget.run_button.click()
     wait(lambda: not widget.running)
     (layer,) = restored(viewer)
+    headline = widget.status
+    assert "'cells denoised'" in headline
 
     def answer(path, chosen):
         def asked(parent, title, start, filters):
@@ -143,9 +145,10 @@ def test_save_the_result_and_open_it_again(viewer, dock, wait, picture, tmp_path
         widget.saving.click()
 
     answer(tmp_path / "mine", "OME-Zarr (*.ome.zarr *.zarr)")
-    assert f"saved in '{tmp_path / 'mine.ome.zarr'}'" in widget.status
+    saved = f"'cells denoised' is saved in '{tmp_path / 'mine.ome.zarr'}', with its calibration and record."
+    assert widget.status == f"{headline} {saved}"  # the verdict stays in view
     answer(tmp_path / "mine", "OME-Zarr (*.ome.zarr *.zarr)")  # nobody was asked about mine.ome.zarr
-    assert "not saved" in widget.status
+    assert widget.status.startswith(f"{headline} It is not saved: ")
     add_image(viewer, tmp_path / "mine.ome.zarr" / "zarr.json")
     again = viewer.layers[-1]
     assert np.array_equal(again.data, layer.data)

@@ -58,6 +58,8 @@ class Controls(QWidget):
         self._status = Text("status")
         self._status.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._status.setMinimumHeight(2 * self._status.fontMetrics().lineSpacing())  # as a run has to say
+        self._below = Text("file")
+        self._below.setVisible(False)
         self._bar = QProgressBar()
         self._bar.setRange(0, _STEPS)
         self._bar.setAccessibleName("Progress")
@@ -79,7 +81,7 @@ class Controls(QWidget):
         scroll = scrolled(self._account, "What happened")
         scroll.setFixedHeight(_ACCOUNT_HEIGHT)
         self.happened = Section("What happened", scroll, self.last_button)
-        column(self, buttons, self.all_button, self.more_button, self._bar, self._status, self.happened)
+        column(self, buttons, self.all_button, self.more_button, self._bar, self._status, self._below, self.happened)
         self.tell_account([])
         self.show_state()
 
@@ -130,6 +132,7 @@ class Controls(QWidget):
         self.name = name
         self._activity = activity(total=_STEPS, desc=name)
         self._bar.setValue(0)
+        self.say_below("")
         self.say(f"{what}: starting..." if what else "Starting...")
         self.show_state()
         self._job.planned.connect(self.planned)
@@ -174,8 +177,8 @@ class Controls(QWidget):
 
     @property
     def status(self) -> str:
-        """Sentence under the buttons."""
-        return self._status.text()
+        """Sentences under the buttons."""
+        return " ".join(filter(None, [self._status.text(), self._below.text()]))
 
     @property
     def account(self) -> str:
@@ -183,9 +186,15 @@ class Controls(QWidget):
         return self._account.text()
 
     def say(self, text: str, failed: bool = False) -> None:
-        """Tell the user, under the buttons."""
-        self._status.setText(text)
-        self._status.setStyleSheet("font-weight: bold" if failed else "")
+        """Tell the user, under the buttons; of a run that goes on, what was said below stays."""
+        _tell(self._status, text, failed)
+        if not self.running:
+            self.say_below("")
+
+    def say_below(self, text: str, failed: bool = False) -> None:
+        """Tell the user, below what is told of the run."""
+        _tell(self._below, text, failed)
+        self._below.setVisible(bool(text))
 
     def offer_all(self, what: str) -> None:
         """Say on the button what else can be restored in the same way; hidden where that is nothing."""
@@ -234,7 +243,7 @@ class Controls(QWidget):
         paused = self._job is not None and self._job.paused
         self.pause_button.setText("Resume" if paused else "Pause")
         if paused:
-            self.say("Paused. " + self.status.removeprefix("Paused. "))
+            self.say("Paused. " + self._status.text().removeprefix("Paused. "))
 
     def _tell(self, progress: Progress | BlockProgress) -> None:
         value = round(account.share(progress) * _STEPS)
@@ -245,6 +254,11 @@ class Controls(QWidget):
         self.say(f"{paused}{what}{account.pace(progress, self._slice_name)}")
         if self._activity is not None and value > self._activity.n:
             self._activity.update(value - self._activity.n)
+
+
+def _tell(label: Text, text: str, failed: bool) -> None:
+    label.setText(text)
+    label.setStyleSheet("font-weight: bold" if failed else "")
 
 
 def paragraphs(told: list[tuple[str, str]]) -> str:
