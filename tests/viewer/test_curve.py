@@ -344,6 +344,11 @@ def test_the_bound_of_memory_is_kept_and_said(viewer, run, picture):
     assert widget.curve.moments.memory == 0
 
 
+def test_one_moment_is_no_moments(viewer, run, picture):
+    viewer.add_image(picture)
+    assert run(iterations=1).curve.text() == "Curve (1 moment, 0.0 of 512 MB)"
+
+
 def test_a_long_run_ends_with_a_notification(viewer, run, picture, monkeypatch):
     told = []
     monkeypatch.setattr("napari_dip.viewer.widget.show_info", told.append)

@@ -252,7 +252,8 @@ class CurvePanel(Section):
         used, on_disk = (_megabytes(size) for size in (self.moments.bytes, self.moments.bytes_on_disk))
         disk = f",\n      {on_disk} MB on disk" if self.moments.bytes_on_disk else ""
         bound = f"{self.moments.memory / 2**20:.0f} MB"
-        self.setText(f"Curve ({self.moments.count} moments, {used} of {bound}{disk})")
+        count = f"{self.moments.count} moment{'s' * (self.moments.count != 1)}"
+        self.setText(f"Curve ({count}, {used} of {bound}{disk})")
         self.keep_button.setEnabled(self.chosen is not None or self.running)
         self.now_button.setEnabled(self.chosen is not None)
         self.now_button.setText("Back to now" if self.running else "Back to the result")
