@@ -207,6 +207,18 @@ def test_an_image_of_few_pixels_is_asked_about(viewer, dock, picture):
     assert not widget.inputs.doubt()
 
 
+def test_labels_that_cover_a_mirrored_image_or_one_of_colours_are_not_doubted(viewer, dock, picture):
+    colours = np.random.default_rng(0).integers(0, 255, (*picture.shape, 3), dtype=np.uint8)
+    widget = dock("Inpaint")
+    for name, data, place in (
+        ("mirrored", picture, {"scale": (-1, 1), "translate": (19, 0)}),
+        ("coloured", colours, {"rgb": True}),
+    ):
+        widget.inputs.image.value = viewer.add_image(data, name=name, **place)
+        widget.inputs.mask.value = viewer.add_labels(np.tri(20, 24, dtype=np.uint8), name=f"marks of {name}")
+        assert "edge on edge" not in widget.inputs.doubt()
+
+
 @pytest.mark.parametrize("scale", [1, 0.5])
 def test_labels_that_do_not_lie_over_the_image_are_asked_about(viewer, dock, picture, scale):
     """What they do not cover was known without a word."""

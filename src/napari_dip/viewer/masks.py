@@ -83,8 +83,8 @@ def lie_over(selection: Selection, labels: Any) -> bool:
     if np.abs(scale - np.diag(np.diag(scale))).max() > _TURNED * np.abs(scale).max():
         return True
     step = np.diag(scale)
-    begin = -0.5 * step + matrix[-2:, -1]
-    end = begin + step * selection.shape[-2:]
+    corner = -0.5 * step + matrix[-2:, -1]
+    begin, end = np.sort([corner, corner + step * selection.shape[-2:]], axis=0)  # one may be mirrored
     return bool((np.abs([begin + 0.5, end + 0.5 - size]) <= np.maximum(1, np.abs(step)) + 1e-6).all())
 
 
