@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QPushButton
 
 from napari_dip import Noise, estimate_noise
 from napari_dip.tables.tasks import TASKS
-from napari_dip.viewer import samples
+from napari_dip.viewer import masks, samples
 from napari_dip.viewer.form import SettingsForm
 from napari_dip.viewer.knobrows import AUTOMATIC
 from napari_dip.viewer.outlook import doubt_of
@@ -205,6 +205,21 @@ def test_an_image_of_few_pixels_is_asked_about(viewer, dock, picture):
     assert few[-20:] in widget.inputs.doubt()
     widget.inputs.where.value = "all slices, one after the other"
     assert not widget.inputs.doubt()
+
+
+@pytest.mark.parametrize("name", ["Inpaint", "Remove JPEG artefacts"])
+def test_few_pixels_are_not_asked_about_where_noise_has_no_part(viewer, dock, picture, name):
+    viewer.add_image(picture[:2, :2], name="tiny")
+    assert "too few" not in dock(name).inputs.doubt()
+
+
+@pytest.mark.parametrize(("name", "looks"), [("Denoise", False), ("Inpaint", True)])
+def test_labels_are_looked_through_only_where_holes_are_filled(viewer, dock, picture, monkeypatch, name, looks):
+    viewer.add_image(picture, name="cells")
+    marks, looked = viewer.add_labels(np.ones(picture.shape, np.uint8), name="marks"), []
+    monkeypatch.setattr(masks, "is_empty", lambda *asked: looked.append(asked))
+    dock(name).inputs.mask.value = marks
+    assert bool(looked) is looks
 
 
 def test_labels_that_cover_a_mirrored_image_or_one_of_colours_are_not_doubted(viewer, dock, picture):

@@ -370,8 +370,8 @@ class Inputs(QWidget):
         """Raise a `ValueError` that says what to do first, where nothing would come of a run."""
         self._part_drawn()
         layer, mask = self.image.value, self.marking
-        empty = mask is not None and masks.is_empty(mask, self.label.value or None)
-        if self._row.fills_holes and empty and masks.is_known(layer):
+        fills = self._row.fills_holes and mask is not None
+        if fills and masks.is_empty(mask, self.label.value or None) and masks.is_known(layer):
             raise ValueError(f"Paint on what is missing first: the mask '{mask.name}' is empty.")
         for known in self.known.values():
             known.check(layer)
@@ -400,6 +400,8 @@ class Inputs(QWidget):
 
     def _too_few(self) -> str:
         """Sentence on an image of so few pixels that its noise is a guess, of a part all of it; empty elsewhere."""
+        if self._row.fills_holes or not (self._row.removes_noise or self._row.adds_detail):
+            return ""  # the noise has no part in it
         shape = self._select(None).shape
         planes = math.prod(shape[: -self.space]) * (3 if self.image.value.rgb else 1)
         few = too_few(planes, shape[-self.space :])
