@@ -444,3 +444,11 @@ def test_what_another_run_chose_is_taken_where_no_row_was_unfolded_yet(viewer, p
     chosen = {"code": "uniform", "runs": 2, "channels": 16, "iterations": 5}
     widget.form.take(chosen)
     assert {name: getattr(widget.form.settings(), name) for name in chosen} == chosen
+
+
+def test_rows_say_what_runs_after_a_value_that_one_of_them_refuses(form):
+    """The row of the iterations showed 77, and 1500 were taken."""
+    made = form("denoise")
+    with suppress(ValueError):
+        made.take({"preset": "denoise-small", "iterations": 77, "runs": 10**9})
+    assert made.row("iterations").value == made.settings().iterations == 77

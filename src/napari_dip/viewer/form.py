@@ -270,9 +270,9 @@ class SettingsForm(QWidget):
         self.set(**start)
         for name in rest:
             self.row(name)  # makes those of a block that was never unfolded, which fills in all rows
+        self._touched = set(rest)  # also what would be proposed now, and what a row refuses
         for name, value in rest.items():
             self._put(name, value)
-        self._touched = set(rest)  # also what would be proposed now
         self._fill()
         self.replaced.emit()
         self.changed.emit()
