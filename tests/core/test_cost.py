@@ -141,6 +141,8 @@ def test_a_fast_run_that_fits_a_network_is_announced() -> None:
         words = rf"quality='fast' .* and {why}: a network is fitted, for about \d+ s at most"
         with pytest.warns(UserWarning, match=words):
             napari_dip.iterate("denoise", image, **noise, **fast)
+    for asked in ({"iterations": 3000}, {"channels": 128}, {"runs": 3}, {"generator": "unet"}):  # of a network
+        napari_dip.iterate("denoise", image, image_noise=replace(cost.TYPICAL, warning="few"), **asked, **fast)
     napari_dip.iterate("denoise", image, iterations=30, **fast)
     napari_dip.iterate("denoise", image, code="uniform", **fast)
     napari_dip.iterate("denoise", image, device="cpu")

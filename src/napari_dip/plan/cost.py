@@ -30,6 +30,7 @@ from napari_dip.plan.noises import axes_of_noise
 from napari_dip.plan.plan import Plan
 from napari_dip.plan.request import Request, read_instrument
 from napari_dip.tables.knobs import Patches, Prior, SelfGuided
+from napari_dip.tables.method import asked_of_network
 from napari_dip.tables.numbers import channel_from_first
 from napari_dip.tables.settings import Settings
 
@@ -196,7 +197,9 @@ def why_not_fast(plan: Plan, changes: dict[str, Any]) -> str:
     """Words on what keeps a denoising by ``quality="fast"`` from similar patches; empty if the user does."""
     settings, noise = plan.settings, plan.noise
     network = SelfGuided in plan.request.task.methods and not isinstance(settings.method, Patches)
-    if settings.quality != "fast" or not network or {"code", "preset"} & set(changes):
+    if settings.quality != "fast" or not network or "preset" in changes:
+        return ""
+    if asked_of_network({**plan.request.own_parts, **changes}):
         return ""
     if noise is None or noise.sigma <= 0:
         return "none was found"

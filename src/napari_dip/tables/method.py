@@ -51,7 +51,7 @@ def auto_preset(
         away = "an unknown distance" if depth is None else f"{depth:.1f} pixels"
         return prior, f"a missing pixel is {away} away from a known one, too far for similar patches alone"
     certain = noise is not None and noise.sigma > 0 and (noise.limited or not noise.warning)
-    asked, alone = wish[1] if wish else _trained_by(changes), ""
+    asked, alone = asked_of_network(changes), ""
     squares = _by_squares(noise) if row.patches and SelfGuided in row.methods and certain else ""
     if squares and not _fitted(noise, quality, pixels):
         alone = f"{squares}, and there similar patches of means of squares denoise well"
@@ -194,6 +194,12 @@ def _trained_by(changes: dict[str, Any]) -> str:
     of_run = (name for name, without in (("runs", 1), ("keep_known", True)) if changes.get(name, without) != without)
     heeded = [*_trained(changes), *of_run]
     return next((f"{name}={changes[name]!r}" for name in heeded), "")
+
+
+def asked_of_network(changes: dict[str, Any]) -> str:
+    """The first of the user's choices that names a method, or that only a network heeds, stated; empty if none does."""
+    wish = _wish(changes)
+    return wish[1] if wish else _trained_by(changes)
 
 
 def _wish(changes: dict[str, Any]) -> tuple[str, str] | None:
