@@ -190,6 +190,22 @@ def test_what_is_no_number_is_named(name: str, value: Any) -> None:
         napari_dip.iterate("denoise", np.zeros((16, 16)), **{name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("gain", 10**400, "inf is not a number"),
+        ("offset", -(10**400), "-inf is not a number"),
+        ("intensity_range", (0, 10**400), "must be two finite numbers"),
+        ("voxel_size", (1, 10**400), "must be finite"),
+    ],
+    ids=["gain", "offset", "intensity_range", "voxel_size"],
+)
+def test_what_no_float_holds_is_named(name: str, value: Any, words: str) -> None:
+    """It was an OverflowError without a name."""
+    with pytest.raises(ValueError, match=f"^{name}=.*{words}"):
+        napari_dip.denoise(np.eye(16), **{name: value}, device="cpu", iterations=1)
+
+
 @pytest.mark.parametrize("value", [True, "3", 3j])
 @pytest.mark.parametrize(
     ("task", "name", "others"),

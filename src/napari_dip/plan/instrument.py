@@ -13,7 +13,7 @@ from scipy import ndimage  # type: ignore[import-untyped]
 from napari_dip.core.noise.levels import differences
 from napari_dip.core.telling import refuse_name
 from napari_dip.doors import remedy
-from napari_dip.tables.numbers import is_number
+from napari_dip.tables.numbers import is_number, to_float
 
 CENTRES = ("mass", "maximum", "middle")
 KERNELS = ("lanczos2", "lanczos3", "bicubic", "gaussian", "box")  # those of core.operators, which imports torch
@@ -152,7 +152,7 @@ def read_voxel_size(voxel_size: Any, ndim: int) -> tuple[float, ...] | None:
     sizes = tuple(voxel_size) if np.iterable(voxel_size) else (None,)
     if not all(map(is_number, sizes)):
         raise TypeError(f"voxel_size={voxel_size!r} must be one number for each spatial axis, such as (2, 1, 1)")
-    each = tuple(map(float, sizes))
+    each = tuple(map(to_float, sizes))
     if len(each) != ndim:
         raise ValueError(f"voxel_size={voxel_size} must be one number for each of the {ndim} spatial axes")
     if not all(math.isfinite(size) and size > 0 for size in each):

@@ -29,7 +29,7 @@ from napari_dip.plan.instrument import (
 )
 from napari_dip.plan.values import read_boost, read_factor, read_guide, read_range
 from napari_dip.tables import record
-from napari_dip.tables.numbers import is_number
+from napari_dip.tables.numbers import is_number, to_float
 from napari_dip.tables.parts import OwnPart, read_part
 from napari_dip.tables.tasks import TASKS, Task, task_named
 
@@ -115,7 +115,7 @@ def _camera(name: str, label: str, help: str, brief: str = "") -> Any:
     def read(value: Any, _: Request) -> float:
         if not is_number(value):
             raise TypeError(f"{name}={value!r} is not one number; leave it out to have it estimated")
-        return float(value)
+        return to_float(value)
 
     option = Option(flag=f"--{name.replace('_', '-')}", metavar="X", type=float, help=brief or help)
     more: dict[str, Any] = {"options": (option,), "label": label, "group": _CAMERA, "kept": None}

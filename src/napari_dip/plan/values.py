@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_dip.core.telling import refuse_name
 from napari_dip.plan.inputs import Array, Slices
-from napari_dip.tables.numbers import is_number, is_whole
+from napari_dip.tables.numbers import is_number, is_whole, to_float
 
 BLANK = "guide shows nothing: it has no two different finite values"
 
@@ -18,7 +18,7 @@ BLANK = "guide shows nothing: it has no two different finite values"
 def read_range(intensity_range: Any) -> tuple[float, float]:
     """Check the two intensities that become 0 and 1; a `ValueError` says what is wrong with them."""
     ends = tuple(intensity_range) if np.iterable(intensity_range) else ()
-    low, high = map(float, ends) if len(ends) == 2 and all(map(is_number, ends)) else (math.nan, math.nan)
+    low, high = map(to_float, ends) if len(ends) == 2 and all(map(is_number, ends)) else (math.nan, math.nan)
     if not (math.isfinite(high - low) and low < high):
         raise ValueError(
             f"intensity_range={intensity_range} must be two finite numbers, the smaller one first, with a difference "

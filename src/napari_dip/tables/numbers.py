@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,14 @@ def is_number(value: Any) -> bool:
 def is_whole(value: Any) -> bool:
     """True for one integer."""
     return _kind(value) in ("i", "u")
+
+
+def to_float(value: Any) -> float:
+    """One number as a float; infinity where it is beyond what a float holds."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def channel_from_first(axis: Any, shape: tuple[int, ...]) -> int | None:

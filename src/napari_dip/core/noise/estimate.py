@@ -18,7 +18,7 @@ from napari_dip.core.noise.impulses import clusters, filled, isolated
 from napari_dip.core.noise.levels import detail_over, least_level, level_of_detail, power_of_detail
 from napari_dip.core.noise.lines import camera_of, line_keeping
 from napari_dip.core.noise.model import Noise, between_neighbours
-from napari_dip.tables.numbers import is_number
+from napari_dip.tables.numbers import is_number, to_float
 
 _CLIPPED = "much of the image is at a limit of its range: the noise is a guess"
 _LIMITED = "much of the image is at a limit of its range: the noise is that of the rest"
@@ -125,7 +125,7 @@ def estimate_noise(
     for name, value in (("gain", gain), ("offset", offset), ("read_noise", read_noise)):
         if value is not None and not is_number(value):
             raise TypeError(f"{name}={value!r} is not one number; leave it out to have it estimated")
-        if value is not None and not np.isfinite(value):
+        if value is not None and not math.isfinite(to_float(value)):
             raise ValueError(f"{name}={value} is not a number; leave it out to have it estimated")
         if value is not None and value < 0 and name != "offset":
             raise ValueError(f"{name}={value} is negative; leave it out to have it estimated")
