@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import pkgutil
 import re
@@ -907,3 +908,35 @@ def test_what_cannot_fit_is_an_error_with_a_remedy(
     monkeypatch.setattr(memory, "free", lambda device: 2**24)
     assert main(["superresolve", "in.tif", "out.tif", "--factor", "30", "--tile", "16", *QUICK]) == 1
     assert "a smaller factor than 30," in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["1.5", "1.5,2"])
+def test_a_gaussian_is_undone_again_with_the_settings_of_its_result(word: str) -> None:
+    assert main(["deconvolve", "in.tif", "out.tif", "--psf-sigma", word, *QUICK]) == 0
+    first = files.read("out.tif")
+    assert first.record["psf_sigma"] == [1.5, 2 if "," in word else 1.5]
+    assert main(["deconvolve", "in.tif", "again.tif", "--settings", "out.tif"]) == 0
+    again = files.read("again.tif")
+    np.testing.assert_array_equal(again.values, first.values)
+    assert again.record["psf"] == first.record["psf"]
+    assert main(["deconvolve", "in.tif", "other.tif", "--settings", "out.tif", "--psf-sigma", "1"]) == 0
+    assert files.read("other.tif").record["psf_sigma"] == [1, 1]
+
+
+def test_a_record_without_a_point_spread_function_asks_for_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["deconvolve", "in.tif", "out.tif", "--psf-sigma", "1.5", *QUICK]) == 0
+    record = {**files.read("out.tif").record, "psf_sigma": None}
+    Path("old.json").write_text(json.dumps(record))
+    for more in (["--settings", "old.json"], []):
+        with pytest.raises(SystemExit):
+            main(["deconvolve", "in.tif", "again.tif", *more])
+        assert "one of the arguments --psf --psf-sigma is required" in capsys.readouterr().err
+
+
+def test_the_factor_comes_with_the_settings_of_a_result(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["superresolve", "in.tif", "out.tif", "--factor", "2", *QUICK]) == 0
+    assert main(["superresolve", "in.tif", "again.tif", "--settings", "out.tif"]) == 0
+    np.testing.assert_array_equal(files.read("again.tif").values, files.read("out.tif").values)
+    with pytest.raises(SystemExit):
+        main(["superresolve", "in.tif", "third.tif"])
+    assert "the following arguments are required: --factor" in capsys.readouterr().err

@@ -159,3 +159,11 @@ def test_a_point_spread_function_is_cropped_to_its_light_and_that_is_said() -> N
     told = f"centred in the {used[0]} x {used[1]} pixels that hold its light; {given[0]} x {given[1]} were given"
     assert result.choices["Point spread function"] == told
     assert "Point spread function" not in deconvolve(result.image, 1.5, **FAST).choices
+
+
+def test_the_record_has_the_sigma_of_a_gaussian_and_the_centre_of_what_was_measured() -> None:
+    image = noisy(16, 18)
+    records = [deconvolve(image, psf, **FAST).record for psf in (2, (1.5, 0.0), LOPSIDED)]
+    assert [each["psf_sigma"] for each in records] == [[2, 2], [1.5, 0], None]
+    assert [each["psf_centre"] for each in records] == [None, None, "mass"]
+    assert "psf_sigma" in denoise(image, code="uniform", generator="hourglass", **FAST).record

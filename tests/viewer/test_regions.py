@@ -286,3 +286,21 @@ def test_run_again_says_what_is_lacking_before_it_runs(viewer, dock, wait, pictu
     wait(lambda: not widget.running and len(restored(viewer)) == 2)
     one, other = (layer.metadata[METADATA] for layer in restored(viewer))
     assert one["settings"] == other["settings"]
+
+
+@pytest.mark.parametrize("text", ["1.25", "1.5, 2"])
+def test_run_again_takes_the_sigma_of_a_gaussian(viewer, dock, wait, picture, text):
+    viewer.add_image(picture, name="cells")
+    widget = dock("Deconvolve")
+    row = widget.inputs.known["psf"].sigma
+    row.value = text
+    widget.run()
+    wait(lambda: not widget.running and len(restored(viewer)) == 1)
+    row.value = "3"
+    viewer.layers.selection.active = restored(viewer)[0]
+    widget.record.again_button.click()
+    wait(lambda: not widget.running and len(restored(viewer)) == 2)
+    assert row.value == text
+    one, other = restored(viewer)
+    assert one.metadata[METADATA]["psf_sigma"] == other.metadata[METADATA]["psf_sigma"]
+    assert np.array_equal(one.data, other.data)

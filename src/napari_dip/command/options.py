@@ -84,6 +84,8 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, Any
             _take_problem(args, found)
         except (OSError, TypeError, ValueError) as error:
             command.error(f"--settings: {error}")
+    if lacking := _lacking(args):
+        command.error(lacking)
     if args.target is None and not args.estimate:
         command.error("OUT, the file to write, is missing (only --estimate writes none)")
     if args.affine and args.truth is None:
@@ -189,9 +191,9 @@ def _add_arguments(command: Parser, task: str) -> None:
     add("target", metavar="OUT", nargs="?", help=f"The file to write. {holds}")
     add("--output-folder", metavar="FOLDER", help=_SEVERAL)
     _add_reading(command)
-    for name, argument in arguments_of(task).items():
+    for argument in arguments_of(task).values():
         if argument.options and not argument.group:
-            _add_ways(command, argument, needed=name in TASKS[task].needs)
+            _add_ways(command, argument)
     add("--together", type=str.upper, choices=("T", "C", "Z"), help=_TOGETHER)
     add("--overwrite", action="store_true", help="Replace OUT, and what is written beside it, if it exists.")
     add(
@@ -204,16 +206,13 @@ def _add_arguments(command: Parser, task: str) -> None:
     add("--estimate", action="store_true", help="Only say what memory and time it would take; write nothing.")
 
 
-def _add_ways(command: Any, argument: Argument, needed: bool) -> None:
+def _add_ways(command: Any, argument: Argument) -> None:
     """The options of an argument, of which one may be given."""
-    several = len(argument.options) > 1
-    place = command.add_mutually_exclusive_group(required=needed) if several else command
+    place = command.add_mutually_exclusive_group() if len(argument.options) > 1 else command
     for option in argument.options:
         how: dict[str, Any] = {"choices": option.choices} if option.choices else {"metavar": option.metavar}
         if not option.choices:
             how["type"] = values_of(option.type, option.several) if option.several else option.type
-        if needed and not several:
-            how["required"] = True
         place.add_argument(option.flag, help=option.help, **how)
 
 
@@ -240,9 +239,22 @@ def _take_problem(args: argparse.Namespace, found: dict[str, Any]) -> None:
     """Fill in what a record keeps of the problem, and the command does not say."""
     kept, given = {**found, **(found.get("camera") or {})}, {name for name, *_ in _given(args)}
     for name, argument in arguments_of(args.task).items():
-        if argument.options and argument.kept is not False and name not in given and kept.get(name) is not None:
-            value = kept[name]
-            setattr(args, argument.options[0].destination, tuple(value) if isinstance(value, list) else value)
+        for option in () if name in given else argument.options:
+            value = None if option.file or option.code else kept.get(option.destination)
+            if value is not None:
+                setattr(args, option.destination, tuple(value) if isinstance(value, list) else value)
+
+
+def _lacking(args: argparse.Namespace) -> str:
+    """The error about an argument that a task needs, and neither the command nor its settings have; else empty."""
+    given = {name for name, *_ in _given(args)}
+    for name in TASKS[args.task].needs:
+        flags = [option.flag for option in arguments()[name].options] if name in arguments() else []
+        if len(flags) > 1 and name not in given:
+            return f"one of the arguments {' '.join(flags)} is required"
+        if flags and name not in given:
+            return f"the following arguments are required: {flags[0]}"
+    return ""
 
 
 def _given(args: argparse.Namespace) -> Iterator[tuple[str, Option, Any]]:
@@ -272,7 +284,7 @@ def _add_reading(command: Parser) -> None:
         place = command.add_argument_group(group)
         for argument in arguments().values():
             if argument.group == group:
-                _add_ways(place, argument, needed=False)
+                _add_ways(place, argument)
 
 
 def _add_trust(command: Parser) -> None:
@@ -301,7 +313,7 @@ _SEVERAL = (
 _SETTINGS = (
     "Settings of an earlier result: the image that was written (TIFF, PNG, OME-Zarr), or its record OUT.json; or "
     "settings as JSON, from the window or from Settings.to_json(). What a record keeps of the problem comes with them "
-    "(camera, kernel, boost), but no mask, guide or point spread function. Options count more."
+    "(camera, factor, kernel, sigma, boost), but no mask, guide or measured point spread function. Options count more."
 )
 _TOGETHER = (
     "One generator restores all times, channels or z slices of an image together, like the colours of RGB: for few of "

@@ -316,6 +316,14 @@ class Request:
         return (0,) * self.ndim if self.psf is None else reach_of(self.psf, BEYOND)
 
     @property
+    def psf_said(self) -> dict[str, Any]:
+        """Of a Gaussian its sigma along each axis, of a measured point spread function its centre: for a record."""
+        measured = np.ndim(self.said.get("psf", 0)) > 1
+        gaussian = self.psf is not None and not measured
+        sigma = np.broadcast_to(self.said["psf"], self.ndim).tolist() if gaussian else None
+        return {"psf_sigma": sigma and list(map(float, sigma)), "psf_centre": self.psf_centre if measured else None}
+
+    @property
     def spread(self) -> str:
         """A sentence if the light spreads over more than the image, or not at all; else an empty one."""
         if self.psf is not None and self.psf.size == 1:

@@ -21,6 +21,7 @@ def known(plan: Plan) -> dict[str, Any]:
     return {
         **plan.definition,
         "psf_size": _psf_size(plan.request),
+        **plan.request.psf_said,
         "missing_pixels": int(plan.slices.missing.sum()),
         "bad_pixels": 0 if plan.slices.bad is None else int(plan.slices.bad.sum()),
         "padding_pixels": 0 if plan.slices.padding is None else int(plan.slices.padding.sum()),

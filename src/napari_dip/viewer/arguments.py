@@ -139,14 +139,8 @@ class PointSpread(Known):
         )
         width = "standard deviation of the Gaussian, in pixels of the result: its full width at half maximum over 2.35."
         first = 1.5 if needed else 0
-        self.sigma_z = FloatSpinBox(
-            name="sigma_z",
-            label="Sigma z (px)",
-            value=first,
-            min=0,
-            max=_WIDEST,
-            step=0.1,
-            tooltip=f"Along z: {width} 0: no blur.",
+        self.sigma_z = LineEdit(
+            name="sigma_z", label="Sigma z (px)", value=f"{first:g}", tooltip=f"Along z: {width} 0: no blur."
         )
         self.sigma = LineEdit(
             name="sigma",
@@ -175,7 +169,8 @@ class PointSpread(Known):
     def value(self, space: int) -> Any:
         if self.layer.value is not None:
             return layers.pixels(self.layer.value)
-        sigmas = (self.sigma_z.value, *_sigmas(self.sigma.value))[-space:]
+        along_z = _sigmas(self.sigma_z.value, "z")[:1] if space == 3 else ()
+        sigmas = (*along_z, *_sigmas(self.sigma.value, "y, x"))
         return sigmas if any(sigmas) else None
 
     def check(self, layer: Any) -> None:
@@ -202,6 +197,18 @@ class PointSpread(Known):
         words = (" x ".join(map(str, each)) for each in (used, given))
         return " (its light is in {} of its {} pixels)".format(*words) if cropped else ""
 
+    def take(self, asked: dict[str, Any]) -> None:
+        super().take(asked)
+        sigmas = asked.get("psf_sigma")
+        if sigmas is None and isinstance(asked["psf"], int | float):  # of a run over blocks
+            sigmas = [asked["psf"]] * 3
+        if sigmas is None:
+            return
+        self.layer.value = None
+        *z, y, x = (np.format_float_positional(each, trim="-") for each in sigmas)
+        self.sigma_z.value = z[0] if z else self.sigma_z.value
+        self.sigma.value = y if y == x else f"{y}, {x}"
+
     def reach(self, space: int) -> tuple[int, ...]:
         """Pixels from beyond which hardly any light comes, along each axis; 0 where that is not known."""
         if self.layer.value is not None:
@@ -219,21 +226,23 @@ class PointSpread(Known):
         return self._sized[1]
 
 
-def _sigmas(text: str) -> tuple[float, float]:
-    """Two numbers, for y and x, of a text with one or two.
+def _sigmas(text: str, axes: str) -> tuple[float, float]:
+    """Two numbers, for y and x, of a text with one or two; for z of a text with one.
 
     Raises
     ------
     ValueError
         If it is neither, or may be the one or the other.
     """
-    if found := _EITHER.fullmatch(text.strip()):
+    two_may_be = axes != "z"
+    if two_may_be and (found := _EITHER.fullmatch(text.strip())):
         one, two = ".".join(found.groups()), ", ".join(found.groups())
         raise ValueError(f"Sigma y, x: '{text}' may be one number or two; type {one}, or {two} with a space.")
     parts = [part for part in _APART.split(text.strip()) if part]
     numbers = [float(part) if _NUMBER.fullmatch(part) else math.nan for part in parts]
-    if len(numbers) not in (1, 2) or not all(0 <= each <= _WIDEST for each in numbers):
-        raise ValueError(f"Sigma y, x: type one number from 0 to {_WIDEST}, such as 1.5, or two, for y and x: 1.5, 2.")
+    if len(numbers) not in (1, 1 + two_may_be) or not all(0 <= each <= _WIDEST for each in numbers):
+        two = ", or two, for y and x: 1.5, 2" if two_may_be else ""
+        raise ValueError(f"Sigma {axes}: type one number from 0 to {_WIDEST}, such as 1.5{two}.")
     return numbers[0], numbers[-1]
 
 

@@ -103,7 +103,8 @@ class SettingsFile(QWidget):
         missing = ""
         if "settings" in found:
             self.taken.emit(found)
-            missing = " Choose its point spread function." if isinstance(found.get("psf"), str) else ""
+            measured = isinstance(found.get("psf"), str) and not found.get("psf_sigma")
+            missing = " Choose its point spread function." if measured else ""
         self.said.emit(f"The settings are those of {where}.{missing}", False)
         return not missing
 

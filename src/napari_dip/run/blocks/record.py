@@ -146,6 +146,7 @@ def noted(
     tiles = order.grid.tiles
     found = {
         **{name: value for name, value in plan.request.definition.items() if value is not None},
+        **plan.request.psf_said,
         "request": asked,
         "run": run,
         "noise": None if plan.noise is None else _all_of(plan.noise),
