@@ -491,6 +491,17 @@ def test_a_boolean_image_is_refused_with_a_sentence(viewer, dock, wait, picture)
     assert "boolean" in status(widget)
 
 
+@pytest.mark.parametrize("task", ["Denoise", "Inpaint", "Deconvolve"])
+def test_a_boolean_image_turns_run_off(viewer, dock, wait, picture, task):
+    viewer.add_image(picture > 100, name="cells")
+    widget = dock(task)
+    wait(lambda: "'cells' is boolean, as a mask: there is nothing to restore." in widget._sentence.text())
+    assert (widget.run_button.text(), widget.run_button.isEnabled()) == ("Run", False)
+    viewer.add_image(picture, name="counts")
+    widget.inputs.image.value = viewer.layers["counts"]
+    wait(lambda: "boolean" not in widget._sentence.text())
+
+
 def test_a_guide_is_asked_for_when_the_code_is_one(viewer, dock, wait, picture):
     source = viewer.add_image(picture, name="dim")
     flash = viewer.add_image(picture + 50, name="flash")

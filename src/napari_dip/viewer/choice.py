@@ -475,6 +475,10 @@ class Inputs(QWidget):
         if self.missing.settling:
             raise ValueError("Marking the pixels that are missing...")
         layer, mask, image = self.image.value, self.marking, self._described()
+        if layer.dtype == bool:
+            raise ValueError(
+                f"'{layer.name}' is boolean, as a mask: there is nothing to restore. Choose another image."
+            )
         if self._row.fills_holes:
             return f"{self._filling(layer)} {image}"
         done = [known.words(layer, self.space) for known in list(self.known.values())[::-1]]
