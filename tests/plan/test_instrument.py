@@ -106,6 +106,13 @@ def test_reach_is_where_all_but_a_share_of_the_light_is() -> None:
         (np.array([[1.0, np.nan]]), 2, ValueError, "finite"),
         (np.array([[5.0, -1.0]]), 2, ValueError, "negative.*background"),
         (np.zeros((0, 3)), 2, ValueError, r"psf has shape \(0, 3\), without a pixel; give an array"),
+        (
+            np.full((64, 64), 7),
+            2,
+            ValueError,
+            "psf is 7 in all of its 64 x 64 pixels: there is no point in it; give the",
+        ),
+        (np.ones((3, 9, 8)), 3, ValueError, "psf is 1 in all of its 3 x 9 x 8 pixels: there is no point in it"),
         (0, 2, ValueError, "not all 0"),
         (-1.5, 2, ValueError, "not negative"),
         ((1.0, np.inf), 2, ValueError, "finite"),
@@ -114,6 +121,12 @@ def test_reach_is_where_all_but_a_share_of_the_light_is() -> None:
 def test_what_is_no_point_spread_function_is_refused(psf: Any, ndim: int, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         read_psf(psf, ndim)
+
+
+@pytest.mark.parametrize("box", [np.ones((3, 3)), np.ones((1, 15)), np.pad(np.ones((9, 9)), 1)])
+def test_a_blur_that_is_a_box_is_taken(box: np.ndarray[Any, Any]) -> None:
+    blur = read_psf(box, 2)
+    assert np.ptp(blur[blur > 1e-6]) < 1e-6
 
 
 def test_an_unknown_centre_is_refused() -> None:

@@ -81,6 +81,12 @@ def read_psf(psf: Any, ndim: int, centre: str = "mass") -> npt.NDArray[np.float3
             f"psf has {'negative values' if below else 'no light'} (sum {array.sum():.3g}); subtract its background "
             "and set what is below zero to 0"
         )
+    if array.ndim > 1 and math.prod(array.shape[-2:]) >= _ENOUGH and np.ptp(array) == 0:
+        size = " x ".join(map(str, array.shape))
+        raise ValueError(
+            f"psf is {array.flat[0]:.4g} in all of its {size} pixels: there is no point in it; give the image of a "
+            "point with the dark around it (for a blur that is a box, the box with zeros around it)"
+        )
     array, _ = without_background(array)
     return _trimmed(_centred(np.maximum(array, 0), centre)).astype(np.float32)
 
