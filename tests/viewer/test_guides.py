@@ -40,3 +40,14 @@ def test_without_units_it_lies_pixel_on_pixel_and_colours_are_channels(viewer):
     with pytest.warns(UserWarning, match="covers 50% of the image") as told:
         guides.aligned(colours, layers.select(image), None)
     assert len(told) == 1  # not once for each colour
+
+
+@pytest.mark.parametrize("place", [{}, {"scale": (0.1, 0.1), **UM}])
+def test_without_units_a_guide_of_all_lies_on_a_part_and_on_finer_pixels(viewer, place):
+    guide = viewer.add_image(np.random.default_rng(0).random((20, 24)))
+    part = {"window": (slice(2, 8), slice(3, 9))}
+    same = viewer.add_image(np.zeros((20, 24)), **place)
+    assert np.allclose(guides.aligned(guide, layers.select(same, **part), None), guide.data[2:8, 3:9])
+    coarse = viewer.add_image(np.zeros((10, 12)), **place)
+    assert np.array_equal(guides.aligned(guide, layers.select(coarse), (2, 2)), guide.data)
+    assert np.allclose(guides.aligned(guide, layers.select(coarse, **part), (2, 2)), guide.data[4:16, 6:18])

@@ -370,8 +370,9 @@ SENTENCES = {
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_sentence_says_what_a_run_does_to_an_image_and_its_mask(viewer, qtbot, task):
-    viewer.add_image(flat(5), name="cells", scale=(0.5, 0.5), units=("um", "um"))
-    mask = viewer.add_labels(np.eye(64, dtype=np.uint8), name="scratch")
+    place = {"scale": (0.5, 0.5), "units": ("um", "um")}
+    viewer.add_image(flat(5), name="cells", **place)
+    mask = viewer.add_labels(np.eye(64, dtype=np.uint8), name="scratch", **place)
     inputs = Inputs(viewer, task)
     qtbot.addWidget(inputs)
     inputs.reset_choices()
@@ -415,6 +416,41 @@ def test_a_black_and_white_image_says_what_is_missing(viewer, dock, rgb):
         assert f"'{labels.name}' marks in 'cells'" in widget._sentence.text()
     assert cells.visible
     assert not file.visible
+
+
+@pytest.mark.parametrize("sized", ["cells", "holes"])
+def test_a_mask_from_a_file_fills_its_holes_alone(viewer, dock, wait, sized):
+    """Of an image of 0.065 um pixels and a mask without a size, 44 of 1755 holes were filled."""
+    holes = np.zeros((64, 64), np.uint8)
+    holes[30:33, 10:50] = 255
+    place = {"scale": (0.065, 0.065), "units": ("um", "um")}
+    cells = viewer.add_image(flat(5).astype(np.uint8), name="cells", **(place if sized == "cells" else {}))
+    viewer.add_image(holes, name="holes", **(place if sized == "holes" else {}))
+    widget = dock("Inpaint")
+    widget.inputs.mask.value = dict(widget.inputs.missing._masks())["where 'holes' is bright"]
+    assert widget.inputs.image.value is cells
+    labels = widget.inputs.mask.value
+    assert np.array_equal(labels.scale, cells.scale)
+    assert labels.units == cells.units
+    assert not widget.inputs.doubt()
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    (filled,) = restored(viewer)
+    assert np.array_equal(filled.data[holes == 0], cells.data[holes == 0])
+    assert filled.metadata[METADATA]["missing_pixels"] == 120
+
+
+def test_the_sentence_says_that_pixels_lie_on_pixels_and_where_layers_disagree(viewer, dock):
+    place = {"scale": (0.065, 0.065), "units": ("um", "um")}
+    viewer.add_image(flat(5), name="cells", **place)
+    marks = viewer.add_labels(np.eye(64, dtype=np.uint8), name="marks")
+    widget = dock("Inpaint")
+    widget.inputs.mask.value = marks
+    assert "Fill what 'marks' marks pixel on pixel in 'cells' (64 x 64" in widget._sentence.text()
+    marks.scale, marks.units = (0.1, 0.1), ("um", "um")
+    widget.reset_choices()
+    assert "'marks' (64 x 64 pixels) does not lie edge on edge over 'cells'" in widget._sentence.text()
+    assert widget.run_button.text() == "Run anyway"
 
 
 def test_the_keys_pass_over_both_sides_of_a_mask_and_one_layer_is_made_of_each(viewer, dock):

@@ -156,6 +156,49 @@ def test_a_mask_in_other_units_is_aligned(viewer):
     assert np.array_equal(masks.align_mask(layers.read(image), labels, None, viewer), marks > 0)
 
 
+@pytest.mark.parametrize("sized", ["image", "mask"])
+@pytest.mark.parametrize("place", [{"units": UM}, {}])
+def test_of_two_layers_of_which_one_has_no_pixel_size_pixels_lie_on_pixels(viewer, sized, place):
+    """At one unit a pixel, a mask from a file overwrote what was measured beside its holes, without a word."""
+    place |= {"scale": (0.065, 0.065), "translate": (0.5, 0)}
+    marks = np.random.default_rng(0).integers(0, 2, (40, 48))
+    image = viewer.add_image(np.zeros(marks.shape), **(place if sized == "image" else {}))
+    labels = viewer.add_labels(marks, **(place if sized == "mask" else {}))
+    assert np.array_equal(masks.align_mask(layers.read(image), labels, None, viewer), marks > 0)
+    assert masks.lie_over(layers.select(image), labels)
+    part = layers.select(image, window=(slice(7, 30), slice(11, 33)))
+    assert np.array_equal(masks.align_mask(part.read(), labels, None, viewer), marks[7:30, 11:33] > 0)
+    assert np.array_equal(masks.lazy_mask(part, labels, None, viewer).compute(), marks[7:30, 11:33])
+    drawn = viewer.add_shapes([[0, 0], [0, 0.12], [0.2, 0.12], [0.2, 0]], shape_type="polygon")
+    drawn.translate = image.translate
+    filled = masks.align_mask(layers.read(image), drawn, None, viewer)
+    assert filled.sum() < (20 if sized == "image" else 3), "shapes are drawn in the world"
+
+
+def test_pixels_lie_on_pixels_in_stacks_and_at_the_levels_of_a_pyramid(viewer):
+    marks = np.random.default_rng(0).integers(0, 2, (3, 16, 20))
+    stack = viewer.add_image(np.zeros((3, 16, 20)), scale=(2, 0.1, 0.1), units=("um",) * 3)
+    flat, deep = viewer.add_labels(marks[1]), viewer.add_labels(marks)
+    source = layers.read(stack)
+    assert np.array_equal(masks.align_mask(source, flat, None, viewer), np.broadcast_to(marks[1] > 0, (3, 16, 20)))
+    assert np.array_equal(masks.align_mask(source, deep, None, viewer), marks > 0)
+    assert np.array_equal(masks.align_mask(layers.read(stack, where=(2,)), deep, None, viewer), marks[2:] > 0)
+    pyramid = viewer.add_image([np.zeros((32, 40)), np.zeros((16, 20))], multiscale=True, scale=(0.1, 0.1), units=UM)
+    assert np.array_equal(masks.align_mask(layers.read(pyramid, level=1), flat, None, viewer), marks[1] > 0)
+    fine = viewer.add_labels(np.kron(marks[1], np.ones((2, 2), int)))
+    assert np.array_equal(masks.align_mask(layers.read(pyramid), fine, None, viewer), fine.data > 0)
+
+
+def test_what_is_moved_or_measured_lies_in_the_world(viewer):
+    image = viewer.add_image(np.zeros((6, 8)))
+    moved = viewer.add_labels(np.ones((6, 8), int), translate=(0, 2))
+    assert masks.align_mask(layers.read(image), moved, None, viewer).sum() == 36
+    image.scale, image.units = (0.5, 0.5), UM
+    other = viewer.add_labels(np.ones((6, 8), int), scale=(0.25, 0.25), units=UM)
+    assert masks.align_mask(layers.read(image), other, None, viewer).sum() == 12
+    assert not masks.lie_over(layers.select(image), other)
+
+
 def test_a_flat_mask_holds_for_all_slices_and_a_deep_one_for_its_own(viewer):
     stack = viewer.add_image(np.zeros((3, 6, 8)), scale=(2, 1, 1))
     marks = np.random.default_rng(0).integers(0, 2, (3, 6, 8))

@@ -21,7 +21,7 @@ from napari_dip.plan.request import check_reach, spread_over, with_defaults
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import account, guides, layers, masks, regions
 from napari_dip.viewer.arguments import Camera, known_of
-from napari_dip.viewer.geometry import geometry_of
+from napari_dip.viewer.geometry import geometry_of, place_of, ratio_of
 from napari_dip.viewer.layers import Selection, Source
 from napari_dip.viewer.missing import Missing
 from napari_dip.viewer.ownparts import OwnParts
@@ -485,7 +485,7 @@ class Inputs(QWidget):
         first, *others = list(filter(None, done)) or [f"{self._row.acts} {{}}"]
         what = " and ".join([first.replace("{}", image), *(each.replace("{}", "it") for each in others)])
         if mask is not None:
-            what += f", without what '{mask.name}' marks" if any(done) else f" and fill what '{mask.name}' marks in it"
+            what += f", without what {self._marks()}" if any(done) else f" and fill what {self._marks()} in it"
         return f"{what[0].upper()}{what[1:]}"
 
     def _filling(self, layer: Any) -> str:
@@ -498,7 +498,14 @@ class Inputs(QWidget):
         if mask is None:
             return "Fill the NaN pixels (choose or add a mask for others) of"
         which = f"label {self.label.value} of " if self.label.value and isinstance(mask, Labels) else ""
-        return f"Fill what {which}'{mask.name}' marks in"
+        return f"Fill what {which}{self._marks()} in"
+
+    def _marks(self) -> str:
+        """The mask as a subject with its verb, and where it lies if not in the world."""
+        layer, mask = self.image.value, self.marking
+        sizes = {place_of(each).last(2).sized for each in (layer, mask)} if isinstance(mask, Labels) else set()
+        apart = len(sizes) == 2 and ratio_of(place_of(layer), mask) is not None
+        return f"'{mask.name}' marks{' pixel on pixel' if apart else ''}"
 
     def _described(self) -> str:
         """The chosen layer, its slice and its pixels, in words."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pint
+from napari.layers import Image, Labels
 from napari.utils.transforms import Affine
 
 
@@ -22,12 +23,28 @@ class Geometry:
         rotate, shear, affine, units and axis_labels.
     look : dict
         colormap, gamma, blending, opacity, interpolation, rgb, contrast limits and their range.
+    size : tuple of int
+        Pixels of the whole layer along each axis, at its finest level.
+    whole : Geometry or None
+        That of the whole layer, for an array on another grid over it.
     """
 
     scale: tuple[float, ...]
     translate: tuple[float, ...]
     place: dict[str, Any]
     look: dict[str, Any]
+    size: tuple[int, ...]
+    whole: Geometry | None = None
+
+    @property
+    def sized(self) -> bool:
+        """True if pixels have a size: a unit, or a scale other than 1."""
+        return any(s != 1 for s in self.scale) or any(unit != "pixel" for unit in self.place["units"])
+
+    @property
+    def bare(self) -> bool:
+        """True if pixels have neither a size nor a place, as those of an uncalibrated file."""
+        return not self.sized and np.array_equal(world_matrix(self), np.eye(len(self.scale) + 1))
 
     def cut(self, origin: tuple[float, ...], step: tuple[float, ...]) -> Geometry:
         """The geometry of an array on another grid over the same data.
@@ -44,7 +61,8 @@ class Geometry:
         linear = Affine(scale=self.scale, rotate=self.place["rotate"], shear=self.place["shear"]).linear_matrix
         translate = np.asarray(self.translate) + linear @ np.asarray(origin)
         scale = tuple(s * t for s, t in zip(self.scale, step, strict=True))
-        return replace(self, scale=scale, translate=tuple(float(t) for t in translate))
+        translate = tuple(float(t) for t in translate)
+        return replace(self, scale=scale, translate=translate, whole=self.whole or self)
 
     def pixel_size(self, axes: int) -> tuple[float, ...]:
         """Distances between neighbouring pixels along the last axes, in the unit of the last."""
@@ -65,7 +83,9 @@ class Geometry:
         place["affine"] = place["affine"][-axes - 1 :, -axes - 1 :]
         for name in ("units", "axis_labels"):
             place[name] = place[name][-axes:]
-        return replace(self, scale=self.scale[-axes:], translate=self.translate[-axes:], place=place)
+        whole = self.whole and self.whole.last(axes)
+        scale, translate, size = (each[-axes:] for each in (self.scale, self.translate, self.size))
+        return replace(self, scale=scale, translate=translate, place=place, size=size, whole=whole)
 
     def coloured(self, colormap: str, limits: tuple[float, float]) -> Geometry:
         """The same place for an image of another quantity, in colours of its own."""
@@ -80,7 +100,7 @@ def stacked(geometry: Geometry, label: str, step: float = 1.0, first: float = 0.
     place["affine"] = _lead(place["affine"])
     place["units"], place["axis_labels"] = ("pixel", *place["units"]), (label, *place["axis_labels"])
     scale, translate = (step, *geometry.scale), (first, *geometry.translate)
-    return Geometry(scale=scale, translate=translate, place=place, look=geometry.look)
+    return Geometry(scale=scale, translate=translate, place=place, look=geometry.look, size=(1, *geometry.size))
 
 
 def _lead(matrix: np.ndarray) -> np.ndarray:
@@ -100,6 +120,12 @@ def geometry_of(layer: Any) -> Geometry:
             "contrast_limits": tuple(layer.contrast_limits),
             "contrast_limits_range": tuple(layer.contrast_limits_range),
         }
+    return replace(place_of(layer), look=look)
+
+
+def place_of(layer: Any) -> Geometry:
+    """Place of a whole image or labels layer in the world, without a look."""
+    shape = (layer.data[0] if layer.multiscale else layer.data).shape
     return Geometry(
         scale=tuple(float(s) for s in layer.scale),
         translate=tuple(float(t) for t in layer.translate),
@@ -110,7 +136,8 @@ def geometry_of(layer: Any) -> Geometry:
             "units": tuple(str(u) for u in layer.units),
             "axis_labels": tuple(layer.axis_labels),
         },
-        look=look,
+        look={},
+        size=tuple(map(int, shape[: layer.ndim])),
     )
 
 
@@ -122,8 +149,17 @@ def world_matrix(geometry: Geometry) -> np.ndarray:
 
 
 def in_pixels_of(geometry: Geometry, other: Any) -> np.ndarray:
-    """Affine matrix (m, n + 1) from pixels of an image with n axes to the last m = min(n, axes) of another layer."""
+    """Affine matrix (m, n + 1) from pixels of an image with n axes to the last m = min(n, axes) of another layer.
+
+    Through the world, unless one of the two has no calibration and `ratio_of` finds the other layer as large.
+    """
     shared = min(len(geometry.scale), other.ndim)
+    ratio = ratio_of(geometry, other)
+    if ratio is not None:
+        to_whole = np.linalg.solve(world_matrix(geometry.whole or geometry), world_matrix(geometry))
+        matrix = to_whole[-shared - 1 : -1] * ratio[:, None]
+        matrix[:, -1] += (ratio - 1) / 2  # pixels count from their centres
+        return np.round(matrix, 9)
     points = np.vstack([np.zeros(other.ndim), np.eye(other.ndim)])
     images = np.array([other.world_to_data(point) for point in points])  # of the origin and the unit vectors
     linear, offset = (images[1:] - images[0]).T[-shared:, -shared:], images[0, -shared:]
@@ -131,6 +167,23 @@ def in_pixels_of(geometry: Geometry, other: Any) -> np.ndarray:
     matrix = linear @ (to_world * np.asarray(unit_ratio(geometry.place["units"], other.units))[:, None])
     matrix[:, -1] += offset
     return np.asarray(matrix)
+
+
+def ratio_of(geometry: Geometry, other: Any) -> np.ndarray | None:
+    """Pixels of another layer for each pixel of the whole image, along shared axes, if pixels lie on pixels.
+
+    They do where a layer without calibration is as large as the image, on its own grid or that of the `geometry`, or
+    the image has none itself. None where the two lie in the world, as shapes and all that is moved by hand do.
+    """
+    if not isinstance(other, (Image, Labels)):
+        return None
+    shared = min(len(geometry.scale), other.ndim)
+    grid, whole, there = (each.last(shared) for each in (geometry, geometry.whole or geometry, place_of(other)))
+    if not ((whole.bare and there.bare) or (whole.bare and there.sized) or (whole.sized and there.bare)):
+        return None
+    ratio = np.divide(there.size, whole.size)
+    finer = np.divide(whole.scale, grid.scale)
+    return ratio if any(np.allclose(ratio, each) for each in (1, finer)) else None
 
 
 def shear_matrix(shear: np.ndarray) -> np.ndarray:

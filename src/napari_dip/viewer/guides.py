@@ -38,10 +38,9 @@ def aligned(guide: Any, source: Selection | Source, factor: tuple[int, ...] | No
     geometry = source.geometry.last(space)
     geometry = geometry if factor is None else geometry.finer(factor)
     shape = tuple(n * f for n, f in zip(source.shape[-space:], factor or (1,) * space, strict=True))
-    bare = any(set(map(str, units)) == {"pixel"} for units in (guide.units, geometry.place["units"]))
     matrix = in_pixels_of(geometry, guide)
     here = np.abs(matrix - np.eye(space, space + 1)).max() < _SAME
-    if values.shape[:space] == shape and (bare or here):
+    if values.shape[:space] == shape and here:
         return values
     channels = np.moveaxis(values, -1, 0) if guide.rgb else values[None]
     found = looked_up(channels, matrix, shape, f"guide '{guide.name}'")

@@ -12,7 +12,7 @@ from qtpy.QtCore import QTimer, Signal
 
 from napari_dip.viewer import layers, masks
 from napari_dip.viewer.background import Background
-from napari_dip.viewer.geometry import geometry_of
+from napari_dip.viewer.geometry import Geometry, geometry_of, ratio_of
 from napari_dip.viewer.layers import Source
 from napari_dip.viewer.rows import ChoiceOrNone, Rows
 
@@ -51,8 +51,9 @@ class Missing(Rows):
             label="Missing pixels",
             choices=self._masks,
             tooltip="A Labels or Shapes layer that marks missing pixels; it may have another scale, offset or "
-            "fewer axes. What is dark, or bright, in a black and white image becomes one. NaN and infinite pixels "
-            "always count as missing.",
+            "fewer axes. Where it or the image has no pixel size and both are as large, pixels lie on pixels. "
+            "What is dark, or bright, in a black and white image becomes one. NaN and infinite pixels always "
+            "count as missing.",
         )
         self.label = SpinBox(
             name="label",
@@ -159,13 +160,23 @@ class Missing(Rows):
             self._inputs.image.value = others[0]
         layer.visible = False
         purpose = layer.unique_id, side
-        labels = layers.show_labels(self._viewer, marks, geometry_of(layer), f"{layer.name} {side}", purpose)
+        place = self._place(layer)
+        labels = layers.show_labels(self._viewer, marks, place, f"{layer.name} {side}", purpose)
         self.mask.value = labels
         self.said.emit(
             f"What is {side} in '{layer.name}', {100 * marks.mean():.2g} % of it, is marked as missing on layer "
             f"'{labels.name}'.",
             False,
         )
+
+    def _place(self, layer: Any) -> Geometry:
+        """Where a mask is drawn: on the image if its pixels lie on those, else in its own place."""
+        image = self._inputs.image.value
+        if image is not None and image.ndim >= layer.ndim:
+            place = geometry_of(image).last(layer.ndim)
+            if ratio_of(place, layer) is not None:
+                return place
+        return geometry_of(layer)
 
     def _add_mask(self) -> None:
         """A new, empty Labels layer over the image, ready to be painted on."""
