@@ -115,7 +115,7 @@ def test_the_worst_slice_and_channel_are_named(axis: int | None, place: tuple[in
     verdict = doubts.judge(slices, slices.values, lambda index: noise)
     assert verdict is not None
     assert not verdict.ok
-    where = "In slice 1" if axis is None else "In slice 1, channel 1"
+    where = "In slice 1, the worst of 3" if axis is None else "In slice 1, channel 1, the worst of 6"
     assert verdict.sentence.startswith(f"{where}, structure was removed: ")
     kept = doubts.judge(slices, slices.values, lambda index: noise, kept=True)
     assert kept is not None

@@ -43,10 +43,10 @@ def judge(
 
     `noise_in` tells the noise of a slice; `kept` whether known pixels come back as measured, whatever the fit is there.
 
-    Its `place` is in the axes of the input, and its sentence names the slice and the channel if there are several, and
-    the likely cause where structure was removed.
+    Its `place` is in the axes of the input. Its sentence names the slice and the channel if there are several, and how
+    many it is the worst of, and the likely cause where structure was removed.
     """
-    found: list[Verdict] = []
+    found: list[tuple[str, Verdict]] = []
     for index, channel in np.ndindex(*residual.shape[:2]):
         measured, rest = slices.values[index, channel], residual[index, channel]
         fitted = np.isfinite(rest)
@@ -62,11 +62,20 @@ def judge(
         except (ValueError, MemoryError):  # no fair pixel is left, or no room: the result counts more
             continue
         place = np.unravel_index(np.ravel_multi_index(verdict.place, shape), measured.shape)
-        of_all, end, of_one = verdict.sentence.rpartition(". ")
-        sentence = f"{of_all}{end}{_where(slices, index, channel, of_one)}"
-        found.append(replace(verdict, sentence=sentence, place=_place(slices, index, channel, place)))
-    worst = max(found, key=lambda v: (not v.ok, v.lost, abs(v.balance - 1) if v.ok else v.excess), default=None)
-    return worst if worst is None or worst.ok or not cause else replace(worst, sentence=f"{worst.sentence}; {cause}")
+        placed = replace(verdict, place=_place(slices, index, channel, place))
+        found.append((_named(slices, index, channel), placed))
+    if not found:
+        return None
+    named, worst = max(found, key=lambda each: _badness(each[1]))
+    of_all, end, of_one = worst.sentence.rpartition(". ")
+    many = f", the worst of {len(found)}" if len(found) > 1 else ""
+    because = f"; {cause}" if cause and not worst.ok else ""
+    return replace(worst, sentence=f"{of_all}{end}{_where(f'{named}{many}', of_one)}{because}")
+
+
+def _badness(verdict: Verdict) -> tuple[bool, float, float]:
+    """Order of verdicts, the worst last."""
+    return not verdict.ok, verdict.lost, abs(verdict.balance - 1) if verdict.ok else verdict.excess
 
 
 def warnings_of(
@@ -227,7 +236,7 @@ def hole_sentence(slices: Slices, noise: Noise | None, ratios: npt.NDArray[np.fl
         if ratios[index, channel].max() < max(1.0, ratios.max()):
             continue
         words = "No pixel is known" if missing.all() else holes.hole_warning(missing, values, noise)
-        worst = worst or _where(slices, index, channel, words)
+        worst = worst or _where(_named(slices, index, channel), words)
     return worst
 
 
@@ -257,9 +266,8 @@ def _long(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(n for n in shape if n > 1)
 
 
-def _where(slices: Slices, index: int, channel: int, sentence: str) -> str:
-    """A sentence that says which of several slices or channels it is about."""
-    named = _named(slices, index, channel)
+def _where(named: str, sentence: str) -> str:
+    """A sentence that says which of several slices or channels it is about, if it has a name."""
     return f"In {named}, {sentence[0].lower()}{sentence[1:]}" if named else sentence
 
 
