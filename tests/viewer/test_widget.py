@@ -656,6 +656,24 @@ def test_a_run_whose_source_is_removed_says_so_and_goes_on(viewer, dock, wait, p
     assert not any(each.isVisibleTo(widget) for each in offered)
 
 
+def test_a_source_is_known_by_itself_and_not_by_its_name(viewer, dock, wait, picture):
+    source = viewer.add_image(picture, name="cells")
+    widget = dock(**LONG)
+    widget.run()
+    wait(lambda: widget.fraction > 0)
+    source.name = "renamed"
+    viewer.layers.remove(viewer.add_image(picture, name="cells"))
+    assert "was removed" not in widget._sentence.text()
+    viewer.layers.remove(source)
+    assert widget._sentence.text().startswith("'renamed' was removed, and its run goes on.")
+    widget.stop()
+    wait(lambda: not widget.running)
+    (result,) = restored(viewer)
+    viewer.add_image(picture, name="cells")  # another one
+    viewer.layers.remove(result)
+    assert not widget.curve.moments.count
+
+
 def test_a_run_that_is_stopped_before_torch_is_there_ends_at_once(viewer, dock, wait, picture):
     viewer.add_image(picture, name="cells")
     queue().empty()

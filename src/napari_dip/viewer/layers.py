@@ -9,6 +9,7 @@ import copy
 import math
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from napari.layers import Image, Shapes
@@ -42,6 +43,8 @@ class Source:
         Number of axes of S: 2 for images, 3 for volumes.
     together : bool
         True if one generator restores all slices along the only leading axis.
+    layer : UUID, optional
+        Unique id of the layer, whose name may change.
     """
 
     image: np.ndarray
@@ -52,6 +55,7 @@ class Source:
     alpha: np.ndarray | None = field(default=None, repr=False)
     space: int = 2
     together: bool = False
+    layer: UUID | None = None
 
     @property
     def leading(self) -> int:
@@ -119,6 +123,8 @@ class Selection:
         Number of axes of S: 2 for images, 3 for volumes.
     together : bool
         True if one generator restores all slices, for which they are read at once.
+    layer : UUID, optional
+        Unique id of the layer, whose name may change.
     """
 
     data: Any
@@ -128,6 +134,7 @@ class Selection:
     rgb: bool
     space: int = 2
     together: bool = False
+    layer: UUID | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -180,6 +187,7 @@ class Selection:
             alpha=image[..., 3:] if self.rgb and image.shape[-1] == 4 else None,
             space=self.space,
             together=self.together,
+            layer=self.layer,
         )
 
 
@@ -244,7 +252,7 @@ def select(
         starts = [max(each.start, (each.start + each.stop - size) // 2) for each in part[-2:]]
         part[-2:] = [slice(s, min(each.stop, s + size)) for s, each in zip(starts, part[-2:], strict=True)]
     geometry = geometry.cut(tuple(float(each.start) for each in part), (1.0,) * layer.ndim)
-    return Selection(data, tuple(part), geometry, layer.name, layer.rgb, space, where == TOGETHER)
+    return Selection(data, tuple(part), geometry, layer.name, layer.rgb, space, where == TOGETHER, layer.unique_id)
 
 
 def read(layer: Any, **chosen: Any) -> Source:

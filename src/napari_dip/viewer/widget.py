@@ -208,12 +208,12 @@ class RestoreWidget(Tabbed):
 
     def _on_removed(self, event: Any) -> None:
         """Say that a run goes on without its source, or forget the last run, once nothing of it is left."""
-        if self.running and self._restoration is not None and event.value.name == self._restoration.source.name:
+        if self.running and self._restoration is not None and event.value.unique_id == self._restoration.source.layer:
             self._orphan = f"'{event.value.name}' was removed, and its run goes on. "
             self._sentence.setText(f"{self._orphan}{self._sentence.text()}")
         elif self._last is not None and not self.running:
             restoration, _, layer = self._last
-            if {layer.name, restoration.source.name}.isdisjoint(each.name for each in self._viewer.layers):
+            if {layer.unique_id, restoration.source.layer}.isdisjoint(each.unique_id for each in self._viewer.layers):
                 self._forget_last()
         self.reset_choices()
 
@@ -547,7 +547,7 @@ class RestoreWidget(Tabbed):
             self.hand_over(last=self._last)
         for name, value in look.items():
             setattr(layer, name, value)
-        source = next((each for each in self._viewer.layers if each.name == restoration.source.name), None)
+        source = next((each for each in self._viewer.layers if each.unique_id == restoration.source.layer), None)
         if source is not None and self.live.hide.value:
             source.visible = False
         if not queue().of(WAITING):
