@@ -92,10 +92,31 @@ def test_a_dock_that_is_closed_during_its_run_says_what_becomes_of_it(viewer, do
     again = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")[1]
     again.form.set(**QUICK)
     assert "'cells denoised'" in again.more_button.text()
+    assert again.saving.isVisibleTo(again)
+    assert again.copying.isVisibleTo(again)
+    assert "denoise(" in again.copying.run_as("python")
     again.more_button.click()
     wait(lambda: not again.running)
     assert len(restored(viewer)) == 2
     assert len(told) == 2
+
+
+def test_a_run_whose_layer_is_removed_is_not_kept_for_a_closed_dock(viewer, dock, wait, picture, told):
+    """It held its memory, and the dock that was opened again went on with it."""
+    queue().empty()
+    viewer.add_image(picture, name="cells")
+    widget = dock(**LONG)
+    widget.run()
+    wait(lambda: widget.fraction > 0)
+    closed_by_its_button(viewer.window._qt_window.findChildren(QDockWidget)[-1])
+    wait(lambda: not widget.running)
+    (kept,) = widget._kept.values()
+    assert "last" in kept
+    viewer.layers.remove(restored(viewer)[0])
+    assert "last" not in kept
+    again = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")[1]
+    offered = again.more_button, again.saving, again.copying
+    assert not any(each.isVisibleTo(again) for each in offered)
 
 
 def test_an_experiment_ends_with_its_dock_and_says_so(viewer, wait, told):

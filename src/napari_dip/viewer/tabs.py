@@ -53,6 +53,17 @@ class Tabbed(QWidget):
         if type(self) in self._kept:  # else that is there already
             self._kept[type(self)] |= more
 
+    def keep_while_there(self, name: str, removed: Any, layer: Any) -> None:
+        """Let go of what is kept by a name once a layer is removed, as the emitter `removed` tells."""
+        kept, layer_id = self._kept.get(type(self), {}), layer.unique_id
+
+        def forget(event: Any) -> None:
+            if event.value.unique_id == layer_id:
+                kept.pop(name, None)
+                removed.disconnect(forget)
+
+        removed.connect(forget)
+
     def held(self) -> dict[str, Any]:
         """Values of the rows."""
         return self.rows.held()

@@ -545,6 +545,7 @@ class RestoreWidget(Tabbed):
         self._last = (restoration, result, layer)
         if self._closed and self._can_go_on:
             self.hand_over(last=self._last)
+            self.keep_while_there("last", self._viewer.layers.events.removed, layer)
         for name, value in look.items():
             setattr(layer, name, value)
         source = next((each for each in self._viewer.layers if each.unique_id == restoration.source.layer), None)
@@ -643,6 +644,10 @@ class RestoreWidget(Tabbed):
         self._last = held.pop("last", None)
         for name, values in held.items():
             getattr(self, name).hold(values)
+        if self._last is not None:
+            restoration, result, layer = self._last
+            self.saving.offer(layer)
+            self.copying.offer(restoration, result, self.inputs.label.value or None)
         self._show_state()
         self._offer_more()
         self._say("The rows are as they were when this dock was closed.")
