@@ -268,6 +268,30 @@ def test_run_again_like_this_takes_one_click(viewer, dock, wait, picture):
     assert "open Denoise" in inpaint.status
 
 
+def test_run_again_repeats_with_a_mask_from_a_file_and_says_where_it_is_another_one(viewer, dock, wait, picture):
+    """A mask that was painted has no calibration when it comes back from a file."""
+    place = {"scale": (0.065, 0.065), "units": ("um", "um")}
+    viewer.add_image(np.rint(picture).astype(np.uint16), name="cells", **place)
+    marks = np.pad(np.ones((3, 4), np.uint8), ((5, 12), (6, 14)))
+    widget = dock("Inpaint")
+    widget.inputs.mask.value = viewer.add_labels(marks, **place)
+    widget.run()
+    wait(lambda: not widget.running and len(restored(viewer)) == 1)
+    (first,) = restored(viewer)
+    viewer.add_image(255 * marks, name="file")
+    seen = {first.name}
+    for count, mask in ((2, "where 'file' is bright"), (3, "where 'file' is dark")):
+        widget.inputs.mask.value = dict(widget.inputs.missing._masks())[mask]
+        viewer.layers.selection.active = first
+        widget.record.again_button.click()
+        wait(lambda count=count: not widget.running and len(restored(viewer)) == count)
+        another = "The mask is not that of 'cells inpainted'." in widget.status
+        assert another == ("dark" in mask)
+        new = next(layer for layer in restored(viewer) if layer.name not in seen)
+        assert np.array_equal(new.data, first.data) != another
+        seen.add(new.name)
+
+
 def test_run_again_says_what_is_lacking_before_it_runs(viewer, dock, wait, picture):
     cells = viewer.add_image(np.rint(picture).astype(np.uint16), name="cells")  # which has no NaN
     holes = viewer.add_labels(np.pad(np.ones((3, 4), int), ((5, 12), (6, 14))), name="holes")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 import napari_dip
+from napari_dip.plan.inputs import read_slices
 from napari_dip.plan.request import unrecorded
 from napari_dip.tables.record import fingerprint, now
 from napari_dip.tables.tasks import TASKS
@@ -104,6 +105,8 @@ class Asked:
         Arguments of the problem besides the image and its voxels, by name, as for `iterate`.
     mask_name : str or None
         Of the Labels layer that the mask came from; for the record.
+    unlike : str
+        Sentence on what differs from a run that it repeats; empty if nothing is known to.
     """
 
     lazy: ClassVar[bool] = False
@@ -113,6 +116,7 @@ class Asked:
     knobs: dict[str, Any]
     said: dict[str, Any] = field(default_factory=dict)
     mask_name: str | None = None
+    unlike: str = ""
     guide: Any = None
     where: str | tuple[int, ...] = layers.ALL
     window: tuple[slice, slice] | None = None
@@ -234,6 +238,12 @@ class Restoration(Asked):
             return self
         return replace(self, noise=noise.moved(level, level_of(self.source)))
 
+    def like(self, record: dict[str, Any], name: str) -> Restoration:
+        """The same, which repeats the run that made the layer of a record, called `name`."""
+        missing = read_slices(**self.source.arguments).missing
+        same = record.get("mask") == (fingerprint(missing) if missing.any() else None)
+        return self if same else replace(self, unlike=f"The mask is not that of '{name}'.")
+
     @property
     def problem(self) -> dict[str, Any]:
         """Arguments of the problem, with the noise in place of the camera where a part is restored."""
@@ -286,7 +296,8 @@ class Restoration(Asked):
     def headline(self, name: str, result: Result) -> tuple[str, bool]:
         """The sentence on a run that made the layer called `name`, and whether it is about a failure."""
         failed = not result.complete and bool(result.history.setbacks)
-        return account.headline(name, result, partial(with_names, self.source)), failed
+        told = account.headline(name, result, partial(with_names, self.source))
+        return f"{told} {self.unlike}".rstrip(), failed
 
     def details(self, result: Result) -> list[tuple[str, str]]:
         """Headings and sentences on what happened."""

@@ -294,7 +294,7 @@ class RestoreWidget(Tabbed):
         if self._restoration is not None:
             self.cost.begin(planned.forecast)
             under_way = outlook.of_plan(planned.plan, f"{TASKS[self.task].acts} '{self._restoration.source.name}'")
-            self._sentence.setText(f"{self._orphan}{under_way.sentence}")
+            self._sentence.setText(f"{self._orphan}{under_way.sentence} {self._restoration.unlike}".rstrip())
             self._sentence.setToolTip(tip(under_way.why))
 
     def _offer_more(self) -> None:
@@ -362,11 +362,18 @@ class RestoreWidget(Tabbed):
         """Share of the run that is done, 0 to 1."""
         return self.controls.fraction
 
-    def run(self) -> None:
-        """Restore the chosen layer with the settings of the form, or wait for what runs elsewhere."""
+    def run(self, like: tuple[dict[str, Any], str] | None = None) -> None:
+        """Restore the chosen layer with the settings of the form, or wait for what runs elsewhere.
+
+        Parameters
+        ----------
+        like : tuple of dict and str, optional
+            Record and name of a layer whose run is repeated.
+        """
         if not self.running:
             layer = self.inputs.image.value
-            self._enqueue(getattr(layer, "name", ""), partial(self._of, layer, self.inputs.asked(whole=False)))
+            asked = self.inputs.asked(whole=False)
+            self._enqueue(getattr(layer, "name", ""), partial(self._of, layer, asked, like=like))
 
     def run_again(self, layer: Any, record: dict[str, Any], name: str) -> None:
         """Restore a layer as another one was restored, by the record of that one."""
@@ -377,7 +384,7 @@ class RestoreWidget(Tabbed):
             return None
         if not self._outlook.ready:  # no record has the mask
             return self._say(f"The settings are those of '{name}'. {self._outlook.sentence}")
-        return self.run()
+        return self.run(like=(record, name))
 
     def more(self) -> None:
         """Go on with the last run, for as many iterations as the form says."""
@@ -429,14 +436,15 @@ class RestoreWidget(Tabbed):
             target=target,
         )
 
-    def _of(self, layer: Any, asked: list[tuple[Any, Any]], whole: bool = False) -> Any:
+    def _of(self, layer: Any, asked: list[tuple[Any, Any]], whole: bool = False, like: Any = None) -> Any:
         """The run of the form on a layer, maybe all of it, with the mask and the part that it was asked for with."""
         if layer is None:
             raise ValueError(self.inputs.no_image())
         self.inputs.choose([(self.inputs.image, layer), *asked])
         if whole:
             self.inputs.choose_all()
-        return self._asked(read=True)
+        restoration = self._asked(read=True)
+        return restoration if like is None or restoration.lazy else restoration.like(*like)
 
     def _enqueue(self, name: str, make: Any) -> Entry | None:
         """Begin a run, or have it wait for those before it."""
