@@ -164,7 +164,7 @@ def more(iterations: int, rate: float, fits: int) -> str:
 
 def has_other_last(result: Result | Restored) -> bool:
     """True if a run went on after the image that it returns; not of similar patches alone, nor known of blocks."""
-    if not (result.iterations and hasattr(result, "last")):
+    if not (hasattr(result, "last") and result.iterations):
         return False
     return not np.array_equal(result.last, result.image, equal_nan=True)
 
