@@ -73,6 +73,20 @@ def test_noise_on_a_coarse_grid_is_told_from_detail_by_all_that_err_differently(
     assert error(partly) < 1.1 * error(problem)
 
 
+@pytest.mark.parametrize("anew", [True, False])
+@pytest.mark.parametrize("operator", [Downsample((2, 2)), Blur(torch.full((3, 3), 1 / 9), (1, 1))], ids=["x2", "blur"])
+def test_no_light_of_few_photons_is_lost(operator: Operator, anew: bool) -> None:
+    truth = torch.from_numpy(0.1 + picture(64, 64).astype(np.float32))[None, None]
+    photons = np.random.default_rng(0).poisson(10 * operator(truth)[0].numpy()).astype(np.float32)
+    known = torch.ones(1, *photons.shape, dtype=torch.bool)
+    known[..., 4:12, 4:9] = False
+    noise = Noise(gain=0.1, offset=0, read_noise=0.01, sigma=(0.01 * photons.mean()) ** 0.5, contrast=1.5)
+    seen = np.where(known[0], photons / 10, 0).astype(np.float32)
+    problem = Problem(observation=seen, operator=Compose(operator, Mask(known)), known=float(known.float().mean()))
+    made = without_pauses(refined(replace(problem, noise=noise), truth, 2, anew=anew))
+    assert abs(problem.residual(made[0].numpy()).mean()) < 1e-4 * seen.mean()
+
+
 @pytest.mark.parametrize(
     "operator",
     [

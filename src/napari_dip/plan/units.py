@@ -48,7 +48,8 @@ class Units:
         """Brightness that a denoised image (C, *S) lacks to have the mean of its measurement: (C, 1, ...).
 
         An average of iterates is pulled towards the middle of the range, where the generator begins; the mean of so
-        many measured pixels is known much better. In the other tasks the measured pixels leave no doubt about it.
+        many measured pixels is known much better. In the other tasks the measured pixels leave no doubt about it, or
+        patches behind the fit see to it.
         """
         # nor is a preview to pay for the instrument
         if not self.request.task.keeps_mean or self.request.operator is not None:

@@ -20,7 +20,8 @@ around there. Nor does a step leave less than no light where the camera says wha
 the measurement without the rings that would need it.
 
 On a finer grid noise that is known ends a run early, with an image of few details. The prior, similar patches behind it
-and similar patches of the coarse measurement itself err differently then, so the result is what they agree on.
+and similar patches of the coarse measurement itself err differently then, so the result is what they agree on. Under
+noise the result has the mean of the measurement, on a finer grid and behind a blur.
 """
 
 from __future__ import annotations
@@ -122,10 +123,12 @@ def refined(problem: Problem, image: Tensor, steps: int, *, anew: bool = False) 
         filled = yield from part(_filled(known, image, observation, steps, noise**2), 1, 2)
         estimate = torch.where(known, estimate, (estimate + filled) / 2)
     estimate = estimate.clamp(min=problem.darkest)
-    if coarse is None:
+    if coarse is not None:
+        work = _agreed(problem, coarse, operator, estimate if anew else (image + estimate) / 2)
+        estimate = yield from part(work, steps, whole)
+    if coarse is None and not blurred:
         return estimate
-    work = _agreed(problem, coarse, operator, estimate if anew else (image + estimate) / 2)
-    return (yield from part(work, steps, whole))
+    return (estimate + _lacking(operator, estimate, observation)).clamp(min=problem.darkest)
 
 
 def noise_of_coarse(problem: Problem) -> Noise | None:
@@ -149,6 +152,17 @@ def _agreed(
     coarse = yield from stably_denoised(standing_in(problem.observation, known), noise, image.device.type)
     measured = torch.from_numpy(np.where(known, coarse, 0))[None].to(image)
     return put_back(operator, measured, image, measured.numel() / image.numel())
+
+
+def _lacking(operator: Callable[[Tensor], Tensor], image: Tensor, observation: Tensor) -> Tensor:
+    """Brightness (1, C, 1, ...) that an image (1, C, *image) lacks to have the mean of its measurement.
+
+    Dark pixels have the least photon noise: patches trust them most, and so lower the mean.
+    """
+    axes = tuple(range(2, image.ndim))
+    with torch.no_grad():
+        residual, one = observation - operator(image), operator(torch.ones_like(image))
+    return (residual * one).sum(axes, keepdim=True) / one.square().sum(axes, keepdim=True).clamp(min=1e-6)
 
 
 def levelled(known: Tensor, image: Tensor, observation: Tensor) -> Tensor:
