@@ -479,6 +479,16 @@ def test_a_fit_of_means_is_as_long_as_is_said(monkeypatch: pytest.MonkeyPatch) -
     assert run(problem, settings.changed(similar_patches=False, channels=2)).iterations == said
 
 
+def test_a_fit_of_means_costs_what_it_has_of_iterations() -> None:
+    """Means of squares, which have half of the noise, are not means of squares once more."""
+    problem, settings = faint(40, 44), small(iterations=4000, precision="float32", threads=1)
+    assert problem.noise is not None
+    noises = [replace(problem.noise, contrast=contrast, fine=0.001) for contrast in (0.2, 0.32, 0.5)]
+    costs = [SelfGuidedFitter.cost(settings.method, (1, 40, 44), n, None, cpu=True, filled=False) for n in noises]
+    assert (costs[0].work == costs[1].work).all()
+    assert (costs[1].work == costs[2].work).all()
+
+
 def test_of_a_square_the_known_pixels_count() -> None:
     image = np.arange(48, dtype=np.float32).reshape(1, 6, 8)
     known = np.ones((6, 8), bool)

@@ -103,6 +103,7 @@ class Noises:
         own = noise_of(replace(self.slices, values=values, missing=missing, leading=(), padding=None), {})
         if own is None or own.warning or own.sigma <= 0:
             return None
+        own = replace(own, fine=shared.fine * (shared.sigma / own.sigma) ** 2)  # one slice tells less of it than all
         same_kind = abs(own.correlation - shared.correlation) < _KIND
         return None if same_kind and 1 / _APART <= own.sigma / shared.sigma <= limit else own
 

@@ -132,9 +132,9 @@ def _by_training(prior: str, noise: Noise | None) -> tuple[str, str]:
 #: plane is for means of squares, 0.85 for correlated noise. Above that SNR correlated noise is for self-guided training
 #: even if its estimate is a guess, by which a prior would stop too early or too late.
 FAINTEST, FAINTEST_SHARED = 0.3, 0.85
-#: Power of structure about two pixels wide, over that of white noise, up to which means of squares lose next to nothing
-#: of a plane; and the SNR below which they are better than pixels then. A plane of 256x256 is the least that tells.
-FINE, FAINTEST_COARSE = 0.004, 0.7
+#: Power of structure that means of squares lose of a plane, over that of white noise, up to which it is next to
+#: nothing; and the SNR below which they are better than pixels then. A plane of 256x256 is the least that tells.
+FINE, FAINTEST_COARSE = 0.0045, 0.7
 #: Correlation of noise two pixels apart above which it is too much on the sub-grids of self-guided training, and the
 #: SNR below which the prior denoises better then, and in a plane what is made of means of 2x2 pixels.
 FAR, FAINTEST_FAR = 0.12, 1.5

@@ -5,6 +5,7 @@ Or where correlated noise reaches over several pixels: means of 2x2 have less of
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -58,6 +59,7 @@ def noise_of(noise: Noise, side: int, shape: tuple[int, ...]) -> Noise:
         correlation=float(np.mean(between_neighbours(shared) or 0.0)),
         autocorrelation=shared,
         contrast=noise.contrast / left**0.5,
+        fine=math.inf,
     )
 
 

@@ -110,6 +110,7 @@ def cost_of(
 ) -> FitCost:
     """Cost of the fit on crops, NL-Ridge on the image (C, *measured), and the prediction with D4 augmentation."""
     channels, *along = image
+    iterations = iterations_at_most(method, tuple(along), voxel_size, noise)
     measured, noise = bins.seen(tuple(along), noise)
     grid = grid_of(noise, measured, voxel_size)
     multiple = multiples(method, grid.shape, grid.voxel_size)
@@ -130,7 +131,7 @@ def cost_of(
     turned = len(set(multiple[-2:])) == len(set(grid.strides[-2:])) == 1
     ways = 2 ** len(measured) * (1 + turned) * (1 + sought)
     scanned = math.prod(canvas) * math.prod(grid.strides) / math.prod(seen) * ways
-    work = iterations_at_most(method, measured, voxel_size, noise) * work_of(crops, method, _ITERATION)
+    work = iterations * work_of(crops, method, _ITERATION)
     work = work + scanned * _PREDICTION * predicted.work(method.precision)
     return FitCost(memory, 3 * crops.weights, work + sought * asked * pixels * COMPARED, asked * pixels * COMPARED)
 

@@ -155,7 +155,7 @@ def estimate_noise(
         noise = _by_camera(filled(values, bad), known, dark | light, noise, low, unit, given)
     structure = np.sqrt(max(float(values[known & ~bad].var()) - noise.sigma**2, 0.0))
     if noise.sigma > 0:
-        detail = power_of_detail(values, known) / noise.sigma**2
+        detail = power_of_detail(values, known & ~bad) / noise.sigma**2
         noise = replace(noise, contrast=float(structure / noise.sigma), fine=detail)
     small = known.mean() * known[0].size < _LARGE
     return replace(

@@ -18,6 +18,7 @@ _BENDS = 500
 _ENOUGH = 2**18
 #: Of an image, at the most, that `power_of_detail` is read from.
 _MOST = 2**20
+_SHARED = (4 / 3) ** 0.5  # standard error of a mean of squares that share their sides, over that of independent ones
 #: Variance of third differences, relative to that of noise, below which correlation hides what they say of its level.
 _HIDDEN = 1.0
 #: Root mean square of the finest detail over what its calmer half says, up to which it is alike everywhere. In 32x32
@@ -70,9 +71,10 @@ def level_of_detail(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_
 
 
 def power_of_detail(values: Array, known: npt.NDArray[np.bool_]) -> float:
-    """Power of structure about two pixels wide in channels (C, Y, X), at the most: with one standard error.
+    """Power of structure that means of 2x2 pixels lose of channels (C, Y, X), at the most: with one standard error.
 
-    The products of the pixels of a square of 2x2 that share a side, less those across it. White noise is in neither.
+    White noise is in no product of different pixels. Those of pixels of a square that share a side are larger than
+    those across it where structure is fine along an axis; the two across it differ where it is fine along a diagonal.
     Infinite where no square is known, and in volumes.
     """
     if values.ndim != 3:
@@ -80,13 +82,18 @@ def power_of_detail(values: Array, known: npt.NDArray[np.bool_]) -> float:
     step = math.ceil(values.size / _MOST)
     sides = (slice(None, -1, step), slice(1, None, step)), (slice(None, -1), slice(1, None))
     corners = [(slice(None), *corner) for corner in itertools.product(*sides)]
-    around = np.where(known, values - values[known].mean(), 0)
-    one, beside, below, across = (around[corner] for corner in corners)
-    products = (one + across) * (beside + below) / 4 - (one * across + beside * below) / 2
-    products = products[np.logical_and.reduce([known[corner] for corner in corners])]
-    if not products.size:
+    whole = np.logical_and.reduce([known[corner] for corner in corners])
+    if not whole.any():
         return math.inf
-    return max(float(products.mean()), 0.0) + float(products.std()) / math.sqrt(products.size)
+    one, beside, below, across = (values[corner][whole] for corner in corners)
+    level = one.mean()
+    one, beside, below, across = (each - level for each in (one, beside, below, across))
+    fine = (one + across) * (beside + below) / 4 - (one * across + beside * below) / 2
+    slanted = (one * across - beside * below) / 2
+    powers, errors = (np.array([each(fine), each(slanted)]) for each in (np.mean, np.std))
+    errors *= np.array([_SHARED, 1.0]) / math.sqrt(one.size)
+    surely = np.abs(powers) - 2 * errors  # a checkerboard has less than none
+    return float(max(powers[0], *surely, 0.0) + errors[0])
 
 
 def least_level(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_]) -> float:

@@ -42,8 +42,8 @@ class Noise:
     contrast : float
         SNR: standard deviation of the structure over that of the noise; infinite if it is not known.
     fine : float
-        Power of structure about two pixels wide over the variance of the noise, at the most; infinite if it is not
-        known.
+        Power of structure that means of 2x2 pixels lose, over the variance of the noise, at the most; infinite if it
+        is not known.
     counting : bool
         True for an image from a photon counter: whole multiples of the gain, and its lowest value at no light, so that
         photons are all the noise.
@@ -104,7 +104,7 @@ class Noise:
 
     @property
     def seen(self) -> bool:
-        """True if it is no such slopes, detail or rounding, but noise, or may be that of a few photons."""
+        """True if the noise is more than slopes, detail or rounding may be, or may come from a few photons."""
         return self.sigma > 0 and (not self.hardly_any or (self.gain > 0 and self.contrast < _BRIGHT))
 
     def variance(self, mean: npt.ArrayLike) -> npt.NDArray[np.float64]:

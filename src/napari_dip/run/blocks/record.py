@@ -207,4 +207,5 @@ def noise_from(values: dict[str, Any]) -> Noise:
 
 
 def _all_of(noise: Noise) -> dict[str, Any]:
-    return {**noise_as_dict(noise), "autocorrelation": noise.autocorrelation.tolist()}
+    known = {name: value for name, value in noise_as_dict(noise).items() if (name, value) != ("fine", None)}
+    return {**known, "autocorrelation": noise.autocorrelation.tolist()}  # records from before have no "fine"
