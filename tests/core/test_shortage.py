@@ -14,7 +14,8 @@ from napari_dip.core.memory import OutOfMemory
 from napari_dip.core.methods.base import Fitter
 from napari_dip.core.problem import Problem
 from napari_dip.plan.units import Units
-from napari_dip.run import doubts, record, target
+from napari_dip.run import doubts, target
+from napari_dip.tables import record
 from tests.core.shortage import shortage
 from tests.core.tiny import noisy
 

@@ -112,7 +112,7 @@ def test_reach_is_where_all_but_a_share_of_the_light_is() -> None:
             ValueError,
             "psf is 7 in all of its 64 x 64 pixels: there is no point in it; give the",
         ),
-        (np.ones((3, 9, 8)), 3, ValueError, "psf is 1 in all of its 3 x 9 x 8 pixels: there is no point in it"),
+        (np.ones((3, 40, 41)), 3, ValueError, "psf is 1 in all of its 3 x 40 x 41 pixels: there is no point in it"),
         (0, 2, ValueError, "not all 0"),
         (-1.5, 2, ValueError, "not negative"),
         ((1.0, np.inf), 2, ValueError, "finite"),

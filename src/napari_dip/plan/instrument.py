@@ -19,6 +19,7 @@ CENTRES = ("mass", "maximum", "middle")
 KERNELS = ("lanczos2", "lanczos3", "bicubic", "gaussian", "box")  # those of core.operators, which imports torch
 _REACH = 4  # standard deviations of a Gaussian, beyond which it is cut off
 _TAIL = 1e-3  # of the light: what is further out along an axis is cut off
+_BOX = 32**2  # pixels of a plane, beyond which what is the same all over is no blur by a box, but no image of a point
 _ENOUGH, _MANY = 49, 121  # pixels of a plane, from which the far ones show a background, and a small one
 _RINGS = (0.8, 0.9)  # quantiles of the distance from the brightest pixel, from which two groups of pixels are compared
 _COVERED = 0.75  # share of a plane at most that the point covers, down to a tenth of its height
@@ -81,7 +82,7 @@ def read_psf(psf: Any, ndim: int, centre: str = "mass") -> npt.NDArray[np.float3
             f"psf has {'negative values' if below else 'no light'} (sum {array.sum():.3g}); subtract its background "
             "and set what is below zero to 0"
         )
-    if array.ndim > 1 and math.prod(array.shape[-2:]) >= _ENOUGH and np.ptp(array) == 0:
+    if array.ndim > 1 and math.prod(array.shape[-2:]) > _BOX and np.ptp(array) == 0:
         size = " x ".join(map(str, array.shape))
         raise ValueError(
             f"psf is {array.flat[0]:.4g} in all of its {size} pixels: there is no point in it; give the image of a "

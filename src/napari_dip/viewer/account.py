@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from napari_dip.tables.tasks import removes_noise
 
 if TYPE_CHECKING:
     from napari_dip import Progress, Result
+    from napari_dip.core.reason import Choice
     from napari_dip.run.blocks.restore import BlockProgress, Restored
 
 _SHARE = {"sample": (0.0, 0.0), "measure": (0.0, 0.02), "fit": (0.02, 0.95)}  # of a run over blocks, about
@@ -39,7 +41,8 @@ def headline(name: str, result: Result, named: Callable[[str], str] = str) -> st
 def details(result: Result) -> list[tuple[str, str]]:
     """Choices of a run and their reasons, and its events: a heading and a sentence each."""
     told = [("Warning", ended(warning)) for warning in result.warnings]
-    told += [(heading, ended(in_window(heading, sentence))) for heading, sentence in result.choices.items()]
+    choices = {**result.choices, **({"Stopping rule": str(in_window(result.rule))} if result.choices else {})}
+    told += [(heading, ended(sentence)) for heading, sentence in choices.items()]
     if result.noise is not None and removes_noise(result.record):
         told.append(("Noise", ended(str(result.noise))))
     marks = sorted(set(result.marks))
@@ -51,11 +54,9 @@ def details(result: Result) -> list[tuple[str, str]]:
     return [(heading, sentence[0].upper() + sentence[1:]) for heading, sentence in told]
 
 
-def in_window(heading: str, sentence: str) -> str:
-    """A choice and its reason with the words that the row of the form has for it."""
-    chosen, comma, reason = sentence.partition(",")
-    words = knobs()["stop"].words if heading == "Stopping rule" else {}
-    return f"{words.get(chosen, chosen)}{comma}{reason}"
+def in_window(rule: Choice) -> Choice:
+    """A stopping rule by the words that the row of the form has for it."""
+    return replace(rule, name=knobs()["stop"].words.get(rule.name, rule.name))
 
 
 def details_of_blocks(restored: Restored) -> list[tuple[str, str]]:
