@@ -78,10 +78,9 @@ def _by_squares(noise: Noise | None) -> str:
     """Why a plane is to be denoised by means of squares; empty where it is not."""
     if noise is None or noise.autocorrelation.ndim != 2:
         return ""
-    if noise.independent and noise.contrast < FAINTEST:
-        return "noise outweighs the structure"
     if is_faint(noise):
-        return "noise outweighs the structure, which has hardly any fine detail"
+        coarse = "" if noise.contrast < FAINTEST else ", which has hardly any fine detail"
+        return f"noise outweighs the structure{coarse}"
     return _over_several(noise) if reaches_far(noise) else ""
 
 
