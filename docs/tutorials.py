@@ -675,11 +675,7 @@ def general(reader: Reader, folder: Path) -> None:
 def own_parts(reader: Reader, folder: Path) -> None:
     """docs/own-parts.md: the regulariser of the page."""
     reader.opens("File", "Open Sample", "napari-dip", "Fluorescence, noisy")
-    reader.opens("Plugins", "napari-dip", "Denoise")
-    reader.presses("Method")
-    reader.chooses("Method", "prior")
-    reader.types("Iterations", "100")
-    reader.presses("More knobs")
+    _denoise_by_prior(reader)
     reader.takes_part("Regulariser", _typed("own-parts", "bending", folder), "bending")
     reader.types("Regulariser weight", "0.02")
     result = reader.runs()
@@ -699,16 +695,21 @@ def generators(reader: Reader, folder: Path) -> None:
     reader.waits()
     table = reader.reads("image above shuffled")
     assert all(name in table for name in ("hourglass", "decoder")), table
-    reader.opens("Plugins", "napari-dip", "Denoise")
-    reader.presses("Method")
-    reader.chooses("Method", "prior")
-    reader.types("Iterations", "100")
-    reader.presses("More knobs")
+    _denoise_by_prior(reader)
     reader.chooses("Generator", "decoder")
     result = reader.runs()
     _is_restored(reader, result, "fluorescence denoised", source="fluorescence")
     assert reader.record(result)["settings"]["generator"] == "decoder"
     _saved(reader, result, folder)
+
+
+def _denoise_by_prior(reader: Reader) -> None:
+    """Open the dock of denoising with a prior of 100 iterations, and all of its knobs."""
+    reader.opens("Plugins", "napari-dip", "Denoise")
+    reader.presses("Method")
+    reader.chooses("Method", "prior")
+    reader.types("Iterations", "100")
+    reader.presses("More knobs")
 
 
 def _experiments(reader: Reader, name: str) -> None:
