@@ -202,12 +202,24 @@ def test_a_code_block_runs_alone(it: Printed) -> None:
     exec(compile(it.text, str(it), "exec"), {"__name__": "__main__"})
 
 
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{task}.md" for task in TASKS)])
+@pytest.mark.usefixtures("quick")
+def test_what_a_script_writes_has_the_calibration_and_the_record(page: str, scratch: Path) -> None:
+    cells = Picture(values=np.uint16(100 + 200 * noisy(36, 40)), axes="YX", pixel_size={"Y": 0.1, "X": 0.1}, unit="um")
+    files.write(scratch / "cells.tif", cells.values, cells, overwrite=True)
+    before = set(scratch.iterdir())
+    exec(next(it.text for it in EVERYTHING if it.page == page and it.kind == "python"), {})
+    (written,) = (files.read(each) for each in set(scratch.iterdir()) - before)
+    assert (written.unit, written.pixel_size["X"]) == ("µm", pytest.approx(0.05 if "super" in page else 0.1))
+    assert written.record["task"] == (page[5:-3] if page != "README.md" else "denoise")
+
+
 @of_kind("python", elsewhere=True)
 def test_a_code_block_for_elsewhere_is_python(it: Printed) -> None:
     ast.parse(it.text)
 
 
-@pytest.mark.filterwarnings("ignore:the image has one value only", "ignore:denoised.tif is a low contrast image")
+@pytest.mark.filterwarnings("ignore:the image has one value only")
 @pytest.mark.usefixtures("quick")
 def test_the_code_blocks_of_the_readme_run_on_a_blank_image_too(scratch: Path) -> None:
     io.imsave(scratch / "cells.tif", np.zeros((32, 40), np.uint8), check_contrast=False)
