@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import napari_dip
+from napari_dip.core.methods import expected as steps_of_gaussians
 from napari_dip.core.methods import groups
 from napari_dip.core.methods.expected import FIRST, LAST, _conditional, expected
 from napari_dip.core.methods.patches import smoothest
@@ -35,8 +36,10 @@ def holed(image: np.ndarray, share: float = 0.5) -> tuple[torch.Tensor, torch.Te
     return known, torch.where(known, torch.from_numpy(image)[None], 0)
 
 
-def step(image: torch.Tensor, known: torch.Tensor, seen: torch.Tensor, added: float = LAST) -> torch.Tensor:
-    return without_pauses(expected(image, known, seen, added))
+def step(
+    image: torch.Tensor, known: torch.Tensor, seen: torch.Tensor, added: float = LAST, variance: float = 0.0
+) -> torch.Tensor:
+    return without_pauses(expected(image, known, seen, added, variance))
 
 
 def test_a_patch_becomes_the_mean_of_its_gaussian_given_its_known_pixels() -> None:
@@ -97,6 +100,27 @@ def test_slices_are_estimated_each_on_its_own() -> None:
     volume = step(*(torch.stack([each, each.flip(1)], 1) for each in (seen, known, seen)), FIRST)
     for plane, slices in enumerate(((seen, known, seen), tuple(each.flip(1) for each in (seen, known, seen)))):
         assert torch.equal(volume[:, plane], step(*slices, FIRST))
+
+
+def test_without_noise_only_patches_with_a_missing_pixel_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, seen_by = torch.from_numpy(picture(40, 44).astype(np.float32)).expand(2, -1, -1), []
+    known = torch.ones_like(truth, dtype=torch.bool)
+    known[0, 21, 10:13] = known[1, 3, 40] = False
+    seen = torch.where(known, truth, 0)
+
+    def conditional(*given: Any) -> Any:
+        seen_by.append(given[1])
+        return _conditional(*given)
+
+    monkeypatch.setattr(steps_of_gaussians, "_conditional", conditional)
+    every = step(truth, known, seen, variance=1e-12)  # less than known pixels are trusted with
+    patches, few = sum(map(len, seen_by)), step(truth, known, seen)
+    lacking = torch.cat(seen_by)[patches:]
+    assert torch.equal(few[known], truth[known])
+    torch.testing.assert_close(few[~known], every[~known], rtol=0, atol=1e-6)
+    assert (lacking.amin(1) == 0).all()
+    assert len(lacking) < 0.1 * patches
+    assert torch.equal(step(truth, known | True, truth), truth)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 40), (7, 6)])

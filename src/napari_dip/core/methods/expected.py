@@ -13,6 +13,7 @@ from collections.abc import Generator
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from napari_dip.core import crew
@@ -52,7 +53,8 @@ def expected(
     added : float
         To the variances of the Gaussians.
     variance : float
-        Of the noise of the observation.
+        Of the noise of the observation. Without any, known pixels come out as measured, and only patches with a missing
+        one are looked at: others foretell nothing.
 
     Yields
     ------
@@ -80,20 +82,20 @@ def _expected(
     count = min(COUNT, min(down, REACH + 1) * min(across, REACH + 1))
     strip = strip_of(across, channels, STEP)
     batch = batch_of(count * channels * SIDE**2, guide.device)
+    asked = F.max_pool2d(1 - told.amin(0)[None], SIDE, STEP)[0] > 0  # references with a missing pixel
+    if variance:  # known pixels are denoised
+        asked = torch.ones_like(asked)
 
     def estimate(top: int) -> Strip:
         """Strip of references from `top` on: its rows, the weighted sums of its estimates there, and the weights."""
         bottom = min(top + strip, down)
+        wanted = asked[top // STEP : (bottom - 1) // STEP + 1]
         low, high = max(top - REACH, 0), min(bottom + REACH, down)
-        near = similar(guide, top, bottom, SIDE, count, REACH, STEP) - low * across
+        near = similar(guide, top, bottom, SIDE, count, REACH, STEP, wanted) - low * across
         patches = patches_of(guide[:, low : high + SIDE - 1], SIDE)
         rows = slice(top, bottom + SIDE - 1)
         own_known, own_seen = (patches_of(each[:, rows], SIDE) for each in (told, seen))
-        own = (
-            (torch.arange(0, bottom - top, STEP, device=near.device)[:, None] * across)
-            .add(torch.arange(0, across, STEP, device=near.device))
-            .flatten()
-        )
+        own = STEP * (wanted.nonzero() * torch.tensor([across, 1], device=near.device)).sum(1)
         sums, weights = torch.zeros_like(own_seen), torch.zeros_like(own_seen)
         for places, self in zip(torch.split(near, batch), torch.split(own, batch), strict=True):
             mean, left = _conditional(patches[places], own_known[self], own_seen[self], added, variance)
@@ -102,9 +104,10 @@ def _expected(
         shape, space = (rows.stop - rows.start, sizes[1]), torch.empty_like(sums)
         return rows, folded(sums, shape, SIDE, space), folded(weights, shape, SIDE, space)
 
-    tops = range(0, down, strip)
+    tops = [top for top in range(0, down, strip) if asked[top // STEP : (top + strip) // STEP].any()]
     mean = yield from laid_together(estimate, tops, torch.zeros_like(guide), torch.zeros_like(guide))
-    return mean[:, :height, :width]
+    made = mean[:, :height, :width]
+    return made if variance else torch.where(known, observation, made)
 
 
 def _conditional(group: Tensor, known: Tensor, seen: Tensor, added: float, variance: float) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+import math
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +44,7 @@ def each_plane(
 
 
 def laid_together(
-    estimate: Callable[[int], Strip], tops: range, total: Tensor, weight: Tensor, workers: int = WORKERS
+    estimate: Callable[[int], Strip], tops: Sequence[int], total: Tensor, weight: Tensor, workers: int = WORKERS
 ) -> Generator[float, None, Tensor]:
     """The weighted mean of the estimates of all strips, summed into `total` and `weight`; yields the share done."""
     for done, (rows, some, trust) in enumerate(_side_by_side(estimate, tops, total.device, workers), 1):
@@ -53,7 +54,9 @@ def laid_together(
     return total / weight
 
 
-def _side_by_side(estimate: Callable[[int], Strip], tops: range, device: torch.device, workers: int) -> Iterator[Strip]:
+def _side_by_side(
+    estimate: Callable[[int], Strip], tops: Sequence[int], device: torch.device, workers: int
+) -> Iterator[Strip]:
     """Estimate strips, in order; on a CPU several at a time, each by one thread: solves this small use only one."""
     workers = min(crew.usable(), workers) if device.type == "cpu" else 1
     for first in range(0, len(tops), workers):  # no more results than workers wait in memory
@@ -89,8 +92,20 @@ def folded(patches: Tensor, shape: tuple[int, int], side: int, space: Tensor) ->
     return fold
 
 
-def similar(guide: Tensor, top: int, bottom: int, side: int, count: int, reach: int, step: int = STEP) -> Tensor:
-    """Places (references, count) of the patches most like each reference patch between two rows of the grid."""
+def similar(
+    guide: Tensor,
+    top: int,
+    bottom: int,
+    side: int,
+    count: int,
+    reach: int,
+    step: int = STEP,
+    wanted: Tensor | None = None,
+) -> Tensor:
+    """Places (references, count) of the patches most like each reference patch between two rows of the grid.
+
+    Of these references, (rows, columns) of the grid, only those that are wanted, if it is said.
+    """
     span = 2 * reach + 1
     across = guide.shape[2] - side + 1
     here = guide[:, top : bottom - (bottom - 1 - top) % step + side - 1, :, None]
@@ -106,11 +121,14 @@ def similar(guide: Tensor, top: int, bottom: int, side: int, count: int, reach: 
             torch.sum(difference, 0, out=square)
         distance[:, :, y] = _sums(_sums(square, 0, side, grid[0], step), 1, side, grid[1], step)
     distance[:, :, reach, reach] = -1  # itself comes first, even where all are alike: so every pixel has an estimate
-    nearest = distance.flatten(2).topk(count, largest=False, sorted=False).indices
-    rows = torch.arange(top, bottom, step, device=guide.device)[:, None, None]
-    columns = torch.arange(0, across, step, device=guide.device)[:, None]
+    distance, own = distance.view(-1, span**2), torch.arange(math.prod(grid), device=guide.device)
+    if wanted is not None:
+        own = wanted.flatten().nonzero()[:, 0]
+        distance = distance[own]
+    nearest = distance.topk(count, largest=False, sorted=False).indices
+    rows, columns = top + own // grid[1] * step, own % grid[1] * step
     down, right = nearest // span - reach, nearest % span - reach
-    return ((rows + down) * across + columns + right).flatten(0, 1)
+    return (rows[:, None] + down) * across + columns[:, None] + right
 
 
 def _sums(values: Tensor, axis: int, side: int, count: int, step: int) -> Tensor:

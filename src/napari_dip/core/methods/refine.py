@@ -182,9 +182,9 @@ def _filled(
 ) -> Generator[float, None, Tensor]:
     """The image (1, C, *S) with its missing pixels as similar patches expect them, from known ones of such a noise."""
     known, estimate = known.expand_as(image)[0], image[0].float()
+    if not variance:
+        estimate = torch.where(known, observation[0], estimate)
     for step in range(steps):
-        if not variance:
-            estimate = torch.where(known, observation[0], estimate)
         added = expected.FIRST * (expected.LAST / expected.FIRST) ** (step / max(steps - 1, 1))
         work = expected.expected(estimate, known, observation[0], added, variance)
         estimate = yield from part(work, step, steps)
