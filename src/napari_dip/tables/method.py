@@ -40,43 +40,56 @@ def auto_preset(
     changes : dict
         The settings and parts that the user has chosen: they may ask for what only one method has.
     """
-    row, wish, quality = TASKS[task], _wish(changes), changes.get("quality", "balanced")
+    row, quality = TASKS[task], changes.get("quality", "balanced")
     prior = row.presets[0 if on_cpu else 1]
-    near = depth is not None and depth <= NEAR
-    if row.patches and wish and wish[0] == Patches.name:
-        return row.patches, f"{wish[1]} needs it"
-    if row.patches and row.fills_holes and not near and (depth is not None or quality == "fast"):
-        if depth == math.inf:
-            return prior, "no pixel is known in all channels, and similar patches alone need some"
-        away = "an unknown distance" if depth is None else f"{depth:.1f} pixels"
-        return prior, f"a missing pixel is {away} away from a known one, too far for similar patches alone"
-    certain = noise is not None and noise.sigma > 0 and (noise.limited or not noise.warning)
-    asked, alone = asked_of_network(changes), ""
-    squares = _by_squares(noise) if row.patches and SelfGuided in row.methods and certain else ""
-    if squares and not _fitted(noise, quality, pixels):
-        alone = f"{squares}, and there similar patches of means of squares denoise well"
-    elif row.patches and quality == "fast" and (certain or SelfGuided not in row.methods):
-        alone = "quality='fast' asks for a first good picture"
-    elif row.patches and near:
+    method, stated = _wish(changes)
+    if row.patches and method == Patches.name:
+        return row.patches, f"{stated} needs it"
+    if SelfGuided in row.methods:
+        if method:
+            return presets.SELF if method == SelfGuided.name else prior, f"{stated} needs it"
+        return _denoiser(prior, row.patches, noise, quality, pixels, _trained_by(changes))
+    if row.fills_holes and (quality == "fast" if depth is None else depth > NEAR):
+        return prior, _too_deep(depth)
+    if row.patches and quality == "fast":
+        alone = _AT_ONCE
+    elif row.fills_holes and depth is not None:
         alone = f"no missing pixel is more than {depth:.1f} pixels away from a known one"
-    if alone and quality == "best" and not squares:
-        asked = asked or "quality='best'"
+    else:
+        return prior, f"it is the default for this task on a {'CPU' if on_cpu else 'GPU'}"
+    asked = stated or _trained_by(changes) or ("quality='best'" if quality == "best" else "")
+    return (prior, f"{asked} needs it") if asked else (row.patches, alone)
+
+
+def _too_deep(depth: float | None) -> str:
+    """Why holes of this depth, which may not be known, are not for similar patches alone."""
+    if depth == math.inf:
+        return "no pixel is known in all channels, and similar patches alone need some"
+    away = "an unknown distance" if depth is None else f"{depth:.1f} pixels"
+    return f"a missing pixel is {away} away from a known one, too far for similar patches alone"
+
+
+def _denoiser(
+    prior: str, patches: str, noise: Noise | None, quality: str, pixels: float | None, asked: str
+) -> tuple[str, str]:
+    """The preset of a denoising, and the reason for it; `asked` states what needs a network, if anything does."""
+    if noise is None or noise.sigma <= 0 or (noise.warning and not noise.limited):  # too uncertain for similar patches
+        return _by_training(prior, noise)
+    if squares := _by_squares(noise):
+        name, reason = presets.SELF, f"{squares}, and there self-guided training of means of squares denoises best"
+        at_once = f"{squares}, and there similar patches of means of squares denoise well"
+        alone = "" if _fitted(noise, quality, pixels) else at_once
+    else:
+        name, reason = _by_training(prior, noise)
+        alone = _AT_ONCE if quality == "fast" else ""
     if alone and not asked:
-        return row.patches, alone
-    if SelfGuided not in row.methods:
-        default = f"it is the default for this task on a {'CPU' if on_cpu else 'GPU'}"
-        return prior, f"{asked} needs it" if alone else default
-    if wish:
-        name = presets.SELF if wish[0] == SelfGuided.name else prior
-        return name, f"{wish[1]} needs it"
-    of_means = f"{squares}, and there self-guided training of means of squares denoises best"
-    name, reason = (presets.SELF, of_means) if squares else _by_training(prior, noise)
+        return patches, alone
     return name, f"{asked} needs a network, and {reason}" if alone else reason
 
 
-def _by_squares(noise: Noise | None) -> str:
+def _by_squares(noise: Noise) -> str:
     """Why a plane is to be denoised by means of squares; empty where it is not."""
-    if noise is None or noise.autocorrelation.ndim != 2:
+    if noise.autocorrelation.ndim != 2:
         return ""
     if is_faint(noise):
         coarse = "" if noise.contrast < FAINTEST else ", which has hardly any fine detail"
@@ -89,9 +102,9 @@ def is_faint(noise: Noise) -> bool:
     return noise.independent and noise.contrast < (FAINTEST if noise.fine > FINE else FAINTEST_COARSE)
 
 
-def _fitted(noise: Noise | None, quality: str, pixels: float | None) -> bool:
+def _fitted(noise: Noise, quality: str, pixels: float | None) -> bool:
     """True if a network is to be trained on means of squares: where that is worth its time."""
-    if quality == "fast" or (pixels or 0) < ENOUGH or noise is None:
+    if quality == "fast" or (pixels or 0) < ENOUGH:
         return False
     return noise.independent or quality == "best"  # 0.1 dB where the noise is correlated
 
@@ -147,6 +160,7 @@ WEAK = 8.0
 STRONG = 5.0
 #: Correlation from which the noise of a coarse image is taken for texture that its grid cut up.
 TEXTURED = 0.3
+_AT_ONCE = "quality='fast' asks for a first good picture"
 _OF_SELF = (("code", "self"), ("optimiser", "muon"), ("stop", "passes"))
 
 
@@ -158,7 +172,7 @@ def _by_noise(name: str, noise: Noise | None, volume: bool, asked: dict[str, Any
         return {} if "denoiser" in asked else {"refine": 0}
     if volume or noise.contrast >= STRONG or noise.warning:  # a volume would lose 0.2 dB
         return {}
-    as_it_is = _wish(asked) is None and not {*_trained(asked)} - {"uncertainty"} and asked.get("quality") != "best"
+    as_it_is = not _wish(asked)[0] and not {*_trained(asked)} - {"uncertainty"} and asked.get("quality") != "best"
     return presets.BEFORE_PATCHES.get(name, {}) if as_it_is else {}
 
 
@@ -197,12 +211,11 @@ def _trained_by(changes: dict[str, Any]) -> str:
 
 def asked_of_network(changes: dict[str, Any]) -> str:
     """The first of the user's choices that names a method, or that only a network heeds, stated; empty if none does."""
-    wish = _wish(changes)
-    return wish[1] if wish else _trained_by(changes)
+    return _wish(changes)[1] or _trained_by(changes)
 
 
-def _wish(changes: dict[str, Any]) -> tuple[str, str] | None:
-    """The method that a choice of the user's needs, and that choice."""
+def _wish(changes: dict[str, Any]) -> tuple[str, str]:
+    """The method that a choice of the user's needs, and that choice; both empty if none needs one."""
     for name, given in sorted(changes.items(), key=lambda change: change[0] != "code"):  # which names the method
         value = OwnPart(given) if callable(given) else given  # which has no address of memory in its name
         stated = f"{name}={value!r}"
@@ -213,7 +226,7 @@ def _wish(changes: dict[str, Any]) -> tuple[str, str] | None:
         of_prior = name in own(Prior) or name == "optimiser" or isinstance(value, OwnPart)
         if of_prior or value not in SelfGuided.takes.get(name, (value,)):
             return Prior.name, stated
-    return None
+    return "", ""
 
 
 def settings_for(task: str, **known: Any) -> Settings:
