@@ -31,14 +31,14 @@ def beside(target: str, name: str) -> Path:
 
 
 def describe(noise: Noise) -> Iterator[str]:
-    """The noise of an image: a sentence, and its figures one by one; those of the camera where noise is seen."""
+    """The noise of an image: a sentence, and its figures one by one; those of the camera where noise is detected."""
     yield f"Noise: {noise}."
-    if noise.seen:
+    if noise.detected:
         yield f"gain         {noise.gain:.4g} counts per photo-electron"
         yield f"offset       {noise.offset:.4g} counts in the dark"
         yield f"read noise   {noise.read_noise:.4g} counts, standard deviation in the dark"
     if noise.sigma > 0:
-        most = "" if noise.seen else ", at most"
+        most = "" if noise.detected else ", at most"
         yield f"sigma        {noise.sigma:.4g} counts, standard deviation over the whole image{most}"
         yield f"correlation  {noise.correlation:.2f} between neighbouring pixels"
     few = "fewer than 0.10%, which may be chance,"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Seen:
+class NoiseInView:
     """Noise of what is in view, and what else a look at it found.
 
     Attributes
@@ -103,8 +103,8 @@ class NoiseSentence(Sentence):
         self._say("")
         self.estimated.emit(None, None)
 
-    def _on_answer(self, answer: Seen | str | Exception) -> None:
-        if not isinstance(answer, Seen):  # what cannot be restored; Run says why
+    def _on_answer(self, answer: NoiseInView | str | Exception) -> None:
+        if not isinstance(answer, NoiseInView):  # what cannot be restored; Run says why
             self.nothing = answer if isinstance(answer, str) else ""
             self._say("")
             self.estimated.emit(None, None)
@@ -128,7 +128,7 @@ class NoiseSentence(Sentence):
 
 def noise_in_words(noise: Noise) -> list[str]:
     """Sentences on the noise for somebody at a microscope: the figures are in the tooltip."""
-    if noise.hardly_any and noise.contrast < np.inf:
+    if noise.hardly_any:
         return ["Noise: weak beside the structure; it may be fine detail"]
     # the share that does not come of photons
     read = min(noise.read_noise / noise.sigma, 1) ** 2 if noise.sigma > 0 else 1.0
@@ -154,7 +154,7 @@ def _estimate(
     camera: dict[str, float],
     holes: Callable[[], Source] | None,
     chosen: Callable[[], Source] | None,
-) -> Seen | str:
+) -> NoiseInView | str:
     """The noise of a source and its holes, or a sentence where nothing is to be restored."""
     from napari_dip.plan.plan import depth_of, nearly_all
     from napari_dip.plan.request import read_request
@@ -164,16 +164,16 @@ def _estimate(
     if chosen is not None and nothing_in(source, filling) and (nothing := nothing_in(chosen(), filling)):
         return nothing
     arguments = source.arguments
-    seen = Seen(estimate_noise(**arguments, **camera), left_out(**arguments), level_of(source))
+    found = NoiseInView(estimate_noise(**arguments, **camera), left_out(**arguments), level_of(source))
     if holes is None:
-        return seen
+        return found
     request = read_request("inpaint", **holes().arguments)
     if not request.slices.holes.any():
         where = "choose what marks it under Missing pixels, or paint on it"
         return f"Nothing is missing in '{source.name}', and no pixel is NaN: {where}."
     nearly = nearly_all(request)
     inverted = f"{nearly}: if the mask shows what is known, take its other side." if nearly else ""
-    return replace(seen, depth=depth_of(request), doubt=inverted)
+    return replace(found, depth=depth_of(request), doubt=inverted)
 
 
 def nothing_in(source: Source, filling: bool) -> str:

@@ -53,7 +53,7 @@ def doubt_of(task: str, noise: Noise | None, short: bool) -> str:
     if short:
         return "There is too little memory for it: restore a part of the image, or fewer slices."
     row = TASKS[task]
-    if noise is None or noise.seen or noise.impulses or not (row.keeps_mean and row.removes_noise):
+    if noise is None or noise.detected or noise.impulses or not (row.keeps_mean and row.removes_noise):
         return ""
     return f"{'Hardly any' if noise.sigma > 0 else 'No'} noise found: denoising may only blur."
 

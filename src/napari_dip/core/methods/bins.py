@@ -32,7 +32,7 @@ def side_of(noise: Noise, shape: tuple[int, ...]) -> int:
     return next((side for side in sides if min(shape) >= _LEAST * side), 1)
 
 
-def seen(shape: tuple[int, ...], noise: Noise) -> tuple[tuple[int, ...], Noise]:
+def binned(shape: tuple[int, ...], noise: Noise) -> tuple[tuple[int, ...], Noise]:
     """Number of squares along each axis of an image (*shape) with this noise, and that of their means."""
     side = side_of(noise, shape)
     return (shape, noise) if side == 1 else (tuple(-(-n // side) for n in shape), noise_of(noise, side, shape))

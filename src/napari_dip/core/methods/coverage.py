@@ -96,7 +96,7 @@ def iterations_at_most(method: SelfGuided, shape: Shape, voxel_size: Size | None
     if method.stop == "iterations":
         return method.iterations
     if noise is not None:
-        shape, noise = bins.seen(shape, noise)
+        shape, noise = bins.binned(shape, noise)
     return min(method.iterations, whole_fit(shape, method, voxel_size, noise))
 
 
@@ -111,7 +111,7 @@ def cost_of(
     """Cost of the fit on crops, NL-Ridge on the image (C, *measured), and the prediction with D4 augmentation."""
     channels, *along = image
     iterations = iterations_at_most(method, tuple(along), voxel_size, noise)
-    measured, noise = bins.seen(tuple(along), noise)
+    measured, noise = bins.binned(tuple(along), noise)
     grid = grid_of(noise, measured, voxel_size)
     multiple = multiples(method, grid.shape, grid.voxel_size)
     canvas = tuple(m * math.ceil(n / m) for m, n in zip(multiple, grid.shape, strict=True))

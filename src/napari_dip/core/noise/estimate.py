@@ -257,7 +257,7 @@ def _caution(noise: Noise, shape: tuple[int, ...]) -> str:
         return ""
     if is_line(shape):
         return _LINED
-    return _HARDLY if noise.hardly_any and noise.contrast < np.inf else noise.caution
+    return _HARDLY if noise.hardly_any else noise.caution
 
 
 def is_line(shape: tuple[int, ...]) -> bool:

@@ -99,13 +99,13 @@ class Noise:
 
     @property
     def hardly_any(self) -> bool:
-        """True if the noise is so weak beside the structure that it may be slopes, fine detail or rounding."""
-        return self.contrast > _HARD
+        """True if the noise is known to be so weak that it may be slopes, fine detail or rounding."""
+        return _HARD < self.contrast < np.inf
 
     @property
-    def seen(self) -> bool:
+    def detected(self) -> bool:
         """True if the noise is more than slopes, detail or rounding may be, or may come from a few photons."""
-        return self.sigma > 0 and (not self.hardly_any or (self.gain > 0 and self.contrast < _BRIGHT))
+        return self.sigma > 0 and self.contrast <= (_BRIGHT if self.gain > 0 else _HARD)
 
     def variance(self, mean: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Variance of the noise where the mean is as given, counts squared."""
