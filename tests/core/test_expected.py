@@ -42,16 +42,18 @@ def step(
     return without_pauses(expected(image, known, seen, added, variance))
 
 
-def test_a_patch_becomes_the_mean_of_its_gaussian_given_its_known_pixels() -> None:
+@pytest.mark.parametrize("variance", [0.0, 0.01])
+def test_patches_become_the_means_of_their_gaussians_given_their_known_pixels(variance: float) -> None:
     draw = torch.Generator().manual_seed(0)
-    group, seen = torch.randn(1, 50, 9, generator=draw), torch.randn(1, 9, generator=draw)
-    known = (torch.arange(9) % 2).float()[None]
-    mean, left = _conditional(group, known, known * seen, 0.1, 0.01)
-    told, values = known[0].bool().numpy(), group[0].double().numpy()
-    middle, spread = values.mean(0), np.cov(values.T, bias=True) + 0.1 * np.eye(9)
-    shares = spread[:, told] @ np.linalg.inv(spread[np.ix_(told, told)] + 0.01 * np.eye(told.sum()))
-    np.testing.assert_allclose(mean[0], middle + shares @ (seen[0].double().numpy() - middle)[told], atol=1e-4)
-    np.testing.assert_allclose(left[0], np.diag(spread - shares @ spread[told]), atol=1e-4)
+    groups_of, seen = torch.randn(3, 50, 9, generator=draw), torch.randn(3, 9, generator=draw)
+    known = (torch.arange(9) % torch.tensor([[2], [3], [4]])).clamp(max=1).float()
+    means, variances = _conditional(groups_of, known, known * seen, 0.1, variance)
+    for group, some, values, mean, left in zip(groups_of.double(), known.bool(), seen, means, variances, strict=True):
+        told, middle = some.numpy(), group.mean(0).numpy()
+        spread = np.cov(group.T.numpy(), bias=True) + 0.1 * np.eye(9)
+        shares = spread[:, told] @ np.linalg.inv(spread[np.ix_(told, told)] + variance * np.eye(told.sum()))
+        np.testing.assert_allclose(mean, middle + shares @ (values.double().numpy() - middle)[told], atol=1e-4)
+        np.testing.assert_allclose(left, np.diag(spread - shares @ spread[told]), atol=1e-4)
 
 
 @pytest.mark.parametrize("told", [0.0, 1.0])

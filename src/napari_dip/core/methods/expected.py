@@ -96,6 +96,8 @@ def _expected(
         rows = slice(top, bottom + SIDE - 1)
         own_known, own_seen = (patches_of(each[:, rows], SIDE) for each in (told, seen))
         own = STEP * (wanted.nonzero() * torch.tensor([across, 1], device=near.device)).sum(1)
+        order = own_known[own].sum(1).argsort(stable=True)  # as few sizes as may be in a batch
+        near, own = near[order], own[order]
         sums, weights = torch.zeros_like(own_seen), torch.zeros_like(own_seen)
         for places, self in zip(torch.split(near, batch), torch.split(own, batch), strict=True):
             mean, left = _conditional(patches[places], own_known[self], own_seen[self], added, variance)
@@ -113,20 +115,27 @@ def _expected(
 def _conditional(group: Tensor, known: Tensor, seen: Tensor, added: float, variance: float) -> tuple[Tensor, Tensor]:
     """Mean and variances (B, n) of patches under the Gaussians of their groups (B, k, n), given their known pixels.
 
-    The mean of the group where rounding leaves no inverse.
+    The mean of the group where rounding leaves no inverse. Without noise known pixels are as measured. Solves are as
+    small as the patches with the most known pixels, and the least, allow.
     """
-    mean = group.mean(1)
-    centred = group - mean[:, None]
-    spread = centred.mT @ centred / group.shape[1]
-    spread.diagonal(dim1=1, dim2=2).add_(added)
-    told = spread * known[:, None]  # columns of known pixels
-    products = told * known[:, :, None]
-    products.diagonal(dim1=1, dim2=2).add_(1 - known).add_(known * max(variance, _EXACT))
+    least, most = (int(count) for count in known.sum(1).aminmax())
+    first = 0 if variance else least  # from which pixels are asked for
+    order = known.argsort(dim=1, descending=True, stable=True)
+    telling, asked = order[:, :most], order[:, first:]  # the known pixels of all patches; the missing ones of all
+    mean, told = group.mean(1), known.gather(1, telling)
+    centred = (group - mean[:, None]).gather(2, order[:, None].expand_as(group))
+    ahead, behind = centred[..., :most], centred[..., first:]
+    products = (ahead.mT @ ahead / group.shape[1]).mul_(told[:, None] * told[..., None])
+    products.diagonal(dim1=1, dim2=2).add_(1 + told * (added + max(variance, _EXACT) - 1))  # 1 where nothing is known
+    shared = ahead.mT @ behind / group.shape[1]
+    shared.diagonal(-first, dim1=1, dim2=2).add_(added)
+    news = (seen - mean).gather(1, telling)
     factor, failed = torch.linalg.cholesky_ex(products)
     lost = failed[:, None, None] > 0
-    factor = torch.where(lost, torch.eye(known.shape[1], dtype=group.dtype, device=group.device), factor)
-    news = torch.cat([told.mT, ((seen - mean) * known)[..., None]], 2).masked_fill(lost, 0)
-    solved = torch.linalg.solve_triangular(factor, news, upper=False)
-    told, news = solved[..., :-1], solved[..., -1:]
-    left = spread.diagonal(dim1=1, dim2=2) - told.square().sum(1)
-    return mean + (told.mT @ news)[..., 0], left.clamp(min=0)
+    factor = torch.where(lost, torch.eye(most, dtype=group.dtype, device=group.device), factor)
+    both = (torch.cat([shared, news[..., None]], 2) * told[..., None]).masked_fill(lost, 0)
+    solved = torch.linalg.solve_triangular(factor, both, upper=False)
+    shared, news = solved[..., :-1], solved[..., -1:]
+    left = behind.square().mean(1) + added - shared.square().sum(1)
+    means = torch.where(known > 0, seen, mean).scatter(1, asked, mean.gather(1, asked) + (shared.mT @ news)[..., 0])
+    return means, torch.zeros_like(mean).scatter(1, asked, left.clamp(min=0))
