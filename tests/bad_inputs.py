@@ -137,6 +137,7 @@ BAD = [
     ),
     Case(name="channel_axis beyond", where=API, options={"channel_axis": 2}, words=("channel_axis=2", "(9, 12)")),
     Case(name="negative leading_axes", where=API, options={"leading_axes": -1}, words=("leading_axes=-1",)),
+    Case(name="half an axis", where=API, options={"leading_axes": 0.5}, words=("leading_axes=0.5", "whole number")),
     Case(name="too many leading_axes", where=API, options={"leading_axes": 1}, words=("1 spatial axes",)),
     # masks
     Case(
@@ -286,6 +287,12 @@ BAD = [
     Case(
         name="a file to resume", where=API, options={"resume": "out.tif"}, error=TypeError, words=("resume", "Result")
     ),
+    # the pace
+    Case(name="time runs backwards", where=API, options={"interval": -1}, words=("interval=-1", "seconds")),
+    Case(name="endless wait", where=API, options={"interval": np.nan}, words=("interval=nan", "seconds")),
+    Case(name="a word for a while", where=API, options={"interval": "1 s"}, words=("interval='1 s'", "seconds")),
+    Case(name="snapshots backwards", where=API, options={"snapshot_every": -1}, words=("snapshot_every=-1", "whole")),
+    Case(name="half a step", where=API, options={"snapshot_every": 2.5}, words=("snapshot_every=2.5", "whole")),
     Case(name="unknown task", where=API, task="sharpen", words=("task='sharpen'", "denoise")),
 ]
 

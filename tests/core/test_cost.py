@@ -491,10 +491,16 @@ def test_what_shines_beyond_the_border_counts() -> None:
     assert far.memory > near.memory
 
 
-@pytest.mark.parametrize("shape", [(96,), (0, 96), 512, (4, 4, 4, 4)])
+@pytest.mark.parametrize("shape", [(96,), (0, 96), 512, (4, 4, 4, 4), (96.5, 96), "denoise"])
 def test_a_shape_that_is_none_is_refused(shape: Any) -> None:
     with pytest.raises(ValueError, match="shape="):
         napari_dip.estimate(shape)
+
+
+@pytest.mark.parametrize("leading_axes", [-1, 3, 1.0, True, "t"])
+def test_leading_axes_that_are_none_are_refused(leading_axes: Any) -> None:
+    with pytest.raises(ValueError, match=f"leading_axes={leading_axes} must be a whole number from 0 to 1"):
+        napari_dip.estimate((3, 64, 64), leading_axes=leading_axes)
 
 
 def test_an_image_in_place_of_its_shape_is_refused_in_a_line() -> None:

@@ -215,8 +215,9 @@ def test_an_experiment_that_is_stopped_at_once_says_so() -> None:
     for work in (lab.iterate_held_out, lab.iterate_trajectory):
         with pytest.raises(ValueError, match="stopped before"):
             _end(work(picture(16, 16), should_stop=lambda: True, **TINY), [])
-    with pytest.raises(ValueError, match="bands=9 must be from 1 to 8"):
-        lab.trajectory(picture(16, 16), bands=9, progress=False)
+    for bands in (9, 2.5):
+        with pytest.raises(ValueError, match=f"bands={bands} must be a whole number from 1 to 8"):
+            lab.trajectory(picture(16, 16), bands=bands, progress=False)
 
 
 def test_the_command_prints_a_table_and_writes_the_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -407,3 +407,9 @@ def test_shapes_that_differ_are_refused() -> None:
         trust.compare(stack(2), stack(2)[..., :30], leading_axes=1)
     with pytest.raises(ValueError, match="must be the same"):
         trust.resolution(scene(64, 64), scene(64, 60))
+
+
+@pytest.mark.parametrize("wrong", [{"leading_axes": 1.0}, {"leading_axes": -1}, {"data_range": "8"}])
+def test_axes_and_ranges_that_are_none_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="=".join(map(str, *wrong.items()))):
+        trust.compare(stack(2), stack(2), **{"leading_axes": 1, **wrong})

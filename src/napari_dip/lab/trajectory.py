@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import fft  # type: ignore[import-untyped]
 
 from napari_dip.lab.iterates import Array, Outcome, Step, Steps, draw, every, iterates, scaled, to_the_end
+from napari_dip.tables.numbers import is_whole
 
 FITTED = 0.5  # share of a band from which it counts as fitted
 _POINTS = 200
@@ -118,8 +119,8 @@ def iterate_trajectory(
     """
     unit, step = scaled(image), every(iterations, _POINTS)
     for name, count, most in (("bands", bands, min(unit.values.shape) // 2), ("frames", frames, 1000)):
-        if not 1 <= count <= most:
-            raise ValueError(f"{name}={count} must be from 1 to {most}")
+        if not is_whole(count) or not 1 <= count <= most:
+            raise ValueError(f"{name}={count} must be a whole number from 1 to {most}")
     rings, edges = _rings(unit.values.shape, bands)
     aim = fft.fftn(unit.values)
     energy = _sums(np.abs(aim) ** 2, rings, bands)

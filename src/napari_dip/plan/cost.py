@@ -31,7 +31,7 @@ from napari_dip.plan.plan import Plan
 from napari_dip.plan.request import Request, read_instrument
 from napari_dip.tables.knobs import Patches, Prior, SelfGuided
 from napari_dip.tables.method import asked_of_network
-from napari_dip.tables.numbers import channel_from_first
+from napari_dip.tables.numbers import channel_from_first, check_leading, is_whole
 from napari_dip.tables.settings import Settings
 
 #: Bytes that a prior which denoises an image takes on a CPU of its own accord; a larger image is cut into tiles.
@@ -83,9 +83,12 @@ def estimate(
     if np.ndim(shape) > 1:
         raise TypeError(f"shape is a {type(shape).__name__} of {np.ndim(shape)} axes; give image.shape, not the image")
     axes = tuple(shape) if isinstance(shape, (tuple, list)) else ()
+    if not axes or not all(is_whole(n) and n >= 1 for n in axes):
+        raise ValueError(f"shape={shape!r} must be whole numbers from 1 up, such as (512, 512); task= names a task")
+    check_leading(leading_axes, len(axes))
     channel = channel_from_first(channel_axis, axes)
     space = tuple(n for axis, n in enumerate(axes) if axis >= leading_axes and axis != channel)
-    if len(space) not in (2, 3) or min(axes) < 1:
+    if len(space) not in (2, 3):
         raise ValueError(
             f"shape={shape} with leading_axes={leading_axes} and channel_axis={channel_axis} is not that of an image "
             "(two axes of space) or a volume (three), such as (512, 512)"

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from napari_dip.core.telling import refuse_name, warn
 from napari_dip.doors import remedy
 from napari_dip.plan.greys import read_greys
-from napari_dip.tables.numbers import channel_from_first, is_whole
+from napari_dip.tables.numbers import channel_from_first, check_leading
 
 Array = npt.NDArray[Any]
 
@@ -214,8 +214,7 @@ def read_part(data: Any, part: tuple[slice, ...]) -> Array:
 
 
 def _channel_axis(array: Array, axis: int | None, leading_axes: int) -> int | None:
-    if not is_whole(leading_axes) or not 0 <= leading_axes < array.ndim:
-        raise ValueError(f"leading_axes={leading_axes} must be a whole number from 0 to {max(0, array.ndim - 2)}")
+    check_leading(leading_axes, array.ndim)
     return channel_from_first(axis, array.shape)
 
 

@@ -15,6 +15,7 @@ from napari_dip.plan.plan import make_plan
 from napari_dip.plan.request import AXES, arguments, read_request
 from napari_dip.run.earlier import unfinished
 from napari_dip.run.run import Run
+from napari_dip.tables.numbers import check_pace
 from napari_dip.tables.settings import Settings, check_names
 from napari_dip.terminal import best_tqdm, paced, script_bar
 
@@ -213,6 +214,7 @@ def iterate(
     Run
         An iterator of `Progress`; when it is exhausted, its `result` is the `Result`.
     """
+    check_pace(interval, snapshot_every)
     changes: dict[str, Any] = {**options}
     said = {name: changes.pop(name) for name in (*arguments(), *AXES) if name in changes}
     check_names(changes, also=("mask", *arguments(), *AXES))

@@ -41,6 +41,20 @@ def channel_from_first(axis: Any, shape: tuple[int, ...]) -> int | None:
     return int(axis) % len(shape)
 
 
+def check_leading(axes: Any, ndim: int) -> None:
+    """Refuse a number of leading axes that an image of `ndim` axes cannot have."""
+    if not is_whole(axes) or not 0 <= axes < max(1, ndim):
+        raise ValueError(f"leading_axes={axes} must be a whole number from 0 to {max(0, ndim - 2)}")
+
+
+def check_pace(interval: Any, snapshot_every: Any = 0) -> None:
+    """Refuse a least time between two steps, or a number of iterations between two snapshots, that there cannot be."""
+    if not is_number(interval) or not interval >= 0:  # false for NaN too
+        raise ValueError(f"interval={interval!r} must be a number of seconds; 0 for each iteration")
+    if not is_whole(snapshot_every) or snapshot_every < 0:
+        raise ValueError(f"snapshot_every={snapshot_every!r} must be a whole number of iterations; 0 for none")
+
+
 def _kind(value: Any) -> str:
     """Kind of numpy's type of one value; empty where it is none, or several."""
     if type(value) is int:

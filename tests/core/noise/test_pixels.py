@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -93,6 +95,20 @@ def test_saturated_pixels_and_what_is_not_a_number_are_bad() -> None:
 def test_an_image_that_is_saturated_all_over_is_bad_all_over() -> None:
     assert find_bad_pixels(np.full((32, 32), 255, np.uint8)).all()
     assert not find_bad_pixels(np.full((32, 32), 254, np.uint8)).any()
+
+
+def test_channels_may_come_before_the_leading_axes() -> None:
+    stack = plant(np.random.default_rng(0).normal(100, 5, (3, 40, 44, 2)), "hot")[0]
+    found = find_bad_pixels(stack, noise=WHITE, leading_axes=1, channel_axis=-1)
+    moved = find_bad_pixels(np.moveaxis(stack, -1, 0), noise=WHITE, leading_axes=1, channel_axis=0)
+    assert (np.moveaxis(moved, 0, -1) == found).all()
+
+
+@pytest.mark.parametrize("axis", [-4, 3, 1.0, "t"])
+@pytest.mark.parametrize("name", ["leading_axes", "channel_axis"])
+def test_axes_that_are_none_are_refused(name: str, axis: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name}={axis}"):
+        find_bad_pixels(np.zeros((3, 32, 32)), noise=WHITE, **{name: axis})
 
 
 def test_what_is_no_image_or_no_noise_is_refused() -> None:

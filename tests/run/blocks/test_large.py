@@ -598,7 +598,9 @@ def test_nothing_else_is_ever_overwritten(tmp_path: Path) -> None:
     [
         ({"factor": 2}, "factor=2 is for superresolve; leave it out"),
         ({"leading_axes": 2}, "leaves 1 of 3 axes for space"),
-        ({"leading_axes": 5}, "leaves 0 of 3 axes for space"),
+        ({"leading_axes": 1.0}, "leading_axes=1.0 must be a whole number"),
+        ({"interval": -1}, "interval=-1 must be a number of seconds"),
+        ({"leading_axes": 5}, "leading_axes=5 must be a whole number from 0 to 1"),
         ({"axes": "tyx"}, "calibration=.*leading_axes="),
         ({"channel_axis": -1}, "channel_axis=-1 is one of the 2 axes of space"),
         ({"channel_axis": 3}, "channel_axis=3 is not an axis"),

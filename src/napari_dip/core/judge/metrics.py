@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_dip.core.intensity import check_range
 from napari_dip.core.judge.errors import Levels, decibels, peak
-from napari_dip.tables.numbers import channel_from_first
+from napari_dip.tables.numbers import channel_from_first, check_leading, is_number
 
 Array = npt.NDArray[np.float64]
 Place = tuple[slice, ...]
@@ -80,7 +80,7 @@ def compare(
         data_range = peak(pair.truth.dtype, low, high)
         if data_range == 0:
             raise ValueError("truth has one value only; say the data_range that counts as its peak")
-    elif not (np.isfinite(data_range) and data_range > 0):
+    elif not (is_number(data_range) and 0 < data_range < np.inf):
         raise ValueError(f"data_range={data_range} must be a finite number above 0")
     each = [pair.figures(at, *(found.fit if affine else (1.0, 0.0)), data_range) for at, found in levels.items()]
     names = ("psnr", "ssim", "nrmse", "gain", "offset")
@@ -109,6 +109,7 @@ class _Pair:
             )
         ndim, shape = len(truth.shape), truth.shape
         channel = channel_from_first(channel_axis, shape)
+        check_leading(leading_axes, ndim)
         axes = [axis for axis in range(ndim) if axis != channel]
         spatial = axes[leading_axes:]
         space = tuple(shape[axis] for axis in spatial)

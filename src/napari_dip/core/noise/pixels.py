@@ -9,6 +9,7 @@ from napari_dip.core.intensity import piled
 from napari_dip.core.noise.estimate import estimate_noise
 from napari_dip.core.noise.impulses import filled, isolated
 from napari_dip.core.noise.model import Noise
+from napari_dip.tables.numbers import channel_from_first, check_leading
 
 
 def find_bad_pixels(
@@ -38,7 +39,7 @@ def find_bad_pixels(
     Raises
     ------
     ValueError
-        As `estimate_noise`, and if the image is of bool.
+        As `estimate_noise`, if the image is of bool, or if it has no such axes.
     TypeError
         If the noise is no `Noise`.
     """
@@ -47,11 +48,14 @@ def find_bad_pixels(
         raise ValueError(f"image of type {values.dtype} does not hold real numbers; convert it")
     if noise is not None and not isinstance(noise, Noise):
         raise TypeError(f"noise={noise!r} is no Noise; hand in what estimate_noise returns, or leave it out")
+    check_leading(leading_axes, values.ndim)
+    channel_axis = channel_from_first(channel_axis, values.shape)
     if leading_axes:
-        inner = None if channel_axis is None else channel_axis % values.ndim - leading_axes
-        slices = values.reshape(-1, *values.shape[leading_axes:])
+        axis, inner = (leading_axes, None) if channel_axis is None else (channel_axis, 0)
+        stack = np.moveaxis(values, axis, leading_axes)
+        slices = stack.reshape(-1, *stack.shape[leading_axes:])
         found = [find_bad_pixels(each, noise=noise, channel_axis=inner) for each in slices]
-        return np.array(found, bool).reshape(values.shape)
+        return np.moveaxis(np.array(found, bool).reshape(stack.shape), leading_axes, axis)
     finite = np.isfinite(values)
     if not finite.any():
         return np.asarray(~finite)

@@ -20,7 +20,7 @@ from napari_dip.plan.plan import Plan, check_guide, decide, nearly_all
 from napari_dip.plan.request import Request, arguments, check_reach, read_instrument, tell_of_spread
 from napari_dip.run.blocks.grid import Grid
 from napari_dip.tables import record
-from napari_dip.tables.numbers import channel_from_first
+from napari_dip.tables.numbers import channel_from_first, check_leading
 from napari_dip.tables.parts import OwnPart, read_part
 from napari_dip.tables.settings import DEFAULTS, Settings, check_names, knobs
 
@@ -198,10 +198,12 @@ def read_order(
         refuse_labels("source", source, lambda _: "hand in source.data, and its pixel size by calibration=")
     read = open_source(source, calibration)
     ndim = len(read.shape)
+    if leading_axes is not None:
+        check_leading(leading_axes, ndim)
     leading = ndim - 2 if leading_axes is None else leading_axes
     if ndim - leading not in (2, 3):
         raise ValueError(
-            f"leading_axes={leading_axes} leaves {max(0, ndim - leading)} of {ndim} axes for space; "
+            f"leading_axes={leading_axes} leaves {ndim - leading} of {ndim} axes for space; "
             "an image needs 2, a volume 3"
         )
     if said.get("voxel_size") is None:

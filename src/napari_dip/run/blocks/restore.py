@@ -21,6 +21,7 @@ from napari_dip.run.blocks.order import Order, read_order
 from napari_dip.run.blocks.record import begun, refuse_another
 from napari_dip.run.blocks.result import BlockProgress, Restored
 from napari_dip.run.blocks.run import BlockRun, Work
+from napari_dip.tables.numbers import check_pace
 from napari_dip.tables.settings import Settings
 from napari_dip.terminal import paced, script_bar
 
@@ -142,6 +143,7 @@ def iterate_blocks(
     A block that fails is left out, and tried again by the next call, unless it is the first one. Bits are the same
     after a kill as long as device, number of threads and versions are.
     """
+    check_pace(interval)
     order = read_order(
         task,
         source,
