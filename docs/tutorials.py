@@ -195,6 +195,7 @@ class Reader:
         QTest.keyClick(row, Qt.Key.Key_Home)
         for _ in range(steps):
             QTest.keyClick(row, Qt.Key.Key_Down)
+        QTest.keyClick(row, Qt.Key.Key_Return)  # as what makes a layer wants it
         pause(0.05)
 
     def types(self, words: str, text: str) -> None:

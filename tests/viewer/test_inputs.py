@@ -12,7 +12,7 @@ from magicgui.widgets import ComboBox
 from napari._qt.utils import QImg2array
 from napari.layers import Labels
 from qtpy.QtCore import QEvent, QObject, QPoint, Qt
-from qtpy.QtGui import QHelpEvent
+from qtpy.QtGui import QFocusEvent, QHelpEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QLineEdit, QToolTip
 from scipy.ndimage import gaussian_filter
@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter
 from napari_dip.core.noise.model import Noise
 from napari_dip.tables.method import settings_for
 from napari_dip.tables.tasks import TASKS
-from napari_dip.viewer import masks
+from napari_dip.viewer import masks, regions
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.choice import ALL_SLICES, TOGETHER, Inputs
 from napari_dip.viewer.form import SettingsForm
@@ -377,6 +377,8 @@ def test_a_sentence_says_what_a_run_does_to_an_image_and_its_mask(viewer, qtbot,
     qtbot.addWidget(inputs)
     inputs.reset_choices()
     inputs.mask.value = None
+    if task == "deconvolve":
+        inputs.known["psf"].sigma.value = "1.5"
     if task != "inpaint":
         assert inputs.sentence() == SENTENCES[task].split(" and fill")[0].split(", without")[0]
     inputs.mask.value = mask
@@ -461,8 +463,7 @@ def test_the_keys_pass_over_both_sides_of_a_mask_and_one_layer_is_made_of_each(v
     widget, other = dock("Inpaint"), dock("Denoise")
     row, seen = widget.inputs.mask, []
     row.changed.connect(lambda mask: seen.append(mask) if isinstance(mask, Labels) else None)
-    row.native.setFocus()
-    for key in ("Home", "Down", "Down", "Down", "Up", "Up"):
+    for key in ("Home", "Down", "Return", "Down", "Return", "Down", "Up", "Up"):
         QTest.keyClick(row.native, getattr(Qt.Key, f"Key_{key}"))
     dark, bright = (layer for layer in viewer.layers if isinstance(layer, Labels))
     assert seen == [dark, bright, dark]
@@ -476,24 +477,52 @@ def test_the_keys_pass_over_both_sides_of_a_mask_and_one_layer_is_made_of_each(v
     assert row.native.itemText(1) == "where 'text' is dark"
 
 
-def test_of_the_sides_that_keys_pass_the_last_one_alone_becomes_a_layer(viewer, dock, wait, monkeypatch):
+@pytest.mark.parametrize("end", ["Return", "left", "list"])
+def test_keys_that_pass_what_would_make_a_layer_make_none(viewer, dock, qtbot, end):
+    """However slowly: what is passed waits to be confirmed, and Run says so."""
     text = np.full((64, 64), 255, np.uint8)
     text[30:33, 10:50] = 0
     viewer.add_image(flat(5), name="cells")
     viewer.add_image(text, name="text")
     widget = dock("Inpaint")
-    row = widget.inputs.mask
-    monkeypatch.setattr(row.native, "hasFocus", lambda: True)
-    QTest.keyClick(row.native, Qt.Key.Key_Down)
-    QTest.keyClick(row.native, Qt.Key.Key_Down)
-    assert widget._sentence.text() == "Marking the pixels that are missing..."
+    row, part = widget.inputs.mask, widget.inputs.part
+    keys(row, "Down", "Down")
+    qtbot.wait(600)
+    assert [layer.name for layer in viewer.layers] == ["cells", "text"]
+    assert widget._sentence.text() == "Press Return to confirm Missing pixels: where 'text' is bright."
     assert not widget.run_button.isEnabled()
-    wait(lambda: isinstance(row.value, Labels))
-    assert [layer.name for layer in viewer.layers] == ["cells", "text", "text bright"]
-    QTest.keyClick(row.native, Qt.Key.Key_Up)
-    QTest.keyClick(row.native, Qt.Key.Key_Up)
+    keys(row, "Up", "Up")
     assert row.value is None
-    assert "Marking" not in widget._sentence.text()
+    assert "Press" not in widget._sentence.text()
+    keys(row, "Down")
+    if end == "list":  # a click into the list that is open is no key that passes
+        qtbot.wait(1)
+        row.value = dict(widget.inputs.missing._masks())["where 'text' is bright"]
+    else:
+        _confirm(row, end)
+    marks = "text bright" if end == "list" else "text dark"
+    assert [layer.name for layer in viewer.layers] == ["cells", "text", marks]
+    keys(part, "Down", "Down")
+    assert part.value == regions.DRAW
+    assert widget._sentence.text() == "Press Return to confirm Part: a rectangle that I draw."
+    keys(part, "Up", "Down", "Up", "Up")
+    assert (part.value, len(viewer.layers)) == (regions.WHOLE, 3)
+    assert widget.run_button.isEnabled()
+    keys(part, "Down", "Down")
+    _confirm(part, end)
+    assert [layer.name for layer in viewer.layers][3:] == ["cells part"]
+
+
+def keys(row, *names):
+    for name in names:
+        QTest.keyClick(row.native, getattr(Qt.Key, f"Key_{name}"))
+
+
+def _confirm(row, end):
+    if end == "left":
+        QApplication.sendEvent(row.native, QFocusEvent(QEvent.Type.FocusOut, Qt.FocusReason.TabFocusReason))
+    else:
+        keys(row, "Return")
 
 
 def test_which_label_is_asked_for_where_there_are_several(viewer, dock):

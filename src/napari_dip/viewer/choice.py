@@ -25,6 +25,7 @@ from napari_dip.viewer.geometry import geometry_of, place_of, ratio_of
 from napari_dip.viewer.layers import Selection, Source
 from napari_dip.viewer.missing import Missing
 from napari_dip.viewer.ownparts import OwnParts
+from napari_dip.viewer.passing import Passing
 from napari_dip.viewer.position import index_name
 from napari_dip.viewer.restoration import METADATA, is_by_product
 from napari_dip.viewer.rows import Choice, ChoiceOrNone, Rows, Section, column
@@ -61,6 +62,9 @@ class Inputs(QWidget):
         self._row = TASKS[task]
         self._build()
         self._drawn: list[Any] = []  # events of the part that is followed
+        self._passing = Passing(self, self.part)
+        self._passing.confirmed.connect(lambda: self._draw_part(self.part.value))
+        self.part.changed.connect(self._draw_part)  # first: what is said depends on whether it waits
         self._what.watch(self.image, self.level, self.where, self.part)
         self._guided.watch(self.guide)
         self._told: tuple[Rows, ...]
@@ -70,7 +74,6 @@ class Inputs(QWidget):
         psf = self.known.get("psf")
         for row in [self.image, *([psf.layer] if psf is not None else [])]:
             row.changed.connect(self._follow_psf)
-        self.part.changed.connect(self._draw_part)
         self.part.changed.connect(self._watch_part)
         self.target.continued.connect(self._on_continued)
         self.target.said.connect(self.said)
@@ -472,8 +475,9 @@ class Inputs(QWidget):
         ValueError
             If something has to be chosen first.
         """
-        if self.missing.settling:
-            raise ValueError("Marking the pixels that are missing...")
+        for passing in (self.missing.passing, self._passing):
+            if passing.held:
+                raise ValueError(passing.advice)
         layer, mask, image = self.image.value, self.marking, self._described()
         if layer.dtype == bool:
             raise ValueError(
@@ -531,7 +535,8 @@ class Inputs(QWidget):
 
     def _draw_part(self, part: Any) -> None:
         """A new Shapes layer to draw the part on, where the user wants to draw one."""
-        if part != regions.DRAW:
+        drawn = part == regions.DRAW
+        if self._passing.hold(drawn) or not drawn:
             return
         layer = self.image.value
         if layer is None:

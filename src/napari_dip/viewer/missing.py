@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from magicgui.widgets import PushButton, SpinBox
 from napari.layers import Labels, Shapes
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 
 from napari_dip.viewer import layers, masks
 from napari_dip.viewer.background import Background
 from napari_dip.viewer.geometry import Geometry, geometry_of, ratio_of
 from napari_dip.viewer.layers import Source
+from napari_dip.viewer.passing import Passing
 from napari_dip.viewer.rows import ChoiceOrNone, Rows
 
 if TYPE_CHECKING:
     from napari_dip.viewer.choice import Inputs
 
 _DARK, _BRIGHT = "dark", "bright"  # of a black and white image
-_PASSED = 400  # ms for which keys stay at what they pass
 
 
 class Missing(Rows):
@@ -76,8 +76,8 @@ class Missing(Rows):
         super().__init__([self.mask, self.label, *([self.new_mask] if painted else []), self.find_button])
         self.strokes = 0
         self._painted: list[Any] = []  # events of the mask that is followed
-        self._settling = QTimer(self, singleShot=True, interval=_PASSED)
-        self._settling.timeout.connect(self._settle)
+        self.passing = Passing(self, self.mask)
+        self.passing.confirmed.connect(lambda: self._mark(self.mask.value))
         self._finder = Background(self, self._on_found)
         self.mask.changed.connect(self._mark)
         self.mask.changed.connect(self._watch_mask)
@@ -89,11 +89,6 @@ class Missing(Rows):
     def marking(self) -> Any:
         """The layer that marks missing pixels; None without one, and while it is still to be made."""
         return None if isinstance(self.mask.value, tuple) else self.mask.value
-
-    @property
-    def settling(self) -> bool:
-        """True while keys may be on the way to another choice."""
-        return self._settling.isActive()
 
     def reset_choices(self) -> None:
         """Offer the layers that there are."""
@@ -136,19 +131,14 @@ class Missing(Rows):
 
     def _mark(self, chosen: Any) -> None:
         """Of a black and white image: show the Labels layer of the side that is chosen in place of the other's."""
-        self._settling.stop()
-        if isinstance(chosen, tuple):  # by keys maybe on the way to another one
-            return self._settling.start() if self.mask.native.hasFocus() else self._add_side(*chosen)
+        held = self.passing.hold(isinstance(chosen, tuple))
+        if isinstance(chosen, tuple):
+            return None if held else self._add_side(*chosen)
         purpose = None if chosen is None else layers.purpose(chosen)
         for layer in self._viewer.layers if isinstance(purpose, tuple) else []:
             if layers.purpose(layer) in [(purpose[0], side) for side in (_DARK, _BRIGHT)]:
                 layer.visible = layer == chosen
         return None
-
-    def _settle(self) -> None:
-        """The side that the keys have stayed at."""
-        if isinstance(self.mask.value, tuple):
-            self._add_side(*self.mask.value)
 
     def _add_side(self, layer: Any, side: str) -> None:
         """A new Labels layer of what is dark or bright in a black and white image, which is hidden."""
