@@ -92,6 +92,7 @@ def test_nothing_is_said_while_nothing_is_chosen(viewer, dock, wait):
 def test_a_wide_point_spread_function_takes_more(viewer, dock, wait):
     viewer.add_image(np.random.default_rng(0).random((96, 96)))
     widget = dock("Deconvolve", channels="32")
+    widget.inputs.known["psf"].sigma.value = "1.5"
     narrow = said(widget, wait)
     widget.inputs.known["psf"].sigma.value = "12"
     wait(lambda: "about" not in widget.cost.text())

@@ -1,11 +1,13 @@
 """What is typed into a row is that number, or is refused where it can be seen: never another number."""
 
+import numpy as np
 import pytest
 from magicgui.widgets import FloatSlider, FloatSpinBox, SpinBox
 from qtpy.QtCore import QLocale, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QLineEdit, QToolTip
 
+from napari_dip.viewer.choice import VOLUME
 from napari_dip.viewer.rows import Rows
 
 GERMAN = QLocale(QLocale.Language.German, QLocale.Country.Germany)
@@ -80,7 +82,7 @@ def test_a_gaussian_has_one_sigma_or_two(viewer, dock, picture, text, sigmas):
     assert inputs.problem().get("psf") == sigmas
 
 
-@pytest.mark.parametrize("text", ["1,5", "3, 1, 1", "500", "1,5, 2", "1,5;2", "1_0", "-1", "nan", "x", ""])
+@pytest.mark.parametrize("text", ["1,5", "3, 1, 1", "500", "1,5, 2", "1,5;2", "1_0", "-1", "nan", "x"])
 def test_what_is_no_sigma_turns_run_off_with_a_sentence(viewer, dock, wait, picture, text):
     viewer.add_image(picture, name="cells")
     widget = dock("Deconvolve")
@@ -92,3 +94,20 @@ def test_what_is_no_sigma_turns_run_off_with_a_sentence(viewer, dock, wait, pict
     wait(lambda: "Sigma y, x: " in widget._sentence.text())
     assert not widget.run_button.isEnabled()
     assert ("1.5, or 1, 5 with a space" in widget._sentence.text()) == (text == "1,5")
+
+
+def test_a_blur_that_nobody_has_said_is_asked_for(viewer, dock, wait, picture):
+    viewer.add_image(np.stack([picture] * 3), name="cells")
+    widget = dock("Deconvolve")
+    psf = widget.inputs.known["psf"]
+    assert psf.sigma.value == psf.sigma_z.value == ""
+    assert not widget.run_button.isEnabled()
+    assert "How wide is the blur? Type Sigma y, x, such as 1.5, or" in widget._sentence.text()
+    psf.sigma.value = "1.2"
+    wait(widget.run_button.isEnabled)
+    widget.inputs.where.value = VOLUME
+    assert not widget.run_button.isEnabled()
+    assert "How wide is the blur? Type Sigma z, such as 1.5, or" in widget._sentence.text()
+    psf.sigma_z.value = "3"
+    wait(widget.run_button.isEnabled)
+    assert widget.inputs.problem()["psf"] == (3, 1.2, 1.2)

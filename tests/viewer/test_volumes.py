@@ -98,6 +98,7 @@ def test_a_layer_is_deconvolved_by_a_gaussian_or_by_another_layer(viewer, dock, 
     viewer.layers.selection.active = image
     widget = dock("Deconvolve")
     widget.inputs.known["psf"].layer.value = psf if measured else None
+    widget.inputs.known["psf"].sigma.value = "1.5"
     assert widget.inputs.known["psf"].sigma.native.isVisibleTo(widget.inputs) != measured
     assert widget.inputs.known["psf"].centre.native.isVisibleTo(widget.inputs) == measured
     assert ("the blur of 'bead'" if measured else "a Gaussian blur") in widget._sentence.text()
@@ -161,6 +162,7 @@ def test_a_blur_that_is_wider_than_the_image_is_asked_about_and_one_in_other_uni
     viewer.add_image(broad, name="broad", visible=False)
     widget = dock("Deconvolve")
     widget.inputs.image.value, psf = layer, widget.inputs.known["psf"]
+    psf.sigma.value = "1.5"
     wait(lambda: not widget.noise.waiting)
     assert widget.run_button.text() == "Run"
     psf.sigma.value = "8"

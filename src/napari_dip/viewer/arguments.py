@@ -138,16 +138,18 @@ class PointSpread(Known):
             "result. None: a Gaussian.",
         )
         width = "standard deviation of the Gaussian, in pixels of the result: its full width at half maximum over 2.35."
-        first = 1.5 if needed else 0
+        first = "" if needed else "0"  # no width is a guess of ours
         self.sigma_z = LineEdit(
-            name="sigma_z", label="Sigma z (px)", value=f"{first:g}", tooltip=f"Along z: {width} 0: no blur."
+            name="sigma_z", label="Sigma z (px)", value=first, tooltip=f"Along z: {width} 0: no blur."
         )
         self.sigma = LineEdit(
             name="sigma",
             label="Sigma y, x (px)",
-            value=f"{first:g}",
+            value=first,
             tooltip=f"One number, such as 1.5, or one for y and one for x: 1.5, 2. It is the {width} 0: no blur.",
         )
+        for row in (self.sigma_z, self.sigma):
+            row.native.setPlaceholderText("not said")
         self._needed = needed
         self._sized: tuple[Any, Any] = None, None
         return [self.layer, self.sigma_z, self.sigma]
@@ -169,9 +171,16 @@ class PointSpread(Known):
     def value(self, space: int) -> Any:
         if self.layer.value is not None:
             return layers.pixels(self.layer.value)
+        if self._unsaid(space):
+            return None
         along_z = _sigmas(self.sigma_z.value, "z")[:1] if space == 3 else ()
         sigmas = (*along_z, *_sigmas(self.sigma.value, "y, x"))
         return sigmas if any(sigmas) else None
+
+    def _unsaid(self, space: int) -> list[str]:
+        """Labels of the widths that are needed and not said."""
+        rows = (self.sigma_z, self.sigma)[3 - space :] if self._needed else ()
+        return [row.label.removesuffix(" (px)") for row in rows if not row.value.strip()]
 
     def check(self, layer: Any) -> None:
         if self.layer.value is layer:
@@ -186,6 +195,11 @@ class PointSpread(Known):
             )
         if psf is not None:
             return f"undo the blur of '{psf.name}'{self._size(psf, space)} in {{}}"
+        if unsaid := self._unsaid(space):
+            which = " and ".join(unsaid)
+            raise ValueError(
+                f"How wide is the blur? Type {which}, such as 1.5, or choose an image of a point as Point spread."
+            )
         if self.value(space) is None and self._needed:
             raise ValueError("A sigma above 0 says how wide the blur is.")
         return "undo a Gaussian blur in {}" if self.value(space) else ""

@@ -75,7 +75,7 @@ def superresolve_image(
 
 def deconvolve_image(
     image: napari.types.ImageData,
-    sigma: float = 1.5,
+    sigma: float,
     quality: str = "balanced",
     volume: bool = False,
     rgb: bool = False,
