@@ -46,22 +46,16 @@ def share_one_heap() -> None:
 
 def keep(run: object) -> None:
     """Keep what is freed until `release` is called for this run, and for every other that asked for it."""
-    libc = _glibc()
-    if libc is None:
-        return
     with _lock:
         _runs.add(run)
-        _tell(libc)
+        _tell()
 
 
 def release(run: object) -> None:
     """Hand what is free back to the system, and, if no other run needs it, keep nothing from now on."""
-    libc = _glibc()
-    if libc is None:
-        return
     with _lock:
         _runs.discard(run)
-        _tell(libc)
+        _tell()
     trim()
 
 
@@ -72,25 +66,24 @@ def apart() -> Iterator[None]:
     Costs the zeroing of their pages.
     """
     global _apart
-    libc = _glibc()
     with _lock:
         _apart += 1
-        if libc is not None:
-            _tell(libc)
+        _tell()
     try:
         yield
     finally:
         with _lock:
             _apart -= 1
-            if libc is not None:
-                _tell(libc)
+            _tell()
 
 
-def _tell(libc: ctypes.CDLL) -> None:
+def _tell() -> None:
     """Tell the allocator what the runs, and their parts that are done apart, ask for."""
-    libc.mallopt(_MMAP_MAX, 0 if _runs and not _apart else _MAPPINGS)
-    libc.mallopt(_MMAP_THRESHOLD, LARGE if _apart else _MAPPED)
-    libc.mallopt(_TRIM_THRESHOLD, _NEVER if _runs else _TRIM)
+    libc = _glibc()
+    if libc is not None:
+        libc.mallopt(_MMAP_MAX, 0 if _runs and not _apart else _MAPPINGS)
+        libc.mallopt(_MMAP_THRESHOLD, LARGE if _apart else _MAPPED)
+        libc.mallopt(_TRIM_THRESHOLD, _NEVER if _runs else _TRIM)
 
 
 def trim() -> None:

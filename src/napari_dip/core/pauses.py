@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 Made = TypeVar("Made")
@@ -20,15 +20,20 @@ def without_pauses(work: Generator[Any, None, Made], tell: Callable[[Any], objec
             return made
 
 
-def each(work: Generator[Any, None, Made], make: Callable[[Any], Shown]) -> Generator[Shown, None, Made]:
-    """Do the work, yielding what `make` makes of each thing that it yields, and return its end."""
+def each(
+    work: Generator[Any, None, Made],
+    make: Callable[[Any], Shown],
+    pause: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Generator[Shown, None, Made]:
+    """Do the work, yielding what `make` makes of each thing that it yields, in a pause, and return its end."""
     while True:
         try:
             shown = next(work)
         except StopIteration as end:
             made: Made = end.value
             return made
-        yield make(shown)
+        with pause():
+            yield make(shown)
 
 
 def part(work: Generator[float, None, Made], index: int, count: int) -> Generator[float, None, Made]:
@@ -58,11 +63,4 @@ def between_pauses(
 ) -> Generator[Any, None, Made]:
     """Do the work in a context that its pauses are outside of."""
     with leaving(context) as pause:
-        while True:
-            try:
-                shown = next(work)
-            except StopIteration as end:
-                made: Made = end.value
-                return made
-            with pause():
-                yield shown
+        return (yield from each(work, lambda shown: shown, pause))

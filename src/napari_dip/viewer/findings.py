@@ -61,7 +61,7 @@ def psnr_of(restoration: Any, wanted: Wanted) -> Callable[[Progress], float] | N
     if truth is None:
         return None
     peak = napari_dip.trust.peak_of(truth)
-    leading = source.arguments["leading_axes"]
+    leading = source.axes["leading_axes"]
     slices = truth.reshape(-1, *truth.shape[leading:])
 
     def psnr(progress: Progress) -> float:
@@ -147,9 +147,8 @@ def _uncertainty(restoration: Restoration, result: Result, wanted: Wanted) -> Fi
 
 def _holes(restoration: Restoration, result: Result, wanted: Wanted) -> Findings:
     source = restoration.source
-    axes = {name: value for name, value in source.arguments.items() if name != "image"}
-    warning = napari_dip.trust.hole_warning(source.image, noise=result.noise, **axes)
-    ratio = _grey(napari_dip.trust.hole_map(source.image, noise=result.noise, **axes), restoration, np.max)
+    warning = napari_dip.trust.hole_warning(noise=result.noise, **source.arguments)
+    ratio = _grey(napari_dip.trust.hole_map(noise=result.noise, **source.arguments), restoration, np.max)
     if not ratio.any():
         raise ValueError("no pixel is missing")
     sentence = ended(warning) if warning else "Their surroundings determine most of what is missing."
@@ -167,10 +166,9 @@ def _resolution(restoration: Restoration, result: Result, wanted: Wanted) -> Fin
         raise ValueError("pixels are missing, and Fourier ring correlation needs an image without holes")
     sizes, unit = source.voxel_size, _unit(source.geometry)
     factors = restoration.factor or (1,) * source.space
-    axes = {name: source.arguments[name] for name in ("channel_axis", "leading_axes")}
-    before = napari_dip.trust.resolution(source.image, pixel_size=sizes, noise=result.noise, **axes)
+    before = napari_dip.trust.resolution(source.image, pixel_size=sizes, noise=result.noise, **source.axes)
     fine = tuple(s / f for s, f in zip(sizes, factors, strict=True))
-    after = napari_dip.trust.resolution(result.image, pixel_size=fine, noise=result.noise, **axes)
+    after = napari_dip.trust.resolution(result.image, pixel_size=fine, noise=result.noise, **source.axes)
     return Findings(
         sentences=(("Resolution", f"Before, {before.detail(unit)}. After, {after.detail(unit)}. {_no_proof(result)}"),),
         figures={
@@ -193,8 +191,7 @@ def _against_truth(restoration: Restoration, result: Result, wanted: Wanted) -> 
         raise ValueError(
             f"'{wanted.truth_name}' has shape {truth.shape} and the result {result.image.shape}; choose one of that"
         )
-    axes = {name: source.arguments[name] for name in ("channel_axis", "leading_axes")}
-    options = {**axes, "affine": wanted.affine, "mask": ~np.isfinite(truth)}
+    options = {**source.axes, "affine": wanted.affine, "mask": ~np.isfinite(truth)}
     enlarged, how = _enlarged(restoration)
     after = napari_dip.trust.compare(result.image, truth, **options)
     lines = [f"After, {after}."]

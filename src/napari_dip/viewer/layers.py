@@ -63,14 +63,15 @@ class Source:
         return int(self.image.ndim - self.space - self.rgb)
 
     @property
-    def arguments(self) -> dict[str, Any]:
+    def axes(self) -> dict[str, Any]:
         """Axes, as restorations and the functions of `napari_dip.trust` name them."""
-        return {
-            "image": self.image,
-            "mask": self.missing,
-            "leading_axes": self.leading - self.together,
-            "channel_axis": -1 if self.rgb else 0 if self.together else None,
-        }
+        channel = -1 if self.rgb else 0 if self.together else None
+        return {"leading_axes": self.leading - self.together, "channel_axis": channel}
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Image, mask and axes, as the same functions name them."""
+        return {"image": self.image, "mask": self.missing, **self.axes}
 
     @property
     def shape(self) -> tuple[int, ...]:

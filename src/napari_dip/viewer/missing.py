@@ -227,7 +227,6 @@ def _bad_pixels(read: Callable[[], Source]) -> tuple[Source, np.ndarray]:
     from napari_dip.trust import find_bad_pixels  # imports torch: seconds
 
     source = read()
-    axes = {name: value for name, value in source.arguments.items() if name in ("channel_axis", "leading_axes")}
-    bad = find_bad_pixels(source.image, **axes)
+    bad = find_bad_pixels(source.image, **source.axes)
     bad = bad.any(-1) if source.rgb else bad
     return source, bad if source.missing is None else bad & ~source.missing
