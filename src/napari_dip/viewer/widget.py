@@ -217,6 +217,12 @@ class RestoreWidget(Tabbed):
                 self._forget_last()
         self.reset_choices()
 
+    def _remember(self, last: tuple[Any, Any, Any]) -> None:
+        """Go on from a run from now on, and offer to save and copy it."""
+        self._last = restoration, result, layer = last
+        self.saving.offer(layer)
+        self.copying.offer(restoration, result, self.inputs.label.value or None)
+
     def _forget_last(self) -> None:
         """Take away what is said, shown and offered of the last run."""
         self._last, self._found, self._said_before = None, Findings(), ""
@@ -550,7 +556,7 @@ class RestoreWidget(Tabbed):
         layer = restoration.show_result(self._viewer, result, found.figures, self.live.layer)
         if layer is None:
             return self._say_nothing(restoration.nothing)
-        self._last = (restoration, result, layer)
+        self._remember((restoration, result, layer))
         if self._closed and self._can_go_on:
             self.hand_over(last=self._last)
             self.keep_while_there("last", self._viewer.layers.events.removed, layer)
@@ -561,8 +567,6 @@ class RestoreWidget(Tabbed):
             source.visible = False
         if not queue().of(WAITING):
             self._viewer.layers.selection.active = layer
-        self.saving.offer(layer)
-        self.copying.offer(restoration, result, self.inputs.label.value or None)
         self._said_before, failed = restoration.headline(layer.name, result)
         self._say(self._said_before, failed=failed)
         if result.seconds >= _LONG or self._closed:
@@ -649,13 +653,11 @@ class RestoreWidget(Tabbed):
 
     def hold(self, held: dict[str, Any]) -> None:
         """Choose what `held` returned of a widget of the same task, and go on where its run was ended."""
-        self._last = held.pop("last", None)
+        last = held.pop("last", None)
         for name, values in held.items():
             getattr(self, name).hold(values)
-        if self._last is not None:
-            restoration, result, layer = self._last
-            self.saving.offer(layer)
-            self.copying.offer(restoration, result, self.inputs.label.value or None)
+        if last is not None:
+            self._remember(last)
         self._show_state()
         self._offer_more()
         self._say("The rows are as they were when this dock was closed.")
