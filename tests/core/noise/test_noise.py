@@ -89,6 +89,25 @@ def test_what_neighbours_share_does_not_hide_the_gain_where_most_is_dark() -> No
     assert np.mean(gains) == pytest.approx(20, rel=0.15)
 
 
+@pytest.mark.parametrize(
+    ("grain", "spread", "sigma", "told"),
+    [(0.8, 30, 15, True), (0.5, 20, 5, True), (0.8, 10, 0, False), (0.0, 10, 0, False)],
+    ids=["texture", "texture of the bright half", "correlated noise", "white noise"],
+)
+def test_fine_structure_that_counts_as_noise_is_told_in_a_small_image(
+    grain: float, spread: float, sigma: float, told: bool
+) -> None:
+    """Structure that neighbours share lies below noise of single pixels; correlated noise has nothing below it."""
+    random = np.random.default_rng(1)
+    y, x = np.mgrid[:64, :64]
+    light = 100 + 40 * np.sin(x / 9) * np.cos(y / 11)
+    structure = gaussian_filter(random.normal(size=light.shape), grain, mode="wrap")
+    structure *= spread / structure.std() * ((light - 60) / 80 if grain == 0.5 else 1)
+    noise = estimate_noise(light + structure + random.normal(0, sigma, light.shape))
+    assert ("fine structure may be a part" in noise.caution) == told
+    assert not noise.warning
+
+
 def test_what_neighbours_seem_to_share_in_a_small_image_may_be_its_texture() -> None:
     texture = 100 * gaussian_filter(np.random.default_rng(0).normal(0, 1, (80, 80)), 0.8)
     small, large = estimate_noise(texture[:24, :24]), estimate_noise(texture)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from napari_dip.core.intensity import above, check_range, piled
 from napari_dip.core.noise import calm, counting
 from napari_dip.core.noise.impulses import clusters, filled, isolated
-from napari_dip.core.noise.levels import detail_over, least_level, level_of_detail, power_of_detail
+from napari_dip.core.noise.levels import detail_over, least_level, level_of_detail, power_of_detail, power_of_finest
 from napari_dip.core.noise.lines import camera_of, line_keeping
 from napari_dip.core.noise.model import Noise, between_neighbours
 from napari_dip.tables.numbers import is_number, to_float
@@ -37,6 +37,7 @@ _LINED = "the image is hardly more than a line of pixels: its noise is a guess, 
 _HARDLY = (
     "the noise is so weak beside the structure that it may be gentle slopes, fine detail or rounding, and no noise"
 )
+_UNSURE = "fine structure may be a part of what counts as noise, which may be weaker"
 _REMEDY = "leave it out or correct it"
 #: Largest value that a camera can have, relative to an image's range; its inverse is the least.
 _VAST = 1e9
@@ -51,6 +52,9 @@ _CALM = 0.03
 #: Finest detail, relative to that of the noise of the calmest patches, below which these hold slopes and no noise; and
 #: least part of that noise that is left.
 _SMOOTH, _TRACE = 0.5, 0.01
+#: Correlation along an axis up to which noise is about as strong at the finest detail as at all; least part of its
+#: power that is there then, where it is bright; and beyond that the most that is there besides what such noise has.
+_APART, _THERE, _BESIDE = 0.2, 0.7, 0.1
 #: With fewer patches than this, nothing but a rough level can be estimated.
 _ENOUGH = 100
 #: Degrees of freedom, relative to whole patches, below which more than half of the pixels are missing, and below which
@@ -158,9 +162,10 @@ def estimate_noise(
         detail = power_of_detail(values, known & ~bad) / noise.sigma**2
         noise = replace(noise, contrast=float(structure / noise.sigma), fine=detail)
     small = known.mean() * known[0].size < _LARGE
+    finest = power_of_finest(noise, values, known & ~bad)
     return replace(
         noise,
-        caution="" if given else _caution(noise, values.shape[1:]),
+        caution="" if given else _caution(noise, values.shape[1:], finest),
         gain=noise.gain * unit,
         offset=given.get("offset", noise.offset * unit + low),
         read_noise=noise.read_noise * unit,
@@ -251,13 +256,24 @@ def _photons(
     return replace(noise, sigma=float(np.sqrt(noise.variance(values[known]).mean())))
 
 
-def _caution(noise: Noise, shape: tuple[int, ...]) -> str:
-    """Sentence on what the noise of an image (*shape) may be besides noise, where no warning says more."""
+def _caution(noise: Noise, shape: tuple[int, ...], finest: tuple[float, float]) -> str:
+    """Sentence on what the noise of an image (*shape) may be besides noise, where no warning says more.
+
+    `finest` is the power of its finest detail over the variance of the noise, and that of the brighter half. Correlated
+    noise has next to none, and where that is fine structure, the noise of single pixels has it all.
+    """
     if noise.warning or noise.counting:
         return ""
     if is_line(shape):
         return _LINED
-    return _HARDLY if noise.hardly_any else noise.caution
+    if noise.hardly_any:
+        return _HARDLY
+    beside = max(between_neighbours(noise.autocorrelation))
+    smooth = np.array([1.0, noise.correlation, noise.correlation**4, noise.correlation**9])  # of a Gaussian kernel
+    expected = float(smooth @ (20.0, -30.0, 12.0, -2.0) / 20) ** 2
+    everywhere, bright = finest
+    structure = everywhere - expected > _BESIDE if beside > _APART else bright < _THERE
+    return noise.caution or (_UNSURE if structure else "")
 
 
 def is_line(shape: tuple[int, ...]) -> bool:
