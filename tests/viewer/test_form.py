@@ -134,8 +134,14 @@ def test_iterations_above_what_an_image_needs_are_told(viewer, wait, picture):
     widget.form.set(iterations=5000)
     (most,) = re.findall(r"at most (\d+) iterations", widget._sentence.text())
     assert widget._sentence.text().endswith(f" Of the 5000 iterations that are set, this image needs {most}.")
-    widget.form.set(iterations=5)
+    widget.form.set(iterations=int(most) - 1)
     assert "are set" not in widget._sentence.text()
+    assert "automatic" not in widget._sentence.text()
+    widget.form.set(iterations=round(0.19 * int(most)))
+    assert widget._sentence.text().endswith(f" That is 19 % of the automatic {most}, and may be too short.")
+    widget.form.reset("iterations")
+    widget.form.set(quality="fast")
+    assert "automatic" not in widget._sentence.text()
 
 
 def test_the_wheel_changes_a_row_only_where_it_was_clicked(viewer, dock, picture):

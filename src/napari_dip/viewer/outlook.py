@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from napari_dip.tables.presets import at_quality
+from napari_dip.tables.settings import PRESETS
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import account, engine
 
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
     from napari_dip.plan.plan import Plan
 
 LOADING = " PyTorch is being loaded; Run waits for it."
+_SHORT = 0.5  # of the automatic iterations, below which it is told how few are set
 _HOW = {
     "self-guided": "self-guided (it learns from the image itself)",
     "prior": "a prior (an untrained network is fitted)",
@@ -79,24 +84,28 @@ def before(inputs: Any, form: Any, asked: Any, noise: Noise | None, waiting: boo
 
     device = choose(settings.device)
     source = asked.source
-    most = iterations_at_most(settings, fitted, source.geometry.pixel_size(source.space), noise)
+    at_most = partial(
+        iterations_at_most, shape=fitted, voxel_size=source.geometry.pixel_size(source.space), noise=noise
+    )
+    most = at_most(settings)
     slices = math.prod(source.shape[: -source.space])
     form.show_for(most, many=slices > 1 and not source.together)
     each = " a block" if asked.lazy else ""
-    how = f": {work(settings, most)}{each}, on {computer(settings)}.{enough(settings, most)}"
+    how = f": {work(settings, most)}{each}, on {computer(settings)}.{enough(settings, at_most)}"
     if waiting and form.automatic:
         how = ". The method is chosen once the noise is known."
     sentence = f"{what}{how} {destination}".rstrip()
     return Outlook(sentence, ready=True, why=f"{form.why} On {device.name}: {device.reason}.")
 
 
-def of_plan(plan: Plan, what: str) -> Outlook:
-    """Outlook on a run that is under way, by its plan."""
+def of_plan(plan: Plan, what: str, goes_on: bool = False) -> Outlook:
+    """Outlook on a run that is under way, by its plan; maybe one that goes on from another."""
     from napari_dip.plan.cost import iterations_at_most
 
-    most = iterations_at_most(plan.settings, plan.slices.values.shape[2:], plan.request.voxel_size, plan.noise)
-    sentence = f"{what}: {work(plan.settings, most)}, on {computer(plan.settings)}."
-    sentence += enough(plan.settings, most)
+    size = {"shape": plan.slices.values.shape[2:], "voxel_size": plan.request.voxel_size}
+    at_most = partial(iterations_at_most, **size, noise=plan.noise)
+    sentence = f"{what}: {work(plan.settings, at_most(plan.settings))}, on {computer(plan.settings)}."
+    sentence += "" if goes_on else enough(plan.settings, at_most)
     return Outlook(sentence, why=f"It is {plan.method.name}, because {plan.method.reason}.")
 
 
@@ -106,10 +115,20 @@ def work(settings: Any, most: int) -> str:
     return f"{_HOW[settings.method.name]}" + (f", {runs}at most {most} iterations" if most else "")
 
 
-def enough(settings: Any, most: int) -> str:
-    """Sentence on iterations that somebody set above what an image needs; empty if none are."""
-    too_many = 0 < most < settings.iterations and "iterations" in settings.chosen
-    return f" Of the {settings.iterations} iterations that are set, this image needs {most}." if too_many else ""
+def enough(settings: Any, at_most: Callable[[Any], int]) -> str:
+    """Sentence on iterations that somebody set far from what an image needs; empty if none are.
+
+    `at_most` tells the iterations of settings on that image.
+    """
+    if "iterations" not in settings.chosen or settings.preset not in PRESETS:
+        return ""
+    most, preset = at_most(settings), PRESETS[settings.preset]
+    if 0 < most < settings.iterations:
+        return f" Of the {settings.iterations} iterations that are set, this image needs {most}."
+    automatic = at_quality(settings.preset, settings.quality).get("iterations", preset.iterations)
+    usual = at_most(settings.decided(iterations=automatic))
+    short = f" That is {100 * most / usual:.2g} % of the automatic {usual}, and may be too short."
+    return short if 0 < most < _SHORT * usual else ""
 
 
 def computer(settings: Any) -> str:

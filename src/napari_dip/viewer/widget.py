@@ -299,7 +299,8 @@ class RestoreWidget(Tabbed):
         """Show the plan of the run that begins, which knows all slices and the depth of their holes, and its cost."""
         if self._restoration is not None:
             self.cost.begin(planned.forecast)
-            under_way = outlook.of_plan(planned.plan, f"{TASKS[self.task].acts} '{self._restoration.source.name}'")
+            what = f"{TASKS[self.task].acts} '{self._restoration.source.name}'"
+            under_way = outlook.of_plan(planned.plan, what, goes_on=self._restoration.resume is not None)
             self._sentence.setText(f"{self._orphan}{under_way.sentence} {self._restoration.unlike}".rstrip())
             self._sentence.setToolTip(tip(under_way.why))
 
