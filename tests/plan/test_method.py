@@ -11,8 +11,8 @@ import pytest
 from napari_dip import denoise
 from napari_dip.core.noise.model import Noise
 from napari_dip.plan.chosen import settings_here
+from napari_dip.plan.holes import depth_of
 from napari_dip.plan.own import check_method
-from napari_dip.plan.plan import depth_of
 from napari_dip.plan.request import read_request
 from napari_dip.tables.knobs import RunKnobs
 from napari_dip.tables.method import auto_preset

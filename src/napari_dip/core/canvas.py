@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_dip.core.around import Tiles
 from napari_dip.core.averaging import RunningAverage
 from napari_dip.core.memory import if_memory_allows
 from napari_dip.core.operators import Place, seen_by
 from napari_dip.core.problem import Problem
 from napari_dip.core.result import Progress
 from napari_dip.core.state import SAVING, Event, Image, Outcome
-from napari_dip.core.tiling import Blend, Tiling
+from napari_dip.core.tiling import Blend
 
 
 class Pile:
@@ -77,10 +78,11 @@ class Pile:
 
 
 class Canvas:
-    """Images that the tiles are blended into."""
+    """Images that the tiles are blended into; where none lies and nothing is wanted, the image is as measured."""
 
-    def __init__(self, problem: Problem, tiles: Tiling, *, uncertainty: bool) -> None:
+    def __init__(self, problem: Problem, tiles: Tiles, *, uncertainty: bool) -> None:
         self._operator, channels = problem.operator, len(problem.observation)
+        self._measured, self._wanted = problem.observation, problem.wanted
         fine = tiles.seen_by(problem.operator.image_shape)
         names = ("image", "last", *(["uncertainty"] if uncertainty else []))
         self._fine = {name: Blend(fine, channels) for name in names}
@@ -98,9 +100,16 @@ class Canvas:
 
     def with_tile(self, place: Place, image: Image) -> Image:
         """The image so far, with what is being fitted to one more tile."""
-        return self._fine["image"].onto(seen_by(self._operator, place), image)
+        return self._whole(self._fine["image"].onto(seen_by(self._operator, place), image))
 
     def images(self) -> dict[str, npt.NDArray[np.float32] | None]:
         """Images of a result."""
         fine = {name: blend.image() for name, blend in self._fine.items()}
+        fine |= {name: self._whole(fine[name]) for name in ("image", "last")}
         return {"uncertainty": None, **fine, "residual": self._residual.image()}
+
+    def _whole(self, image: Image) -> Image:
+        """An image (C, *S) with what was measured where nothing was fitted, as nothing else is wanted there."""
+        if self._wanted is None:
+            return image
+        return np.where(np.isnan(image) & ~self._wanted, self._measured, image)

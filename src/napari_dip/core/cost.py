@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from napari_dip.core import device as devices
-from napari_dip.core.forward import Shape, Size, Work
+from napari_dip.core.forward import FitCost, Shape, Size, Work
 from napari_dip.core.methods import FITTERS
 from napari_dip.core.noise.calm import coefficients
 from napari_dip.core.noise.model import Noise
@@ -65,6 +67,7 @@ def estimate(
     margin: Shape | None = None,
     voxel_size: Size | None = None,
     slices: int = 1,
+    fitted: dict[Shape, int] | None = None,
     rates: Work | None = None,
 ) -> Cost:
     """Cost of restoring a stack of slices, one after the other.
@@ -86,6 +89,8 @@ def estimate(
     voxel_size : tuple of float, optional
         Of the restored image, along the axes S: an axis that is coarser than others is halved later.
     slices : int
+    fitted : dict of tuple of int to int, optional
+        Shapes of the tiles that are fitted, where not all are alike or fitted, and how many there are in all slices.
     rates : float array (4), optional
         Seconds per layer call, byte, operation and byte of features; by default measured on this machine.
     """
@@ -93,24 +98,32 @@ def estimate(
     precision = devices.precision_of(settings, device, len(measured) == 3)
     settings = settings.decided(precision=precision, threads=settings.threads or torch.get_num_threads())
     tiles, scale = tiles_of(measured, settings), factors or ones
-    tile = tuple(n + 2 * -(-m // f) for n, m, f in zip(tiles.tile, margin or (0,) * len(ones), scale, strict=True))
-    image = channels, *(n * f for n, f in zip(tile, scale, strict=True))
-    cost_of = FITTERS[type(settings.method)].cost
-    fit = cost_of(settings.method, image, noise, voxel_size, cpu=device == "cpu", filled=filled)
+
+    def cost_of(tile: Shape) -> FitCost:
+        """Cost of the fits of a tile."""
+        edges = zip(tile, margin or (0,) * len(ones), scale, strict=True)
+        image = channels, *((n + 2 * -(-m // f)) * f for n, m, f in edges)
+        cost: Callable[..., FitCost] = FITTERS[type(settings.method)].cost
+        return cost(settings.method, image, noise, voxel_size, cpu=device == "cpu", filled=filled)
+
+    counts = {tiles.tile: slices * len(tiles)} if fitted is None else fitted
+    fits = [(cost_of(tile), count) for tile, count in counts.items()]
+    most = max((fit.memory for fit, _ in fits), default=0)
     pixels = channels * math.prod(measured)
     fine, images = pixels * math.prod(scale), 3 + settings.uncertainty
     together = min(slices, max(settings.at_once, 1))
-    states = min((slices * len(tiles) * settings.runs - 1) * fit.state, STATES_AT_MOST)
+    states = sum(count * settings.runs * fit.state for fit, count in fits)
+    states = min(states - min((fit.state for fit, _ in fits), default=0), STATES_AT_MOST)
     held = slices * (5 * pixels + 4 * (images - 1) * fine) + 4 * pixels + states
-    blended = (_MOSAIC + 8 * images) * fine if len(tiles) > 1 else 0
+    blended = (_MOSAIC + 8 * images) * fine if {*counts} - {tuple(measured)} else 0
     ended = held + _VERDICT * math.prod(measured) + 4 * images * fine
     if device == "cpu":
         noisy = memory_of_noise(min(slices * channels, 16), measured)
-        memory = code_to_load(settings.method) + max(held + blended + together * fit.memory, ended, noisy)
+        memory = code_to_load(settings.method) + max(held + blended + together * most, ended, noisy)
     else:
-        memory = int(_OF_GPU[0] * together * fit.memory) + _OF_GPU[1]
+        memory = int(_OF_GPU[0] * together * most) + _OF_GPU[1]
     whole = 1 + (slices - 1) * (_AFTER if settings.warm_start and settings.method.begins_warm else 1)  # slices
-    work = (fit.once + settings.runs * fit.work) * (len(tiles) * whole)
+    work = sum(((fit.once + settings.runs * fit.work) * count for fit, count in fits), np.zeros(4)) * (whole / slices)
     rates = rates_of(device, precision) if rates is None else rates
     return Cost(memory, float(work @ rates) + _SECONDS * slices * pixels)
 

@@ -2,7 +2,8 @@
 
 Scaling and noise are those of the whole image, and the seed of a piece is drawn from its place and its run alone.
 Tiles share their rims and are blended without seams; runs of a tile are averaged, and their spread is the uncertainty
-between them. Memory is that of one fit and of the images that come out.
+between them. Memory is that of one fit and of the images that come out. Where only holes are wanted, tiles lie around
+these, or those of a grid that have none are left out.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from napari_dip.core.around import Around, Tiles, around, tiles_for
 from napari_dip.core.canvas import Canvas, Pile
 from napari_dip.core.operators import Place, seen_by
 from napari_dip.core.problem import Problem
@@ -21,8 +23,8 @@ from napari_dip.core.reason import Choice, End, Reason
 from napari_dip.core.result import History, Progress, Result
 from napari_dip.core.setup import Setup
 from napari_dip.core.state import FAILED, Curve, Event, Outcome, State, keepable
-from napari_dip.core.telling import error_in_words, warn
-from napari_dip.core.tiling import Tiling, seed_at, tiles_of
+from napari_dip.core.telling import counted, error_in_words, warn
+from napari_dip.core.tiling import seed_at
 from napari_dip.tables.settings import Settings
 
 States = tuple[State | None, ...]
@@ -33,9 +35,12 @@ def seeds(seed: int, runs: int) -> list[int]:
     return [seed, *(int(np.random.SeedSequence([seed, run]).generate_state(1)[0] >> 1) for run in range(1, runs))]
 
 
-def cut(problem: Problem, tiles: Tiling) -> Iterator[tuple[Place, Problem]]:
-    """The places of the tiles and their problems; the noise is the same, its sigma that at the mean of a tile."""
-    if len(tiles) == 1:
+def cut(problem: Problem, tiles: Tiles) -> Iterator[tuple[Place, Problem]]:
+    """The places of the tiles and their problems; the noise is the same, its sigma that at the mean of a tile.
+
+    A prior around a hole begins at the mean of what is known there: in a dark tile little would draw it down.
+    """
+    if tiles.whole:
         yield next(iter(tiles)), problem
         return
     known = problem.known_pixels()
@@ -53,8 +58,17 @@ def cut(problem: Problem, tiles: Tiling) -> Iterator[tuple[Place, Problem]]:
             known=float(here.mean()),
             guide=None if problem.guide is None else np.ascontiguousarray(problem.guide[seen]),
             noise=noise,
+            begin=_means(observation, here) if isinstance(tiles, Around) else problem.begin,
+            wanted=None if problem.wanted is None else problem.wanted[place],
         )
         yield place, part
+
+
+def _means(observation: npt.NDArray[np.float32], known: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """Mean of the known pixels of each channel (C, *S), of all channels where there are none."""
+    mean = observation[known].mean() if known.any() else np.float32(0.5)
+    each = zip(observation, known, strict=True)
+    return np.array([values[there].mean() if there.any() else mean for values, there in each], np.float32)
 
 
 @dataclass(frozen=True)
@@ -108,11 +122,12 @@ class Pieces:
 
     def __init__(self, problem: Problem, settings: Settings, states: States = (), neighbours: States = ()) -> None:
         self._problem, self._settings, self._runs = problem, settings, settings.runs
-        self._tiles = tiles_of(problem.observation.shape[1:], settings)
+        self._tiles = tiles_for(problem.observation.shape[1:], settings, around(problem.wanted))
         self._handed = states
         self._states: list[State | None] | None = list(states) or [None] * self.count
         self._neighbours = neighbours if len(neighbours) == self.count else ()  # else it was fitted in other tiles
-        self._canvas = Canvas(problem, self._tiles, uncertainty=settings.uncertainty) if len(self._tiles) > 1 else None
+        parts = not self._tiles.whole
+        self._canvas = Canvas(problem, self._tiles, uncertainty=settings.uncertainty) if parts else None
         self.done: list[Account] = []
         self._events: list[Event] = []
         self._failed: dict[int, Exception] = {}
@@ -130,6 +145,8 @@ class Pieces:
         empty = 0
         for tile, (place, part) in enumerate(cut(self._problem, self._tiles)):
             if self._canvas is not None:  # who hands in one tile has looked
+                if part.wanted is not None and not part.wanted.any():
+                    continue
                 known = part.observation[part.known_pixels()]
                 if known.size == 0:
                     empty += 1
@@ -244,9 +261,12 @@ class Pieces:
         if not self._ending and self.done:
             tiles = len(self._tiles)
             runs = f"averaged {len(self.done) if tiles == 1 else self._runs} runs"
-            parts = [f"fitted {tiles} tiles"] * (tiles > 1) + [runs] * (self._runs > 1)
+            where = " around holes" if isinstance(self._tiles, Around) else ""
+            fitted = f"fitted {counted(tiles, 'tile')}{where}"
+            parts = [fitted] * (not self._tiles.whole) + [runs] * (self._runs > 1)
             last = self.done[-1].end
-            end = replace(last, what=", the last of which ".join([*parts, last.what]))
+            of_them = ", which " if len(self.done) == 1 else ", the last of which "
+            end = replace(last, what=of_them.join([*parts, last.what]))
         if failures := self._failures:
             more = f" ({len(failures) - 1} more failed too)" if len(failures) > 1 else ""
             end = end.and_(f"; {failures[0].message}{more}")

@@ -39,6 +39,11 @@ class Problem:
         The user's own D, of two tensors (1, C, *S); by default one by the noise.
     denoiser : OwnPart, optional
         The user's own, of a plane (y, x) and a sigma, in place of similar patches behind the prior.
+    begin : float32 array (C), optional
+        Intensities that a prior begins at; by default the middle of the range.
+    wanted : bool array (*S), optional
+        True where the image is wanted; elsewhere it comes back as measured, on the grid of the measurement. By default
+        all of it is.
     """
 
     observation: npt.NDArray[np.float32]
@@ -49,6 +54,8 @@ class Problem:
     voxel_size: tuple[float, ...] | None = None
     fidelity: Callable[[Tensor, Tensor], Tensor] | None = None
     denoiser: OwnPart | None = None
+    begin: npt.NDArray[np.float32] | None = None
+    wanted: npt.NDArray[np.bool_] | None = None
 
     @property
     def image_shape(self) -> tuple[int, ...]:

@@ -132,7 +132,8 @@ class Result:
         The image at the end of the run, like `image`, never refined. So are previews, and the state to go on from.
     residual : array
         Observation minus what the instrument would see of the fitted image, in the units and axes of the input; NaN
-        where that is not known. Also of known pixels that `image` keeps as measured, which nothing was removed from.
+        where that is not known. Also of known pixels that `image` keeps as measured, which nothing was removed from;
+        NaN where these needed no fit.
     uncertainty : array or None
         Standard deviation at each pixel, like `image`, if the settings ask for it: of the iterates about their
         average, weighted as they are in it, which are samples of the posterior with ``optimiser="sgld"``; of a

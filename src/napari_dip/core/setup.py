@@ -54,11 +54,6 @@ class Setup:
     tried: tuple[str, ...] = ()
     _asked: Settings | None = None  # before the first step
 
-    @property
-    def fits(self) -> int:
-        """Number of fits of each slice: tiles times runs."""
-        return len(tiles_of(self.shape, self.settings)) * self.settings.runs
-
     def only(self, *names: str) -> Setup:
         """The same, with nothing open but these knobs, if they were."""
         return replace(self, open=self.open.intersection(names))

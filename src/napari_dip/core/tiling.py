@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,11 @@ class Tiling:
 
     def __len__(self) -> int:
         return math.prod(map(len, self.corners))
+
+    @property
+    def whole(self) -> bool:
+        """True if one tile is all of the image."""
+        return len(self) == 1
 
     def __iter__(self) -> Iterator[Place]:
         """The places of all tiles."""
@@ -100,10 +106,10 @@ class Tiling:
         bump = np.ones(n)
         if i > 0:
             shared = begins[i - 1] + n - begins[i]
-            bump[:shared] *= _rise(shared)
+            bump[:shared] *= rise(shared)
         if i + 1 < len(begins):
             shared = begins[i] + n - begins[i + 1]
-            bump[n - shared :] *= _rise(shared)[::-1]
+            bump[n - shared :] *= rise(shared)[::-1]
         return bump
 
 
@@ -156,10 +162,19 @@ def seed_at(seed: int, place: Sequence[int]) -> int:
     return int(np.random.SeedSequence([seed, *place]).generate_state(1)[0] >> 1)
 
 
+class Weighted(Protocol):
+    """Tiles of an image (*shape) with the weight that each has at its pixels."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def weights(self, place: Place) -> npt.NDArray[np.float32]: ...
+
+
 class Blend:
     """The image that tiles make, as running sums: its memory is that of the image, whatever the number of tiles."""
 
-    def __init__(self, tiling: Tiling, channels: int) -> None:
+    def __init__(self, tiling: Weighted, channels: int) -> None:
         self.tiling = tiling
         self._sum = np.zeros((channels, *tiling.shape), np.float32)
         self._weight = np.zeros(tiling.shape, np.float32)
@@ -182,6 +197,6 @@ class Blend:
         return image
 
 
-def _rise(n: int) -> npt.NDArray[np.float64]:
+def rise(n: int) -> npt.NDArray[np.float64]:
     """Rise from 0 to 1 at the middles of n pixels: with its mirror image it sums to one."""
     return np.asarray(np.sin(np.pi / 2 * (np.arange(n) + 0.5) / n) ** 2)

@@ -53,6 +53,7 @@ def estimate(
     psf: Any = None,
     voxel_size: Any = None,
     image_noise: Noise | None = None,
+    tiles: dict[tuple[int, ...], int] | None = None,
     **knobs: Unpack[Knobs],
 ) -> Cost:
     """Memory and time that a restoration will take; nothing of it is computed or allocated.
@@ -68,6 +69,9 @@ def estimate(
     image_noise : Noise, optional
         Of the image, scaled to 0..1; by default photon noise that is independent from pixel to pixel, and known unless
         the image is tiny.
+    tiles : dict of tuple of int to int, optional
+        Shapes of the tiles around holes that a prior is to fill, and how many there are; by default all is fitted, as
+        it is not known where the holes are.
     **knobs
         Changes to the settings, by name.
 
@@ -108,7 +112,8 @@ def estimate(
     missing = asked.task.fills_holes  # the mask is not known
 
     def cost_with(settings: Settings, rates: Work | None = None) -> Cost:
-        return _cost(asked, sides, missing, settings, known, device.name, rates)
+        around = tiles if missing and settings.around and not settings.tile else None
+        return _cost(asked, sides, missing, settings, known, device.name, rates, around)
 
     def memory_of(settings: Settings) -> int:
         return cost_with(settings, SLOWEST).memory
@@ -237,7 +242,8 @@ def less_time(device: str, factors: tuple[int, ...] | None = None, *, workers: b
 def cost_of(plan: Plan, rates: Work | None = None) -> Cost:
     """Cost of a plan, at the rates of this machine if no others are given."""
     noise, missing = plan.scaled_noise or cost.TYPICAL, bool(plan.slices.missing.any())
-    found = _cost(plan.request, plan.slices.values.shape, missing, plan.settings, noise, plan.device.name, rates)
+    how = plan.settings, noise, plan.device.name, rates
+    found = _cost(plan.request, plan.slices.values.shape, missing, *how, fitted=plan.fitted)
     return found if plan.scaling is not None else replace(found, seconds=0.0)  # then there is nothing to fit
 
 
@@ -249,8 +255,9 @@ def _cost(
     noise: Noise,
     device: str,
     rates: Work | None,
+    fitted: dict[tuple[int, ...], int] | None = None,
 ) -> Cost:
-    """Cost of a request for an image (N, C, *S), of which pixels are `missing` or none."""
+    """Cost of a request for an image (N, C, *S), of which pixels are `missing` or none; `fitted` as `cost.estimate`."""
     slices, channels, *space = shape
     own = request.operator is not None  # behind which the image may have any shape
     return cost.estimate(
@@ -264,6 +271,7 @@ def _cost(
         margin=request.margin,
         voxel_size=request.fine_voxel_size,
         slices=slices,
+        fitted=fitted,
         rates=rates,
     )
 

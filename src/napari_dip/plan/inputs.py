@@ -6,6 +6,7 @@ order and memory layout, NaN and infinite pixels (they count as missing).
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.core.around import Around, around
 from napari_dip.core.telling import refuse_name, warn
 from napari_dip.doors import remedy
 from napari_dip.plan.greys import read_greys
@@ -58,6 +60,15 @@ class Slices:
         holes = self.missing.copy() if self.padding is None else self.missing & ~self.padding
         holes[list(self.unread)] = False
         return holes
+
+    @functools.cached_property
+    def around(self) -> list[Around | None]:
+        """Tiles around the holes of each slice; None where it is to be fitted whole."""
+        return [around(self.wanted(index)) for index in range(len(self.values))]
+
+    def wanted(self, index: int) -> npt.NDArray[np.bool_]:
+        """Pixels (*S) of a slice that are restored in some channel."""
+        return np.asarray(self.one(index).holes[0].any(0))
 
     @property
     def ndim(self) -> int:

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage  # type: ignore[import-untyped]
 
 from napari_dip.core import device as devices
+from napari_dip.core.around import Tiles
 from napari_dip.core.codes import NO_GUIDE
 from napari_dip.core.intensity import Scaling, check_range, mean_of
 from napari_dip.core.noise.model import Noise
@@ -27,6 +27,7 @@ from napari_dip.core.telling import warn
 from napari_dip.plan import own
 from napari_dip.plan.chosen import chosen
 from napari_dip.plan.defects import Skips
+from napari_dip.plan.holes import depth_of, nearly_all, tiles_of_slice, tiles_with_holes
 from napari_dip.plan.inputs import Array, Slices, inverted, marked
 from napari_dip.plan.noises import Noises, noise_of, telling
 from napari_dip.plan.request import Request
@@ -35,8 +36,6 @@ from napari_dip.tables import record
 from napari_dip.tables.knobs import GENERATORS
 from napari_dip.tables.settings import Settings, of_kind
 from napari_dip.tables.tasks import TASKS
-
-_MOST, _FAR = 0.75, 8  # share of the pixels, and pixels away from a known one: as where a mask is the other way round
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +118,26 @@ class Plan:
             voxel_size=self.request.fine_voxel_size,
             fidelity=None if fidelity is None else Own("fidelity", fidelity, fidelity.part),
             denoiser=self.request.denoiser,
+            wanted=self.slices.wanted(index) if self.fills_alone else None,
         )
+
+    def tiles(self, index: int) -> Tiles:
+        """Tiles that a slice is fitted in."""
+        return tiles_of_slice(self.slices, index, self.settings, around=self.fills_alone)
+
+    def fits(self, index: int) -> int:
+        """Number of fits of a slice: tiles times runs."""
+        return len(self.tiles(index)) * self.settings.runs
+
+    @property
+    def fitted(self) -> dict[tuple[int, ...], int] | None:
+        """Shapes of the tiles that are fitted, and how many there are; None where all of each slice is."""
+        return tiles_with_holes(self.slices, self.settings) if self.fills_alone else None
+
+    @property
+    def fills_alone(self) -> bool:
+        """True if a prior fits what surrounds the holes alone, as all else comes back as measured."""
+        return self.units.keeps_known and self.settings.around and not self.request.own_parts
 
     def of_block(
         self, values: Array, missing: npt.NDArray[np.bool_], guide: npt.NDArray[np.float32] | None, **changes: Any
@@ -271,21 +289,3 @@ def check_resume(resume: Result, plan: Plan) -> None:
             raise ValueError(
                 f"{name}={value!r} was {before!r} in the run to be continued; start a new run to change it"
             )
-
-
-def nearly_all(request: Request) -> str:
-    """Words on a mask that hides nearly all pixels with a value; empty if those left are many, or near everywhere."""
-    share = float(request.slices.holes[np.isfinite(request.slices.values)].mean())
-    return f"{share:.0%} of the pixels count as missing" if share > _MOST and depth_of(request) > _FAR else ""
-
-
-def depth_of(request: Request) -> float:
-    """Pixels from the deepest missing pixel of all slices to the nearest one that is known in all channels.
-
-    Infinite where there is none; slices with no known pixel stay empty, and do not count.
-    """
-    slices = request.slices
-    fillable = ~slices.missing.all(axis=tuple(range(1, slices.missing.ndim)))
-    holes = np.any(slices.holes[fillable], axis=1)
-    depths = [np.inf if np.all(hole) else float(ndimage.distance_transform_edt(hole).max()) for hole in holes]
-    return max(depths, default=np.inf)

@@ -118,7 +118,7 @@ class Units:
 
     def holds_nothing(self, index: int, place: Place = ()) -> bool:
         """True if there is nothing to fit in a slice, or at a place in it."""
-        if self.scaling is None or (self.keeps_known and not self.slices.missing[index].any()):
+        if self.scaling is None or (self.keeps_known and not self.slices.missing[index][(slice(None), *place)].any()):
             return True
         known = self._known(index, place)
         return known.size == 0 or bool(known.min() == known.max())

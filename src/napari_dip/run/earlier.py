@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from napari_dip.core.pieces import Account, States
 from napari_dip.core.reason import Choice, Reason
 from napari_dip.core.state import has_ended
-from napari_dip.core.tiling import tiles_of
 from napari_dip.plan.plan import Plan
 
 
@@ -18,14 +19,21 @@ def unfinished(plan: Plan, states: States) -> float:
 
 def left_of(plan: Plan, states: States) -> list[int]:
     """Number of fits of each slice still to do: not ended by a rule, or not begun though they have pixels to fit."""
-    tiles, runs = list(tiles_of(plan.slices.values.shape[2:], plan.settings)), plan.settings.runs
-    counts = [0] * len(plan.slices.values)
-    for number, state in enumerate(states):
-        index, tile = divmod(number // runs, len(tiles))
-        counts[index] += not has_ended(state) and (
-            state is not None or not plan.units.holds_nothing(index, tiles[tile])
+    counts = []
+    for index, own in enumerate(of_slices(plan, states)):
+        places = [place for place in plan.tiles(index) for _ in range(plan.settings.runs)]
+        left = (
+            not has_ended(state) and (state is not None or not plan.units.holds_nothing(index, place))
+            for state, place in zip(own, places, strict=True)
         )
+        counts.append(sum(left))
     return counts
+
+
+def of_slices(plan: Plan, states: States) -> list[States]:
+    """States of the fits of each slice."""
+    stops = list(itertools.accumulate(plan.fits(index) for index in range(len(plan.slices.values))))
+    return [states[start:stop] for start, stop in itertools.pairwise([0, *stops])]
 
 
 def account_of(states: States, rule: Choice) -> Account:

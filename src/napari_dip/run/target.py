@@ -23,7 +23,7 @@ from napari_dip.glance import glance
 from napari_dip.plan.cost import iterations_at_most
 from napari_dip.plan.plan import Plan
 from napari_dip.run import doubts
-from napari_dip.run.earlier import account_of, gone_on, left_of
+from napari_dip.run.earlier import account_of, gone_on, left_of, of_slices
 from napari_dip.run.fits import Extras, Fit, Unfitted
 from napari_dip.run.record import describe
 from napari_dip.tables.settings import PRESETS
@@ -69,9 +69,9 @@ class ArrayTarget:
 
     def take(self, earlier: Result, *, finish: bool) -> None:
         """Begin with what an earlier result has; with `finish`, slices that had ended are done."""
-        plan, fits = self.plan, self.plan.setup.fits
+        plan = self.plan
         self.events += earlier.history.events
-        parts = [earlier.states[index * fits : (index + 1) * fits] for index in range(self.count)]
+        parts = of_slices(plan, earlier.states)
         # what is empty is so in the type of the result, of which there may be another now
         there = [index for index, states in enumerate(parts) if any(states) or self.units.holds_nothing(index)]
         for name in ("image", "last", "residual", "uncertainty"):
@@ -185,7 +185,7 @@ class ArrayTarget:
         stateless = [message[0].upper() + message[1:] for message in lost]
         unreached = sorted({*due, *self._ends}.difference(accounts))
         shown = extra("the view before and after", lambda: self._glance(sorted(accounts)), None)
-        states = self._all_states(setup.fits)
+        states = self._all_states(setup)
         result = Result(
             image=plan.slices.layout(self.image),
             last=plan.slices.layout(self.last),
@@ -285,11 +285,13 @@ class ArrayTarget:
         usual = settings.decided(iterations=preset.iterations, stop=preset.stop)
         return iterations_at_most(usual, plan.slices.values.shape[2:], plan.request.fine_voxel_size, plan.noise)
 
-    def _all_states(self, fits: int) -> States:
-        """States of all fits, so many for each slice; empty if not all were kept."""
+    def _all_states(self, setup: Setup) -> States:
+        """States of all fits of each slice, with this setup; empty if not all were kept."""
         if not self._kept or not self._all_kept:
             return ()
-        if any(len(states) != fits for states in self._kept.values()):
+        plan = replace(self.plan, settings=setup.settings)
+        none: list[States] = [(None,) * plan.fits(index) for index in range(self.count)]
+        kept = [self._kept.get(index, states) for index, states in enumerate(none)]
+        if list(map(len, kept)) != list(map(len, none)):
             return ()  # not all in the same tiles, as memory ran out
-        none: States = (None,) * fits
-        return tuple(state for index in range(self.count) for state in self._kept.get(index, none))
+        return tuple(itertools.chain(*kept))

@@ -92,7 +92,8 @@ class RunKnobs:
     tile: int = knob(
         0,
         "Side of the overlapping tiles that a large image is cut into, each fitted by a generator of its own; 0 for "
-        "the whole image, or for tiles where memory asks for them: a prior denoises on a CPU in 4 GB.",
+        "the whole image, for what surrounds its holes, or for tiles where memory asks for them: a prior denoises on a "
+        "CPU in 4 GB.",
         "int",
         min=0,
         max=1_000_000,

@@ -192,6 +192,9 @@ NOISY: dict[str, dict[str, Any]] = {
 #: Iterations that an image of 170x170 or less needs, by preset; one of 256x256 needs those of the preset.
 OF_SMALL_IMAGES: dict[str, int] = {"superresolve-small": 400}
 
+#: The presets of the notebooks.
+ORIGINALS = frozenset(name for name in TABLE if name.startswith("original-"))
+
 #: The preset of self-guided fits.
 SELF = "denoise-self"
 

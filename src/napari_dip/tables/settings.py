@@ -134,6 +134,15 @@ class Settings(SelfGuidedKnobs, PriorKnobs, FitKnobs, RunKnobs):
         return self._kind(**{knob.name: getattr(self, knob.name) for knob in fields(self._kind)})
 
     @property
+    def around(self) -> bool:
+        """True if a prior may fit what surrounds the holes alone, as known pixels are kept.
+
+        Parts of the user's own see the whole, and so do the presets of the notebooks.
+        """
+        own_part = isinstance(self.generator, OwnPart) or isinstance(self.regulariser, OwnPart)
+        return self._kind is Prior and self.keep_known and not (own_part or self.preset in presets.ORIGINALS)
+
+    @property
     def effective(self) -> tuple[str, ...]:
         """Names of the knobs that have an effect beside the others, in the order in which they are shown."""
         kind, table = self._kind, knobs()

@@ -33,6 +33,8 @@ class NoiseInView:
         Mean of the known pixels that the noise is at.
     depth : float or None
         Of the holes, in pixels, where they are to be filled.
+    tiles : dict of tuple of int to int, or None
+        Shapes of the tiles around holes that a prior would fit, and how many there are.
     doubt : str
         Sentence on a mask that may be meant the other way round; else empty.
     """
@@ -41,6 +43,7 @@ class NoiseInView:
     left_out: str
     level: float
     depth: float | None = None
+    tiles: dict[tuple[int, ...], int] | None = None
     doubt: str = ""
 
 
@@ -62,6 +65,8 @@ class NoiseSentence(Sentence):
         Sentence on a mask that marks nearly all of the image, and may be meant the other way round; empty elsewhere.
     level : float
         Mean of the known pixels that the noise is at.
+    tiles : dict of tuple of int to int, or None
+        Shapes of the tiles around holes that a prior would fit, and how many there are.
     """
 
     estimated = Signal(object, object)
@@ -71,6 +76,7 @@ class NoiseSentence(Sentence):
         self._told = task.removes_noise or task.adds_detail
         self.nothing = self.doubt = ""
         self.level = 0.0
+        self.tiles: dict[tuple[int, ...], int] | None = None
 
     def look(
         self,
@@ -105,11 +111,11 @@ class NoiseSentence(Sentence):
 
     def _on_answer(self, answer: NoiseInView | str | Exception) -> None:
         if not isinstance(answer, NoiseInView):  # what cannot be restored; Run says why
-            self.nothing = answer if isinstance(answer, str) else ""
+            self.nothing, self.tiles = answer if isinstance(answer, str) else "", None
             self._say("")
             self.estimated.emit(None, None)
             return
-        noise, self.level, self.doubt = answer.noise, answer.level, answer.doubt
+        noise, self.level, self.doubt, self.tiles = answer.noise, answer.level, answer.doubt, answer.tiles
         self._say(" ".join(map(ended, noise_in_words(noise))))
         figures = (
             f"Estimated from the slice in view, in the units of the image: gain {noise.gain:.4g} counts per electron, "
@@ -156,8 +162,9 @@ def _estimate(
     chosen: Callable[[], Source] | None,
 ) -> NoiseInView | str:
     """The noise of a source and its holes, or a sentence where nothing is to be restored."""
-    from napari_dip.plan.plan import depth_of, nearly_all
+    from napari_dip.plan.holes import depth_of, nearly_all, tiles_with_holes
     from napari_dip.plan.request import read_request
+    from napari_dip.tables.settings import DEFAULTS
     from napari_dip.trust import estimate_noise, left_out  # imports torch: seconds
 
     source, filling = read(), holes is not None
@@ -173,7 +180,7 @@ def _estimate(
         return f"Nothing is missing in '{source.name}', and no pixel is NaN: {where}."
     nearly = nearly_all(request)
     inverted = f"{nearly}: if the mask shows what is known, take its other side." if nearly else ""
-    return replace(found, depth=depth_of(request), doubt=inverted)
+    return replace(found, depth=depth_of(request), tiles=tiles_with_holes(request.slices, DEFAULTS), doubt=inverted)
 
 
 def nothing_in(source: Source, filling: bool) -> str:

@@ -99,6 +99,8 @@ class Asked:
         Part of these along y and x that the source is; None for all of it.
     resume : Result or None
         To go on from; a run over blocks goes on in its file.
+    tiles : dict of tuple of int to int, or None
+        Shapes of the tiles around its holes, and how many there are, where that is known; for the forecast.
     knobs : dict
         Those of `Settings` that were chosen; the others follow from the preset, the device and the noise.
     said : dict
@@ -121,6 +123,7 @@ class Asked:
     where: str | tuple[int, ...] = layers.ALL
     window: tuple[slice, slice] | None = None
     resume: Result | None = None
+    tiles: dict[tuple[int, ...], int] | None = None
 
     @property
     def factor(self) -> tuple[int, ...] | None:
@@ -151,7 +154,8 @@ class Asked:
         source, psf = self.source, self.said.get("psf")
         kind = source.rgb, source.space, source.together, source.geometry.pixel_size(source.space)
         blur = "" if psf is None else fingerprint(np.asarray(psf, np.float64))
-        return self.task, source.shape, kind, settings, noise, self.factor, blur
+        around = tuple(sorted((self.tiles or {}).items()))
+        return self.task, source.shape, kind, settings, noise, self.factor, blur, around
 
     def forecast(self, settings: Settings, noise: Noise | None) -> Forecast:
         """Memory and time of the run with these settings, on an image with this noise; reads no pixel."""
@@ -168,6 +172,7 @@ class Asked:
             psf=self.said.get("psf"),
             voxel_size=source.geometry.pixel_size(source.space),
             image_noise=noise,
+            tiles=self.tiles,
         )
         return self.told(cost, settings)
 

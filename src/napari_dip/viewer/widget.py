@@ -6,6 +6,7 @@ Long, as it is the one place where the parts of the panel hear of each other.
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -278,7 +279,7 @@ class RestoreWidget(Tabbed):
         elif self.noise.waiting and self.form.automatic:
             self.cost.wait()
         else:
-            self.cost.look(asked, self.form.settings(), noise)
+            self.cost.look(replace(asked, tiles=self.noise.tiles), self.form.settings(), noise)
         self._tell_doubt()
 
     def _tell_doubt(self) -> None:

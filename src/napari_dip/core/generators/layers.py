@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from napari_dip.tables.knobs import Prior
 
 Shape = tuple[int, ...]
 Size = tuple[float, ...]
+
+_DARKEST = 1 / 255  # from either end of a sigmoid, where an image may begin: further out it hardly moves
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "leaky_relu": lambda: nn.LeakyReLU(0.2, inplace=True),
@@ -80,6 +82,14 @@ class Network(nn.Module):
     def through(self, part: Callable[..., Tensor], *given: Tensor) -> Tensor:
         """Output of one of its parts."""
         return through(part, *given, recompute=self.recompute)
+
+    def begin_at(self, levels: Tensor) -> None:
+        """Set the biases of the last layer such that a fresh image is near these intensities, one for each channel."""
+        bias = cast(nn.Conv2d, self.last).bias
+        assert bias is not None
+        with torch.no_grad():
+            levels = torch.logit(levels, _DARKEST) if isinstance(self.output, nn.Sigmoid) else levels
+            bias.copy_(levels.repeat_interleave(bias.numel() // levels.numel()))
 
     def finish(self, features: Tensor) -> Tensor:
         """Image of the last features, cropped to its shape, by the layers `last` and `output`."""

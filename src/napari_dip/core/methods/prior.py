@@ -62,6 +62,8 @@ class PriorFitter(Fitter):
         shape, channels = problem.image_shape, len(problem.observation)
         code_channels = code_channels_of(method, len(shape), problem.guide)
         generator = fresh_generator(method, code_channels, channels, shape, rng, problem.voxel_size)
+        if problem.begin is not None:
+            generator.begin_at(torch.from_numpy(problem.begin))
         self._generator = generator.to(self.device)
         guide = None if problem.guide is None else _fed(problem.guide, self._generator)
         code = make_code(method, self._generator.canvas, guide, rng)

@@ -83,13 +83,13 @@ class Blocks:
 
     def plan_of(self, index: int, values: Array, missing: Array, guide: Part | None, **changes: Any) -> Plan:
         """Plan of a block (C, *tile), with changes to its settings."""
-        grid = self.target.grid
+        grid, around = self.target.grid, self.plan.fills_alone and not self.plan.settings.tile
         return self.plan.of_block(
             values,
             missing,
             None if guide is None else self._code(index, guide),
             seed=seed_at(self.plan.settings.seed, [each.start for each in grid.place(index)]),
-            tile=max(16, *grid.tiles.tile),  # a block is one fit
+            tile=0 if around else max(16, *grid.tiles.tile),  # a block is one fit, if not of what surrounds its holes
             overlap=0,
             **changes,
         )

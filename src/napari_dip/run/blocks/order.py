@@ -15,8 +15,9 @@ from napari_dip.core.telling import refuse_labels
 from napari_dip.core.tiling import snug, tiles_of, tiling
 from napari_dip.io.arrays import Part, Place, Source, Unreadable, open_source, read_known
 from napari_dip.io.ngff import Calibration
+from napari_dip.plan.holes import nearly_all
 from napari_dip.plan.inputs import Slices, marked
-from napari_dip.plan.plan import Plan, check_guide, decide, nearly_all
+from napari_dip.plan.plan import Plan, check_guide, decide
 from napari_dip.plan.request import Request, arguments, check_reach, read_instrument, tell_of_spread
 from napari_dip.run.blocks.grid import Grid
 from napari_dip.tables import record
