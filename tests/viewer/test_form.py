@@ -1,6 +1,7 @@
 """The form: rows in view have an effect, none changes the method, and what was changed is marked and can be reset."""
 
 import re
+import threading
 from contextlib import suppress
 
 import numpy as np
@@ -12,7 +13,7 @@ from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QPushButton
 
 from napari_dip import Noise, estimate_noise
 from napari_dip.tables.tasks import TASKS
-from napari_dip.viewer import masks, samples
+from napari_dip.viewer import masks, noise, samples
 from napari_dip.viewer.form import SettingsForm
 from napari_dip.viewer.knobrows import AUTOMATIC
 from napari_dip.viewer.outlook import doubt_of
@@ -142,6 +143,28 @@ def test_iterations_above_what_an_image_needs_are_told(viewer, wait, picture):
     widget.form.reset("iterations")
     widget.form.set(quality="fast")
     assert "automatic" not in widget._sentence.text()
+
+
+def test_no_method_is_shown_before_the_noise_is_known(viewer, dock, wait, picture, monkeypatch):
+    known = threading.Event()
+    estimate = noise._estimate
+    monkeypatch.setattr(noise, "_estimate", lambda *asked: (known.wait(60), estimate(*asked))[1])
+    viewer.add_image(np.tile(picture, (5, 4)), name="cells")
+    widget = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")[1]
+    row, stop = widget.form.method_row.native, widget.form.row("stop").native
+    try:
+        wait(lambda: widget.noise.waiting)
+        assert row.currentText() == stop.currentText() == "finding the noise..."
+        assert "The method is chosen once the noise is known." in widget._sentence.text()
+        widget.form.method_row.value = "prior"
+        assert row.currentText() == "prior"
+        widget.form.method_row.value = "automatic"
+        assert row.currentText() == "finding the noise..."
+    finally:
+        known.set()
+    wait(lambda: not widget.noise.waiting)
+    assert row.currentText().startswith("auto: ")
+    assert "finding" not in stop.currentText()
 
 
 def test_the_wheel_changes_a_row_only_where_it_was_clicked(viewer, dock, picture):

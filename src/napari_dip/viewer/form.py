@@ -32,6 +32,7 @@ from napari_dip.viewer.rows import Rows, Section, Text, column, tip
 if TYPE_CHECKING:
     from napari_dip import Noise
 
+_FINDING = "finding the noise..."  # which the method depends on
 _STARTS = ("preset", "quality", "device")  # rows that the others start from
 _COMPUTING = ("seed", "precision", "recompute", "threads")  # of each fit, but no matter of its method
 _STACKS = ("warm_start", "at_once")  # matter for several slices alone
@@ -54,6 +55,7 @@ class SettingsForm(QWidget):
         super().__init__()
         self._task = task
         self._noise: Noise | None = None
+        self._finding = False  # the noise is still to come
         self._depth: float | None = None  # of the holes, in pixels
         self._volume = False
         self._pixels: int | None = None  # of the restored image
@@ -201,9 +203,16 @@ class SettingsForm(QWidget):
 
     def know(self, noise: Noise | None, depth: float | None, volume: bool = False) -> None:
         """Fill in what ``preset="auto"`` takes at this noise and depth of holes; rows that were touched stay."""
+        self.wait_for_noise(False)
         if (noise, depth, volume) != (self._noise, self._depth, self._volume):
             self._noise, self._depth, self._volume = noise, depth, volume
             self.refill()
+
+    def wait_for_noise(self, finding: bool) -> None:
+        """Show no method that is automatic while the noise is still to come, which may ask for another one."""
+        if finding != self._finding:
+            self._finding = finding
+            self._show()
 
     def know_size(self, pixels: int) -> None:
         """Fill in what ``preset="auto"`` takes for so many pixels of the result; rows that were touched stay."""
@@ -409,6 +418,11 @@ class SettingsForm(QWidget):
         self._filled = self._start(chosen)
         self._write()
 
+    @property
+    def _open(self) -> bool:
+        """True while the method may become another one."""
+        return self._finding and self.automatic and len(self._presets_by_method()) > 1
+
     def _write(self) -> None:
         now = self._now()
         for name, row in self._rows.items():
@@ -441,7 +455,8 @@ class SettingsForm(QWidget):
                     offer(row, list(dict.fromkeys([*choices, row.value])))
         with self.method_row.changed.blocked():
             self.method_row.value = AUTOMATIC if preset == "auto" else self._filled.method.name
-        name_item(self.method_row, f"auto: {self._filled.method.name}" if preset == "auto" else "")
+        found = _FINDING if self._open else f"auto: {self._filled.method.name}"
+        name_item(self.method_row, found if preset == "auto" else "")
         quality, count = self._rows["quality"], 0
         self._quality.show_row(quality, preset == "auto" or ("quality" in there and len(quality.choices) > 1))
         for block in self._blocks:
@@ -496,6 +511,8 @@ class SettingsForm(QWidget):
             from napari_dip.machine import choose
 
             return choose("auto").name
+        if name in ("preset", "stop") and self._open:
+            return _FINDING
         rule = self._filled.method.rule
         stop, precision = rule[0] if rule else "by the noise", "bfloat16 where faster"
         words = {"stop": stop, "recompute": "as needed", "noise": "gaussian", "precision": precision}

@@ -261,6 +261,7 @@ class RestoreWidget(Tabbed):
         self.trust.offer(blocks=self.inputs.large)
         asked = None
         self._look_at_noise(layer)
+        self.form.wait_for_noise(self.noise.waiting)
         noise = None if self.noise.waiting else self._noise
         try:
             if layer is None:
