@@ -292,6 +292,24 @@ def test_run_again_repeats_with_a_mask_from_a_file_and_says_where_it_is_another_
         seen.add(new.name)
 
 
+def test_pixels_that_are_replaced_in_a_run_or_after_it_are_told(viewer, dock, wait, hold, picture):
+    held = hold("napari_dip.viewer.findings.restore", lambda progress: True)
+    cells = viewer.add_image(picture, name="cells")
+    widget = dock()
+    widget.run()
+    wait(held.is_set)
+    cells.data = picture + 1
+    widget.stop()
+    wait(lambda: not widget.running and len(restored(viewer)) == 1)
+    assert "The pixels of 'cells' were replaced meanwhile" in widget.status
+    for count, told in ((2, True), (3, False)):
+        viewer.layers.selection.active = made = restored(viewer)[-1]
+        widget.record.again_button.click()
+        wait(lambda count=count: not widget.running and len(restored(viewer)) == count)
+        assert "meanwhile" not in widget.status
+        assert (f"The pixels of 'cells' are not those that '{made.name}' was made of." in widget.status) == told
+
+
 def test_run_again_says_what_is_lacking_before_it_runs(viewer, dock, wait, picture):
     cells = viewer.add_image(np.rint(picture).astype(np.uint16), name="cells")  # which has no NaN
     holes = viewer.add_labels(np.pad(np.ones((3, 4), int), ((5, 12), (6, 14))), name="holes")

@@ -245,9 +245,26 @@ class Restoration(Asked):
 
     def like(self, record: dict[str, Any], name: str) -> Restoration:
         """The same, which repeats the run that made the layer of a record, called `name`."""
-        missing = read_slices(**self.source.arguments).missing
-        same = record.get("mask") == (fingerprint(missing) if missing.any() else None)
-        return self if same else replace(self, unlike=f"The mask is not that of '{name}'.")
+        slices, made = read_slices(**self.source.arguments), record["input"]
+        same = record.get("mask") == (fingerprint(slices.missing) if slices.missing.any() else None)
+        unlike = [] if same else [f"The mask is not that of '{name}'."]
+        if self.source.name == record["source_layer"] and fingerprint(slices.values) != made["sha256"]:
+            unlike.append(f"The pixels of '{self.source.name}' are not those that '{name}' was made of.")
+        return replace(self, unlike=" ".join(unlike))
+
+    def replaced(self, layer: Any) -> str:
+        """Sentence on a source whose layer has other pixels by now than were restored; empty if it has the same."""
+        if layer.multiscale or layers.is_lazy(layer.data):
+            return ""
+        try:
+            now = layers.read(layer, where=self.where, window=self.window, space=self.source.space).image
+        except (ValueError, TypeError, IndexError):  # of another shape
+            now = None
+        if now is not None and np.array_equal(now, self.source.image, equal_nan=now.dtype.kind in "fc"):
+            return ""
+        return (
+            f"The pixels of '{layer.name}' were replaced meanwhile: what compares with it compares with the new ones."
+        )
 
     @property
     def problem(self) -> dict[str, Any]:

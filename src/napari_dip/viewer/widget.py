@@ -571,6 +571,8 @@ class RestoreWidget(Tabbed):
         if not queue().of(WAITING):
             self._viewer.layers.selection.active = layer
         self._said_before, failed = restoration.headline(layer.name, result)
+        if source is not None and not restoration.lazy:
+            self._said_before = f"{self._said_before} {restoration.replaced(source)}".rstrip()
         self._say(self._said_before, failed=failed)
         if result.seconds >= _LONG or self._closed:
             show_info(self._said_before)
