@@ -115,6 +115,24 @@ def test_nothing_is_added_unless_it_is_switched_on(viewer, dock, wait, noisy):
     assert "trust" not in restored(viewer)[0].metadata[METADATA]
 
 
+def test_what_uncertainty_makes_of_a_run_is_said_before_it(viewer, dock, wait, noisy):
+    """Similar patches in a second were announced, and eight minutes of training came."""
+    viewer.add_image(noisy)
+    widget = dock()
+    widget.form.reset()
+    widget.form.set(quality="fast")
+    wait(lambda: "similar patches alone" in widget._sentence.text())
+    switch_on(widget, "uncertainty")
+    assert "similar patches" not in widget._sentence.text()
+    planned, _ = widget._asked(read=True).start(lambda: True, 1).plan, widget.stop()
+    assert planned.settings.method.name == widget.form.method
+    widget.form.set(preset="denoise-patches")
+    assert not widget.run_button.isEnabled()
+    assert "uncertainty=True does not go with" in widget._sentence.text()
+    widget.trust.switches["uncertainty"].setChecked(False)
+    assert widget.run_button.isEnabled()
+
+
 def test_residual_and_uncertainty_lie_where_the_image_lies(viewer, dock, wait, noisy):
     source = viewer.add_image(noisy, name="cells", translate=(3, 4), **UM)
     widget = dock()

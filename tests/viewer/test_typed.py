@@ -52,6 +52,24 @@ def test_a_number_is_taken(typed, kind):
     assert told == ""
 
 
+@pytest.mark.parametrize("text", ["-5", "1.5", ""])
+def test_run_is_off_while_a_row_holds_what_it_refuses(viewer, dock, picture, text):
+    """Run took the number before, and a tooltip alone said so."""
+    viewer.add_image(picture)
+    widget = dock()
+    row = widget.form.row("iterations")
+    before, field = row.value, row.native.findChild(QLineEdit)
+    field.setFocus()
+    field.selectAll()
+    QTest.keyClick(field, Qt.Key.Key_Delete)
+    QTest.keyClicks(field, text)
+    assert widget._sentence.text().startswith("Iterations: write a whole number from 1 to ")
+    assert not widget.run_button.isEnabled()
+    QTest.keyClick(field, Qt.Key.Key_Return)
+    assert row.value == before
+    assert widget.run_button.isEnabled()
+
+
 def test_the_decimal_comma_of_ones_own_works_and_no_point_that_parts_groups(typed):
     assert typed(FloatSpinBox, "1,5", GERMAN)[0] == 1.5
     value, _, told = typed(FloatSpinBox, "1.5", GERMAN)

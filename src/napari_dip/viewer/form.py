@@ -61,6 +61,7 @@ class SettingsForm(QWidget):
         self._pixels: int | None = None  # of the restored image
         self._most = 0  # iterations of a run on what is chosen; 0 while that is not known
         self._many = False  # slices are to be restored one after the other
+        self._uncertainty = False  # it is to be kept count of, which is asked for elsewhere
         self._rows: dict[str, Any] = {}  # those that were made
         self._written: dict[str, Any] = {}  # what each row was filled in with
         self._shown: dict[str, Any] = {}  # the same as the row rounds it
@@ -95,6 +96,7 @@ class SettingsForm(QWidget):
         )
         for block in self._blocks:
             block.reset.connect(self.reset)
+            block.changed.connect(self.changed)
         first, rest, computing = self._blocks
         self.note = Text("note")
         self.let_button = QPushButton()
@@ -140,7 +142,15 @@ class SettingsForm(QWidget):
         ValueError, TypeError
             If a row holds what its knob cannot be; the message names both.
         """
-        return self._filled.changed(**self._changes())
+        if self._uncertainty:
+            self._start(self._asked())  # refuses a method that cannot count it
+        return self._filled.changed(**self._changes(), **self._beside)
+
+    def check(self) -> None:
+        """Raise a `ValueError` that says what to write, where the number before would be taken in its place."""
+        for block in self._blocks:
+            if block.refused:
+                raise ValueError(block.refused)
 
     def knobs(self) -> dict[str, Any]:
         """Knobs that the user chose, by name: the preset, the device and the rows that were touched.
@@ -195,7 +205,7 @@ class SettingsForm(QWidget):
         from napari_dip.plan.chosen import chosen
 
         settings, reason = chosen(
-            self._task, None, self._noise, self._chosen(), self._depth, self._volume, self._pixels
+            self._task, None, self._noise, self._asked(), self._depth, self._volume, self._pixels
         )
         return f"It is {settings.method.name}, because {reason}."
 
@@ -225,6 +235,12 @@ class SettingsForm(QWidget):
         if (most, many) != (self._most, self._many):
             self._most, self._many = most, many
             self._fill()
+
+    def keep_uncertainty(self, wanted: bool) -> None:
+        """Fill in what a run takes that is to keep count of the uncertainty, which similar patches alone cannot."""
+        self._uncertainty = wanted
+        self._fill()
+        self.refill()
 
     def refill(self) -> None:
         """Show what is chosen and what it may be, and say `changed`.
@@ -333,6 +349,14 @@ class SettingsForm(QWidget):
     def _chosen(self) -> dict[str, Any]:
         return {**self._starts(), **self._changes()}
 
+    @property
+    def _beside(self) -> dict[str, Any]:
+        """What is asked for elsewhere."""
+        return {"uncertainty": True} if self._uncertainty else {}
+
+    def _asked(self) -> dict[str, Any]:
+        return {**self._chosen(), **self._beside}
+
     def _starts(self) -> dict[str, Any]:
         """The rows that the others start from; a quality only where the preset has it."""
         start = {name: self._held(name) for name in _STARTS}
@@ -357,7 +381,7 @@ class SettingsForm(QWidget):
     def _meant(self) -> Settings:
         """The settings that what is chosen asks for; those at hand while what is written makes no sense."""
         try:
-            return self._start(self._chosen())
+            return self._start(self._asked())
         except (ValueError, TypeError):
             return self._filled
 
@@ -413,7 +437,7 @@ class SettingsForm(QWidget):
     def _fill(self) -> None:
         """Show the preset's values in all rows but those that the user has touched."""
         chosen = self._starts()
-        if chosen["preset"] == "auto" and self._touched:
+        if chosen["preset"] == "auto" and (self._touched or self._uncertainty):
             chosen["preset"] = self._meant().preset
         self._filled = self._start(chosen)
         self._write()

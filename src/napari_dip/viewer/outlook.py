@@ -71,6 +71,7 @@ def before(inputs: Any, form: Any, asked: Any, noise: Noise | None, waiting: boo
     ValueError, TypeError
         If it cannot be run; the message says what to do.
     """
+    form.check()
     form.settings()
     what = inputs.sentence()
     inputs.check()

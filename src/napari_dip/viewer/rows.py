@@ -268,7 +268,7 @@ class Rows(QWidget):
     Attributes
     ----------
     changed : Signal
-        For the rows that `watch` was told of.
+        For the rows that `watch` was told of, and where what is typed into any is `refused` now, or no longer.
     long : tuple of str
         Names of rows with choices too long for half a line, which stand below their label.
     """
@@ -285,6 +285,7 @@ class Rows(QWidget):
         self._layout.setHorizontalSpacing(_GAP)
         self._layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self._calm, self._whole, self._typed = _Calm(self), _Whole(self), Typed(self)
+        self._typed.told.connect(self._tell)
         self.add(rows)
 
     def add(self, rows: Iterable[Any]) -> None:
@@ -325,6 +326,11 @@ class Rows(QWidget):
                 row.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             if isinstance(row, CheckBox):
                 row.native.setText("")  # the label says it
+
+    @property
+    def refused(self) -> str:
+        """Sentence on what is being typed and is no number for its row; empty if all is well."""
+        return self._typed.refused
 
     def held(self) -> dict[str, Any]:
         """Values of the rows, by name; of a choice its text, which keeps no layer alive."""

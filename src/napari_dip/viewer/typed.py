@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from qtpy.QtCore import QEvent, QLocale, QObject, QPoint, Qt
+from qtpy.QtCore import QEvent, QLocale, QObject, QPoint, Qt, Signal
 from qtpy.QtWidgets import QAbstractSpinBox, QDoubleSpinBox, QToolTip
 
 _KEYS = (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_PageUp, Qt.Key.Key_PageDown)
@@ -18,13 +18,23 @@ class Typed(QObject):
     A field of Qt swallows keys that it does not know, such as a separator, and takes those after it: 1.5, 2 became
     1.52. Here all keys come to stand in it, and when it is left, the text is a number in the user's own notation,
     without separators of groups and within the bounds; or the number before stays, and a tooltip says so.
+
+    Attributes
+    ----------
+    told : Signal
+        `refused` is another sentence.
+    refused : str
+        The number that is to be written in place of what stands in a field; empty if all is well.
     """
+
+    told = Signal()
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self._field: Any = None  # that is typed into
         self._before: Any = None
         self._rows: dict[QObject, Any] = {}
+        self.refused = ""
 
     def watch(self, row: Any) -> None:
         """Watch the field of a row with a number, or that beside its slider."""
@@ -54,15 +64,28 @@ class Typed(QObject):
             field.setValue(number)
             edit.setText(text)
             edit.setCursorPosition(place)
+        row = self._rows[field]
+        self._refuse(f"{row.label}: write a {_kind(field, row)}." if number is None else "")
 
     def _read(self, field: Any, row: Any) -> None:
         text = field.lineEdit().text()
         number = number_in(text, field)
         field.setValue(self._before if number is None else number)
         if number is None and text:
-            whole = "number" if isinstance(field, QDoubleSpinBox) else "whole number"
-            words = f"'{text}' is no {whole} from {row.min:.10g} to {row.max:.10g}: {self._before:.10g} stays."
+            words = f"'{text}' is no {_kind(field, row)}: {self._before:.10g} stays."
             QToolTip.showText(field.mapToGlobal(QPoint(0, field.height())), words, field)
+        self._refuse("")
+
+    def _refuse(self, words: str) -> None:
+        if words != self.refused:
+            self.refused = words
+            self.told.emit()
+
+
+def _kind(field: Any, row: Any) -> str:
+    """The numbers that a row may have."""
+    kind = "number" if isinstance(field, QDoubleSpinBox) else "whole number"
+    return f"{kind} from {row.min:.10g} to {row.max:.10g}"
 
 
 def number_in(text: str, field: Any) -> float | int | None:
