@@ -18,6 +18,27 @@ _ORDINARY = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".npy", ".lsm", ".zarr")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Beside:
+    """File of an image that a run had beside its own: a measured point spread function, or a guide.
+
+    Attributes
+    ----------
+    file, layer : str
+        Its file, and the layer that it was.
+    saved, by_napari : bool
+        As of `Again`.
+    fingerprint : str
+        Of its pixels.
+    """
+
+    file: str
+    layer: str
+    saved: bool
+    by_napari: bool
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Again:
     """All that it takes to repeat a run.
 
@@ -51,6 +72,8 @@ class Again:
         True if the image has transparency as its last channel, which is not restored.
     fingerprint : str
         Of the pixels that were restored.
+    beside : dict
+        `Beside` of each argument that was an image, by its name.
     """
 
     task: str
@@ -71,6 +94,7 @@ class Again:
     voxel_size: tuple[float, ...] | None = None
     place: dict[str, Any] = field(default_factory=dict)
     alpha: bool = False
+    beside: dict[str, Beside] = field(default_factory=dict)
 
     @property
     def result(self) -> str:
@@ -85,23 +109,24 @@ class Again:
         Raises
         ------
         ValueError
-            If the run was with an array that no file has, such as a measured point spread function, or with a part of
-            the user's own that is in no file.
+            If the run was with an array that no layer has, such as a guide on another grid, or with a part of the
+            user's own that is in no file.
         """
         self._check_parts()
         said = {name: value for name, value in self.said.items() if value is not None}
         noise = said.pop("image_noise", None)
-        asked = {name: _plain(value) for name, value in said.items()}
+        asked = {name: _plain(value) for name, value in said.items() if name not in self.beside}
         # not the axes that are as they are without a word
         asked |= {name: n for name, n in self.axes.items() if n is not None and (name != "leading_axes" or n)}
         if self.voxel_size is not None:
             asked["voxel_size"] = tuple(map(float, self.voxel_size))
         call = [f"    {name}={_python(name, value)}," for name, value in {**asked, **self.settings.chosen}.items()]
+        call += [f"    {name}={name}," for name in self.beside]
         call += ["    image_noise=noise,"] * (noise is not None)
         lines = [
             *self._reading(),
             *([] if noise is None else _noise(noise)),
-            f"assert napari_dip.fingerprint(image) == {self.fingerprint!r}, 'not the pixels that were restored'",
+            _checked("image", self.fingerprint, "not the pixels that were restored"),
             f"result = napari_dip.{self.task}(",
             "    image,",
             *["    mask,"] * bool(self.mask),
@@ -131,16 +156,18 @@ class Again:
 
     def _reading(self) -> list[str]:
         """Lines that read the image and its mask, as far as they were restored."""
-        read = f"iio.imread({self.image!r})" if self.by_napari else f"pictures.read({self.image!r}).samples()"
         lines = [
-            *["import imageio.v3 as iio"] * self.by_napari,
+            *["import imageio.v3 as iio"] * any([self.by_napari, *(each.by_napari for each in self.beside.values())]),
             *["import numpy as np"] * (bool(self.mask) or self.said.get("image_noise") is not None),
             "import napari_dip",
             "from napari_dip import pictures",
             "",
             *self._to_do(),
-            f"image = {read}",
+            f"image = {_read(self.image, self.by_napari)}",
         ]
+        for name, each in self.beside.items():
+            lines.append(f"{name} = {_read(each.file, each.by_napari)}")
+            lines.append(_checked(name, each.fingerprint, f"not the {name} of the run"))
         part = [":" if each == slice(None) else f"{each.start}:{each.stop}" for each in self.part or ()]
         if self.mask:
             marked = "!= 0" if self.label is None else f"== {self.label}"
@@ -153,9 +180,11 @@ class Again:
 
     def _to_do(self) -> list[str]:
         """Comments on layers that have no file yet."""
-        image = f"# save layer {self.layer!r} as {self.image!r} first: File > Save Selected Layers..."
+        images = [(self.layer, self.image, self.saved)]
+        images += [(each.layer, each.file, each.saved) for each in self.beside.values()]
+        save = "# save layer {!r} as {!r} first: File > Save Selected Layers..."
         mask = f"# save what layer {self.mask_layer!r} marks as {self.mask!r}, Labels on the grid of the image"
-        return [image] * (not self.saved) + [mask] * (not self.mask_saved and bool(self.mask))
+        return [save.format(layer, file) for layer, file, saved in images if not saved] + [mask] * (not self.mask_saved and bool(self.mask))
 
     def command(self) -> str:
         """A command that restores the same file in the same way.
@@ -175,8 +204,10 @@ class Again:
         if self.mask:
             words += ["--mask", self.mask, *([] if self.label is None else ["--mask-label", str(self.label)])]
         for name, value in self.said.items():
-            if value is not None:
-                words += [self._flag(name, value), _text(_plain(value))]
+            if name in self.beside:
+                words += [self._flag(name, file=True), self.beside[name].file]
+            elif value is not None:
+                words += [self._flag(name), _text(_plain(value))]
         options = knobs_of(self.task)
         for name, value in self.settings.chosen.items():
             flag = name.replace("_", "-")
@@ -186,10 +217,10 @@ class Again:
                 words += [f"--{flag}", _text(value)]
         return "\n".join([*self._to_do(), shlex.join(words)]) + "\n"
 
-    def _flag(self, name: str, value: Any) -> str:
-        """The option of an argument that is said by numbers or names."""
-        _plain(value)
-        ways = [option for option in arguments()[name].options if not option.file]
+    @staticmethod
+    def _flag(name: str, file: bool = False) -> str:
+        """The option of an argument that is said by numbers or names, or by a file."""
+        ways = [option for option in arguments()[name].options if option.file == file]
         if not ways:
             raise ValueError(f"{name} cannot be said in a command; copy the run as Python")
         return ways[0].flag
@@ -205,12 +236,20 @@ def _plain(value: Any) -> Any:
     """
     if isinstance(value, np.ndarray) and value.ndim > 0 and value.size > 3:
         raise ValueError(
-            "the run was with an image beside the image, such as a measured point spread function or a guide; "
-            "repeat it in the window"
+            "the run was with an image beside the image that is no layer, or a guide on another grid; repeat it in the "
+            "window"
         )
     if isinstance(value, (tuple, list, np.ndarray)):
         return tuple(each.item() if isinstance(each, np.generic) else each for each in value)
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _read(file: str, by_napari: bool) -> str:
+    return f"iio.imread({file!r})" if by_napari else f"pictures.read({file!r}).samples()"
+
+
+def _checked(name: str, fingerprint: str, otherwise: str) -> str:
+    return f"assert napari_dip.fingerprint({name}) == {fingerprint!r}, {otherwise!r}"
 
 
 def _noise(noise: Any) -> list[str]:

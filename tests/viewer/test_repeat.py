@@ -94,6 +94,57 @@ def test_a_command_gives_the_identical_image_in_a_fresh_process(viewer, dock, wa
     assert np.array_equal(pictures.read(stack / "cells again.ome.tif").values, first.data)
 
 
+@pytest.fixture
+def point(tmp_path):
+    """A file with the image of a point."""
+    y, x = np.mgrid[-3:4, -3:4]
+    tifffile.imwrite(tmp_path / "point.tif", np.exp(-(y**2 + x**2) / 2).astype(np.float32))
+    return tmp_path / "point.tif"
+
+
+def test_a_measured_point_spread_function_is_read_from_its_file(viewer, dock, wait, stack, point, monkeypatch):
+    viewer.open(point, plugin="napari")
+    tifffile.imwrite(stack / "blurred.tif", tifffile.imread(stack / "cells.tif")[0])
+    (blurred,) = viewer.open(stack / "blurred.tif", plugin="napari")
+    widget = dock("Deconvolve", seed=3)
+    widget.inputs.image.value, widget.inputs.known["psf"].layer.value = blurred, viewer.layers["point"]
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    (first,) = restored(viewer)
+    (stack / "again.py").write_text(copied(widget, "Python"))
+    monkeypatch.chdir(stack)
+    runpy.run_path("again.py")
+    assert np.array_equal(pictures.read(stack / "blurred again.ome.tif").values, first.data)
+    words = shlex.split(copied(widget, "command"))
+    assert words[words.index("--psf") + 1] == str(point)
+    viewer.layers["point"].data = np.ones((7, 7))
+    with pytest.raises(ValueError, match="no layer, or a guide"):
+        widget.copying.run_as("python")
+
+
+def test_a_run_with_a_measured_point_spread_function_is_run_again(viewer, dock, wait, picture, point):
+    viewer.open(point, plugin="napari")
+    cells = viewer.add_image(picture, name="cells")
+    widget = dock("Deconvolve", seed=3)
+    psf = widget.inputs.known["psf"].layer
+    widget.inputs.image.value, psf.value = cells, viewer.layers["point"]
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    (first,) = restored(viewer)
+    psf.value = None
+    viewer.layers.selection.active = first
+    widget.record.image.value = cells
+    widget.record.again_button.click()
+    wait(lambda: not widget.running)
+    assert psf.value is viewer.layers["point"]
+    _, again = restored(viewer)
+    assert np.array_equal(again.data, first.data)
+    viewer.layers.remove("point")
+    viewer.layers.selection.active = first
+    widget.record.again_button.click()
+    assert "Choose its point spread function." in widget.status
+
+
 def test_what_no_text_can_say_is_said(viewer, dock, wait, picture):
     viewer.add_image(np.stack([picture] * 2), name="from nowhere")
     widget = dock("Super-resolve")

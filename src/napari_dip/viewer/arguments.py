@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QSlider
 from napari_dip.plan.instrument import reach_of, read_psf
 from napari_dip.plan.request import BEYOND, Request, arguments, arguments_of
 from napari_dip.plan.values import read_factor
+from napari_dip.tables.record import fingerprint
 from napari_dip.tables.tasks import TASKS
 from napari_dip.viewer import layers
 from napari_dip.viewer.rows import ChoiceOrNone, Rows
@@ -87,6 +88,10 @@ class Known(Rows):
             if asked.get(name) is not None:
                 row.value = asked[name]
 
+    def lacking(self, asked: dict[str, Any]) -> str:
+        """Sentence on what another run was asked for and no record has; empty if nothing is."""
+        return ""
+
 
 class Factor(Known):
     """The factor of a super-resolution, and how the instrument sampled."""
@@ -150,7 +155,7 @@ class PointSpread(Known):
         )
         for row in (self.sigma_z, self.sigma):
             row.native.setPlaceholderText("not said")
-        self._needed = needed
+        self._needed, self._images = needed, images
         self._sized: tuple[Any, Any] = None, None
         return [self.layer, self.sigma_z, self.sigma]
 
@@ -217,11 +222,24 @@ class PointSpread(Known):
         if sigmas is None and isinstance(asked["psf"], int | float):  # of a run over blocks
             sigmas = [asked["psf"]] * 3
         if sigmas is None:
+            there = (layer for _, layer in self._images(self.layer) if self._is_of(asked, layer))
+            self.layer.value = next(there, self.layer.value)
             return
         self.layer.value = None
         *z, y, x = (np.format_float_positional(each, trim="-") for each in sigmas)
         self.sigma_z.value = z[0] if z else self.sigma_z.value
         self.sigma.value = y if y == x else f"{y}, {x}"
+
+    def lacking(self, asked: dict[str, Any]) -> str:
+        measured = isinstance(asked.get("psf"), str) and not asked.get("psf_sigma")
+        return "Choose its point spread function." if measured and not self._is_of(asked, self.layer.value) else ""
+
+    def _is_of(self, asked: dict[str, Any], psf: Any) -> bool:
+        """True if a layer is the measured point spread function of another run."""
+        size = asked.get("psf_size")
+        if psf is None or not size or list(psf.data.shape) != size["given"]:
+            return False
+        return asked["psf"] == fingerprint(read_psf(layers.pixels(psf), psf.ndim, self.centre.value))
 
     def reach(self, space: int) -> tuple[int, ...]:
         """Pixels from beyond which hardly any light comes, along each axis; 0 where that is not known."""

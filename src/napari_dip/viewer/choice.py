@@ -364,6 +364,10 @@ class Inputs(QWidget):
             if record.get(name) is not None:
                 known.take(record)
 
+    def lacking(self, record: dict[str, Any]) -> str:
+        """Sentence on what has to be chosen by hand for the restoration of a record; empty if nothing has."""
+        return " ".join(filter(None, (known.lacking(record) for known in self.known.values())))
+
     def _on_continued(self, asked: dict[str, Any]) -> None:
         """Choose what the run that is to go on was asked for."""
         self.take(asked)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
+from napari.layers import Image
 from qtpy.QtWidgets import QApplication, QMenu
 
-from napari_dip.again import Again, file_for
+from napari_dip.again import Again, Beside, file_for
 from napari_dip.tables.record import fingerprint
 from napari_dip.viewer.layers import ALL, TOGETHER
 from napari_dip.viewer.opening import file_of
@@ -60,14 +62,16 @@ def again(viewer: Any, restoration: Restoration, result: Any, label: int | None 
     mask_layer = found.get(restoration.mask_name or "")
     mask, mask_saved = ("", True) if mask_layer is None else file_for(mask_layer.name, file_of(mask_layer))
     given = result.record["input"]
+    said = {**restoration.problem, "guide": restoration.guide}
     return Again(
         task=restoration.task,
         settings=result.settings,
-        said={**restoration.problem, "guide": restoration.guide},
+        said=said,
+        beside={name: found for name, value in said.items() if (found := _beside(viewer, value)) is not None},
         image=image,
         layer=source.name,
         saved=saved,
-        by_napari=saved and layer.source.reader_plugin == "napari" and not image.lower().endswith(".zarr"),
+        by_napari=saved and _by_napari(layer, image),
         mask=mask if mask_saved else mask.replace(".ome.tif", ".tif"),
         mask_saved=mask_saved,
         mask_layer=restoration.mask_name or "",
@@ -80,6 +84,26 @@ def again(viewer: Any, restoration: Restoration, result: Any, label: int | None 
         alpha=source.alpha is not None,
         fingerprint=fingerprint(source.image),
     )
+
+
+def _by_napari(layer: Any, file: str) -> bool:
+    return bool(layer.source.reader_plugin == "napari" and not file.lower().endswith(".zarr"))
+
+
+def _beside(viewer: Any, values: Any) -> Beside | None:
+    """The file of the layer that has these pixels; None for numbers, and where there is no such layer."""
+    if np.ndim(values) < 2:
+        return None
+    for layer in viewer.layers:
+        if not isinstance(layer, Image) or layer.multiscale or layer.data.shape != np.shape(values):
+            continue
+        if np.array_equal(layer.data, values):
+            file, saved = file_for(layer.name, file_of(layer))
+            by_napari = saved and _by_napari(layer, file)
+            return Beside(
+                file=file, layer=layer.name, saved=saved, by_napari=by_napari, fingerprint=fingerprint(values)
+            )
+    return None
 
 
 def _place(restoration: Restoration) -> dict[str, Any]:

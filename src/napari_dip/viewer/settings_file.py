@@ -31,6 +31,8 @@ class SettingsFile(QWidget):
     form : SettingsForm
     parts : callable
         Returns the parts of the user's own that are chosen beside the form, by name, out of those of some names.
+    lacking : callable
+        Sentence on what has to be chosen by hand for the restoration of a record; empty if nothing has.
 
     Attributes
     ----------
@@ -43,9 +45,15 @@ class SettingsFile(QWidget):
     said = Signal(str, bool)
     taken = Signal(dict)
 
-    def __init__(self, viewer: Any, form: SettingsForm, parts: Callable[[Collection[str]], dict[str, OwnPart]]) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        form: SettingsForm,
+        parts: Callable[[Collection[str]], dict[str, OwnPart]],
+        lacking: Callable[[dict[str, Any]], str],
+    ) -> None:
         super().__init__()
-        self._viewer, self._form, self._parts = viewer, form, parts
+        self._viewer, self._form, self._parts, self._lacking = viewer, form, parts, lacking
         self._folder = ""
         self.load_button = button(
             "Load...",
@@ -103,9 +111,8 @@ class SettingsFile(QWidget):
         missing = ""
         if "settings" in found:
             self.taken.emit(found)
-            measured = isinstance(found.get("psf"), str) and not found.get("psf_sigma")
-            missing = " Choose its point spread function." if measured else ""
-        self.said.emit(f"The settings are those of {where}.{missing}", False)
+            missing = self._lacking(found)
+        self.said.emit(f"The settings are those of {where}. {missing}".rstrip(), False)
         return not missing
 
     def _ask_what_to_load(self) -> None:

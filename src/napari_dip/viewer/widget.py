@@ -127,7 +127,7 @@ class RestoreWidget(Tabbed):
         self._choices = QWidget()
         inside = QVBoxLayout(self._choices)
         inside.setContentsMargins(0, 0, _SCROLLBAR, 0)
-        self.files = SettingsFile(self._viewer, self.form, self.inputs.own.values)
+        self.files = SettingsFile(self._viewer, self.form, self.inputs.own.values, self.inputs.lacking)
         self.record = RecordPanel(self._viewer, self.inputs.images)
         self.folder = FolderPanel()
         folded = (
@@ -198,6 +198,7 @@ class RestoreWidget(Tabbed):
         self.controls.progressed.connect(self._on_progress)
         self.controls.ended.connect(self._on_ended)
         self.trust.asked.connect(self.look_again)
+        self.trust.switches["uncertainty"].toggled.connect(self.form.keep_uncertainty)
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers that there are; napari calls this too."""
