@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -79,6 +80,38 @@ def test_fast_stacks_and_tiles_are_whole() -> None:
     assert result.complete
     assert np.ptp(result.image, axis=(1, 2)).min() > 0
     assert np.isfinite(napari_dip.denoise(stack[0], tile=16, **QUICK).image).all()
+
+
+def stopped(image: np.ndarray, asked: int, **arguments: Any) -> napari_dip.Result:
+    """Result of a fast run that is stopped when it asks so often."""
+    count = itertools.count(1)
+    task = "inpaint" if "mask" in arguments else "denoise"
+    pace = {"interval": 0, "should_stop": lambda: next(count) >= asked}
+    run = napari_dip.iterate(task, image, **arguments, quality="fast", **pace)
+    for _ in run:
+        pass
+    return run.result
+
+
+def test_fast_inpainting_that_is_stopped_keeps_the_smoothest_image() -> None:
+    truth = picture(32, 32)
+    mask = np.random.default_rng(0).random((32, 32)) < 0.4
+    result = stopped(np.where(mask, 0, truth), 2, mask=mask)
+    assert (result.made, result.complete, result.iterations) == (True, False, 0)
+    said = "stopped by the user, over similar patches: the image is the smoothest that explains the measurement"
+    assert result.stop_reason == said
+    assert np.square(result.image - truth)[mask].mean() < 0.3 * truth[mask].var()
+
+
+def test_fast_denoising_that_is_stopped_keeps_whole_slices_alone() -> None:
+    stack = np.stack([noisy(32, 32, seed=s) for s in range(3)])
+    alone = stopped(stack[0], 2)
+    assert (alone.made, alone.complete) == (False, False)
+    whole = napari_dip.denoise(stack, leading_axes=1, **QUICK)
+    result = stopped(stack, 5, leading_axes=1)  # each slice asks three times
+    assert (result.made, result.complete, result.whole) == (True, False, False)
+    assert np.array_equal(result.image[0], whole.image[0])
+    assert np.isnan(result.image[2]).all()
 
 
 def test_fast_inpainting_keeps_what_is_known_and_fills_the_rest() -> None:

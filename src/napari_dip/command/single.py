@@ -94,7 +94,7 @@ def restore(args: Namespace, changes: dict[str, Any], stop: Stop) -> bool:
         result = run.result
         if result.complete:
             bar.fill()
-    if result.iterations == 0 and not result.complete:
+    if not result.made:
         print(f"napari-dip: {result.stop_reason}, before there was a result; nothing is written", file=sys.stderr)
         return False
     if rounded:  # by the format, and nobody's choice: a run with the settings of this file has the digits again

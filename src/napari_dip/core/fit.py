@@ -50,7 +50,8 @@ def fit(attempt: Attempt, clock: Clock) -> Generator[Progress | None, None, End]
     if (yield from clock.through(fitter.finish())):
         return clock.stopped()
     if (yield from clock.through(attempt.refine())):
-        return clock.stopped().and_(f", over {attempt.behind}: the image is that before")
+        before = "that before" if attempt.iteration else "the smoothest that explains the measurement"
+        return clock.stopped().and_(f", over {attempt.behind}: the image is {before}")
     if reason:
         rule.ended, end = True, Reason.RULE.told(rule=reason)
     elif attempt.had_ended:

@@ -25,6 +25,7 @@ from napari_dip.core.setup import Setup
 from napari_dip.core.state import FAILED, Curve, Event, Outcome, State, keepable
 from napari_dip.core.telling import counted, error_in_words, warn
 from napari_dip.core.tiling import seed_at
+from napari_dip.tables.knobs import Patches
 from napari_dip.tables.settings import Settings
 
 States = tuple[State | None, ...]
@@ -225,6 +226,8 @@ class Pieces:
         """
         if self._failed and not self.done:
             raise next(iter(self._failed.values()))
+        method = setup.settings.method
+        begins = isinstance(method, Patches) and method.refine > 0  # with the smoothest image
         done, losses = self.done, [fit.loss for fit in self.done] or [np.zeros(0, np.float32)]
         images = self._pile.images(self._events) if self._canvas is None else self._canvas.images()
         return Result(
@@ -244,6 +247,7 @@ class Pieces:
             device=setup.device,
             seconds=seconds,
             complete=not (self._ending or self._failed),
+            made=not self._ending or any(fit.iterations or fit.end.reason.complete or begins for fit in done),
             states=tuple(self._states or ()),
         )
 

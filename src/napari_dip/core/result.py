@@ -162,6 +162,9 @@ class Result:
     complete : bool
         False if the run was stopped, gave up or ran out of memory before its last iteration or its stopping rule
         ended it.
+    made : bool
+        False if nothing came of it: it was stopped before the first iteration, or before similar patches alone, which
+        have none, began to refine the smoothest image.
     whole : bool
         False if slices or tiles were not reached, and are NaN in the image, or 0 in one of whole numbers.
     verdict : Verdict or None
@@ -194,6 +197,7 @@ class Result:
     device: Device
     seconds: float
     complete: bool
+    made: bool = True
     whole: bool = True
     verdict: Verdict | None = None
     warnings: tuple[str, ...] = ()

@@ -64,6 +64,7 @@ class ArrayTarget:
         self._ends: dict[int, End] = {}  # slices that came to no proper end, and why
         self._errors: dict[int, Exception] = {}  # of slices that nothing came of
         self._unfitted: list[int] = []  # slices that there was nothing to fit to
+        self._made = False  # whether anything came of a slice
         self._partly: list[int] = []  # slices of which not all tiles were reached
         self._short = 0  # most iterations of a fit that had fewer than usual, though its rule had not ended it
 
@@ -109,7 +110,8 @@ class ArrayTarget:
             self._ends[index] = result.end
             if index in self._before and not gone_on(self._kept[index], result.states):
                 return  # the image that it was stopped with is no better than that of the earlier result
-        if not (result.iterations or result.complete or self.count == 1):  # a slice that was not begun stays empty
+        self._made |= result.made
+        if not (result.made or self.count == 1):  # a slice that was not begun stays empty
             return
         made = fit.images(result, self.extras)
         self._put(self.image, index, result, made.image)
@@ -206,6 +208,7 @@ class ArrayTarget:
             device=setup.device,
             seconds=seconds,
             complete=not (self._ends or self._errors),
+            made=self._made or bool(self._before) or not self._ends,
             whole=not (unreached or self._partly or self._errors.keys() - self._before),
             verdict=verdict,
             warnings=(

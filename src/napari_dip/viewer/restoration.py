@@ -330,7 +330,7 @@ class Restoration(Asked):
 
         A preview of the same pixels becomes that layer: to take it away and to add another would hold the window.
         """
-        if result.iterations == 0 and not result.complete:
+        if not result.made:
             return None
         record = {**result.record, **self._layers}
         if figures:
