@@ -183,8 +183,12 @@ class Again:
         images = [(self.layer, self.image, self.saved)]
         images += [(each.layer, each.file, each.saved) for each in self.beside.values()]
         save = "# save layer {!r} as {!r} first: File > Save Selected Layers..."
-        mask = f"# save what layer {self.mask_layer!r} marks as {self.mask!r}, Labels on the grid of the image"
-        return [save.format(layer, file) for layer, file, saved in images if not saved] + [mask] * (not self.mask_saved and bool(self.mask))
+        told = [save.format(layer, file) for layer, file, saved in images if not saved]
+        if self.mask and not self.mask_saved:
+            told.append(
+                f"# save what layer {self.mask_layer!r} marks as {self.mask!r}, Labels on the grid of the image"
+            )
+        return told
 
     def command(self) -> str:
         """A command that restores the same file in the same way.

@@ -304,7 +304,10 @@ def test_a_channel_is_named_by_its_colour_where_it_has_one(viewer):
     photographs = viewer.add_image(np.zeros((2, 8, 9, 3)), rgb=True)
     assert position.with_names(read(photographs), said) == "In slice 1, the green channel, structure was removed"
     stains = viewer.add_image(np.zeros((3, 8, 9)))
-    assert position.with_names(read(stains, where=TOGETHER), said) == said
+    told = "In channel 1, the worst of 3, structure was removed"
+    assert position.with_names(read(stains, where=TOGETHER), told) == told.replace("channel", "slice")
+    times = viewer.add_image(np.zeros((3, 8, 9)), axis_labels=("t", "y", "x"))
+    assert position.with_names(read(times, where=TOGETHER), told) == told.replace("channel 1", "t=1")
 
 
 @pytest.mark.parametrize(

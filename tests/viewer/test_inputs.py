@@ -131,9 +131,10 @@ def test_the_noise_is_told_before_the_run_and_follows_the_slice_in_view(viewer, 
         ),
         ({"contrast": 80.0, "impulses": 0.001}, ["Noise: weak beside the structure; it may be fine detail"]),
         (
-            {"impulses": 0.001, "warning": "it may be weaker"},
-            ["Noise: alike in dark and bright; each pixel on its own", "It may be weaker"],
+            {"gain": 2.0, "correlation": 0.6, "impulses": 0.001, "warning": "it may be weaker"},
+            ["Noise: partly photon noise", "It may be weaker"],
         ),
+        ({"correlation": 0.6, "warning": "the image is small"}, ["The image is small"]),
     ],
 )
 def test_the_noise_is_said_without_figures(changes, words):

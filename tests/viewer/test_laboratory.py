@@ -55,6 +55,18 @@ def test_an_ablation_of_a_crop_leaves_curves_a_table_a_stack_in_place_and_files(
     viewer.theme = theme
 
 
+def test_the_widest_table_has_room_in_the_narrowest_dock(widget, wait):
+    """The last columns were behind a bar to scroll by."""
+    widget.experiment.value = "held-out"
+    widget.truth.value = "cells"
+    widget.iterations.value = 10
+    widget.run_button.click()
+    wait(lambda: not widget.running and widget.told.endswith(":"))
+    assert "held out there" in widget._table.text()
+    assert "truth there" in widget._table.text()
+    assert widget._table.minimumSizeHint().width() < widget.minimumWidth() - 30  # margins, and a bar beside
+
+
 def test_the_time_left_of_an_experiment_is_by_its_own_pace(widget, monkeypatch):
     now = [0.0]
     monkeypatch.setattr("napari_dip.viewer.laboratory.monotonic", lambda: now[0])

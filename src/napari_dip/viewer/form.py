@@ -204,9 +204,7 @@ class SettingsForm(QWidget):
             return ""
         from napari_dip.plan.chosen import chosen
 
-        settings, reason = chosen(
-            self._task, None, self._noise, self._asked(), self._depth, self._volume, self._pixels
-        )
+        settings, reason = chosen(self._task, None, self._noise, self._asked(), self._depth, self._volume, self._pixels)
         return f"It is {settings.method.name}, because {reason}."
 
     # -- what is known ------------------------------------------------------------------------------------------

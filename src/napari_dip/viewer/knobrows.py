@@ -35,7 +35,7 @@ class KnobRows(Rows):
     """
 
     reset = Signal(str)
-    long = "preset", "stop"
+    long = "preset", "stop", "channels"
 
     def __init__(self, names: Iterable[str]) -> None:
         super().__init__([])

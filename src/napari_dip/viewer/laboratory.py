@@ -5,6 +5,7 @@ Long because it is a whole dock: rows, the sentence before a run, the run, and w
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -16,7 +17,6 @@ from napari.layers import Image
 from napari.utils.notifications import show_info
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QTimer
-from qtpy.QtGui import QFontDatabase
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from napari_dip.again import as_name
@@ -32,11 +32,17 @@ from napari_dip.viewer.geometry import geometry_of, stacked
 from napari_dip.viewer.job import Job, Outcome
 from napari_dip.viewer.regions import window_in_view
 from napari_dip.viewer.restoration import METADATA, is_by_product
-from napari_dip.viewer.rows import Rows, Text, column, scrolled, scrolled_rows
+from napari_dip.viewer.rows import Rows, Text, column, scrolled_rows
 from napari_dip.viewer.tabs import Tabbed
 
 _NONE = "(none)"
 _STEPS = 1000  # of the bar
+
+
+class _Rows(Rows):
+    """What an experiment is of; the truth is called as its image is, and longer."""
+
+    long = ("truth",)
 
 
 class LaboratoryWidget(Tabbed):
@@ -107,12 +113,11 @@ class LaboratoryWidget(Tabbed):
             name="iterations", label="Iterations", value=400, min=10, max=100_000, step=100, tooltip="Of each fit."
         )
         self.seed = SpinBox(name="seed", label="Seed", min=0, max=2**30, tooltip="The same seed, the same outcome.")
-        self.rows = Rows([self.experiment, *self._answers, *self.ticks.values(), self.crop, self.iterations, self.seed])
+        self.rows = _Rows(
+            [self.experiment, *self._answers, *self.ticks.values(), self.crop, self.iterations, self.seed]
+        )
         self._cost, self._words, self._table = Text("cost"), Text("laboratory"), Text("table")
-        self._table.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
-        self._table.setWordWrap(False)
-        self._wide = scrolled(self._table, "Table")  # a table is wider than the dock
-        self._wide.setVisible(False)
+        self._table.setVisible(False)
         self.run_button = button("Run", self.run, "Runs the experiment on a crop of the active layer.")
         self.stop_button = button("Stop", self.stop, "Ends it at once; what is whole is kept.")
         self.stop_button.setEnabled(False)
@@ -131,7 +136,7 @@ class LaboratoryWidget(Tabbed):
         self._layout.addWidget(self.rows)
         self._layout.addWidget(self._cost)
         self._layout.addLayout(buttons)
-        for part in (self.bar, self._words, self._wide, self.save_button):
+        for part in (self.bar, self._words, self._table, self.save_button):
             self._layout.addWidget(part)
         self._layout.addStretch()
         self.setMinimumWidth(300)
@@ -223,7 +228,7 @@ class LaboratoryWidget(Tabbed):
         points = self._points
         self._drop_plot()
         self._result = None
-        self._wide.setVisible(False)
+        self._table.setVisible(False)
         self.save_button.setVisible(False)
         self._job = Job("an experiment", lambda stops: _steps(name, image, stops, given, points))
         self._job.progressed.connect(self._on_step)
@@ -284,7 +289,7 @@ class LaboratoryWidget(Tabbed):
             theme = get_theme(self._viewer.theme)
             quantity = EXPERIMENTS[self._experiment].quantity
             self.plot = Overlay(quantity, theme.text.as_hex(), theme.background.as_hex())
-            self._layout.insertWidget(self._layout.indexOf(self._wide), self.plot)
+            self._layout.insertWidget(self._layout.indexOf(self._table), self.plot)
         self.plot.draw(dict(self._points))
 
     def _drop_plot(self) -> None:
@@ -308,9 +313,8 @@ class LaboratoryWidget(Tabbed):
             return self._words.setText(outcome.error or "Stopped before anything was whole.")
         self._result = result
         self._words.setText(f"{self._name}:")
-        self._table.setText(_columns(result.table()))
-        self._wide.setFixedHeight(self._table.sizeHint().height() + 24)
-        self._wide.setVisible(True)
+        self._table.setText(_rich(result.table()))
+        self._table.setVisible(True)
         self.save_button.setVisible(True)
         if result.stack is not None:
             about = {METADATA: {"experiment": self._name, "images": list(result.images), "table": result.table()}}
@@ -359,9 +363,12 @@ def _steps(name: str, image: np.ndarray, should_stop: Any, given: dict[str, Any]
         yield step
 
 
-def _columns(table: str) -> str:
-    """A Markdown table in columns of equal width."""
-    rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines()]
-    kept = [rows[0], *rows[2:]]
-    widths = [max(len(row[i]) if i < len(row) else 0 for row in kept) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=False)).rstrip() for row in kept)
+def _rich(table: str) -> str:
+    """A Markdown table as rich text, whose cells wrap: six columns have room in a narrow dock."""
+    head, _, *rows = (line.strip("| ").split(" | ") for line in table.splitlines())
+    lines = [_line("th", head), *(_line("td", row) for row in rows)]
+    return f"<table cellspacing='0' cellpadding='1' style='font-size: 10px'>{''.join(lines)}</table>"
+
+
+def _line(kind: str, cells: list[str]) -> str:
+    return "<tr>" + "".join(f"<{kind} align='left'>{html.escape(cell.strip())}</{kind}>" for cell in cells) + "</tr>"

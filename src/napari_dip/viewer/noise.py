@@ -141,7 +141,12 @@ def noise_in_words(noise: Noise) -> list[str]:
     of_photons = "partly photon noise" if noise.gain > 0 else "alike in dark and bright"
     kind = "mostly photon noise" if read < 0.5 else of_photons
     shared = "each pixel on its own" if noise.independent else "neighbouring pixels share some of it"
-    said = [f"Noise: {kind}; {shared}" if noise.sigma > 0 else "No noise found"]
+    if noise.sigma <= 0:
+        said = ["No noise found"]
+    elif not noise.warning:
+        said = [f"Noise: {kind}; {shared}"]
+    else:  # what it shares may be structure: that it is a guess says more
+        said = [f"Noise: {kind}"] if noise.gain > 0 else []
     if noise.impulses and not noise.warning:  # else they may be fine detail
         said.append(_impulses(noise))
     return [*said, *_doubts(noise)]

@@ -53,7 +53,10 @@ def with_names(source: Source, sentence: str) -> str:
     """A sentence with its slices and channels, which it has by their numbers, as the window names them."""
     if source.rgb:
         sentence = re.sub(r"\bchannel ([012])\b", lambda found: f"the {_COLOURS[int(found[1])]} channel", sentence)
-    if source.together or not source.leading:
+    labels = source.geometry.place["axis_labels"]
+    if source.together:  # its slices are channels of one image
+        return re.sub(r"\bchannel (\d+)\b", lambda found: index_name(labels, [found[1]]), sentence)
+    if not source.leading:
         return sentence
 
     count = math.prod(source.image.shape[: source.leading])

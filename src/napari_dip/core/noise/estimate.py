@@ -24,7 +24,7 @@ _CLIPPED = "much of the image is at a limit of its range: the noise is a guess"
 _LIMITED = "much of the image is at a limit of its range: the noise is that of the rest"
 _FEW = "too little of the image is there: its noise is a guess"
 _SMALL = "the image is small: fine structure may be what its neighbours seem to share, and the noise weaker"
-_STRUCTURED = "hardly any part of the image is free of structure: the noise may be weaker"
+_STRUCTURED = "hardly any part of the image is smooth: the noise may be weaker"
 #: Doubts about an estimate that are none where the camera says all.
 _OF_ESTIMATES = _FEW, _SMALL, _STRUCTURED
 _OF_RANGES = _CLIPPED, _LIMITED
