@@ -6,7 +6,7 @@ import pytest
 import napari_dip
 from napari_dip import pictures
 from napari_dip.viewer import layers, masks, regions
-from napari_dip.viewer.queue import WAITING, queue
+from napari_dip.viewer.queue import WAITING, Entry, QueuePanel, queue
 from napari_dip.viewer.restoration import METADATA
 from tests.viewer.docks import LONG, QUICK, restored
 
@@ -142,6 +142,30 @@ def test_the_queue_is_emptied_at_once_and_what_runs_goes_on(viewer, dock, wait, 
     widget.stop()
     wait(lambda: not widget.running)
     assert len(restored(viewer)) <= 1
+
+
+def test_a_dock_that_opens_while_others_have_run_shows_no_window_of_its_queue(viewer, qtbot):
+    queue().entries = [Entry(None, name, bool) for name in "ab"]
+    panel = QueuePanel()
+    qtbot.addWidget(panel)
+    assert not panel.isVisible()
+    assert panel.told == "waiting: a\nwaiting: b"
+    queue().empty()
+
+
+def test_a_dock_whose_run_was_taken_from_the_queue_waits_no_longer(viewer, dock, wait, picture):
+    queue().empty()
+    for name in ("a", "b"):
+        viewer.add_image(picture, name=name)
+    running, waiting = dock(**LONG), dock("Enhance")
+    for widget, name in ((running, "a"), (waiting, "b")):
+        widget.inputs.image.value = viewer.layers[name]
+        widget.run_button.click()
+    assert waiting.status == "Waiting for 'a' to finish (1 in the queue)."
+    waiting.queue.empty_button.click()
+    assert waiting.status == ""
+    running.stop()
+    wait(lambda: not running.running)
 
 
 def test_what_waits_is_what_was_asked_for_or_fails_in_a_sentence(viewer, dock, wait, picture):

@@ -349,7 +349,7 @@ class SettingsForm(QWidget):
 
     @property
     def _beside(self) -> dict[str, Any]:
-        """What is asked for elsewhere."""
+        """Knobs that are asked for elsewhere."""
         return {"uncertainty": True} if self._uncertainty else {}
 
     def _asked(self) -> dict[str, Any]:

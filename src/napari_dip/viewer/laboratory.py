@@ -40,7 +40,7 @@ _STEPS = 1000  # of the bar
 
 
 class _Rows(Rows):
-    """What an experiment is of; the truth is called as its image is, and longer."""
+    """Rows for an experiment; the truth is called as its image is, and longer."""
 
     long = ("truth",)
 

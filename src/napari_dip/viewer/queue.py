@@ -121,19 +121,28 @@ class QueuePanel(Section):
         for part in (self._text, self.empty_button):
             self.addWidget(part)
         queue().changed.connect(self._show)
-        self._show()
+        self._tell()
+        if not self._matters:
+            self.hide()  # and is not shown before it lies in its dock: it would be a window
 
     @property
     def told(self) -> str:
         """A line for each entry."""
         return self._text.text()
 
+    @property
+    def _matters(self) -> bool:
+        return len(queue().entries) > 1
+
     def _show(self) -> None:
+        self._tell()
+        self.setVisible(self._matters)
+
+    def _tell(self) -> None:
         entries, waiting = queue().entries, len(queue().of(WAITING))
         self.setText(f"Queue ({waiting} waiting)" if waiting else "Queue")
         told = [f"{each.state}: {each.name}" + f" ({each.reason})" * bool(each.reason) for each in entries]
         self._text.setText("\n".join(told))
-        self.setVisible(len(entries) > 1)
 
 
 def waiting_for(entry: Any) -> str:

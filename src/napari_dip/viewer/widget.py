@@ -73,6 +73,7 @@ class RestoreWidget(Tabbed):
         self._viewer = viewer
         self._restoration: Restoration | Stream | None = None  # under way
         self._last: tuple[Any, Any, Any] | None = None  # what was restored, and its layer
+        self._waits: Entry | None = None  # what was asked for last, until it begins
         self._of_folder: list[Entry] = []  # images that were asked for, until the last of them is over
         self._found = Findings()  # about the last result
         self._said_before = ""  # of the last result
@@ -182,6 +183,7 @@ class RestoreWidget(Tabbed):
         self.record.again.connect(self.run_again)
         self.folder.asked.connect(self.apply_to_folder)
         queue().changed.connect(self._tell_failed_files)
+        queue().changed.connect(self._tell_waiting)
         self.kinds.said.connect(self._say)
         self.kinds.taken.connect(self.inputs.take)
         self.files.said.connect(self._say)
@@ -463,10 +465,21 @@ class RestoreWidget(Tabbed):
         if not engine.loaded():
             self._follow_preferences()
         entry = Entry(self, name, partial(self._start, make))
+        self._waits = entry
         queue().add(entry)
-        if waiting := waiting_for(entry):
-            self.controls.say(waiting)
         return entry
+
+    def _tell_waiting(self) -> None:
+        """Say what the run that was asked for waits for; nothing where the queue was emptied, or its turn came."""
+        entry = self._waits
+        if entry is None:
+            return
+        there = entry in queue().of(WAITING)
+        if there:
+            self.controls.say(waiting_for(entry))
+        elif entry not in queue().entries:
+            self._say("")
+        self._waits = entry if there else None
 
     def stop(self) -> None:
         """End the run within an iteration and keep what there is."""
