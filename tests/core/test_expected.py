@@ -12,7 +12,7 @@ import torch
 import napari_dip
 from napari_dip.core.methods import expected as steps_of_gaussians
 from napari_dip.core.methods import groups
-from napari_dip.core.methods.expected import FIRST, LAST, _conditional, expected
+from napari_dip.core.methods.expected import SIDES, Step, _conditional, expected, steps_of
 from napari_dip.core.methods.patches import smoothest
 from napari_dip.core.methods.refine import refined
 from napari_dip.core.noise.model import Noise
@@ -21,6 +21,7 @@ from napari_dip.core.pauses import without_pauses
 from napari_dip.core.problem import Problem
 from tests.core.tiny import noisy, picture
 
+FIRST, *_, LAST = steps_of(12)
 HALF: dict[str, Any] = {"preset": "inpaint-patches", "threads": 1, "progress": False}
 
 
@@ -37,9 +38,9 @@ def holed(image: np.ndarray, share: float = 0.5) -> tuple[torch.Tensor, torch.Te
 
 
 def step(
-    image: torch.Tensor, known: torch.Tensor, seen: torch.Tensor, added: float = LAST, variance: float = 0.0
+    image: torch.Tensor, known: torch.Tensor, seen: torch.Tensor, how: Step = LAST, variance: float = 0.0
 ) -> torch.Tensor:
-    return without_pauses(expected(image, known, seen, added, variance))
+    return without_pauses(expected(image, known, seen, how, variance))
 
 
 @pytest.mark.parametrize("variance", [0.0, 0.01])
@@ -125,11 +126,32 @@ def test_without_noise_only_patches_with_a_missing_pixel_are_looked_at(monkeypat
     assert torch.equal(step(truth, known | True, truth), truth)
 
 
+def test_steps_end_fine_and_visit_every_grid_with_every_side() -> None:
+    steps = list(steps_of(12))
+    for stride, least in ((3, 8), (2, 4)):
+        grids = {each.before for each in steps if each.stride == stride}
+        assert len(grids) == least
+        assert all(0 <= place < stride for grid in grids for place in grid)
+    assert {each.side for each in steps if each.stride == 3} == {each.side for each in steps[-4:]} == set(SIDES)
+    assert [each.added for each in steps] == sorted({each.added for each in steps}, reverse=True)
+    assert next(steps_of(1))[1:3] == steps[-1][1:3]
+
+
+def test_a_grid_that_is_moved_is_that_of_an_image_with_a_mirrored_border() -> None:
+    image = torch.from_numpy(picture(30, 33).astype(np.float32))[None]
+    known, seen = holed(image[0].numpy())
+    wider = [torch.cat([each[:, :1], each], 1) for each in (image, known, seen)]
+    wider = [torch.cat([each[:, :, :2].flip(2), each], 2) for each in wider]
+    moved = step(image, known, seen, FIRST._replace(before=(1, 2)))
+    assert torch.equal(moved, step(*wider, FIRST._replace(before=(0, 0)))[:, 1:, 2:])
+
+
+@pytest.mark.parametrize("how", [FIRST._replace(before=(2, 1)), LAST])
 @pytest.mark.parametrize("shape", [(1, 1), (3, 40), (7, 6)])
-def test_the_smallest_images_and_colours_are_filled(shape: tuple[int, int]) -> None:
+def test_the_smallest_images_and_colours_are_filled(shape: tuple[int, int], how: Step) -> None:
     image = torch.rand(3, *shape, generator=torch.Generator().manual_seed(0))
     known = torch.rand(1, *shape, generator=torch.Generator().manual_seed(1)).expand(3, -1, -1) > 0.3
-    made = step(image, known, torch.where(known, image, 0))
+    made = step(image, known, torch.where(known, image, 0), how)
     assert made.shape == image.shape
     assert torch.isfinite(made).all()
 

@@ -5,12 +5,16 @@ mean of this Gaussian, given its own known pixels. A better image makes better G
 expectation and maximisation of Yu, Sapiro, Mallat, "Solving inverse problems with piecewise linear estimators" (2012),
 with a Gaussian for each patch as by Aguerrebere and others, "A Bayesian hyperprior approach for joint image denoising
 and interpolation" (2017). What is added to the variances, since the image is not the truth, falls from step to step.
+
+On one grid, with patches of one size, an image confirms its own errors. So from step to step the grid of references
+moves, and the patches have another size. It is finer in the last steps, as more estimates then meet in each pixel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -30,15 +34,47 @@ from napari_dip.core.methods.groups import (
 )
 from napari_dip.core.pauses import between_pauses
 
-# Chosen on three centres of `grey`, and a photograph, of benchmarks/NOTES.md, "Known pixels foretell the missing ones".
-SIDE, COUNT, STEP, REACH = 6, 60, 2, 18  # pixels along a patch, patches in a group, between references, to the furthest
-FIRST, LAST = 5e-4, 1e-6  # added to the variances in the first step and the last, over the squared range of the image
+# Chosen on three centres of `grey`, and a photograph, of benchmarks/NOTES.md, "Known pixels foretell the missing ones"
+# and "Another grid and another size from step to step".
+SIDES, COUNT, REACH = (5, 6, 7, 8), 60, 18  # pixels along a patch, in turn; patches in a group, pixels to the furthest
+_COARSE, _FINE, _FINISH = 3, 2, 4  # pixels between references, those in the last steps, and how many these are
+_FIRST, _LAST = 5e-4, 1e-5  # added to the variances in the first step and the last, over the squared range of the image
 _EXACT = 1e-6  # variance of known pixels, at the least
 _LEAST_VARIANCE = 1e-5  # of a pixel that counts as expected
 
 
+class Step(NamedTuple):
+    """One step over an image.
+
+    Attributes
+    ----------
+    added : float
+        To the variances of the Gaussians.
+    side : int
+        Pixels along a patch.
+    stride : int
+        Pixels between references.
+    before : tuple of int
+        Rows and columns from the first reference to the image, below the stride.
+    """
+
+    added: float
+    side: int = SIDES[-1]
+    stride: int = _FINE
+    before: tuple[int, int] = (0, 0)
+
+
+def steps_of(count: int) -> Iterator[Step]:
+    """So many steps, with less and less added, each on another grid."""
+    for number in range(count):
+        stride = _COARSE if number < count - _FINISH else _FINE
+        added = _FIRST * (_LAST / _FIRST) ** (number / max(count - 1, 1))
+        before = number // stride % stride, number % stride
+        yield Step(added, SIDES[(number - count) % len(SIDES)], stride, before)
+
+
 def expected(
-    image: Tensor, known: Tensor, observation: Tensor, added: float, variance: float = 0.0
+    image: Tensor, known: Tensor, observation: Tensor, step: Step, variance: float = 0.0
 ) -> Generator[float, None, Tensor]:
     """An image with each pixel as the patches around it expect it, given the known ones.
 
@@ -50,8 +86,7 @@ def expected(
         True where a pixel was measured.
     observation : float tensor of the same shape
         What was measured.
-    added : float
-        To the variances of the Gaussians.
+    step : Step
     variance : float
         Of the noise of the observation. Without any, known pixels come out as measured, and only patches with a missing
         one are looked at: others foretell nothing.
@@ -66,36 +101,37 @@ def expected(
     float32 tensor of the same shape
         Bit by bit the same for the same image on a CPU, on any number of threads.
     """
-    return (yield from between_pauses(crew.alone, _expected(image, known, observation, added, variance)))
+    return (yield from between_pauses(crew.alone, _expected(image, known, observation, step, variance)))
 
 
 def _expected(
-    image: Tensor, known: Tensor, observation: Tensor, added: float, variance: float
+    image: Tensor, known: Tensor, observation: Tensor, step: Step, variance: float
 ) -> Generator[float, None, Tensor]:
     if image.ndim == 4:
-        work = partial(_expected, added=added, variance=variance)
+        work = partial(_expected, step=step, variance=variance)
         return (yield from each_plane(work, image, known, observation))
     height, width = image.shape[1:]
-    guide, told, seen = (extended(each.float(), SIDE, STEP) for each in (image, known, observation))
+    added, side, stride, before = step
+    guide, told, seen = (extended(each.float(), side, stride, before) for each in (image, known, observation))
     channels, *sizes = guide.shape
-    down, across = (n - SIDE + 1 for n in sizes)
+    down, across = (n - side + 1 for n in sizes)
     count = min(COUNT, min(down, REACH + 1) * min(across, REACH + 1))
-    strip = strip_of(across, channels, STEP)
-    batch = batch_of(count * channels * SIDE**2, guide.device)
-    asked = F.max_pool2d(1 - told.amin(0)[None], SIDE, STEP)[0] > 0  # references with a missing pixel
+    strip = strip_of(across, channels, stride)
+    batch = batch_of(count * channels * side**2, guide.device)
+    asked = F.max_pool2d(1 - told.amin(0)[None], side, stride)[0] > 0  # references with a missing pixel
     if variance:  # known pixels are denoised
         asked = torch.ones_like(asked)
 
     def estimate(top: int) -> Strip:
         """Strip of references from `top` on: its rows, the weighted sums of its estimates there, and the weights."""
         bottom = min(top + strip, down)
-        wanted = asked[top // STEP : (bottom - 1) // STEP + 1]
+        wanted = asked[top // stride : (bottom - 1) // stride + 1]
         low, high = max(top - REACH, 0), min(bottom + REACH, down)
-        near = similar(guide, top, bottom, SIDE, count, REACH, STEP, wanted) - low * across
-        patches = patches_of(guide[:, low : high + SIDE - 1], SIDE)
-        rows = slice(top, bottom + SIDE - 1)
-        own_known, own_seen = (patches_of(each[:, rows], SIDE) for each in (told, seen))
-        own = STEP * (wanted.nonzero() * torch.tensor([across, 1], device=near.device)).sum(1)
+        near = similar(guide, top, bottom, side, count, REACH, stride, wanted) - low * across
+        patches = patches_of(guide[:, low : high + side - 1], side)
+        rows = slice(top, bottom + side - 1)
+        own_known, own_seen = (patches_of(each[:, rows], side) for each in (told, seen))
+        own = stride * (wanted.nonzero() * torch.tensor([across, 1], device=near.device)).sum(1)
         order = own_known[own].sum(1).argsort(stable=True)  # as few sizes as may be in a batch
         near, own = near[order], own[order]
         sums, weights = torch.zeros_like(own_seen), torch.zeros_like(own_seen)
@@ -104,11 +140,11 @@ def _expected(
             trust = 1 / (left + _LEAST_VARIANCE)
             sums[self], weights[self] = trust * mean, trust
         shape, space = (rows.stop - rows.start, sizes[1]), torch.empty_like(sums)
-        return rows, folded(sums, shape, SIDE, space), folded(weights, shape, SIDE, space)
+        return rows, folded(sums, shape, side, space), folded(weights, shape, side, space)
 
-    tops = [top for top in range(0, down, strip) if asked[top // STEP : (top + strip) // STEP].any()]
+    tops = [top for top in range(0, down, strip) if asked[top // stride : (top + strip) // stride].any()]
     mean = yield from laid_together(estimate, tops, torch.zeros_like(guide), torch.zeros_like(guide))
-    made = mean[:, :height, :width]
+    made = mean[:, before[0] :, before[1] :][:, :height, :width]
     return made if variance else torch.where(known, observation, made)
 
 

@@ -63,11 +63,12 @@ def _side_by_side(
         yield from crew.side_by_side(estimate, tops[first : first + workers])
 
 
-def extended(image: Tensor, side: int, step: int = STEP) -> Tensor:
-    """(C, H, W), mirrored beyond its far ends until a grid of patches covers it."""
-    for axis in (1, 2):
+def extended(image: Tensor, side: int, step: int = STEP, before: tuple[int, int] = (0, 0)) -> Tensor:
+    """(C, H, W), mirrored before it, by so many rows and columns, and behind it until a grid of patches covers it."""
+    for axis, first in zip((1, 2), before, strict=True):
         size = image.shape[axis]
-        places = torch.arange(max(size, side) + (side - max(size, side)) % step, device=image.device)
+        whole = max(first + size, side)
+        places = torch.arange(-first, whole + (side - whole) % step - first, device=image.device)
         image = image.index_select(axis, size - 1 - (places % (2 * size) - size + 0.5).abs().sub(0.5).long())
     return image
 

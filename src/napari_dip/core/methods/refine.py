@@ -184,10 +184,9 @@ def _filled(
     known, estimate = known.expand_as(image)[0], image[0].float()
     if not variance:
         estimate = torch.where(known, observation[0], estimate)
-    for step in range(steps):
-        added = expected.FIRST * (expected.LAST / expected.FIRST) ** (step / max(steps - 1, 1))
-        work = expected.expected(estimate, known, observation[0], added, variance)
-        estimate = yield from part(work, step, steps)
+    for number, step in enumerate(expected.steps_of(steps)):
+        work = expected.expected(estimate, known, observation[0], step, variance)
+        estimate = yield from part(work, number, steps)
     return estimate[None]
 
 
