@@ -227,3 +227,18 @@ def test_the_time_of_a_run_is_told_anew_where_its_pace_has_changed_by_a_fifth(in
         texts.append(in_view.cost.text())
     assert texts[0] == texts[1] == "Takes 100 s at most, at the pace of this run."
     assert texts[2] == "Takes 2.8 min at most, at the pace of this run."
+
+
+def test_what_is_fitted_around_a_hole_counts(viewer, dock, wait):
+    """The whole of a large image was told, where a speck in it takes a hundredth of that."""
+    image = np.random.default_rng(0).normal(100, 10, (400, 400)).astype(np.float32)
+    image[200:216, 200:216] = np.nan
+    viewer.add_image(image)
+    widget = dock("Inpaint")
+    widget.form.set(channels="16", iterations=1500)
+    wait(lambda: not widget.noise.waiting)
+    assert widget.noise.tiles == {(96, 96): 1}
+    around = said(widget, wait)
+    widget.form.set(tile=400)
+    wait(lambda: "about" not in widget.cost.text())
+    assert said(widget, wait) > 2 * around
