@@ -24,6 +24,8 @@ _PLANES = 16  # at the most, that the noise is estimated from
 #: former: of slices of the same noise the estimates lie within 0.89 to 1.17 of it at 128x128 pixels, 0.9 to 1.64 at
 #: 64x64.
 _APART, _SMALL = 1.25, 2304
+#: Times the noise that channels share, or the inverse, from which that of one is told: nothing restores it apart.
+_CHANNEL_APART = 1.5
 #: Of the usual variation from pixel to pixel, below which a slice may have weaker noise: it hides in fine structure.
 _CALM = 0.9
 #: Difference in correlation from which noise is of another kind, as that of an interpolated frame is.
@@ -59,6 +61,18 @@ class Noises:
         """Noise of each of these slices that has its own, relative to the shared one."""
         pairs = ((index, self.of(index), self._shared_at(index)) for index in indices)
         return {i: own.sigma / shared.sigma for i, own, shared in pairs if own and shared and own.sigma != shared.sigma}
+
+    def channels_apart(self, index: int) -> dict[int, float]:
+        """Noise of each channel of a slice that is far from what all of them share, relative to that.
+
+        None where the latter may be structure, which channels have as they like.
+        """
+        if self.shared is None or self.shared.warning or self.shared.caution:
+            return {}
+        values, missing = self.slices.values[index][:, None], self.slices.missing[index][:, None]
+        channels = Noises(Slices(values, missing, (len(values),), None), self.of(index), self.certain)
+        found = channels.apart(range(len(values))) if len(values) > 1 else {}
+        return {i: times for i, times in found.items() if max(times, 1 / times) > _CHANNEL_APART}
 
     def _shared_at(self, index: int) -> Noise | None:
         values, missing = self.slices.values, self.slices.missing

@@ -16,6 +16,7 @@ from napari_dip.core.judge.residual import Verdict, residual_verdict
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.noise.pixels import find_bad_pixels
 from napari_dip.core.telling import counted
+from napari_dip.doors import remedy
 from napari_dip.plan.inputs import Slices
 from napari_dip.plan.noises import too_few
 from napari_dip.tables.settings import off
@@ -84,12 +85,14 @@ def warnings_of(
     ratios: npt.NDArray[np.float64] | None,
     *,
     apart: dict[int, float],
+    channels: dict[int, float],
     camera: bool = False,
     fills: bool = False,
 ) -> Iterator[str]:
     """Sentences that say what not to rely on, and what was left out.
 
-    `apart`: how many times the noise of the stack slices have that were restored with their own. `camera`: whether
+    `apart`: how many times the noise of the stack slices have that were restored with their own. `channels`: how many
+    times the noise that all share channels have that were restored together. `camera`: whether
     something is said of that, and doubted itself. `fills`: whether holes were to be filled.
     """
     if noise is not None and noise.warning:
@@ -107,6 +110,16 @@ def warnings_of(
             f"In slice{'s' * (len(apart) > 1)} {which} the noise is {times} times that of the stack: {each} was "
             "restored with its own noise"
         )
+    if channels:
+        which = " and ".join(
+            f"{times:.2g} in channel {channel}" for channel, times in sorted(channels.items())[:_NAMED]
+        )
+        how = remedy(
+            python="one by one, each with its own noise (no channel_axis, but leading_axes)",
+            command="one by one, each with its own noise (without --together; colours as images of their own)",
+            window="'one after the other' under Restore, each with its own noise (colours after Split RGB)",
+        )
+        yield f"The noise is {which} times that which the channels share: restore them {how}"
     if slices.bad is not None:
         yield (
             f"{np.count_nonzero(slices.bad)} pixels are hot or dead beyond doubt and were restored from their "

@@ -240,8 +240,9 @@ class ArrayTarget:
             yield from filter(None, [doubts.darkness_sentence(plan.slices, self.image)])
         judged = plan.request.task.removes_noise and plan.scaling is not None
         noise, apart = (plan.noise, plan.noises.apart(accounts)) if judged else (None, {})
+        channels = plan.noises.channels_apart(min(accounts)) if noise is not None and accounts else {}
         how = {"camera": bool(plan.request.camera), "fills": request.task.fills_holes}
-        yield from doubts.warnings_of(plan.slices, noise, ratios, apart=apart, **how)
+        yield from doubts.warnings_of(plan.slices, noise, ratios, apart=apart, channels=channels, **how)
 
     def _glance(self, done: list[int]) -> tuple[Array, Array] | None:
         """The middle one of the restored slices, before and after."""
