@@ -528,7 +528,7 @@ def test_missing_pixels_that_patches_foretell_take_time_behind_a_prior_and_less_
         for filled in (False, True):
             fit = FITTERS[type(method)].cost(method, (1, 64, 64), cost.TYPICAL, None, cpu=True, filled=filled)
             work[type(method), filled] = (fit.work + fit.once)[2]  # operations
-    assert 1.3 < work[Prior, True] / work[Prior, False] < 1.6
+    assert 1.3 < work[Prior, True] / work[Prior, False] < 1.8
     assert 0.4 < work[Patches, True] / work[Patches, False] < 0.8
 
 
@@ -537,8 +537,12 @@ def test_a_plan_knows_of_missing_pixels() -> None:
     holes[4:8, 4:8] = True
 
     def operations(task: str, mask: np.ndarray | None, **more: Any) -> float:
-        knobs = {**TINY, "code": "uniform", "refine": 8, "stop": "iterations", **more}
+        knobs = {**TINY, "code": "uniform", "refine": 8, "stop": "iterations"}
+        knobs = more if "code" in more else {**knobs, **more}
         return costs.cost_of(napari_dip.iterate(task, image, mask, **knobs).plan, np.array([0, 0, 1.0, 0])).seconds
 
-    assert operations("denoise", holes) > 1.1 * operations("denoise", None)
+    assert operations("denoise", holes) > 1.01 * operations("denoise", None)
+    everywhere = np.indices(image.shape).sum(0) % 2 > 0
+    assert operations("denoise", everywhere) > 1.1 * operations("denoise", holes)
+    assert operations("inpaint", everywhere, code="patches") > 2 * operations("inpaint", holes, code="patches")
     assert operations("superresolve", holes, factor=2) == operations("superresolve", None, factor=2)

@@ -62,7 +62,7 @@ def estimate(
     noise: Noise,
     device: str,
     *,
-    filled: bool,
+    filled: float,
     factors: Shape | None = None,
     margin: Shape | None = None,
     voxel_size: Size | None = None,
@@ -80,8 +80,8 @@ def estimate(
     noise : Noise
         In scaled intensities.
     device : str
-    filled : bool
-        True where nothing but pixels is missing, which similar patches foretell.
+    filled : float
+        Share of the work on missing pixels that similar patches foretell, if nothing else is amiss; else 0.
     factors : tuple of int, optional
         Of a super-resolution.
     margin : tuple of int, optional
@@ -107,6 +107,9 @@ def estimate(
         return cost(settings.method, image, noise, voxel_size, cpu=device == "cpu", filled=filled)
 
     counts = {tiles.tile: slices * len(tiles)} if fitted is None else fitted
+    if fitted:  # outside of them nothing is missing
+        covered = sum(math.prod(tile) * count for tile, count in fitted.items())
+        filled = min(filled * slices * math.prod(measured) / covered, 1.0)
     fits = [(cost_of(tile), count) for tile, count in counts.items()]
     most = max((fit.memory for fit, _ in fits), default=0)
     pixels = channels * math.prod(measured)

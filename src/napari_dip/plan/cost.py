@@ -109,11 +109,11 @@ def estimate(
     else:
         settings = settings.changed(**knobs)
     device, sides = devices.choose(settings.device), (slices, channels, *space)
-    missing = asked.task.fills_holes  # the mask is not known
+    filled = float(asked.task.fills_holes)  # the mask is not known
 
     def cost_with(settings: Settings, rates: Work | None = None) -> Cost:
-        around = tiles if missing and settings.around and not settings.tile else None
-        return _cost(asked, sides, missing, settings, known, device.name, rates, around)
+        around = tiles if filled and settings.around and not settings.tile else None
+        return _cost(asked, sides, filled, settings, known, device.name, rates, around)
 
     def memory_of(settings: Settings) -> int:
         return cost_with(settings, SLOWEST).memory
@@ -241,23 +241,23 @@ def less_time(device: str, factors: tuple[int, ...] | None = None, *, workers: b
 
 def cost_of(plan: Plan, rates: Work | None = None) -> Cost:
     """Cost of a plan, at the rates of this machine if no others are given."""
-    noise, missing = plan.scaled_noise or cost.TYPICAL, bool(plan.slices.missing.any())
+    noise, filled = plan.scaled_noise or cost.TYPICAL, plan.slices.patches_to_fill
     how = plan.settings, noise, plan.device.name, rates
-    found = _cost(plan.request, plan.slices.values.shape, missing, *how, fitted=plan.fitted)
+    found = _cost(plan.request, plan.slices.values.shape, filled, *how, fitted=plan.fitted)
     return found if plan.scaling is not None else replace(found, seconds=0.0)  # then there is nothing to fit
 
 
 def _cost(
     request: Request,
     shape: tuple[int, ...],
-    missing: bool,
+    filled: float,
     settings: Settings,
     noise: Noise,
     device: str,
     rates: Work | None,
     fitted: dict[tuple[int, ...], int] | None = None,
 ) -> Cost:
-    """Cost of a request for an image (N, C, *S), of which pixels are `missing` or none; `fitted` as `cost.estimate`."""
+    """Cost of a request for an image (N, C, *S); `filled` and `fitted` as `cost.estimate`."""
     slices, channels, *space = shape
     own = request.operator is not None  # behind which the image may have any shape
     return cost.estimate(
@@ -266,7 +266,7 @@ def _cost(
         settings,
         noise,
         device,
-        filled=request.foretells(missing),
+        filled=filled * request.foretells,
         factors=None if own else request.factor,
         margin=request.margin,
         voxel_size=request.fine_voxel_size,

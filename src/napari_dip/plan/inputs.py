@@ -70,6 +70,13 @@ class Slices:
         """Pixels (*S) of a slice that are restored in some channel."""
         return np.asarray(self.one(index).holes[0].any(0))
 
+    @functools.cached_property
+    def patches_to_fill(self) -> float:
+        """Work on the patches with a missing pixel, over that where half of the pixels are missing."""
+        from napari_dip.core.methods.expected import share_of_work  # imports torch: seconds
+
+        return share_of_work(self.missing)
+
     @property
     def ndim(self) -> int:
         """Number of spatial axes of a slice."""

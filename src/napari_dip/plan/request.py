@@ -361,9 +361,10 @@ class Request:
         parts = {name: getattr(self, name) for name in OWN}
         return {name: part for name, part in parts.items() if part is not None}
 
-    def foretells(self, missing: bool) -> bool:
-        """True if pixels are `missing` and similar patches foretell them: nothing else parts image and measurement."""
-        return missing and not (self.task.operators or self.operator or self.denoiser)
+    @property
+    def foretells(self) -> bool:
+        """True if similar patches foretell missing pixels: nothing else parts image and measurement."""
+        return not (self.task.operators or self.operator or self.denoiser)
 
     def instrument(self, missing: npt.NDArray[np.bool_]) -> Operator:
         """The operator of a slice, of which pixels (C, *S) are missing."""

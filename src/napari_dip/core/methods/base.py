@@ -187,10 +187,10 @@ class Fitter:
         return int(method.iterations)
 
     @staticmethod
-    def cost(method: Any, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool, filled: bool) -> FitCost:
+    def cost(method: Any, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool, filled: float) -> FitCost:
         """Cost of the fit of an image (C, *image) with this noise, in scaled intensities.
 
-        `filled` is true where nothing but pixels is missing, which similar patches behind a fit foretell.
+        `filled`: share of the work on missing pixels that similar patches foretell, if nothing else is amiss; else 0.
         """
         raise NotImplementedError
 

@@ -106,7 +106,7 @@ def share_is_sought(method: SelfGuided, noise: Noise) -> bool:
 
 
 def cost_of(
-    method: SelfGuided, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool, filled: bool
+    method: SelfGuided, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool, filled: float
 ) -> FitCost:
     """Cost of the fit on crops, NL-Ridge on the image (C, *measured), and the prediction with D4 augmentation."""
     channels, *along = image

@@ -16,6 +16,8 @@ from collections.abc import Generator, Iterator
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -41,6 +43,10 @@ _COARSE, _FINE, _FINISH = 3, 2, 4  # pixels between references, those in the las
 _FIRST, _LAST = 5e-4, 1e-5  # added to the variances in the first step and the last, over the squared range of the image
 _EXACT = 1e-6  # variance of known pixels, at the least
 _LEAST_VARIANCE = 1e-5  # of a pixel that counts as expected
+_MATCHED = 0.25  # of the work of a step is for distances, which are taken of all patches of a strip
+#: of all patches: solves are dear where most pixels of a patch are known; less for each that is missing, to this least
+_SOLVED, _LEAST_SOLVED = (1.4, 1.4), 0.5
+_PLANES = 4  # whose patches are counted, at the most
 
 
 class Step(NamedTuple):
@@ -116,9 +122,9 @@ def _expected(
     channels, *sizes = guide.shape
     down, across = (n - side + 1 for n in sizes)
     count = min(COUNT, min(down, REACH + 1) * min(across, REACH + 1))
-    strip = strip_of(across, channels, stride)
+    strip = strip_of(across, 1, stride)  # whose patches are the most of it, not their distances
     batch = batch_of(count * channels * side**2, guide.device)
-    asked = F.max_pool2d(1 - told.amin(0)[None], side, stride)[0] > 0  # references with a missing pixel
+    asked = _lacking(1 - told.amin(0)[None], side, stride)[0]
     if variance:  # known pixels are denoised
         asked = torch.ones_like(asked)
 
@@ -146,6 +152,24 @@ def _expected(
     mean = yield from laid_together(estimate, tops, torch.zeros_like(guide), torch.zeros_like(guide))
     made = mean[:, before[0] :, before[1] :][:, :height, :width]
     return made if variance else torch.where(known, observation, made)
+
+
+def share_of_work(missing: npt.NDArray[np.bool_]) -> float:
+    """Work of a step without noise on images (N, C, *S) with such pixels missing, over that where half of them are."""
+    planes = missing.any(1).reshape(-1, *missing.shape[-2:])
+    if not planes.any():
+        return 0.0
+    some = planes[:: -(-len(planes) // _PLANES)]
+    side, stride = SIDES[len(SIDES) // 2], _COARSE
+    lacking = extended(torch.from_numpy(some).float(), side, stride)
+    asked = _lacking(lacking, side, stride)
+    rows, patches, hidden = (float(each.float().mean()) for each in (asked.any(2), asked, lacking))
+    return _MATCHED * rows + max(_SOLVED[0] * patches - _SOLVED[1] * hidden, _LEAST_SOLVED * patches)
+
+
+def _lacking(missing: Tensor, side: int, stride: int) -> Tensor:
+    """References (N, rows, columns) with a missing pixel, of images (N, Y, X) that a grid of patches covers."""
+    return F.max_pool2d(missing, side, stride) > 0
 
 
 def _conditional(group: Tensor, known: Tensor, seen: Tensor, added: float, variance: float) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,7 @@ from napari_dip.core.methods import bins
 from napari_dip.core.methods.base import Fitter
 from napari_dip.core.methods.coverage import UNDONE, of_patches
 from napari_dip.core.methods.nlridge import COMPARED
-from napari_dip.core.methods.refine import CLEAR, COMPARED_NEAR, FORETOLD, put_back
+from napari_dip.core.methods.refine import CLEAR, COMPARED_NEAR, put_back, work_of_foretelling
 from napari_dip.core.methods.stable import denoised
 from napari_dip.core.nearest import standing_in
 from napari_dip.core.noise.model import Noise
@@ -109,14 +109,15 @@ class PatchesFitter(Fitter):
 
     @staticmethod
     def cost(
-        method: Patches, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool, filled: bool
+        method: Patches, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool, filled: float
     ) -> FitCost:
         """Cost of similar patches of an image (C, *image), once, or behind the smoothest image."""
         channels, *shape = image
         pixels = math.prod(image)
         memory = max(of_patches(channels, tuple(shape), method, noise, cpu), UNDONE * pixels)
         alone = COMPARED / bins.side_of(noise, tuple(shape)) ** 2
-        work = method.refine * (FORETOLD if filled else COMPARED_NEAR) + _SMOOTHEST if method.refine else alone
+        step = work_of_foretelling(filled, noise, alone=True) if filled else COMPARED_NEAR
+        work = method.refine * step + _SMOOTHEST if method.refine else alone
         return FitCost(int(memory), 0, np.zeros(4), pixels * work)
 
 

@@ -24,7 +24,7 @@ from napari_dip.core.generators import fresh_generator
 from napari_dip.core.generators.layers import Network
 from napari_dip.core.langevin import Langevin
 from napari_dip.core.methods.base import Fitter, layout
-from napari_dip.core.methods.refine import COMPARED_NEAR, FORETOLD
+from napari_dip.core.methods.refine import COMPARED_NEAR, work_of_foretelling
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.optimiser import Optimiser
 from napari_dip.core.problem import Problem
@@ -137,7 +137,9 @@ class PriorFitter(Fitter):
         return super().make_optimiser(slower)
 
     @staticmethod
-    def cost(method: Prior, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool, filled: bool) -> FitCost:
+    def cost(
+        method: Prior, image: Shape, noise: Noise, voxel_size: Size | None, *, cpu: bool, filled: float
+    ) -> FitCost:
         """Cost of the fit of an image (C, *image) by a generator that is fed one code."""
         channels, *shape = image
         code = {"mesh": len(shape), "guide": channels}.get(method.code, method.code_channels)
@@ -145,7 +147,7 @@ class PriorFitter(Fitter):
         if method.code_learned:
             forward = replace(forward, weights=forward.weights + forward.code)
         memory, state = memory_of(forward, method, len(shape), _PEAK), 3 * forward.weights + 4 * math.prod(image)
-        behind = method.refine * math.prod(image) * (COMPARED_NEAR + filled * FORETOLD)
+        behind = method.refine * math.prod(image) * (COMPARED_NEAR + work_of_foretelling(filled, noise, alone=False))
         beside = cpu * (_BESIDE[0] * forward.calls + _BESIDE[1]) * np.array([1, 0, 0, 0])
         work = method.iterations * (work_of(forward, method, OF_PRIOR) + beside) + behind
         return FitCost(memory, state, work, np.zeros(4))

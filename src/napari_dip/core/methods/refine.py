@@ -35,6 +35,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_dip.core.forward import Work
 from napari_dip.core.laws import denoised
 from napari_dip.core.methods import expected
 from napari_dip.core.methods.nlridge import COMPARED, by_strips
@@ -58,7 +59,7 @@ _SOLVES = 10  # conjugate gradients at a time
 _ENOUGH = 1e-10  # of the squared residual: where they end
 REACH = 8  # pixels to the furthest similar patch: half as far costs a fourth and loses nothing where an image is smooth
 COMPARED_NEAR = 0.45 * COMPARED  # work per pixel of a step, as patches are compared only so near
-FORETOLD = 0.45 * COMPARED_NEAR  # the same where known pixels foretell the missing ones: 0.37 and 0.45 of two images
+_FORETOLD = 0.6 * COMPARED_NEAR  # the same where known pixels foretell the missing ones, which half of all are
 CLEAR = 8.0  # SNR from which much of a guessed noise may be fine structure, and counts for nothing
 _FEW = 0.02  # share of known pixels around a missing one at which half of what they lack counts
 _FAINT = 4 / 255  # contrast at which half of the change is kept, over the range of the image
@@ -170,6 +171,12 @@ def levelled(known: Tensor, image: Tensor, observation: Tensor) -> Tensor:
     seen = known.expand_as(image).to(image)
     lacking = _around(_around(seen * (observation - image))) / (_around(_around(seen)) + _FEW)
     return image + (1 - seen) * lacking
+
+
+def work_of_foretelling(filled: float, noise: Noise, *, alone: bool) -> Work:
+    """Work per pixel of a step that foretells missing pixels: the share `filled` of it, all of it if there is noise."""
+    noisy = bool(_variance_at_first(noise)) if alone else noise.sigma > 0 and not noise.warning
+    return _FORETOLD * (filled > 0 if noisy else filled)
 
 
 def _variance_at_first(noise: Noise | None) -> float:
