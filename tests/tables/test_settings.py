@@ -399,8 +399,8 @@ def test_shallow_holes_are_for_similar_patches_unless_a_network_is_asked_for() -
     def name(depth: float, **changes: Any) -> str:
         return settings_for("inpaint", on_cpu=True, depth=depth, **changes).method.name
 
-    assert name(2.0) == name(3.0, seed=1, threads=1) == "similar patches"
-    assert name(3.5) == name(2.0, iterations=100) == name(2.0, uncertainty=True) == name(2.0, refine=4) == "prior"
+    assert name(2.0) == name(3.9, seed=1, threads=1) == "similar patches"
+    assert name(4.2) == name(2.0, iterations=100) == name(2.0, uncertainty=True) == name(2.0, refine=4) == "prior"
     assert name(2.0, quality="best") == name(2.0, preset="inpaint-small") == name(2.0, keep_known=False) == "prior"
 
 

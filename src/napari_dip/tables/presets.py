@@ -164,7 +164,7 @@ KINDS: dict[str, Kind] = {
     ),
     "text": Kind(
         when="Thin strokes over the picture, such as text or a grid. Automatic needs no more: similar patches fill "
-        "what is up to 3 pixels away from what is known, in seconds, and a prior what is further away.",
+        "what is up to 4 pixels away from what is known, in seconds, and a prior what is further away.",
         **_HOLES,
     ),
     "scratch": Kind(
