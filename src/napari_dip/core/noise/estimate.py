@@ -162,10 +162,9 @@ def estimate_noise(
         detail = power_of_detail(values, known & ~bad) / noise.sigma**2
         noise = replace(noise, contrast=float(structure / noise.sigma), fine=detail)
     small = known.mean() * known[0].size < _LARGE
-    finest = power_of_finest(noise, values, known & ~bad)
     return replace(
         noise,
-        caution="" if given else _caution(noise, values.shape[1:], finest),
+        caution="" if given else _caution(noise, values, known & ~bad),
         gain=noise.gain * unit,
         offset=given.get("offset", noise.offset * unit + low),
         read_noise=noise.read_noise * unit,
@@ -256,22 +255,22 @@ def _photons(
     return replace(noise, sigma=float(np.sqrt(noise.variance(values[known]).mean())))
 
 
-def _caution(noise: Noise, shape: tuple[int, ...], finest: tuple[float, float]) -> str:
-    """Sentence on what the noise of an image (*shape) may be besides noise, where no warning says more.
+def _caution(noise: Noise, values: calm.Array, known: npt.NDArray[np.bool_]) -> str:
+    """Sentence on what the noise of channels (C, *S) may be besides noise, where no warning says more.
 
-    `finest` is the power of its finest detail over the variance of the noise, and that of the brighter half. Correlated
-    noise has next to none, and where that is fine structure, the noise of single pixels has it all.
+    Correlated noise has next to no power of the finest detail, and where that is fine structure, the noise of single
+    pixels has it all.
     """
     if noise.warning or noise.counting:
         return ""
-    if is_line(shape):
+    if is_line(values.shape[1:]):
         return _LINED
     if noise.hardly_any:
         return _HARDLY
     beside = max(between_neighbours(noise.autocorrelation))
     smooth = np.array([1.0, noise.correlation, noise.correlation**4, noise.correlation**9])  # of a Gaussian kernel
     expected = float(smooth @ (20.0, -30.0, 12.0, -2.0) / 20) ** 2
-    everywhere, bright = finest
+    everywhere, bright = power_of_finest(noise, values, known)
     structure = everywhere - expected > _BESIDE if beside > _APART else bright < _THERE
     return noise.caution or (_UNSURE if structure else "")
 
