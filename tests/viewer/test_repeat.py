@@ -38,6 +38,17 @@ def copied(widget, which):
     return text
 
 
+def restored_again(viewer, widget, wait, folder, monkeypatch):
+    """Run what is chosen, then its script in this folder; the layer of the first."""
+    widget.run_button.click()
+    wait(lambda: not widget.running)
+    (first,) = restored(viewer)
+    (folder / "again.py").write_text(copied(widget, "Python"))
+    monkeypatch.chdir(folder)
+    runpy.run_path("again.py")
+    return first
+
+
 def test_python_gives_the_identical_image(viewer, dock, wait, stack, monkeypatch):
     (cells,) = viewer.open(stack / "cells.tif", plugin="napari")
     (holes,) = viewer.open(stack / "holes.tif", plugin="napari", layer_type="labels")
@@ -51,12 +62,7 @@ def test_python_gives_the_identical_image(viewer, dock, wait, stack, monkeypatch
     corner = viewer.add_shapes([[1, 2, 3], [1, 2, 20], [1, 17, 20], [1, 17, 3]], name="corner", **place)
     widget.inputs.image.value, widget.inputs.part.value = cells, corner
     widget.inputs.mask.value, widget.inputs.label.value = holes, 2
-    widget.run_button.click()
-    wait(lambda: not widget.running)
-    (first,) = restored(viewer)
-    (stack / "again.py").write_text(copied(widget, "Python"))
-    monkeypatch.chdir(stack)
-    runpy.run_path("again.py")
+    first = restored_again(viewer, widget, wait, stack, monkeypatch)
     again = pictures.read(stack / "cells again.ome.tif")
     assert np.array_equal(again.values, first.data[0])
     assert (again.pixel_size["X"], again.unit, again.record["task"]) == (0.25, "µm", "inpaint")
@@ -108,12 +114,7 @@ def test_a_measured_point_spread_function_is_read_from_its_file(viewer, dock, wa
     (blurred,) = viewer.open(stack / "blurred.tif", plugin="napari")
     widget = dock("Deconvolve", seed=3)
     widget.inputs.image.value, widget.inputs.known["psf"].layer.value = blurred, viewer.layers["point"]
-    widget.run_button.click()
-    wait(lambda: not widget.running)
-    (first,) = restored(viewer)
-    (stack / "again.py").write_text(copied(widget, "Python"))
-    monkeypatch.chdir(stack)
-    runpy.run_path("again.py")
+    first = restored_again(viewer, widget, wait, stack, monkeypatch)
     assert np.array_equal(pictures.read(stack / "blurred again.ome.tif").values, first.data)
     words = shlex.split(copied(widget, "command"))
     assert words[words.index("--psf") + 1] == str(point)
