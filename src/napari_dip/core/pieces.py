@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from napari_dip.core.around import Around, Tiles, around, tiles_for
+from napari_dip.core.around import Around, Tiles, tiles_for
 from napari_dip.core.canvas import Canvas, Pile
 from napari_dip.core.operators import Place, seen_by
 from napari_dip.core.problem import Problem
@@ -61,6 +61,7 @@ def cut(problem: Problem, tiles: Tiles) -> Iterator[tuple[Place, Problem]]:
             noise=noise,
             begin=_means(observation, here) if isinstance(tiles, Around) else problem.begin,
             wanted=None if problem.wanted is None else problem.wanted[place],
+            around=None,
         )
         yield place, part
 
@@ -123,7 +124,7 @@ class Pieces:
 
     def __init__(self, problem: Problem, settings: Settings, states: States = (), neighbours: States = ()) -> None:
         self._problem, self._settings, self._runs = problem, settings, settings.runs
-        self._tiles = tiles_for(problem.observation.shape[1:], settings, around(problem.wanted))
+        self._tiles = tiles_for(problem.observation.shape[1:], settings, problem.around)
         self._handed = states
         self._states: list[State | None] | None = list(states) or [None] * self.count
         self._neighbours = neighbours if len(neighbours) == self.count else ()  # else it was fitted in other tiles

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_dip.core.around import Around
 from napari_dip.core.noise.model import Noise
 from napari_dip.core.operators import Mask, Operator, blurs
 from napari_dip.tables.parts import OwnPart
@@ -44,6 +45,8 @@ class Problem:
     wanted : bool array (*S), optional
         True where the image is wanted; elsewhere it comes back as measured, on the grid of the measurement. By default
         all of it is.
+    around : Around, optional
+        Tiles around what is wanted, where these alone are to be fitted.
     """
 
     observation: npt.NDArray[np.float32]
@@ -56,6 +59,7 @@ class Problem:
     denoiser: OwnPart | None = None
     begin: npt.NDArray[np.float32] | None = None
     wanted: npt.NDArray[np.bool_] | None = None
+    around: Around | None = None
 
     @property
     def image_shape(self) -> tuple[int, ...]:

@@ -119,6 +119,7 @@ class Plan:
             fidelity=None if fidelity is None else Own("fidelity", fidelity, fidelity.part),
             denoiser=self.request.denoiser,
             wanted=self.slices.wanted(index) if self.fills_alone else None,
+            around=self.slices.around[index] if self.fills_alone else None,
         )
 
     def tiles(self, index: int) -> Tiles:
