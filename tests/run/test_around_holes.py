@@ -226,3 +226,12 @@ def test_every_generator_fills_a_dark_hole(generator: str) -> None:
     result = inpaint(image, missing((40, 16)), channel_axis=-1, progress=False, **knobs)
     assert np.isfinite(result.image).all()
     assert "around holes" in result.stop_reason
+
+
+def test_a_hole_with_nothing_known_around_it_is_filled_by_a_fit_of_the_whole() -> None:
+    image = IMAGE.copy()
+    image[:60, :60] = 7  # which counts as padding
+    result = filled(image, missing((20, 20), (80, 80)))
+    assert result.whole
+    assert np.isfinite(result.image).all()
+    assert not any("NaN" in warning for warning in result.warnings)

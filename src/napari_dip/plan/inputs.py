@@ -63,8 +63,12 @@ class Slices:
 
     @functools.cached_property
     def around(self) -> list[Around | None]:
-        """Tiles around the holes of each slice; None where it is to be fitted whole."""
-        return [around(self.wanted(index)) for index in range(len(self.values))]
+        """Tiles around the holes of each slice; None where it is fitted whole, as where one has nothing known."""
+        each = ((missing, around(self.wanted(index))) for index, missing in enumerate(self.missing))
+        return [
+            None if tiles is None or any(missing[:, *place].all() for place in tiles) else tiles
+            for missing, tiles in each
+        ]
 
     def wanted(self, index: int) -> npt.NDArray[np.bool_]:
         """Pixels (*S) of a slice that are restored in some channel."""
